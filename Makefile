@@ -1,0 +1,49 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTOS := $(wildcard proto/littoral/fleet/v1/*.proto)
+
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cloud,edge,edge-train,ncnn,dev]'
+	@touch $@
+
+install: $(STAMP)  ## make .venv with everything in it, pinned by constraints.txt
+
+constraints: ## renew constraints.txt: the newest set that pyproject.toml allows, from a fresh environment
+	$(PYTHON) bench/renew_constraints.py
+
+demo: $(STAMP)  ## the whole loop: teacher, students, four nodes, drift, federated rounds, a better model
+	$(BIN)/littoral-cloud demo
+
+test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes)
+	$(BIN)/pytest
+
+lint: $(STAMP)  ## style, types, imports, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory proto-check
+
+proto: $(STAMP)  ## write the code for proto/ to littoral/
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+proto-check: $(STAMP)
+	@rm -rf build/proto && mkdir -p build/proto
+	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
+	@diff -r -x __init__.py -x __pycache__ build/proto/littoral/fleet littoral/fleet || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
+
+bench: $(STAMP)  ## every benchmark, to bench/results/
+	@echo "no benchmark yet"
+
+clean:  ## remove what was made; keeps .venv
+	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help install constraints demo test lint proto proto-check bench clean

@@ -1,0 +1,237 @@
+"""What the ledger holds, one frozen dataclass a kind. `load` and `dump` translate; nothing else knows the JSON.
+
+kind          id                          record
+node          node id                     Node
+presence      node id                     Presence
+desired       node id                     Desired       (its document's generation is DesiredState.generation)
+reported      node id                     Reported
+measurement   MANIFEST@NODE               MeasurementRecord
+artifact      manifest digest             Artifact
+release       release id                  Release
+token         SHA-256 of the secret       Token
+
+Kinds of one room alone live there: rollout (cloud/rollouts), run (cloud/federation), inputs (cloud/fleet/drift).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from cloud.fleet.ledger import Doc
+from littoral.budget import Budget
+from littoral.errors import FleetError
+
+R = TypeVar("R")
+
+
+class Enrolment(StrEnum):
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    DECOMMISSIONED = "decommissioned"
+
+
+class UpdateState(StrEnum):
+    """Of one model on one node; the values of littoral.fleet.v1.UpdateState."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    DOWNLOADING = "DOWNLOADING"
+    VERIFYING = "VERIFYING"
+    PROBATION = "PROBATION"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+    ABORTED = "ABORTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Permission to enrol. The secret itself is never kept: its SHA-256 is the id."""
+
+    name: str
+    expires_at: float
+    uses_left: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    node_id: str
+    name: str
+    enrolment: Enrolment
+    public_key_sha256: str  # of the DER SubjectPublicKeyInfo; asking again with the same key finds this node
+    certificate_sha256: str
+    certificate_expires_at: float
+    enrolled_at: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """What a node said of itself in its last hello, and whether it is there."""
+
+    connected: bool
+    since: float  # of the last connect or disconnect
+    boot_id: str
+    agent_version: str
+    protocol_version: int
+    features: tuple[str, ...]
+    hardware: Mapping[str, Any]  # HardwareProfile as JSON with proto field names
+    hardware_class: str
+    runtimes: tuple[str, ...]
+    budgets: Mapping[str, Budget]  # by model name; "" for the others
+    labelled_examples: Mapping[str, int]
+    schema: int = 1
+
+    def budget_for(self, model: str) -> Budget:
+        return self.budgets.get(model) or self.budgets.get("") or Budget()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probation:
+    duration_s: float = 3.0
+    max_accuracy_drop: float = 0.05
+    max_failure_rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredModel:
+    manifest_digest: str
+    rollout_id: str
+    generation: int  # of this model's intent on this node; grows with every change of it
+    probation: Probation = field(default_factory=Probation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederatedTask:
+    run_id: str
+    message_id: str
+    message_digest: str
+    message_bytes: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    models: Mapping[str, DesiredModel] = field(default_factory=dict)
+    trials: tuple[str, ...] = ()
+    federated: FederatedTask | None = None
+    schema: int = 1
+
+    def with_model(self, name: str, model: DesiredModel) -> Desired:
+        return replace(self, models={**self.models, name: model})
+
+    def next_generation_of(self, name: str) -> int:
+        return self.models[name].generation + 1 if name in self.models else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbationResult:
+    accuracy: float | None = None
+    previous_accuracy: float | None = None
+    examples: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedModel:
+    state: UpdateState
+    desired_generation: int
+    target: str  # manifest digest
+    serving: str = ""
+    previous: str = ""
+    reason: str = ""
+    detail: str = ""
+    probation: ProbationResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    generation: int  # the node's own
+    observed_generation: int
+    models: Mapping[str, ReportedModel] = field(default_factory=dict)
+    problem: str = ""
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementRecord:
+    manifest_digest: str
+    node_id: str
+    hardware_class: str
+    failure: str = ""
+    detail: str = ""
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+    peak_rss_bytes: int = 0
+    start_ms: float = 0.0
+    samples: int = 0
+    load_average: float = 0.0
+    runtime_version: str = ""
+    measured_at: float = 0.0
+    schema: int = 1
+
+
+def measurement_id(manifest_digest: str, node_id: str) -> str:
+    return f"{manifest_digest}@{node_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What a choice needs to know of a signed manifest; the whole is the blob."""
+
+    manifest_digest: str
+    model: str
+    name: str
+    runtime: str
+    accuracy: float
+    artifact_bytes: int
+    parameters: int
+    architecture: Mapping[str, Any]
+    parents: tuple[str, ...] = ()
+    created_at: float = 0.0
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Candidates of one model that may go out together; each node gets the one that fits it best."""
+
+    release_id: str
+    model: str
+    kind: str  # "initial", "federated", "manual"
+    artifacts: tuple[str, ...]  # manifest digests
+    created_at: float
+    note: str = ""
+    schema: int = 1
+
+
+@cache
+def _adapter(record: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(record)
+
+
+def load(record: type[R], doc: Doc) -> R:
+    """Raises FleetError, naming the document, where what is stored is not such a record."""
+    try:
+        value: R = _adapter(record).validate_python(doc.body)
+    except ValidationError as error:
+        raise FleetError(f"{doc.kind} {doc.id}: is not a {record.__name__}: {error.errors()[0]['loc']}") from error
+    return value
+
+
+def dump(value: Any) -> dict[str, Any]:
+    """JSON-ready."""
+    body: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    return body

@@ -1,0 +1,133 @@
+"""One small family of errors. Each has a stable code, says what an operator can do, and whether trying again can help.
+
+The codes are documented in docs/errors.md, which is generated from this file. gRPC status codes are chosen in one place,
+`cloud/api/errors.py`; exit codes of the commands are `FleetError.exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FleetError(Exception):
+    """Base of every error that Littoral raises on purpose.
+
+    Args:
+        message: what happened, naming the field and the value.
+        hint: what the operator can do about it.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class BadInput(FleetError):
+    """A value from outside is not what it must be."""
+
+    code = "bad-input"
+    exit_code = 2
+
+
+class BadManifest(BadInput):
+    """A manifest lacks a field or holds a wrong one."""
+
+    code = "bad-manifest"
+
+
+class BadData(BadInput):
+    """A data set is truncated, empty, or not what it says it is."""
+
+    code = "bad-data"
+
+
+class Untrusted(FleetError):
+    """A signature, certificate, fingerprint or digest is not what it should be."""
+
+    code = "untrusted"
+    exit_code = 3
+
+
+class DigestMismatch(Untrusted):
+    """Bytes do not have the digest under which they were asked for."""
+
+    code = "digest-mismatch"
+    retryable = True
+
+
+class BadToken(Untrusted):
+    """A join token is unknown, spent or expired."""
+
+    code = "bad-token"
+
+
+class NotAccepted(Untrusted):
+    """The node is not, or no longer, part of this fleet."""
+
+    code = "not-accepted"
+
+
+class NotFound(FleetError):
+    """There is nothing by that name."""
+
+    code = "not-found"
+    exit_code = 4
+
+
+class Conflict(FleetError):
+    """Somebody else wrote first: read again, decide again."""
+
+    code = "conflict"
+    retryable = True
+    exit_code = 5
+
+
+class LostLease(Conflict):
+    """Another coordinator holds the lease: whatever this one decided is void."""
+
+    code = "lost-lease"
+
+
+class NoFit(FleetError):
+    """No candidate is inside the budget; the message names the tightest limit."""
+
+    code = "no-fit"
+    exit_code = 6
+
+
+class TooLarge(FleetError):
+    """A message, blob or upload is over its limit."""
+
+    code = "too-large"
+    exit_code = 2
+
+
+class NoSpace(FleetError):
+    """The disk is full, or would be."""
+
+    code = "no-space"
+    retryable = True
+    exit_code = 7
+
+
+class Unavailable(FleetError):
+    """The other side, Redis or a port cannot be had now."""
+
+    code = "unavailable"
+    retryable = True
+    exit_code = 8
+
+
+class RuntimeFailure(FleetError):
+    """A model cannot be loaded or run by its runtime, or gives other answers than its manifest says."""
+
+    code = "runtime-failure"
+    exit_code = 9

@@ -1,0 +1,355 @@
+from littoral.fleet.v1 import hardware_pb2 as _hardware_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFUSAL_REASON_UNSPECIFIED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_PROTOCOL_UNSUPPORTED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_NODE_UNKNOWN: _ClassVar[RefusalReason]
+    REFUSAL_REASON_NODE_REVOKED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_SUPERSEDED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_UNAVAILABLE: _ClassVar[RefusalReason]
+    REFUSAL_REASON_PROTOCOL_VIOLATION: _ClassVar[RefusalReason]
+
+class UpdateState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UPDATE_STATE_UNSPECIFIED: _ClassVar[UpdateState]
+    UPDATE_STATE_PENDING: _ClassVar[UpdateState]
+    UPDATE_STATE_DOWNLOADING: _ClassVar[UpdateState]
+    UPDATE_STATE_VERIFYING: _ClassVar[UpdateState]
+    UPDATE_STATE_PROBATION: _ClassVar[UpdateState]
+    UPDATE_STATE_SUCCEEDED: _ClassVar[UpdateState]
+    UPDATE_STATE_FAILED: _ClassVar[UpdateState]
+    UPDATE_STATE_ROLLED_BACK: _ClassVar[UpdateState]
+    UPDATE_STATE_ABORTED: _ClassVar[UpdateState]
+REFUSAL_REASON_UNSPECIFIED: RefusalReason
+REFUSAL_REASON_PROTOCOL_UNSUPPORTED: RefusalReason
+REFUSAL_REASON_NODE_UNKNOWN: RefusalReason
+REFUSAL_REASON_NODE_REVOKED: RefusalReason
+REFUSAL_REASON_SUPERSEDED: RefusalReason
+REFUSAL_REASON_UNAVAILABLE: RefusalReason
+REFUSAL_REASON_PROTOCOL_VIOLATION: RefusalReason
+UPDATE_STATE_UNSPECIFIED: UpdateState
+UPDATE_STATE_PENDING: UpdateState
+UPDATE_STATE_DOWNLOADING: UpdateState
+UPDATE_STATE_VERIFYING: UpdateState
+UPDATE_STATE_PROBATION: UpdateState
+UPDATE_STATE_SUCCEEDED: UpdateState
+UPDATE_STATE_FAILED: UpdateState
+UPDATE_STATE_ROLLED_BACK: UpdateState
+UPDATE_STATE_ABORTED: UpdateState
+
+class ConnectRequest(_message.Message):
+    __slots__ = ("hello", "reported", "telemetry", "measurement", "federated_reply", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_FIELD_NUMBER: _ClassVar[int]
+    TELEMETRY_FIELD_NUMBER: _ClassVar[int]
+    MEASUREMENT_FIELD_NUMBER: _ClassVar[int]
+    FEDERATED_REPLY_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    reported: ReportedState
+    telemetry: TelemetryReport
+    measurement: Measurement
+    federated_reply: FederatedReply
+    heartbeat: Heartbeat
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., reported: _Optional[_Union[ReportedState, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetryReport, _Mapping]] = ..., measurement: _Optional[_Union[Measurement, _Mapping]] = ..., federated_reply: _Optional[_Union[FederatedReply, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class ConnectResponse(_message.Message):
+    __slots__ = ("welcome", "refusal", "desired", "telemetry_ack", "heartbeat")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_FIELD_NUMBER: _ClassVar[int]
+    TELEMETRY_ACK_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    refusal: Refusal
+    desired: DesiredState
+    telemetry_ack: TelemetryAck
+    heartbeat: Heartbeat
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples")
+    class BudgetsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Budget
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Budget, _Mapping]] = ...) -> None: ...
+    class LabelledExamplesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    agent_version: str
+    features: _containers.RepeatedScalarFieldContainer[str]
+    hardware: _hardware_pb2.HardwareProfile
+    boot_id: str
+    budgets: _containers.MessageMap[str, Budget]
+    labelled_examples: _containers.ScalarMap[str, int]
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes")
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_MJ_FIELD_NUMBER: _ClassVar[int]
+    RUNTIMES_FIELD_NUMBER: _ClassVar[int]
+    latency_ms: float
+    artifact_bytes: int
+    peak_rss_bytes: int
+    energy_mj: float
+    runtimes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    TELEMETRY_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    server_version: str
+    heartbeat_interval_s: float
+    telemetry_interval_s: float
+    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("reason", "detail", "retry_after_s", "protocol_min", "protocol_max")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
+    reason: RefusalReason
+    detail: str
+    retry_after_s: float
+    protocol_min: int
+    protocol_max: int
+    def __init__(self, reason: _Optional[_Union[RefusalReason, str]] = ..., detail: _Optional[str] = ..., retry_after_s: _Optional[float] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class DesiredState(_message.Message):
+    __slots__ = ("generation", "models", "trials", "federated")
+    class ModelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: DesiredModel
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[DesiredModel, _Mapping]] = ...) -> None: ...
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    FEDERATED_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    models: _containers.MessageMap[str, DesiredModel]
+    trials: _containers.RepeatedScalarFieldContainer[str]
+    federated: FederatedTask
+    def __init__(self, generation: _Optional[int] = ..., models: _Optional[_Mapping[str, DesiredModel]] = ..., trials: _Optional[_Iterable[str]] = ..., federated: _Optional[_Union[FederatedTask, _Mapping]] = ...) -> None: ...
+
+class DesiredModel(_message.Message):
+    __slots__ = ("manifest_digest", "rollout_id", "probation", "generation")
+    MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROBATION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    manifest_digest: str
+    rollout_id: str
+    probation: ProbationPolicy
+    generation: int
+    def __init__(self, manifest_digest: _Optional[str] = ..., rollout_id: _Optional[str] = ..., probation: _Optional[_Union[ProbationPolicy, _Mapping]] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ProbationPolicy(_message.Message):
+    __slots__ = ("duration_s", "max_accuracy_drop", "max_failure_rate")
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACCURACY_DROP_FIELD_NUMBER: _ClassVar[int]
+    MAX_FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    duration_s: float
+    max_accuracy_drop: float
+    max_failure_rate: float
+    def __init__(self, duration_s: _Optional[float] = ..., max_accuracy_drop: _Optional[float] = ..., max_failure_rate: _Optional[float] = ...) -> None: ...
+
+class ReportedState(_message.Message):
+    __slots__ = ("generation", "observed_generation", "models", "problem")
+    class ModelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ReportedModel
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ReportedModel, _Mapping]] = ...) -> None: ...
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    observed_generation: int
+    models: _containers.MessageMap[str, ReportedModel]
+    problem: str
+    def __init__(self, generation: _Optional[int] = ..., observed_generation: _Optional[int] = ..., models: _Optional[_Mapping[str, ReportedModel]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class ReportedModel(_message.Message):
+    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SERVING_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    PROBATION_FIELD_NUMBER: _ClassVar[int]
+    state: UpdateState
+    desired_generation: int
+    target_manifest_digest: str
+    serving_manifest_digest: str
+    previous_manifest_digest: str
+    reason: str
+    detail: str
+    probation: ProbationResult
+    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ...) -> None: ...
+
+class ProbationResult(_message.Message):
+    __slots__ = ("accuracy", "previous_accuracy", "examples", "requests", "failed_requests")
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    accuracy: float
+    previous_accuracy: float
+    examples: int
+    requests: int
+    failed_requests: int
+    def __init__(self, accuracy: _Optional[float] = ..., previous_accuracy: _Optional[float] = ..., examples: _Optional[int] = ..., requests: _Optional[int] = ..., failed_requests: _Optional[int] = ...) -> None: ...
+
+class TelemetryReport(_message.Message):
+    __slots__ = ("boot_id", "sequence", "window_start_unix_ms", "window_end_unix_ms", "model_name", "manifest_digest", "requests", "failed_requests", "latency_counts", "class_counts", "inputs", "rss_bytes", "cpu_seconds")
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    CLASS_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    boot_id: str
+    sequence: int
+    window_start_unix_ms: int
+    window_end_unix_ms: int
+    model_name: str
+    manifest_digest: str
+    requests: int
+    failed_requests: int
+    latency_counts: _containers.RepeatedScalarFieldContainer[int]
+    class_counts: _containers.RepeatedScalarFieldContainer[int]
+    inputs: InputSketch
+    rss_bytes: int
+    cpu_seconds: float
+    def __init__(self, boot_id: _Optional[str] = ..., sequence: _Optional[int] = ..., window_start_unix_ms: _Optional[int] = ..., window_end_unix_ms: _Optional[int] = ..., model_name: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., latency_counts: _Optional[_Iterable[int]] = ..., class_counts: _Optional[_Iterable[int]] = ..., inputs: _Optional[_Union[InputSketch, _Mapping]] = ..., rss_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ...) -> None: ...
+
+class InputSketch(_message.Message):
+    __slots__ = ("sketch_id", "features", "bins", "counts", "examples")
+    SKETCH_ID_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    BINS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    sketch_id: str
+    features: int
+    bins: int
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    examples: int
+    def __init__(self, sketch_id: _Optional[str] = ..., features: _Optional[int] = ..., bins: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., examples: _Optional[int] = ...) -> None: ...
+
+class TelemetryAck(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class Measurement(_message.Message):
+    __slots__ = ("manifest_digest", "failure", "detail", "p50_ms", "p95_ms", "p99_ms", "peak_rss_bytes", "start_ms", "samples", "load_average", "runtime_version", "hardware_class")
+    MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    P50_MS_FIELD_NUMBER: _ClassVar[int]
+    P95_MS_FIELD_NUMBER: _ClassVar[int]
+    P99_MS_FIELD_NUMBER: _ClassVar[int]
+    PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_AVERAGE_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    manifest_digest: str
+    failure: str
+    detail: str
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    peak_rss_bytes: int
+    start_ms: float
+    samples: int
+    load_average: float
+    runtime_version: str
+    hardware_class: str
+    def __init__(self, manifest_digest: _Optional[str] = ..., failure: _Optional[str] = ..., detail: _Optional[str] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., p99_ms: _Optional[float] = ..., peak_rss_bytes: _Optional[int] = ..., start_ms: _Optional[float] = ..., samples: _Optional[int] = ..., load_average: _Optional[float] = ..., runtime_version: _Optional[str] = ..., hardware_class: _Optional[str] = ...) -> None: ...
+
+class FederatedTask(_message.Message):
+    __slots__ = ("run_id", "message_id", "message_digest", "message_bytes", "round")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    message_id: str
+    message_digest: str
+    message_bytes: int
+    round: int
+    def __init__(self, run_id: _Optional[str] = ..., message_id: _Optional[str] = ..., message_digest: _Optional[str] = ..., message_bytes: _Optional[int] = ..., round: _Optional[int] = ...) -> None: ...
+
+class FederatedReply(_message.Message):
+    __slots__ = ("run_id", "message_id", "reply_digest", "failure", "detail")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    message_id: str
+    reply_digest: str
+    failure: str
+    detail: str
+    def __init__(self, run_id: _Optional[str] = ..., message_id: _Optional[str] = ..., reply_digest: _Optional[str] = ..., failure: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...

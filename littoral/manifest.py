@@ -1,0 +1,255 @@
+"""The manifest: all that a node must know to fetch, check, load and serve one artifact.
+
+Canonical JSON (sorted keys, no spaces) inside a DSSE envelope; the envelope is a blob and its digest names the artifact
+everywhere. Nothing in it depends on when or where it was made: the same inputs give the same digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from littoral.digest import check_digest
+from littoral.errors import BadManifest
+from littoral.identity import seal, unseal
+
+PAYLOAD_TYPE = "application/vnd.littoral.manifest+json"
+SCHEMA = 1
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of an artifact. `path` is a bare name: no folder, no dot in front."""
+
+    path: str
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The tensor that a client sends: raw values. The node gives the model `(raw * scale - mean) / std` as float32.
+
+    `shape` leaves the batch out, for example (1, 28, 28). `mean` and `std` hold one value, or one for each channel.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """From (n, *shape), any number type, to float32 of the same shape."""
+        x = np.asarray(raw, dtype=np.float32) * np.float32(self.scale)
+        per_channel = (-1,) + (1,) * (len(self.shape) - 1)
+        mean = np.asarray(self.mean, np.float32).reshape(per_channel if len(self.mean) > 1 else ())
+        std = np.asarray(self.std, np.float32).reshape(per_channel if len(self.std) > 1 else ())
+        return np.ascontiguousarray((x - mean) / std, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The tensor that the model gives: logits, one for each class. `labels` are the classes' names, in order."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A few raw inputs and what this very artifact answered when it was made; a node that answers otherwise does not serve it."""
+
+    inputs: str  # base64 of uint8 or float32, C order, (n, *input.shape)
+    dtype: str  # "uint8" or "float32"
+    count: int
+    logits: str  # base64 of float32, C order, (count, classes)
+    tolerance: float  # largest absolute difference of a logit
+
+    @classmethod
+    def of(cls, inputs: npt.NDArray[Any], logits: npt.NDArray[np.float32], tolerance: float) -> Probe:
+        kept = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+        return cls(
+            base64.b64encode(np.ascontiguousarray(kept).tobytes()).decode(),
+            str(kept.dtype),
+            len(kept),
+            base64.b64encode(np.ascontiguousarray(logits, dtype=np.float32).tobytes()).decode(),
+            tolerance,
+        )
+
+    def input_array(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        return np.frombuffer(base64.b64decode(self.inputs), dtype=self.dtype).reshape(self.count, *shape)
+
+    def logit_array(self) -> npt.NDArray[np.float32]:
+        return np.frombuffer(base64.b64decode(self.logits), dtype=np.float32).reshape(self.count, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class SketchSpec:
+    """How a node sketches its inputs; see littoral.sketch. `edges` has features rows of bins - 1 rising values."""
+
+    seed: int
+    edges: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    model: str  # the name under which it is served, for example "digits"
+    name: str  # of this student, for example "cnn-m-int8"
+    architecture: Mapping[str, Any]  # {"name": ..., and what littoral.architectures.build takes}
+    parameters: int
+    runtime: str  # "onnxruntime" or "ncnn"
+    runtime_options: Mapping[str, Any]  # what the runtime must be told, for example {"fp16": false}
+    requires: Mapping[str, int]  # {"opset": 18, "ir": 9} for ONNX, {} else
+    files: tuple[File, ...]
+    input: Input
+    output: Output
+    accuracy: float  # fraction, on `accuracy_examples` held-out examples, of the artifact as exported
+    accuracy_examples: int
+    probe: Probe
+    sketch: SketchSpec
+    parents: tuple[str, ...] = ()  # digests of what it was made from: teacher, base, data
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # how it was made, as resolved
+    schema: int = SCHEMA
+
+    @property
+    def artifact_bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    def encode(self) -> bytes:
+        """Canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+    def seal(self, key: Ed25519PrivateKey) -> bytes:
+        """The signed envelope: the blob whose digest names this artifact."""
+        return seal(self.encode(), PAYLOAD_TYPE, key)
+
+    @classmethod
+    def open(cls, envelope: bytes, trusted: Mapping[str, bytes]) -> Manifest:
+        """The manifest in a signed envelope.
+
+        Raises:
+            Untrusted: not signed by one of the `trusted` raw public keys (by key id).
+            BadManifest: a field is missing, unknown to this version's schema, or wrong.
+        """
+        if len(envelope) > MAX_MANIFEST_BYTES:
+            raise BadManifest(f"manifest: {len(envelope)} bytes, at most {MAX_MANIFEST_BYTES} are read")
+        return cls.decode(unseal(envelope, PAYLOAD_TYPE, trusted))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Manifest:
+        """Raises BadManifest, naming the field."""
+        try:
+            body = json.loads(payload)
+        except ValueError as error:
+            raise BadManifest("manifest: is not JSON") from error
+        if not isinstance(body, dict):
+            raise BadManifest(f"manifest: must be an object, is {type(body).__name__}")
+        if body.get("schema") != SCHEMA:
+            raise BadManifest(f"manifest.schema: is {body.get('schema')!r}, this agent reads {SCHEMA}", hint="upgrade the agent")
+        return _manifest_from(body)
+
+
+def _take(body: Mapping[str, Any], path: str, name: str, kind: type | tuple[type, ...]) -> Any:
+    if name not in body:
+        raise BadManifest(f"{path}.{name}: is missing", hint="release the artifact again with this version of littoral-cloud")
+    value = body[name]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        wanted = kind.__name__ if isinstance(kind, type) else "/".join(k.__name__ for k in kind)
+        raise BadManifest(f"{path}.{name}: must be {wanted}, is {type(value).__name__}")
+    return value
+
+
+def _numbers(body: Mapping[str, Any], path: str, name: str) -> tuple[float, ...]:
+    values = _take(body, path, name, list)
+    if not values or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        raise BadManifest(f"{path}.{name}: must be a list of numbers that is not empty")
+    return tuple(float(v) for v in values)
+
+
+def _file_from(body: Any, path: str) -> File:
+    if not isinstance(body, dict):
+        raise BadManifest(f"{path}: must be an object")
+    name = _take(body, path, "path", str)
+    if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
+        raise BadManifest(f"{path}.path: {name!r} is not a bare file name")
+    size = _take(body, path, "bytes", int)
+    if size < 0:
+        raise BadManifest(f"{path}.bytes: {size} is negative")
+    return File(name, check_digest(_take(body, path, "digest", str), f"{path}.digest"), size)
+
+
+def _manifest_from(body: Mapping[str, Any]) -> Manifest:
+    top = "manifest"
+    files = tuple(_file_from(f, f"{top}.files[{i}]") for i, f in enumerate(_take(body, top, "files", list)))
+    if not files or len({f.path for f in files}) != len(files):
+        raise BadManifest(f"{top}.files: must hold at least one file, and no name twice")
+    raw_input, raw_output = _take(body, top, "input", dict), _take(body, top, "output", dict)
+    shape = _numbers(raw_input, f"{top}.input", "shape")
+    if any(d != int(d) or d < 1 for d in shape):
+        raise BadManifest(f"{top}.input.shape: {list(shape)} must hold whole numbers from 1")
+    labels = _take(raw_output, f"{top}.output", "labels", list)
+    if len(labels) < 2 or not all(isinstance(label, str) for label in labels):
+        raise BadManifest(f"{top}.output.labels: must hold at least two names")
+    accuracy = float(_take(body, top, "accuracy", (int, float)))
+    if not 0 <= accuracy <= 1:
+        raise BadManifest(f"{top}.accuracy: {accuracy} is not a fraction between 0 and 1")
+    manifest = Manifest(
+        model=_take(body, top, "model", str),
+        name=_take(body, top, "name", str),
+        architecture=_take(body, top, "architecture", dict),
+        parameters=_take(body, top, "parameters", int),
+        runtime=_take(body, top, "runtime", str),
+        runtime_options=_take(body, top, "runtime_options", dict),
+        requires=_take(body, top, "requires", dict),
+        files=files,
+        input=Input(
+            _take(raw_input, f"{top}.input", "name", str),
+            tuple(int(d) for d in shape),
+            float(_take(raw_input, f"{top}.input", "scale", (int, float))),
+            _numbers(raw_input, f"{top}.input", "mean"),
+            _numbers(raw_input, f"{top}.input", "std"),
+        ),
+        output=Output(_take(raw_output, f"{top}.output", "name", str), tuple(labels)),
+        accuracy=accuracy,
+        accuracy_examples=_take(body, top, "accuracy_examples", int),
+        probe=_probe_from(_take(body, top, "probe", dict), f"{top}.probe", tuple(int(d) for d in shape), len(labels)),
+        sketch=_sketch_from(_take(body, top, "sketch", dict), f"{top}.sketch"),
+        parents=tuple(check_digest(p, f"{top}.parents") for p in _take(body, top, "parents", list)),
+        recipe=_take(body, top, "recipe", dict),
+    )
+    return manifest
+
+
+def _probe_from(body: Mapping[str, Any], path: str, shape: tuple[int, ...], classes: int) -> Probe:
+    probe = Probe(
+        _take(body, path, "inputs", str),
+        _take(body, path, "dtype", str),
+        _take(body, path, "count", int),
+        _take(body, path, "logits", str),
+        float(_take(body, path, "tolerance", (int, float))),
+    )
+    if probe.dtype not in ("uint8", "float32") or probe.count < 1 or probe.tolerance < 0:
+        raise BadManifest(f"{path}: dtype must be uint8 or float32, count at least 1, tolerance not negative")
+    try:
+        if probe.input_array(shape).size == 0 or probe.logit_array().shape != (probe.count, classes):
+            raise ValueError
+    except ValueError as error:
+        raise BadManifest(f"{path}: inputs or logits do not have the shape that input, output and count give") from error
+    return probe
+
+
+def _sketch_from(body: Mapping[str, Any], path: str) -> SketchSpec:
+    rows = _take(body, path, "edges", list)
+    edges = tuple(_numbers({"row": row}, f"{path}.edges[{i}]", "row") for i, row in enumerate(rows))
+    if not edges or any(len(row) != len(edges[0]) or list(row) != sorted(row) for row in edges):
+        raise BadManifest(f"{path}.edges: rows must be of one length and rise")
+    return SketchSpec(_take(body, path, "seed", int), edges)

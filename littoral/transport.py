@@ -1,0 +1,36 @@
+"""gRPC settings that have to match on both ends of a channel. See docs/decisions/ for where each number comes from."""
+
+from __future__ import annotations
+
+MAX_WORD_BYTES = 64 * 1024
+"""Largest message of a session. A larger one is refused by its sender: one over gRPC's own limit ends the whole stream."""
+
+CHUNK_BYTES = 256 * 1024
+"""Data in one message of a blob stream."""
+
+MAX_BLOB_BYTES = 512 * 1024 * 1024
+"""Largest blob that the cloud takes or a node asks for."""
+
+KEEPALIVE_MS = 30_000
+
+_COMMON = (
+    ("grpc.max_receive_message_length", CHUNK_BYTES + 16 * 1024),
+    ("grpc.max_send_message_length", CHUNK_BYTES + 16 * 1024),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
+    *_COMMON,
+    ("grpc.enable_http_proxy", 0),  # a proxy in the environment would take even 127.0.0.1
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    *_COMMON,
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS - 5_000),
+    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
+)
