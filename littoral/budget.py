@@ -37,7 +37,7 @@ class Budget:
         Raises BadInput, naming the term and what is known.
         """
         budget = cls()
-        for term in filter(None, (part.strip() for part in text.split(","))):
+        for term in (part.strip() for part in text.split(",") if part.strip()):
             if term.startswith("runtime="):
                 budget = replace(budget, runtimes=(*budget.runtimes, term.removeprefix("runtime=").strip()))
                 continue

@@ -34,7 +34,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One line of the audit trail. `action` is "noun.verb", for example "rollout.rolled-back"; `subject` an id; `actor` who did it."""
+    """One line of the audit trail.
+
+    `action` is "noun.verb", for example "rollout.rolled-back"; `subject` an id; `actor` who did it.
+    """
 
     action: str
     subject: str

@@ -1,0 +1,64 @@
+"""How this process runs. A flag beats LITTORAL_..., which beats the default; an unknown LITTORAL_ variable is an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from littoral.errors import BadInput
+
+PREFIX = "LITTORAL_"
+NODE_PREFIX = "LITTORAL_NODE_"
+
+
+def _default_data_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "littoral" / "cloud"
+
+
+class Settings(BaseSettings):
+    """Settings of the coordinator and of every littoral-cloud command."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    data_dir: Path = Field(default_factory=_default_data_dir, description="Keys, blobs and the embedded Redis live here.")
+    redis_url: str | None = Field(
+        default=None, description="redis://, rediss:// or unix:// (6.2 or newer). Unset: the embedded one."
+    )
+    redis_password_file: Path | None = Field(default=None, description="File that holds the password for redis_url.")
+    host: str = Field(default="127.0.0.1", description="Address that both listeners bind.")
+    enrolment_port: int = Field(default=7443, ge=0, le=65535, description="Server TLS. 0: any free port.")
+    fleet_port: int = Field(default=7444, ge=0, le=65535, description="Mutual TLS. 0: any free port.")
+    public_names: tuple[str, ...] = Field(default=(), description="DNS names and addresses by which nodes reach this server.")
+    heartbeat_interval_s: float = Field(default=10.0, gt=0, description="Seconds between heartbeats of a session.")
+    telemetry_interval_s: float = Field(default=10.0, gt=0, description="Seconds between a node's telemetry reports.")
+    auto_loop: bool = Field(default=False, description="Start federated rounds and releases when drift is seen.")
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings from flags that are not None, then the environment, then defaults.
+
+    Raises BadInput, naming the setting, its value and where it came from.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadInput(
+            f"setting {name}: {first.get('input')!r}: {first['msg']}",
+            hint=f"give --{name.replace('_', '-')} or set {PREFIX}{name.upper()}",
+        ) from error
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in environment:
+        if name.startswith(PREFIX) and not name.startswith(NODE_PREFIX) and name not in known:
+            raise BadInput(f"environment: {name} is not a setting", hint=f"known are {', '.join(sorted(known))}")
