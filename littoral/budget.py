@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 from littoral.errors import BadInput, NoFit
 
-_UNITS = {
+_UNITS: dict[str, tuple[str, dict[str, float]]] = {
     "artifact": ("artifact_bytes", {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "kib": 1_024, "mib": 1_048_576}),
     "rss": ("peak_rss_bytes", {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "kib": 1_024, "mib": 1_048_576}),
     "p95": ("latency_ms", {"": 1, "ms": 1, "us": 0.001, "s": 1_000}),
@@ -37,7 +37,7 @@ class Budget:
         Raises BadInput, naming the term and what is known.
         """
         budget = cls()
-        for term in (part.strip() for part in text.split(",") if part.strip()):
+        for term in [part.strip() for part in text.split(",") if part.strip()]:
             if term.startswith("runtime="):
                 budget = replace(budget, runtimes=(*budget.runtimes, term.removeprefix("runtime=").strip()))
                 continue
