@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from littoral.errors import BadInput, NoFit
 
@@ -51,7 +52,8 @@ class Budget:
             if match[3].lower() not in units:
                 raise BadInput(f"budget: unknown unit {match[3]!r} in {term!r}", hint=f"one of {', '.join(filter(None, units))}")
             value = float(match[2]) * units[match[3].lower()]
-            budget = replace(budget, **{field: round(value) if field.endswith("_bytes") else value})
+            limit: dict[str, Any] = {field: round(value) if field.endswith("_bytes") else value}
+            budget = replace(budget, **limit)
         return budget
 
     def __str__(self) -> str:
