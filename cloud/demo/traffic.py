@@ -1,0 +1,102 @@
+"""A steady stream of labelled test images to each node over its own REST interface, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Requests of one node since the last `cut`, and since the start."""
+
+    requests: int = 0
+    failed: int = 0
+    right: int = 0
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)  # the first few, for the report
+
+    def cut(self) -> float:
+        """Accuracy since the last cut, as a fraction (NaN without an answer); starts a new stretch."""
+        accuracy = self.right / self.answered if self.answered else float("nan")
+        self.right = self.answered = 0
+        return accuracy
+
+
+class Stream:
+    """Sends one image at a time, drawn from `images`, until stopped. The images can be exchanged while it runs."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        images: Images,
+        labels: Labels,
+        *,
+        per_second: float,
+        rng: np.random.Generator,
+        clock: Callable[[], float],
+    ) -> None:
+        self._url = f"{url}/v2/models/{model}/infer"
+        self._images, self._labels = images, labels
+        self._interval = 1.0 / per_second
+        self._rng = rng
+        self._clock = clock
+        self.tally = Tally()
+
+    def exchange(self, images: Images, labels: Labels) -> None:
+        self._images, self._labels = images, labels
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. A request that fails in any way is counted, never raised."""
+        async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
+            due = self._clock()
+            while not stop.is_set():
+                await self._send(client)
+                due = max(due + self._interval, self._clock() - 1.0)
+                pause = due - self._clock()
+                if pause > 0:
+                    await _wait(stop, pause)
+
+    async def _send(self, client: httpx.AsyncClient) -> None:
+        index = int(self._rng.integers(len(self._images)))
+        image, wanted = self._images[index], int(self._labels[index])
+        self.tally.requests += 1
+        try:
+            reply = await client.post(self._url, content=_body(image), headers={"content-type": "application/json"})
+            reply.raise_for_status()
+            answer = _label(orjson.loads(reply.content))
+        except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+            self.tally.failed += 1
+            if len(self.tally.failures) < 5:
+                self.tally.failures.append(f"{type(error).__name__}: {error}")
+            return
+        self.tally.answered += 1
+        self.tally.right += answer == wanted
+
+
+def _body(image: Images) -> bytes:
+    tensor = {"name": "input", "shape": [1, *image.shape], "datatype": "UINT8", "data": image.reshape(-1).tolist()}
+    return orjson.dumps({"inputs": [tensor], "outputs": [{"name": "label"}]})
+
+
+def _label(answer: dict[str, Any]) -> int:
+    return int(next(o for o in answer["outputs"] if o["name"] == "label")["data"][0])
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
