@@ -1,0 +1,216 @@
+"""One type for every labelled image set, whatever it was read from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.digest import PREFIX
+from littoral.errors import BadData, BadInput
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+TEST_EVERY = 5
+"""Where a source has no test split of its own: of each class, in the source's order, every fifth example is a test example."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Labelled images: x (n, C, H, W) uint8, y (n,) int64, indices into the data set's labels."""
+
+    x: Images
+    y: Labels
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A labelled image set with a train and a test split.
+
+    `train_x` and `test_x` are uint8 (n, C, H, W); `train_y` and `test_y` are int64 (n,), indices into `labels`. `digest`
+    names the content of all four arrays and the labels, so equal digests mean equal data, however it was stored.
+    """
+
+    name: str
+    train_x: Images
+    train_y: Labels
+    test_x: Images
+    test_y: Labels
+    labels: tuple[str, ...]
+    digest: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.train_x.shape[1:]
+        return channels, height, width
+
+    @property
+    def classes(self) -> int:
+        return len(self.labels)
+
+    @property
+    def train(self) -> Examples:
+        return Examples(self.train_x, self.train_y)
+
+    @property
+    def test(self) -> Examples:
+        return Examples(self.test_x, self.test_y)
+
+    def hold_back(self, count: int) -> tuple[Dataset, Examples]:
+        """Takes the last `count` training examples away, in the order of the source.
+
+        Returns:
+            The data set without them (with a digest of its own), and what was held back.
+
+        Raises:
+            BadInput: `count` is negative, or leaves a class without a training example.
+        """
+        if not 0 <= count < len(self.train_y):
+            raise BadInput(
+                f"hold back: {count} of {len(self.train_y)} training examples of {self.name}",
+                hint="hold back fewer than there are",
+            )
+        if count == 0:
+            return self, Examples(self.train_x[:0], self.train_y[:0])
+        kept = assemble(self.name, self.train_x[:-count], self.train_y[:-count], self.test_x, self.test_y, labels=self.labels)
+        return kept, Examples(self.train_x[-count:], self.train_y[-count:])
+
+    def first(self, train: int, test: int) -> Dataset:
+        """The first examples of each split: a smaller set to try a recipe on."""
+        return assemble(
+            self.name, self.train_x[:train], self.train_y[:train], self.test_x[:test], self.test_y[:test], labels=self.labels
+        )
+
+    def for_validation(self, count: int) -> Dataset:
+        """The last `count` training examples take the place of the test split: what choices are made on."""
+        kept, held = self.hold_back(count)
+        return assemble(f"{self.name}-validation", kept.train_x, kept.train_y, held.x, held.y, labels=self.labels)
+
+    def renamed(self, name: str) -> Dataset:
+        return replace(self, name=name)
+
+
+def assemble(
+    name: str,
+    train_x: npt.NDArray[Any],
+    train_y: npt.NDArray[Any],
+    test_x: npt.NDArray[Any],
+    test_y: npt.NDArray[Any],
+    *,
+    labels: Sequence[str] | None = None,
+) -> Dataset:
+    """Checks four arrays and makes a Dataset of them.
+
+    Args:
+        name: what messages call it; usually the file or folder.
+        train_x, test_x: images, (n, H, W) or (n, C, H, W) of whole numbers from 0 to 255.
+        train_y, test_y: (n,). With `labels`, indices into it; without, any whole numbers or texts, whose sorted different
+            values become the labels.
+        labels: the classes' names, in order.
+
+    Raises:
+        BadData: counts or shapes do not match, values are out of range, a split is empty, there are fewer than two
+            classes, or a class has no example in one of the splits.
+    """
+    train_x, test_x = _images(f"{name}: training images", train_x), _images(f"{name}: test images", test_x)
+    if train_x.shape[1:] != test_x.shape[1:]:
+        raise BadData(
+            f"{name}: training images are {_size(train_x)}, test images {_size(test_x)}",
+            hint="both splits need one number of channels, one height, one width",
+        )
+    train_y, test_y = np.asarray(train_y), np.asarray(test_y)
+    for split, x, y in (("training", train_x, train_y), ("test", test_x, test_y)):
+        if y.ndim != 1 or y.dtype.kind not in "iuU":
+            raise BadData(
+                f"{name}: {split} labels must be one row of whole numbers or texts, are {y.dtype} with shape {y.shape}",
+                hint="one label an image; of one-hot rows take argmax(axis=1)",
+            )
+        if len(x) != len(y):
+            raise BadData(f"{name}: {len(x)} {split} images but {len(y)} {split} labels", hint="one label an image, in one order")
+        if len(x) == 0:
+            raise BadData(
+                f"{name}: the {split} split is empty", hint="a data set needs examples to learn from and to be measured on"
+            )
+    train_y, test_y, names = _indices(name, train_y, test_y, labels)
+    return Dataset(name, train_x, train_y, test_x, test_y, names, _digest(train_x, train_y, test_x, test_y, names))
+
+
+def split_every(y: npt.NDArray[Any], every: int = TEST_EVERY) -> npt.NDArray[np.bool_]:
+    """True where an example belongs to the test split: of each class, in order, every `every`-th (and the last of a class
+    that has fewer), so that every class with two examples is in both splits."""
+    y = np.asarray(y)
+    test = np.zeros(len(y), dtype=bool)
+    for value in np.unique(y):
+        places = np.flatnonzero(y == value)
+        test[places[every - 1 :: every] if len(places) >= every else places[-1:]] = True
+    return test
+
+
+def _images(what: str, x: npt.NDArray[Any]) -> Images:
+    x = np.asarray(x)
+    if x.ndim == 3:
+        x = x[:, None]
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise BadData(f"{what}: shape is {x.shape}", hint="it must be (n, height, width) or (n, channels, height, width)")
+    if x.shape[1] > 4 >= x.shape[3]:
+        raise BadData(f"{what}: shape {x.shape} has its channels last", hint="transpose to (n, channels, height, width)")
+    if x.dtype.kind not in "iub":
+        raise BadData(
+            f"{what}: values are {x.dtype}", hint="raw pixels are wanted, 0 to 255 as uint8: (x * 255).round().astype('uint8')"
+        )
+    if x.dtype != np.uint8 and x.size and (x.min() < 0 or x.max() > 255):
+        raise BadData(f"{what}: values run from {x.min()} to {x.max()}", hint="raw pixels are wanted, 0 to 255 as uint8")
+    return np.ascontiguousarray(x, dtype=np.uint8)
+
+
+def _size(x: Images) -> str:
+    return "x".join(str(d) for d in x.shape[1:])
+
+
+def _indices(
+    name: str, train_y: npt.NDArray[Any], test_y: npt.NDArray[Any], labels: Sequence[str] | None
+) -> tuple[Labels, Labels, tuple[str, ...]]:
+    if labels is None:
+        if (train_y.dtype.kind == "U") != (test_y.dtype.kind == "U"):
+            raise BadData(
+                f"{name}: training labels are {train_y.dtype}, test labels {test_y.dtype}", hint="use one kind of label"
+            )
+        values = np.unique(np.concatenate([train_y, test_y]))
+        names = tuple(str(value) for value in values)
+        train_y, test_y = np.searchsorted(values, train_y), np.searchsorted(values, test_y)
+    else:
+        names = tuple(labels)
+        for split, y in (("training", train_y), ("test", test_y)):
+            if y.dtype.kind == "U" or y.min() < 0 or y.max() >= len(names):
+                raise BadData(
+                    f"{name}: {split} labels must be whole numbers from 0 to {len(names) - 1}", hint="there is one name a class"
+                )
+    if len(names) < 2:
+        raise BadData(
+            f"{name}: has one class only, {names[0]!r}" if names else f"{name}: has no class",
+            hint="two are the least to tell apart",
+        )
+    for split, y in (("training", train_y), ("test", test_y)):
+        missing = [names[i] for i in np.setdiff1d(np.arange(len(names)), y)]
+        if missing:
+            raise BadData(
+                f"{name}: no example of {', '.join(map(repr, missing[:8]))} in the {split} split",
+                hint="every class needs examples in both splits: add some, or leave the class out",
+            )
+    return train_y.astype(np.int64), test_y.astype(np.int64), names
+
+
+def _digest(train_x: Images, train_y: Labels, test_x: Images, test_y: Labels, labels: tuple[str, ...]) -> str:
+    hashed = hashlib.sha256(repr((train_x.shape, test_x.shape, labels)).encode())
+    for array in (train_x, train_y.astype("<i8"), test_x, test_y.astype("<i8")):
+        hashed.update(np.ascontiguousarray(array).data)
+    return PREFIX + hashed.hexdigest()

@@ -1,0 +1,57 @@
+"""NumPy's .npz: either x_train, y_train, x_test, y_test, or x and y, of which a test split is taken by a fixed rule."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cloud.data.dataset import TEST_EVERY, Dataset, assemble, split_every
+from littoral.errors import BadData, NotFound
+
+_SPLIT = ("x_train", "y_train", "x_test", "y_test")
+_WHOLE = ("x", "y")
+
+
+def load_npz(path: Path, *, name: str | None = None) -> Dataset:
+    """A data set in one .npz file.
+
+    Arrays `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`, where of each class, in order, every fifth example becomes
+    a test example (`split_every`). An optional `labels` names the classes that whole numbers in y stand for. Images are
+    (n, H, W) or (n, C, H, W) of uint8. Nothing pickled is ever read.
+
+    Raises:
+        NotFound: no such file. BadData: damaged, pickled, an array is missing, or see assemble.
+    """
+    arrays = _read(path)
+    names = tuple(str(label) for label in arrays["labels"]) if "labels" in arrays else None
+    called = name or path.stem
+    if all(key in arrays for key in _SPLIT):
+        return assemble(called, *(arrays[key] for key in _SPLIT), labels=names)
+    if all(key in arrays for key in _WHOLE):
+        x, y = arrays["x"], arrays["y"]
+        if x.ndim == 0 or y.ndim != 1 or len(x) != len(y):
+            raise BadData(f"{path}: x has shape {x.shape}, y {y.shape}", hint="one label an image, in one order")
+        test = split_every(y, TEST_EVERY)
+        return assemble(called, x[~test], y[~test], x[test], y[test], labels=names)
+    held = ", ".join(sorted(arrays)) or "nothing"
+    raise BadData(f"{path}: holds {held}", hint=f"wanted are {', '.join(_SPLIT)}, or x and y")
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    wanted = (*_SPLIT, *_WHOLE, "labels")
+    hint = "write it again with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
+    try:
+        with np.load(path, allow_pickle=False) as loaded:
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise BadData(f"{path}: is a single array, not an .npz file", hint=hint)
+            return {key: loaded[key] for key in loaded.files if key in wanted}
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: no such file") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        reason = "holds pickled objects, which are never read" if "pickle" in str(error).lower() else f"is damaged: {error}"
+        raise BadData(f"{path}: {reason} ({path.stat().st_size} bytes held)", hint=hint) from error

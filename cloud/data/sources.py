@@ -1,0 +1,54 @@
+"""Decides by what a path is how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloud.data.dataset import Dataset
+from cloud.data.idx import SUMS, is_idx_folder, load_idx
+from cloud.data.npz import load_npz
+from littoral.errors import BadData, NotFound
+
+_KNOWN = "a folder with MNIST's four IDX files, an .npz file, or a folder with one folder of PNG or JPEG images a class"
+
+
+def load_dataset(path: Path | str) -> Dataset:
+    """The data set at a path: IDX folder, .npz file or image folder.
+
+    Raises:
+        NotFound: nothing is there. BadData: it is none of these, or damaged; the message names the file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NotFound(f"data: {path} does not exist", hint=f"give {_KNOWN}")
+    if path.is_file():
+        if path.suffix == ".npz":
+            return load_npz(path)
+        raise BadData(f"data: {path} is a {path.suffix or 'nameless'} file", hint=f"give {_KNOWN}")
+    if is_idx_folder(path):
+        return load_idx(path)
+    # pillow is only needed, and so only imported, for images
+    from cloud.data.image_folder import is_image_folder, load_image_folder
+
+    if is_image_folder(path):
+        return load_image_folder(path)
+    raise BadData(f"data: {path} holds nothing that can be read", hint=f"give {_KNOWN}")
+
+
+def load_mnist(folder: Path | None = None) -> Dataset:
+    """MNIST as it lies in the repository, data/mnist, each file checked against SHA256SUMS.
+
+    Args:
+        folder: where it lies instead; None: data/mnist of the source tree, else of the working folder.
+
+    Raises:
+        NotFound: it is not there. DigestMismatch: a file was changed. BadData: see load_idx.
+    """
+    places = [folder] if folder else [Path(__file__).parents[2] / "data" / "mnist", Path("data/mnist")]
+    for place in places:
+        if (place / SUMS).is_file():
+            return load_idx(place, name="mnist")
+    raise NotFound(
+        f"MNIST: no {SUMS} in {' or '.join(map(str, places))}",
+        hint="run from the source tree, or give the folder that holds MNIST's files",
+    )

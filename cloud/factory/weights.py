@@ -1,0 +1,111 @@
+"""Weights on disk and on the wire: safetensors and named arrays, never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from torch import nn
+
+from littoral.architectures import build
+from littoral.digest import digest_of
+from littoral.errors import BadInput, NotFound
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+_WAY_OUT = "only safetensors files are read; write one with cloud.factory.weights.save_weights"
+
+
+def arrays_of(module: nn.Module) -> dict[str, npt.NDArray[Any]]:
+    """The module's parameters and buffers by name, sorted, contiguous copies."""
+    state = module.state_dict()
+    return {name: np.ascontiguousarray(state[name].detach().cpu().contiguous().numpy()).copy() for name in sorted(state)}
+
+
+def weights_bytes(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> bytes:
+    """safetensors bytes: the same arrays give the same bytes."""
+    data: bytes = save_arrays(
+        {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, dict(metadata) if metadata else None
+    )
+    return data
+
+
+def weights_digest(module: nn.Module) -> str:
+    return digest_of(weights_bytes(arrays_of(module)))
+
+
+def save_weights(path: Path, module: nn.Module, spec: Mapping[str, Any]) -> str:
+    """Writes the weights and the architecture's spec beside them. Gives the digest of the weights alone."""
+    arrays = arrays_of(module)
+    path.write_bytes(weights_bytes(arrays, {"architecture": json.dumps(dict(spec), sort_keys=True)}))
+    return digest_of(weights_bytes(arrays))
+
+
+def load_weights(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """The arrays and the architecture's spec in a file.
+
+    Raises:
+        NotFound: no such file. BadInput: pickled, truncated or not safetensors, or without a spec; names the file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"weights: {path} does not exist", hint="train first, or give another path") from error
+    arrays = arrays_from(data, what=str(path))
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    try:
+        spec = json.loads(header["__metadata__"]["architecture"])
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"weights: {path} does not say which architecture they are of", hint=_WAY_OUT) from error
+    return arrays, spec
+
+
+def arrays_from(data: bytes, *, what: str = "weights") -> dict[str, npt.NDArray[Any]]:
+    """The arrays in safetensors bytes. Raises BadInput."""
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise BadInput(f"weights: {what} is a pickled torch file, which is never loaded", hint=_WAY_OUT)
+    try:
+        arrays: dict[str, npt.NDArray[Any]] = load_arrays(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BadInput(
+            f"weights: {what} is damaged or not safetensors ({len(data)} bytes held): {error}", hint=_WAY_OUT
+        ) from error
+    return arrays
+
+
+def module_of(spec: Mapping[str, Any], arrays: Arrays, *, channels: int, height: int, width: int, classes: int) -> nn.Module:
+    """The network with these weights, for inference; what a federated run or a file gives back.
+
+    Raises:
+        BadInput: an array is missing, not wanted, of another shape, or holds a value that is not finite; names it.
+    """
+    with torch.random.fork_rng():
+        module = build(spec, channels=channels, height=height, width=width, classes=classes)
+    wanted = module.state_dict()
+    for name in sorted(set(wanted) ^ set(arrays)):
+        verb = "is missing" if name in wanted else f"is not part of {spec.get('name')}"
+        raise BadInput(f"weights.{name}: {verb}", hint="the architecture's spec must be the one that was trained")
+    state = {}
+    for name, tensor in wanted.items():
+        array = np.asarray(arrays[name])
+        if array.shape != tuple(tensor.shape):
+            raise BadInput(
+                f"weights.{name}: shape is {array.shape}, {spec.get('name')} has {tuple(tensor.shape)}",
+                hint="the architecture's spec must be the one that was trained",
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BadInput(f"weights.{name}: holds a value that is not finite", hint="training diverged; lower the learning rate")
+        state[name] = torch.from_numpy(np.array(array)).to(tensor.dtype)
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def parameters_of(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

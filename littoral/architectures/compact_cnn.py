@@ -1,0 +1,43 @@
+"""A chain of strided convolutions and one linear layer: no pooling between, so each step pays only for what it keeps.
+
+J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller: Striving for Simplicity: The All Convolutional Net, ICLR 2015
+workshop, https://arxiv.org/abs/1412.6806 (strides instead of pooling, averaging at the end); batch normalisation after each
+convolution: S. Ioffe, C. Szegedy, https://arxiv.org/abs/1502.03167.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from littoral.architectures.parameters import whole, widths_of
+
+
+class CompactCnn(nn.Module):
+    def __init__(self, channels: int, classes: int, widths: Sequence[int], stem: int) -> None:
+        super().__init__()
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        before = channels
+        for i, after in enumerate(widths, 1):
+            kernel = stem if i == 1 else 3
+            layers[f"conv{i}"] = nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False)
+            layers[f"norm{i}"] = nn.BatchNorm2d(after)
+            layers[f"relu{i}"] = nn.ReLU()
+            before = after
+        self.features = nn.Sequential(layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classify = nn.Linear(before, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classify(self.pool(self.features(x)).flatten(1))
+        return logits
+
+
+def build(
+    *, channels: int, height: int, width: int, classes: int, widths: Sequence[int] = (16, 32, 48, 64), stem: int = 3
+) -> nn.Module:
+    """`widths`: channels after each convolution, each of which halves height and width; `stem`: size of the first kernel."""
+    return CompactCnn(channels, classes, widths_of("widths", widths, most=8), whole("stem", stem, most=11))
