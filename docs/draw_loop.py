@@ -1,0 +1,156 @@
+"""Draws docs/loop.svg, the picture in the README, from the report of a real run.
+
+python docs/draw_loop.py out/demo/report.json docs/loop.svg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from html import escape
+from pathlib import Path
+from typing import Any
+
+WIDTH, HEIGHT = 960, 520
+BOX_W, BOX_H = 208, 92
+SEA, SHORE, SAND, INK, RED = "#0b4f6c", "#e8f4f8", "#f6efe3", "#12303b", "#a4303f"
+
+
+def box(x: int, y: int, title: str, lines: list[str], *, fill: str = SHORE, stroke: str = SEA) -> str:
+    rows = "".join(
+        f'<text x="{x + 14}" y="{y + 46 + 18 * i}" font-size="13" fill="{INK}">{escape(line)}</text>'
+        for i, line in enumerate(lines)
+    )
+    return (
+        f'<rect x="{x}" y="{y}" width="{BOX_W}" height="{BOX_H}" rx="10" fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
+        f'<text x="{x + 14}" y="{y + 25}" font-size="15" font-weight="600" fill="{stroke}">{escape(title)}</text>{rows}'
+    )
+
+
+def arrow(x1: int, y1: int, x2: int, y2: int, *, colour: str = SEA, dashed: bool = False) -> str:
+    dash = ' stroke-dasharray="5 4"' if dashed else ""
+    head = "red" if colour == RED else "sea"
+    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}" stroke-width="2"{dash} marker-end="url(#{head})"/>'
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def draw(report: dict[str, Any]) -> str:
+    teacher, students, nodes = report["teacher"], report["students"], report["nodes"]
+    drift, federation = report["drift"], report["federation"]
+    good = next(r for r in report["rollouts"] if r["kind"] == "initial")
+    bad = next((r for r in report["rollouts"] if r["kind"] == "bad"), None)
+    sizes = sorted(s["bytes"] for s in students)
+    seconds = sorted(federation["seconds_per_round"])
+    p50s = sorted(n["p50_ms"] for n in nodes)
+    top, bottom = 78, 300
+    columns = [24, 256, 488, 720]
+    parts = [
+        box(
+            columns[0],
+            top,
+            "Teacher",
+            [f"{percent(teacher['accuracy'])}, {teacher['parameters']:,} parameters", f"{teacher['seconds']:.0f} s"],
+        ),
+        box(
+            columns[1],
+            top,
+            "Students",
+            [
+                f"{len(students)} artifacts, {len({s['architecture'] for s in students})} architectures",
+                f"{sizes[0]:,} to {sizes[-1]:,} bytes",
+            ],
+        ),
+        box(
+            columns[2],
+            top,
+            "Signed, in waves",
+            [" then ".join(str(len(w)) for w in good["waves"]) + " nodes, canary first", good["state"]],
+        ),
+        box(
+            columns[3],
+            top,
+            "The fleet",
+            [
+                f"{len(nodes)} nodes, p50 {p50s[0]:.2f} to {p50s[-1]:.2f} ms",
+                f"{sum(n['requests'] for n in nodes):,} requests, {sum(n['failed_requests'] for n in nodes)} failed",
+            ],
+            fill=SAND,
+        ),
+        box(
+            columns[3],
+            bottom,
+            "Drift",
+            [
+                f"seen on {', '.join(drift['detected'])}",
+                f"{percent(drift['accuracy_before'])} down to {percent(drift['accuracy_during'])}",
+            ],
+            fill=SAND,
+        ),
+        box(
+            columns[2],
+            bottom,
+            "Federated rounds",
+            [
+                f"{federation['rounds']} of {federation['strategy']}, {len(federation['participants'])} nodes",
+                f"{seconds[len(seconds) // 2]:.1f} s a round, {federation['bytes_up'] / 1e6:.1f} MB up",
+            ],
+        ),
+        box(
+            columns[1],
+            bottom,
+            "New students",
+            [
+                f"drifted inputs: {percent(drift['served_drifted_after'])}",
+                f"clean inputs: {percent(drift['served_clean_after'])}",
+            ],
+        ),
+    ]
+    middle = BOX_H // 2
+    arrows = [arrow(columns[i] + BOX_W, top + middle, columns[i + 1] - 4, top + middle) for i in range(3)]
+    arrows.append(arrow(columns[3] + BOX_W // 2, top + BOX_H, columns[3] + BOX_W // 2, bottom - 4))
+    arrows += [arrow(columns[i + 1], bottom + middle, columns[i] + BOX_W + 4, bottom + middle) for i in (2, 1)]
+    arrows.append(arrow(columns[1] + BOX_W - 30, bottom, columns[2] + 30, top + BOX_H + 4))
+    if bad is not None:
+        parts.append(
+            box(
+                columns[0],
+                bottom,
+                "A bad release",
+                [f"{bad['state']} at {', '.join(bad['waves'][0])}", "the others never saw it"],
+                stroke=RED,
+            )
+        )
+        arrows.append(arrow(columns[0] + BOX_W - 30, bottom, columns[2] + 6, top + BOX_H + 4, colour=RED, dashed=True))
+    audit = report["audit"]
+    chain = "intact" if audit["intact"] else "BROKEN"
+    trail = f"one audit trail: {audit['lines']} lines, chain {chain}; the whole run {report['seconds']:.0f} s"
+    heads = "".join(
+        f'<marker id="{name}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<path d="M0 0L10 5L0 10z" fill="{colour}"/></marker>'
+        for name, colour in (("sea", SEA), ("red", RED))
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" role="img" '
+        f'aria-label="The loop: teacher, students, rollout, fleet, drift, federated rounds, new students"><defs>{heads}</defs>'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
+        f'<text x="24" y="44" font-size="20" font-weight="700" fill="{INK}">One run of make demo, as measured</text>'
+        + "".join(arrows)
+        + "".join(parts)
+        + f'<text x="24" y="{HEIGHT - 40}" font-size="14" fill="{INK}">{escape(trail)}</text></svg>\n'
+    )
+
+
+def main() -> int:
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    target.write_text(draw(json.loads(source.read_text())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
