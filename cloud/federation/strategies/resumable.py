@@ -1,0 +1,77 @@
+"""What every strategy of ours adds to Flower's: rounds that can be resumed, sampling that can be repeated, a checkpoint.
+
+Flower's `Strategy.start` always counts rounds from 1 and keeps nothing. Mixed in before a Flower strategy, this shifts the
+count to where a run stands, seeds Flower's sampling by run and round (so that a restarted worker asks the same nodes), and
+hands each finished round on before the next begins.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from littoral.errors import FleetError
+
+
+class RoundFailed(FleetError):
+    """A round brought no usable reply."""
+
+    code = "round-failed"
+
+
+class Resumable(Strategy):
+    """Mix in before a Flower strategy, which `super()` then means; call `resume` once, before `start`."""
+
+    _seed: int
+    _skipped: int
+    _on_round: Callable[[int, ArrayRecord, MetricRecord], None]
+    _sent: ArrayRecord
+
+    def resume(self, seed: int, first_round: int, on_round: Callable[[int, ArrayRecord, MetricRecord], None]) -> None:
+        self._seed = seed
+        self._skipped = first_round - 1
+        self._on_round = on_round
+
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        number = server_round + self._skipped
+        self._sent = arrays
+        random.seed(f"{self._seed}:{number}:train")  # Flower samples with the module's generator
+        return super().configure_train(number, arrays, config, grid)  # type: ignore[safe-super]
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        number = server_round + self._skipped
+        arrays, metrics = super().aggregate_train(number, replies)  # type: ignore[safe-super]
+        if arrays is None or metrics is None:
+            raise RoundFailed(f"round {number}: no node gave a usable reply", hint="see the nodes' worker.log")
+        arrays = _as_sent(arrays, self._sent, number)
+        self._on_round(number, arrays, metrics)
+        return arrays, metrics
+
+    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
+        number = server_round + self._skipped
+        random.seed(f"{self._seed}:{number}:evaluate")
+        return super().configure_evaluate(number, arrays, config, grid)  # type: ignore[safe-super]
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        return super().aggregate_evaluate(server_round + self._skipped, replies)  # type: ignore[safe-super]
+
+
+def _as_sent(arrays: ArrayRecord, sent: ArrayRecord, number: int) -> ArrayRecord:
+    """Averaging turns counters into float64: each array gets the type and shape back that it was sent with."""
+    typed: dict[str, Array] = {}
+    for name, array in sent.items():
+        if name not in arrays:
+            raise RoundFailed(f"round {number}: replies lack {name}")
+        value = np.asarray(arrays[name].numpy())
+        if value.shape != tuple(array.shape):
+            raise RoundFailed(f"round {number}: {name} has shape {value.shape}, was sent as {tuple(array.shape)}")
+        if not np.isfinite(value).all():
+            raise RoundFailed(f"round {number}: {name} holds values that are not finite", hint="lower the learning rate")
+        wanted = np.dtype(array.dtype)
+        typed[name] = Array((np.rint(value) if wanted.kind in "iu" else value).astype(wanted))
+    return ArrayRecord(typed)

@@ -1,0 +1,89 @@
+"""The labelled examples that a node holds: a folder of .npz files with arrays x and y, read in the order of their names.
+
+x is uint8, (n, H, W) or (n, C, H, W), raw as the model's clients send it; y holds n class numbers. Every fifth example is
+held out: it judges models (probation, federated evaluation) and is never trained on.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.errors import BadData
+
+HOLDOUT_EVERY = 5
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+def read_labelled(folder: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
+    """All examples of a folder as (n, *shape) uint8 and (n,) int64.
+
+    Args:
+        shape: of one example, channels first, for example (1, 28, 28).
+
+    Raises BadData, naming the file, where there is none or one is not what it must be.
+    """
+    parts = [_read(path, shape) for path in _files(folder)]
+    if not parts:
+        raise BadData(f"labelled data: no .npz file in {folder}", hint="put files with arrays x (uint8) and y (int) there")
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+def split(x: Images, y: Labels) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
+    """(training part, held-out part): examples 5, 10, 15... in the order of the files are held out."""
+    held = np.arange(len(y)) % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
+    return (x[~held], y[~held]), (x[held], y[held])
+
+
+def count(folder: Path) -> int:
+    """How many examples a folder holds, from the arrays' headers alone. 0 where there is no such folder.
+
+    Raises BadData, naming the file, where one cannot be read.
+    """
+    return sum(_length(path) for path in _files(folder))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.npz") if path.is_file())
+
+
+def _length(path: Path) -> int:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("y.npy") as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, _ = read(member)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BadData(f"labelled data: {path}: {error}", hint="write it with numpy.savez(path, x=..., y=...)") from error
+    return int(shape[0]) if shape else 0
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            x, y = archive["x"], archive["y"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadData(f"labelled data: {path}: {error}", hint="write it with numpy.savez(path, x=..., y=...)") from error
+    if x.dtype != np.uint8:
+        raise BadData(f"labelled data: {path}: x must be uint8, is {x.dtype}")
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise BadData(f"labelled data: {path}: y must be one row of integers, is {y.dtype} of shape {y.shape}")
+    if len(x) != len(y):
+        raise BadData(f"labelled data: {path}: {len(x)} examples but {len(y)} labels")
+    if len(y) and int(y.min()) < 0:
+        raise BadData(f"labelled data: {path}: y holds {int(y.min())}; classes count from 0")
+    return _shaped(x, shape, path), y.astype(np.int64)
+
+
+def _shaped(x: npt.NDArray[Any], shape: tuple[int, ...], path: Path) -> Images:
+    if x.shape[1:] == shape:
+        return np.asarray(x, np.uint8)
+    if len(shape) == 3 and shape[0] == 1 and x.shape[1:] == shape[1:]:
+        return np.asarray(x[:, None], np.uint8)
+    raise BadData(f"labelled data: {path}: one example has shape {x.shape[1:]}, the model takes {shape}")
