@@ -1,0 +1,159 @@
+"""How this agent runs. A flag beats LITTORAL_NODE_..., which beats DIR/node.toml, which beats the default.
+
+Nothing is passed over in silence: an unknown variable or key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from littoral.budget import Budget
+from littoral.errors import BadInput
+
+PREFIX = "LITTORAL_NODE_"
+_NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: where the folder is cannot stand inside it
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*")
+_SIZE_UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of `littoral-node run`.
+
+    `threads` 0 means what the cgroup allows, at most 4. `max_download_rate` is bytes a second, None: as fast as it comes.
+    `keep_free` is disk space, bytes, that a download never takes.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    runtimes: tuple[str, ...] = ()  # empty: every one that this machine has
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080  # 0: any free port
+    labelled: Path | None = None
+    measure_lock: Path | None = None
+    max_download_rate: float | None = None
+    keep_free: int = 16_000_000
+    threads: int = 0
+
+    def node_budget(self) -> Budget:
+        """The budget as the cloud is told: `runtimes` narrows it."""
+        return replace(self.budget, runtimes=self.budget.runtimes or self.runtimes)
+
+
+def parse_size(text: str, field: str) -> int:
+    """Bytes of "200KB", "1.5MB", "4096" (KB = 1,000 bytes). Raises BadInput, naming the field."""
+    match = _SIZE.fullmatch(text.lower())
+    if match is None or match[2] not in _SIZE_UNITS:
+        raise BadInput(f"{field}: {text!r} is not a size", hint="write a number and B, KB, MB or GB, for example 200KB")
+    return round(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def _rate(text: str, field: str) -> float:
+    size = parse_size(text.strip().removesuffix("/s"), field)
+    if size <= 0:
+        raise BadInput(f"{field}: {text!r} would never move a byte", hint="leave it out for no limit")
+    return float(size)
+
+
+def _address(text: str, field: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise BadInput(f"{field}: {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8080; port 0 takes any free one")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _whole(text: str, field: str) -> int:
+    if not text.strip().isdigit():
+        raise BadInput(f"{field}: {text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _names(text: str, field: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _path(text: str, field: str) -> Path:
+    if not text.strip():
+        raise BadInput(f"{field}: is empty")
+    return Path(text).expanduser()
+
+
+_READ: Mapping[str, Callable[[str, str], Any]] = {
+    "budget": lambda text, field: Budget.parse(text),
+    "runtimes": _names,
+    "http": _address,
+    "labelled": _path,
+    "measure_lock": _path,
+    "max_download_rate": _rate,
+    "keep_free": parse_size,
+    "threads": _whole,
+}
+"""What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
+
+KNOWN = tuple(_READ)
+
+
+def _refuse(where: str, name: str, known: list[str]) -> BadInput:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return BadInput(f"{where}: {name!r} is not a setting", hint=f"did you mean {near[0]}? known are {', '.join(known)}")
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: is not TOML: {error}") from error
+    given = {}
+    for key, value in body.items():
+        name = key.replace("-", "_")
+        if name not in _READ:
+            raise _refuse(str(path), key, list(KNOWN))
+        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            value = ",".join(value)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise BadInput(f"{path}: {key} must be text or a number, is {type(value).__name__}")
+        given[name] = str(value)
+    return given
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    given = {}
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX)
+        if name in _NOT_A_SETTING:
+            continue
+        if name.lower() not in _READ or name != name.upper():
+            raise _refuse("environment", variable, [PREFIX + known.upper() for known in KNOWN])
+        given[name.lower()] = value
+    return given
+
+
+def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+    """Settings from flags that are not None, the environment, DIR/node.toml and the defaults.
+
+    Raises BadInput, naming the setting, its value and where it came from.
+    """
+    values: dict[str, Any] = {}
+    for where, given in (
+        (str(data_dir / "node.toml"), _from_file(data_dir / "node.toml")),
+        ("environment", _from_environment(environment)),
+        ("flag", {name: text for name, text in flags.items() if text is not None}),
+    ):
+        for name, text in given.items():
+            origin = {"flag": f"--{name.replace('_', '-')}", "environment": PREFIX + name.upper()}.get(where, f"{where}: {name}")
+            value = _READ[name](text, origin)
+            if name == "http":
+                values["http_host"], values["http_port"] = value
+            else:
+                values[name] = value
+    assert set(values) <= {f.name for f in fields(Settings)}
+    return Settings(**values)
