@@ -26,13 +26,13 @@ _WAY_OUT = "only safetensors files are read; write one with cloud.factory.weight
 def arrays_of(module: nn.Module) -> dict[str, npt.NDArray[Any]]:
     """The module's parameters and buffers by name, sorted, contiguous copies."""
     state = module.state_dict()
-    return {name: np.ascontiguousarray(state[name].detach().cpu().contiguous().numpy()).copy() for name in sorted(state)}
+    return {name: np.array(state[name].detach().cpu().numpy(), order="C") for name in sorted(state)}
 
 
 def weights_bytes(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> bytes:
     """safetensors bytes: the same arrays give the same bytes."""
     data: bytes = save_arrays(
-        {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, dict(metadata) if metadata else None
+        {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, dict(metadata) if metadata else None
     )
     return data
 
