@@ -1,0 +1,223 @@
+"""Between the wire's messages and the domain's values, both ways. What comes in is checked here; nothing is decided here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+
+from cloud.fleet.records import (
+    Desired,
+    MeasurementRecord,
+    Presence,
+    ProbationResult,
+    Reported,
+    ReportedModel,
+    UpdateState,
+)
+from cloud.fleet.sessions import PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, Refused
+from cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_model_name
+from littoral.budget import Budget
+from littoral.digest import check_digest
+from littoral.errors import BadInput
+from littoral.fleet.v1 import hardware_pb2, session_pb2
+from littoral.sketch import Counted
+
+MAX_TRIALS = 256
+"""Manifests to be measured that one word names: the rest follows when these are done."""
+
+_TEXT = 2_000  # characters of free text from a node that are kept
+_MAX_MODELS = 64
+
+
+def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
+    """Raises BadInput, naming the field."""
+    if not hello.boot_id or len(hello.boot_id) > 64:
+        raise BadInput(f"hello.boot_id: {hello.boot_id[:80]!r} is not 32 hex digits")
+    if len(hello.budgets) > _MAX_MODELS or len(hello.labelled_examples) > _MAX_MODELS:
+        raise BadInput(f"hello.budgets: names more than {_MAX_MODELS} models")
+    for name in {*hello.budgets, *hello.labelled_examples} - {""}:
+        check_model_name(name, "hello.budgets")
+    return Presence(
+        connected=True,
+        since=now,
+        boot_id=hello.boot_id,
+        agent_version=hello.agent_version[:100],
+        protocol_version=hello.protocol_version,
+        features=tuple(feature[:100] for feature in hello.features[:_MAX_MODELS]),
+        hardware=hardware_from(hello.hardware),
+        hardware_class=hello.hardware.hardware_class[:100],
+        runtimes=tuple(runtime.name[:100] for runtime in hello.hardware.runtimes),
+        budgets={name: budget_from(budget) for name, budget in hello.budgets.items()},
+        labelled_examples=dict(hello.labelled_examples),
+    )
+
+
+def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
+    """As JSON with the names of the proto's fields."""
+    body: dict[str, Any] = MessageToDict(profile, preserving_proto_field_name=True)
+    return body
+
+
+def budget_from(budget: session_pb2.Budget) -> Budget:
+    latency = budget.latency_ms if budget.HasField("latency_ms") else None
+    energy = budget.energy_mj if budget.HasField("energy_mj") else None
+    return Budget(
+        latency_ms=None if latency is None else _finite(latency, "hello.budgets.latency_ms"),
+        artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
+        peak_rss_bytes=budget.peak_rss_bytes if budget.HasField("peak_rss_bytes") else None,
+        energy_mj=None if energy is None else _finite(energy, "hello.budgets.energy_mj"),
+        runtimes=tuple(budget.runtimes),
+    )
+
+
+def desired_to(generation: int, desired: Desired) -> session_pb2.DesiredState:
+    message = session_pb2.DesiredState(generation=generation, trials=desired.trials[:MAX_TRIALS])
+    for name, model in desired.models.items():
+        message.models[name].CopyFrom(
+            session_pb2.DesiredModel(
+                manifest_digest=model.manifest_digest,
+                rollout_id=model.rollout_id,
+                generation=model.generation,
+                probation=session_pb2.ProbationPolicy(
+                    duration_s=model.probation.duration_s,
+                    max_accuracy_drop=model.probation.max_accuracy_drop,
+                    max_failure_rate=model.probation.max_failure_rate,
+                ),
+            )
+        )
+    if (task := desired.federated) is not None:
+        message.federated.CopyFrom(
+            session_pb2.FederatedTask(
+                run_id=task.run_id,
+                message_id=task.message_id,
+                message_digest=task.message_digest,
+                message_bytes=task.message_bytes,
+                round=task.round,
+            )
+        )
+    return message
+
+
+def refusal_to(refused: Refused) -> session_pb2.Refusal:
+    return session_pb2.Refusal(
+        reason=f"REFUSAL_REASON_{refused.reason.value}",
+        detail=refused.detail,
+        retry_after_s=refused.retry_after_s,
+        protocol_min=PROTOCOL_MIN,
+        protocol_max=PROTOCOL_MAX,
+    )
+
+
+def reported_from(word: session_pb2.ReportedState) -> Reported:
+    """Raises BadInput, naming the field."""
+    if len(word.models) > _MAX_MODELS:
+        raise BadInput(f"reported.models: {len(word.models)} models, at most {_MAX_MODELS}")
+    return Reported(
+        generation=word.generation,
+        observed_generation=word.observed_generation,
+        models={check_model_name(name, "reported.models"): _model_from(model) for name, model in word.models.items()},
+        problem=word.problem[:_TEXT],
+    )
+
+
+def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
+    for field in ("target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest"):
+        if getattr(model, field):
+            check_digest(getattr(model, field), f"reported.models.{field}")
+    return ReportedModel(
+        state=_state_from(model.state),
+        desired_generation=model.desired_generation,
+        target=model.target_manifest_digest,
+        serving=model.serving_manifest_digest,
+        previous=model.previous_manifest_digest,
+        reason=model.reason[:100],
+        detail=model.detail[:_TEXT],
+        probation=_probation_from(model.probation) if model.HasField("probation") else None,
+    )
+
+
+def _state_from(state: int) -> UpdateState:
+    try:
+        return UpdateState(session_pb2.UpdateState.Name(state).removeprefix("UPDATE_STATE_"))
+    except ValueError as error:
+        raise BadInput(f"reported.models.state: {state} is no state of an update") from error
+
+
+def _probation_from(result: session_pb2.ProbationResult) -> ProbationResult:
+    accuracy = result.accuracy if result.HasField("accuracy") else None
+    previous = result.previous_accuracy if result.HasField("previous_accuracy") else None
+    return ProbationResult(
+        accuracy=None if accuracy is None else _finite(accuracy, "reported.probation.accuracy"),
+        previous_accuracy=None if previous is None else _finite(previous, "reported.probation.previous_accuracy"),
+        examples=result.examples,
+        requests=result.requests,
+        failed_requests=result.failed_requests,
+    )
+
+
+def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) -> MeasurementRecord:
+    """Raises BadInput, naming the field."""
+    return MeasurementRecord(
+        manifest_digest=check_digest(word.manifest_digest, "measurement.manifest_digest"),
+        node_id=node_id,
+        hardware_class=word.hardware_class[:100],
+        failure=word.failure[:100],
+        detail=word.detail[:_TEXT],
+        p50_ms=_finite(word.p50_ms, "measurement.p50_ms"),
+        p95_ms=_finite(word.p95_ms, "measurement.p95_ms"),
+        p99_ms=_finite(word.p99_ms, "measurement.p99_ms"),
+        peak_rss_bytes=word.peak_rss_bytes,
+        start_ms=_finite(word.start_ms, "measurement.start_ms"),
+        samples=word.samples,
+        load_average=_finite(word.load_average, "measurement.load_average"),
+        runtime_version=word.runtime_version[:100],
+        measured_at=now,
+    )
+
+
+def report_from(word: session_pb2.TelemetryReport) -> WindowReport:
+    """Raises BadInput, naming the field."""
+    return WindowReport(
+        boot_id=word.boot_id,
+        sequence=word.sequence,
+        window_start=word.window_start_unix_ms / 1_000,
+        window_end=word.window_end_unix_ms / 1_000,
+        model=word.model_name,
+        manifest_digest=word.manifest_digest,
+        requests=word.requests,
+        failed_requests=word.failed_requests,
+        latency_counts=tuple(word.latency_counts),
+        class_counts=tuple(word.class_counts),
+        inputs=_sketch_from(word.inputs) if word.HasField("inputs") and word.inputs.examples else None,
+        rss_bytes=word.rss_bytes,
+        cpu_seconds=_finite(word.cpu_seconds, "telemetry.cpu_seconds"),
+    )
+
+
+def _sketch_from(sketch: session_pb2.InputSketch) -> Counted:
+    cells = sketch.features * sketch.bins
+    if not 0 < cells <= MAX_SKETCH_CELLS or len(sketch.counts) != cells:
+        raise BadInput(f"telemetry.inputs: {len(sketch.counts)} counts for {sketch.features} features of {sketch.bins} bins")
+    counts = np.array(sketch.counts, np.uint32).reshape(sketch.features, sketch.bins)
+    if (counts.sum(axis=1, dtype=np.uint64) != sketch.examples).any():
+        raise BadInput(f"telemetry.inputs: a feature's counts do not add up to {sketch.examples} examples")
+    return Counted(sketch.sketch_id[:64], counts, sketch.examples)
+
+
+def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
+    """Raises BadInput, naming the field."""
+    if bool(word.reply_digest) == bool(word.failure):
+        raise BadInput("federated_reply: must carry either reply_digest or failure")
+    if word.reply_digest:
+        check_digest(word.reply_digest, "federated_reply.reply_digest")
+    return FederatedAnswer(word.run_id, word.message_id, word.reply_digest, word.failure[:100], word.detail[:_TEXT])
+
+
+def _finite(value: float, field: str) -> float:
+    """The ledger holds JSON, which has no NaN; nothing that is measured is negative."""
+    if not math.isfinite(value) or value < 0:
+        raise BadInput(f"{field}: {value} is not a number from 0")
+    return value
