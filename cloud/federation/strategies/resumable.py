@@ -73,5 +73,5 @@ def _as_sent(arrays: ArrayRecord, sent: ArrayRecord, number: int) -> ArrayRecord
         if not np.isfinite(value).all():
             raise RoundFailed(f"round {number}: {name} holds values that are not finite", hint="lower the learning rate")
         wanted = np.dtype(array.dtype)
-        typed[name] = Array((np.rint(value) if wanted.kind in "iu" else value).astype(wanted))
+        typed[name] = Array(np.asarray(np.rint(value) if wanted.kind in "iu" else value, wanted))  # rint of 0-d is no array
     return ArrayRecord(typed)
