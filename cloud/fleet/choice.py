@@ -1,0 +1,160 @@
+"""Which of a release's artifacts a node gets, and why: pure functions over what was signed and what was measured.
+
+A candidate is judged by its measurement on the node itself; where there is none, by the latest on another machine of the same
+hardware class. One that could not be run on the node is out, whatever it did elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cloud.fleet.records import Artifact, MeasurementRecord, Presence
+from littoral.budget import Budget, Measured, best_fit, excesses
+from littoral.errors import NoFit
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate for one node. `out` holds every reason that kept it out, in words; figures are None where not measured."""
+
+    manifest_digest: str
+    name: str
+    runtime: str
+    accuracy: float
+    artifact_bytes: int
+    latency_ms: float | None  # p95
+    peak_rss_bytes: int | None
+    measured_on: str  # node id; "" where it was not measured
+    out: tuple[str, ...]
+    chosen: bool
+
+
+def measurement_for(
+    node_id: str, presence: Presence, manifest_digest: str, measurements: Iterable[MeasurementRecord]
+) -> MeasurementRecord | None:
+    """The node's own, a failure included; else the latest that worked on the same hardware class; else None."""
+    of_this = [m for m in measurements if m.manifest_digest == manifest_digest]
+    own = next((m for m in of_this if m.node_id == node_id), None)
+    if own is not None:
+        return own
+    alike = [m for m in of_this if m.hardware_class == presence.hardware_class and presence.hardware_class and not m.failure]
+    return max(alike, key=lambda m: (m.measured_at, m.node_id), default=None)
+
+
+def candidates_for(
+    node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]
+) -> list[Measured]:
+    """The artifacts that this node has a runtime for and that ran on it, or on its like; in the order given."""
+    found = []
+    for artifact in artifacts:
+        measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
+        if artifact.runtime in presence.runtimes and measured is not None and not measured.failure:
+            found.append(_as_measured(artifact, measured))
+    return found
+
+
+def choose(
+    node_id: str,
+    presence: Presence,
+    artifacts: Sequence[Artifact],
+    measurements: Sequence[MeasurementRecord],
+    *,
+    model: str,
+    floor: float = 0.0,
+) -> Measured:
+    """The best candidate inside the node's budget for the model.
+
+    Args:
+        floor: candidates of a lower accuracy are out; a fraction.
+
+    Raises NoFit, in an operator's words.
+    """
+    candidates = candidates_for(node_id, presence, artifacts, measurements)
+    if not candidates:
+        raise NoFit(_why_none(node_id, presence, artifacts, measurements), hint="explain lists every candidate")
+    budget = presence.budget_for(model)
+    chosen = best_fit(candidates, budget)
+    if chosen.accuracy < floor:
+        raise NoFit(f"the best that fits, {chosen.name}, has an accuracy of {chosen.accuracy:.4f}, wanted at least {floor:.4f}")
+    return chosen
+
+
+def explain(
+    node_id: str,
+    presence: Presence,
+    artifacts: Sequence[Artifact],
+    measurements: Sequence[MeasurementRecord],
+    *,
+    model: str,
+    floor: float = 0.0,
+) -> list[Row]:
+    """Every candidate with its figures, what kept it out, and whether it was chosen; best accuracy first."""
+    try:
+        chosen = choose(node_id, presence, artifacts, measurements, model=model, floor=floor).manifest_digest
+    except NoFit:
+        chosen = ""
+    budget = presence.budget_for(model)
+    rows = [_row(node_id, presence, artifact, measurements, budget, floor, chosen) for artifact in artifacts]
+    return sorted(rows, key=lambda row: (-row.accuracy, row.artifact_bytes, row.manifest_digest))
+
+
+def _row(
+    node_id: str,
+    presence: Presence,
+    artifact: Artifact,
+    measurements: Sequence[MeasurementRecord],
+    budget: Budget,
+    floor: float,
+    chosen: str,
+) -> Row:
+    measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
+    worked = measured is not None and not measured.failure
+    out = []
+    if artifact.runtime not in presence.runtimes:
+        out.append(f"runtime: {artifact.runtime} is not on this node")
+    elif measured is None:
+        out.append("measurement: there is none of this node or its like")
+    elif measured.failure:
+        out.append(f"measurement: {measured.failure}: {measured.detail}")
+    if measured is not None and worked:
+        out += [str(excess) for excess in excesses(_as_measured(artifact, measured), budget)]
+    if artifact.accuracy < floor:
+        out.append(f"accuracy: {artifact.accuracy:.4f} is under {floor:.4f}")
+    return Row(
+        manifest_digest=artifact.manifest_digest,
+        name=artifact.name,
+        runtime=artifact.runtime,
+        accuracy=artifact.accuracy,
+        artifact_bytes=artifact.artifact_bytes,
+        latency_ms=measured.p95_ms if measured and worked else None,
+        peak_rss_bytes=measured.peak_rss_bytes if measured and worked else None,
+        measured_on=measured.node_id if measured else "",
+        out=tuple(out),
+        chosen=artifact.manifest_digest == chosen,
+    )
+
+
+def _as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
+    return Measured(
+        manifest_digest=artifact.manifest_digest,
+        name=artifact.name,
+        runtime=artifact.runtime,
+        accuracy=artifact.accuracy,
+        artifact_bytes=artifact.artifact_bytes,
+        latency_ms=measured.p95_ms,
+        peak_rss_bytes=measured.peak_rss_bytes,
+        samples=measured.samples,
+    )
+
+
+def _why_none(node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]) -> str:
+    runnable = [a for a in artifacts if a.runtime in presence.runtimes]
+    if not runnable:
+        wanted = "/".join(sorted({a.runtime for a in artifacts})) or "nothing"
+        return f"the release needs {wanted}, this node has {'/'.join(presence.runtimes) or 'no runtime'}"
+    for artifact in runnable:
+        measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
+        if measured is not None and measured.failure:
+            return f"{artifact.name} could not be run here: {measured.failure}: {measured.detail}"
+    return f"none of {len(runnable)} candidates was measured on this node or its like"
