@@ -23,10 +23,11 @@ from cloud.fleet.records import (
     load,
     measurement_id,
 )
+from littoral import PROTOCOL_VERSION
 from littoral.errors import Conflict
 
 PROTOCOL_MIN = 1
-PROTOCOL_MAX = 1
+PROTOCOL_MAX = PROTOCOL_VERSION
 UPGRADE_RETRY_S = 3600.0
 """A node of another protocol asks again this much later: either side may have been upgraded meanwhile."""
 

@@ -1,4 +1,4 @@
-"""The servicers: they translate, call the domain, translate back."""
+"""The door of the sessions: who calls, and in."""
 
 from __future__ import annotations
 

@@ -1,0 +1,345 @@
+"""Sessions over real gRPC, real certificates and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from cloud.fleet.ledger import Change, Ledger, Write
+from cloud.fleet.records import Desired, DesiredModel, FederatedTask
+from littoral.fleet.v1 import session_pb2
+from littoral.telemetry import LATENCY_BOUNDS_MS
+from littoral.transport import MAX_WORD_BYTES
+from tests.kit.certificates import Authority
+from tests.kit.fleet import Fleet, open_fleet
+from tests.kit.node_client import BOOT, Line, hello_word
+
+pytest_plugins = ("tests.kit.redis",)
+
+MANIFEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+REASON = session_pb2.RefusalReason
+
+
+@pytest.fixture
+async def fleet(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with open_fleet(ledger, tmp_path / "blobs") as opened:
+        yield opened
+
+
+async def refusal_of(line: Line) -> Any:
+    """The refusal that the stream ends with, in order and without an error."""
+    refusal = await line.hear("refusal")
+    assert await line.ended() is grpc.StatusCode.OK
+    return refusal
+
+
+# -- the door ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_is_welcomed_is_present_and_hears_what_should_be(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    generation = await fleet.want(
+        "n1", Desired(models={"digits": DesiredModel(manifest_digest=MANIFEST, rollout_id="r", generation=3)})
+    )
+    async with fleet.client(credential) as client:
+        budgets = {"": session_pb2.Budget(artifact_bytes=20_000, runtimes=["ncnn"])}
+        line = await client.begin(budgets=budgets, labelled_examples={"digits": 40}, features=["federated"])
+        assert line.desired is not None
+        assert line.desired.generation == generation
+        assert line.desired.models["digits"].manifest_digest == MANIFEST
+        presence = (await fleet.until("presence", "n1", connected=True)).body
+        assert (presence["boot_id"], presence["labelled_examples"]) == (BOOT, {"digits": 40})
+        assert presence["budgets"][""]["artifact_bytes"] == 20_000
+    await fleet.until("presence", "n1", connected=False)
+
+
+async def test_a_certificate_of_an_unknown_authority_does_not_get_past_the_handshake(fleet: Fleet) -> None:
+    await fleet.enrol("n1")
+    async with fleet.client(Authority().issue("n1")) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.open().say(hello=hello_word())
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_without_a_certificate_nobody_gets_past_the_handshake(fleet: Fleet) -> None:
+    async with fleet.client(None) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.open().say(hello=hello_word())
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_certificate_of_ours_that_no_node_has_is_told_so(fleet: Fleet) -> None:
+    async with fleet.client(fleet.authority.issue("ghost")) as client:
+        line = client.open()
+        await line.say(hello=hello_word())
+        refusal = await refusal_of(line)
+    assert (refusal.reason, refusal.retry_after_s) == (REASON.REFUSAL_REASON_NODE_UNKNOWN, 0)
+    assert "enrol this machine again" in refusal.detail
+
+
+async def test_a_certificate_that_was_replaced_is_revoked(fleet: Fleet) -> None:
+    await fleet.enrol("n1")
+    async with fleet.client(fleet.authority.issue("n1")) as client:
+        line = client.open()
+        await line.say(hello=hello_word())
+        assert (await refusal_of(line)).reason == REASON.REFUSAL_REASON_NODE_REVOKED
+
+
+async def test_an_expired_certificate_is_refused_though_its_connection_is_open(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1", expires_at=fleet.clock() + 1000)
+    async with fleet.client(credential) as client:
+        await client.begin()
+        fleet.clock.added_s = 2000
+        line = client.open()
+        await line.say(hello=hello_word())
+        refusal = await refusal_of(line)
+        assert refusal.reason == REASON.REFUSAL_REASON_NODE_REVOKED
+        assert "expired" in refusal.detail
+
+
+async def test_a_session_ends_when_its_certificate_expires(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1", expires_at=float(int(fleet.clock()) + 1000))
+    fleet.clock.added_s = 998.5
+    async with fleet.client(credential) as client:
+        refusal = await refusal_of(await client.begin())
+        assert refusal.reason == REASON.REFUSAL_REASON_NODE_REVOKED
+
+
+async def test_a_protocol_that_is_not_spoken_is_refused_with_those_that_are(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = client.open()
+        await line.say(hello=hello_word(protocol_version=99))
+        refusal = await refusal_of(line)
+    assert refusal.reason == REASON.REFUSAL_REASON_PROTOCOL_UNSUPPORTED
+    assert (refusal.protocol_min, refusal.protocol_max) == (1, 1)
+    assert refusal.retry_after_s > 0
+
+
+async def test_the_first_message_must_be_hello(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = client.open()
+        await line.say(heartbeat=session_pb2.Heartbeat(sequence=1))
+        refusal = await refusal_of(line)
+    assert refusal.reason == REASON.REFUSAL_REASON_PROTOCOL_VIOLATION
+    assert "hello" in refusal.detail
+
+
+# -- while it is open --------------------------------------------------------------------------------------------------
+
+
+async def test_what_should_be_goes_down_when_it_is_written_and_to_that_node_only(fleet: Fleet) -> None:
+    first, second = await fleet.enrol("n1"), await fleet.enrol("n2")
+    async with fleet.client(first) as one, fleet.client(second) as two:
+        line, other = await one.begin(), await two.begin()
+        generation = await fleet.want("n1", Desired(trials=(MANIFEST,)))
+        desired = await line.hear("desired")
+        assert (desired.generation, list(desired.trials)) == (generation, [MANIFEST])
+        await other.say(heartbeat=session_pb2.Heartbeat(sequence=5))
+        assert (await other.hear("heartbeat")).sequence == 5
+        assert other.desired is not None
+        assert other.desired.generation == 0
+
+
+async def test_the_newest_session_of_a_node_takes_over(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as old_client, fleet.client(credential) as new_client:
+        old = await old_client.begin()
+        new = await new_client.begin(boot_id="f" * 32)
+        assert (await refusal_of(old)).reason == REASON.REFUSAL_REASON_SUPERSEDED
+        await new.say(heartbeat=session_pb2.Heartbeat(sequence=1))
+        await new.hear("heartbeat")
+        await fleet.until("presence", "n1", connected=True, boot_id="f" * 32)
+
+
+async def test_a_node_that_is_decommissioned_is_told_in_its_open_session(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        await fleet.decommission("n1")
+        refusal = await refusal_of(line)
+    assert refusal.reason == REASON.REFUSAL_REASON_NODE_REVOKED
+    await fleet.until("presence", "n1", connected=False)
+
+
+async def test_a_silent_node_is_given_up_after_three_intervals(ledger: Ledger, tmp_path: Path) -> None:
+    async with open_fleet(ledger, tmp_path / "blobs", heartbeat_s=0.1) as fleet:
+        credential = await fleet.enrol("n1")
+        async with fleet.client(credential) as client:
+            refusal = await refusal_of(await client.begin())
+        assert refusal.reason == REASON.REFUSAL_REASON_UNAVAILABLE
+        assert "0.3 s" in refusal.detail
+        await fleet.until("presence", "n1", connected=False)
+
+
+async def test_reported_state_is_kept_when_newer_and_every_move_is_in_the_trail(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+
+    def report(generation: int, state: int) -> session_pb2.ReportedState:
+        model = session_pb2.ReportedModel(
+            state=state, desired_generation=1, target_manifest_digest=MANIFEST, reason="accuracy-drop" if state == 7 else ""
+        )
+        return session_pb2.ReportedState(generation=generation, observed_generation=1, models={"digits": model})
+
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        await line.say(reported=report(2, session_pb2.UPDATE_STATE_PROBATION))
+        await line.say(reported=report(1, session_pb2.UPDATE_STATE_DOWNLOADING))
+        await line.say(reported=report(3, session_pb2.UPDATE_STATE_PROBATION))
+        await line.say(reported=report(4, session_pb2.UPDATE_STATE_ROLLED_BACK))
+        doc = await fleet.until("reported", "n1", generation=4)
+    assert doc.body["models"]["digits"]["state"] == "ROLLED_BACK"
+    trail = await fleet.ledger.audit()
+    assert [entry.action for entry in trail] == ["update.probation", "update.rolled-back"]
+    assert trail[1].details["reason"] == "accuracy-drop"
+
+
+async def test_only_artifacts_of_this_cloud_can_be_measured(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    await fleet.ledger.commit(Change((Write("artifact", MANIFEST, {}, 0),)))
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        await line.say(measurement=session_pb2.Measurement(manifest_digest=OTHER, p95_ms=1.0))
+        await line.say(measurement=session_pb2.Measurement(manifest_digest=MANIFEST, p95_ms=2.5, samples=9))
+        doc = await fleet.until("measurement", f"{MANIFEST}@n1", p95_ms=2.5)
+    assert doc.body["node_id"] == "n1"
+    assert len(await fleet.ledger.all("measurement")) == 1
+
+
+async def test_a_federated_reply_counts_once_and_only_from_the_node_that_was_asked(fleet: Fleet) -> None:
+    asked, other = await fleet.enrol("n1"), await fleet.enrol("n2")
+    task = FederatedTask(run_id="run", message_id="m1", message_digest=MANIFEST, message_bytes=5, round=1)
+    await fleet.want("n1", Desired(federated=task))
+
+    def reply(digest: str) -> session_pb2.FederatedReply:
+        return session_pb2.FederatedReply(run_id="run", message_id="m1", reply_digest=digest)
+
+    async with fleet.client(asked) as client, fleet.client(other) as thief:
+        theirs = await thief.begin()
+        await theirs.say(federated_reply=reply(OTHER))
+        await theirs.say(reported=session_pb2.ReportedState(generation=1))
+        await fleet.until("reported", "n2")
+        assert await fleet.ledger.all("federated_reply") == []
+        line = await client.begin()
+        await line.say(federated_reply=reply(MANIFEST))
+        await line.say(federated_reply=reply(OTHER))
+        await line.say(reported=session_pb2.ReportedState(generation=1))
+        await fleet.until("reported", "n1")
+    [doc] = await fleet.ledger.all("federated_reply")
+    assert (doc.id, doc.body["node_id"], doc.body["reply_digest"]) == ("m1", "n1", MANIFEST)
+
+
+async def test_telemetry_is_counted_once_over_repeats_and_restarts(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+
+    def report(boot: str, sequence: int) -> session_pb2.TelemetryReport:
+        counts = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+        counts[20] = 10
+        return session_pb2.TelemetryReport(
+            boot_id=boot,
+            sequence=sequence,
+            model_name="digits",
+            manifest_digest=MANIFEST,
+            requests=10,
+            failed_requests=1,
+            latency_counts=counts,
+            class_counts=[4, 6],
+            rss_bytes=sequence,
+        )
+
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        for word in (report(BOOT, 1), report(BOOT, 1), report(BOOT, 2)):
+            await line.say(telemetry=word)
+            assert (await line.hear("telemetry_ack")).sequence == word.sequence
+    async with fleet.client(credential) as client:
+        line = await client.begin(boot_id="f" * 32)
+        for word in (report(BOOT, 2), report("f" * 32, 1)):
+            await line.say(telemetry=word)
+            await line.hear("telemetry_ack")
+    doc = await fleet.ledger.get("telemetry", "n1:digits")
+    assert doc is not None
+    assert doc.body["totals"]["requests"] == 30
+    assert doc.body["totals"]["failed_requests"] == 3
+    assert doc.body["totals"]["class_counts"] == [12, 18]
+    assert sum(doc.body["totals"]["latency_counts"]) == 30
+
+
+# -- who does not keep to it -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [
+        ({"hello": hello_word()}, "second hello"),
+        ({}, "empty message"),
+        ({"telemetry": session_pb2.TelemetryReport(boot_id="x", sequence=1, model_name="m")}, "telemetry.boot_id"),
+        ({"telemetry": session_pb2.TelemetryReport(boot_id=BOOT, sequence=1, model_name="../m")}, "telemetry.model_name"),
+        (
+            {"telemetry": session_pb2.TelemetryReport(boot_id=BOOT, sequence=1, model_name="m", latency_counts=[1])},
+            "latency_counts",
+        ),
+        ({"measurement": session_pb2.Measurement(manifest_digest="sha256:no")}, "measurement.manifest_digest"),
+        ({"measurement": session_pb2.Measurement(manifest_digest=MANIFEST, p95_ms=float("nan"))}, "measurement.p95_ms"),
+        ({"federated_reply": session_pb2.FederatedReply(message_id="m")}, "federated_reply"),
+        ({"reported": session_pb2.ReportedState(generation=1, models={"": session_pb2.ReportedModel()})}, "reported.models"),
+        ({"reported": session_pb2.ReportedState(generation=1, problem="x" * MAX_WORD_BYTES)}, "at most 65536"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_word_that_breaks_the_protocol_ends_its_session_and_no_other(fleet: Fleet, word: Any, named: str) -> None:
+    bad, good = await fleet.enrol("bad"), await fleet.enrol("good")
+    async with fleet.client(good) as peaceful, fleet.client(bad) as hostile:
+        bystander, line = await peaceful.begin(), await hostile.begin()
+        await line.say(**word)
+        refusal = await refusal_of(line)
+        assert refusal.reason == REASON.REFUSAL_REASON_PROTOCOL_VIOLATION
+        assert named in refusal.detail
+        await bystander.say(heartbeat=session_pb2.Heartbeat(sequence=1))
+        await bystander.hear("heartbeat")
+
+
+async def test_a_message_over_the_transports_limit_ends_its_session_and_no_other(fleet: Fleet) -> None:
+    bad, good = await fleet.enrol("bad"), await fleet.enrol("good")
+    async with fleet.client(good) as peaceful, fleet.client(bad, unbounded=True) as hostile:
+        bystander, line = await peaceful.begin(), await hostile.begin()
+        await line.say(reported=session_pb2.ReportedState(generation=1, problem="x" * 1_000_000))
+        assert await line.ended() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await fleet.until("presence", "bad", connected=False)
+        await bystander.say(heartbeat=session_pb2.Heartbeat(sequence=1))
+        await bystander.hear("heartbeat")
+        await (await hostile.begin()).say(reported=session_pb2.ReportedState(generation=1))
+        await fleet.until("reported", "bad", generation=1)
+
+
+async def test_bytes_that_are_no_message_end_their_session_and_no_other(fleet: Fleet) -> None:
+    bad, good = await fleet.enrol("bad"), await fleet.enrol("good")
+    async with fleet.client(good) as peaceful, fleet.client(bad) as hostile:
+        bystander = await peaceful.begin()
+        raw = hostile.channel.stream_stream("/littoral.fleet.v1.SessionService/Connect")()
+        await raw.write(b"\xff" * 100)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await raw.read()
+        await bystander.say(heartbeat=session_pb2.Heartbeat(sequence=1))
+        await bystander.hear("heartbeat")
+
+
+async def test_a_coordinator_that_drains_says_so_and_lets_nobody_in(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        draining = asyncio.create_task(fleet.hub.drain(5.0))
+        refusal = await refusal_of(line)
+        await draining
+        assert refusal.reason == REASON.REFUSAL_REASON_UNAVAILABLE
+        assert refusal.retry_after_s > 0
+        late = client.open()
+        assert (await refusal_of(late)).reason == REASON.REFUSAL_REASON_UNAVAILABLE
+    await fleet.until("presence", "n1", connected=False)

@@ -1,0 +1,67 @@
+"""Certificates of a CA that only a test knows: for whom the fleet must refuse, and for servers without a whole coordinator."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from littoral.identity import private_pem, sha256_fingerprint
+
+LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """PEM of one key and its certificate."""
+
+    key: bytes
+    certificate: bytes
+
+    @property
+    def sha256(self) -> str:
+        return sha256_fingerprint(x509.load_pem_x509_certificate(self.certificate).public_bytes(Encoding.DER))
+
+
+class Authority:
+    """Issues for whom it is told to."""
+
+    def __init__(self, name: str = "a test's CA") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = self._builder(self._name, self._key, LONG_AGO + datetime.timedelta(days=36500))
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        self._certificate = builder.sign(self._key, hashes.SHA256())
+
+    @property
+    def pem(self) -> bytes:
+        return self._certificate.public_bytes(Encoding.PEM)
+
+    def issue(self, name: str, *, expires_at: float = 4e9, server: bool = False) -> Credential:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = self._builder(subject, key, datetime.datetime.fromtimestamp(expires_at, datetime.UTC))
+        if server:
+            names = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Credential(private_pem(key), certificate.public_bytes(Encoding.PEM))
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, expires: datetime.datetime
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(LONG_AGO)
+            .not_valid_after(expires)
+        )

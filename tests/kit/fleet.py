@@ -1,0 +1,116 @@
+"""The fleet listener with its sessions and blobs over a real Redis, real TLS and a clock that a test may move."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cloud.api.blob_service import BlobServicer
+from cloud.api.hub import SessionHub
+from cloud.api.server import Listener, ServerIdentity
+from cloud.api.session import Terms
+from cloud.api.session_service import SessionServicer
+from cloud.fleet.ledger import Change, Doc, Ledger, Write
+from cloud.fleet.records import Desired, Enrolment, Node, dump, load
+from cloud.store.blobs import BlobFolder
+from littoral.fleet.v1 import blob_pb2_grpc, session_pb2_grpc
+from tests.kit.certificates import Authority, Credential
+from tests.kit.node_client import NodeClient
+
+PATIENCE_S = 10.0
+
+
+class MovedClock:
+    """The real clock, and what a test added."""
+
+    def __init__(self) -> None:
+        self.added_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.added_s  # noqa: TID251 - the shell of a test
+
+
+@dataclass(slots=True)
+class Fleet:
+    ledger: Ledger
+    blobs: BlobFolder
+    hub: SessionHub
+    listener: Listener
+    authority: Authority
+    clock: MovedClock
+
+    @property
+    def address(self) -> str:
+        return self.listener.address
+
+    async def enrol(self, node_id: str, *, expires_at: float = 4e9) -> Credential:
+        credential = self.authority.issue(node_id, expires_at=expires_at)
+        node = Node(
+            node_id=node_id,
+            name=f"name-of-{node_id}",
+            enrolment=Enrolment.ACCEPTED,
+            public_key_sha256="",
+            certificate_sha256=credential.sha256,
+            certificate_expires_at=expires_at,
+            enrolled_at=self.clock(),
+        )
+        await self.ledger.commit(Change((Write("node", node_id, dump(node), 0),)))
+        return credential
+
+    def client(self, credential: Credential | None, *, unbounded: bool = False) -> NodeClient:
+        return NodeClient(self.address, self.authority.pem, credential, unbounded=unbounded)
+
+    async def want(self, node_id: str, desired: Desired) -> int:
+        """Writes what should be on a node; the generation."""
+        written = await self.ledger.commit(Change((Write("desired", node_id, dump(desired), None),)))
+        return written["desired", node_id]
+
+    async def decommission(self, node_id: str) -> None:
+        doc = await self.ledger.get("node", node_id)
+        assert doc is not None
+        body = dump(replace(load(Node, doc), enrolment=Enrolment.DECOMMISSIONED))
+        await self.ledger.commit(Change((Write("node", node_id, body, doc.generation),)))
+
+    async def until(self, kind: str, id: str, **fields: Any) -> Doc:
+        """The document, once it is there and its fields have these values."""
+        return await until_written(self.ledger, kind, id, **fields)
+
+
+async def until_written(ledger: Ledger, kind: str, id: str, **fields: Any) -> Doc:
+    """The document, once it is there and its fields have these values. Woken by announcements."""
+    async with asyncio.timeout(PATIENCE_S), ledger.watch(kind) as announcements:
+        while True:
+            doc = await ledger.get(kind, id)
+            if doc is not None and all(doc.body.get(name) == value for name, value in fields.items()):
+                return doc
+            await anext(announcements)
+
+
+@asynccontextmanager
+async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) -> AsyncIterator[Fleet]:
+    authority, clock = Authority(), MovedClock()
+    server = authority.issue("server", server=True)
+    blobs = BlobFolder(folder)
+    hub = SessionHub(ledger, clock)
+    terms = Terms("test", heartbeat_s, 1.0, clock, random.Random(7))
+
+    def register(grpc_server: Any) -> None:
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms), grpc_server)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
+
+    identity = ServerIdentity(server.key, server.certificate, authority.pem)
+    listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register)
+    sessions = asyncio.create_task(hub.run())
+    try:
+        yield Fleet(ledger, blobs, hub, listener, authority, clock)
+    finally:
+        await hub.drain(2.0)
+        await listener.stop(2.0)
+        sessions.cancel()
+        await asyncio.gather(sessions, return_exceptions=True)
