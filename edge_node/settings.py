@@ -26,7 +26,8 @@ _SIZE_UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 class Settings:
     """Settings of `littoral-node run`.
 
-    `threads` 0 means what the cgroup allows, at most 4. `max_download_rate` is bytes a second, None: as fast as it comes.
+    `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
+    `max_download_rate` is bytes a second, None: as fast as it comes.
     `keep_free` is disk space, bytes, that a download never takes.
     """
 
@@ -38,7 +39,7 @@ class Settings:
     measure_lock: Path | None = None
     max_download_rate: float | None = None
     keep_free: int = 16_000_000
-    threads: int = 0
+    threads: int = 1
 
     def node_budget(self) -> Budget:
         """The budget as the cloud is told: `runtimes` narrows it."""
@@ -67,9 +68,9 @@ def _address(text: str, field: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _whole(text: str, field: str) -> int:
-    if not text.strip().isdigit():
-        raise BadInput(f"{field}: {text!r} is not a whole number from 0")
+def _threads(text: str, field: str) -> int:
+    if not text.strip().isdigit() or not 1 <= int(text) <= 256:
+        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 256")
     return int(text)
 
 
@@ -91,7 +92,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "measure_lock": _path,
     "max_download_rate": _rate,
     "keep_free": parse_size,
-    "threads": _whole,
+    "threads": _threads,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 

@@ -57,7 +57,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What probation showed. Accuracies are fractions on the node's held-out examples; None: it holds none, or no model to compare."""
+    """What probation showed. Accuracies are fractions on the node's held-out examples; None: none held, or no model before."""
 
     accuracy: float | None = None
     previous_accuracy: float | None = None
@@ -166,6 +166,11 @@ class Drained(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """The agent is back after it ended in good order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Effect: ...
 
 
@@ -210,6 +215,7 @@ MOVES: Mapping[tuple[State, type[Event]], State] = {
     # No way now.
     (S.PENDING, Deferred): S.PENDING,
     (S.DOWNLOADING, Deferred): S.DOWNLOADING,
+    (S.VERIFYING, Deferred): S.VERIFYING,  # a damaged file was to be fetched again
     # Something is wrong for good.
     (S.PENDING, Broke): S.FAILED,
     (S.DOWNLOADING, Broke): S.FAILED,
@@ -229,6 +235,10 @@ MOVES: Mapping[tuple[State, type[Event]], State] = {
     (S.DOWNLOADING, Crashed): S.DOWNLOADING,
     (S.VERIFYING, Crashed): S.VERIFYING,
     (S.PROBATION, Crashed): S.VERIFYING,
+    (S.PENDING, Resumed): S.PENDING,
+    (S.DOWNLOADING, Resumed): S.DOWNLOADING,
+    (S.VERIFYING, Resumed): S.VERIFYING,
+    # The agent ends: what it holds on trial is given back.
     (S.PENDING, Drained): S.PENDING,
     (S.DOWNLOADING, Drained): S.DOWNLOADING,
     (S.VERIFYING, Drained): S.VERIFYING,
@@ -277,7 +287,7 @@ def step(update: Update, event: Event, now: float) -> tuple[Update, tuple[Effect
 def _entered(update: Update, event: Event, state: State, now: float) -> tuple[Update, tuple[Effect, ...]]:
     tried = update.state is S.PROBATION
     moved = replace(update, state=state)
-    if state is not update.state or isinstance(event, Begun | Crashed | Drained):
+    if state is not update.state or isinstance(event, Begun | Crashed | Resumed):
         moved = replace(moved, deadline=now + LIMIT_S[state] + (update.policy.duration_s if state is S.PROBATION else 0.0)
                         if state in LIMIT_S else math.inf)  # fmt: skip
     match event:
@@ -293,7 +303,7 @@ def _entered(update: Update, event: Event, state: State, now: float) -> tuple[Up
             return replace(moved, reason="superseded", detail="the cloud wants something else"), _way_back(tried)
         case Deferred(detail=detail):
             return replace(moved, detail=detail), (RunLater(_FIRST_STEP[state]),)
-        case Crashed():
+        case Crashed() | Resumed():
             return moved, (Run(_FIRST_STEP[state]),)
         case Drained():
             return moved, (Release(),)

@@ -1,0 +1,152 @@
+"""Artifacts on this node: DIR/artifacts/HEX/ holds manifest.dsse and the files it names, all checked, or does not exist.
+
+A folder appears by one rename, so that half of an artifact is never seen under its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from edge_node.blobs import Blobs
+from edge_node.store import sync_folder, write_atomic
+from littoral.digest import digest_of, digest_of_file, hex_of
+from littoral.errors import BadManifest, DigestMismatch, NotFound
+from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
+
+ENVELOPE = "manifest.dsse"
+
+
+class Artifacts:
+    """Args:
+    root: DIR/artifacts.
+    blobs: where the parts come from.
+    trusted: raw Ed25519 public keys by key id; what none of them signed is never parsed.
+    """
+
+    def __init__(self, root: Path, blobs: Blobs, trusted: Mapping[str, bytes]) -> None:
+        self._root = root
+        self._blobs = blobs
+        self._trusted = trusted
+
+    def folder(self, digest: str) -> Path:
+        return self._root / hex_of(digest)
+
+    def held(self, digest: str) -> bool:
+        return self.folder(digest).is_dir()
+
+    async def manifest(self, digest: str) -> Manifest:
+        """The manifest, from the disk or the cloud. Raises Untrusted, BadManifest, and what Blobs.get raises."""
+        place = self.folder(digest) / ENVELOPE
+        if not place.exists():
+            place = await self._blobs.get(digest, limit=MAX_MANIFEST_BYTES)
+        envelope = place.read_bytes()
+        if digest_of(envelope) != digest:
+            raise DigestMismatch(f"manifest {digest[:19]}: is not what lies in {place}", hint="the disk may be failing")
+        manifest = Manifest.open(envelope, self._trusted)
+        if any(file.path == ENVELOPE for file in manifest.files):
+            raise BadManifest(f"manifest.files: {ENVELOPE!r} is the envelope's own name")
+        return manifest
+
+    def check_room(self, digest: str, manifest: Manifest) -> None:
+        """Raises NoSpace where what is still missing of an artifact does not fit on the disk."""
+        if not self.held(digest):
+            self._blobs.check_room(sum(max(0, file.bytes - self._blobs.held_bytes(file.digest)) for file in manifest.files))
+
+    async def fetch(self, digest: str, manifest: Manifest) -> None:
+        """Brings every file here that is not. Raises what Blobs.get raises."""
+        if not self.held(digest):
+            for file in manifest.files:
+                await self._blobs.get(file.digest, file.bytes)
+
+    async def assemble(self, digest: str, manifest: Manifest) -> Path:
+        """Makes the artifact's folder from its blobs, or checks the one that is there.
+
+        Raises DigestMismatch where a file is not what the manifest names; the damaged copy is deleted, so that asking
+        again fetches it again.
+        """
+        return await asyncio.to_thread(self._assemble, digest, manifest)
+
+    def _assemble(self, digest: str, manifest: Manifest) -> Path:
+        folder = self.folder(digest)
+        if folder.is_dir():
+            try:
+                _check(folder, manifest)
+                return folder
+            except DigestMismatch:
+                shutil.rmtree(folder)
+                raise
+        beside = self._root / f".{hex_of(digest)}.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for file in manifest.files:
+            blob = self._blobs.path(file.digest)
+            if blob is None:
+                raise NotFound(f"artifact {manifest.name}: {file.path} was not fetched")
+            _link_or_copy(blob, beside / file.path)
+        try:
+            _check(beside, manifest)
+        except DigestMismatch:
+            for file in manifest.files:
+                self._blobs.drop(file.digest)
+            shutil.rmtree(beside)
+            raise
+        envelope = self._blobs.path(digest)
+        if envelope is None:
+            raise NotFound(f"artifact {manifest.name}: its manifest was not fetched")
+        write_atomic(beside / ENVELOPE, envelope.read_bytes())
+        beside.replace(folder)
+        sync_folder(self._root)
+        for part in (digest, *(file.digest for file in manifest.files)):
+            self._blobs.drop(part)  # the folder has them now
+        return folder
+
+    async def open(self, digest: str) -> tuple[Manifest, Path]:
+        """An artifact that is held, checked again: a disk forgets. Raises NotFound, DigestMismatch, Untrusted, BadManifest."""
+        if not self.held(digest):
+            raise NotFound(f"artifact {digest[:19]}: is not on this node")
+        manifest = await self.manifest(digest)
+        return manifest, await self.assemble(digest, manifest)
+
+    async def obtain(self, digest: str) -> tuple[Manifest, Path]:
+        """`open`, after fetching what is missing."""
+        manifest = await self.manifest(digest)
+        self.check_room(digest, manifest)
+        await self.fetch(digest, manifest)
+        return manifest, await self.assemble(digest, manifest)
+
+    def sweep(self, keep: Collection[str]) -> list[str]:
+        """Deletes every artifact that is not in `keep`; gives their digests' hex digits."""
+        kept = {hex_of(digest) for digest in keep}
+        gone = [entry.name for entry in self._root.iterdir() if entry.name.removeprefix(".").removesuffix(".new") not in kept]
+        for name in gone:
+            shutil.rmtree(self._root / name, ignore_errors=True)
+        return gone
+
+
+def payload_of(envelope: bytes) -> bytes:
+    """What an envelope holds, its signature unchecked: for a child whose parent has checked it."""
+    return base64.b64decode(json.loads(envelope)["payload"])
+
+
+def _check(folder: Path, manifest: Manifest) -> None:
+    for file in manifest.files:
+        place = folder / file.path
+        if not place.is_file() or place.stat().st_size != file.bytes or digest_of_file(place) != file.digest:
+            raise DigestMismatch(
+                f"artifact {manifest.name}: {file.path} is not what the manifest names", hint="it is fetched again"
+            )
+
+
+def _link_or_copy(blob: Path, place: Path) -> None:
+    try:
+        os.link(blob, place)
+    except OSError:  # a card with a file system that knows no links
+        shutil.copyfile(blob, place)
+        with place.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,168 @@
+"""All models of this node: compares what should be with what is, and says what is. Levels, not commands: anything may be
+lost, repeated or late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from edge_node.blobs import Blobs
+from edge_node.store import NodeFolder
+from edge_node.update.job import Kit
+from edge_node.update.journal import Journal
+from edge_node.update.machine import Machine
+from edge_node.update.state import Findings, Policy
+from littoral.digest import check_digest
+from littoral.errors import BadInput, FleetError
+from littoral.fleet.v1 import session_pb2
+
+MOST_MODELS = 64
+_AHEAD = 256
+
+
+class Generation:
+    """Grows with every change, over restarts too. The disk holds a bound that is always ahead, so few changes write to it."""
+
+    def __init__(self, folder: NodeFolder) -> None:
+        self._folder = folder
+        self._bound = self.value = folder.reported_generation()
+
+    def grow(self) -> None:
+        self.value += 1
+        if self.value > self._bound:
+            self._bound = self.value + _AHEAD
+            self._folder.keep_reported_generation(self._bound)
+
+
+class Updates:
+    """Args:
+    on_change: called when `reported` gives something new.
+    """
+
+    def __init__(self, folder: NodeFolder, kit: Kit, blobs: Blobs, on_change: Callable[[], None]) -> None:
+        self._folder = folder
+        self._kit = kit
+        self._blobs = blobs
+        self._on_change = on_change
+        self._machines: dict[str, Machine] = {}
+        self._generation = Generation(folder)
+        self._desired: session_pb2.DesiredState | None = None
+        self._observed = 0
+        self._refused = ""  # what of the desired state makes no sense
+        self._wake = asyncio.Event()
+
+    async def start(self) -> None:
+        """Serves what was proved before, and goes on with what was under way."""
+        for name in self._folder.model_names():
+            await self._machine(name).start()
+        self._changed()
+
+    def want(self, desired: session_pb2.DesiredState) -> None:
+        """Takes what should be; `run` acts on the newest."""
+        self._desired = desired
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._desired is not None:
+                await self._reconcile(self._desired)
+            self._sweep()
+
+    async def drain(self) -> None:
+        for machine in self._machines.values():
+            await machine.drain()
+
+    def reported(self) -> session_pb2.ReportedState:
+        problems = [self._refused, *(machine.problem for machine in self._machines.values())]
+        state = session_pb2.ReportedState(
+            generation=self._generation.value,
+            observed_generation=self._observed,
+            problem="; ".join(filter(None, problems))[:1000],
+        )
+        for name, machine in self._machines.items():
+            state.models[name].CopyFrom(_reported_model(machine))
+        return state
+
+    async def _reconcile(self, desired: session_pb2.DesiredState) -> None:
+        problems = []
+        for name, model in desired.models.items():
+            try:
+                check_digest(model.manifest_digest, f"desired.models[{name[:40]!r}].manifest_digest")
+                await self._machine(name).want(model.manifest_digest, model.generation, _policy_from(model.probation))
+            except BadInput as error:
+                problems.append(str(error))
+        if (desired.generation, "; ".join(problems)) != (self._observed, self._refused):
+            self._observed, self._refused = desired.generation, "; ".join(problems)
+            self._changed()
+
+    def _machine(self, name: str) -> Machine:
+        """Raises BadInput where the name cannot be a model's, or where there are too many."""
+        if name not in self._machines:
+            if len(self._machines) >= MOST_MODELS:
+                raise BadInput(f"model {name[:40]!r}: this node serves {MOST_MODELS} already")
+            self._machines[name] = Machine(name, Journal(self._folder.model(name)), self._kit, self._changed)
+        return self._machines[name]
+
+    def _changed(self) -> None:
+        try:
+            self._generation.grow()
+        except OSError as error:  # a full disk: the bound is written with a later change
+            self._kit.log("state-not-written", detail=str(error))
+        self._on_change()
+        self._wake.set()
+
+    def _sweep(self) -> None:
+        """Deletes artifacts that nobody wants, and, while nothing is fetched, what is left of downloads."""
+        if self._desired is None:  # what is to be measured is not known yet
+            return
+        wanted = {name for machine in self._machines.values() for name in machine.digests()}
+        trials = {digest for digest in self._desired.trials if _is_digest(digest)}
+        gone = self._kit.artifacts.sweep(wanted | trials)
+        if not trials and not any(machine.busy for machine in self._machines.values()):
+            gone += self._blobs.sweep(())
+        if gone:
+            self._kit.log("swept", count=len(gone))
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        check_digest(text)
+    except FleetError:
+        return False
+    return True
+
+
+def _policy_from(policy: session_pb2.ProbationPolicy) -> Policy:
+    """Raises BadInput where a number is none; a day is the longest probation."""
+    values = {field: getattr(policy, field) for field in ("duration_s", "max_accuracy_drop", "max_failure_rate")}
+    for field, value in values.items():
+        if not math.isfinite(value) or not 0 <= value <= 86_400:
+            raise BadInput(f"desired.probation.{field}: {value} is not a number from 0 to 86400")
+    return Policy(**values)
+
+
+def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
+    model = session_pb2.ReportedModel(serving_manifest_digest=machine.serving, previous_manifest_digest=machine.previous)
+    if (update := machine.update) is not None:
+        model.state = session_pb2.UpdateState.Value(f"UPDATE_STATE_{update.state}")
+        model.desired_generation = update.generation
+        model.target_manifest_digest = update.manifest_digest
+        model.reason, model.detail = update.reason, update.detail
+        if update.findings is not None:
+            model.probation.CopyFrom(_findings_to(update.findings))
+    return model
+
+
+def _findings_to(findings: Findings) -> session_pb2.ProbationResult:
+    return session_pb2.ProbationResult(
+        accuracy=findings.accuracy,
+        previous_accuracy=findings.previous_accuracy,
+        examples=findings.examples,
+        requests=findings.requests,
+        failed_requests=findings.failed_requests,
+    )

@@ -1,0 +1,100 @@
+"""What the steps of an update work with, and how a step reports what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from edge_node.runtimes import Model
+from edge_node.serving.slots import Served, Slots
+from edge_node.update.artifacts import Artifacts
+from edge_node.update.journal import Journal
+from edge_node.update.state import Event, Update
+from littoral.budget import Budget
+from littoral.manifest import Manifest
+
+
+class Counters(Protocol):
+    """What probation asks of telemetry."""
+
+    def counters(self, model: str) -> tuple[int, int]:
+        """(requests, failed requests) since the start; both only grow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What all updates of this agent share. `labelled`: folder of labelled examples, None: the node holds none."""
+
+    artifacts: Artifacts
+    slots: Slots
+    counters: Counters
+    runtimes: frozenset[str]
+    budget: Budget
+    labelled: Path | None
+    threads: int
+    monotonic: Callable[[], float]
+    rng: random.Random
+    log: Callable[..., None]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclass(slots=True)
+class Job:
+    """One update under way. What is loaded lives here alone: after a crash it is loaded again."""
+
+    update: Update
+    journal: Journal
+    kit: Kit
+    candidate: Model | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
+    standby: Served | None = field(default=None)  # the model before, loaded a second time, ready to go back
+    swapped: bool = False
+    counted: tuple[int, int] = (0, 0)  # requests, failed requests when it was swapped in
+
+    async def manifest(self) -> Manifest:
+        return await self.kit.artifacts.manifest(self.update.manifest_digest)
+
+    async def release(self) -> None:
+        """Closes what was loaded for this job and does not serve."""
+        loose = [self.candidate] if self.candidate is not None and not self.swapped else []
+        loose += [self.standby.model] if self.standby is not None else []
+        self.candidate = self.standby = None
+        for model in loose:
+            await asyncio.to_thread(model.close)
+        if loose or self.swapped:
+            give_memory_back()
+
+
+Step = Callable[[Job], Awaitable[Event]]
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
+    """Runs blocking work beside the event loop, and never leaves it behind: a cancellation waits until it is done.
+
+    Args:
+        undo: what to do with a result that nobody waits for any more.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if undo is not None and not running.cancelled() and running.exception() is None:
+            await asyncio.to_thread(undo, running.result())
+        raise
+
+
+def give_memory_back() -> None:
+    """After a model was unloaded: glibc keeps what was freed unless it is asked."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,238 @@
+"""Carries out the updates of one model: does what `state.step` says, journals it, and feeds the outcome back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge_node.serving.slots import Served
+from edge_node.update.job import Job, Kit, in_thread
+from edge_node.update.journal import Journal, Kept
+from edge_node.update.load import load_checked
+from edge_node.update.state import (
+    ENDS,
+    Begun,
+    Broke,
+    Crashed,
+    Deferred,
+    Drained,
+    Effect,
+    Event,
+    Expired,
+    IllegalMove,
+    Policy,
+    Release,
+    Restore,
+    Resumed,
+    Run,
+    RunLater,
+    State,
+    Superseded,
+    Update,
+    step,
+)
+from edge_node.update.state import Kept as WasKept
+from edge_node.update.steps import STEPS
+from edge_node.update.swap import restore
+from littoral.errors import FleetError, Unavailable
+
+_DETAIL = 500  # characters that are reported
+_MAY_WAIT = (State.PENDING, State.DOWNLOADING, State.VERIFYING)
+_PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
+
+
+class Machine:
+    """One model of this node.
+
+    Args:
+        changed: called after every change of what is reported.
+    """
+
+    def __init__(self, model: str, journal: Journal, kit: Kit, changed: Callable[[], None]) -> None:
+        self.model = model
+        self.update: Update | None = None
+        self.problem = ""
+        self._journal = journal
+        self._kit = kit
+        self._changed = changed
+        self._kept = journal.kept()
+        self._job: Job | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pauses = 0
+
+    # -- what others see -------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        return self.update is not None and self.update.state not in ENDS
+
+    @property
+    def serving(self) -> str:
+        """Digest of the manifest that answers requests; empty: none."""
+        served = self._kit.slots.get(self.model)
+        return served.manifest_digest if served is not None else ""
+
+    @property
+    def previous(self) -> str:
+        """Digest of the manifest that is kept to go back to; empty: none."""
+        return self._kept.active if self.serving != self._kept.active else self._kept.previous
+
+    def digests(self) -> set[str]:
+        """Artifacts that must stay on the disk."""
+        wanted = {self.update.manifest_digest} if self.update is not None and self.busy else set()
+        return {self._kept.active, self._kept.previous, *wanted} - {""}
+
+    # -- from the outside ------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serves what was proved before, the kept model where the active one is damaged, and goes on with what was under way."""
+        for digest in filter(None, (self._kept.active, self._kept.previous)):
+            if await self._serve(digest):
+                if digest != self._kept.active:
+                    self._kept = Kept(active=digest)
+                    self._journal.keep(self._kept)
+                break
+        entry = self._journal.read()
+        if entry is None:
+            return
+        self.update = replace(entry.update, replaces=self._kept.active)
+        if entry.update.state in ENDS:
+            return
+        if entry.update.state is State.PROBATION and self._kept.active == entry.update.manifest_digest == self.serving:
+            await self._begin(WasKept(entry.update.generation))  # it had passed; only the journal did not know
+        else:
+            await self._begin((Resumed if entry.clean else Crashed)(entry.update.generation))
+
+    async def want(self, manifest_digest: str, generation: int, policy: Policy) -> None:
+        """The cloud's wish: does nothing where it is fulfilled or under way, else begins, after ending what is under way."""
+        now = self.update
+        known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
+        lost = now is not None and now.state is State.SUCCEEDED and manifest_digest != self._kept.active  # the disk failed
+        if known and not lost:
+            return
+        await self._supersede()
+        proved = manifest_digest in (self._kept.active, self._kept.previous) and self._kit.artifacts.held(manifest_digest)
+        self.update = Update(self.model, manifest_digest, generation, policy, replaces=self._kept.active, proved=proved)
+        self._pauses = 0
+        served = manifest_digest == self._kept.active == self.serving
+        await self._begin(WasKept(generation) if served else Begun(generation))
+
+    async def drain(self) -> None:
+        """Ends in good order; the journal says where to go on."""
+        await self._halt()
+        if self.update is not None and self.busy:
+            await self._apply(Drained(self.update.generation), clean=True)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _serve(self, digest: str) -> bool:
+        try:
+            manifest, folder = await self._kit.artifacts.open(digest)
+            model = await in_thread(lambda: load_checked(manifest, folder, self._kit.threads))
+        except (FleetError, OSError) as error:
+            self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
+            self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
+            return False
+        self._kit.slots.swap(self.model, Served(manifest, digest, model))
+        self._kit.log("serving", model=self.model, manifest=digest, student=manifest.name)
+        return True
+
+    async def _supersede(self) -> None:
+        await self._halt()
+        if self.update is not None and self.busy:
+            await self._apply(Superseded(self.update.generation))
+
+    async def _halt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def _begin(self, event: Event) -> None:
+        assert self.update is not None
+        self._job = Job(self.update, self._journal, self._kit)
+        following = await self._apply(event)
+        if following is not None:
+            self._task = asyncio.create_task(self._carry_on(following), name=f"update of {self.model}")
+
+    async def _carry_on(self, following: Run | RunLater | None) -> None:
+        try:
+            await self._until_the_end(following)
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug here stops this update and nothing else
+            traceback.print_exc()
+            self.problem = f"{self.model}: the update stands still: {type(error).__name__}: {error}"
+            self._kit.log("update-stuck", model=self.model, detail=self.problem)
+            self._changed()
+
+    async def _until_the_end(self, following: Run | RunLater | None) -> None:
+        while following is not None:
+            if isinstance(following, RunLater):
+                await self._kit.sleep(self._kit.rng.uniform(0, min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2.0 ** min(self._pauses, 10))))
+                self._pauses += 1
+            event = await self._perform(following.step)
+            if not isinstance(event, Deferred):
+                self._pauses = 0
+            following = await self._apply(event)
+
+    async def _perform(self, name: str) -> Event:
+        """Does one step. Whatever goes wrong in it is an event: the agent goes on serving."""
+        assert self.update is not None
+        assert self._job is not None
+        generation, left = self.update.generation, self.update.deadline - self._kit.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, left)) as limit:
+                return await STEPS[name](self._job)
+        except TimeoutError as error:
+            return Expired(generation) if limit.expired() else Broke(generation, "internal", str(error))
+        except Unavailable as error:
+            if self.update.state in _MAY_WAIT:
+                return Deferred(generation, str(error))
+            return Broke(generation, error.code, str(error))
+        except FleetError as error:
+            return Broke(generation, error.code, str(error))
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            return Broke(generation, "no-space" if full else "disk", str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug in a step, or a runtime's own exception, must not end serving
+            traceback.print_exc()
+            return Broke(generation, "internal", f"{type(error).__name__}: {error}")
+
+    async def _apply(self, event: Event, *, clean: bool = False) -> Run | RunLater | None:
+        """Moves, gives back what is to be given back at once, journals, and says what to do next."""
+        assert self.update is not None
+        before = self.update
+        try:
+            after, effects = step(before, event, self._kit.monotonic())
+        except IllegalMove as error:
+            after = replace(before, state=State.FAILED, reason=error.code, detail=str(error))
+            effects = (Restore(), Release())
+        after = replace(after, detail=after.detail[:_DETAIL])
+        if Restore() in effects and self._job is not None:
+            restore(self._job)
+        try:
+            self._journal.write(after, clean=clean)
+        except OSError as error:
+            if after.state not in ENDS and not clean:
+                after, effects = step(after, Broke(after.generation, "no-space", f"journal: {error}"), self._kit.monotonic())
+                if Restore() in effects and self._job is not None:
+                    restore(self._job)
+        await self._follow(before, after, effects)
+        return next((effect for effect in effects if isinstance(effect, Run | RunLater)), None)
+
+    async def _follow(self, before: Update, after: Update, effects: tuple[Effect, ...]) -> None:
+        self.update = after
+        if self._job is not None:
+            self._job.update = after
+            if Release() in effects:
+                await self._job.release()
+                self._job = None
+        if after.state is State.SUCCEEDED:
+            self._kept, self.problem = self._journal.kept(), ""
+        if after.state is not before.state or after.state in ENDS:
+            fields = {"reason": after.reason, "detail": after.detail} if after.reason else {}
+            self._kit.log("update", model=self.model, state=str(after.state), manifest=after.manifest_digest,
+                          generation=after.generation, **fields)  # fmt: skip
+        self._changed()

@@ -1,0 +1,15 @@
+"""The steps of an update by name, in their order. Each may be done again at any time with the same outcome."""
+
+from __future__ import annotations
+
+from edge_node.update import download, load, reserve, swap, verify, watch
+from edge_node.update.job import Step
+
+STEPS: dict[str, Step] = {
+    "reserve": reserve.run,
+    "download": download.run,
+    "verify": verify.run,
+    "load": load.run,
+    "swap": swap.run,
+    "watch": watch.run,
+}

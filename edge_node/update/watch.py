@@ -1,0 +1,109 @@
+"""Step 6, probation: the new model serves while failed requests are counted, and both models are judged on the node's own
+held-out labelled examples. When it has passed, it becomes the active model on the disk.
+
+Judging runs in a thread, a few examples at a time, so that requests are not held up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_node.labelled import read_labelled, split
+from edge_node.runtimes import Model
+from edge_node.update.job import Job, in_thread
+from edge_node.update.journal import Kept
+from edge_node.update.state import Event, Findings, Policy, Regressed
+from edge_node.update.state import Kept as WasKept
+from littoral.errors import BadData, NotFound, RuntimeFailure
+from littoral.manifest import Manifest
+
+BATCH = 16
+LOOK_S = 0.25
+EARLY_FAILURES = 5
+"""So many failed requests, when they are over the allowed share already, end probation before its time."""
+
+
+async def run(job: Job) -> Event:
+    update, kit = job.update, job.kit
+    began = kit.monotonic()
+    try:
+        findings = await _judge(job)
+    except RuntimeFailure as error:
+        return Regressed(update.generation, error.code, str(error), _with_requests(Findings(), job))
+    if (drop := _accuracy_drop(findings)) > update.policy.max_accuracy_drop:
+        detail = (
+            f"accuracy {findings.accuracy:.4f}, before {findings.previous_accuracy:.4f}, on {findings.examples} examples of this "
+            f"node: a fall of {drop:.4f}, allowed is {update.policy.max_accuracy_drop:g}"
+        )
+        return Regressed(update.generation, "accuracy-drop", detail, _with_requests(findings, job))
+    while True:
+        findings = _with_requests(findings, job)
+        left = update.policy.duration_s - (kit.monotonic() - began)
+        if _fails_too_often(findings, update.policy, final=left <= 0):
+            shares = f"{findings.failed_requests} of {findings.requests} requests failed"
+            detail = f"{shares}, allowed is {update.policy.max_failure_rate:g}"
+            return Regressed(update.generation, "failure-rate", detail, findings)
+        if left <= 0:
+            break
+        await kit.sleep(min(left, LOOK_S))
+    job.journal.keep(Kept(active=update.manifest_digest, previous=update.replaces))
+    return WasKept(update.generation, findings)
+
+
+def _accuracy_drop(findings: Findings) -> float:
+    if findings.accuracy is None or findings.previous_accuracy is None:
+        return 0.0
+    return findings.previous_accuracy - findings.accuracy
+
+
+def _fails_too_often(findings: Findings, policy: Policy, *, final: bool) -> bool:
+    if findings.failed_requests <= policy.max_failure_rate * findings.requests:
+        return False
+    return final or findings.failed_requests >= EARLY_FAILURES
+
+
+def _with_requests(findings: Findings, job: Job) -> Findings:
+    requests, failed = job.kit.counters.counters(job.update.model)
+    return replace(findings, requests=requests - job.counted[0], failed_requests=failed - job.counted[1])
+
+
+async def _judge(job: Job) -> Findings:
+    """Both models on the same examples. Without examples, or with ones that cannot be read, nothing is found."""
+    manifest = await job.manifest()
+    if job.kit.labelled is None:
+        return Findings()
+    if job.candidate is None:
+        raise NotFound(f"update of {job.update.model}: nothing is on trial")
+    try:
+        x, y = await in_thread(lambda: _held_out(job.kit.labelled, manifest))
+    except BadData as error:
+        job.kit.log("labelled-unreadable", detail=str(error))
+        return Findings()
+    if not len(y):
+        return Findings()
+    accuracy = await _accuracy(job.candidate, manifest, x, y)
+    previous = None
+    if job.standby is not None:
+        previous = await _accuracy(job.standby.model, job.standby.manifest, x, y)
+    return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
+
+
+def _held_out(folder: Path | None, manifest: Manifest) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if folder is None or not folder.is_dir():
+        raise BadData(f"labelled data: {folder} is no folder")
+    _, held = split(*read_labelled(folder, manifest.input.shape))
+    return held
+
+
+async def _accuracy(model: Model, manifest: Manifest, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
+    right = 0
+    for start in range(0, len(y), BATCH):
+        batch, wanted = x[start : start + BATCH], y[start : start + BATCH]
+        logits = await in_thread(lambda batch=batch: model.infer(manifest.input.prepare(batch)))  # type: ignore[misc]
+        right += int(np.sum(logits.argmax(axis=1) == wanted))
+    return right / len(y)
