@@ -200,6 +200,10 @@ class Artifact:
     architecture: Mapping[str, Any]
     parents: tuple[str, ...] = ()
     created_at: float = 0.0
+    weights: str = (
+        ""  # digest of the safetensors blob that it was exported from; "": not held, so nothing can be trained on from it
+    )
+    data: str = ""  # where its data set lies on the coordinator's machine; "": not known
     schema: int = 1
 
 

@@ -1,0 +1,164 @@
+"""From packaged candidates to signed artifacts, and from artifacts to a release: what may go out together.
+
+An artifact is signed once and never changes; its name is the digest of the signed manifest. Signing and putting blobs is
+repeatable: the same candidate gives the same digest. A release is only a list of artifacts of one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from cloud.fleet.ledger import Audit, Change, Ledger, Write
+from cloud.fleet.records import Artifact, Release, dump, load
+from littoral.digest import digest_of
+from littoral.errors import BadInput, Conflict, NotFound
+from littoral.manifest import Manifest
+
+KINDS = ("initial", "federated", "manual")
+
+
+class Blobs(Protocol):
+    """What is needed of cloud.store.blobs.BlobFolder."""
+
+    def put(self, data: bytes) -> str: ...
+
+
+class Trust(Protocol):
+    """What is needed of cloud.trust.store.Trust."""
+
+    @property
+    def signing_key(self) -> Any: ...  # Ed25519PrivateKey
+
+
+class Core(Protocol):
+    """What is needed of cloud.app.Core."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def trust(self) -> Trust: ...
+
+
+class Packaged(Protocol):
+    """What is needed of cloud.factory.package.Packaged."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def files(self) -> Mapping[str, bytes]: ...
+
+
+async def publish(
+    core: Core, packaged: Packaged, now: float, *, weights: bytes = b"", data: str = "", actor: str = "factory"
+) -> Artifact:
+    """Puts the files and the signed manifest where nodes fetch them, and makes the artifact known.
+
+    Args:
+        packaged: with the bytes of every file that its manifest names.
+        weights: safetensors bytes that it was exported from: a federated run can go on from them. Empty: none are kept.
+        data: where the data set lies on this machine, for what will be made from those weights.
+
+    Raises BadInput where a file's bytes are not what the manifest says. Publishing the same again changes nothing.
+    """
+    manifest = packaged.manifest
+    for file in manifest.files:
+        if (content := packaged.files.get(file.path)) is None:
+            raise BadInput(f"artifact {manifest.name}: the bytes of {file.path} are missing")
+        if digest_of(content) != file.digest or len(content) != file.bytes:
+            raise BadInput(f"artifact {manifest.name}: {file.path} is not what the manifest says")
+        core.blobs.put(content)
+    digest = core.blobs.put(manifest.seal(core.trust.signing_key))
+    artifact = Artifact(
+        manifest_digest=digest,
+        model=manifest.model,
+        name=manifest.name,
+        runtime=manifest.runtime,
+        accuracy=manifest.accuracy,
+        artifact_bytes=manifest.artifact_bytes,
+        parameters=manifest.parameters,
+        architecture=manifest.architecture,
+        parents=manifest.parents,
+        created_at=now,
+        weights=core.blobs.put(weights) if weights else "",
+        data=data,
+    )
+    line = Audit(
+        "artifact.signed",
+        digest,
+        actor,
+        {"model": artifact.model, "name": artifact.name, "accuracy": artifact.accuracy, "bytes": artifact.artifact_bytes},
+    )
+    try:
+        await core.ledger.commit(Change((Write("artifact", digest, dump(artifact), 0),), (line,)))
+    except Conflict:
+        return await read_artifact(core.ledger, digest)  # it was published before
+    return artifact
+
+
+async def create_release(
+    ledger: Ledger, model: str, artifacts: Sequence[str], kind: str, note: str, now: float, *, actor: str = "operator"
+) -> Release:
+    """A release of artifacts that are known, called MODEL-NUMBER.
+
+    Args:
+        artifacts: manifest digests, of this model.
+        kind: "initial", "federated" or "manual".
+        note: for people; of a federated release, "run RUN_ID".
+
+    Raises BadInput, or NotFound where an artifact is unknown.
+    """
+    if kind not in KINDS:
+        raise BadInput(f"release.kind: {kind!r} is not known", hint=f"one of {', '.join(KINDS)}")
+    if not artifacts:
+        raise BadInput("release.artifacts: a release needs at least one")
+    for digest in artifacts:
+        if (found := await read_artifact(ledger, digest)).model != model:
+            raise BadInput(f"release.artifacts: {found.name} is of model {found.model!r}, not {model!r}")
+    number = 1 + sum(release.model == model for release in await all_releases(ledger))
+    while True:
+        release = Release(
+            release_id=f"{model}-{number}",
+            model=model,
+            kind=kind,
+            artifacts=tuple(dict.fromkeys(artifacts)),
+            created_at=now,
+            note=note,
+        )
+        line = Audit("release.created", release.release_id, actor, {"kind": kind, "artifacts": len(artifacts), "note": note})
+        try:
+            await ledger.commit(Change((Write("release", release.release_id, dump(release), 0),), (line,)))
+        except Conflict:
+            number += 1  # somebody else took this name
+            continue
+        return release
+
+
+def run_note(run_id: str) -> str:
+    """The note of the release that was made from a run."""
+    return f"run {run_id}"
+
+
+async def release_of_run(ledger: Ledger, run_id: str) -> Release | None:
+    return next((release for release in await all_releases(ledger) if release.note == run_note(run_id)), None)
+
+
+async def read_release(ledger: Ledger, release_id: str) -> Release:
+    """Raises NotFound."""
+    if (doc := await ledger.get("release", release_id)) is None:
+        raise NotFound(f"release {release_id!r}: there is none", hint="littoral-cloud release list")
+    return load(Release, doc)
+
+
+async def all_releases(ledger: Ledger) -> list[Release]:
+    """Oldest first."""
+    return sorted((load(Release, doc) for doc in await ledger.all("release")), key=lambda r: (r.created_at, r.release_id))
+
+
+async def read_artifact(ledger: Ledger, digest: str) -> Artifact:
+    """Raises NotFound."""
+    if (doc := await ledger.get("artifact", digest)) is None:
+        raise NotFound(f"artifact {digest}: is not known", hint="littoral-cloud artifact list")
+    return load(Artifact, doc)
