@@ -1,0 +1,49 @@
+"""Composition root: the only place that builds adapters and hands them to the domain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from cloud.fleet.ledger import Ledger
+from cloud.settings import Settings
+from cloud.store.blobs import BlobFolder
+from cloud.store.connection import Endpoint, endpoint_from
+from cloud.store.embedded import embedded_redis
+from cloud.store.redis_ledger import RedisLedger
+from cloud.trust.store import Trust, open_trust
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every command and the server stand on."""
+
+    settings: Settings
+    ledger: Ledger
+    blobs: BlobFolder
+    trust: Trust
+    clock: Clock  # seconds since 1970-01-01 UTC
+
+
+@asynccontextmanager
+async def open_core(settings: Settings, *, clock: Clock = time.time) -> AsyncIterator[Core]:
+    """Opens the data folder and Redis: the one that the settings name, else the embedded one.
+
+    Raises:
+        BadInput: a setting is wrong, or the Redis that it names cannot hold a ledger.
+        Unavailable: Redis cannot be had; the hint says how to get it.
+    """
+    async with AsyncExitStack() as stack:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trust = open_trust(settings.data_dir, clock())
+        blobs = BlobFolder(settings.data_dir / "blobs")
+        if settings.redis_url is not None:
+            endpoint = endpoint_from(settings.redis_url, settings.redis_password_file)
+        else:
+            endpoint = Endpoint(socket=await stack.enter_async_context(embedded_redis(settings.data_dir / "redis")))
+        ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
+        yield Core(settings, ledger, blobs, trust, clock)

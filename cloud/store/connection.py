@@ -1,0 +1,211 @@
+"""One way to reach Redis: a pool that waits, no retries behind our back, and errors in the words of littoral.errors.
+
+Replies do not depend on redis-py's reshaping: the protocol is pinned to RESP2 and everything but a hash is read by scripts,
+whose arrays and bytes are the same in every version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from littoral.errors import BadInput, FleetError, NoSpace, Unavailable
+
+MINIMUM = (6, 2)
+CONNECTIONS = 32
+CONNECT_S = 5.0
+REPLY_S = 10.0
+FIRST_DELAY_S = 0.02
+LAST_DELAY_S = 1.0
+SCHEMES = ("redis", "rediss", "unix")
+# Redis answers these while it starts, fails over or is busy with a script: the same call may succeed a little later.
+_PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where Redis is: a URL, or the socket of the embedded one."""
+
+    url: str | None = None
+    socket: Path | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        if self.socket is not None:
+            return f"unix://{self.socket}"
+        parts = urlsplit(self.url or "")
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # never the password
+
+
+def endpoint_from(url: str, password_file: Path | None) -> Endpoint:
+    """Raises BadInput, naming the setting, where the URL or the file is not what it must be."""
+    scheme = urlsplit(url).scheme
+    if "sentinel" in scheme or "cluster" in scheme:
+        raise BadInput(f"redis_url: {scheme}:// is not spoken here", hint="give the redis:// address of the primary")
+    if scheme not in SCHEMES:
+        raise BadInput(f"redis_url: {scheme!r} is no scheme of Redis", hint="it must begin with redis://, rediss:// or unix://")
+    return Endpoint(url=url, password=_password(password_file))
+
+
+def _password(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        password = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"redis_password_file: {file} cannot be read: {error}") from error
+    if not password:
+        raise BadInput(f"redis_password_file: {file} is empty")
+    return password
+
+
+class Script:
+    """Lua that runs whole or not at all."""
+
+    __slots__ = ("digest", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()  # the name that EVALSHA wants
+
+
+class Connections:
+    """A pool of connections to one Redis. Calls are retried here, where it is known that repeating them does no harm."""
+
+    def __init__(self, endpoint: Endpoint, *, patience_s: float) -> None:
+        self.endpoint = endpoint
+        self.patience_s = patience_s
+        settings: dict[str, Any] = {
+            "protocol": 2,
+            "legacy_responses": False,
+            "socket_connect_timeout": CONNECT_S,
+            "retry": Retry(NoBackoff(), 0),  # redis-py would run a cut-off command up to ten times more
+        }
+        if endpoint.password is not None:
+            settings["password"] = endpoint.password
+        waiting: dict[str, Any] = {"max_connections": CONNECTIONS, "timeout": patience_s}
+        if endpoint.socket is not None:
+            settings |= {"connection_class": UnixDomainSocketConnection, "path": str(endpoint.socket)}
+            self._pool = BlockingConnectionPool(socket_timeout=REPLY_S, **waiting, **settings)
+            self._listening = BlockingConnectionPool(socket_timeout=None, **settings)
+        else:
+            url = endpoint.url or ""
+            try:
+                self._pool = BlockingConnectionPool.from_url(url, socket_timeout=REPLY_S, **waiting, **settings)
+                self._listening = BlockingConnectionPool.from_url(url, socket_timeout=None, **settings)
+            except (ValueError, TypeError) as error:
+                raise BadInput(f"redis_url: {endpoint}: {error}") from error
+        self._redis = Redis(connection_pool=self._pool)
+
+    def listener(self) -> AbstractConnection:
+        """A connection of its own, without a limit on how long it waits for a word."""
+        connection: AbstractConnection = self._listening.make_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        """Runs a script; repeats it while Redis is away, for `patience_s` at most.
+
+        Only for scripts that may run twice.
+
+        Raises:
+            Unavailable: Redis stayed away. NoSpace: its disk or memory is full.
+        """
+        return await self._patiently(lambda: self._evaluate(script, keys, args))
+
+    async def command(self, *command: str | bytes | int) -> Any:
+        """A single command that may run twice; as `run`."""
+        return await self._patiently(lambda: self._execute(*command))
+
+    async def _evaluate(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        try:
+            return await self._execute("EVALSHA", script.digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self._execute("EVAL", script.source, len(keys), *keys, *args)
+
+    async def _execute(self, *command: str | bytes | int) -> Any:
+        return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience_s
+        delay = FIRST_DELAY_S
+        while True:
+            try:
+                return await call()
+            except (RedisError, OSError) as error:
+                if not _passes(error):
+                    raise _translated(error, self.endpoint) from error
+                if loop.time() + delay > deadline:
+                    raise Unavailable(
+                        f"redis: {self.endpoint} cannot be had since {self.patience_s:g} s: {error}",
+                        hint="start Redis again; nothing that was answered is lost",
+                    ) from error
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELAY_S)
+
+    async def check(self) -> None:
+        """Raises BadInput where this Redis cannot hold a ledger: too old, a cluster, or one that throws keys away."""
+        info = _fields(await self.command("INFO"))
+        version = info.get("redis_version", "0.0")
+        if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM:
+            raise BadInput(f"redis: {self.endpoint} is {version}", hint="Littoral needs Redis or Valkey of 6.2 or newer")
+        if info.get("cluster_enabled") == "1":
+            raise BadInput(f"redis: {self.endpoint} is a node of a cluster", hint="give a server that is not one")
+        policy = info.get("maxmemory_policy", "noeviction")
+        if info.get("maxmemory", "0") != "0" and policy != "noeviction":
+            raise BadInput(
+                f"redis: {self.endpoint} has maxmemory-policy {policy}: it would throw the fleet's documents away",
+                hint="run `redis-cli config set maxmemory-policy noeviction`, and set it in redis.conf",
+            )
+
+
+def _fields(info: Any) -> Mapping[str, str]:
+    """INFO's reply: text, or what redis-py made of it."""
+    if isinstance(info, Mapping):
+        return {str(name): str(value) for name, value in info.items()}
+    lines = bytes(info).decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, AuthenticationError | AuthorizationError):  # redis-py counts them as connection errors
+        return False
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        return True
+    return isinstance(error, ResponseError) and _said(error).startswith(_PASSING)
+
+
+def _said(error: Exception) -> str:
+    """With the error's code in front again, which redis-py drops for those it knows."""
+    name = type(error).__name__
+    code = {"BusyLoadingError": "LOADING ", "ReadOnlyError": "READONLY ", "MasterDownError": "MASTERDOWN "}.get(name, "")
+    code = {"ClusterDownError": "CLUSTERDOWN ", "TryAgainError": "TRYAGAIN ", "OutOfMemoryError": "OOM "}.get(name, code)
+    text = str(error)
+    return text if text.startswith(code) else code + text
+
+
+def _translated(error: Exception, endpoint: Endpoint) -> FleetError:
+    text = _said(error)
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or text.startswith("NOAUTH"):
+        return BadInput(f"redis: {endpoint} refuses us: {text}", hint="set LITTORAL_REDIS_PASSWORD_FILE")
+    if text.startswith("MISCONF"):
+        return NoSpace(f"redis: {endpoint} cannot write to its disk: {text}", hint="free space there; nothing was written")
+    if "OOM" in text[:60]:
+        return NoSpace(f"redis: {endpoint} is over its maxmemory: {text}", hint="raise maxmemory; nothing was written")
+    return FleetError(f"redis: {endpoint}: {text}")

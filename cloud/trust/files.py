@@ -1,0 +1,57 @@
+"""Private keys on disk: readable by nobody else, and made once even when two processes start at the same moment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from littoral.errors import NoSpace, Untrusted
+
+
+def create_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Makes a folder with these files, whole, or leaves the one that is there already; gives whether it made it.
+
+    Raises NoSpace where it cannot be written; nothing is left behind then.
+    """
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    try:
+        temporary.mkdir(mode=0o700, parents=True)
+        for name, data in files.items():
+            descriptor = os.open(temporary / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        try:
+            temporary.rename(folder)  # fails where a folder with files stands: whoever was first has won
+        except OSError:
+            if not folder.is_dir():
+                raise
+            return False
+        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+        return True
+    except OSError as error:
+        raise NoSpace(
+            f"keys: {folder} cannot be written: {error.strerror}", hint="check the space and the owner of it"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_private(path: Path) -> bytes:
+    """Raises Untrusted where the file is missing, or others may read it."""
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except OSError as error:
+        raise Untrusted(f"keys: {path} cannot be read: {error.strerror}", hint="put it back from a backup") from error
+    if mode & 0o077:
+        raise Untrusted(f"keys: {path} has mode {mode & 0o777:04o}: others may read it", hint=f"run `chmod 600 {path}`")
+    return data
