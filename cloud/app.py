@@ -16,6 +16,7 @@ from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.store import Trust, open_trust
 
 Clock = Callable[[], float]
+_wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, *, clock: Clock = time.time) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
     """Opens the data folder and Redis: the one that the settings name, else the embedded one.
 
     Raises:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from cloud.fleet.ledger import Announcement, Audit, AuditEntry, Body, Change, Doc, Fence, Write
+from cloud.fleet.ledger import Announcement, AuditEntry, Body, Change, Doc, Fence, Write
 from cloud.store.announcements import Announcements
 from cloud.store.connection import Connections, Endpoint
 from cloud.store.leases import Leases
@@ -195,6 +195,3 @@ def _entry(id: bytes, fields: Sequence[bytes]) -> AuditEntry:
     return AuditEntry(
         id.decode(), line["at"], line["action"], line["subject"], line["actor"], line["details"], named[b"chain"].decode()
     )
-
-
-__all__ = ["Audit", "RedisLedger"]
