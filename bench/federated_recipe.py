@@ -106,7 +106,7 @@ def rss_mb(pid: int) -> dict[str, float]:
 
 
 async def rounds(arguments: argparse.Namespace, data: Dataset, root: Path, base: dict, spec: dict, given) -> WorkersGrid:  # type: ignore[no-untyped-def]
-    workers = {number_of(n): await WarmWorker.start(n, root / n, root / f"{n}-state") for n in NODES}
+    workers = {number_of(n): await WarmWorker.start(root / n, root / f"{n}-state") for n in NODES}
     grid = WorkersGrid(workers, asyncio.get_running_loop())
     become_server("bench")
     config = {

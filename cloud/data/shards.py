@@ -9,22 +9,32 @@ import numpy.typing as npt
 
 
 def dirichlet_shards(labels: npt.NDArray[Any], nodes: int, alpha: float, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
-    """Splits examples over nodes so that each class is shared out by a Dirichlet draw (Hsu et al., arXiv:1909.06335).
+    """Splits examples into shards of one size whose classes are mixed by Dirichlet draws (Hsu et al., arXiv:1909.06335).
 
     Args:
         labels: (n,) class numbers.
-        alpha: small: a class lives on few nodes; large: all nodes alike.
+        alpha: small: few classes on each node; large: all nodes alike.
 
     Returns:
-        Indices into `labels` for each node, shuffled; every example is in exactly one shard.
+        Indices into `labels` for each node, shuffled; every example is in exactly one shard, sizes differ by one at most.
     """
-    parts: list[list[npt.NDArray[np.int64]]] = [[] for _ in range(nodes)]
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        cuts = np.round(np.cumsum(rng.dirichlet([alpha] * nodes))[:-1] * len(members)).astype(int)
-        for node, part in enumerate(np.split(members, cuts)):
-            parts[node].append(part)
-    return [rng.permutation(np.concatenate(part)) for part in parts]
+    classes = np.unique(labels)
+    pools = [list(rng.permutation(np.flatnonzero(labels == label))) for label in classes]
+    shards = []
+    for node in range(nodes):
+        wanted = len(labels) // nodes + (node < len(labels) % nodes)
+        mix = rng.dirichlet([alpha] * len(classes))
+        taken: list[int] = []
+        while len(taken) < wanted:
+            left = np.array([len(pool) for pool in pools])
+            shares = np.where(left > 0, mix, 0.0)
+            if shares.sum() <= 0:  # the classes that this node was to have are used up: whatever is left
+                shares = left.astype(np.float64)
+            counts = np.minimum(rng.multinomial(wanted - len(taken), shares / shares.sum()), left)
+            for pool, count in zip(pools, counts, strict=True):
+                taken += [pool.pop() for _ in range(count)]
+        shards.append(rng.permutation(np.array(taken, np.int64)))
+    return shards
 
 
 def rotate(images: npt.NDArray[np.uint8], degrees: float) -> npt.NDArray[np.uint8]:

@@ -45,14 +45,14 @@ class WarmWorker:
     log: Path
 
     @classmethod
-    async def start(cls, node_id: str, labelled: Path, state: Path, *, nice: int = NICE) -> WarmWorker:
+    async def start(cls, labelled: Path, state: Path, *, nice: int = NICE) -> WarmWorker:
         """Starts the process; its stderr is appended to STATE/worker.log. Call from the main thread (see littoral.child)."""
         state.mkdir(parents=True, exist_ok=True)
         log = state / "worker.log"
         with log.open("wb") as errors:  # of this run only: a log that grows for ever fills a small disk
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "edge_node.federation.worker"),
-                *("--parent", str(os.getpid()), "--node", node_id, "--labelled", str(labelled), "--nice", str(nice)),
+                *("--parent", str(os.getpid()), "--labelled", str(labelled), "--nice", str(nice)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

@@ -1,6 +1,6 @@
 """The warm worker process: holds torch and Flower, takes one message after another on stdin, answers on stdout.
 
-    python -m edge_node.federation.worker --parent PID --node NODE_ID --labelled FOLDER
+    python -m edge_node.federation.worker --parent PID --labelled FOLDER
 
 A frame is a 4-byte big-endian length and that many bytes. In: a Flower Message. Out: one byte, OK or FAILED, then a
 Message or a JSON object {"code", "detail"}. Keeping it a process of its own means that training may crash or run out of
@@ -40,18 +40,18 @@ def write_frame(stream: BinaryIO, status: bytes, body: bytes) -> None:
     stream.flush()
 
 
-def answer(request: bytes, node_id: str, labelled: str) -> tuple[bytes, bytes]:
+def answer(request: bytes, labelled: str) -> tuple[bytes, bytes]:
     """(status, body) for one message: whatever goes wrong is an answer, not an end."""
     try:
         from flwr.app import Context, RecordDict
 
         from edge_node.federation.client_app import app
-        from littoral.flower_private import from_bytes, number_of, to_bytes
+        from littoral.flower_private import from_bytes, to_bytes
 
         message = from_bytes(request)
         context = Context(
             run_id=message.metadata.run_id,
-            node_id=number_of(node_id),
+            node_id=message.metadata.dst_node_id,
             node_config={"labelled": labelled},
             state=RecordDict(),
             run_config={},
@@ -73,7 +73,6 @@ def _failure(code: str, detail: str) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m edge_node.federation.worker")
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--node", required=True)
     parser.add_argument("--labelled", required=True)
     parser.add_argument("--nice", type=int, default=0)
     arguments = parser.parse_args()
@@ -83,7 +82,7 @@ def main() -> None:
     frames_out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while (request := read_frame(sys.stdin.buffer)) is not None:
-        status, body = answer(request, arguments.node, arguments.labelled)
+        status, body = answer(request, arguments.labelled)
         write_frame(frames_out, status, body)
         gc.collect()
 

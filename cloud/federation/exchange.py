@@ -1,0 +1,214 @@
+"""Messages of a run to nodes and their replies back, as bytes: over the ledger's intent and blobs, knowing nothing of Flower.
+
+A message is a blob; that a node should work on it is `Desired.federated`; that it has is a document "federated_reply" under
+the message's id, which the session writes. All three survive whoever dies: a worker that starts again in the middle of a
+round names the same ids, so a node that has trained answers from its cache, and one that has answered is not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
+from cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, dump, load
+from littoral.errors import Conflict, FleetError, LostLease
+
+FEATURE = "federated"
+REPLY = "federated_reply"
+REPAIR_S = 5.0
+"""A lost announcement costs at most this much."""
+GRACE_S = 3.0
+"""How long a round's start waits for nodes that are hoped for when enough others are there."""
+
+
+class TooFewNodes(FleetError):
+    """Not enough nodes that can train are connected."""
+
+    code = "too-few-nodes"
+
+
+class QuorumMissed(FleetError):
+    """Too few good replies came in time."""
+
+    code = "quorum-missed"
+
+
+class BlobStore(Protocol):
+    def put(self, data: bytes) -> str: ...
+
+    def read(self, digest: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one message. `reply` None: it failed, with a code; "silent" where nothing came in time."""
+
+    node_id: str
+    sent_bytes: int
+    reply: bytes | None = None
+    failure: str = ""
+    detail: str = ""
+
+
+def message_id(run_id: str, number: int, kind: str, node_id: str) -> str:
+    """Depends on nothing that changes when a worker starts again."""
+    return f"{run_id}.{number}.{kind}.{node_id}"
+
+
+def able(node: Node, presence: Presence | None, model: str) -> bool:
+    """Whether a node can take part: accepted, connected, with the feature and labelled examples of the model."""
+    if node.enrolment is not Enrolment.ACCEPTED or presence is None or not presence.connected:
+        return False
+    examples = presence.labelled_examples.get(model, presence.labelled_examples.get("", 0))
+    return FEATURE in presence.features and examples > 0
+
+
+class Exchange:
+    def __init__(self, ledger: Ledger, blobs: BlobStore, run_id: str, fence: Fence | None) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._run_id = run_id
+        self._fence = fence
+
+    async def able_nodes(self, model: str, cohort: Collection[str]) -> tuple[str, ...]:
+        nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
+        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence")}
+        wanted = set(cohort) or set(nodes)
+        return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, presences.get(id), model)))
+
+    async def gather_nodes(
+        self, model: str, cohort: Collection[str], *, at_least: int, hoped: Collection[str], within_s: float
+    ) -> tuple[str, ...]:
+        """Nodes that can take part, by id: at once where all that are hoped for are there, else after a short grace.
+
+        Raises TooFewNodes where fewer than `at_least` are there after `within_s`.
+        """
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        async with self._ledger.watch("presence", "node") as news:
+            while True:
+                there = await self.able_nodes(model, cohort)
+                waited = loop.time() - start
+                if len(there) >= at_least and (set(hoped) <= set(there) or waited >= GRACE_S):
+                    return there
+                if waited >= within_s:
+                    break
+                limit = within_s - waited
+                if len(there) >= at_least:
+                    limit = min(limit, GRACE_S - waited)
+                await _next(news, min(limit, REPAIR_S))
+        raise TooFewNodes(
+            f"nodes: {len(there)} can take part, {at_least} are needed",
+            hint="a node needs labelled data, the feature 'federated' (pip install 'littoral[edge-train]') and a connection",
+        )
+
+    async def ask(
+        self, messages: Mapping[str, bytes], *, number: int, kind: str, quorum: int, within_s: float
+    ) -> tuple[Outcome, ...]:
+        """Gives every node its message and gathers what comes back, in the order of node ids.
+
+        Args:
+            messages: by node id.
+            within_s: from now; a node that is silent for longer is left out of this round, no more.
+
+        Raises QuorumMissed where fewer than `quorum` good replies came, or can come.
+        """
+        outcomes: dict[str, Outcome] = {}
+        pending = {message_id(self._run_id, number, kind, node): node for node in messages}
+        async with self._ledger.watch(REPLY) as news:
+            for id, node in pending.items():
+                if await self._ledger.get(REPLY, id) is None:
+                    await self._want(node, id, messages[node], number)
+            with contextlib.suppress(TimeoutError):  # whoever is pending then is silent
+                async with asyncio.timeout(within_s):
+                    while True:
+                        for id in list(pending):
+                            outcome = await self._outcome(id, pending[id], len(messages[pending[id]]))
+                            if outcome is not None:
+                                outcomes[pending.pop(id)] = outcome
+                                await self._note_failure(outcome, number)
+                        good = sum(o.reply is not None for o in outcomes.values())
+                        if not pending or good + len(pending) < quorum:
+                            break
+                        await _next(news, REPAIR_S)
+        for node in pending.values():
+            outcomes[node] = Outcome(node, len(messages[node]), failure="silent", detail=f"no reply within {within_s:g} s")
+        good = sum(o.reply is not None for o in outcomes.values())
+        if good < quorum:
+            what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes.values() if o.reply is None)
+            raise QuorumMissed(f"round {number}: {good} of {len(messages)} nodes replied well, {quorum} are needed ({what})")
+        return tuple(outcomes[node] for node in sorted(outcomes))
+
+    async def _outcome(self, id: str, node: str, sent: int) -> Outcome | None:
+        doc = await self._ledger.get(REPLY, id)
+        if doc is None or doc.body.get("node_id") != node:
+            return None
+        failure, digest = str(doc.body.get("failure", "")), str(doc.body.get("reply_digest", ""))
+        if failure or not digest:
+            return Outcome(node, sent, failure=failure or "empty-reply", detail=str(doc.body.get("detail", "")))
+        try:
+            return Outcome(node, sent, reply=await asyncio.to_thread(self._blobs.read, digest))
+        except FleetError as error:
+            return Outcome(node, sent, failure=error.code, detail=str(error))
+
+    async def _note_failure(self, outcome: Outcome, number: int) -> None:
+        if outcome.reply is None:
+            details = {"run": self._run_id, "round": number, "code": outcome.failure, "detail": outcome.detail[:500]}
+            await self._ledger.commit(Change((), (Audit("node.round-failed", outcome.node_id, self._run_id, details),)))
+
+    async def _want(self, node: str, id: str, message: bytes, number: int) -> None:
+        """Sets the task of one node and nothing else of its intent; nothing where it has the task already."""
+        while True:
+            doc = await self._ledger.get("desired", node)
+            desired = load(Desired, doc) if doc else Desired()
+            if desired.federated is not None and desired.federated.message_id == id:
+                return
+            digest = await asyncio.to_thread(self._blobs.put, message)
+            task = FederatedTask(
+                run_id=self._run_id, message_id=id, message_digest=digest, message_bytes=len(message), round=number
+            )
+            if await _committed(self._ledger, node, replace(desired, federated=task), doc, self._fence):
+                return
+
+
+async def forget_run(ledger: Ledger, run_id: str, fence: Fence | None) -> None:
+    """Takes a run's tasks from all nodes, so that their warm workers end, and drops its replies. May be repeated."""
+    for doc in await ledger.all("desired"):
+        await _clear(ledger, doc.id, run_id, fence)
+    replies = [doc for doc in await ledger.all(REPLY) if doc.body.get("run_id") == run_id]
+    for doc in replies:
+        await ledger.commit(Change((Write(REPLY, doc.id, None, None),)), fence=fence)
+
+
+async def _clear(ledger: Ledger, node: str, run_id: str, fence: Fence | None) -> None:
+    while True:
+        doc = await ledger.get("desired", node)
+        if doc is None:
+            return
+        desired = load(Desired, doc)
+        if desired.federated is None or desired.federated.run_id != run_id:
+            return
+        if await _committed(ledger, node, replace(desired, federated=None), doc, fence):
+            return
+
+
+async def _committed(ledger: Ledger, node: str, desired: Desired, read: Doc | None, fence: Fence | None) -> bool:
+    """False where somebody else wrote the node's intent meanwhile: read again, change the one field again."""
+    try:
+        await ledger.commit(Change((Write("desired", node, dump(desired), read.generation if read else 0),)), fence=fence)
+    except LostLease:
+        raise
+    except Conflict:
+        return False
+    return True
+
+
+async def _next(news: AsyncIterator[Announcement], at_most_s: float) -> None:
+    """Waits for one announcement, or for the repair timer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await anext(news)
