@@ -25,6 +25,18 @@ class Tally:
     right: int = 0
     answered: int = 0
     failures: list[str] = field(default_factory=list)  # the first few, for the report
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def answer(self, right: bool) -> None:
+        self.answered += 1
+        self.right += right
+        self._more.set()
+
+    async def answers(self, count: int) -> None:
+        """Until this many answers have come since the last cut."""
+        while self.answered < count:
+            self._more.clear()
+            await self._more.wait()
 
     def cut(self) -> float:
         """Accuracy since the last cut, as a fraction (NaN without an answer); starts a new stretch."""
@@ -81,8 +93,7 @@ class Stream:
             if len(self.tally.failures) < 5:
                 self.tally.failures.append(f"{type(error).__name__}: {error}")
             return
-        self.tally.answered += 1
-        self.tally.right += answer == wanted
+        self.tally.answer(answer == wanted)
 
 
 def _body(image: Images) -> bytes:

@@ -1,0 +1,126 @@
+"""Reads the ledger and the blobs for what the report says; nothing here changes anything."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from cloud.app import Core
+from cloud.data.dataset import Examples
+from cloud.demo.report import NodeRow, RolloutRow, StudentRow
+from cloud.demo.scenario import MODEL
+from cloud.demo.stage import Actor
+from cloud.factory.package import Packaged, answers_of
+from cloud.factory.training import accuracy_of
+from cloud.fleet.ledger import AuditEntry, Doc
+from cloud.fleet.records import Artifact, MeasurementRecord, Reported, load, measurement_id
+from cloud.rollouts.state import Rollout
+from cloud.trust.audit_chain import verify
+from littoral.budget import Budget, Measured, excesses
+from littoral.manifest import Manifest
+
+
+async def artifact(core: Core, digest: str) -> Artifact:
+    doc = await core.ledger.get("artifact", digest)
+    assert doc is not None, digest
+    return load(Artifact, doc)
+
+
+async def serving(core: Core, actor: Actor) -> str:
+    """Digest of the manifest that a node says it serves; empty: none."""
+    doc = await core.ledger.get("reported", actor.node_id)
+    models = load(Reported, doc).models if doc else {}
+    return models[MODEL].serving if MODEL in models else ""
+
+
+async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
+    """Accuracy of the very files that nodes serve, in their own runtime; a fraction."""
+    manifest = Manifest.open(core.blobs.read(digest), core.trust.signing_keys())
+    files = {file.path: core.blobs.read(file.digest) for file in manifest.files}
+    return accuracy_of(answers_of(Packaged(manifest, files), examples.x), examples.y)
+
+
+async def student_row(core: Core, digest: str) -> StudentRow:
+    found = await artifact(core, digest)
+    return StudentRow(
+        name=found.name,
+        architecture=str(found.architecture["name"]),
+        runtime=found.runtime,
+        accuracy=found.accuracy,
+        bytes=found.artifact_bytes,
+        parameters=found.parameters,
+        digest=digest,
+        parent=found.parents[-1] if found.parents else "",
+    )
+
+
+async def node_row(core: Core, actor: Actor) -> NodeRow:
+    """What a node serves, what that was measured to cost on it, and whether that is inside its budget."""
+    digest = await serving(core, actor)
+    tally = actor.stream.tally if actor.stream is not None else None
+    requests, failed = (tally.requests, tally.failed) if tally else (0, 0)
+    measured = await core.ledger.get("measurement", measurement_id(digest, actor.node_id)) if digest else None
+    if measured is None:
+        return NodeRow(
+            actor.machine.name, "", "", math.nan, math.nan, actor.peak_rss, actor.machine.budget, False, requests, failed
+        )
+    figures, served = load(MeasurementRecord, measured), await artifact(core, digest)
+    candidate = Measured(
+        digest,
+        served.name,
+        served.runtime,
+        served.accuracy,
+        served.artifact_bytes,
+        figures.p95_ms,
+        figures.peak_rss_bytes,
+        figures.samples,
+    )
+    return NodeRow(
+        name=actor.machine.name,
+        runtime=served.runtime,
+        student=served.name,
+        p50_ms=figures.p50_ms,
+        p95_ms=figures.p95_ms,
+        rss_bytes=actor.peak_rss,
+        budget=actor.machine.budget,
+        fits=not excesses(candidate, Budget.parse(actor.machine.budget)),
+        requests=requests,
+        failed_requests=failed,
+    )
+
+
+async def largest_load(core: Core) -> float:
+    """The highest one-minute load average while a candidate was measured."""
+    records = [load(MeasurementRecord, doc) for doc in await core.ledger.all("measurement")]
+    return max((record.load_average for record in records), default=math.nan)
+
+
+async def trail(core: Core) -> list[AuditEntry]:
+    """The whole audit trail, oldest line first."""
+    lines: list[AuditEntry] = []
+    after = "-"
+    while page := await core.ledger.audit(after=after):
+        lines += page
+        after = page[-1].id
+    return lines
+
+
+async def audit_state(core: Core) -> dict[str, Any]:
+    """How many lines the trail has, of which actions, and whether its chain holds."""
+    lines = await trail(core)
+    counts = Counter(line.action for line in lines)
+    return {"lines": len(lines), "intact": verify(lines) is None, "actions": dict(sorted(counts.items()))}
+
+
+def rollout_row(doc: Doc, kind: str, names: dict[str, str]) -> RolloutRow:
+    rollout = load(Rollout, doc)
+    waves: Sequence[Sequence[str]] = [wave.nodes for wave in rollout.waves if wave.started_at is not None]
+    return RolloutRow(
+        rollout.release_id,
+        kind,
+        tuple(tuple(names.get(node, node) for node in wave) for wave in waves),
+        rollout.state,
+        rollout.reason,
+    )

@@ -1,0 +1,124 @@
+"""The whole demo: the acts of story.py in their order, and the report of what they showed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cloud.app import Core, open_core
+from cloud.data.dataset import Dataset, Examples
+from cloud.data.shards import rotate
+from cloud.data.sources import load_mnist
+from cloud.demo import evidence, story
+from cloud.demo.report import DriftRow, FederationRow, Report, TeacherRow, broken_promises
+from cloud.demo.scenario import DRIFT_DEGREES, HELD_BACK, SEED, Promises
+from cloud.demo.screen import Screen
+from cloud.demo.stage import Actor, Stage, staged
+from cloud.factory.production import Made
+from cloud.settings import load_settings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What every act may use."""
+
+    core: Core
+    stage: Stage
+    screen: Screen
+    dataset: Dataset
+    names: Mapping[str, str]  # node id -> name
+
+
+async def play(
+    out: Path, clock: Callable[[], float], monotonic: Callable[[], float], screen: Screen
+) -> tuple[Report, dict[str, str]]:
+    """Runs the demo in an empty folder; gives the report and what did not hold.
+
+    Raises FleetError where an act cannot go on; every process has ended then.
+    """
+    dataset, held_back = load_mnist().hold_back(HELD_BACK)
+    shards = story.shard(held_back, SEED)
+    async with staged(out, monotonic) as stage:
+        for name, examples in shards.before.items():
+            story.hand_out(stage, name, "before", examples)
+        await story.raise_fleet(stage, screen)
+        settings = load_settings(data_dir=stage.cloud_dir)
+        async with open_core(settings, clock=clock) as core:
+            names = {actor.node_id: name for name, actor in stage.actors.items()}
+            scene = Scene(core, stage, screen, dataset, names)
+            made = await story.produce(dataset, screen, monotonic)
+            report = await perform(scene, made, shards)
+    report = replace(report, seconds=round(screen.seconds, 1))
+    broken = broken_promises(report, Promises())
+    report = replace(report, checks={"held": not broken, **{name: False for name in broken}})
+    report.write(out / "report.json")
+    return report, broken
+
+
+async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
+    """Everything after training: release, drift, rounds, the better model, and the bad one."""
+    core, stage, screen = scene.core, scene.stage, scene.screen
+    screen.act("Signed, measured on each machine, rolled out in waves")
+    first = await story.release(core, made, "initial", "the demo's first students")
+    initial = await story.roll_out(core, first, screen)
+    students = [await evidence.student_row(core, digest) for digest in first.artifacts]
+    stage.start_streams(scene.dataset.test, shards.before, SEED)
+    stage.start_watch()
+    turned = [stage.actors[name] for name in shards.after]
+    served_before = {actor.node_id: await evidence.serving(core, actor) for actor in stage.actors.values()}
+    for actor in stage.actors.values():
+        served = await evidence.artifact(core, served_before[actor.node_id])
+        screen.say(f"{actor.machine.name} serves {served.name}: {served.accuracy:.2%}, {served.artifact_bytes:,} bytes")
+    await story.baselines(core, stage)
+    live_before = await story.drift(core, stage, shards, scene.dataset.test, screen)
+    run = await story.learn_together(core, screen)
+    live_during = story.live(turned)
+    learnt = await story.promoted_by_the_loop(core, screen)
+    live_after = await story.live_for(turned, 150)
+    served_after = {actor.node_id: await evidence.serving(core, actor) for actor in turned}
+    bad = await story.bad_release(core, made, screen)
+    detected_at_end = await story.drifted(core, stage)
+    screen.act("What it came to")
+    worth = await _served_accuracies(scene, turned, served_before, served_after)
+    rows = [await evidence.node_row(core, actor) for actor in stage.actors.values()]
+    return Report(
+        teacher=TeacherRow(made.teacher_accuracy, made.teacher.parameters, round(made.teacher.seconds, 1)),
+        students=students,
+        nodes=rows,
+        drift=DriftRow(tuple(sorted(shards.after)), detected_at_end, live_before, live_during, live_after, *worth),
+        federation=FederationRow(
+            run.strategy,
+            run.rounds,
+            tuple(round(s, 2) for s in run.seconds_per_round),
+            tuple(sorted(scene.names.get(node, node) for node in run.participants)),
+            run.bytes_down,
+            run.bytes_up,
+        ),
+        rollouts=[
+            evidence.rollout_row(initial, "initial", scene.names),
+            evidence.rollout_row(learnt, "federated", scene.names),
+            evidence.rollout_row(bad, "bad", scene.names),
+        ],
+        seconds=screen.seconds,
+        load_average=await evidence.largest_load(core),
+        audit=await evidence.audit_state(core),
+    )
+
+
+async def _served_accuracies(
+    scene: Scene, turned: list[Actor], before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[float, float, float, float]:
+    """Of the artifacts that the drifted nodes served before the rounds and after, on all test images: drifted before and after,
+    clean before and after. Where the nodes serve different artifacts, the mean over nodes."""
+    clean = scene.dataset.test
+    drifted = Examples(rotate(clean.x, DRIFT_DEGREES), clean.y)
+    found: dict[tuple[str, str], float] = {}
+    for digest in {before[a.node_id] for a in turned} | {after[a.node_id] for a in turned}:
+        found[digest, "clean"] = await evidence.accuracy_on(scene.core, digest, clean)
+        found[digest, "drifted"] = await evidence.accuracy_on(scene.core, digest, drifted)
+
+    def mean(served: Mapping[str, str], inputs: str) -> float:
+        return sum(found[served[a.node_id], inputs] for a in turned) / len(turned)
+
+    return mean(before, "drifted"), mean(after, "drifted"), mean(before, "clean"), mean(after, "clean")

@@ -1,0 +1,176 @@
+"""The demo's coordinator and nodes as processes, their streams of requests, and what is watched while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from cloud.cli.output import Format
+from cloud.data.dataset import Examples
+from cloud.demo.processes import Child, beside, run_to_end
+from cloud.demo.scenario import MODEL, REQUESTS_PER_SECOND, Machine
+from cloud.demo.traffic import Stream
+from cloud.fleet.ledger import Ledger
+from littoral.errors import FleetError
+
+T = TypeVar("T")
+
+SAMPLE_S = 0.5
+"""Seconds between two looks at the agents' memory."""
+
+
+@dataclass(slots=True)
+class Actor:
+    """One node on the stage."""
+
+    machine: Machine
+    folder: Path
+    node_id: str = ""
+    url: str = ""
+    child: Child | None = None
+    stream: Stream | None = None
+    peak_rss: int = 0
+    shard: Examples | None = None
+
+
+@dataclass(slots=True)
+class Stage:
+    """All of the demo's processes; `close` ends every one, whatever state it is in."""
+
+    out: Path
+    clock: Callable[[], float]
+    coordinator: Child | None = None
+    actors: dict[str, Actor] = field(default_factory=dict)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def cloud_dir(self) -> Path:
+        return self.out / "cloud"
+
+    def labelled_dir(self, name: str) -> Path:
+        return self.out / "labelled" / name
+
+    @property
+    def measure_lock(self) -> Path:
+        return self.out / "measure.lock"
+
+    async def start_coordinator(self) -> None:
+        command = [
+            *(beside("littoral-cloud"), "serve", "--data", str(self.cloud_dir)),
+            *("--enrolment-port", "0", "--fleet-port", "0"),
+            *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--auto-loop", "--format", Format.JSON),
+        ]
+        self.coordinator = await Child.start("coordinator", command, self.out / "logs" / "coordinator.log")
+        await self.coordinator.ready_line()
+
+    async def join(self, machine: Machine) -> Actor:
+        """Token, enrolment and start of one node, each by the command that a user would type."""
+        log = self.out / "logs" / f"{machine.name}.log"
+        actor = Actor(machine, self.out / "nodes" / machine.name)
+        labelled = self.labelled_dir(machine.name)
+        labelled.mkdir(parents=True, exist_ok=True)
+        cloud = ["--data", str(self.cloud_dir)]
+        line = await run_to_end("token", [beside("littoral-cloud"), "token", "create", "--name", machine.name, *cloud], log)
+        node = beside("littoral-node")
+        data = ["--data", str(actor.folder)]
+        await run_to_end("enroll", [node, "enroll", line, "--name", machine.name, *data], log)
+        actor.child = await Child.start(
+            machine.name,
+            [
+                *(node, "run", *data, "--http", "127.0.0.1:0", "--format", "json"),
+                *("--budget", machine.budget, "--labelled", str(labelled), "--measure-lock", str(self.measure_lock)),
+            ],
+            log,
+        )
+        ready = json.loads(await actor.child.ready_line())
+        actor.node_id, actor.url = ready["node"], ready["http"]
+        self.actors[machine.name] = actor
+        return actor
+
+    def start_streams(self, test: Examples, shards: Mapping[str, Examples], seed: int) -> None:
+        """A stream to each node, of test images in the class proportions of that node's own shard."""
+        for index, (name, actor) in enumerate(self.actors.items()):
+            rng = np.random.default_rng((seed, index))
+            actor.shard = shards[name]
+            chosen = _like(test, actor.shard, rng)
+            actor.stream = Stream(actor.url, MODEL, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock)
+            self.tasks.append(asyncio.create_task(actor.stream.run(self.stop), name=f"stream to {name}"))
+
+    def turn(self, actor: Actor, test: Examples) -> None:
+        """From now on a node sees these images, in the class proportions that it saw before."""
+        assert actor.stream is not None
+        assert actor.shard is not None
+        chosen = _like(test, actor.shard, np.random.default_rng(len(test.y)))
+        actor.stream.exchange(chosen.x, chosen.y)
+
+    def start_watch(self) -> None:
+        self.tasks.append(asyncio.create_task(self._watch(), name="watch"))
+
+    async def _watch(self) -> None:
+        """Remembers the largest resident memory of each agent; a process that has gone is an error."""
+        while not self.stop.is_set():
+            for actor in self.actors.values():
+                if actor.child is not None:
+                    actor.peak_rss = max(actor.peak_rss, actor.child.rss_bytes())
+                    if not actor.child.running:
+                        raise FleetError(f"{actor.machine.name}: its agent ended by itself: {actor.child.last_words()}")
+            try:
+                async with asyncio.timeout(SAMPLE_S):
+                    await self.stop.wait()
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        self.stop.set()
+        ended = await asyncio.gather(*self.tasks, return_exceptions=True)
+        children = [actor.child for actor in self.actors.values() if actor.child is not None]
+        await asyncio.gather(*(child.end() for child in children))
+        if self.coordinator is not None:
+            await self.coordinator.end()
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+def _like(test: Examples, shard: Examples, rng: np.random.Generator) -> Examples:
+    """Test examples in the class proportions of a shard."""
+    share = np.bincount(shard.y, minlength=int(test.y.max()) + 1).astype(np.float64)
+    weights = share[test.y] / np.maximum(np.bincount(test.y, minlength=len(share))[test.y], 1)
+    index = rng.choice(len(test.y), size=4_000, p=weights / weights.sum())
+    return Examples(test.x[index], test.y[index])
+
+
+@asynccontextmanager
+async def staged(out: Path, clock: Callable[[], float]) -> AsyncIterator[Stage]:
+    stage = Stage(out, clock)
+    try:
+        yield stage
+    finally:
+        await stage.close()
+
+
+async def until(
+    ledger: Ledger, kinds: tuple[str, ...], look: Callable[[], Awaitable[T | None]], *, seconds: float, what: str
+) -> T:
+    """Looks once, and again whenever a document of these kinds was written, until there is something to see.
+
+    Raises FleetError, saying what was waited for, after `seconds`.
+    """
+    try:
+        async with asyncio.timeout(seconds), ledger.watch(*kinds) as news:
+            if (seen := await look()) is not None:
+                return seen
+            async for _ in news:
+                if (seen := await look()) is not None:
+                    return seen
+    except TimeoutError as error:
+        raise FleetError(f"waited {seconds:.0f} s for {what}, in vain") from error
+    raise FleetError(f"the ledger's announcements ended while waiting for {what}")

@@ -1,0 +1,203 @@
+"""The demo, act by act. Each act does one thing of the loop for real and hands on what the next needs.
+
+Most of it is only watching: once drift is seen, the coordinator's own loop (cloud/loop.py) starts the federated run, makes
+the release and rolls it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloud.app import Core
+from cloud.data.dataset import Dataset, Examples
+from cloud.data.shards import dirichlet_shards, rotate
+from cloud.demo import evidence
+from cloud.demo.scenario import DIRICHLET_ALPHA, DRIFT_DEGREES, MACHINES, MODEL, SEED
+from cloud.demo.screen import Screen
+from cloud.demo.stage import Actor, Stage, until
+from cloud.factory.production import Made, make_students, ruin
+from cloud.factory.recipes import DEMO, Production
+from cloud.federation.run import Run, RunState
+from cloud.fleet.drift import Inputs
+from cloud.fleet.ledger import Doc
+from cloud.fleet.records import Release, load
+from cloud.fleet.releases import create_release, publish
+from cloud.rollouts.controller import start_rollout
+from cloud.rollouts.state import ENDED, Rollout
+
+DRIFT_WAIT_S = 60.0
+ROLLOUT_WAIT_S = 120.0
+RUN_WAIT_S = 150.0
+BASELINE_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shards:
+    """What each node holds: labelled images from before the drift, and (where it drifts) as many from after it."""
+
+    before: Mapping[str, Examples]
+    after: Mapping[str, Examples]
+
+
+def shard(held_back: Examples, seed: int) -> Shards:
+    """Non-IID: each class is shared out over the nodes by a Dirichlet draw. A drifted node's later half is rotated."""
+    parts = dirichlet_shards(held_back.y, len(MACHINES), DIRICHLET_ALPHA, np.random.default_rng(seed))
+    before, after = {}, {}
+    for machine, index in zip(MACHINES, parts, strict=True):
+        x, y = held_back.x[index], held_back.y[index]
+        if not machine.drifts:
+            before[machine.name] = Examples(x, y)
+            continue
+        half = len(y) // 2
+        before[machine.name] = Examples(x[:half], y[:half])
+        after[machine.name] = Examples(rotate(x[half:], DRIFT_DEGREES), y[half:])
+    return Shards(before, after)
+
+
+def hand_out(stage: Stage, name: str, part: str, examples: Examples) -> None:
+    """Labelled images appear in a node's folder, as an annotator would leave them there."""
+    target = stage.labelled_dir(name) / f"{part}.npz"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_suffix(".part")
+    with draft.open("wb") as file:
+        np.savez_compressed(file, x=examples.x, y=examples.y)
+    draft.replace(target)
+
+
+async def raise_fleet(stage: Stage, screen: Screen) -> None:
+    """Coordinator first, then all nodes at once."""
+    screen.act("A coordinator and four machines")
+    await stage.start_coordinator()
+    screen.say("coordinator is up: enrolment under TLS, the fleet under mutual TLS, state in Redis")
+    for actor in await asyncio.gather(*(stage.join(machine) for machine in MACHINES)):
+        screen.say(f"{actor.machine.name} enrolled and running, budget {actor.machine.budget or 'unbounded'}")
+
+
+async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], recipe: Production = DEMO) -> Made:
+    """Teacher and students, in a thread so that the stage goes on."""
+    screen.act("One teacher, several students")
+    with screen.bar("training") as bar:
+        made = await asyncio.to_thread(make_students, dataset, recipe, progress=bar, clock=clock)
+    screen.say(f"teacher {made.teacher_accuracy:.2%} after {made.teacher.seconds:.0f} s")
+    for packaged in made.packaged:
+        manifest = packaged.manifest
+        screen.say(f"{manifest.name}: {manifest.accuracy:.2%}, {manifest.artifact_bytes:,} bytes for {manifest.runtime}")
+    return made
+
+
+async def release(core: Core, made: Made, kind: str, note: str) -> Release:
+    artifacts = [await publish(core, packaged, now=core.clock()) for packaged in made.packaged]
+    return await create_release(
+        core.ledger, MODEL, [a.manifest_digest for a in artifacts], kind=kind, note=note, now=core.clock()
+    )
+
+
+async def ended_rollout(core: Core, rollout_id: str) -> Doc:
+    async def look() -> Doc | None:
+        doc = await core.ledger.get("rollout", rollout_id)
+        return doc if doc is not None and load(Rollout, doc).state in ENDED else None
+
+    return await until(core.ledger, ("rollout",), look, seconds=ROLLOUT_WAIT_S, what=f"rollout {rollout_id} to end")
+
+
+async def baselines(core: Core, stage: Stage) -> None:
+    """Until every node's own baseline of its inputs is full."""
+
+    async def look() -> bool | None:
+        docs = {doc.id: load(Inputs, doc) for doc in await core.ledger.all("inputs")}
+        ids = [f"{actor.node_id}:{MODEL}" for actor in stage.actors.values()]
+        return True if all(i in docs and docs[i].baseline_full for i in ids) else None
+
+    await until(core.ledger, ("inputs",), look, seconds=BASELINE_WAIT_S, what="every node's baseline of inputs")
+
+
+async def drift(core: Core, stage: Stage, shards: Shards, test: Examples, screen: Screen) -> float:
+    """Turns the inputs of some nodes and waits until the cloud has seen it; gives their live accuracy before."""
+    screen.act(f"The world turns: digits rotated by {DRIFT_DEGREES:.0f} degrees on " + " and ".join(shards.after))
+    turning = [stage.actors[name] for name in shards.after]
+    before = live(turning)
+    turned = rotate(test.x, DRIFT_DEGREES)
+    for actor in turning:
+        hand_out(stage, actor.machine.name, "after", shards.after[actor.machine.name])
+        stage.turn(actor, Examples(turned, test.y))
+
+    async def look() -> tuple[str, ...] | None:
+        seen = await drifted(core, stage)
+        return seen if set(shards.after) <= set(seen) else None
+
+    seen = await until(core.ledger, ("inputs",), look, seconds=DRIFT_WAIT_S, what="drift to be seen from sketches")
+    screen.say(f"drift seen on {', '.join(seen)}, from histograms alone")
+    return before
+
+
+async def drifted(core: Core, stage: Stage) -> tuple[str, ...]:
+    """Names of the nodes that the audit trail ever called drifted."""
+    names = {actor.node_id: name for name, actor in stage.actors.items()}
+    lines = [line for line in await evidence.trail(core) if line.action == "drift.detected"]
+    return tuple(sorted({names[line.subject.split(":")[0]] for line in lines}))
+
+
+async def learn_together(core: Core, screen: Screen) -> Run:
+    """Watches the run that the coordinator's loop started."""
+    screen.act("The machines learn together")
+
+    async def look() -> Run | None:
+        runs = [load(Run, doc) for doc in await core.ledger.all("run")]
+        for run in runs:
+            if len(run.seconds_per_round) > len(told):
+                told.append(run.seconds_per_round[-1])
+                screen.say(f"round {len(told)} of {run.rounds} in {told[-1]:.1f} s with {len(run.participants)} nodes")
+        return next((run for run in runs if run.state in (RunState.SUCCEEDED, RunState.FAILED)), None)
+
+    told: list[float] = []
+    return await until(core.ledger, ("run",), look, seconds=RUN_WAIT_S, what="the federated run to end")
+
+
+async def promoted_by_the_loop(core: Core, screen: Screen) -> Doc:
+    """Watches the release that the loop made of the run, and its rollout."""
+
+    async def look() -> Doc | None:
+        for doc in await core.ledger.all("rollout"):
+            rollout = load(Rollout, doc)
+            found = await core.ledger.get("release", rollout.release_id)
+            if found is not None and load(Release, found).kind == "federated" and rollout.state in ENDED:
+                return doc
+        return None
+
+    doc = await until(
+        core.ledger, ("rollout", "release"), look, seconds=ROLLOUT_WAIT_S, what="the rollout of what the fleet learnt"
+    )
+    screen.say(f"what the fleet learnt: {load(Rollout, doc).state}")
+    return doc
+
+
+async def roll_out(core: Core, released: Release, screen: Screen) -> Doc:
+    """Starts a rollout and watches it to its end, naming each wave as it goes."""
+    rollout_id = await start_rollout(core.ledger, released, now=core.clock(), actor="demo")
+    doc = await ended_rollout(core, rollout_id)
+    rollout = load(Rollout, doc)
+    screen.say(f"{released.kind} release {released.release_id}: {rollout.state} {rollout.reason}".rstrip())
+    return doc
+
+
+async def bad_release(core: Core, made: Made, screen: Screen) -> Doc:
+    """A release whose weights were ruined after they were measured: signed like any other, and claiming the old accuracy."""
+    screen.act("A bad release, signed like any other")
+    ruined = await asyncio.to_thread(ruin, made, np.random.default_rng(SEED))
+    return await roll_out(core, await release(core, ruined, "manual", "deliberately ruined"), screen)
+
+
+def live(actors: Sequence[Actor]) -> float:
+    """Mean live accuracy of some nodes since they were last asked; starts a new stretch."""
+    return float(np.mean([actor.stream.tally.cut() for actor in actors if actor.stream is not None]))
+
+
+async def live_for(actors: Sequence[Actor], requests: int) -> float:
+    """Mean live accuracy over the next answers, at least `requests` from each node."""
+    live(actors)
+    await asyncio.gather(*(actor.stream.tally.answers(requests) for actor in actors if actor.stream is not None))
+    return live(actors)
