@@ -98,6 +98,7 @@ def _guarded(behaviour: Behaviour, method: str) -> Behaviour:
             status, details = status_of(error), details_of(error)
             if status is grpc.StatusCode.INTERNAL:
                 log.error("%s: %s", method, details)
+                details = INTERNAL_DETAILS
         except grpc.aio.AbortError:
             raise
         except OSError as error:

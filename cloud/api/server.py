@@ -20,12 +20,31 @@ Register = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ServerIdentity:
+class TlsIdentity:
     """PEM. `client_authority` None: no certificate is asked of a caller."""
 
     key: bytes
     certificate_chain: bytes
     client_authority: bytes | None = None
+
+    def configuration(self) -> Any:
+        return grpc.ssl_server_certificate_configuration([(self.key, self.certificate_chain)], self.client_authority)
+
+
+class Credentials:
+    """What new connections are shown: may be replaced while the server runs, before a certificate expires."""
+
+    def __init__(self, identity: TlsIdentity) -> None:
+        self._configuration = identity.configuration()
+        self.grpc = grpc.dynamic_ssl_server_credentials(
+            self._configuration, self._current, require_client_authentication=identity.client_authority is not None
+        )
+
+    def replace(self, identity: TlsIdentity) -> None:
+        self._configuration = identity.configuration()
+
+    def _current(self) -> Any:
+        return self._configuration  # on a thread of gRPC's, at each handshake: whatever it did beyond this could fail silently
 
 
 class Listener:
@@ -33,11 +52,12 @@ class Listener:
 
     def __init__(self, name: str, server: grpc.aio.Server, host: str, port: int) -> None:
         self.name = name
-        self.address = _join(host, port)
+        self.port = port
+        self.address = join_address(host, port)
         self._server = server
 
     @classmethod
-    async def start(cls, name: str, host: str, port: int, identity: ServerIdentity, register: Register) -> Listener:
+    async def start(cls, name: str, host: str, port: int, credentials: Credentials, register: Register) -> Listener:
         """Serving when this returns.
 
         Args:
@@ -50,13 +70,8 @@ class Listener:
         _check_free(name, host, port)
         server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
         register(server)
-        credentials = grpc.ssl_server_credentials(
-            [(identity.key, identity.certificate_chain)],
-            root_certificates=identity.client_authority,
-            require_client_auth=identity.client_authority is not None,
-        )
         try:
-            bound = server.add_secure_port(_join(host, port), credentials)
+            bound = server.add_secure_port(join_address(host, port), credentials.grpc)
         except RuntimeError:
             bound = 0
         if not bound:
@@ -69,7 +84,7 @@ class Listener:
         await self._server.stop(grace_s)
 
 
-def _join(host: str, port: int) -> str:
+def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

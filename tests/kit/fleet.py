@@ -13,7 +13,7 @@ from typing import Any
 
 from cloud.api.blob_service import BlobServicer
 from cloud.api.hub import SessionHub
-from cloud.api.server import Listener, ServerIdentity
+from cloud.api.server import Credentials, Listener, TlsIdentity
 from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.fleet.ledger import Change, Doc, Ledger, Write
@@ -104,8 +104,8 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms), grpc_server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
 
-    identity = ServerIdentity(server.key, server.certificate, authority.pem)
-    listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register)
+    credentials = Credentials(TlsIdentity(server.key, server.certificate, authority.pem))
+    listener = await Listener.start("fleet", "127.0.0.1", 0, credentials, register)
     sessions = asyncio.create_task(hub.run())
     try:
         yield Fleet(ledger, blobs, hub, listener, authority, clock)

@@ -1,0 +1,160 @@
+"""The fleet as an operator sees it, and what an operator may do to a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cloud.fleet.choice import Row, explain
+from cloud.fleet.ledger import Audit, Change, Ledger, Write
+from cloud.fleet.records import (
+    Artifact,
+    Enrolment,
+    MeasurementRecord,
+    Node,
+    Presence,
+    Reported,
+    UpdateState,
+    dump,
+    load,
+)
+from cloud.fleet.telemetry import Telemetry, telemetry_id
+from littoral.errors import BadInput, Conflict, NotFound
+
+LIST_HINT = "see `littoral-cloud node list`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One model on one node. Figures are None where nothing was reported yet; times are milliseconds."""
+
+    model: str
+    student: str  # the artifact's name; "" where none is served
+    manifest_digest: str
+    state: UpdateState
+    reason: str
+    requests: int | None = None
+    failed_requests: int | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    rss_bytes: int | None = None  # of the agent's process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    node: Node
+    presence: Presence | None  # None: it never connected
+    models: tuple[ServedModel, ...]
+    problem: str
+
+    @property
+    def connected(self) -> bool:
+        return self.presence is not None and self.presence.connected
+
+    @property
+    def state(self) -> str:
+        """In one word: what keeps it from the fleet, or whether it is there."""
+        if self.node.enrolment is not Enrolment.ACCEPTED:
+            return self.node.enrolment.value
+        return "online" if self.connected else "offline"
+
+
+async def view_nodes(ledger: Ledger) -> list[NodeView]:
+    """Every node, by name."""
+    nodes = [load(Node, doc) for doc in await ledger.all("node")]
+    presences = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
+    reports = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
+    names = {doc.id: load(Artifact, doc).name for doc in await ledger.all("artifact")}
+    totals = {doc.id: load(Telemetry, doc) for doc in await ledger.all("telemetry")}
+    views = [_view(node, presences.get(node.node_id), reports.get(node.node_id), names, totals) for node in nodes]
+    return sorted(views, key=lambda view: (view.node.name, view.node.node_id))
+
+
+def _view(
+    node: Node,
+    presence: Presence | None,
+    reported: Reported | None,
+    names: Mapping[str, str],
+    totals: Mapping[str, Telemetry],
+) -> NodeView:
+    models = []
+    for name, model in sorted(reported.models.items()) if reported else ():
+        total = totals.get(telemetry_id(node.node_id, name))
+        served = ServedModel(
+            model=name,
+            student=names.get(model.serving, model.serving[:19]),
+            manifest_digest=model.serving,
+            state=model.state,
+            reason=model.reason,
+        )
+        if total is not None and total.manifest_digest == model.serving:
+            counted = any(total.serving.latency_counts)
+            served = replace(
+                served,
+                requests=total.serving.requests,
+                failed_requests=total.serving.failed_requests,
+                p50_ms=total.serving.latency_ms(0.5) if counted else None,
+                p95_ms=total.serving.latency_ms(0.95) if counted else None,
+                rss_bytes=total.rss_bytes,
+            )
+        models.append(served)
+    return NodeView(node=node, presence=presence, models=tuple(models), problem=reported.problem if reported else "")
+
+
+async def find_node(ledger: Ledger, name_or_id: str) -> Node:
+    """Raises NotFound, or BadInput where several nodes have that name."""
+    if (doc := await ledger.get("node", name_or_id)) is not None:
+        return load(Node, doc)
+    named = [node for node in (load(Node, doc) for doc in await ledger.all("node")) if node.name == name_or_id]
+    if len(named) > 1:
+        ids = ", ".join(node.node_id for node in named)
+        raise BadInput(f"node: {len(named)} nodes are called {name_or_id!r}", hint=f"give the id, one of {ids}")
+    if not named:
+        raise NotFound(f"node: there is no {name_or_id!r}", hint=LIST_HINT)
+    return named[0]
+
+
+async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
+    """Takes a node out of the fleet for good: its session ends at once, its certificate opens nothing any more.
+
+    A node that is out already is given back as it is. Raises NotFound.
+    """
+    while True:
+        node_id = (await find_node(ledger, name_or_id)).node_id
+        doc = await ledger.get("node", node_id)
+        if doc is None:
+            raise NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT)
+        node = load(Node, doc)
+        if node.enrolment is Enrolment.DECOMMISSIONED:
+            return node
+        out = replace(node, enrolment=Enrolment.DECOMMISSIONED)
+        line = Audit("node.decommissioned", node_id, actor, {"name": node.name})
+        try:
+            await ledger.commit(Change((Write("node", node_id, dump(out), doc.generation),), (line,)))
+        except Conflict:
+            continue
+        return out
+
+
+async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Mapping[str, Sequence[Row]]:
+    """By model, every candidate there is, with what kept it out on this node.
+
+    Args:
+        model: None for every model.
+
+    Raises NotFound where there is no such node, it never connected, or there is no such model.
+    """
+    node = await find_node(ledger, name_or_id)
+    seen = await ledger.get("presence", node.node_id)
+    if seen is None:
+        raise NotFound(f"node {node.name}: never connected, so nothing is known of it", hint="start its agent")
+    artifacts = [load(Artifact, doc) for doc in await ledger.all("artifact")]
+    models = {artifact.model for artifact in artifacts}
+    if model is not None and model not in models:
+        raise NotFound(f"model: there is no {model!r}", hint=f"known are {', '.join(sorted(models)) or 'none yet'}")
+    presence = load(Presence, seen)
+    measurements = [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
+    return {
+        name: explain(node.node_id, presence, [a for a in artifacts if a.model == name], measurements, model=name)
+        for name in sorted(models if model is None else {model})
+    }

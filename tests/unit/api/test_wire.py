@@ -1,0 +1,96 @@
+"""Words of the wire and the domain's values, both ways."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.api import wire
+from cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump
+from cloud.fleet.sessions import Reason, Refused
+from littoral.budget import Budget
+from littoral.errors import BadInput
+from littoral.fleet.v1 import hardware_pb2, session_pb2
+from littoral.transport import MAX_WORD_BYTES
+
+MANIFEST = "sha256:" + "a" * 64
+
+
+def test_every_reason_and_state_has_its_name_on_the_wire() -> None:
+    for reason in Reason:
+        assert session_pb2.RefusalReason.Name(wire.refusal_to(Refused(reason, "x")).reason) == f"REFUSAL_REASON_{reason}"
+    assert {f"UPDATE_STATE_{state}" for state in UpdateState} == set(session_pb2.UpdateState.keys())
+    assert set(session_pb2.RefusalReason.keys()) == {f"REFUSAL_REASON_{reason}" for reason in Reason} | {
+        "REFUSAL_REASON_UNSPECIFIED"
+    }
+
+
+def test_a_limit_that_is_absent_bounds_nothing_and_one_of_zero_does() -> None:
+    hello = session_pb2.Hello(boot_id="b", budgets={"": session_pb2.Budget(), "m": session_pb2.Budget(artifact_bytes=0)})
+    presence = wire.presence_from(hello, 1.0)
+    assert presence.budgets == {"": Budget(), "m": Budget(artifact_bytes=0)}
+    assert presence.budget_for("other") == Budget()
+
+
+def test_hardware_is_kept_under_the_names_of_the_protocol() -> None:
+    profile = hardware_pb2.HardwareProfile(
+        cpu_model="x", cpu_millis=1500, isa=["avx2"], hardware_class="c", runtimes=[{"name": "ncnn", "version": "1"}]
+    )
+    presence = wire.presence_from(session_pb2.Hello(boot_id="b", hardware=profile), 1.0)
+    assert presence.hardware["cpu_millis"] == 1500
+    assert (presence.runtimes, presence.hardware_class) == (("ncnn",), "c")
+    assert dump(presence)["hardware"]["runtimes"] == [{"name": "ncnn", "version": "1"}]
+
+
+def test_what_should_be_goes_down_whole() -> None:
+    task = FederatedTask(run_id="r", message_id="m", message_digest=MANIFEST, message_bytes=7, round=2)
+    model = DesiredModel(manifest_digest=MANIFEST, rollout_id="ro", generation=4)
+    word = wire.desired_to(9, Desired(models={"digits": model}, trials=(MANIFEST,), federated=task))
+    assert (word.generation, word.models["digits"].generation, word.models["digits"].rollout_id) == (9, 4, "ro")
+    assert word.models["digits"].probation.duration_s == model.probation.duration_s
+    assert (word.federated.message_id, word.federated.round) == ("m", 2)
+    assert not wire.desired_to(9, Desired()).HasField("federated")
+
+
+def test_any_number_of_trials_makes_one_small_word() -> None:
+    word = wire.desired_to(1, Desired(trials=tuple(f"sha256:{n:064x}" for n in range(5000))))
+    assert word.ByteSize() < MAX_WORD_BYTES
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_that_are_a_word_break_more_than_their_session(data: bytes) -> None:
+    """A hostile word is either taken, as something the ledger can hold, or refused by name."""
+    word = session_pb2.ConnectRequest()
+    try:
+        word.ParseFromString(data)
+    except DecodeError:
+        return
+    translate = {
+        "hello": lambda: wire.presence_from(word.hello, 0.0),
+        "reported": lambda: wire.reported_from(word.reported),
+        "telemetry": lambda: wire.report_from(word.telemetry),
+        "measurement": lambda: wire.measurement_from(word.measurement, "n", 0.0),
+        "federated_reply": lambda: wire.answer_from(word.federated_reply),
+    }.get(word.WhichOneof("message") or "")
+    if translate is None:
+        return
+    try:
+        value = translate()
+    except BadInput:
+        return
+    if isinstance(value, Presence | Reported):
+        dump(value)
+
+
+def test_a_sketch_whose_counts_do_not_add_up_is_refused() -> None:
+    sketch = session_pb2.InputSketch(sketch_id="s", features=2, bins=2, counts=[1, 1, 2, 1], examples=2)
+    word = session_pb2.TelemetryReport(boot_id="a" * 32, sequence=1, model_name="m", inputs=sketch)
+    with pytest.raises(BadInput, match="add up to 2"):
+        wire.report_from(word)
+    sketch.counts[2] = 1
+    word.inputs.CopyFrom(sketch)
+    report = wire.report_from(word)
+    assert report.inputs is not None
+    assert report.inputs.counts.tolist() == [[1, 1], [1, 1]]
