@@ -1,0 +1,77 @@
+"""Who gets a release: an ordered list of rules, each of which can say no in an operator's words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cloud.fleet.choice import choose
+from cloud.fleet.records import Enrolment
+from cloud.rollouts.seen import NodeView, Seen
+from cloud.rollouts.state import Refused, State
+from littoral.errors import NoFit
+
+Rule = Callable[[NodeView, Seen], str | None]
+
+
+def named(node: NodeView, seen: Seen) -> str | None:
+    """The operator named the nodes, and this is one of them; or named none."""
+    wanted = seen.rollout.policy.nodes
+    return None if not wanted or node.id in wanted else "is not among the nodes that this rollout was started for"
+
+
+def accepted(node: NodeView, seen: Seen) -> str | None:
+    return None if node.node.enrolment is Enrolment.ACCEPTED else f"is {node.node.enrolment.value}"
+
+
+def connected(node: NodeView, seen: Seen) -> str | None:
+    return None if node.connected else "is offline"
+
+
+def has_runtime(node: NodeView, seen: Seen) -> str | None:
+    has = node.presence.runtimes if node.presence else ()
+    wanted = sorted({candidate.runtime for candidate in seen.candidates})
+    return (
+        None
+        if set(has) & set(wanted)
+        else f"has {'/'.join(has) or 'no runtime'}, the release needs {'/'.join(wanted) or 'nothing'}"
+    )
+
+
+def not_in_another_rollout(node: NodeView, seen: Seen) -> str | None:
+    """One update of a machine at a time. Rollouts of one model wait for each other; this is about other models."""
+    for id, other in seen.others.items():
+        if other.state in (State.WAVE, State.ROLLING_BACK) and any(a.node_id == node.id for a in other.assignments):
+            return f"takes part in rollout {id}"
+    return None
+
+
+def fits_budget(node: NodeView, seen: Seen) -> str | None:
+    """Some candidate was measured, is inside the budget, and is not much worse than what the node serves."""
+    assert node.presence is not None
+    try:
+        choose(
+            node.id, node.presence, seen.candidates, seen.measurements, model=seen.rollout.model, floor=accuracy_floor(node, seen)
+        )
+    except NoFit as error:
+        return error.message
+    return None
+
+
+def accuracy_floor(node: NodeView, seen: Seen) -> float:
+    """What a candidate's accuracy must be at least on this node; a fraction. 0 where it serves nothing that is known."""
+    serving = seen.artifacts.get(node.serving(seen.rollout.model))
+    return max(0.0, serving.accuracy - seen.rollout.policy.max_accuracy_loss) if serving else 0.0
+
+
+RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, not_in_another_rollout)
+"""Before anything is measured."""
+
+RULES_WHEN_MEASURED: tuple[Rule, ...] = (*RULES, fits_budget)
+
+
+def refusal(node: NodeView, seen: Seen, rules: tuple[Rule, ...]) -> Refused | None:
+    """The first no; None: the node may have it."""
+    for rule in rules:
+        if (words := rule(node, seen)) is not None:
+            return Refused(node_id=node.id, rule=rule.__name__.replace("_", "-"), words=words)
+    return None

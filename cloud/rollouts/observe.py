@@ -1,0 +1,174 @@
+"""What is so with a rollout now, read from the ledger's documents, as one event. Pure.
+
+A node that goes silent after something was asked of it stops the rollout when the wave's time is over: nobody knows whether the
+new model hurt it. One that is offline before its turn is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cloud.fleet.records import Enrolment, UpdateState
+from cloud.rollouts.eligibility import RULES, refusal
+from cloud.rollouts.plan import kept, make_plan, next_wave
+from cloud.rollouts.seen import NodeView, Seen
+from cloud.rollouts.state import (
+    ENDED,
+    Aborted,
+    Assignment,
+    Event,
+    Expired,
+    Free,
+    LastWavePassed,
+    NobodyCan,
+    NothingToDo,
+    Planned,
+    Refused,
+    Restored,
+    Rollout,
+    State,
+    Stopped,
+    Waits,
+    WavePassed,
+    limit_s,
+)
+
+BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
+
+
+def observe(seen: Seen, now: float) -> Event:
+    """What is so, in the rollout's state. An ended rollout waits for nothing, for ever."""
+    if seen.rollout.state in ENDED:
+        return Waits((), float("inf"))
+    return {
+        State.PENDING: _observe_pending,
+        State.MEASURING: _observe_measuring,
+        State.WAVE: _observe_wave,
+        State.ROLLING_BACK: _observe_rolling_back,
+    }[seen.rollout.state](seen, now)
+
+
+def _observe_pending(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    if rollout.aborted_by:
+        return Aborted(f"aborted by {rollout.aborted_by}")
+    place = (rollout.created_at, seen.rollout_id)
+    before = sorted(
+        id
+        for id, other in seen.others.items()
+        if other.model == rollout.model and (other.state is not State.PENDING or (other.created_at, id) < place)
+    )
+    if before and now >= rollout.deadline:
+        return Expired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
+    if before:
+        return Waits(tuple(f"rollout {id} to end" for id in before), rollout.deadline)
+    refused = [no for node in seen.nodes.values() if (no := refusal(node, seen, RULES)) is not None]
+    out = {no.node_id for no in refused}
+    cohort = tuple(id for id in sorted(seen.nodes) if id not in out)
+    return Free(cohort, tuple(refused)) if cohort else NobodyCan(_summary(refused, seen), tuple(refused))
+
+
+def _observe_measuring(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    if rollout.aborted_by:
+        return Aborted(f"aborted by {rollout.aborted_by}")
+    waits, until = [], rollout.deadline
+    for node_id in rollout.cohort:
+        node = seen.nodes.get(node_id)
+        if node is None or node.presence is None or node.node.enrolment is not Enrolment.ACCEPTED:
+            continue
+        gone_at = node.presence.since + rollout.policy.offline_s
+        if (missing := unmeasured(node, seen)) and (node.connected or now < gone_at):
+            waits.append(f"{node.name} to measure {len(missing)} of {len(seen.candidates)} candidates")
+            until = until if node.connected else min(until, gone_at)
+    if waits and now < rollout.deadline:
+        return Waits(tuple(waits), until)
+    plan = make_plan(seen)
+    if plan.assignments and next_wave(seen, plan.assignments).nodes:
+        return Planned(plan.assignments, plan.refused)
+    return NothingToDo(plan.refused) if plan.already else NobodyCan(_summary(plan.refused, seen), plan.refused)
+
+
+def _observe_wave(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    if rollout.aborted_by:
+        return Stopped(f"aborted by {rollout.aborted_by}")
+    dropped: dict[str, str] = {}
+    waits: list[str] = []
+    running = rollout.running_wave
+    for a in rollout.assignments:
+        if not a.touched or a.dropped:
+            continue
+        node = seen.nodes.get(a.node_id)
+        if (why := not_ours(node, a, rollout)) is not None:
+            dropped[a.node_id] = why
+            continue
+        assert node is not None
+        report = node.report(rollout.model)
+        if report is not None and report.desired_generation == a.generation and report.state in BAD_ENDS:
+            return Stopped(f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": "))
+        if not kept(a, seen) and running is not None and a.node_id in running.nodes:
+            current = report is not None and report.desired_generation == a.generation
+            waits.append(f"{node.name}: {report.state if report and current else 'no answer'}")
+    if waits and now >= rollout.deadline:
+        return Stopped(f"{', '.join(waits)}, after {limit_s(rollout.policy, State.WAVE):g} s")
+    if waits:
+        return Waits(tuple(waits), rollout.deadline)
+    left = tuple(replace(a, dropped=dropped.get(a.node_id, a.dropped)) for a in rollout.assignments)
+    if next_wave(seen, left).nodes:
+        return WavePassed(dropped)
+    if any(a.touched and not a.dropped for a in left):
+        return LastWavePassed(dropped)
+    return NobodyCan("no node is left: " + "; ".join(f"{id} {why}" for id, why in sorted(dropped.items())))
+
+
+def _observe_rolling_back(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    waits: list[str] = []
+    remarks: list[str] = []
+    for a in rollout.assignments:
+        node = seen.nodes.get(a.node_id)
+        if not a.touched or node is None or node.node.enrolment is not Enrolment.ACCEPTED:
+            continue
+        report = node.report(rollout.model)
+        if not a.restore_generation:
+            if report is not None and report.serving == a.manifest_digest:
+                remarks.append(f"{node.name} had nothing to go back to, and keeps {a.name}")
+            continue
+        wanted = node.wanted(rollout.model)
+        if wanted is None or wanted.generation != a.restore_generation:
+            continue  # something newer is wanted of it
+        answered = report is not None and report.desired_generation == a.restore_generation
+        if report is not None and answered and report.state in BAD_ENDS:
+            remarks.append(f"{node.name} could not go back: {report.reason}: {report.detail}")
+        elif report is None or not answered or report.state is not UpdateState.SUCCEEDED:
+            waits.append(f"{node.name} to go back")
+    if waits and now < rollout.deadline:
+        return Waits(tuple(waits), rollout.deadline)
+    return Restored((*remarks, *(f"{who}: not heard of yet, it will when it is back" for who in waits)))
+
+
+def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
+    """Candidates that this node has a runtime for and never measured itself; manifest digests."""
+    runtimes = node.presence.runtimes if node.presence else ()
+    done = {m.manifest_digest for m in seen.measurements if m.node_id == node.id}
+    return tuple(c.manifest_digest for c in seen.candidates if c.runtime in runtimes and c.manifest_digest not in done)
+
+
+def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | None:
+    """Why nothing is expected of a touched node any more; None: what was asked of it still stands."""
+    if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
+        return "is not part of the fleet any more"
+    wanted = node.wanted(rollout.model)
+    if wanted is None or wanted.generation != a.generation:
+        return "was asked for something else meanwhile"
+    return None
+
+
+def _summary(refused: Sequence[Refused], seen: Seen) -> str:
+    if not refused:
+        return "no node is enrolled"
+    names = {node.id: node.name for node in seen.nodes.values()}
+    told = "; ".join(f"{names.get(no.node_id, no.node_id)} {no.words}" for no in refused[:5])
+    return told + (f"; and {len(refused) - 5} more" if len(refused) > 5 else "")

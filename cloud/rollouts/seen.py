@@ -1,0 +1,126 @@
+"""What a rollout's decision is made from: one reading of the ledger, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cloud.fleet.ledger import Ledger
+from cloud.fleet.records import (
+    Artifact,
+    Desired,
+    DesiredModel,
+    MeasurementRecord,
+    Node,
+    Presence,
+    Release,
+    Reported,
+    ReportedModel,
+    load,
+)
+from cloud.rollouts.state import ENDED, Rollout
+from littoral.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    node: Node
+    presence: Presence | None = None
+    desired: Desired = field(default_factory=Desired)
+    desired_generation: int = 0  # of the document; 0: nothing was ever wanted of it
+    reported: Reported | None = None
+
+    @property
+    def id(self) -> str:
+        return self.node.node_id
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def connected(self) -> bool:
+        return self.presence is not None and self.presence.connected
+
+    def wanted(self, model: str) -> DesiredModel | None:
+        return self.desired.models.get(model)
+
+    def report(self, model: str) -> ReportedModel | None:
+        return self.reported.models.get(model) if self.reported else None
+
+    def serving(self, model: str) -> str:
+        """Manifest that answers requests, as the node said last; "": none."""
+        report = self.report(model)
+        return report.serving if report else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    rollout_id: str
+    generation: int  # of the rollout's document
+    rollout: Rollout
+    candidates: Sequence[Artifact]  # of the release
+    artifacts: Mapping[str, Artifact]  # all that are known, by manifest digest
+    nodes: Mapping[str, NodeView]  # by node id
+    measurements: Sequence[MeasurementRecord]  # of the candidates
+    others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One reading of all that rollouts look at; `of` cuts out what one of them sees."""
+
+    rollouts: Mapping[str, tuple[int, Rollout]]  # those that have not ended: generation and record, by id
+    releases: Mapping[str, Release]
+    artifacts: Mapping[str, Artifact]
+    nodes: Mapping[str, NodeView]
+    measurements: Sequence[MeasurementRecord]
+
+    def of(self, rollout_id: str) -> Seen:
+        """Raises NotFound where the rollout's release is not there."""
+        generation, rollout = self.rollouts[rollout_id]
+        if (release := self.releases.get(rollout.release_id)) is None:
+            raise NotFound(f"rollout {rollout_id}: its release {rollout.release_id} is not there")
+        wanted = frozenset(release.artifacts)
+        return Seen(
+            rollout_id,
+            generation,
+            rollout,
+            tuple(self.artifacts[digest] for digest in release.artifacts if digest in self.artifacts),
+            self.artifacts,
+            self.nodes,
+            tuple(m for m in self.measurements if m.manifest_digest in wanted),
+            {id: other for id, (_, other) in self.rollouts.items() if id != rollout_id and other.state not in ENDED},
+        )
+
+
+async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
+    """None where every rollout has ended: then nothing else is read. `also`: a rollout that is wanted even when it has ended."""
+    docs = {doc.id: (doc.generation, load(Rollout, doc)) for doc in await ledger.all("rollout")}
+    rollouts = {id: held for id, held in docs.items() if held[1].state not in ENDED or id == also}
+    if not rollouts:
+        return None
+    return Snapshot(
+        rollouts,
+        {doc.id: load(Release, doc) for doc in await ledger.all("release")},
+        {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
+        await nodes(ledger),
+        [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")],
+    )
+
+
+async def nodes(ledger: Ledger) -> Mapping[str, NodeView]:
+    presence = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
+    reported = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
+    desired = {doc.id: doc for doc in await ledger.all("desired")}
+    views = {}
+    for doc in await ledger.all("node"):
+        intent = desired.get(doc.id)
+        views[doc.id] = NodeView(
+            load(Node, doc),
+            presence.get(doc.id),
+            load(Desired, intent) if intent else Desired(),
+            intent.generation if intent else 0,
+            reported.get(doc.id),
+        )
+    return views
