@@ -241,7 +241,7 @@ class Blobs:
                     await stub.PutBlob(_parts(data, digest, total, held.held_bytes), timeout=_SILENCE_S + total / 50_000)
                     return digest
                 except grpc.aio.AioRpcError as error:
-                    if error.code() not in (*_BROKEN_OFF, *_MISPLACED):
+                    if error.code() not in (*_BROKEN_OFF, *_MISPLACED, grpc.StatusCode.DATA_LOSS):
                         raise _translated(error, digest, 0, None) from error
                     barren += 1
                     if barren == BARREN_TRIES:

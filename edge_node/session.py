@@ -29,7 +29,7 @@ SLOW_RETRY_S = 300.0
 
 SILENT_INTERVALS = 3
 GREETING_LIMIT_S = 20.0
-WAITING_WORDS = 256
+WAITING_WORDS = 1024
 """Words that may wait for a cloud that does not read; with more the stream is given up."""
 
 Reason = session_pb2.RefusalReason

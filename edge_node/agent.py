@@ -1,0 +1,195 @@
+"""The composition root of a node: builds everything, wires it, and ends it in order. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from edge_node.blobs import Blobs
+from edge_node.federation.participant import Participant
+from edge_node.hardware import HardwareProfile, profile
+from edge_node.labelled import count
+from edge_node.log import Log
+from edge_node.reports import Reports, budget_to, hardware_to
+from edge_node.runtimes import available
+from edge_node.serving.http import HttpServer
+from edge_node.serving.slots import Slots
+from edge_node.session import Session, open_channel
+from edge_node.settings import Settings
+from edge_node.store import NodeFolder
+from edge_node.telemetry import Telemetry
+from edge_node.trials import Trials
+from edge_node.update.artifacts import Artifacts
+from edge_node.update.desired import Updates
+from edge_node.update.job import Kit
+from littoral import PROTOCOL_VERSION, __version__
+from littoral.errors import BadData
+from littoral.fleet.v1 import session_pb2
+
+
+class Agent:
+    """One node's process.
+
+    Raises what NodeFolder.identity raises: an agent without an identity serves nothing.
+    """
+
+    def __init__(self, folder: NodeFolder, settings: Settings, log: Log) -> None:
+        self.identity = folder.identity()
+        self._settings = settings
+        self._log = log
+        self._boot_id = secrets.token_hex(16)
+        self._hardware: HardwareProfile = profile(folder.root)
+        rng, monotonic = random.Random(self._boot_id), time.monotonic  # noqa: S311 - jitter, not secrets
+        self._blobs = self._blob_folder(folder.blobs, folder, rng)
+        self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
+        self._slots = Slots()
+        self._telemetry = Telemetry()
+        self._http = HttpServer(self._slots, self._telemetry, settings.http_host, settings.http_port)
+        runtimes = frozenset(available())
+        artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
+        kit = Kit(
+            artifacts=artifacts,
+            slots=self._slots,
+            counters=self._telemetry,
+            runtimes=runtimes,
+            budget=settings.node_budget(),
+            labelled=settings.labelled,
+            threads=settings.threads,
+            monotonic=monotonic,
+            rng=rng,
+            log=log,
+        )
+        self._session = Session(
+            open=lambda: open_channel(self.identity),
+            hello=self._hello,
+            resume=self._resume,
+            deliver=self._deliver,
+            welcomed=self._welcomed,
+            log=log,
+            monotonic=monotonic,
+            rng=rng,
+        )
+        self._updates = Updates(folder, kit, self._blobs, self._say_reported)
+        self._trials = Trials(
+            artifacts,
+            runtimes=runtimes,
+            hardware_class=self._hardware.hardware_class,
+            threads=settings.threads,
+            lock=settings.measure_lock,
+            say=self._session.say,
+            log=log,
+            rng=rng,
+        )
+        self._reports = Reports(self._telemetry, self._boot_id, self._session.say)
+        self._participant: Participant | None = None
+        if settings.labelled is not None:
+            self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
+        self._task: session_pb2.FederatedTask | None = None
+        self._task_due = asyncio.Event()
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Until SIGTERM or SIGINT.
+
+        Args:
+            ready: called with "host:port" once requests are answered.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+        await self._updates.start()  # what was verified before serves, with or without a cloud
+        await self._http.start()
+        try:
+            ready(f"{self._settings.http_host}:{self._http.port}")
+            self._log("started", node=self.identity.node_name, id=self.identity.node_id, http=self._http.port, boot=self._boot_id)
+            await self._work_until(stop)
+        finally:
+            await self._updates.drain()
+            if self._participant is not None:
+                await self._participant.close()
+            await self._http.stop()
+            await self._blobs.close()
+            await self._federated_blobs.close()
+            self._log("stopped", node=self.identity.node_name)
+
+    async def _work_until(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            works = [
+                tasks.create_task(work, name=name)
+                for name, work in (
+                    ("session", self._session.run()),
+                    ("updates", self._updates.run()),
+                    ("trials", self._trials.run()),
+                    ("telemetry", self._reports.run(time.time)),
+                    ("federation", self._take_part()),
+                )
+            ]
+            await stop.wait()
+            self._log("draining", node=self.identity.node_name)
+            for work in works:
+                work.cancel()
+
+    # -- the session's words ---------------------------------------------------------------------------------------
+
+    def _hello(self) -> session_pb2.Hello:
+        features = ["measure", *(["federated"] if self._participant is not None else [])]
+        hello = session_pb2.Hello(
+            protocol_version=PROTOCOL_VERSION,
+            agent_version=__version__,
+            features=features,
+            hardware=hardware_to(self._hardware),
+            boot_id=self._boot_id,
+        )
+        hello.budgets[""].CopyFrom(budget_to(self._settings.node_budget()))
+        if self._settings.labelled is not None:
+            try:
+                hello.labelled_examples[""] = count(self._settings.labelled)
+            except BadData as error:
+                self._log("labelled-unreadable", detail=str(error))
+        return hello
+
+    def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
+        yield session_pb2.ConnectRequest(reported=self._updates.reported())
+        yield from self._trials.results()
+        yield from self._reports.unacknowledged()
+
+    def _welcomed(self, welcome: session_pb2.Welcome) -> None:
+        self._reports.every(welcome.telemetry_interval_s)
+
+    def _deliver(self, word: session_pb2.ConnectResponse) -> None:
+        if word.HasField("telemetry_ack"):
+            self._reports.acknowledge(word.telemetry_ack.sequence)
+            return
+        desired = word.desired
+        self._updates.want(desired)
+        self._trials.want(desired.trials)
+        self._task = desired.federated if desired.HasField("federated") else None
+        self._task_due.set()
+
+    def _say_reported(self) -> None:
+        self._session.say(session_pb2.ConnectRequest(reported=self._updates.reported()))
+
+    def _say_reply(self, reply: session_pb2.FederatedReply) -> None:
+        self._session.say(session_pb2.ConnectRequest(federated_reply=reply))
+
+    async def _take_part(self) -> None:
+        while True:
+            await self._task_due.wait()
+            self._task_due.clear()
+            if self._participant is not None:
+                await self._participant.wanted(self._task)
+
+    def _blob_folder(self, place: Path, folder: NodeFolder, rng: random.Random) -> Blobs:
+        return Blobs(
+            place,
+            lambda: open_channel(self.identity),
+            rate=self._settings.max_download_rate,
+            keep_free=self._settings.keep_free,
+            monotonic=time.monotonic,
+            rng=rng,
+        )

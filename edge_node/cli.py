@@ -1,0 +1,185 @@
+"""littoral-node: enroll, run, doctor. argparse alone: a serving agent pays for no more."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edge_node.settings import KNOWN, PREFIX, load_settings
+from edge_node.store import NodeFolder
+from littoral import __version__
+from littoral.errors import BadInput, FleetError
+
+_EXAMPLES = {
+    "enroll": "example: littoral-node enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway",
+    "run": "example: littoral-node run --data /var/lib/littoral --budget 'artifact<=20KB' --http 127.0.0.1:8080",
+    "doctor": "example: littoral-node doctor --data /var/lib/littoral",
+}
+_HELP = {
+    "budget": ("LIMITS", "what one model may cost: artifact<=20KB,p95<=2ms,rss<=8MB,runtime=ncnn"),
+    "runtimes": ("NAMES", "runtimes that this node will use, by comma; default: every one it has"),
+    "http": ("HOST:PORT", "where inference is served; port 0 takes any free one (default 127.0.0.1:8080)"),
+    "labelled": ("DIR", "folder of labelled examples (.npz with x and y): judges new models and takes part in federated runs"),
+    "measure_lock": ("PATH", "lock file that all nodes of one machine share while they measure"),
+    "max_download_rate": ("RATE", "for example 200KB/s; default: as fast as it comes"),
+    "keep_free": ("SIZE", "disk space that downloads leave alone (default 16MB)"),
+    "threads": ("N", "threads of one inference (default 1)"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="littoral-node", description="The agent of one machine: fetches, checks and serves its models."
+    )
+    parser.add_argument("--version", action="version", version=f"littoral-node {__version__}")
+    nouns = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=Path, metavar="DIR", help=f"the node's folder; or {PREFIX}DATA")
+    common.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default text)")
+
+    enroll = nouns.add_parser("enroll", parents=[common], help="join a fleet", epilog=_EXAMPLES["enroll"])
+    enroll.add_argument(
+        "join_line", nargs="?", metavar="JOIN_LINE", help=f"what `littoral-cloud token create` printed; or {PREFIX}JOIN"
+    )
+    enroll.add_argument("--join-file", type=Path, metavar="PATH", help="file that holds the join line")
+    enroll.add_argument("--name", default=None, metavar="NAME", help=f"what you call this node; or {PREFIX}NAME")
+    enroll.add_argument("--force", action="store_true", help="take a new identity where there is one already")
+
+    run = nouns.add_parser("run", parents=[common], help="serve, and follow what the fleet wants", epilog=_EXAMPLES["run"])
+    for name in KNOWN:
+        metavar, text = _HELP[name]
+        run.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=f"{text}; or {PREFIX}{name.upper()}")
+
+    nouns.add_parser(
+        "doctor", parents=[common], help="say what is well with this node, and what is not", epilog=_EXAMPLES["doctor"]
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Errors go to stderr; the exit code is the error's."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        code = _COMMANDS[parsed.command](parsed, os.environ)
+    except FleetError as error:
+        _complain(error, parsed.format)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _complain(error: FleetError, form: str) -> None:
+    if form == "json":
+        sys.stderr.write(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}) + "\n")
+    else:
+        sys.stderr.write(f"littoral-node: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+
+
+def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeFolder:
+    place = parsed.data or (Path(environment[f"{PREFIX}DATA"]) if environment.get(f"{PREFIX}DATA") else None)
+    if place is None:
+        raise BadInput("--data: is missing", hint=f"name the node's folder, or set {PREFIX}DATA")
+    return NodeFolder(place.expanduser().absolute())
+
+
+def _join_text(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    if parsed.join_line:
+        return str(parsed.join_line)
+    if parsed.join_file is not None:
+        try:
+            return str(parsed.join_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"--join-file {parsed.join_file}: cannot be read: {error}") from error
+    if text := environment.get(f"{PREFIX}JOIN"):
+        return text
+    raise BadInput(
+        "JOIN_LINE: is missing", hint=f"paste what `littoral-cloud token create` printed, or --join-file, or {PREFIX}JOIN"
+    )
+
+
+def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    folder = _folder(parsed, environment)
+    if folder.enrolled() and not parsed.force:
+        identity = folder.identity()
+        _print(parsed.format, f"already enrolled as {identity.node_name} ({identity.node_id})",
+               node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
+        return 0
+    from edge_node.enrol import enrol
+    from edge_node.hardware import profile
+    from edge_node.reports import hardware_to
+    from littoral.identity import JoinLine
+
+    line = JoinLine.parse(_join_text(parsed, environment))
+    folder.prepare()
+    name = parsed.name if parsed.name is not None else environment.get(f"{PREFIX}NAME", "")
+    with folder.claimed():
+        identity = asyncio.run(
+            enrol(
+                folder,
+                line,
+                name=name,
+                hardware=hardware_to(profile(folder.root)),
+                now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
+                monotonic=time.monotonic,
+            )
+        )
+    _print(parsed.format, f"enrolled as {identity.node_name} ({identity.node_id}); next: littoral-node run --data {folder.root}",
+           node_id=identity.node_id, node_name=identity.node_name, enrolled_before=False)  # fmt: skip
+    return 0
+
+
+def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    folder = _folder(parsed, environment)
+    settings = load_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
+    folder.identity()  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
+    folder.prepare()
+    from edge_node.agent import Agent
+    from edge_node.log import Log
+
+    log = Log(time.time, as_json=parsed.format == "json")
+
+    async def serve() -> None:
+        agent = Agent(folder, settings, log)
+        node = agent.identity.node_name
+        await agent.run(lambda http: _print(parsed.format, f"ready http={http} node={node}", ready=True, http=http, node=node,
+                                            node_id=agent.identity.node_id))  # fmt: skip
+
+    with folder.claimed():
+        asyncio.run(serve())
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    from edge_node.doctor import exit_code, examine
+
+    findings = asyncio.run(
+        examine(
+            _folder(parsed, environment),
+            environment,
+            now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
+        )
+    )
+    if parsed.format == "json":
+        sys.stdout.write(json.dumps({"findings": [finding.as_dict() for finding in findings]}) + "\n")
+    else:
+        sys.stdout.writelines(f"{finding}\n" for finding in findings)
+    return exit_code(findings)
+
+
+def _print(form: str, text: str, **fields: object) -> None:
+    sys.stdout.write((json.dumps(fields) if form == "json" else text) + "\n")
+    sys.stdout.flush()
+
+
+_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`littoral-node doctor`: what is well with this node, what is not, and the way out. Reads; changes nothing.
+
+Exit code 0: it can serve and be reached by its fleet; 1: something keeps it from that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from cryptography import x509
+
+from edge_node.runtimes import absent, available
+from edge_node.session import open_channel
+from edge_node.settings import load_settings
+from edge_node.store import Identity, NodeFolder
+from littoral.errors import FleetError
+
+_SOON_S = 14 * 86_400
+_LITTLE_BYTES = 50_000_000
+_REACH_S = 5.0
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    verdict: Verdict
+    detail: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict:<5} {self.check:<12} {self.detail}" + (f"\n      {'':<12} -> {self.hint}" if self.hint else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0
+
+
+async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: float) -> list[Finding]:
+    """Every finding, in the order in which an operator would ask.
+
+    Args:
+        now: this machine's clock; seconds since 1970-01-01 UTC.
+    """
+    findings = [_settings(folder, environment), *_runtimes(), _disk(folder.root)]
+    try:
+        identity = folder.identity()
+    except FleetError as error:
+        return [Finding("enrolled", Verdict.BAD, error.message, error.hint), *findings]
+    enrolled = Finding("enrolled", Verdict.OK, f"{identity.node_name} ({identity.node_id})")
+    return [enrolled, *_certificate(identity, now), *findings, await _reach(identity)]
+
+
+def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> Finding:
+    try:
+        settings = load_settings(folder.root, {}, environment)
+    except FleetError as error:
+        return Finding("settings", Verdict.BAD, error.message, error.hint)
+    if settings.labelled is not None and not settings.labelled.is_dir():
+        return Finding(
+            "settings", Verdict.WARN, f"labelled: {settings.labelled} is no folder", "no model is judged on this node's own data"
+        )
+    return Finding("settings", Verdict.OK, f"budget {settings.node_budget()}" if str(settings.node_budget()) else "no limits")
+
+
+def _certificate(identity: Identity, now: float) -> list[Finding]:
+    certificate = x509.load_pem_x509_certificate(identity.certificate_pem)
+    begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    if now < begins:
+        hint = "set this machine's clock (NTP): TLS is refused until then"
+        return [Finding("clock", Verdict.BAD, f"it is {begins - now:.0f} s before the certificate begins", hint)]
+    days = (ends - now) / 86_400
+    if now >= ends:
+        hint = "enrol again with --force, or set this machine's clock if it is wrong"
+        return [Finding("certificate", Verdict.BAD, f"expired {-days:.1f} days ago", hint)]
+    if ends - now < _SOON_S:
+        return [Finding("certificate", Verdict.WARN, f"expires in {days:.1f} days", "enrol again with --force before that")]
+    return [Finding("certificate", Verdict.OK, f"valid for {days:.0f} days")]
+
+
+def _runtimes() -> list[Finding]:
+    have = available()
+    findings = [Finding("runtime", Verdict.OK, f"{name} {version}") for name, version in sorted(have.items())]
+    findings += [Finding("runtime", Verdict.WARN, f"{name}: {why}", way) for name, (why, way) in sorted(absent().items())]
+    if not have:
+        findings.append(Finding("runtime", Verdict.BAD, "none: no model can be served", "pip install 'littoral[edge]'"))
+    return findings
+
+
+def _disk(root: Path) -> Finding:
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not os.access(place, os.W_OK):
+        return Finding("disk", Verdict.BAD, f"{place} cannot be written", "name a folder that this user may write")
+    stat = os.statvfs(place)
+    free = stat.f_bavail * stat.f_frsize
+    if free < _LITTLE_BYTES:
+        return Finding("disk", Verdict.WARN, f"{free / 1e6:.0f} MB free in {place}", "downloads stop when it is full")
+    return Finding("disk", Verdict.OK, f"{free / 1e6:.0f} MB free in {place}")
+
+
+async def _reach(identity: Identity) -> Finding:
+    channel = open_channel(identity)
+    try:
+        async with asyncio.timeout(_REACH_S):
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    return _unreached(identity, "the connection was refused")
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    except TimeoutError:
+        return _unreached(identity, f"no answer in {_REACH_S:.0f} s")
+    finally:
+        await channel.close()
+    return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and takes this node's certificate")
+
+
+def _unreached(identity: Identity, why: str) -> Finding:
+    return Finding(
+        "cloud",
+        Verdict.BAD,
+        f"{identity.fleet_address}: {why}",
+        "what was verified before is served meanwhile; is the cloud running, reachable, and its certificate for this name?",
+    )

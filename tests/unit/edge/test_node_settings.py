@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_node.settings import KNOWN, Settings, load_settings, parse_size
+from littoral.budget import Budget
+from littoral.errors import BadInput
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text('threads = 3\nmax-download-rate = "1MB/s"\nruntimes = ["ncnn", "onnxruntime"]\n')
+    environment = {"LITTORAL_NODE_THREADS": "4", "LITTORAL_NODE_HTTP": "0.0.0.0:9000", "LITTORAL_REDIS_URL": "x", "HOME": "/"}
+    settings = load_settings(tmp_path, {"threads": "5", "budget": None}, environment)
+    assert (settings.threads, settings.max_download_rate, settings.runtimes) == (5, 1e6, ("ncnn", "onnxruntime"))
+    assert (settings.http_host, settings.http_port) == ("0.0.0.0", 9000)
+    assert load_settings(tmp_path, {}, {}).threads == 3
+    assert load_settings(tmp_path / "nowhere", {}, {}) == Settings()
+
+
+def test_an_unknown_key_or_variable_names_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text("treads = 3\n")
+    with pytest.raises(BadInput, match=r"'treads' is not a setting.*did you mean threads"):
+        load_settings(tmp_path, {}, {})
+    with pytest.raises(BadInput, match=r"did you mean LITTORAL_NODE_BUDGET"):
+        load_settings(tmp_path / "nowhere", {}, {"LITTORAL_NODE_BUGDET": "x"})
+
+
+def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
+    own = {"LITTORAL_NODE_DATA": "/x", "LITTORAL_NODE_JOIN": "y", "LITTORAL_NODE_NAME": "z"}
+    assert load_settings(tmp_path, {}, own) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("budget", "artefact<=1KB"),
+        ("http", "8080"),
+        ("http", "h:99999"),
+        ("max_download_rate", "0KB/s"),
+        ("max_download_rate", "fast"),
+        ("keep_free", "1XB"),
+        ("threads", "0"),
+        ("threads", "two"),
+        ("labelled", " "),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_origin(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(BadInput):
+        load_settings(tmp_path, {name: text}, {})
+    if name != "budget":
+        with pytest.raises(BadInput, match=f"LITTORAL_NODE_{name.upper()}"):
+            load_settings(tmp_path, {}, {f"LITTORAL_NODE_{name.upper()}": text})
+
+
+@pytest.mark.parametrize("text", ["threads = ", "threads = true", "[budget]\nartifact = 1", "\xff"])
+def test_a_file_that_is_not_what_it_must_be_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "node.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match=r"node\.toml"):
+        load_settings(tmp_path, {}, {})
+
+
+def test_runtimes_narrow_the_budget() -> None:
+    assert Settings(runtimes=("ncnn",)).node_budget().runtimes == ("ncnn",)
+    assert Settings(budget=Budget.parse("runtime=onnxruntime"), runtimes=("ncnn",)).node_budget().runtimes == ("onnxruntime",)
+
+
+@given(st.integers(0, 10**12))
+def test_whole_bytes_are_read_back(count: int) -> None:
+    assert parse_size(str(count), "x") == count
+    assert parse_size(f"{count} KB", "x") == count * 1000
+
+
+@given(st.text(max_size=20))
+def test_no_text_does_worse_than_bad_input(text: str) -> None:
+    for name in KNOWN:
+        try:
+            load_settings(Path("/nowhere"), {name: text}, {})
+        except BadInput as error:
+            assert error.message  # noqa: PT017 - either outcome is right

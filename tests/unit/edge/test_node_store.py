@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_node.store import Identity, NodeFolder, read_json, write_atomic, write_json
+from edge_node.update.journal import Journal, Kept
+from edge_node.update.state import Findings, Policy, State, Update
+from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
+
+WHO = Identity("n-1", "gateway", "127.0.0.1:7444", b"cert", b"ca", b"key", {"ab": b"\x01" * 32})
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> NodeFolder:
+    place = NodeFolder(tmp_path / "node")
+    place.prepare()
+    return place
+
+
+def test_an_identity_is_read_back_and_its_key_is_for_the_owner_alone(folder: NodeFolder) -> None:
+    folder.keep_pending_key(b"key")
+    folder.keep_identity(WHO)
+    assert folder.identity() == WHO
+    assert stat.S_IMODE((folder.root / "key.pem").stat().st_mode) == 0o600
+    assert not folder.pending_key.exists()
+
+
+def test_a_folder_without_node_json_is_not_enrolled(folder: NodeFolder) -> None:
+    with pytest.raises(NotFound, match="no node is enrolled"):
+        folder.identity()
+
+
+def test_parts_of_two_identities_are_told_apart(folder: NodeFolder) -> None:
+    folder.keep_identity(WHO)
+    write_atomic(folder.root / "key.pem", b"another key")  # a crash in the middle of enrolling again
+    with pytest.raises(Untrusted, match="--force"):
+        folder.identity()
+    (folder.root / "key.pem").unlink()
+    with pytest.raises(Untrusted):
+        folder.identity()
+
+
+def test_a_key_is_never_readable_by_others_not_even_for_a_moment(folder: NodeFolder) -> None:
+    before = os.umask(0)
+    try:
+        folder.keep_pending_key(b"secret")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.pending_key.stat().st_mode) == 0o600
+
+
+def test_a_write_that_fails_leaves_the_old_file(folder: NodeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(folder.root / "x.json", {"a": 1})
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_json(folder.root / "x.json", {"a": 2})
+    assert read_json(folder.root / "x.json") == {"a": 1}
+    assert [entry.name for entry in folder.root.glob(".x*")] == []
+
+
+def test_one_folder_is_for_one_process(folder: NodeFolder) -> None:
+    with folder.claimed(), pytest.raises(Unavailable, match="another littoral-node"), folder.claimed():
+        pass
+    with folder.claimed():
+        pass
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "x" * 64, "\0", "-x", "a b"])
+def test_a_models_name_cannot_lead_out_of_the_folder(folder: NodeFolder, name: str) -> None:
+    with pytest.raises(BadInput):
+        folder.model(name)
+
+
+def test_a_file_that_is_not_json_is_named(folder: NodeFolder) -> None:
+    (folder.root / "state.json").write_text("{")
+    with pytest.raises(FleetError, match=r"state\.json"):
+        folder.reported_generation()
+
+
+def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    assert (journal.read(), journal.kept()) == (None, Kept())
+    update = Update(
+        "digits", DIGEST, 7, Policy(1.5, 0.1, 0.2), DIGEST, True, State.PROBATION, 2, 99.0, "r", "d", Findings(0.5, None, 3, 2, 1)
+    )
+    journal.write(update, clean=True)
+    journal.keep(Kept(DIGEST, ""))
+    entry = Journal(tmp_path).read()
+    assert entry is not None
+    assert entry.clean
+    assert replace(entry.update, deadline=99.0) == update
+    assert Journal(tmp_path).kept() == Kept(DIGEST, "")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": 1}', '{"schema": 99}', '{"schema":1,"clean":true,"update":{"state":"?"}}']
+)
+def test_a_damaged_journal_is_put_aside_not_followed(tmp_path: Path, text: str) -> None:
+    for name in ("update.json", "slots.json"):
+        (tmp_path / name).write_text(text)
+    journal = Journal(tmp_path)
+    assert (journal.read(), journal.kept()) == (None, Kept())
+    assert (tmp_path / "update.damaged").exists()
