@@ -109,3 +109,7 @@ class Ledger(Protocol):
     async def audit(self, *, after: str = "-", count: int = 1000) -> Sequence[AuditEntry]:
         """Lines after an id, oldest first."""
         ...
+
+    async def audit_head(self) -> str:
+        """The chain of the last line that was written; 64 zeros before the first."""
+        ...

@@ -72,6 +72,10 @@ class CertificateAuthority:
     def expires_at(self) -> float:
         return self.certificate.not_valid_after_utc.timestamp()
 
+    def public_key_sha256(self, csr_der: bytes) -> str:
+        """Of the key that signed a request; as `read_request`."""
+        return public_key_sha256(read_request(csr_der))
+
     def issue_node(self, csr_der: bytes, node_id: str, now: float, days: int = NODE_DAYS) -> NodeCertificate:
         """A client certificate for the key of a request, named `node_id`.
 

@@ -1,0 +1,119 @@
+"""What commands print: answers to standard output, as a table or as JSON; errors to standard error, with the way out.
+
+Tables are plain columns. Names come from nodes and operators, so whatever could steer a terminal is taken out of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from littoral.errors import FleetError
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="table, or json for programs.")]
+
+
+def emit(
+    data: Any, format: Format | str = Format.TABLE, *, columns: Sequence[str] | None = None, out: TextIO | None = None
+) -> None:
+    """Prints an answer.
+
+    Args:
+        data: a mapping, a dataclass, or a sequence of them; anything JSON can hold with `Format.JSON`.
+        columns: of the table, in this order; every key of the first row where not given. JSON always has every key.
+    """
+    stream = sys.stdout if out is None else out
+    plain = _plain(data)
+    if format == Format.JSON:
+        stream.write(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    elif isinstance(plain, Mapping):
+        stream.writelines(_columns([(f"{name}:", _cell(value)) for name, value in plain.items()]))
+    elif isinstance(plain, list):
+        stream.writelines(table(plain, columns))
+    else:
+        stream.write(f"{_cell(plain)}\n")
+    stream.flush()
+
+
+def emit_line(data: Any, out: TextIO | None = None) -> None:
+    """One JSON value on one line: for commands that go on."""
+    stream = sys.stdout if out is None else out
+    stream.write(json.dumps(_plain(data), allow_nan=False) + "\n")
+    stream.flush()
+
+
+def table(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Iterable[str]:
+    """Lines of aligned columns, under a heading; one line that says so where there are no rows."""
+    if not rows:
+        return ["nothing\n"]
+    names = list(columns) if columns is not None else list(rows[0])
+    return _columns(
+        [[name.upper().replace("_", " ") for name in names], *([_cell(row.get(name)) for name in names] for row in rows)]
+    )
+
+
+def emit_error(error: FleetError, out: TextIO | None = None) -> None:
+    stream = sys.stderr if out is None else out
+    stream.write(f"error: {printable(error.message)}\n")
+    if error.hint:
+        stream.write(f"  hint: {printable(error.hint)}\n")
+
+
+def when(seconds: float) -> str:
+    """A time of day in UTC: 2026-01-31T12:00:00Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return printable(",".join(f"{name}={_cell(part)}" for name, part in value.items())) or "-"
+    if isinstance(value, list):
+        return printable(",".join(_cell(part) for part in value)) or "-"
+    return printable(str(value))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, Iterable):
+        return [_plain(part) for part in value]
+    raise TypeError(f"{type(value).__name__} cannot be printed")

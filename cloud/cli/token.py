@@ -1,0 +1,119 @@
+"""littoral-cloud token: what a new node needs, in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from typing import Annotated
+
+import typer
+
+from cloud.app import open_core
+from cloud.cli.output import Format, FormatOption, emit, when
+from cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
+from cloud.settings import Settings, load_settings
+from littoral.errors import BadInput
+from littoral.identity import JoinLine
+
+app = typer.Typer(help="Join tokens: what a new node needs.", no_args_is_help=True, rich_markup_mode=None)
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@app.command(epilog="Example: littoral-cloud token create --name gateway --ttl 24h --uses 1 --address fleet.example:7443")
+def create(
+    name: Annotated[str, typer.Option(help="What you call this token; in the audit trail.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long it may be used: 90s, 30m, 24h, 7d.")] = "24h",
+    uses: Annotated[int, typer.Option(min=1, help="How many nodes may enrol with it.")] = 1,
+    label: Annotated[list[str] | None, typer.Option(help="key=value that its nodes get; may be given again.")] = None,
+    address: Annotated[str, typer.Option(help="host:port by which nodes reach the enrolment listener.")] = "",
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Make a token, and print the one line to paste on a node."""
+    settings = load_settings()
+    asyncio.run(
+        _create(settings, name, seconds(ttl), uses, labels_from(label or []), address or default_address(settings), format)
+    )
+
+
+async def _create(
+    settings: Settings, name: str, ttl_s: float, uses: int, labels: dict[str, str], address: str, format: Format
+) -> None:
+    _check_address(address)
+    async with open_core(settings) as core:
+        now = core.clock()
+        secret, token = await create_token(core.ledger, name or "unnamed", ttl_s, uses, labels, now, secrets.token_urlsafe)
+        line = JoinLine(address, secret, int(token.expires_at), core.trust.ca.fingerprint).render()
+    if format == Format.JSON:
+        emit({"join": line, "name": token.name, "expires_at": token.expires_at, "uses": uses, "address": address}, format)
+    else:
+        emit(line)  # the line alone, so that it can be piped
+
+
+@app.command("list", epilog="Example: littoral-cloud token list --format json")
+def list_(format: FormatOption = Format.TABLE) -> None:
+    """Every token, without its secret."""
+    asyncio.run(_list(load_settings(), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_core(settings) as core:
+        now = core.clock()
+        rows = [
+            {
+                "id": id[:12] if format == Format.TABLE else id,
+                "name": token.name,
+                "state": TokenState.of(token, now).value,
+                "uses_left": token.uses_left,
+                "expires": when(token.expires_at),
+                "labels": dict(token.labels),
+            }
+            for id, token in await list_tokens(core.ledger)
+        ]
+    emit(rows, format)
+
+
+@app.command(epilog="Example: littoral-cloud token revoke 3f9a0c")
+def revoke(token: Annotated[str, typer.Argument(help="Its id, or the beginning of it, or its name.")]) -> None:
+    """Make a token worthless. Nodes that enrolled with it stay."""
+    asyncio.run(_revoke(load_settings(), token))
+
+
+async def _revoke(settings: Settings, wanted: str) -> None:
+    async with open_core(settings) as core:
+        id = await revoke_token(core.ledger, wanted, actor="operator")
+    emit(f"revoked {id[:12]}")
+
+
+def seconds(text: str) -> float:
+    """Of "90s", "30m", "24h", "7d". Raises BadInput."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if not match or int(match[1]) == 0:
+        raise BadInput(f"--ttl: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
+    return float(int(match[1]) * _UNITS_S[match[2]])
+
+
+def labels_from(texts: list[str]) -> dict[str, str]:
+    """Raises BadInput where one is not key=value."""
+    labels = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", key):
+            raise BadInput(f"--label: {text!r} is not key=value", hint="like --label site=harbour")
+        labels[key] = value
+    return labels
+
+
+def default_address(settings: Settings) -> str:
+    """The first public name, else this machine, at the enrolment port."""
+    host = settings.public_names[0] if settings.public_names else "127.0.0.1"
+    if settings.enrolment_port == 0:
+        raise BadInput("--address: the enrolment port is 0, any free one", hint="give --address host:port")
+    return f"[{host}]:{settings.enrolment_port}" if ":" in host else f"{host}:{settings.enrolment_port}"
+
+
+def _check_address(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or re.search(r"[\s/@]", host):
+        raise BadInput(f"--address: {address!r} is not host:port", hint="like --address fleet.example:7443")
