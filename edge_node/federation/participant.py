@@ -82,6 +82,11 @@ class Participant:
             self._job_for = task.message_id
             self._job = asyncio.create_task(self._answer(task), name=f"federated {task.message_id}")
 
+    @property
+    def worker_pid(self) -> int | None:
+        """Of the warm worker process; None: there is none."""
+        return self._worker.process.pid if self._worker is not None and self._worker.alive else None
+
     async def close(self) -> None:
         """Ends the worker. What is under way is done again after the next start, if it is still wanted."""
         async with self._turn:
@@ -145,9 +150,9 @@ class Participant:
         return self._worker
 
     async def _end_worker(self, *, at_once: bool = False) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.end(at_once=at_once)
+        if self._worker is not None:
+            await self._worker.end(at_once=at_once)  # kept until it has ended: a cancel in here leaves it to `close`
+            self._worker = None
 
     # -- replies on the disk: STATE/replies/RUN/MESSAGE, names hashed: ids are the cloud's words, not file names -------
 

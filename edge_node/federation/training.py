@@ -70,7 +70,7 @@ def train(net: nn.Module, x: Images, y: Labels, schedule: Schedule) -> float:
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
             optimizer.step()
-            total += float(loss) * len(batch)
+            total += loss.item() * len(batch)
     return total / max(1, len(labels))
 
 
