@@ -72,7 +72,8 @@ def load_idx(folder: Path, *, name: str | None = None) -> Dataset:
     folder holds SHA256SUMS, every file that it names is checked first.
 
     Raises:
-        NotFound: one of the four is missing. BadData: see read_idx and assemble. DigestMismatch: a file is not what SHA256SUMS says.
+        NotFound: one of the four is missing. BadData: see read_idx and assemble. DigestMismatch: a file is not what
+            SHA256SUMS says.
     """
     if (folder / SUMS).exists():
         check_sums(folder)

@@ -7,11 +7,13 @@ it runs as a child in a folder of its own. float16 here is how weights are store
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import tempfile
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +45,9 @@ def _export(module: nn.Module, given: Input, *, half: bool) -> Exported:
         with warnings.catch_warnings(), torch.inference_mode():
             # pnnx reads TorchScript; torch announces the end of tracing, not its replacement here.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            traced = torch.jit.trace(folded(module), torch.zeros(1, *given.shape))
+            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                folded(module), torch.zeros(1, *given.shape)
+            )
             traced.save(str(folder / "model.pt"))
         shape = ",".join(map(str, (1, *given.shape)))
         _run_pnnx(folder, "model.pt", f"inputshape=[{shape}]", f"fp16={int(half)}")
@@ -62,7 +66,13 @@ def _run_pnnx(folder: Path, *arguments: str) -> None:
     binary = Path(found.origin).with_name("pnnx")
     try:
         done = subprocess.run(
-            [str(binary), *arguments], cwd=folder, capture_output=True, text=True, errors="replace", timeout=_PNNX_SECONDS, check=False
+            [str(binary), *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PNNX_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeFailure(f"ncnn: pnnx did not run to its end: {error}") from error
@@ -94,7 +104,7 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
 
     Raises RuntimeFailure, from ncnn's return codes: it never raises.
     """
-    import ncnn  # cold: 20 MB that only an export of this kind needs
+    ncnn: Any = importlib.import_module("ncnn")  # only an export of this kind needs it; it has no types
 
     with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
         for name, data in exported.files.items():

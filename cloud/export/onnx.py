@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
+from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
+from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, SessionOptions
 from torch import nn
 
 from cloud.export.exported import Exported, Logits, Prepared, folded
@@ -79,8 +80,8 @@ def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in graph.initializer:
         if tensor.data_location != onnx.TensorProto.DEFAULT:
             raise RuntimeFailure(f"onnx: {tensor.name} lies outside the file")
-        values = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor))
-        lean.graph.initializer.append(onnx.numpy_helper.from_array(values, short(tensor.name)))
+        array = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor))
+        lean.graph.initializer.append(onnx.numpy_helper.from_array(array.reshape(tensor.dims), short(tensor.name)))
     for node in graph.node:
         plain = lean.graph.node.add(op_type=node.op_type, input=map(short, node.input), output=map(short, node.output))
         for attribute in node.attribute:
@@ -95,18 +96,18 @@ def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
     """Logits as onnxruntime gives them. `optimised=False` runs the graph as it is written: another order of rounding."""
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(exported.files[FILE], options, providers=["CPUExecutionProvider"])
+        session = InferenceSession(exported.files[FILE], options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        parts = [session.run([OUTPUT_NAME], {name: prepared[i : i + 500]})[0] for i in range(0, len(prepared), 500)]
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes that share no base but this one
+        parts = [np.asarray(session.run([OUTPUT_NAME], {name: prepared[i : i + 500]})[0]) for i in range(0, len(prepared), 500)]
+    except Exception as error:
         raise RuntimeFailure(f"onnx: onnxruntime cannot run the artifact: {error}") from error
     return np.concatenate(parts).astype(np.float32)
 

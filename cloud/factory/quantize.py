@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
+from onnxruntime.quantization.quantize import quantize_static
 from torch import nn
 
 from cloud.export.exported import Exported, Prepared
@@ -25,14 +27,14 @@ from littoral.manifest import Input
 CALIBRATION_BATCH = 64
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     def __init__(self, name: str, prepared: Prepared) -> None:
         self._batches: Iterator[dict[str, Any]] = iter(
             [{name: prepared[i : i + CALIBRATION_BATCH]} for i in range(0, len(prepared), CALIBRATION_BATCH)]
         )
 
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._batches, None)
+    def get_next(self) -> dict[str, Any]:
+        return next(self._batches, None)  # type: ignore[arg-type]  # None ends it, whatever the base class declares
 
 
 def export_int8(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:

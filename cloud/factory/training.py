@@ -7,6 +7,7 @@ https://arxiv.org/abs/1503.02531. The schedule: L. N. Smith, N. Topin: Super-Con
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from littoral.manifest import Input
 
 Logits = npt.NDArray[np.float32]
 EVALUATION_BATCH = 1000
+_DRAWING = threading.Lock()
 
 
 class TrainingDiverged(FleetError):
@@ -55,16 +57,16 @@ def no_progress(_: Step) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast; AdamW under one cycle of the learning rate."""
+    """How fast; AdamW under one cycle of the learning rate."""
 
-    epochs: int
     batch: int = 128
     learning_rate: float = 4e-3  # at its peak
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-2
+    shift: int = 0  # pixels that a batch may be moved by, up, down and sideways; what comes in is 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or not 0 < self.learning_rate < 10 or self.weight_decay < 0:
-            raise BadInput(f"schedule: {self} must have epochs and batch from 1 and a learning rate between 0 and 10")
+        if self.batch < 1 or not 0 < self.learning_rate < 10 or self.weight_decay < 0 or self.shift < 0:
+            raise BadInput(f"schedule: {self}", hint="batch from 1, learning rate between 0 and 10, decay and shift not negative")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +89,7 @@ def train_teacher(
     epochs: int,
     seed: int,
     name: str = "teacher",
-    schedule: Schedule | None = None,
+    schedule: Schedule = Schedule(),
     threads: int = 1,
     progress: Progress = no_progress,
     clock: Callable[[], float] = time.perf_counter,
@@ -97,13 +99,12 @@ def train_teacher(
     Raises:
         BadInput: the spec is wrong. TrainingDiverged: the loss became NaN or infinite; names the step.
     """
-    plan = schedule or Schedule(epochs)
 
     def loss(logits: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(logits, labels[index])
 
-    labels = torch.from_numpy(dataset.train_y)
-    return _fit(dataset, spec, loss, name=name, plan=plan, seed=seed, threads=threads, progress=progress, clock=clock)
+    labels = torch.from_numpy(dataset.train_y.copy())
+    return _fit(dataset, spec, loss, name, epochs, schedule, seed, threads, progress, clock)
 
 
 def cache_logits(teacher: Trained, x: Images, *, threads: int = 1) -> Logits:
@@ -122,7 +123,7 @@ def distil(
     alpha: float = 0.1,
     beta: float = 0.9,
     temperature: float = 4.0,
-    schedule: Schedule | None = None,
+    schedule: Schedule = Schedule(),
     threads: int = 1,
     progress: Progress = no_progress,
     clock: Callable[[], float] = time.perf_counter,
@@ -144,15 +145,14 @@ def distil(
         raise BadInput(
             f"distil: alpha {alpha}, beta {beta}, temperature {temperature}", hint="none negative, not both 0, temperature over 0"
         )
-    labels = torch.from_numpy(dataset.train_y)
-    soft = F.softmax(torch.from_numpy(logits) / temperature, dim=1)
+    labels = torch.from_numpy(dataset.train_y.copy())
+    soft = F.softmax(torch.from_numpy(logits.copy()) / temperature, dim=1)
 
     def loss(student: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         divergence = F.kl_div(F.log_softmax(student / temperature, dim=1), soft[index], reduction="batchmean")
         return alpha * F.cross_entropy(student, labels[index]) + beta * temperature**2 * divergence
 
-    plan = schedule or Schedule(epochs)
-    return _fit(dataset, spec, loss, name=name, plan=plan, seed=seed, threads=threads, progress=progress, clock=clock)
+    return _fit(dataset, spec, loss, name, epochs, schedule, seed, threads, progress, clock)
 
 
 def logits_of(module: nn.Module, given: Input, x: Images, *, threads: int = 1) -> Logits:
@@ -172,48 +172,67 @@ def _fit(
     dataset: Dataset,
     spec: Mapping[str, Any],
     loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    *,
     name: str,
+    epochs: int,
     plan: Schedule,
     seed: int,
     threads: int,
     progress: Progress,
     clock: Callable[[], float],
 ) -> Trained:
+    if epochs < 1:
+        raise BadInput(f"{name}: epochs is {epochs}", hint="at least 1")
     began = clock()
-    channels, height, width = dataset.shape
     given = input_of(dataset)
     count, batch = len(dataset.train_y), min(plan.batch, len(dataset.train_y))
-    per_epoch = max(1, count // batch)  # what is left over of an epoch comes in another one
-    with _threads(threads), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = build(spec, channels=channels, height=height, width=width, classes=dataset.classes)
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        x = tensor_of(given, dataset.train_x)
+    per_epoch = count // batch  # what is left over of an epoch has its turn in another one
+    steps = epochs * per_epoch
+    chance = torch.Generator().manual_seed(seed)
+    with _threads(threads):
+        module = _new(spec, dataset, seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-        steps = plan.epochs * per_epoch
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=steps + 1)
         module.train()
-        step = 0
-        for _ in range(plan.epochs):
-            order = torch.randperm(count)
-            for i in range(per_epoch):
-                step += 1
-                index = order[i * batch : (i + 1) * batch]
-                loss = loss_of(module(x[index]), index)
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise TrainingDiverged(
-                        f"{name}: the loss is {value} at step {step} of {steps}",
-                        hint="lower the learning rate, or look at the data",
-                    )
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                cycle.step()
-                progress(Step(name, step, steps, value))
+        for step in range(1, steps + 1):
+            place = (step - 1) % per_epoch
+            if place == 0:
+                order = torch.randperm(count, generator=chance)
+            index = order[place * batch : (place + 1) * batch]
+            raw = dataset.train_x[index.numpy()]
+            if plan.shift:
+                raw = _moved(raw, *torch.randint(-plan.shift, plan.shift + 1, (2,), generator=chance).tolist())
+            loss = loss_of(module(tensor_of(given, raw)), index)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"{name}: the loss is {value} at step {step} of {steps}", hint="lower the learning rate, or look at the data"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            cycle.step()
+            progress(Step(name, step, steps, value))
         module.eval()
     return Trained(name, module, dict(spec), given, parameters_of(module), weights_digest(module), clock() - began)
+
+
+def _new(spec: Mapping[str, Any], dataset: Dataset, seed: int) -> nn.Module:
+    channels, height, width = dataset.shape
+    # torch draws first weights from one generator for the whole process, and several students may be trained at once.
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(spec, channels=channels, height=height, width=width, classes=dataset.classes)
+
+
+def _moved(raw: Images, down: int, right: int) -> Images:
+    """The same images, moved by whole pixels; what comes in is 0."""
+    moved = np.zeros_like(raw)
+    height, width = raw.shape[2:]
+    down, right = max(-height, min(height, down)), max(-width, min(width, right))
+    moved[:, :, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = raw[
+        :, :, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
+    ]
+    return moved
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
         BadInput: the name is unknown, or a parameter is unknown or wrong; names it and what is known.
     """
     name = spec.get("name")
-    if name not in REGISTRY:
+    if not isinstance(name, str) or name not in REGISTRY:
         raise BadInput(f"architecture.name: {name!r} is not known", hint=f"one of {', '.join(sorted(REGISTRY))}")
     make = importlib.import_module(REGISTRY[name]).build
     known = set(inspect.signature(make).parameters) - _GIVEN

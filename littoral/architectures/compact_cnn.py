@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from littoral.architectures.parameters import whole, widths_of
+from littoral.errors import BadInput
 
 
 class CompactCnn(nn.Module):
-    def __init__(self, channels: int, classes: int, widths: Sequence[int], stem: int) -> None:
+    def __init__(self, channels: int, classes: int, widths: Sequence[int], stem: int, cells: int) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         before = channels
@@ -28,8 +29,9 @@ class CompactCnn(nn.Module):
             layers[f"relu{i}"] = nn.ReLU()
             before = after
         self.features = nn.Sequential(layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(before, classes)
+        # One cell: the mean of each channel. More: where in the image a feature lies still counts.
+        self.pool = nn.AdaptiveAvgPool2d(1) if cells == 1 else nn.Identity()
+        self.classify = nn.Linear(before * cells, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.classify(self.pool(self.features(x)).flatten(1))
@@ -37,7 +39,22 @@ class CompactCnn(nn.Module):
 
 
 def build(
-    *, channels: int, height: int, width: int, classes: int, widths: Sequence[int] = (16, 32, 48, 64), stem: int = 3
+    *,
+    channels: int,
+    height: int,
+    width: int,
+    classes: int,
+    widths: Sequence[int] = (16, 32, 48, 64),
+    stem: int = 3,
+    head: str = "mean",
 ) -> nn.Module:
-    """`widths`: channels after each convolution, each of which halves height and width; `stem`: size of the first kernel."""
-    return CompactCnn(channels, classes, widths_of("widths", widths, most=8), whole("stem", stem, most=11))
+    """`widths`: channels after each convolution, each of which halves height and width (rounding up); `stem`: size of the
+    first kernel, odd; `head`: what the linear layer sees, the "mean" of each channel or the whole "map"."""
+    wide = widths_of("widths", widths, most=8)
+    if whole("stem", stem, most=11) % 2 == 0:
+        raise BadInput(f"architecture.stem: {stem} must be odd")
+    if head not in ("mean", "map"):
+        raise BadInput(f"architecture.head: {head!r} is not known", hint="mean or map")
+    halvings = 2 ** len(wide)
+    cells = 1 if head == "mean" else -(-height // halvings) * -(-width // halvings)
+    return CompactCnn(channels, classes, wide, stem, cells)

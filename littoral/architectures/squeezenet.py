@@ -54,7 +54,8 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.fires(self.relu_stem(self.norm_stem(self.stem(x))))
-        return self.pool(self.classify(features)).flatten(1)
+        logits: torch.Tensor = self.pool(self.classify(features)).flatten(1)
+        return logits
 
 
 def build(

@@ -1,0 +1,218 @@
+"""A trained network -> artifacts with manifests, each measured as it was exported.
+
+`candidates_from` is the one door: the demo, `release create --run` and a search all come through it. Nothing in a manifest says
+when, where or how fast it was made, so the same network and data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from cloud.data.dataset import Dataset, Images
+from cloud.export.exported import Exported, Logits, Prepared
+from cloud.factory.preparation import OUTPUT_NAME, input_of
+from cloud.factory.training import accuracy_of
+from cloud.factory.weights import parameters_of, weights_digest
+from littoral.digest import digest_of
+from littoral.errors import BadInput
+from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec
+from littoral.sketch import fit
+
+EXPORTERS: Mapping[str, str] = {
+    "onnx": "cloud.export.onnx:export",
+    "onnx-int8": "cloud.factory.quantize:export_int8",
+    "ncnn": "cloud.export.ncnn:export",
+    "ncnn-fp16": "cloud.export.ncnn:export_fp16",
+}
+"""What a network can be turned into: an Exporter each."""
+
+RUNNERS: Mapping[str, str] = {"onnxruntime": "cloud.export.onnx:infer", "ncnn": "cloud.export.ncnn:infer"}
+"""How this process runs an artifact of each runtime."""
+
+EVERY_VARIANT = tuple(EXPORTERS)
+PROBES = 16
+MAX_PROBE_BYTES = 1_000_000
+CALIBRATION = 512
+SKETCH_SEED = 1
+SKETCH_EXAMPLES = 4096
+
+# A probe must tell a wrong model from a right one on another CPU, where sums are rounded in another order. What rounding does
+# to this artifact is measured (see _tolerance); these are floors, as a fraction of its largest logit.
+_FLOOR = {"onnx": 1e-3, "onnx-int8": 5e-2, "ncnn": 1e-3, "ncnn-fp16": 1e-3}
+_MARGIN = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """An artifact ready to be signed: its manifest, and the bytes of each file that the manifest names, by path."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What every candidate of one data set is measured with; prepared once."""
+
+    dataset: Dataset
+    input: Input
+    test: Prepared
+    calibration: Prepared
+    probe: Images  # raw
+    sketch: SketchSpec
+
+    @classmethod
+    def of(cls, dataset: Dataset, given: Input | None = None) -> Bench:
+        """`given`: how inputs are prepared; None: as the training images say. A network fine-tuned from another one needs
+        the other one's."""
+        given = given or input_of(dataset)
+        if given.shape != dataset.shape:
+            raise BadInput(f"input.shape: the model takes {given.shape}, the images of {dataset.name} are {dataset.shape}")
+        return cls(
+            dataset,
+            given,
+            given.prepare(dataset.test_x),
+            given.prepare(_spread(dataset.train_x, CALIBRATION)),
+            dataset.test_x[_probe_places(dataset)],
+            fit(_spread(dataset.train_x, SKETCH_EXAMPLES), seed=SKETCH_SEED),
+        )
+
+
+def candidates_from(
+    module: nn.Module,
+    spec: Mapping[str, Any],
+    dataset: Dataset,
+    variants: Sequence[str] = EVERY_VARIANT,
+    *,
+    model: str,
+    name: str,
+    bench: Bench | None = None,
+    parents: Sequence[str] = (),
+    recipe: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Packaged]:
+    """Exports a trained network in several ways, and measures each artifact on the test split in its own runtime.
+
+    Args:
+        module: the network with its weights; see weights.module_of for weights that came as arrays.
+        spec: its architecture, as littoral.architectures.build takes it.
+        dataset: its test split measures, its training split calibrates int8 and fits the input sketch.
+        variants: of EXPORTERS; an artifact is called `name-variant`.
+        model: the name under which nodes serve it.
+        bench: to share between networks of one data set.
+        parents: digests of what it was made from (teacher, base); the data's and these weights' come before them.
+        recipe: how it was made, as resolved: JSON values.
+        progress: told each artifact's name before it is made.
+
+    Raises:
+        BadInput: a variant is unknown, or the data does not fit the network. RuntimeFailure: an export or its runtime failed.
+    """
+    for variant in variants:
+        if variant not in EXPORTERS:
+            raise BadInput(f"variant: {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
+    bench = bench or Bench.of(dataset)
+    weights = weights_digest(module)
+    made = []
+    for variant in variants:
+        progress(f"{name}-{variant}")
+        exported = _named(EXPORTERS[variant])(module, bench.input, calibration=bench.calibration)
+        made.append(
+            package(
+                exported,
+                bench,
+                model=model,
+                name=f"{name}-{variant}",
+                variant=variant,
+                spec=spec,
+                parameters=parameters_of(module),
+                parents=(dataset.digest, weights, *parents),
+                recipe=recipe or {},
+                threads=threads,
+            )
+        )
+    return made
+
+
+def package(
+    exported: Exported,
+    bench: Bench,
+    *,
+    model: str,
+    name: str,
+    variant: str,
+    spec: Mapping[str, Any],
+    parameters: int,
+    parents: Sequence[str],
+    recipe: Mapping[str, Any],
+    threads: int = 1,
+) -> Packaged:
+    """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
+    infer: Callable[..., Logits] = _named(RUNNERS[exported.runtime])
+    logits = infer(exported, bench.test, threads=threads)
+    probe = bench.input.prepare(bench.probe)
+    answers = infer(exported, probe, threads=1)
+    resolved: dict[str, Any] = {**recipe, "variant": variant}
+    if variant == "onnx-int8":
+        resolved["calibration_examples"] = len(bench.calibration)
+    manifest = Manifest(
+        model=model,
+        name=name,
+        architecture=dict(spec),
+        parameters=parameters,
+        runtime=exported.runtime,
+        runtime_options=dict(exported.runtime_options),
+        requires=dict(exported.requires),
+        files=tuple(File(path, digest_of(data), len(data)) for path, data in sorted(exported.files.items())),
+        input=bench.input,
+        output=Output(OUTPUT_NAME, bench.dataset.labels),
+        accuracy=accuracy_of(logits, bench.dataset.test_y),
+        accuracy_examples=len(bench.dataset.test_y),
+        probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
+        sketch=bench.sketch,
+        parents=tuple(parents),
+        recipe=resolved,
+    )
+    return Packaged(manifest, dict(exported.files))
+
+
+def answers_of(packaged: Packaged, raw: Images, *, threads: int = 1) -> Logits:
+    """What an artifact answers to raw images, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
+    manifest = packaged.manifest
+    exported = Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
+    infer: Callable[..., Logits] = _named(RUNNERS[manifest.runtime])
+    return infer(exported, manifest.input.prepare(raw), threads=threads)
+
+
+def _tolerance(exported: Exported, infer: Callable[..., Logits], probe: Prepared, answers: Logits, floor: float) -> float:
+    """The largest difference between ways to run this artifact on this machine (graph optimisation off, one input at a time),
+    times a margin; at least a fraction of the largest logit. Three digits, rounded up."""
+    others = [infer(exported, probe, optimised=False), np.concatenate([infer(exported, row[None]) for row in probe])]
+    seen = max(float(np.abs(other - answers).max()) for other in others)
+    return float(f"{max(_MARGIN * seen, floor * float(np.abs(answers).max()), 1e-6) * 1.005:.3g}")
+
+
+def _probe_places(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Test examples that a probe holds: the first of each class, then from the start, as many as fit."""
+    count = max(1, min(PROBES, len(dataset.test_y), MAX_PROBE_BYTES // dataset.test_x[0].size))
+    firsts = np.sort(np.unique(dataset.test_y, return_index=True)[1])
+    rest = np.setdiff1d(np.arange(min(len(dataset.test_y), len(firsts) + count)), firsts)
+    return np.concatenate([firsts, rest])[:count].astype(np.int64)
+
+
+def _spread(x: Images, count: int) -> Images:
+    """At most `count` images, evenly from the whole."""
+    return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)]
+
+
+def _named(path: str) -> Callable[..., Any]:
+    module, _, function = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
