@@ -33,7 +33,6 @@ from littoral.flower_private import become_server, empty_run, from_bytes, name_m
 
 NODES = ("gateway", "camera", "handheld", "meter")
 DRIFTED = NODES[:2]
-DEGREES = 45.0
 HELD_BACK, VALIDATION = 6_000, 5_000
 
 
@@ -83,7 +82,7 @@ class WorkersGrid(Grid):
         print(f"  round {number}: {dict(metrics)}", flush=True)
 
 
-def node_folders(root: Path, held: Examples, seed: int, both: bool) -> None:
+def node_folders(root: Path, held: Examples, seed: int, both: bool, degrees: float) -> None:
     rng = np.random.default_rng(seed)
     for name, part in zip(NODES, dirichlet_shards(held.y, len(NODES), 1.0, rng), strict=True):
         x, y = held.x[part], held.y[part]
@@ -92,10 +91,10 @@ def node_folders(root: Path, held: Examples, seed: int, both: bool) -> None:
             half = len(y) // 2
             if both:  # the same scenes from before and after
                 np.savez(root / name / "0-before.npz", x=x, y=y)
-                np.savez(root / name / "1-after.npz", x=rotate(x, DEGREES), y=y)
+                np.savez(root / name / "1-after.npz", x=rotate(x, degrees), y=y)
             else:
                 np.savez(root / name / "0-before.npz", x=x[:half], y=y[:half])
-                np.savez(root / name / "1-after.npz", x=rotate(x[half:], DEGREES), y=y[half:])
+                np.savez(root / name / "1-after.npz", x=rotate(x[half:], degrees), y=y[half:])
         else:
             np.savez(root / name / "0-before.npz", x=x, y=y)
 
@@ -119,6 +118,8 @@ async def rounds(arguments: argparse.Namespace, data: Dataset, root: Path, base:
         "learning-rate": arguments.learning_rate,
         "batch-size": arguments.batch_size,
         "seed": arguments.seed,
+        "calibration": arguments.calibration,
+        "freeze-head": not arguments.train_head,
         "strategy": "fedavg",
         "fraction-train": 1.0,
         "fraction-evaluate": 0.0,
@@ -141,8 +142,11 @@ def main() -> None:
     parser.add_argument("--widths", default="16,32,48,48")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--local-epochs", type=int, default=2)
+    parser.add_argument("--local-epochs", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--calibration", type=float, default=1.0)
+    parser.add_argument("--train-head", action="store_true")
+    parser.add_argument("--degrees", type=float, default=45.0)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--both", action="store_true", help="drifted nodes keep every scene before and after, not half and half")
@@ -165,7 +169,7 @@ def main() -> None:
     base, _ = load_weights(kept)
     channels, height, width = data.shape
     size = {"channels": channels, "height": height, "width": width, "classes": data.classes}
-    turned = rotate(judged.x, DEGREES)
+    turned = rotate(judged.x, arguments.degrees)
 
     def both_accuracies(arrays: dict) -> tuple[float, float]:  # type: ignore[type-arg]
         net = module_of(spec, arrays, **size)
@@ -176,7 +180,7 @@ def main() -> None:
     print(f"{parameters_of(net)} parameters, before: clean {before[0]:.4f} drifted {before[1]:.4f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        node_folders(root, held, arguments.seed, arguments.both)
+        node_folders(root, held, arguments.seed, arguments.both, arguments.degrees)
         grid = asyncio.run(rounds(arguments, data, root, base, spec, given))
     assert grid.arrays is not None
     after = both_accuracies({k: v.numpy() for k, v in grid.arrays.items()})

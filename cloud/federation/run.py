@@ -73,6 +73,8 @@ class Run:
     base_weights: str  # digest of the safetensors blob that the run begins with
     base_manifest: str = ""  # of the artifact whose weights these are
     data: str = ""  # the cloud's own data set, by which what comes out is exported and judged
+    calibration: float = 1.0  # of the nodes' logits by their own class frequencies; 0: plain cross-entropy
+    freeze_head: bool = True  # the last layer stays as it is
     cohort: tuple[str, ...] = ()  # node ids; empty: every node that can
     fraction: float = 1.0
     min_nodes: int = 2  # asked for in a round, at least
@@ -168,10 +170,16 @@ def checked(run: Run) -> Run:
     for name, low, high in (("rounds", 1, 1000), ("local_epochs", 1, 100), ("batch_size", 1, 4096), ("classes", 2, 100_000)):
         if not low <= getattr(run, name) <= high:
             raise BadInput(f"{name}: {getattr(run, name)} must lie between {low} and {high}")
-    if not 0 < run.learning_rate < 10 or not 0 < run.fraction <= 1 or not run.round_timeout_s > 0:
+    if (
+        not 0 < run.learning_rate < 10
+        or not 0 < run.fraction <= 1
+        or not run.round_timeout_s > 0
+        or not 0 <= run.calibration <= 1
+    ):
         raise BadInput(
-            f"learning_rate {run.learning_rate}, fraction {run.fraction}, round_timeout_s {run.round_timeout_s}: out of range",
-            hint="learning rate between 0 and 10, fraction over 0 and at most 1, timeout over 0",
+            f"learning_rate {run.learning_rate}, fraction {run.fraction}, calibration {run.calibration}, "
+            f"round_timeout_s {run.round_timeout_s}: out of range",
+            hint="learning rate between 0 and 10, fraction over 0 and at most 1, calibration from 0 to 1, timeout over 0",
         )
     if not 1 <= run.min_replies <= run.min_nodes:
         raise BadInput(f"min_replies: {run.min_replies} must lie between 1 and min_nodes, {run.min_nodes}")

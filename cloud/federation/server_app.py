@@ -77,7 +77,18 @@ def initial_arrays(context: Context) -> ArrayRecord:
 
 def train_config(config: Any) -> ConfigRecord:
     """What goes to the nodes with every message; edge_node/federation/task.py reads it."""
-    names = ("model", "architecture", "input", "classes", "local-epochs", "learning-rate", "batch-size", "seed")
+    names = (
+        "model",
+        "architecture",
+        "input",
+        "classes",
+        "local-epochs",
+        "learning-rate",
+        "batch-size",
+        "seed",
+        "calibration",
+        "freeze-head",
+    )
     missing = [name for name in names if name not in config]
     if missing:
         raise BadInput(f"run config: {missing[0]} is missing")

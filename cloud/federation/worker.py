@@ -107,6 +107,8 @@ def run_config_of(run: Run) -> dict[str, bool | float | int | str]:
         "learning-rate": run.learning_rate,
         "batch-size": run.batch_size,
         "seed": run.seed,
+        "calibration": run.calibration,
+        "freeze-head": run.freeze_head,
         "strategy": run.strategy,
         "fraction-train": run.fraction,
         "fraction-evaluate": 0.0,

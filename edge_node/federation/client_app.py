@@ -32,7 +32,8 @@ def train_round(message: Message, context: Context) -> Message:
     (x, y), (held_x, held_y) = _examples(task, context)
     _, accuracy_before = judge(net, task.prepare(held_x), held_y)
     seed = seed_of(task.seed, task.round, context.node_id)
-    loss = train(net, task.prepare(x), y, Schedule(task.local_epochs, task.learning_rate, task.batch_size, seed))
+    schedule = Schedule(task.local_epochs, task.learning_rate, task.batch_size, seed, task.calibration, task.freeze_head)
+    loss = train(net, task.prepare(x), y, schedule)
     return _reply(
         message,
         {

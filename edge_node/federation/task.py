@@ -27,6 +27,8 @@ class TrainingTask:
     learning_rate: float
     batch_size: int
     seed: int
+    calibration: float
+    freeze_head: bool
     data: str = ""  # folder of MNIST, only for `flwr run`'s simulated nodes
 
     @property
@@ -52,6 +54,13 @@ def _positive(config: Mapping[str, Any], name: str) -> int:
     value = int(_take(config, name, int))
     if value < 1:
         raise BadInput(f"federated config: {name} is {value}, must be at least 1")
+    return value
+
+
+def _fraction(config: Mapping[str, Any], name: str) -> float:
+    value = float(_take(config, name, (int, float)))
+    if not 0 <= value <= 1:
+        raise BadInput(f"federated config: {name} is {value}, must lie between 0 and 1")
     return value
 
 
@@ -90,5 +99,7 @@ def task_from(config: Mapping[str, Any]) -> TrainingTask:
         learning_rate=rate,
         batch_size=_positive(config, "batch-size"),
         seed=int(_take(config, "seed", int)),
+        calibration=_fraction(config, "calibration"),
+        freeze_head=bool(config.get("freeze-head", False)),
         data=str(config.get("data", "")),
     )
