@@ -66,9 +66,10 @@ def _length(path: Path) -> int:
 
 def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:  # numpy forgets to close what it opened and cannot read
+            archive = np.load(file, allow_pickle=False)
             x, y = archive["x"], archive["y"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadData(f"labelled data: {path}: {error}", hint="write it with numpy.savez(path, x=..., y=...)") from error
     if x.dtype != np.uint8:
         raise BadData(f"labelled data: {path}: x must be uint8, is {x.dtype}")

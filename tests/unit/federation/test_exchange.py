@@ -1,0 +1,165 @@
+"""Messages and replies through a real ledger, with nodes that a test plays by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cloud.federation.exchange import Exchange, QuorumMissed, TooFewNodes, forget_run
+from cloud.fleet.ledger import Change, Ledger, Write
+from cloud.fleet.records import Desired, DesiredModel, Enrolment, dump, load
+from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
+from cloud.store.blobs import BlobFolder
+from littoral.errors import Conflict
+from tests.kit.federation import enrol
+
+pytest_plugins = ("tests.kit.redis",)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobFolder:
+    return BlobFolder(tmp_path / "blobs")
+
+
+@pytest.fixture
+def exchange(ledger: Ledger, blobs: BlobFolder) -> Exchange:
+    return Exchange(ledger, blobs, "r", None)
+
+
+@asynccontextmanager
+async def answering(ledger: Ledger, blobs: BlobFolder, node: str, *, failure: str = "") -> AsyncIterator[list[str]]:
+    """A node that answers each task with its message twice over, or with a failure; the ids of the tasks that it had."""
+    seen: list[str] = []
+
+    async def play() -> None:
+        async with ledger.watch("desired") as news:
+            while True:
+                task = (await desired_of(ledger, node))[1].federated
+                if task is not None and task.message_id not in seen:
+                    seen.append(task.message_id)
+                    reply = "" if failure else blobs.put(blobs.read(task.message_digest) * 2)
+                    await note_answer(ledger, node, FederatedAnswer("r", task.message_id, reply, failure, "as the test wants"))
+                await anext(news)
+
+    player = asyncio.create_task(play())
+    try:
+        yield seen
+    finally:
+        player.cancel()
+        await asyncio.gather(player, return_exceptions=True)
+
+
+async def ask(exchange: Exchange, nodes: Sequence[str], *, quorum: int = 2, within_s: float = 10.0):  # type: ignore[no-untyped-def]
+    return await exchange.ask(
+        {node: f"to {node} ".encode() for node in nodes}, number=1, kind="train", quorum=quorum, within_s=within_s
+    )
+
+
+async def test_each_node_gets_its_message_and_its_reply_comes_back(exchange: Exchange, ledger: Ledger, blobs: BlobFolder) -> None:
+    async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b"):
+        outcomes = await ask(exchange, ["a", "b"])
+    assert [(o.node_id, o.reply) for o in outcomes] == [("a", b"to a to a "), ("b", b"to b to b ")]
+
+
+async def test_a_failed_and_a_silent_node_are_left_out_while_the_quorum_holds(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b"), answering(ledger, blobs, "c", failure="oom"):
+        outcomes = await ask(exchange, ["a", "b", "c", "d"], within_s=1.0)
+    assert {o.node_id: o.failure for o in outcomes} == {"a": "", "b": "", "c": "oom", "d": "silent"}
+    lines = [line for line in await ledger.audit() if line.action == "node.round-failed"]
+    assert [(line.subject, line.details["code"]) for line in lines] == [("c", "oom")]
+
+
+async def test_a_round_whose_quorum_cannot_be_had_any_more_fails_at_once(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b", failure="oom"), asyncio.timeout(10):
+        with pytest.raises(QuorumMissed, match=r"1 of 2 nodes replied well, 2 are needed \(b: oom"):
+            await ask(exchange, ["a", "b"], within_s=3600)
+
+
+async def test_asking_again_after_a_restart_takes_the_replies_that_are_there_and_writes_no_intent(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    async with answering(ledger, blobs, "a") as first:
+        with pytest.raises(QuorumMissed):
+            await ask(exchange, ["a", "b"], within_s=0.5)
+    generations = {doc.id: doc.generation for doc in await ledger.all("desired")}
+    async with answering(ledger, blobs, "b"):
+        outcomes = await ask(Exchange(ledger, blobs, "r", None), ["a", "b"])
+    assert all(o.reply for o in outcomes)
+    assert first == ["r.1.train.a"]
+    assert {doc.id: doc.generation for doc in await ledger.all("desired")} == generations
+
+
+async def test_only_the_federated_field_of_a_nodes_intent_is_touched_also_when_somebody_else_writes_meanwhile(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    async def others() -> None:
+        for number in range(20):
+            while True:
+                doc = await ledger.get("desired", "a")
+                desired = (load(Desired, doc) if doc else Desired()).with_model(
+                    f"m{number}", DesiredModel(manifest_digest="sha256:" + "a" * 64, rollout_id="x", generation=1)
+                )
+                try:
+                    await ledger.commit(Change((Write("desired", "a", dump(desired), doc.generation if doc else 0),)))
+                except Conflict:
+                    continue
+                break
+
+    async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b"):
+        await asyncio.gather(others(), ask(exchange, ["a", "b"]))
+    _, desired = await desired_of(ledger, "a")
+    assert len(desired.models) == 20
+    assert desired.federated is not None
+
+    await forget_run(ledger, "r", None)
+    _, desired = await desired_of(ledger, "a")
+    assert len(desired.models) == 20
+    assert desired.federated is None
+    assert await ledger.all("federated_reply") == []
+
+
+async def test_a_reply_that_another_node_wrote_does_not_count(exchange: Exchange, ledger: Ledger, blobs: BlobFolder) -> None:
+    body = {"run_id": "r", "node_id": "mallory", "reply_digest": blobs.put(b"poison"), "failure": "", "detail": ""}
+    await ledger.commit(Change((Write("federated_reply", "r.1.train.a", body, 0),)))
+    with pytest.raises(QuorumMissed, match="silent"):
+        await ask(exchange, ["a"], quorum=1, within_s=0.3)
+
+
+async def test_a_reply_whose_blob_is_not_there_is_a_failure_of_its_node(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    body = {"run_id": "r", "node_id": "a", "reply_digest": "sha256:" + "e" * 64, "failure": "", "detail": ""}
+    await ledger.commit(Change((Write("federated_reply", "r.1.train.a", body, 0),)))
+    with pytest.raises(QuorumMissed, match="a: not-found"):
+        await ask(exchange, ["a"], quorum=1)
+
+
+async def test_who_can_take_part_is_accepted_connected_able_and_has_data(exchange: Exchange, ledger: Ledger) -> None:
+    await enrol(ledger, "a")
+    await enrol(ledger, "b")
+    await enrol(ledger, "gone", connected=False)
+    await enrol(ledger, "empty", examples=0)
+    await enrol(ledger, "out")
+    doc = await ledger.get("node", "out")
+    assert doc is not None
+    await ledger.commit(Change((Write("node", "out", {**doc.body, "enrolment": Enrolment.DECOMMISSIONED.value}, None),)))
+    assert await exchange.able_nodes("digits", ()) == ("a", "b")
+    assert await exchange.able_nodes("digits", ("b", "gone")) == ("b",)
+
+
+async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(exchange: Exchange, ledger: Ledger) -> None:
+    with pytest.raises(TooFewNodes, match="0 can take part, 2 are needed"):
+        await exchange.gather_nodes("m", (), at_least=2, hoped=(), within_s=0.2)
+    waiting = asyncio.create_task(exchange.gather_nodes("m", (), at_least=2, hoped=(), within_s=60))
+    await enrol(ledger, "a")
+    await enrol(ledger, "b")
+    async with asyncio.timeout(10):
+        assert await waiting == ("a", "b")
