@@ -52,8 +52,10 @@ class Participant:
         state: Path,
         send: Callable[[FederatedReply], None],
         *,
+        start: Callable[[Path, Path], Awaitable[WarmWorker]] = WarmWorker.start,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._start = start
         self._blobs = blobs
         self._labelled = labelled
         self._state = state
@@ -146,7 +148,7 @@ class Participant:
 
     async def _warm_worker(self) -> WarmWorker:
         if self._worker is None or not self._worker.alive:
-            self._worker = await WarmWorker.start(self._labelled, self._state)
+            self._worker = await self._start(self._labelled, self._state)
         return self._worker
 
     async def _end_worker(self, *, at_once: bool = False) -> None:
