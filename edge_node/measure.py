@@ -1,0 +1,194 @@
+"""Measures candidates on this machine in a process of its own: what a candidate does to it cannot touch serving.
+
+    python -m edge_node.measure --parent PID --threads N [--lock FILE]
+
+reads one line of JSON a candidate, {"folder", "manifest"}, and answers each with one line, a MeasurementResult. With a lock file
+only one process of the machine measures at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from littoral.child import die_with_parent
+from littoral.errors import FleetError
+from littoral.manifest import Manifest
+
+LIMIT_S = 120.0
+"""For one candidate, once its turn has come."""
+WARM_UP = 20
+SAMPLES = 1_000
+SAMPLING_S = 0.3
+FEWEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementResult:
+    """The fields of littoral.fleet.v1.Measurement; `failure` is empty where it ran."""
+
+    failure: str = ""
+    detail: str = ""
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+    peak_rss_bytes: int = 0
+    start_ms: float = 0.0
+    samples: int = 0
+    load_average: float = 0.0
+    runtime_version: str = ""
+
+
+class Measurer:
+    """Keeps one measuring process warm between candidates; `close` ends it and gives its memory back."""
+
+    def __init__(self, threads: int, lock: Path | None) -> None:
+        self._threads = threads
+        self._lock = lock
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def measure(self, manifest: Manifest, folder: Path) -> MeasurementResult:
+        """One candidate whose files lie, verified, in `folder`. A child that crashes or hangs is a failure of the candidate."""
+        child = self._child or await self._start()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        request = {"folder": str(folder.resolve()), "manifest": manifest.encode().decode()}
+        try:
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+            await child.stdin.drain()
+            turn = await child.stdout.readline()  # its turn has come: waiting for the lock is not the candidate's fault
+            async with asyncio.timeout(LIMIT_S):
+                line = await child.stdout.readline() if turn else b""
+        except TimeoutError:
+            await self.close()
+            return MeasurementResult(failure="runtime-hang", detail=f"{manifest.name}: no answer after {LIMIT_S:.0f} s")
+        except (BrokenPipeError, ConnectionResetError):
+            line = b""
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        if not line:
+            code = await child.wait()
+            self._child = None
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            return MeasurementResult(failure="runtime-crash", detail=f"{manifest.name}: its runtime ended with {how}")
+        return MeasurementResult(**json.loads(line))
+
+    async def close(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            child.kill()
+            await child.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        lock = () if self._lock is None else ("--lock", str(self._lock.resolve()))
+        self._child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_node.measure"),
+            *("--parent", str(os.getpid()), "--threads", str(self._threads), *lock),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return self._child
+
+
+def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResult:
+    """In this very process: load, probe, then one inference after another, batch 1."""
+    from edge_node.runtimes import available, load
+    from edge_node.update.probe import check_probe
+
+    load_average = os.getloadavg()[0]
+    _reset_peak()
+    before = _rss_bytes("VmRSS")
+    try:
+        began = time.perf_counter()
+        model = load(manifest, folder, threads)
+        raw = manifest.probe.input_array(manifest.input.shape)
+        one = manifest.input.prepare(raw[:1])
+        model.infer(one)
+        start_ms = (time.perf_counter() - began) * 1_000
+        try:
+            check_probe(model, manifest)
+            for _ in range(WARM_UP):
+                model.infer(one)
+            taken: list[float] = []
+            end = time.perf_counter() + SAMPLING_S
+            while len(taken) < SAMPLES and (len(taken) < FEWEST or time.perf_counter() < end):
+                began = time.perf_counter()
+                model.infer(one)
+                taken.append(time.perf_counter() - began)
+            peak = max(0, _rss_bytes("VmHWM") - before)
+        finally:
+            model.close()
+    except FleetError as error:
+        return MeasurementResult(failure=error.code, detail=str(error)[:500], load_average=load_average)
+    p50, p95, p99 = (float(q) * 1_000 for q in np.quantile(taken, (0.5, 0.95, 0.99)))
+    return MeasurementResult(
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        peak_rss_bytes=peak,
+        start_ms=start_ms,
+        samples=len(taken),
+        load_average=load_average,
+        runtime_version=available()[manifest.runtime],
+    )
+
+
+def _reset_peak() -> None:
+    """Sets VmHWM back to what is resident now (proc(5), clear_refs). Where that is not allowed, the peak is the process's own:
+    too high for a candidate after a larger one, never too low."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        print(f"measure: peak memory is not reset: {error}", file=sys.stderr)
+
+
+def _rss_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+@contextmanager
+def _turn(lock: Path | None) -> Iterator[None]:
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m edge_node.measure")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--lock", type=Path)
+    arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
+    for line in sys.stdin:
+        request = json.loads(line)
+        manifest = Manifest.decode(request["manifest"].encode())
+        with _turn(arguments.lock):
+            sys.stdout.write("{}\n")
+            sys.stdout.flush()
+            result = measured(manifest, Path(request["folder"]), arguments.threads)
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

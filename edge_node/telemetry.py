@@ -1,0 +1,151 @@
+"""What the models on this node did: counted in windows, cut into reports. Cheap enough for every request."""
+
+from __future__ import annotations
+
+import os
+import resource
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.manifest import Manifest
+from littoral.sketch import Counted, Sketch
+from littoral.telemetry import LATENCY_BOUNDS_MS
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryReport:
+    """One window of one model, as littoral.fleet.v1.TelemetryReport has it. Times are seconds since 1970-01-01 UTC."""
+
+    window_start: float
+    window_end: float
+    model: str
+    manifest_digest: str
+    requests: int
+    failed_requests: int
+    latency_counts: tuple[int, ...]  # one more than LATENCY_BOUNDS_MS
+    class_counts: tuple[int, ...]
+    inputs: Counted | None
+    rss_bytes: int
+    cpu_seconds: float
+
+
+@dataclass(slots=True)
+class _Window:
+    manifest_digest: str
+    requests: int = 0
+    failed: int = 0
+    latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
+    classes: npt.NDArray[np.int64] | None = None
+    sketch: Sketch | None = None
+
+
+class Telemetry:
+    """Counts for every model that is or was served. For one event loop."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, _Window] = {}
+        self._totals: dict[str, tuple[int, int]] = {}
+        self._closed: list[tuple[str, _Window]] = []  # windows of a model that was swapped out before they were cut
+        self._cut_at: float | None = None
+
+    def observe(
+        self,
+        model: str,
+        manifest: Manifest,
+        manifest_digest: str,
+        raw_inputs: npt.NDArray[Any] | None,
+        logits: npt.NDArray[np.float32] | None,
+        seconds: float,
+        *,
+        ok: bool,
+    ) -> None:
+        """One request.
+
+        Args:
+            raw_inputs: (n, *shape) as the client sent them; None where they could not be read.
+            logits: (n, classes); None where there are none.
+            seconds: from the decoded request to the logits.
+        """
+        window = self._window(model, manifest, manifest_digest)
+        requests, failed = self._totals.get(model, (0, 0))
+        self._totals[model] = (requests + 1, failed + (not ok))
+        window.requests += 1
+        if not ok:
+            window.failed += 1
+            return
+        window.latency[bisect_left(LATENCY_BOUNDS_MS, seconds * 1_000)] += 1
+        if logits is not None and window.classes is not None:
+            window.classes += np.bincount(logits.argmax(axis=1), minlength=len(window.classes))
+        if raw_inputs is not None and window.sketch is not None:
+            window.sketch.add(raw_inputs)
+
+    def counters(self, model: str) -> tuple[int, int]:
+        """(requests, failed requests) since the process started; both only grow."""
+        return self._totals.get(model, (0, 0))
+
+    def reports(self, now: float) -> list[TelemetryReport]:
+        """Cuts every window that holds something; counting starts again from nothing.
+
+        Args:
+            now: seconds since 1970-01-01 UTC.
+        """
+        start, self._cut_at = now if self._cut_at is None else self._cut_at, now
+        rss, cpu = rss_bytes(), cpu_seconds()
+        cut = [*self._closed, *self._windows.items()]
+        self._closed, self._windows = [], {}
+        found = []
+        for model, window in cut:
+            if window.requests == 0:
+                continue
+            sketched = window.sketch is not None and window.sketch.examples > 0
+            found.append(
+                TelemetryReport(
+                    window_start=start,
+                    window_end=now,
+                    model=model,
+                    manifest_digest=window.manifest_digest,
+                    requests=window.requests,
+                    failed_requests=window.failed,
+                    latency_counts=tuple(window.latency),
+                    class_counts=tuple(int(c) for c in window.classes) if window.classes is not None else (),
+                    inputs=window.sketch.take() if sketched and window.sketch is not None else None,
+                    rss_bytes=rss,
+                    cpu_seconds=cpu,
+                )
+            )
+        return found
+
+    def _window(self, model: str, manifest: Manifest, manifest_digest: str) -> _Window:
+        window = self._windows.get(model)
+        if window is not None and window.manifest_digest == manifest_digest:
+            return window
+        if window is not None:
+            self._closed.append((model, window))
+        window = _Window(
+            manifest_digest,
+            classes=np.zeros(len(manifest.output.labels), np.int64),
+            sketch=Sketch(manifest.sketch, int(np.prod(manifest.input.shape))),
+        )
+        self._windows[model] = window
+        return window
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):  # not Linux: the highest so far is the nearest there is
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def cpu_seconds() -> float:
+    """CPU that this process has used, user and system."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
