@@ -27,7 +27,7 @@ RUN groupadd --gid 10001 littoral \
  && useradd --uid 10001 --gid littoral --no-create-home --home-dir /var/lib/littoral --shell /usr/sbin/nologin littoral \
  && useradd --uid 10002 --gid littoral --no-create-home --home-dir /var/lib/littoral --shell /usr/sbin/nologin littoral-node \
  && install -d -o littoral-node -g littoral -m 0700 /var/lib/littoral \
- && install -d -o littoral -g littoral -m 0750 /run/littoral-join
+ && install -d -o littoral -g littoral -m 2750 /run/littoral-join
 COPY docker/node-entrypoint.sh docker/node-health.py /usr/local/bin/
 ENV PATH=/opt/littoral/bin:$PATH \
     PYTHONUNBUFFERED=1 \
