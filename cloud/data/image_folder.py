@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from cloud.data.dataset import Dataset, Images, assemble, split_every
 from littoral.errors import BadData
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+_ORIENTATION = 0x0112  # EXIF; from 5 on the image lies on its side
 _GREY = ("1", "L", "I;16", "LA")
 
 
@@ -71,26 +73,22 @@ def _files(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _look(path: Path) -> tuple[tuple[int, int], bool]:
-    """((height, width), whether it is grey) from the header alone."""
+    """((height, width), whether it is grey) without decoding the pixels."""
     with _opened(path) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
         return ((width, height) if turned else (height, width)), image.mode in _GREY
 
 
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An open image; whatever pillow finds wrong with it, then or later, becomes BadData that names the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (
-        UnidentifiedImageError,
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombWarning,
-        Image.DecompressionBombError,
-    ) as error:
+            with Image.open(path) as image:
+                yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadData(
             f"{path}: cannot be read as an image ({path.stat().st_size} bytes held): {error}",
             hint="replace it or take it out of the folder",
@@ -102,14 +100,8 @@ def _stack(paths: Sequence[Path], mode: str, height: int, width: int) -> Images:
     stacked = np.zeros((len(paths), channels, height, width), np.uint8)
     for row, path in zip(stacked, paths, strict=True):
         with _opened(path) as opened:
-            try:
-                image = ImageOps.exif_transpose(opened).convert(mode)
-            except (OSError, ValueError, SyntaxError) as error:
-                raise BadData(
-                    f"{path}: the image ends early or is damaged ({path.stat().st_size} bytes held): {error}",
-                    hint="replace it or take it out of the folder",
-                ) from error
-        if image.size != (width, height):
-            image = ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=0)
-        row[:] = np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+            image = ImageOps.exif_transpose(opened).convert(mode)
+            if image.size != (width, height):
+                image = ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=0)
+            row[:] = np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
     return stacked

@@ -46,10 +46,12 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     wanted = (*_SPLIT, *_WHOLE, "labels")
     hint = "write it again with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
     try:
-        with np.load(path, allow_pickle=False) as loaded:
+        with path.open("rb") as file:  # numpy leaves a file open that it could not read
+            loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise BadData(f"{path}: is a single array, not an .npz file", hint=hint)
-            return {key: loaded[key] for key in loaded.files if key in wanted}
+            with loaded:
+                return {key: loaded[key] for key in loaded.files if key in wanted}
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cloud.data.dataset import assemble, split_every
+from littoral.errors import BadData, BadInput
+from tests.kit.images import bars
+
+
+def images(count: int, *shape: int) -> np.ndarray:
+    return np.zeros((count, *(shape or (4, 4))), np.uint8)
+
+
+def test_grey_images_get_a_channel_and_labels_get_names_in_order() -> None:
+    data = assemble("d", images(4), np.array([7, 3, 7, 3]), images(2), np.array([3, 7]))
+    assert data.shape == (1, 4, 4)
+    assert data.labels == ("3", "7")
+    assert data.train_y.tolist() == [1, 0, 1, 0]
+    assert data.test_y.tolist() == [0, 1]
+
+
+def test_text_labels_are_classes() -> None:
+    data = assemble("d", images(2), np.array(["cat", "ant"]), images(2), np.array(["ant", "cat"]))
+    assert data.labels == ("ant", "cat")
+    assert data.train_y.tolist() == [1, 0]
+
+
+def test_the_digest_names_the_content_not_the_name() -> None:
+    one, other = bars(), bars().renamed("other")
+    assert one.digest == other.digest
+    changed = one.train_x.copy()
+    changed[0, 0, 0, 0] ^= 1
+    assert assemble("d", changed, one.train_y, one.test_x, one.test_y, labels=one.labels).digest != one.digest
+
+
+@pytest.mark.parametrize(
+    ("train", "labels", "test", "test_labels", "words"),
+    [
+        (images(3), [0, 1], images(2), [0, 1], "3 training images but 2 training labels"),
+        (images(2), [0, 1], images(2), [0, 1, 1], "2 test images but 3 test labels"),
+        (images(0), [], images(2), [0, 1], "training split is empty"),
+        (images(2), [0, 1], images(0), [], "test split is empty"),
+        (images(2), [1, 1], images(2), [1, 1], "one class only, '1'"),
+        (images(2), [0, 1], images(2), [0, 0], "no example of '1' in the test split"),
+        (images(2), [0, 0], images(2), [0, 1], "no example of '1' in the training split"),
+        (images(2), [0, 1], images(2, 5, 4), [0, 1], "training images are 1x4x4, test images 1x5x4"),
+        (images(2, 8, 8, 3), [0, 1], images(2, 8, 8, 3), [0, 1], "channels last"),
+        (images(2, 4), [0, 1], images(2, 4), [0, 1], "shape is"),
+        (images(2).astype(np.float32), [0, 1], images(2), [0, 1], "values are float32"),
+        (images(2).astype(np.int32) + 256, [0, 1], images(2), [0, 1], "values run from 256 to 256"),
+        (images(2), [[0, 1], [1, 0]], images(2), [0, 1], "one row of whole numbers"),
+        (images(2), [0.0, 1.0], images(2), [0, 1], "one row of whole numbers"),
+        (images(2), ["a", "b"], images(2), [0, 1], "training labels are <U1, test labels"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_by_name(
+    train: np.ndarray, labels: list[object], test: np.ndarray, test_labels: list[object], words: str
+) -> None:
+    y = np.array(labels) if labels else np.zeros(0, np.int64)
+    test_y = np.array(test_labels) if test_labels else np.zeros(0, np.int64)
+    with pytest.raises(BadData, match=words) as refused:
+        assemble("flowers", train, y, test, test_y)
+    assert "flowers" in refused.value.message
+    assert refused.value.hint
+
+
+def test_labels_outside_the_names_are_refused() -> None:
+    with pytest.raises(BadData, match="whole numbers from 0 to 1"):
+        assemble("d", images(2), np.array([0, 2]), images(2), np.array([0, 1]), labels=("a", "b"))
+
+
+def test_what_is_held_back_is_the_end_of_the_training_split() -> None:
+    data = bars(300)
+    kept, held = data.hold_back(30)
+    assert len(kept.train_y) == 210
+    assert len(held) == 30
+    assert np.array_equal(np.concatenate([kept.train_x, held.x]), data.train_x)
+    assert kept.digest != data.digest
+    assert np.array_equal(kept.test_x, data.test_x)
+    with pytest.raises(BadInput, match="240 of 240"):
+        data.hold_back(240)
+    same, nothing = data.hold_back(0)
+    assert same is data
+    assert len(nothing) == 0
+
+
+def test_a_validation_split_is_taken_from_training_images_only() -> None:
+    data = bars(300)
+    chosen = data.for_validation(60)
+    assert np.array_equal(chosen.test_x, data.train_x[-60:])
+    assert len(chosen.train_y) == 180
+
+
+def test_every_class_with_two_examples_is_in_both_splits() -> None:
+    y = np.array([0] * 11 + [1] * 2 + [2] * 5)
+    test = split_every(y)
+    assert {int(label): int(test[y == label].sum()) for label in np.unique(y)} == {0: 2, 1: 1, 2: 1}
+    assert test.tolist() == split_every(y).tolist()

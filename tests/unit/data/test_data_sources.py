@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cloud.data import load_dataset
+from cloud.data.image_folder import load_image_folder
+from littoral.errors import BadData, NotFound
+
+
+def test_an_npz_with_its_own_splits(tmp_path: Path) -> None:
+    x, y = np.zeros((6, 5, 5), np.uint8), np.array([0, 1, 2] * 2)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x[:3], y_test=y[:3], labels=np.array(["a", "b", "c"]))
+    data = load_dataset(tmp_path / "d.npz")
+    assert (data.name, data.labels, len(data.train_y), len(data.test_y)) == ("d", ("a", "b", "c"), 6, 3)
+
+
+def test_an_npz_without_splits_keeps_every_fifth_example_of_a_class_for_testing(tmp_path: Path) -> None:
+    x = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1).repeat(4, 2)
+    np.savez(tmp_path / "d.npz", x=x, y=np.array([0, 1] * 10))
+    data = load_dataset(tmp_path / "d.npz")
+    assert sorted(data.test_x[:, 0, 0, 0].tolist()) == [8, 9, 18, 19]
+    assert len(data.train_y) == 16
+
+
+def test_a_pickle_in_an_npz_is_never_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.array([{"a": 1}], dtype=object), y=np.array([1]), allow_pickle=True)
+    with pytest.raises(BadData, match=r"d\.npz: holds pickled objects, which are never read"):
+        load_dataset(tmp_path / "d.npz")
+
+
+def test_a_truncated_npz_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.zeros((9, 4, 4), np.uint8), y=np.arange(9) % 2)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(BadData, match=r"d\.npz: is damaged"):
+        load_dataset(path)
+    path.write_bytes(b"")
+    with pytest.raises(BadData, match=r"d\.npz"):
+        load_dataset(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(BadData, match="a single array"):
+        load_dataset(path)
+
+
+def test_an_npz_without_the_wanted_arrays_says_what_it_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x_train=np.zeros(1), pictures=np.zeros(1))
+    with pytest.raises(BadData, match="holds x_train") as refused:
+        load_dataset(tmp_path / "d.npz")
+    assert "y_train" in refused.value.hint
+
+
+def picture(path: Path, colour: tuple[int, int, int] | int, size: tuple[int, int] = (8, 6)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB" if isinstance(colour, tuple) else "L", size, colour).save(path)
+
+
+def test_folders_of_images_are_classes(tmp_path: Path) -> None:
+    for i in range(5):
+        picture(tmp_path / "birds" / "crow" / f"{i}.png", i)
+        picture(tmp_path / "birds" / "gull" / f"{i}.PNG", 200 + i)
+    (tmp_path / "birds" / "gull" / "notes.txt").write_text("not an image")
+    data = load_dataset(tmp_path / "birds")
+    assert (data.labels, data.shape, len(data.train_y), len(data.test_y)) == (("crow", "gull"), (1, 6, 8), 8, 2)
+    assert data.test_x[:, 0, 0, 0].tolist() == [4, 204]
+
+
+def test_one_coloured_image_gives_all_three_channels(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        picture(tmp_path / split / "a" / "1.png", 7)
+        picture(tmp_path / split / "b" / "1.jpg", (255, 0, 0))
+    data = load_dataset(tmp_path)
+    assert data.shape == (3, 6, 8)
+    red, green, _ = data.test_x[1].mean(axis=(1, 2))
+    assert red > 240
+    assert green < 15
+
+
+def test_images_of_another_size_are_scaled_to_fit_and_centred_on_black(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(3):
+            picture(tmp_path / name / f"{i}.png", 100)
+    picture(tmp_path / "b" / "3.png", 100, size=(8, 8))
+    data = load_image_folder(tmp_path)
+    odd = data.test_x[1, 0]
+    assert odd.shape == (6, 8)
+    assert odd[3].tolist() == [0, 100, 100, 100, 100, 100, 100, 0]
+    assert load_image_folder(tmp_path, size=(4, 4)).shape == (1, 4, 4)
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(2):
+            picture(tmp_path / name / f"{i}.png", 100, size=(64, 64))
+    path = tmp_path / "b" / "1.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(BadData, match=r"1\.png"):
+        load_dataset(tmp_path)
+    path.write_bytes(b"hello")
+    with pytest.raises(BadData, match=r"1\.png: cannot be read as an image \(5 bytes held\)"):
+        load_dataset(tmp_path)
+
+
+def test_an_image_folder_with_one_class_is_refused(tmp_path: Path) -> None:
+    for i in range(4):
+        picture(tmp_path / "only" / f"{i}.png", 100)
+    with pytest.raises(BadData, match="one class only"):
+        load_dataset(tmp_path)
+
+
+def test_what_is_none_of_the_known_sources_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        load_dataset(tmp_path / "nowhere")
+    with pytest.raises(BadData, match="holds nothing that can be read"):
+        load_dataset(tmp_path)
+    (tmp_path / "d.csv").write_text("1,2")
+    with pytest.raises(BadData, match=r"is a \.csv file") as refused:
+        load_dataset(tmp_path / "d.csv")
+    assert ".npz" in refused.value.hint
