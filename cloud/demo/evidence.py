@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloud.app import Core
@@ -114,7 +114,7 @@ async def audit_state(core: Core) -> dict[str, Any]:
     return {"lines": len(lines), "intact": verify(lines) is None, "actions": dict(sorted(counts.items()))}
 
 
-def rollout_row(doc: Doc, kind: str, names: dict[str, str]) -> RolloutRow:
+def rollout_row(doc: Doc, kind: str, names: Mapping[str, str]) -> RolloutRow:
     rollout = load(Rollout, doc)
     waves: Sequence[Sequence[str]] = [wave.nodes for wave in rollout.waves if wave.started_at is not None]
     return RolloutRow(

@@ -16,6 +16,7 @@ from cloud.demo.scenario import DRIFT_DEGREES, HELD_BACK, SEED, Promises
 from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, staged
 from cloud.factory.production import Made
+from cloud.factory.release import release_made
 from cloud.settings import load_settings
 
 
@@ -60,7 +61,10 @@ async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
     """Everything after training: release, drift, rounds, the better model, and the bad one."""
     core, stage, screen = scene.core, scene.stage, scene.screen
     screen.act("Signed, measured on each machine, rolled out in waves")
-    first = await story.release(core, made, "initial", "the demo's first students")
+    data = story.keep_data(scene.dataset, stage.out / "data.npz")
+    first = await release_made(
+        core, made, core.clock(), kind="initial", note="the demo's first students", data=data, actor="demo"
+    )
     initial = await story.roll_out(core, first, screen)
     students = [await evidence.student_row(core, digest) for digest in first.artifacts]
     stage.start_streams(scene.dataset.test, shards.before, SEED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,11 +22,11 @@ from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, until
 from cloud.factory.production import Made, make_students, ruin
 from cloud.factory.recipes import DEMO, Production
+from cloud.factory.release import release_made
 from cloud.federation.run import Run, RunState
 from cloud.fleet.drift import Inputs
 from cloud.fleet.ledger import Doc
 from cloud.fleet.records import Release, load
-from cloud.fleet.releases import create_release, publish
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, Rollout
 
@@ -87,13 +88,6 @@ async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], 
         manifest = packaged.manifest
         screen.say(f"{manifest.name}: {manifest.accuracy:.2%}, {manifest.artifact_bytes:,} bytes for {manifest.runtime}")
     return made
-
-
-async def release(core: Core, made: Made, kind: str, note: str) -> Release:
-    artifacts = [await publish(core, packaged, now=core.clock()) for packaged in made.packaged]
-    return await create_release(
-        core.ledger, MODEL, [a.manifest_digest for a in artifacts], kind=kind, note=note, now=core.clock()
-    )
 
 
 async def ended_rollout(core: Core, rollout_id: str) -> Doc:
@@ -184,11 +178,18 @@ async def roll_out(core: Core, released: Release, screen: Screen) -> Doc:
     return doc
 
 
+def keep_data(dataset: Dataset, path: Path) -> str:
+    """The cloud's data set, without what was held back for the nodes, as a user would give it: an .npz file."""
+    np.savez(path, x_train=dataset.train_x, y_train=dataset.train_y, x_test=dataset.test_x, y_test=dataset.test_y)
+    return str(path)
+
+
 async def bad_release(core: Core, made: Made, screen: Screen) -> Doc:
     """A release whose weights were ruined after they were measured: signed like any other, and claiming the old accuracy."""
     screen.act("A bad release, signed like any other")
     ruined = await asyncio.to_thread(ruin, made, np.random.default_rng(SEED))
-    return await roll_out(core, await release(core, ruined, "manual", "deliberately ruined"), screen)
+    released = await release_made(core, ruined, core.clock(), kind="manual", note="deliberately ruined", data="", actor="demo")
+    return await roll_out(core, released, screen)
 
 
 def live(actors: Sequence[Actor]) -> float:
