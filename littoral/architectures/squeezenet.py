@@ -1,8 +1,10 @@
 """Fire modules: squeeze to few channels with 1x1, expand with 1x1 and 3x3 side by side; no linear layer at the end.
 
 F. N. Iandola et al.: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size, 2016,
-https://arxiv.org/abs/1602.07360 (section 3, the plain network). Cut for small inputs, with batch normalisation and with
-strides in the squeeze in place of pooling.
+https://arxiv.org/abs/1602.07360 (section 3, the plain network). Cut for small inputs, with batch normalisation.
+
+Pooling stays, as in the paper: a 1x1 convolution with a stride of 2 on few channels, channels last, corrupts the heap in torch
+2.13's backward pass on the CPU.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from littoral.architectures.parameters import whole, widths_of
 class Fire(nn.Module):
     """From `before` channels to 2 * `expand`."""
 
-    def __init__(self, before: int, squeeze: int, expand: int, stride: int) -> None:
+    def __init__(self, before: int, squeeze: int, expand: int) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(before, squeeze, 1, bias=False)
         self.norm_squeeze = nn.BatchNorm2d(squeeze)
         self.relu_squeeze = nn.ReLU()
-        self.expand1 = nn.Conv2d(squeeze, expand, 1, stride=stride, bias=False)
+        self.expand1 = nn.Conv2d(squeeze, expand, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(expand)
-        self.expand3 = nn.Conv2d(squeeze, expand, 3, stride=stride, padding=1, bias=False)
+        self.expand3 = nn.Conv2d(squeeze, expand, 3, padding=1, bias=False)
         self.norm3 = nn.BatchNorm2d(expand)
         self.relu = nn.ReLU()
 
@@ -46,7 +48,9 @@ class SqueezeNet(nn.Module):
         fires: OrderedDict[str, nn.Module] = OrderedDict()
         before = stem
         for i, expand in enumerate(expands, 1):
-            fires[f"fire{i}"] = Fire(before, max(2, 2 * expand // ratio), expand, stride=2)
+            if i != 2:  # halved before the first and from the third on, as in version 1.1 of the paper's code
+                fires[f"pool{i}"] = nn.MaxPool2d(3, stride=2, padding=1)
+            fires[f"fire{i}"] = Fire(before, max(2, 2 * expand // ratio), expand)
             before = 2 * expand
         self.fires = nn.Sequential(fires)
         self.classify = nn.Conv2d(before, classes, 1)

@@ -1,0 +1,114 @@
+"""Every exporter over every architecture: the same cases, over the registries themselves."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from torch import nn
+
+from cloud.data.dataset import Dataset
+from cloud.export.exported import Exported
+from cloud.factory.package import EXPORTERS, RUNNERS, _named
+from cloud.factory.preparation import input_of
+from cloud.factory.training import Schedule, Trained, logits_of, train_teacher
+from littoral.architectures import REGISTRY
+from tests.kit.images import bars
+
+SPECS = {
+    "compact_cnn": {"widths": [8, 16]},
+    "mobilenet": {"stem": 8, "widths": [16, 16], "strides": [2, 1]},
+    "perceptron": {"widths": [16, 8]},
+    "squeezenet": {"stem": 8, "expands": [8, 8]},
+}
+# Largest difference from torch's logits, as a fraction of the largest logit.
+NEAR = {"onnx": 1e-5, "ncnn": 1e-5, "ncnn-fp16": 5e-3, "onnx-int8": 0.15}
+
+
+@functools.cache
+def data() -> Dataset:
+    return bars(480, channels=3)
+
+
+@functools.cache
+def trained(architecture: str) -> Trained:
+    spec = {"name": architecture, **SPECS[architecture]}
+    return train_teacher(data(), spec, epochs=3, seed=1, schedule=Schedule(batch=16, learning_rate=1e-2))
+
+
+@functools.cache
+def exported(architecture: str, variant: str) -> Exported:
+    calibration = input_of(data()).prepare(data().train_x[:128])
+    made: Exported = _named(EXPORTERS[variant])(trained(architecture).module, input_of(data()), calibration=calibration)
+    return made
+
+
+def answers(artifact: Exported, raw: np.ndarray) -> np.ndarray:
+    logits: np.ndarray = _named(RUNNERS[artifact.runtime])(artifact, input_of(data()).prepare(raw))
+    return logits
+
+
+def test_every_architecture_is_tried_here() -> None:
+    assert set(SPECS) == set(REGISTRY)
+    assert set(NEAR) == set(EXPORTERS)
+
+
+@pytest.mark.parametrize("variant", EXPORTERS)
+@pytest.mark.parametrize("architecture", REGISTRY)
+def test_an_artifact_answers_as_the_network_does(
+    architecture: str, variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network, artifact = trained(architecture), exported(architecture, variant)
+    wanted = logits_of(network.module, network.input, data().test_x)
+    given = answers(artifact, data().test_x)
+    assert given.shape == (96, 3)
+    assert given.dtype == np.float32
+    assert np.abs(given - wanted).max() <= NEAR[variant] * np.abs(wanted).max()
+    assert (given.argmax(1) == wanted.argmax(1)).mean() > 0.95
+    assert np.abs(answers(artifact, data().test_x[:1]) - given[:1]).max() <= NEAR[variant] * np.abs(wanted).max()
+    assert list(tmp_path.iterdir()) == [], "an exporter left files behind"
+    assert all("/" not in name and not name.startswith(".") for name in artifact.files)
+
+
+@pytest.mark.parametrize("variant", EXPORTERS)
+def test_the_same_network_gives_the_same_bytes(variant: str) -> None:
+    again: Exported = _named(EXPORTERS[variant])(
+        trained("compact_cnn").module, input_of(data()), calibration=input_of(data()).prepare(data().train_x[:128])
+    )
+    assert again == exported("compact_cnn", variant)
+
+
+def test_the_network_is_not_changed_by_an_export() -> None:
+    network = trained("compact_cnn")
+    exported("compact_cnn", "onnx")
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in network.module.modules())
+
+
+@pytest.mark.parametrize("variant", ["onnx", "onnx-int8"])
+@pytest.mark.parametrize("architecture", REGISTRY)
+def test_onnx_holds_the_graph_and_nothing_else(architecture: str, variant: str) -> None:
+    artifact = exported(architecture, variant)
+    model = onnx.load_from_string(artifact.files["model.onnx"])
+    assert (model.ir_version, [(o.domain, o.version) for o in model.opset_import]) == (9, [("", 18)])
+    assert artifact.requires == {"opset": 18, "ir": 9}
+    graph = model.graph
+    assert not [*model.metadata_props, *graph.metadata_props, *graph.value_info]
+    assert model.doc_string + graph.doc_string == ""
+    assert not any(node.name or node.doc_string or node.metadata_props for node in graph.node)
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert [value.name for value in (*graph.input, *graph.output)] == ["input", "logits"]
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+@pytest.mark.parametrize("architecture", REGISTRY)
+def test_ncnn_calls_its_blobs_as_the_manifest_does_and_fp16_halves_the_weights(architecture: str) -> None:
+    full, half = exported(architecture, "ncnn"), exported(architecture, "ncnn-fp16")
+    layers = [line.split() for line in full.files["model.param"].decode().splitlines()[2:]]
+    assert layers[0][:5] == ["Input", "input", "0", "1", "input"]
+    assert any("logits" in layer for layer in layers)
+    assert len(half.files["model.bin"]) < 0.6 * len(full.files["model.bin"])
+    assert half.runtime_options == {"fp16": False}

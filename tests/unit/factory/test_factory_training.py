@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cloud.factory.preparation import input_of
+from cloud.factory.training import (
+    Schedule,
+    Step,
+    TrainingDiverged,
+    _moved,
+    accuracy_of,
+    cache_logits,
+    distil,
+    logits_of,
+    train_teacher,
+)
+from littoral.errors import BadInput
+from tests.kit.images import bars
+
+SPEC = {"name": "compact_cnn", "widths": [8, 16]}
+QUICK = Schedule(batch=16, learning_rate=1e-2)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    data = bars()
+    digests = [train_teacher(data, SPEC, epochs=1, seed=seed, schedule=QUICK).digest for seed in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_training_leaves_the_callers_generator_and_threads_alone() -> None:
+    torch.manual_seed(5)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    train_teacher(bars(), SPEC, epochs=1, seed=1, schedule=QUICK, threads=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_teacher_learns_and_a_student_learns_from_its_logits_alone() -> None:
+    data = bars(600)
+    teacher = train_teacher(data, SPEC, epochs=4, seed=1, schedule=QUICK)
+    assert accuracy_of(logits_of(teacher.module, teacher.input, data.test_x), data.test_y) > 0.9
+    logits = cache_logits(teacher, data.train_x)
+    assert logits.shape == (480, 3)
+    wrong = dataclasses.replace(data, train_y=(data.train_y + 1) % 3)  # labels that must not matter
+    student = distil(
+        wrong, logits, {"name": "compact_cnn", "widths": [4, 8]}, epochs=6, seed=2, alpha=0.0, beta=1.0, schedule=QUICK
+    )
+    assert accuracy_of(logits_of(student.module, student.input, data.test_x), data.test_y) > 0.8
+
+
+def test_every_step_is_told_once_and_in_order() -> None:
+    told: list[Step] = []
+    train_teacher(bars(), SPEC, epochs=2, seed=1, schedule=QUICK, progress=told.append)
+    assert [step.step for step in told] == list(range(1, 25))
+    assert {(step.name, step.steps) for step in told} == {("teacher", 24)}
+
+
+def test_a_loss_that_is_not_a_number_stops_and_names_the_step() -> None:
+    data = bars()
+    logits = np.zeros((len(data.train_y), 3), np.float32)
+    logits[:] = np.nan
+    with pytest.raises(TrainingDiverged, match="pupil: the loss is nan at step 1 of 12") as stopped:
+        distil(data, logits, SPEC, epochs=1, seed=1, name="pupil", schedule=QUICK)
+    assert "learning rate" in stopped.value.hint
+
+
+def test_wrong_settings_are_refused() -> None:
+    data = bars()
+    with pytest.raises(BadInput, match="logits have shape"):
+        distil(data, np.zeros((3, 3), np.float32), SPEC, epochs=1, seed=1)
+    with pytest.raises(BadInput, match="temperature 0"):
+        distil(data, np.zeros((192, 3), np.float32), SPEC, epochs=1, seed=1, temperature=0)
+    with pytest.raises(BadInput, match="epochs is 0"):
+        train_teacher(data, SPEC, epochs=0, seed=1)
+    with pytest.raises(BadInput, match="learning_rate=99"):
+        Schedule(learning_rate=99)
+
+
+def test_inputs_are_prepared_by_the_training_images_mean_and_deviation() -> None:
+    data = bars(channels=3)
+    prepared = input_of(data).prepare(data.train_x)
+    assert np.allclose(prepared.mean(axis=(0, 2, 3)), 0, atol=1e-3)
+    assert np.allclose(prepared.std(axis=(0, 2, 3)), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, -1), (-2, 0), (9, 9)])
+def test_moved_images_get_black_where_nothing_was(down: int, right: int) -> None:
+    raw = np.arange(1, 10, dtype=np.uint8).reshape(1, 1, 3, 3)
+    moved = _moved(raw, down, right)
+    for y in range(3):
+        for x in range(3):
+            inside = 0 <= y - down < 3 and 0 <= x - right < 3
+            assert moved[0, 0, y, x] == (raw[0, 0, y - down, x - right] if inside else 0)
