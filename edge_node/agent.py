@@ -15,7 +15,7 @@ from edge_node.federation.participant import Participant
 from edge_node.hardware import HardwareProfile, profile
 from edge_node.labelled import count
 from edge_node.log import Log
-from edge_node.reports import Reports, budget_to, hardware_to
+from edge_node.reports import Reports
 from edge_node.runtimes import available
 from edge_node.serving.http import HttpServer
 from edge_node.serving.slots import Slots
@@ -27,6 +27,7 @@ from edge_node.trials import Trials
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.desired import Updates
 from edge_node.update.job import Kit
+from edge_node.wire import budget_to, hardware_to
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.errors import BadData
 from littoral.fleet.v1 import session_pb2
@@ -125,7 +126,7 @@ class Agent:
                     ("session", self._session.run()),
                     ("updates", self._updates.run()),
                     ("trials", self._trials.run()),
-                    ("telemetry", self._reports.run(time.time)),
+                    ("telemetry", self._reports.run(time.time)),  # noqa: TID251 - the composition root
                     ("federation", self._take_part()),
                 )
             ]

@@ -113,7 +113,7 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return 0
     from edge_node.enrol import enrol
     from edge_node.hardware import profile
-    from edge_node.reports import hardware_to
+    from edge_node.wire import hardware_to
     from littoral.identity import JoinLine
 
     line = JoinLine.parse(_join_text(parsed, environment))
@@ -143,7 +143,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from edge_node.agent import Agent
     from edge_node.log import Log
 
-    log = Log(time.time, as_json=parsed.format == "json")
+    log = Log(time.time, as_json=parsed.format == "json")  # noqa: TID251 - the command line is where the clock comes in
 
     async def serve() -> None:
         agent = Agent(folder, settings, log)

@@ -6,6 +6,7 @@ Exit code 0: it can serve and be reached by its fleet; 1: something keeps it fro
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import grpc
 import grpc.aio
 from cryptography import x509
 
-from edge_node.runtimes import absent, available
+from edge_node.runtimes import available
 from edge_node.session import open_channel
 from edge_node.settings import load_settings
 from edge_node.store import Identity, NodeFolder
@@ -26,6 +27,8 @@ from littoral.errors import FleetError
 _SOON_S = 14 * 86_400
 _LITTLE_BYTES = 50_000_000
 _REACH_S = 5.0
+_WAYS = {"onnxruntime": "pip install 'littoral[edge]'", "ncnn": "pip install 'littoral[ncnn]'"}
+"""Runtimes that an agent may have, and how to get them."""
 
 
 class Verdict(StrEnum):
@@ -97,10 +100,18 @@ def _certificate(identity: Identity, now: float) -> list[Finding]:
 def _runtimes() -> list[Finding]:
     have = available()
     findings = [Finding("runtime", Verdict.OK, f"{name} {version}") for name, version in sorted(have.items())]
-    findings += [Finding("runtime", Verdict.WARN, f"{name}: {why}", way) for name, (why, way) in sorted(absent().items())]
+    findings += [Finding("runtime", Verdict.WARN, f"{name}: {_why_not(name)}", way) for name, way in _WAYS.items() if name not in have]
     if not have:
         findings.append(Finding("runtime", Verdict.BAD, "none: no model can be served", "pip install 'littoral[edge]'"))
     return findings
+
+
+def _why_not(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return f"cannot be imported: {error}"
+    return "is there, but this agent cannot use it"
 
 
 def _disk(root: Path) -> Finding:

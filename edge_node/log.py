@@ -21,7 +21,9 @@ class Log:
         self._stream = stream
 
     def __call__(self, event: str, **fields: Any) -> None:
-        at = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = (
+            datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
         if self._as_json:
             line = json.dumps({"at": at, "event": event, **fields}, default=str)
         else:

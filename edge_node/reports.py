@@ -6,10 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from edge_node.hardware import HardwareProfile
-from edge_node.telemetry import Telemetry, TelemetryReport
-from littoral.budget import Budget
-from littoral.fleet.v1 import hardware_pb2, session_pb2
+from edge_node.telemetry import Telemetry
+from edge_node.wire import report_to
+from littoral.fleet.v1 import session_pb2
 
 KEPT_REPORTS = 200
 """Reports that wait for a cloud that is away; the oldest go first."""

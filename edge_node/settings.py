@@ -63,13 +63,13 @@ def _rate(text: str, field: str) -> float:
 
 def _address(text: str, field: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
+    if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise BadInput(f"{field}: {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8080; port 0 takes any free one")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _threads(text: str, field: str) -> int:
-    if not text.strip().isdigit() or not 1 <= int(text) <= 256:
+    if not re.fullmatch(r"\s*[0-9]{1,3}\s*", text) or not 1 <= int(text) <= 256:
         raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 256")
     return int(text)
 
@@ -81,7 +81,10 @@ def _names(text: str, field: str) -> tuple[str, ...]:
 def _path(text: str, field: str) -> Path:
     if not text.strip():
         raise BadInput(f"{field}: is empty")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"{field}: {text!r}: {error}") from error
 
 
 _READ: Mapping[str, Callable[[str, str], Any]] = {

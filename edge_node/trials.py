@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-from edge_node.measure import MeasurementResult, measure
+from edge_node.measure import MeasurementResult, Measurer
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.reserve import check_runnable
 from littoral.digest import check_digest
@@ -39,8 +39,7 @@ class Trials:
         self._artifacts = artifacts
         self._runtimes = runtimes
         self._hardware_class = hardware_class
-        self._threads = threads
-        self._lock = lock
+        self._measurer = Measurer(threads, lock)
         self._say = say
         self._log = log
         self._rng = rng
@@ -73,6 +72,7 @@ class Trials:
                 if digest in self._wanted:
                     self._done[digest] = result
                     self._say(session_pb2.ConnectRequest(measurement=result))
+            await self._measurer.close()
 
     async def _measured(self, digest: str) -> session_pb2.Measurement:
         try:
@@ -80,7 +80,7 @@ class Trials:
             manifest = await self._artifacts.manifest(digest)
             check_runnable(manifest, self._runtimes)
             manifest, folder = await self._artifacts.obtain(digest)
-            result = await measure(manifest, folder, threads=self._threads, lock=self._lock)
+            result = await self._measurer.measure(manifest, folder)
         except Unavailable:
             raise
         except FleetError as error:

@@ -67,7 +67,7 @@ class Listener:
         Raises:
             Unavailable: the port is in use. BadInput: the host or port cannot be bound at all.
         """
-        _check_free(name, host, port)
+        check_free(name, host, port)
         server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
         register(server)
         try:
@@ -88,7 +88,7 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _check_free(name: str, host: str, port: int) -> None:
+def check_free(name: str, host: str, port: int) -> None:
     """gRPC's own refusal is a RuntimeError without a reason, and lines on stderr."""
     flag = f"--{name}-port"
     try:

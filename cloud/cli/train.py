@@ -18,9 +18,7 @@ app = typer.Typer(help="Trains a teacher, distils students, exports and signs th
 
 @app.callback(invoke_without_command=True, epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
 def train(
-    dataset: Annotated[
-        Path, typer.Option("--dataset", help="IDX folder, .npz file, or a folder with one folder of images a class.")
-    ],
+    data: Annotated[Path, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")],
     model: Annotated[str, typer.Option(help="The name under which nodes serve the students.")],
     recipe: Annotated[str, typer.Option(help="demo: about a minute on MNIST; tiny: seconds, for a first look.")] = "demo",
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,

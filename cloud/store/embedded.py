@@ -16,7 +16,7 @@ import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cloud.store.binary import Binary, find_binary
@@ -40,7 +40,10 @@ async def embedded_redis(folder: Path, *, find: Callable[[], Binary] = find_bina
     Raises:
         Unavailable: there is no redis-server, or it does not start; the hint says what to do.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"redis: {folder} cannot be made: {error.strerror}", hint="set LITTORAL_DATA_DIR") from error
     server = _Server(folder.resolve(), find)
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     keeper = asyncio.create_task(server.keep(ready))
@@ -51,8 +54,13 @@ async def embedded_redis(folder: Path, *, find: Callable[[], Binary] = find_bina
         yield server.socket
     finally:
         keeper.cancel()
-        with suppress(asyncio.CancelledError, Unavailable):
+        try:
             await keeper
+        except asyncio.CancelledError:
+            log.debug("redis: the embedded server is not ours any more")
+        except Unavailable as error:
+            if ready.done():  # else it was raised above
+                log.error("redis: the embedded server was given up: %s", error)
 
 
 def socket_path(folder: Path) -> Path:

@@ -27,18 +27,20 @@ class Leases:
     @asynccontextmanager
     async def hold(self, name: str, ttl_s: float) -> AsyncIterator[Fence]:
         """Waits for the lease, then keeps it. When it is lost the body is cancelled and LostLease raised in its place."""
-        token = await self._acquire(name, ttl_s)
+        token, until = await self._acquire(name, ttl_s)
         body = asyncio.current_task()
         assert body is not None
         cancels_before = body.cancelling()
-        renewer = asyncio.create_task(self._renew(name, token, ttl_s))
+        renewer = asyncio.create_task(self._renew(name, token, ttl_s, until))
         renewer.add_done_callback(lambda task: None if task.cancelled() else body.cancel())
         try:
-            yield Fence(name, token)
-            if renewer.done():  # lost at the very end: our cancel is still on its way
-                await asyncio.sleep(0)
+            try:
+                yield Fence(name, token)
+            finally:
+                if renewer.done():  # our cancel may still be on its way: it ends here, and nowhere later
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
-            if renewer.done() and not renewer.cancelled() and body.uncancel() <= cancels_before:
+            if renewer.done() and body.uncancel() <= cancels_before:
                 raise LostLease(f"lease {name}: token {token} is not held any more", hint="somebody else goes on") from None
             raise
         finally:
@@ -48,14 +50,16 @@ class Leases:
             if held:
                 await self._release(name, token)
 
-    async def _acquire(self, name: str, ttl_s: float) -> int:
+    async def _acquire(self, name: str, ttl_s: float) -> tuple[int, float]:
+        """The token, and until when it is certainly held, by the loop's clock."""
         keys = [self._key("lease", name), self._key("lease-token", name), self._key("lease-attempt", secrets.token_hex(16))]
         watcher: Watcher | None = None
         try:
             while True:
+                asked = asyncio.get_running_loop().time()
                 said, value = await self._connections.run(ACQUIRE, keys, [int(ttl_s * 1000)])
                 if said == b"held":
-                    return int(value)
+                    return int(value), asked + ttl_s
                 if watcher is None:  # from now on its release wakes us; look again, it may have been in between
                     watcher = await self._announcements.join(frozenset({"lease"}))
                     continue
@@ -64,10 +68,9 @@ class Leases:
             if watcher is not None:
                 self._announcements.leave(watcher)
 
-    async def _renew(self, name: str, token: int, ttl_s: float) -> None:
+    async def _renew(self, name: str, token: int, ttl_s: float, until: float) -> None:
         """Ends when the lease is lost: taken by another, or not renewed in time."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + ttl_s
         while True:
             await asyncio.sleep(ttl_s / 3)
             asked = loop.time()

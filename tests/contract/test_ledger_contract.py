@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cloud.fleet.ledger import Announcement, Audit, Change, Ledger, Write
-from littoral.errors import Conflict
+from cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Write
+from cloud.store.connection import Endpoint
+from cloud.store.redis_ledger import RedisLedger
+from cloud.trust.audit_chain import GENESIS, verify
+from littoral.errors import BadInput, Conflict, LostLease
+from tests.kit.redis_server import next_fleet
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -33,8 +43,164 @@ async def test_a_change_is_written_whole_or_not_at_all(ledger: Ledger) -> None:
     assert await ledger.audit() == []
 
 
-async def test_a_watcher_is_woken_by_what_it_watches(ledger: Ledger) -> None:
-    async with ledger.watch("thing") as announcements:
-        await ledger.commit(Change((write("x", {}, None, "other"), write("a", {}, None))))
-        async with asyncio.timeout(5):
-            assert await anext(announcements) == Announcement("thing", "a")
+async def test_a_deleted_document_is_gone_and_counts_on_when_it_comes_back(ledger: Ledger) -> None:
+    await ledger.commit(Change((write("a", {}, 0),)))
+    await ledger.commit(Change((write("a", {}, 1),)))
+    assert await ledger.commit(Change((write("a", None, 2),))) == {("thing", "a"): 0}
+    assert await ledger.get("thing", "a") is None
+    assert await ledger.all("thing") == []
+    again = await ledger.commit(Change((write("a", {}, 0),)))
+    assert again["thing", "a"] > 2, "who still holds generation 2 must not take this one for it"
+
+
+async def test_of_many_who_write_at_the_same_moment_one_succeeds(ledger: Ledger) -> None:
+    tries = [ledger.commit(Change((write("a", {"by": n}, 0),), (Audit("thing.made", "a", str(n)),))) for n in range(20)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    winners = [n for n, result in enumerate(results) if not isinstance(result, BaseException)]
+    assert len(winners) == 1
+    assert all(isinstance(result, Conflict) for n, result in enumerate(results) if n not in winners)
+    assert [entry.actor for entry in await ledger.audit()] == [str(winners[0])]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change((write("a", {}, 0), write("a", {}, 0))),
+        Change((write("", {}, 0),)),
+        Change((write("a", {}, 0, "No Kind"),)),
+        Change((write("a", {"x": float("nan")}, 0),)),
+        Change((write("a", {"x": object()}, 0),)),
+        Change((), (Audit("a.b", "c", "d", {"x": object()}),)),
+    ],
+)
+async def test_what_is_no_change_is_refused_and_nothing_is_written(ledger: Ledger, change: Change) -> None:
+    with pytest.raises(BadInput):
+        await ledger.commit(change)
+    assert await ledger.all("thing") == []
+
+
+async def test_the_audit_trail_is_one_chain_whoever_writes_to_it(ledger: RedisLedger, another: Callable[[], Any]) -> None:
+    async with another() as second:
+        for batch in range(3):
+            await asyncio.gather(
+                *(
+                    each.commit(Change((), (Audit("thing.done", f"{batch}-{n}", "me"), Audit("thing.seen", f"{n}", "you"))))
+                    for n, each in enumerate((ledger, second, ledger, second))
+                )
+            )
+    entries = await ledger.audit()
+    assert len(entries) == 24
+    assert verify(entries) is None
+    assert await ledger.audit_head() == entries[-1].chain != GENESIS
+
+
+async def test_the_audit_trail_can_be_read_in_pages(ledger: Ledger) -> None:
+    await ledger.commit(Change((), tuple(Audit("thing.done", str(n), "me", {"n": n}) for n in range(5))))
+    first = await ledger.audit(count=2)
+    rest = await ledger.audit(after=first[-1].id)
+    assert [entry.details["n"] for entry in (*first, *rest)] == [0, 1, 2, 3, 4]
+    with pytest.raises(BadInput, match="after"):
+        await ledger.audit(after="yesterday")
+
+
+async def test_a_watcher_is_woken_by_what_it_watches_and_by_nothing_else(ledger: Ledger) -> None:
+    async with ledger.watch("thing", "audit") as announcements, asyncio.timeout(5):
+        await ledger.commit(Change((write("x", {}, None, "other"), write("a", {}, None), write("b", None, None))))
+        assert {await anext(announcements), await anext(announcements)} == {
+            Announcement("thing", "a"),
+            Announcement("thing", "b"),
+        }
+        await ledger.commit(Change((), (Audit("thing.done", "a", "me"),)))
+        assert (await anext(announcements)).kind == "audit"
+
+
+async def test_a_watcher_that_is_slow_hears_of_a_document_once(ledger: Ledger) -> None:
+    async with ledger.watch("thing") as announcements, ledger.watch("end") as ends, asyncio.timeout(5):
+        for _ in range(50):
+            await ledger.commit(Change((write("a", {}, None),)))
+        await ledger.commit(Change((write("z", {}, None, "end"),)))
+        await anext(ends)
+        assert await anext(announcements) == Announcement("thing", "a")
+        await ledger.commit(Change((write("b", {}, None),)))
+        assert await anext(announcements) == Announcement("thing", "b")
+
+
+async def test_a_lease_has_one_holder_and_a_larger_token_for_each(ledger: RedisLedger, another: Callable[[], Any]) -> None:
+    inside = 0
+    tokens: list[int] = []
+
+    async def hold(each: Ledger) -> None:
+        nonlocal inside
+        async with each.lease("rollouts", ttl_s=5) as fence:
+            inside += 1
+            assert inside == 1
+            tokens.append(fence.token)
+            await each.commit(Change((write("a", {"by": fence.token}, None),)), fence=fence)
+            inside -= 1
+
+    async with another() as second, asyncio.timeout(4):  # less than one ttl: each was woken, none waited for the end of one
+        await asyncio.gather(*(hold(each) for each in (ledger, second, ledger, second)))
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 4
+
+
+async def test_a_write_with_the_token_of_an_old_holder_is_refused(ledger: Ledger) -> None:
+    async with ledger.lease("rollouts") as old:
+        pass
+    with pytest.raises(LostLease, match="rollouts"):
+        await ledger.commit(Change((write("a", {}, 0),)), fence=old)
+    async with ledger.lease("rollouts") as new:
+        with pytest.raises(LostLease):
+            await ledger.commit(Change((write("a", {}, 0),)), fence=Fence("rollouts", new.token - 1))
+        await ledger.commit(Change((write("a", {}, 0),)), fence=new)
+
+
+async def test_a_lease_outlives_its_ttl_while_it_is_held(ledger: Ledger) -> None:
+    async with ledger.lease("short", ttl_s=0.3) as fence:
+        await asyncio.sleep(0.7)  # what is tested is that time passes
+        await ledger.commit(Change((write("a", {}, 0),)), fence=fence)
+
+
+BODIES = st.dictionaries(
+    st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    max_size=3,
+)
+WRITES = st.tuples(st.sampled_from("ab"), st.none() | BODIES, st.none() | st.integers(0, 3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(changes=st.lists(st.lists(WRITES, min_size=1, max_size=3, unique_by=lambda each: each[0]), max_size=8))
+def test_any_changes_leave_what_a_dictionary_would_hold(redis_socket: Path, changes: list[list[Any]]) -> None:
+    async def run() -> None:
+        async with RedisLedger.open(Endpoint(socket=redis_socket), lambda: 0.0, fleet=next_fleet()) as ledger:
+            held: dict[str, tuple[int, Any]] = {}
+            last = {"a": 0, "b": 0}
+            for writes in changes:
+                change = Change(tuple(write(*each) for each in writes), (Audit("thing.changed", "x", "me"),))
+                if any(expected is not None and held.get(id, (0,))[0] != expected for id, _, expected in writes):
+                    with pytest.raises(Conflict):
+                        await ledger.commit(change)
+                    continue
+                generations = await ledger.commit(change)
+                for id, body, _ in writes:
+                    if body is None:
+                        held.pop(id, None)
+                        assert generations["thing", id] == 0
+                    else:
+                        last[id] += 1
+                        held[id] = (last[id], body)
+                        assert generations["thing", id] == last[id]
+            assert {doc.id: (doc.generation, doc.body) for doc in await ledger.all("thing")} == held
+            assert verify(await ledger.audit()) is None
+
+    asyncio.run(run())
+
+
+async def test_leaving_what_was_entered_leaves_no_task_behind(redis_endpoint: Endpoint, fleet_name: str) -> None:
+    before = asyncio.all_tasks()
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(RedisLedger.open(redis_endpoint, lambda: 0.0, fleet=fleet_name))
+        await stack.enter_async_context(ledger.watch("thing"))
+        await stack.enter_async_context(ledger.lease("x"))
+    assert asyncio.all_tasks() == before

@@ -1,13 +1,12 @@
-"""A real Redis for tests: one embedded server a session, a fleet of its own for each test."""
+"""Fixtures of a real Redis: one embedded server a session, a fleet of its own for each test; and a server that may be killed."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ import pytest
 from cloud.store.connection import Endpoint
 from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
-
-_fleets = itertools.count(1)
+from tests.kit.redis_server import MortalRedis, next_fleet
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +52,25 @@ def redis_endpoint(redis_socket: Path) -> Endpoint:
 
 @pytest.fixture
 def fleet_name() -> str:
-    """A fleet that no other test sees."""
-    return f"test-{os.getpid()}-{next(_fleets)}"
+    return next_fleet()
 
 
 @pytest.fixture
 async def ledger(redis_endpoint: Endpoint, fleet_name: str) -> AsyncIterator[RedisLedger]:
     async with RedisLedger.open(redis_endpoint, time.time, fleet=fleet_name, patience_s=5.0) as opened:  # noqa: TID251 - a shell
         yield opened
+
+
+@pytest.fixture
+def another(redis_endpoint: Endpoint, fleet_name: str) -> Callable[[], AbstractAsyncContextManager[RedisLedger]]:
+    """Opens the ledger of the same fleet once more, as another process would."""
+    clock = time.time  # noqa: TID251 - a shell
+    return lambda: RedisLedger.open(redis_endpoint, clock, fleet=fleet_name, patience_s=5.0)
+
+
+@pytest.fixture
+async def mortal_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MortalRedis]:
+    server = MortalRedis(tmp_path_factory.mktemp("r"))
+    await server.start()
+    yield server
+    await server.kill()

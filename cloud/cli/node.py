@@ -1,0 +1,156 @@
+"""littoral-cloud node: the fleet, and what may be done to one of it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloud.app import open_core
+from cloud.cli.output import Format, FormatOption, emit, when
+from cloud.fleet.nodes import NodeView, ServedModel, decommission, explain_node, find_node, view_nodes
+from cloud.settings import Settings, load_settings
+
+app = typer.Typer(help="The nodes of the fleet.", no_args_is_help=True, rich_markup_mode=None)
+
+NodeArgument = Annotated[str, typer.Argument(help="Its name or id.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="The coordinator's data folder. [LITTORAL_DATA_DIR]")]
+
+_COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
+
+
+@app.command("list", epilog="Example: littoral-cloud node list --format json")
+def list_(data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Every node: whether it is there, and what it serves."""
+    asyncio.run(_list(load_settings(data_dir=data), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_core(settings) as core:
+        views = await view_nodes(core.ledger)
+    if format == Format.JSON:
+        emit([_full(view) for view in views], format)
+    else:
+        emit([row for view in views for row in _rows(view)], format, columns=_COLUMNS)
+
+
+@app.command(epilog="Example: littoral-cloud node show gateway")
+def show(node: NodeArgument, data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+    """All that is known of one node."""
+    asyncio.run(_show(load_settings(data_dir=data), node, format))
+
+
+async def _show(settings: Settings, wanted: str, format: Format) -> None:
+    async with open_core(settings) as core:
+        node_id = (await find_node(core.ledger, wanted)).node_id
+        [view] = [view for view in await view_nodes(core.ledger) if view.node.node_id == node_id]
+    full = _full(view)
+    if format == Format.JSON:
+        emit(full, format)
+        return
+    models = full.pop("models")
+    emit(full, format)
+    if models:
+        emit("")
+        emit(models, format)
+
+
+@app.command("decommission", epilog="Example: littoral-cloud node decommission gateway")
+def decommission_(node: NodeArgument, data: DataOption = None) -> None:
+    """Take a node out of the fleet for good: its session ends now, and its certificate opens nothing any more."""
+    asyncio.run(_decommission(load_settings(data_dir=data), node))
+
+
+async def _decommission(settings: Settings, wanted: str) -> None:
+    async with open_core(settings) as core:
+        node = await decommission(core.ledger, wanted, actor=getpass.getuser())
+    emit(f"{node.name} ({node.node_id}) is decommissioned")
+
+
+@app.command(epilog="Example: littoral-cloud node explain camera --model digits")
+def explain(
+    node: NodeArgument,
+    model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
+    data: DataOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Every candidate with its measured figures, and each limit that kept it off this node."""
+    asyncio.run(_explain(load_settings(data_dir=data), node, model, format))
+
+
+async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:
+    async with open_core(settings) as core:
+        found = await explain_node(core.ledger, wanted, model)
+    if format == Format.JSON:
+        emit(found, format)
+        return
+    rows: list[Mapping[str, Any]] = [
+        {
+            "model": name,
+            "candidate": row.name,
+            "runtime": row.runtime,
+            "accuracy": row.accuracy,
+            "bytes": row.artifact_bytes,
+            "p95_ms": row.latency_ms,
+            "rss_bytes": row.peak_rss_bytes,
+            "measured_on": row.measured_on,
+            "chosen": row.chosen,
+            "why_not": "; ".join(row.out),
+        }
+        for name, candidates in found.items()
+        for row in candidates
+    ]
+    emit(rows, format)
+
+
+def _rows(view: NodeView) -> list[dict[str, Any]]:
+    """A line for each model, or one that shows the node alone."""
+    return [
+        {
+            "name": view.node.name,
+            "id": view.node.node_id,
+            "state": view.state,
+            "since": when(view.presence.since) if view.presence else None,
+            "model": model.model if model else None,
+            "student": model.student if model else None,
+            "update": _update(model),
+            "requests": model.requests if model else None,
+            "failed": model.failed_requests if model else None,
+            "p50_ms": model.p50_ms if model else None,
+            "p95_ms": model.p95_ms if model else None,
+        }
+        for model in view.models or (None,)
+    ]
+
+
+def _update(model: ServedModel | None) -> str | None:
+    if model is None:
+        return None
+    return f"{model.state.value} ({model.reason})" if model.reason else model.state.value
+
+
+def _full(view: NodeView) -> dict[str, Any]:
+    node, presence = view.node, view.presence
+    return {
+        "id": node.node_id,
+        "name": node.name,
+        "state": view.state,
+        "labels": dict(node.labels),
+        "enrolled": when(node.enrolled_at),
+        "certificate_expires": when(node.certificate_expires_at),
+        "since": when(presence.since) if presence else None,
+        "agent_version": presence.agent_version if presence else None,
+        "protocol_version": presence.protocol_version if presence else None,
+        "features": list(presence.features) if presence else [],
+        "runtimes": list(presence.runtimes) if presence else [],
+        "hardware_class": presence.hardware_class if presence else None,
+        "hardware": dict(presence.hardware) if presence else {},
+        "budgets": {name or "*": str(budget) for name, budget in presence.budgets.items()} if presence else {},
+        "labelled_examples": dict(presence.labelled_examples) if presence else {},
+        "problem": view.problem or None,
+        "models": list(view.models),
+    }

@@ -1,0 +1,143 @@
+"""The coordinator's process: what open_core gave, two listeners, the controllers, one TaskGroup, one end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any
+
+from cloud.api.blob_service import BlobServicer
+from cloud.api.enrolment_service import EnrolmentServicer
+from cloud.api.hub import SessionHub
+from cloud.api.server import Credentials, Listener, TlsIdentity, join_address
+from cloud.api.session import Terms
+from cloud.api.session_service import SessionServicer
+from cloud.app import Clock, Core, open_core
+from cloud.federation.controller import RunController
+from cloud.rollouts import controller as rollouts
+from cloud.serving import Serving
+from cloud.settings import Settings
+from littoral import __version__
+from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, session_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 2.0
+"""Sessions have this long to hear that we go."""
+
+STOP_S = 1.0
+"""And streams of blobs this long to end: they resume elsewhere."""
+
+RENEW_S = 24 * 3600.0
+"""New connections are shown a fresh certificate this often; one lasts 90 days."""
+
+
+def reachable_host(settings: Settings) -> str:
+    """The name that nodes are told: the first public one, else the address that is bound.
+
+    A server that binds every address and was given no public name has a certificate for this machine's own names alone.
+    """
+    return settings.public_names[0] if settings.public_names else _bound_name(settings.host)
+
+
+def _bound_name(host: str) -> str:
+    try:
+        return "127.0.0.1" if ip_address(host).is_unspecified else host
+    except ValueError:
+        return host
+
+
+async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+    """Serves until `stop` is set, then drains.
+
+    Args:
+        ready: called once, when both listeners answer.
+
+    Raises:
+        Unavailable: a port is in use, or Redis cannot be had.
+    """
+    async with open_core(settings, clock=clock) as core:
+        hub = SessionHub(core.ledger, clock)
+        credentials = _Credentials(core)
+        async with _listening(core, hub, credentials) as serving, asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, credentials).items()]
+            file = serving.write(settings.data_dir)
+            try:
+                ready(serving)
+                await stop.wait()
+                log.info("draining")
+                await hub.drain(DRAIN_S)
+            finally:
+                file.unlink(missing_ok=True)
+                for task in running:
+                    task.cancel()
+
+
+def _controllers(core: Core, hub: SessionHub, credentials: _Credentials) -> dict[str, Any]:
+    """What runs beside the listeners, by name."""
+    rng = random.Random()  # noqa: S311 - jitter
+    running: dict[str, Any] = {
+        "sessions": hub.run(),
+        "certificates": credentials.renew_for_ever(),
+        "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
+        "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
+    }
+    return running
+
+
+class _Credentials:
+    """Of both listeners, from one certificate."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        enrolment, fleet = self._issue()
+        self.enrolment, self.fleet = Credentials(enrolment), Credentials(fleet)
+
+    async def renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            enrolment, fleet = self._issue()
+            self.enrolment.replace(enrolment)
+            self.fleet.replace(fleet)
+
+    def _issue(self) -> tuple[TlsIdentity, TlsIdentity]:
+        settings, authority = self._core.settings, self._core.trust.ca
+        issued = authority.issue_server((*settings.public_names, _bound_name(settings.host)), self._core.clock())
+        key, chain = issued.private_key_pem, issued.chain_pem
+        return TlsIdentity(key, chain), TlsIdentity(key, chain, authority.pem)
+
+
+@asynccontextmanager
+async def _listening(core: Core, hub: SessionHub, credentials: _Credentials) -> AsyncIterator[Serving]:
+    settings = core.settings
+    rng = random.Random()  # noqa: S311 - jitter
+    terms = Terms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
+
+    def register_fleet(server: Any) -> None:
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms), server)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
+
+    fleet = await Listener.start("fleet", settings.host, settings.fleet_port, credentials.fleet, register_fleet)
+    try:
+        fleet_address = join_address(reachable_host(settings), fleet.port)
+
+        def register_enrolment(server: Any) -> None:
+            servicer = EnrolmentServicer(
+                core.ledger, core.trust.ca, core.trust.signing_keys(), fleet_address, core.clock, random.SystemRandom()
+            )
+            enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(servicer, server)
+
+        enrolment = await Listener.start(
+            "enrolment", settings.host, settings.enrolment_port, credentials.enrolment, register_enrolment
+        )
+        try:
+            yield Serving(join_address(reachable_host(settings), enrolment.port), fleet_address, os.getpid())
+        finally:
+            await enrolment.stop(STOP_S)
+    finally:
+        await fleet.stop(STOP_S)

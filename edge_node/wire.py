@@ -1,0 +1,62 @@
+"""From this agent's values to the wire's messages. Nothing is decided here."""
+
+from __future__ import annotations
+
+from edge_node.hardware import HardwareProfile
+from edge_node.telemetry import TelemetryReport
+from littoral.budget import Budget
+from littoral.fleet.v1 import hardware_pb2, session_pb2
+
+
+def budget_to(budget: Budget) -> session_pb2.Budget:
+    return session_pb2.Budget(
+        latency_ms=budget.latency_ms,
+        artifact_bytes=budget.artifact_bytes,
+        peak_rss_bytes=budget.peak_rss_bytes,
+        energy_mj=budget.energy_mj,
+        runtimes=budget.runtimes,
+    )
+
+
+def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
+    return hardware_pb2.HardwareProfile(
+        machine=profile.machine,
+        cpu_model=profile.cpu_model,
+        cpu_millis=profile.cpu_millis,
+        isa=profile.isa,
+        memory_bytes=profile.memory_bytes,
+        storage_free_bytes=profile.storage_free_bytes,
+        operating_system=profile.operating_system,
+        libc=profile.libc,
+        runtimes=[hardware_pb2.Runtime(name=name, version=version) for name, version in profile.runtimes],
+        hardware_class=profile.hardware_class,
+    )
+
+
+def report_to(report: TelemetryReport, boot_id: str, sequence: int) -> session_pb2.TelemetryReport:
+    word = session_pb2.TelemetryReport(
+        boot_id=boot_id,
+        sequence=sequence,
+        window_start_unix_ms=round(report.window_start * 1_000),
+        window_end_unix_ms=round(report.window_end * 1_000),
+        model_name=report.model,
+        manifest_digest=report.manifest_digest,
+        requests=report.requests,
+        failed_requests=report.failed_requests,
+        latency_counts=report.latency_counts,
+        class_counts=report.class_counts,
+        rss_bytes=report.rss_bytes,
+        cpu_seconds=report.cpu_seconds,
+    )
+    if report.inputs is not None:
+        features, bins = report.inputs.counts.shape
+        word.inputs.CopyFrom(
+            session_pb2.InputSketch(
+                sketch_id=report.inputs.sketch_id,
+                features=features,
+                bins=bins,
+                counts=report.inputs.counts.reshape(-1).tolist(),
+                examples=report.inputs.examples,
+            )
+        )
+    return word

@@ -1,0 +1,256 @@
+"""Real `littoral-node run` processes, and tiny signed artifacts for them to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge_node.store import Identity, NodeFolder
+from littoral.digest import digest_of
+from littoral.identity import key_id_of
+from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.sketch import fit
+from tests.kit.fleet import Fleet
+
+PATIENCE_S = 30.0
+SHAPE = (1, 4, 4)
+CLASSES = 3
+MODEL = "tiny"
+
+
+def examples(count: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images whose class is the column that is lit: (n, 4, 4) uint8 and (n,)."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, CLASSES, count)
+    x = rng.integers(0, 60, (count, 4, 4))
+    x[np.arange(count), :, y] += 150
+    return x.astype(np.uint8), y.astype(np.int64)
+
+
+def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "") -> bytes:
+    """logits = flatten(x) @ weights; weights is (16, 3)."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *SHAPE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, doc_string=note)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def good_weights() -> npt.NDArray[np.float32]:
+    """Reads the lit column: right on every one of `examples`."""
+    weights = np.zeros((4, 4, CLASSES), np.float32)
+    for column in range(CLASSES):
+        weights[:, column, column] = 1.0
+    return weights.reshape(16, CLASSES)
+
+
+class Maker:
+    """Makes artifacts, signs them, and puts them where a fleet's nodes get them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.key = Ed25519PrivateKey.generate()
+
+    @property
+    def signing_keys(self) -> dict[str, bytes]:
+        public = self.key.public_key().public_bytes_raw()
+        return {key_id_of(public): public}
+
+    def artifact(
+        self,
+        name: str = "good",
+        *,
+        weights: npt.NDArray[np.float32] | None = None,
+        padding: int = 0,
+        probe_error: float = 0.0,
+        **fields: Any,
+    ) -> str:
+        """The manifest's digest. `padding`: bytes that the file is made larger by; `probe_error`: added to what the probe expects."""
+        used = good_weights() if weights is None else weights
+        file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name)
+        return self.seal(self.manifest(name, used, file, probe_error=probe_error, **fields))
+
+    def manifest(
+        self, name: str, weights: npt.NDArray[np.float32], file: bytes, *, probe_error: float = 0.0, **fields: Any
+    ) -> Manifest:
+        self.fleet.blobs.put(file)
+        prepared = Input("x", SHAPE, 1 / 255, (0.0,), (1.0,))
+        x, _ = examples(4, seed=1)
+        logits = prepared.prepare(x.reshape(-1, *SHAPE)).reshape(4, -1) @ weights
+        manifest = Manifest(
+            model=MODEL,
+            name=name,
+            architecture={"name": "linear"},
+            parameters=weights.size,
+            runtime="onnxruntime",
+            runtime_options={},
+            requires={"opset": 18, "ir": 9},
+            files=(File("model.onnx", digest_of(file), len(file)),),
+            input=prepared,
+            output=Output("logits", tuple("abc")),
+            accuracy=1.0,
+            accuracy_examples=100,
+            probe=Probe.of(x.reshape(-1, *SHAPE), (logits + probe_error).astype(np.float32), 1e-3),
+            sketch=fit(examples(200, seed=2)[0].reshape(-1, *SHAPE), seed=5, features=4, bins=8),
+        )
+        return replace(manifest, **fields)
+
+    def seal(self, manifest: Manifest) -> str:
+        return self.fleet.blobs.put(manifest.seal(self.key))
+
+    async def enrol(self, folder: Path, node_id: str = "n1") -> NodeFolder:
+        """A node's folder as `littoral-node enroll` leaves it."""
+        credential = await self.fleet.enrol(node_id)
+        place = NodeFolder(folder)
+        place.prepare()
+        place.keep_identity(
+            Identity(
+                node_id=node_id,
+                node_name=f"name-of-{node_id}",
+                fleet_address=self.fleet.address,
+                certificate_pem=credential.certificate,
+                ca_pem=self.fleet.authority.pem,
+                key_pem=credential.key,
+                signing_keys=self.signing_keys,
+            )
+        )
+        return place
+
+
+class AgentProcess:
+    """One running `littoral-node run`, and what it logged."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.events: list[dict[str, Any]] = []
+        self.noise: list[str] = []
+        self._grew = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+        self.http = ""
+
+    @classmethod
+    async def start(cls, folder: Path, *flags: str, crash_at: str = "", environment: Mapping[str, str] | None = None) -> AgentProcess:
+        """Started, not yet ready: see `ready`."""
+        module = "tests.kit.crashing_agent" if crash_at else "edge_node.cli"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error::ResourceWarning", "-m", module, "run", "--data", str(folder)),
+            *("--http", "127.0.0.1:0", "--format", "json", *flags),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "CRASH_AT": crash_at, **(environment or {})},
+        )
+        return cls(process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ready(self) -> AgentProcess:
+        """Waits for the line that says so. Fails with what it logged where it ends before."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            line = await self._process.stdout.readline()
+        if not line:
+            await self._process.wait()
+            await self._reader
+            raise AssertionError(f"ended with {self._process.returncode} before it was ready: {self.events} {self.noise}")
+        self.http = json.loads(line)["http"]
+        return self
+
+    async def _read(self) -> None:
+        assert self._process.stderr is not None
+        async for raw in self._process.stderr:
+            try:
+                self.events.append(json.loads(raw))
+            except ValueError:
+                self.noise.append(raw.decode(errors="replace"))
+            async with self._grew:
+                self._grew.notify_all()
+        async with self._grew:
+            self._grew.notify_all()
+
+    async def until(self, event: str, **fields: Any) -> dict[str, Any]:
+        """The first logged event of this name with these fields; fails where the process ends without it."""
+
+        def found() -> dict[str, Any] | None:
+            wanted = {"event": event, **fields}.items()
+            return next((seen for seen in self.events if wanted <= {k: v for k, v in seen.items() if not isinstance(v, list)}.items()), None)
+
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._grew:
+                await self._grew.wait_for(lambda: found() is not None or self._reader.done())
+        except TimeoutError:
+            raise AssertionError(f"no {event} {fields} in {self.events} {self.noise}") from None
+        seen = found()
+        assert seen is not None, f"ended without {event} {fields}: {self.events} {self.noise}"
+        return seen
+
+    async def infer(self, x: npt.NDArray[np.uint8], model: str = MODEL) -> tuple[int, npt.NDArray[np.float32]]:
+        """(HTTP status, logits); x is (n, 4, 4)."""
+        body = {"inputs": [{"name": "x", "shape": [len(x), *SHAPE], "datatype": "UINT8", "data": x.ravel().tolist()}]}
+        request = urllib.request.Request(
+            f"http://{self.http}/v2/models/{model}/infer", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        status, answer = await asyncio.to_thread(_fetch, request)
+        if status != 200:
+            return status, np.zeros((0, CLASSES), np.float32)
+        return status, np.asarray(answer["outputs"][0]["data"], np.float32).reshape(len(x), CLASSES)
+
+    async def accuracy(self) -> float:
+        """Of what it serves, on 60 examples; a fraction."""
+        x, y = examples(60, seed=9)
+        status, logits = await self.infer(x)
+        assert status == 200
+        return float((logits.argmax(1) == y).mean())
+
+    def rss_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    async def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+        await self.ended()
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(PATIENCE_S):
+            code = await self._process.wait()
+            await self._reader
+        self._process._transport.close()  # type: ignore[attr-defined]  # stdout was read by line, not to its end
+        return code
+
+
+def _fetch(request: urllib.request.Request) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, {}

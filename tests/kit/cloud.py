@@ -1,0 +1,52 @@
+"""A whole coordinator in this process: its own Redis, its own CA, both listeners on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud.app import Core, open_core
+from cloud.fleet.enrolment import create_token
+from cloud.serve import serve
+from cloud.serving import Serving
+from cloud.settings import Settings
+from littoral.identity import JoinLine
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """`core`: a second opening of the same data folder, as a command has it."""
+
+    settings: Settings
+    serving: Serving
+    core: Core
+
+    async def join_line(self, *, ttl_s: float = 600.0, uses: int = 1) -> JoinLine:
+        """A new token, as `littoral-cloud token create` gives it."""
+        secret, token = await create_token(
+            self.core.ledger, "test", ttl_s, uses, {}, self.core.clock(), secrets.token_urlsafe, actor="test"
+        )
+        return JoinLine(self.serving.enrolment, secret, int(token.expires_at), self.core.trust.ca.fingerprint)
+
+
+@asynccontextmanager
+async def running_cloud(data_dir: Path, **settings: object) -> AsyncIterator[Cloud]:
+    """Serves inside the context; what fails in the server fails here."""
+    chosen = Settings(**{"data_dir": data_dir, "enrolment_port": 0, "fleet_port": 0, **settings})  # type: ignore[arg-type]
+    stop = asyncio.Event()
+    ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(serve(chosen, time.time, stop=stop, ready=ready.set_result))  # noqa: TID251 - a shell
+    await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if server.done():
+        await server
+    try:
+        async with open_core(chosen) as core:
+            yield Cloud(chosen, ready.result(), core)
+    finally:
+        stop.set()
+        await server

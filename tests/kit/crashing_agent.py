@@ -1,0 +1,27 @@
+"""littoral-node, but the kernel ends it at a named moment, as kill -9 would: CRASH_AT=before:STEP or after:STEP."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from edge_node.cli import main
+from edge_node.update.job import Job, Step
+from edge_node.update.state import Event
+from edge_node.update.steps import STEPS
+
+
+def _crashing(step: Step, *, before: bool) -> Step:
+    async def run(job: Job) -> Event:
+        if not before:
+            await step(job)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("SIGKILL does not return")
+
+    return run
+
+
+if __name__ == "__main__":
+    moment, _, name = os.environ["CRASH_AT"].partition(":")
+    STEPS[name] = _crashing(STEPS[name], before=moment == "before")
+    main()

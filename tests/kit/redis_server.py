@@ -1,0 +1,45 @@
+"""A redis-server that a test may kill, and fleets that no other test sees."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from pathlib import Path
+
+from cloud.store.binary import find_binary
+from cloud.store.connection import Endpoint
+from cloud.store.redis_ledger import RedisLedger
+
+_fleets = itertools.count(1)
+
+
+def next_fleet() -> str:
+    """A fleet that no other test sees."""
+    return f"test-{os.getpid()}-{next(_fleets)}"
+
+
+class MortalRedis:
+    """A server that a test kills and starts again on the same data."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.socket = folder / "r.sock"
+        self.endpoint = Endpoint(socket=self.socket)
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            find_binary().path,
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""),
+            *("--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no", *self._options),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        async with RedisLedger.open(self.endpoint, lambda: 0.0):
+            pass  # it answers
+
+    async def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
