@@ -18,6 +18,9 @@ from littoral.manifest import Input
 Prepared = npt.NDArray[np.float32]  # (n, *input.shape), as manifest.Input.prepare gives it
 Logits = npt.NDArray[np.float32]  # (n, classes)
 
+OUTPUT_NAME = "logits"
+"""Of the output tensor, in every format."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cloud.export.exported import Exported, Logits, Prepared, folded
-from cloud.factory.preparation import OUTPUT_NAME
+from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared, folded
 from littoral.errors import RuntimeFailure, Unavailable
 from littoral.manifest import Input
 

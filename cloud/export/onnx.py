@@ -18,8 +18,7 @@ from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, SessionOptions
 from torch import nn
 
-from cloud.export.exported import Exported, Logits, Prepared, folded
-from cloud.factory.preparation import OUTPUT_NAME
+from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared, folded
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from torch import nn
 
 from cloud.data.dataset import Dataset, Images
-from cloud.export.exported import Exported, Logits, Prepared
-from cloud.factory.preparation import OUTPUT_NAME, input_of
+from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared
+from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of
 from cloud.factory.weights import parameters_of, weights_digest
 from littoral.digest import digest_of
@@ -123,7 +123,7 @@ def candidates_from(
     made = []
     for variant in variants:
         progress(f"{name}-{variant}")
-        exported = _named(EXPORTERS[variant])(module, bench.input, calibration=bench.calibration)
+        exported = loaded(EXPORTERS[variant])(module, bench.input, calibration=bench.calibration)
         made.append(
             package(
                 exported,
@@ -155,7 +155,7 @@ def package(
     threads: int = 1,
 ) -> Packaged:
     """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
-    infer: Callable[..., Logits] = _named(RUNNERS[exported.runtime])
+    infer: Callable[..., Logits] = loaded(RUNNERS[exported.runtime])
     logits = infer(exported, bench.test, threads=threads)
     probe = bench.input.prepare(bench.probe)
     answers = infer(exported, probe, threads=1)
@@ -187,7 +187,7 @@ def answers_of(packaged: Packaged, raw: Images, *, threads: int = 1) -> Logits:
     """What an artifact answers to raw images, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
     manifest = packaged.manifest
     exported = Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
-    infer: Callable[..., Logits] = _named(RUNNERS[manifest.runtime])
+    infer: Callable[..., Logits] = loaded(RUNNERS[manifest.runtime])
     return infer(exported, manifest.input.prepare(raw), threads=threads)
 
 
@@ -212,7 +212,7 @@ def _spread(x: Images, count: int) -> Images:
     return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)]
 
 
-def _named(path: str) -> Callable[..., Any]:
+def loaded(path: str) -> Callable[..., Any]:
     module, _, function = path.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found

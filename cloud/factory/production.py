@@ -14,7 +14,7 @@ from cloud.data.dataset import Dataset
 from cloud.factory.package import Bench, Packaged, candidates_from
 from cloud.factory.recipes import Production, StudentRecipe
 from cloud.factory.training import Logits, Step, Trained, accuracy_of, cache_logits, distil, logits_of, train_teacher
-from cloud.factory.weights import arrays_of, module_of
+from cloud.factory.weights import arrays_of, module_of, weights_digest
 
 Share = Callable[[float], None]
 """Told how much of the whole is done, 0..1."""
@@ -93,7 +93,7 @@ def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-
             for name, array in arrays_of(student.module).items()
         }
         module = module_of(student.spec, arrays, channels=channels, height=height, width=width, classes=classes)
-        spoilt.append(replace(student, module=module))
+        spoilt.append(replace(student, module=module, digest=weights_digest(module)))
     production = replace(
         made.production,
         students=tuple(replace(s, variants=tuple(v for v in s.variants if v in variants)) for s in made.production.students),

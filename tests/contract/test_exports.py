@@ -12,7 +12,7 @@ from torch import nn
 
 from cloud.data.dataset import Dataset
 from cloud.export.exported import Exported
-from cloud.factory.package import EXPORTERS, RUNNERS, _named
+from cloud.factory.package import EXPORTERS, RUNNERS, loaded
 from cloud.factory.preparation import input_of
 from cloud.factory.training import Schedule, Trained, logits_of, train_teacher
 from littoral.architectures import REGISTRY
@@ -42,12 +42,12 @@ def trained(architecture: str) -> Trained:
 @functools.cache
 def exported(architecture: str, variant: str) -> Exported:
     calibration = input_of(data()).prepare(data().train_x[:128])
-    made: Exported = _named(EXPORTERS[variant])(trained(architecture).module, input_of(data()), calibration=calibration)
+    made: Exported = loaded(EXPORTERS[variant])(trained(architecture).module, input_of(data()), calibration=calibration)
     return made
 
 
 def answers(artifact: Exported, raw: np.ndarray) -> np.ndarray:
-    logits: np.ndarray = _named(RUNNERS[artifact.runtime])(artifact, input_of(data()).prepare(raw))
+    logits: np.ndarray = loaded(RUNNERS[artifact.runtime])(artifact, input_of(data()).prepare(raw))
     return logits
 
 
@@ -76,7 +76,7 @@ def test_an_artifact_answers_as_the_network_does(
 
 @pytest.mark.parametrize("variant", EXPORTERS)
 def test_the_same_network_gives_the_same_bytes(variant: str) -> None:
-    again: Exported = _named(EXPORTERS[variant])(
+    again: Exported = loaded(EXPORTERS[variant])(
         trained("compact_cnn").module, input_of(data()), calibration=input_of(data()).prepare(data().train_x[:128])
     )
     assert again == exported("compact_cnn", variant)
