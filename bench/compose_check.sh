@@ -88,6 +88,14 @@ limited() {
     docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.Name}}' "$id" | awk '$1 == 0 || $2 == 0 {print; bad = 1} END {exit bad}' || return 1
   done
 }
+ended_well() {
+  local state
+  while read -r state; do [ "$state" = "exited 0" ] || { echo "$state"; return 1; }; done < <(
+    for service in join first-release; do
+      docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$(docker ps --all --quiet \
+        --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter "label=com.docker.compose.service=$service")"
+    done)
+}
 no_torch() { ! docker run --rm --entrypoint python "$1" -c 'import torch' 2>/dev/null; }
 memory() { docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' $(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME") | sort; }
 
@@ -123,4 +131,9 @@ check "two shown offline, none enrolled twice" within 60 nodes 5 3
 check "identities" kept_identities
 check "every node serves" answers 3
 cloud node list
+
+quietly "up --scale edge-node=4" "${compose[@]}" up -d --scale edge-node=4
+check "a node that comes later is enrolled" within 60 nodes 6 4
+check "and serves" within 90 answers 4
+check "one-shot services ended well" within 60 ended_well
 finish

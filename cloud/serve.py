@@ -19,6 +19,7 @@ from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.app import Clock, Core, open_core
 from cloud.federation.controller import RunController
+from cloud.loop import Loop
 from cloud.rollouts import controller as rollouts
 from cloud.serving import Serving
 from cloud.settings import Settings
@@ -87,6 +88,8 @@ def _controllers(core: Core, hub: SessionHub, credentials: _Credentials) -> dict
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
     }
+    if core.settings.auto_loop:
+        running["loop"] = Loop(core, rng).run()
     return running
 
 

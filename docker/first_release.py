@@ -24,16 +24,16 @@ from cloud.app import Core, open_core
 from cloud.data.sources import load_mnist
 from cloud.factory.production import make_students
 from cloud.factory.recipes import DEMO
-from cloud.factory.weights import arrays_of, weights_bytes
+from cloud.factory.release import release_made
 from cloud.fleet.nodes import view_nodes
-from cloud.fleet.records import Release
-from cloud.fleet.releases import all_releases, create_release, publish
+from cloud.fleet.records import Node, Release, load
+from cloud.fleet.releases import all_releases
 from cloud.rollouts.controller import start_rollout, wait
-from cloud.rollouts.state import State
+from cloud.rollouts.state import KIND, Policy, Rollout, State
 from cloud.settings import load_settings
 from littoral.errors import FleetError
 
-MNIST = Path(os.environ.get("MNIST", "/usr/share/littoral/mnist"))
+MNIST = Path(os.environ.get("MNIST", "data/mnist"))
 STUDENT = "cnn-s"
 QUICK = replace(
     DEMO,
@@ -47,26 +47,26 @@ def say(text: str) -> None:
     print(f"first-release: {text}", flush=True)
 
 
-async def release_made(core: Core) -> Release:
-    """The newest release of the model; made now where there is none."""
+async def release_to_serve(core: Core) -> Release:
+    """The newest release of the model that a rollout kept, else the newest; made now where there is none."""
     if there := [release for release in await all_releases(core.ledger) if release.model == QUICK.model]:
-        say(f"{there[-1].release_id} is there")
-        return there[-1]
+        rollouts = [load(Rollout, doc) for doc in await core.ledger.all(KIND)]
+        kept = {rollout.release_id for rollout in rollouts if rollout.state is State.SUCCEEDED}
+        release = next((release for release in reversed(there) if release.release_id in kept), there[-1])
+        say(f"{release.release_id} is there")
+        return release
     say(f"training a teacher and {STUDENT} on {MNIST}, one epoch each")
     made = await asyncio.to_thread(make_students, load_mnist(MNIST), QUICK)
-    weights = weights_bytes(arrays_of(made.students[0].module))
-    digests = []
     for packaged in made.packaged:
-        artifact = await publish(core, packaged, core.clock(), weights=weights, data=str(MNIST))
-        say(f"{artifact.name} for {artifact.runtime}: {artifact.accuracy:.2%}, {artifact.artifact_bytes:,} bytes")
-        digests.append(artifact.manifest_digest)
-    return await create_release(core.ledger, QUICK.model, digests, "initial", "one epoch, to begin with", core.clock())
+        manifest = packaged.manifest
+        say(f"{manifest.name} for {manifest.runtime}: {manifest.accuracy:.2%}, {manifest.artifact_bytes:,} bytes")
+    return await release_made(core, made, core.clock(), kind="initial", note="one epoch, to begin with", data=str(MNIST))
 
 
-async def without_model(core: Core) -> list[str]:
-    """Names of the nodes that are there and serve no model of this name."""
+async def without_model(core: Core) -> list[Node]:
+    """The nodes that are there and serve no model of this name."""
     return [
-        view.node.name
+        view.node
         for view in await view_nodes(core.ledger)
         if view.state == "online" and not any(served.model == QUICK.model and served.student for served in view.models)
     ]
@@ -78,12 +78,13 @@ async def main() -> int:
         return 0
     torch.set_num_threads(1)  # what the container may have of the machine, not what the machine has
     async with open_core(load_settings(), clock=time.time) as core:  # noqa: TID251 - a command; the clock comes in here
-        release = await release_made(core)
+        release = await release_to_serve(core)
         if not (waiting := await without_model(core)):
             say("every node that is there serves it")
             return 0
-        say(f"rolling {release.release_id} out to {', '.join(waiting)}")
-        rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock()))
+        say(f"rolling {release.release_id} out to {', '.join(node.name for node in waiting)}")
+        policy = Policy(nodes=tuple(node.node_id for node in waiting))
+        rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock(), policy))
         say(f"rollout {rollout.state}{': ' + rollout.reason if rollout.reason else ''}")
         return 0 if rollout.state is State.SUCCEEDED else 1
 

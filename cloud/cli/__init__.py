@@ -25,6 +25,7 @@ typer.core.HAS_RICH = False  # help is plain text: typer would escape "[default:
 NOUNS = {
     "serve": "Run the coordinator.",
     "demo": "The whole loop on this machine.",
+    "train": "Teacher, students, release: from a data set.",
     "token": "Join tokens: what a new node needs.",
     "node": "The nodes of the fleet.",
     "artifact": "Signed models.",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cloud.app import open_core
-from cloud.cli.output import Format, FormatOption, emit, emit_line, printable, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, printable, when
 from cloud.fleet.ledger import AuditEntry, Ledger
 from cloud.settings import Settings, load_settings
 from cloud.trust.audit_chain import GENESIS, verify
@@ -23,10 +23,11 @@ PAGE = 1000
 @app.command(epilog="Example: littoral-cloud audit show --follow")
 def show(
     follow: Annotated[bool, typer.Option("--follow", help="Go on with new lines until Ctrl-C.")] = False,
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """The audit trail, oldest line first. JSON is one object a line."""
-    asyncio.run(_show(load_settings(), follow, format))
+    asyncio.run(_show(load_settings(data_dir=data_dir), follow, format))
 
 
 async def _show(settings: Settings, follow: bool, format: Format) -> None:
@@ -53,10 +54,11 @@ def _print(entry: AuditEntry, format: Format) -> str:
 @app.command("verify", epilog="Example: littoral-cloud audit verify --head 9f2c...")
 def verify_(
     head: Annotated[str, typer.Option(help="A chain written down earlier; it must be in the trail.")] = "",
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Check every line's chain; prints the head, which is worth writing down elsewhere."""
-    asyncio.run(_verify(load_settings(), head, format))
+    asyncio.run(_verify(load_settings(data_dir=data_dir), head, format))
 
 
 async def _verify(settings: Settings, wanted: str, format: Format) -> None:

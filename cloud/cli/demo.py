@@ -41,7 +41,7 @@ def demo(
         assert running is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        report, broken = await play(out, time.time, time.monotonic, screen)  # noqa: TID251: the composition root's clock
+        report, broken = await play(out, time.time, time.monotonic, screen)  # noqa: TID251 - the composition root's clock
         screen.summary(report, broken)
         if format is Format.JSON:
             emit(report, format)

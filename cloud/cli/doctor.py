@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from cloud.cli.output import Format, FormatOption, emit
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit
 from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
 from littoral.errors import FleetError, Unavailable
@@ -51,11 +51,11 @@ def doctor(
     server: Annotated[
         bool, typer.Option("--server", help="Only: does the server that runs here answer? For health checks.")
     ] = False,
-    data: Annotated[Path | None, typer.Option(help="The coordinator's data folder. [LITTORAL_DATA_DIR]")] = None,
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Redis, keys, ports, disk and versions; exit code 0 only if all is well."""
-    settings = load_settings(data_dir=data)
+    settings = load_settings(data_dir=data_dir)
     checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _listeners, _redis)
     findings = asyncio.run(_examine(settings, checks, must_serve=server))
     emit(findings, format)

@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cloud.app import open_core
-from cloud.cli.output import Format, FormatOption, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
 from cloud.fleet.nodes import NodeView, ServedModel, decommission, explain_node, find_node, view_nodes
 from cloud.settings import Settings, load_settings
 
 app = typer.Typer(help="The nodes of the fleet.", no_args_is_help=True, rich_markup_mode=None)
 
 NodeArgument = Annotated[str, typer.Argument(help="Its name or id.")]
-DataOption = Annotated[Path | None, typer.Option("--data", help="The coordinator's data folder. [LITTORAL_DATA_DIR]")]
 
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
 @app.command("list", epilog="Example: littoral-cloud node list --format json")
-def list_(data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Every node: whether it is there, and what it serves."""
-    asyncio.run(_list(load_settings(data_dir=data), format))
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
 async def _list(settings: Settings, format: Format) -> None:
@@ -39,9 +37,9 @@ async def _list(settings: Settings, format: Format) -> None:
 
 
 @app.command(epilog="Example: littoral-cloud node show gateway")
-def show(node: NodeArgument, data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """All that is known of one node."""
-    asyncio.run(_show(load_settings(data_dir=data), node, format))
+    asyncio.run(_show(load_settings(data_dir=data_dir), node, format))
 
 
 async def _show(settings: Settings, wanted: str, format: Format) -> None:
@@ -60,9 +58,9 @@ async def _show(settings: Settings, wanted: str, format: Format) -> None:
 
 
 @app.command("decommission", epilog="Example: littoral-cloud node decommission gateway")
-def decommission_(node: NodeArgument, data: DataOption = None) -> None:
+def decommission_(node: NodeArgument, data_dir: DataDirOption = None) -> None:
     """Take a node out of the fleet for good: its session ends now, and its certificate opens nothing any more."""
-    asyncio.run(_decommission(load_settings(data_dir=data), node))
+    asyncio.run(_decommission(load_settings(data_dir=data_dir), node))
 
 
 async def _decommission(settings: Settings, wanted: str) -> None:
@@ -75,11 +73,11 @@ async def _decommission(settings: Settings, wanted: str) -> None:
 def explain(
     node: NodeArgument,
     model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
-    data: DataOption = None,
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Every candidate with its measured figures, and each limit that kept it off this node."""
-    asyncio.run(_explain(load_settings(data_dir=data), node, model, format))
+    asyncio.run(_explain(load_settings(data_dir=data_dir), node, model, format))
 
 
 async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:

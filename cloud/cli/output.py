@@ -24,6 +24,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="The coordinator's data folder. [LITTORAL_DATA_DIR]", show_default=False)
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="table, or json for programs.")]
 
 

@@ -6,13 +6,12 @@ import asyncio
 import getpass
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cloud.app import Core, open_core
-from cloud.cli.output import Format, FormatOption, emit, emit_line, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from cloud.federation.run import KIND, Run, RunState, all_runs, read_run
 from cloud.federation.start import Terms, start_run
 from cloud.fleet.nodes import find_node
@@ -22,7 +21,6 @@ from littoral.errors import FleetError
 app = typer.Typer(help="Federated runs.", no_args_is_help=True, rich_markup_mode=None)
 
 RunArgument = Annotated[str, typer.Argument(help="Its id.")]
-DataOption = Annotated[Path | None, typer.Option("--data", help="The coordinator's data folder. [LITTORAL_DATA_DIR]")]
 
 DEFAULT = Terms()
 _COLUMNS = ("id", "state", "model", "round", "nodes", "seconds", "bytes_down", "bytes_up", "created", "reason")
@@ -49,7 +47,7 @@ def start(
     min_nodes: Annotated[int | None, typer.Option(min=1, help="Fewer end the run. Unset: 2.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a round waits for its nodes.")] = DEFAULT.round_timeout_s,
     seed: Annotated[int, typer.Option()] = DEFAULT.seed,
-    data: DataOption = None,
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Let the fleet learn from its own labelled data. The coordinator runs it; see `round watch`."""
@@ -64,7 +62,7 @@ def start(
         round_timeout_s=timeout,
         seed=seed,
     )
-    asyncio.run(_start(load_settings(data_dir=data), model, terms, artifact, node or [], for_node or [], format))
+    asyncio.run(_start(load_settings(data_dir=data_dir), model, terms, artifact, node or [], for_node or [], format))
 
 
 async def _start(
@@ -93,9 +91,9 @@ async def _ids(core: Core, names: Sequence[str]) -> list[str]:
 
 
 @app.command("list", epilog="Example: littoral-cloud round list --format json")
-def list_(data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Every run, oldest first."""
-    asyncio.run(_list(load_settings(data_dir=data), format))
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
 async def _list(settings: Settings, format: Format) -> None:
@@ -105,9 +103,9 @@ async def _list(settings: Settings, format: Format) -> None:
 
 
 @app.command(epilog="Example: littoral-cloud round show digits-1f0c9a3e")
-def show(run: RunArgument, data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """All that is known of one run."""
-    asyncio.run(_show(load_settings(data_dir=data), run, format))
+    asyncio.run(_show(load_settings(data_dir=data_dir), run, format))
 
 
 async def _show(settings: Settings, run_id: str, format: Format) -> None:
@@ -125,9 +123,9 @@ async def _show(settings: Settings, run_id: str, format: Format) -> None:
 
 
 @app.command(epilog="Example: littoral-cloud round watch digits-1f0c9a3e --format json")
-def watch(run: RunArgument, data: DataOption = None, format: FormatOption = Format.TABLE) -> None:
+def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Print a line for each round until the run is over; exit code 1 where it failed."""
-    asyncio.run(_watch(load_settings(data_dir=data), run, format))
+    asyncio.run(_watch(load_settings(data_dir=data_dir), run, format))
 
 
 async def _watch(settings: Settings, run_id: str, format: Format) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.cli.output import Format, FormatOption, emit, emit_line
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line
 from cloud.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ EXAMPLE = "Example: littoral-cloud serve --host 0.0.0.0 --public-name cloud.exam
 
 @app.callback(invoke_without_command=True, epilog=EXAMPLE)
 def serve(
-    data: Annotated[Path | None, typer.Option(help="Keys, blobs and the embedded Redis live here.")] = None,
+    data_dir: DataDirOption = None,
     redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://. Unset: the embedded one.")] = None,
     redis_password_file: Annotated[Path | None, typer.Option(help="File that holds the password for --redis-url.")] = None,
     host: Annotated[str | None, typer.Option(help="Address that both listeners bind.")] = None,
@@ -43,7 +43,7 @@ def serve(
     The first line on standard output says that both listeners answer, and where; the same is in DATA/serve.json.
     Everything else goes to standard error.
     """
-    for name, value in (("DATA_DIR", data), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
+    for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)  # our own child processes read the same settings
     settings = load_settings(

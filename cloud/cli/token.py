@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from cloud.app import open_core
-from cloud.cli.output import Format, FormatOption, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
 from cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
+from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput
 from littoral.identity import JoinLine
@@ -28,10 +29,11 @@ def create(
     uses: Annotated[int, typer.Option(min=1, help="How many nodes may enrol with it.")] = 1,
     label: Annotated[list[str] | None, typer.Option(help="key=value that its nodes get; may be given again.")] = None,
     address: Annotated[str, typer.Option(help="host:port by which nodes reach the enrolment listener.")] = "",
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Make a token, and print the one line to paste on a node."""
-    settings = load_settings()
+    settings = load_settings(data_dir=data_dir)
     asyncio.run(
         _create(settings, name, seconds(ttl), uses, labels_from(label or []), address or default_address(settings), format)
     )
@@ -52,9 +54,9 @@ async def _create(
 
 
 @app.command("list", epilog="Example: littoral-cloud token list --format json")
-def list_(format: FormatOption = Format.TABLE) -> None:
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Every token, without its secret."""
-    asyncio.run(_list(load_settings(), format))
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
 async def _list(settings: Settings, format: Format) -> None:
@@ -75,9 +77,11 @@ async def _list(settings: Settings, format: Format) -> None:
 
 
 @app.command(epilog="Example: littoral-cloud token revoke 3f9a0c")
-def revoke(token: Annotated[str, typer.Argument(help="Its id, or the beginning of it, or its name.")]) -> None:
+def revoke(
+    token: Annotated[str, typer.Argument(help="Its id, or the beginning of it, or its name.")], data_dir: DataDirOption = None
+) -> None:
     """Make a token worthless. Nodes that enrolled with it stay."""
-    asyncio.run(_revoke(load_settings(), token))
+    asyncio.run(_revoke(load_settings(data_dir=data_dir), token))
 
 
 async def _revoke(settings: Settings, wanted: str) -> None:
@@ -106,7 +110,9 @@ def labels_from(texts: list[str]) -> dict[str, str]:
 
 
 def default_address(settings: Settings) -> str:
-    """The first public name, else this machine, at the enrolment port."""
+    """Where the coordinator that runs on this folder answers; where none runs, where one would by the settings."""
+    if (serving := Serving.read(settings.data_dir)) is not None:
+        return serving.enrolment
     host = settings.public_names[0] if settings.public_names else "127.0.0.1"
     if settings.enrolment_port == 0:
         raise BadInput("--address: the enrolment port is 0, any free one", hint="give --address host:port")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cloud.cli.output import Format, FormatOption, emit
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit
 from littoral.errors import BadInput
 
 app = typer.Typer(help="Trains a teacher, distils students, exports and signs them, and makes a release.")
@@ -22,7 +22,7 @@ def train(
     model: Annotated[str, typer.Option(help="The name under which nodes serve the students.")],
     recipe: Annotated[str, typer.Option(help="demo: about a minute on MNIST; tiny: seconds, for a first look.")] = "demo",
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="The coordinator's data folder. [LITTORAL_DATA_DIR]")] = None,
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Everything from a data set to a release; each artifact is measured as it was exported."""

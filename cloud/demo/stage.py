@@ -47,7 +47,6 @@ class Stage:
     out: Path
     clock: Callable[[], float]
     coordinator: Child | None = None
-    enrolment: str = ""  # host:port
     actors: dict[str, Actor] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -71,7 +70,7 @@ class Stage:
         ]
         log = self.out / "logs" / "coordinator.log"
         self.coordinator = await Child.start("coordinator", command, log, self._cloud_environment)
-        self.enrolment = json.loads(await self.coordinator.ready_line())["enrolment"]
+        await self.coordinator.ready_line()
 
     @property
     def _cloud_environment(self) -> dict[str, str]:
@@ -83,7 +82,7 @@ class Stage:
         actor = Actor(machine, self.out / "nodes" / machine.name)
         labelled = self.labelled_dir(machine.name)
         labelled.mkdir(parents=True, exist_ok=True)
-        token = [beside("littoral-cloud"), "token", "create", "--name", machine.name, "--address", self.enrolment]
+        token = [beside("littoral-cloud"), "token", "create", "--name", machine.name]
         line = await run_to_end("token", token, log, self._cloud_environment)
         node = beside("littoral-node")
         data = ["--data", str(actor.folder)]
@@ -97,7 +96,7 @@ class Stage:
             log,
         )
         ready = json.loads(await actor.child.ready_line())
-        actor.node_id, actor.url = ready["node"], ready["http"]
+        actor.node_id, actor.url = ready["node_id"], f"http://{ready['http']}"
         self.actors[machine.name] = actor
         return actor
 

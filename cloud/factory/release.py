@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from cloud.app import Core
+from cloud.data.sources import load_dataset
+from cloud.factory.package import candidates_from
 from cloud.factory.production import Made
-from cloud.factory.weights import arrays_of, weights_bytes
+from cloud.factory.weights import arrays_from, arrays_of, module_of, weights_bytes
+from cloud.federation.run import Run, RunState
 from cloud.fleet.records import Release
-from cloud.fleet.releases import Core, create_release, publish
+from cloud.fleet.releases import create_release, publish, read_artifact, release_of_run, run_note
+from littoral.errors import BadInput, Conflict
+
+RUN_VARIANTS = ("onnx-int8", "ncnn-fp16")
+"""The small ones: a run is held for nodes whose inputs have changed, and those are the ones with budgets."""
 
 
 async def release_made(
@@ -25,3 +33,40 @@ async def release_made(
         artifact = await publish(core, packaged, now, weights=weights.get(weights_digest, b""), data=data, actor=actor)
         digests.append(artifact.manifest_digest)
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)
+
+
+async def release_run(core: Core, run: Run, now: float, *, actor: str = "operator") -> Release:
+    """What the fleet learnt in a run, exported in every way that nodes may want, as a release of kind "federated".
+
+    A run has one release: asking again gives the same one.
+
+    Raises:
+        Conflict: the run has not succeeded. BadInput, BadData: its data set is not known or not there any more.
+    """
+    if (before := await release_of_run(core.ledger, run.run_id)) is not None:
+        return before
+    if run.state is not RunState.SUCCEEDED:
+        raise Conflict(f"run {run.run_id}: is {run.state}", hint="wait until it has SUCCEEDED: littoral-cloud round watch")
+    if not run.data:
+        raise BadInput(f"run {run.run_id}: its data set is not known", hint="publish the base with its data set, then run again")
+    dataset = load_dataset(run.data)
+    base = await read_artifact(core.ledger, run.base_manifest)
+    channels, height, width = dataset.shape
+    weights = core.blobs.read(run.weights)
+    module = module_of(
+        run.architecture, arrays_from(weights), channels=channels, height=height, width=width, classes=dataset.classes
+    )
+    made = candidates_from(
+        module,
+        run.architecture,
+        dataset,
+        RUN_VARIANTS,
+        model=run.model,
+        name=f"{base.name.split('-')[0]}-{run.run_id}",
+        parents=(run.base_weights,),
+        recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
+    )
+    artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in made]
+    return await create_release(
+        core.ledger, run.model, [a.manifest_digest for a in artifacts], "federated", run_note(run.run_id), now, actor=actor
+    )

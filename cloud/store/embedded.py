@@ -196,6 +196,7 @@ class _Server:
                 raise Unavailable(f"redis: a left-over server in {self.folder} does not end", hint=f"end process {pid}")
             if not asked and (connection := await _ping(self.socket)) is not None:
                 connection[1].write(b"SHUTDOWN\r\n")  # already on its way where there is a parent-death signal
+                connection[1].close()  # once that is written
                 asked = True
             await asyncio.sleep(_RETRY_S)
         return lock
@@ -241,9 +242,9 @@ async def _ping(socket: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
                 writer.write(b"PING\r\n")
                 if await reader.readline() == b"+PONG\r\n":
                     return reader, writer
-            except OSError:
+            except BaseException:
                 writer.close()
-                return None
+                raise
             writer.close()
     except (OSError, TimeoutError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from pathlib import Path
 
@@ -198,9 +199,24 @@ async def test_a_redis_whose_disk_is_full_refuses_and_takes_up_again(tmp_path: P
             assert answered
             assert [doc.id for doc in await ledger.all("thing")] == answered
             assert [entry.subject for entry in await ledger.audit()] == answered
-    finally:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            async with asyncio.timeout(10):
+                while True:  # Redis itself looks once a second whether there is space again
+                    try:
+                        await ledger.commit(change("later"))
+                        break
+                    except NoSpace:
+                        await asyncio.sleep(0.05)
         process.kill()
         await process.wait()
+        await redis.start()
+        async with RedisLedger.open(redis.endpoint, clock, patience_s=5) as ledger:
+            assert [doc.id for doc in await ledger.all("thing")] == [*answered, "later"]
+    finally:
+        await redis.kill()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_password_that_is_wrong_is_no_outage(tmp_path: Path) -> None:

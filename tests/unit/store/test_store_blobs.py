@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cloud.store.blobs import BlobFolder
+from littoral.digest import digest_of
+from littoral.errors import BadInput, Conflict, DigestMismatch, NotFound, TooLarge
+from littoral.transport import MAX_BLOB_BYTES
+
+DATA = b"a model" * 1000
+DIGEST = digest_of(DATA)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobFolder:
+    return BlobFolder(tmp_path / "blobs")
+
+
+def files(blobs: BlobFolder) -> list[Path]:
+    return [path for path in blobs.root.rglob("*") if path.is_file()]
+
+
+def test_what_is_put_can_be_read_by_its_digest(blobs: BlobFolder, tmp_path: Path) -> None:
+    assert blobs.put(DATA) == blobs.put(DATA) == DIGEST
+    (tmp_path / "file").write_bytes(DATA)
+    assert blobs.put_file(tmp_path / "file") == DIGEST
+    assert blobs.read(DIGEST) == blobs.path(DIGEST).read_bytes() == DATA
+    assert blobs.has(DIGEST)
+    assert blobs.held(DIGEST) == len(DATA)
+    assert files(blobs) == [blobs.path(DIGEST)]
+
+
+def test_what_is_not_there_is_not_found(blobs: BlobFolder, tmp_path: Path) -> None:
+    for ask in (blobs.path, blobs.read):
+        with pytest.raises(NotFound, match=DIGEST):
+            ask(DIGEST)
+    assert not blobs.has(DIGEST)
+    assert blobs.held(DIGEST) == 0
+    with pytest.raises(NotFound):
+        blobs.put_file(tmp_path / "nothing")
+
+
+@given(
+    st.text(max_size=80)
+    | st.sampled_from(["../../etc/passwd", "sha256:../../../etc/passwd", "sha256:" + "A" * 64, DIGEST + "\n"])
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_leads_out_of_the_folder(blobs: BlobFolder, name: str) -> None:
+    for ask in (blobs.has, blobs.path, blobs.read, blobs.held):
+        with pytest.raises(BadInput, match="digest"):
+            ask(name)
+    with pytest.raises(BadInput):
+        blobs.append(name, 0, b"x")
+    with pytest.raises(BadInput):
+        blobs.complete(name, 1)
+
+
+def test_a_flipped_byte_is_seen_and_putting_again_mends_it(blobs: BlobFolder) -> None:
+    blobs.put(DATA)
+    rotten = bytearray(DATA)
+    rotten[500] ^= 1
+    blobs.path(DIGEST).write_bytes(rotten)
+    with pytest.raises(DigestMismatch, match="other bytes"):
+        blobs.read(DIGEST)
+    blobs.put(DATA)
+    assert blobs.read(DIGEST) == DATA
+
+
+@given(cuts=st.lists(st.integers(0, len(DATA)), max_size=6))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+def test_a_blob_in_parts_is_whole_wherever_it_was_cut(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
+    folder = tmp_path_factory.mktemp("parts")
+    at = 0
+    for cut in (*sorted(cuts), len(DATA)):
+        blobs = BlobFolder(folder)  # as after a restart
+        assert blobs.held(DIGEST) == at
+        assert blobs.append(DIGEST, at, DATA[at:cut]) == cut
+        at = cut
+    assert blobs.complete(DIGEST, len(DATA)) == blobs.path(DIGEST)
+    assert blobs.complete(DIGEST, len(DATA)) == blobs.path(DIGEST), "twice is once"
+    assert blobs.read(DIGEST) == DATA
+    assert files(blobs) == [blobs.path(DIGEST)]
+
+
+def test_parts_go_on_where_they_ended_and_nowhere_else(blobs: BlobFolder) -> None:
+    blobs.append(DIGEST, 0, DATA[:100])
+    for offset in (0, 99, 101):
+        with pytest.raises(Conflict, match="100 bytes held"):
+            blobs.append(DIGEST, offset, b"x")
+    with pytest.raises(Conflict, match="100 of"):
+        blobs.complete(DIGEST, len(DATA))
+    assert blobs.held(DIGEST) == 100
+
+
+@pytest.mark.parametrize("came", [DATA[:-1] + b"!", DATA + b"!"])
+def test_parts_that_make_other_bytes_are_thrown_away(blobs: BlobFolder, came: bytes) -> None:
+    blobs.append(DIGEST, 0, came)
+    with pytest.raises(DigestMismatch, match="put it again"):
+        blobs.complete(DIGEST, len(DATA))
+    assert files(blobs) == []
+    assert blobs.held(DIGEST) == 0
+
+
+def test_a_blob_over_the_limit_is_refused(blobs: BlobFolder) -> None:
+    with pytest.raises(TooLarge, match=str(MAX_BLOB_BYTES)):
+        blobs.append(DIGEST, MAX_BLOB_BYTES, b"x")
+
+
+def test_many_who_put_the_same_do_no_harm(blobs: BlobFolder) -> None:
+    def in_parts(_: int) -> None:
+        while not blobs.has(DIGEST):
+            try:
+                at = blobs.held(DIGEST)
+                blobs.append(DIGEST, at, DATA[at : at + 997])
+                if at + 997 >= len(DATA):
+                    blobs.complete(DIGEST, len(DATA))
+            except (Conflict, DigestMismatch):
+                continue
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(in_parts, range(4)))
+        assert set(pool.map(lambda _: blobs.put(DATA), range(8))) == {DIGEST}
+    assert blobs.read(DIGEST) == DATA
+
+
+def test_old_parts_are_swept_and_new_ones_kept(blobs: BlobFolder) -> None:
+    old, new = digest_of(b"old"), digest_of(b"new")
+    blobs.append(old, 0, b"o")
+    blobs.append(new, 0, b"n")
+    os.utime(blobs.root / "partial" / old.removeprefix("sha256:"), (1000, 1000))
+    assert blobs.sweep(2000) == 1
+    assert (blobs.held(old), blobs.held(new)) == (0, 1)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from cloud.store.blobs import BlobFolder
+from littoral.digest import digest_of
+from littoral.errors import NoSpace
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+blobs = BlobFolder(Path(sys.argv[1]))
+big = b"x" * 30_000
+digest = digest_of(big)
+source = Path(sys.argv[2])
+for full in (lambda: blobs.put(big), lambda: blobs.put_file(source)):
+    try:
+        full()
+    except NoSpace as error:
+        assert error.hint and digest.removeprefix("sha256:") in str(error), error
+    else:
+        raise SystemExit("a full disk was not noticed")
+assert [p for p in blobs.root.rglob("*") if p.is_file()] == []
+blobs.append(digest, 0, big[:8_000])
+try:
+    blobs.append(digest, 8_000, big[8_000:])
+except NoSpace:
+    assert blobs.held(digest) == 8_000, blobs.held(digest)
+else:
+    raise SystemExit("a full disk was not noticed")
+print("held")
+"""
+
+
+def test_a_full_disk_is_said_plainly_and_what_was_held_is_kept(tmp_path: Path) -> None:
+    """A limit on the size of files, in a process of its own: real errors of the kernel in the middle of a write."""
+    (tmp_path / "source").write_bytes(b"x" * 30_000)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "blobs"), str(tmp_path / "source")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "held\n"), done.stderr
+    blobs, big = BlobFolder(tmp_path / "blobs"), b"x" * 30_000
+    blobs.append(digest_of(big), 8_000, big[8_000:])
+    blobs.complete(digest_of(big), len(big))
+    assert blobs.read(digest_of(big)) == big
