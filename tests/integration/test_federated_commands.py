@@ -62,7 +62,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 
 async def command(core: Core, *words: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from cloud.cli import main; main()", "round", *words, "--data", str(core.settings.data_dir)),
+        *(sys.executable, "-c", "from cloud.cli import main; main()", "round", *words, "--data-dir", str(core.settings.data_dir)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
