@@ -16,6 +16,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ from cloud.fleet.records import Release, dump, load
 from cloud.fleet.releases import all_releases, run_note
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, Rollout
-from littoral.errors import Conflict, LostLease, Unavailable
+from littoral.errors import BadInput, Conflict, LostLease, NotFound, Unavailable, Untrusted
 
 log = logging.getLogger(__name__)
 
@@ -161,27 +162,39 @@ class Loop:
         core = self._core
         match move:
             case StartRun(nodes):
-                number = 1 + sum(run.model == seen.model for run in seen.runs)
-                await start_run(
-                    core.ledger,
-                    core.blobs,
-                    core.trust.signing_keys(),
-                    run_id=f"{seen.model}-run-{number}",
-                    model=seen.model,
-                    now=core.clock(),
-                    for_nodes=nodes,
-                    trigger=ACTOR,
-                    actor=ACTOR,
-                )
+                await self._start_run(seen, doc, nodes, fence)
             case MakeRelease(run_id):
                 if failure := await self._command("release", "create", "--run", run_id):
-                    await core.ledger.commit(Change((), (Audit("loop.release-failed", run_id, ACTOR, {"detail": failure}),)))
-                    await self._settle(seen, doc, Settle(run_id, ()), fence)
+                    await self._give_up(seen, doc, run_id, "loop.release-failed", failure, fence)
             case StartRollout(release_id):
                 release = next(r for r in seen.releases if r.release_id == release_id)
                 await start_rollout(core.ledger, release, core.clock(), number=1, actor=ACTOR)
             case Settle():
                 await self._settle(seen, doc, move, fence)
+
+    async def _start_run(self, seen: Seen, doc: Doc | None, nodes: Sequence[str], fence: Fence) -> None:
+        core = self._core
+        run_id = f"{re.sub('[^A-Za-z0-9]', '-', seen.model)[:48]}-run-{1 + sum(r.model == seen.model for r in seen.runs)}"
+        try:
+            await start_run(
+                core.ledger,
+                core.blobs,
+                core.trust.signing_keys(),
+                run_id=run_id,
+                model=seen.model,
+                now=core.clock(),
+                for_nodes=nodes,
+                trigger=ACTOR,
+                actor=ACTOR,
+            )
+        except (NotFound, BadInput, Untrusted) as error:
+            await self._give_up(seen, doc, run_id, "loop.run-refused", str(error), fence)
+
+    async def _give_up(self, seen: Seen, doc: Doc | None, what: str, action: str, detail: str, fence: Fence) -> None:
+        """Said once, and not tried again: an operator must act, or the inputs must drift anew."""
+        log.error("loop: %s: %s: %s", what, action, detail)
+        await self._core.ledger.commit(Change((), (Audit(action, what, ACTOR, {"detail": detail}),)), fence=fence)
+        await self._settle(seen, doc, Settle(what, ()), fence)
 
     async def _settle(self, seen: Seen, doc: Doc | None, move: Settle, fence: Fence) -> None:
         """Baselines first: done again after a crash, they do no harm; the memory of it comes last."""

@@ -3,35 +3,105 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import getpass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from cloud.app import open_core
+from cloud.app import Core, open_core
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
 from cloud.fleet.records import Release
-from cloud.fleet.releases import all_releases, read_artifact, read_release
+from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
 from cloud.settings import Settings, load_settings
+from littoral.errors import BadInput
 
 app = typer.Typer(help="Models that may go out together.", no_args_is_help=True, rich_markup_mode=None)
 
+_COLUMNS = ("id", "model", "kind", "artifacts", "created", "note")
 
-@app.command(epilog="Example: littoral-cloud release create --run digits-run-1")
+
+@app.command(epilog="Example: littoral-cloud release create --run digits-1f0c9a3e")
 def create(
-    run: Annotated[str, typer.Option(help="The federated run whose result is exported, quantized, measured and signed.")],
+    run: Annotated[str | None, typer.Option(help="Of what the fleet learnt in this federated run.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Of a safetensors file; with --data and --model.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="JSON; unset: as the file says.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set that measures and calibrates.")] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve it.")] = None,
+    artifact: Annotated[list[str] | None, typer.Option(help="Of artifacts that are there: digest; again for more.")] = None,
+    note: Annotated[str, typer.Option(help="For people.")] = "",
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Make a release of what the fleet learnt. Asking again gives the same release."""
-    asyncio.run(_create(load_settings(data_dir=data_dir), run, format))
+    """Export, measure and sign what a run or a file holds, and make a release of it; or one of artifacts that are there."""
+    if sum(bool(source) for source in (run, weights, artifact)) != 1:
+        raise BadInput("release: give one of --run, --weights and --artifact")
+    settings = load_settings(data_dir=data_dir)
+    if weights is not None:
+        if data is None or model is None:
+            raise BadInput("release: --weights needs --data and --model")
+        asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
+    elif run is not None:
+        asyncio.run(_from_run(settings, run, format))
+    else:
+        asyncio.run(_from_artifacts(settings, artifact or [], note, format))
 
 
-async def _create(settings: Settings, run_id: str, format: Format) -> None:
-    from cloud.factory.release import release_run  # torch: only where something is made
+async def _from_run(settings: Settings, run_id: str, format: Format) -> None:
+    from cloud.factory.release import release_run
     from cloud.federation.run import read_run
 
     async with open_core(settings) as core:
-        emit(_row(await release_run(core, await read_run(core.ledger, run_id), core.clock())), format)
+        run = await read_run(core.ledger, run_id)
+        await _tell(core, await release_run(core, run, core.clock(), actor=getpass.getuser()), format)
+
+
+async def _from_weights(
+    settings: Settings, path: Path, architecture: str | None, data: Path, model: str, note: str, format: Format
+) -> None:
+    from cloud.factory.release import release_weights
+    from cloud.factory.weights import arrays_from, load_weights
+
+    if architecture is None:
+        arrays, spec = load_weights(path)
+    else:
+        spec = _architecture(architecture)
+        arrays = arrays_from(path.read_bytes(), what=str(path))
+    async with open_core(settings) as core:
+        release = await release_weights(
+            core,
+            spec,
+            arrays,
+            core.clock(),
+            data=str(data.resolve()),
+            model=model,
+            name=path.stem,
+            note=note or path.name,
+            actor=getpass.getuser(),
+        )
+        await _tell(core, release, format)
+
+
+async def _from_artifacts(settings: Settings, digests: Sequence[str], note: str, format: Format) -> None:
+    async with open_core(settings) as core:
+        model = (await read_artifact(core.ledger, digests[0])).model
+        release = await create_release(core.ledger, model, digests, "manual", note, core.clock(), actor=getpass.getuser())
+        await _tell(core, release, format)
+
+
+def _architecture(text: str) -> dict[str, Any]:
+    try:
+        spec = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"--architecture: {text[:80]!r} is not JSON") from error
+    if not isinstance(spec, dict) or "name" not in spec:
+        raise BadInput(
+            "--architecture: must be an object with a name", hint='like \'{"name": "compact_cnn", "widths": [8, 16]}\''
+        )
+    return spec
 
 
 @app.command("list", epilog="Example: littoral-cloud release list --format json")
@@ -42,39 +112,38 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 async def _list(settings: Settings, format: Format) -> None:
     async with open_core(settings) as core:
-        emit([_row(release) for release in await all_releases(core.ledger)], format)
+        releases = await all_releases(core.ledger)
+    emit([asdict(r) if format == Format.JSON else _row(r) for r in releases], format, columns=_COLUMNS)
 
 
 @app.command(epilog="Example: littoral-cloud release show digits-1")
 def show(
-    release: Annotated[str, typer.Argument(help="Its id.")],
-    data_dir: DataDirOption = None,
-    format: FormatOption = Format.TABLE,
+    release: Annotated[str, typer.Argument(help="Its id.")], data_dir: DataDirOption = None, format: FormatOption = Format.TABLE
 ) -> None:
-    """The artifacts of a release."""
+    """A release and its artifacts."""
     asyncio.run(_show(load_settings(data_dir=data_dir), release, format))
 
 
 async def _show(settings: Settings, release_id: str, format: Format) -> None:
     async with open_core(settings) as core:
-        release = await read_release(core.ledger, release_id)
-        artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
-    emit(
-        [
-            {
-                "artifact": a.name,
-                "runtime": a.runtime,
-                "accuracy": round(a.accuracy, 4),
-                "bytes": a.artifact_bytes,
-                "digest": a.manifest_digest,
-            }
-            for a in artifacts
-        ],
-        format,
-    )
+        await _tell(core, await read_release(core.ledger, release_id), format)
 
 
-def _row(release: Release) -> dict[str, object]:
+async def _tell(core: Core, release: Release, format: Format) -> None:
+    artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
+    rows = [
+        {"name": a.name, "runtime": a.runtime, "accuracy": a.accuracy, "bytes": a.artifact_bytes, "digest": a.manifest_digest}
+        for a in artifacts
+    ]
+    if format == Format.JSON:
+        emit({**_row(release), "artifacts": rows}, format)
+        return
+    emit(_row(release), format)
+    emit("")
+    emit(rows, format)
+
+
+def _row(release: Release) -> dict[str, Any]:
     return {
         "id": release.release_id,
         "model": release.model,

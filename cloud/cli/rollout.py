@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import getpass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any
 
 import typer
 
-from cloud.app import open_core
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
+from cloud.app import Core, open_core
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+from cloud.fleet.nodes import find_node
 from cloud.fleet.records import Node, Probation, load
 from cloud.fleet.releases import read_release
 from cloud.rollouts.controller import abort as ask_to_abort
-from cloud.rollouts.controller import read_rollout, start_rollout, wait
-from cloud.rollouts.state import KIND, Policy, Rollout, State
+from cloud.rollouts.controller import read_rollout, start_rollout
+from cloud.rollouts.observe import observe
+from cloud.rollouts.seen import read
+from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput, FleetError
 
 app = typer.Typer(help="Bring a release to the nodes, in waves.", no_args_is_help=True, rich_markup_mode=None)
-RolloutArgument = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Its id.")]
+
+RolloutArgument = Annotated[str, typer.Argument(help="Its id.")]
 
 DEFAULT = Policy()
+_COLUMNS = ("id", "state", "model", "kind", "waves", "nodes", "left_out", "created", "reason")
 
 
 class NotPromoted(FleetError):
@@ -30,44 +38,52 @@ class NotPromoted(FleetError):
     exit_code = 11
 
 
-@app.command(epilog="Example: littoral-cloud rollout start digits-1 --canary gateway --waves 1,4")
+@app.command(epilog="Example: littoral-cloud rollout start digits-2 --canary gateway --waves 1,4 --watch")
 def start(
-    release: Annotated[str, typer.Argument(help="Id of the release.")],
-    canary: Annotated[str, typer.Option(help="Name or id of the node that goes first. Unset: one that can judge best.")] = "",
-    nodes: Annotated[list[str] | None, typer.Option("--nodes", help="Only these; again for more.")] = None,
-    waves: Annotated[str, typer.Option(help="Sizes of the first waves; one more takes the rest.")] = "1",
-    probation_s: Annotated[float, typer.Option(min=0, help="How long a new model serves before it is kept.")] = 3.0,
-    max_accuracy_drop: Annotated[float, typer.Option(min=0, max=1, help="On a node's own labelled examples.")] = 0.05,
+    release: Annotated[str, typer.Argument(help="Its id.")],
+    canary: Annotated[str, typer.Option(help="Name or id of the first node. Unset: one with labelled examples.")] = "",
+    nodes: Annotated[list[str] | None, typer.Option("--nodes", help="These alone; again for more. Unset: all it fits.")] = None,
+    waves: Annotated[str, typer.Option(help="Sizes of the first waves; all others go in one more.")] = "1",
+    probation: Annotated[float, typer.Option("--probation-s", min=0)] = DEFAULT.probation.duration_s,
+    max_accuracy_drop: Annotated[
+        float, typer.Option(min=0, max=1, help="In probation, on a node's own labelled examples.")
+    ] = DEFAULT.probation.max_accuracy_drop,
+    max_accuracy_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="By the manifests, against what a node serves.")
+    ] = DEFAULT.max_accuracy_loss,
+    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 1 where it was not promoted.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Ask for a rollout; the coordinator carries it out, and stops it by itself when a wave goes wrong."""
-    probation = Probation(duration_s=probation_s, max_accuracy_drop=max_accuracy_drop)
-    asyncio.run(_start(load_settings(data_dir=data_dir), release, canary, nodes or [], _sizes(waves), probation, format))
+    """Ask for a rollout; the coordinator carries it out, and stops and goes back by itself where a node fails."""
+    try:
+        sizes = tuple(int(size) for size in waves.split(","))
+    except ValueError as error:
+        raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
+    limits = Probation(duration_s=probation, max_accuracy_drop=max_accuracy_drop)
+    policy = Policy(wave_sizes=sizes, probation=limits, max_accuracy_loss=max_accuracy_loss)
+    asyncio.run(_start(load_settings(data_dir=data_dir), release, policy, canary, nodes or [], watch_, format))
 
 
 async def _start(
-    settings: Settings,
-    release_id: str,
-    canary: str,
-    nodes: list[str],
-    sizes: tuple[int, ...],
-    probation: Probation,
-    format: Format,
+    settings: Settings, release_id: str, policy: Policy, canary: str, nodes: list[str], watching: bool, format: Format
 ) -> None:
     async with open_core(settings) as core:
-        known = [load(Node, doc) for doc in await core.ledger.all("node")]
-        policy = Policy(
-            canary=_node_id(known, canary) if canary else "",
-            nodes=tuple(_node_id(known, name) for name in nodes),
-            wave_sizes=sizes,
-            probation=probation,
-        )
         release = await read_release(core.ledger, release_id)
-        emit({"rollout": await start_rollout(core.ledger, release, core.clock(), policy)}, format)
+        chosen = replace(
+            policy,
+            canary=(await find_node(core.ledger, canary)).node_id if canary else "",
+            nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes]),
+        )
+        rollout_id = await start_rollout(core.ledger, release, core.clock(), chosen, actor=getpass.getuser())
+        if watching:
+            await _follow(core, rollout_id, format)
+            return
+        _, rollout = await read_rollout(core.ledger, rollout_id)
+    emit({"rollout": rollout_id, "state": rollout.state}, format)
 
 
-@app.command("list", epilog="Example: littoral-cloud rollout list")
+@app.command("list", epilog="Example: littoral-cloud rollout list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Every rollout, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
@@ -75,85 +91,124 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 async def _list(settings: Settings, format: Format) -> None:
     async with open_core(settings) as core:
-        docs = await core.ledger.all(KIND)
-    found = sorted(((doc.id, load(Rollout, doc)) for doc in docs), key=lambda pair: pair[1].created_at)
-    emit([_row(rollout_id, rollout) for rollout_id, rollout in found], format)
+        found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
+    ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
+    if format == Format.JSON:
+        emit([{"id": id, **asdict(rollout)} for id, rollout in ordered], format)
+    else:
+        emit([_row(id, rollout) for id, rollout in ordered], format, columns=_COLUMNS)
 
 
 @app.command(epilog="Example: littoral-cloud rollout show digits-1-r1")
 def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Who gets what, in which wave, and who is left out and why."""
+    """Where it stands, what it waits for, which node gets what, and why others get nothing."""
     asyncio.run(_show(load_settings(data_dir=data_dir), rollout, format))
 
 
 async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
     async with open_core(settings) as core:
         _, rollout = await read_rollout(core.ledger, rollout_id)
-        names = {doc.id: load(Node, doc).name for doc in await core.ledger.all("node")}
-    rows = [
-        {"node": names.get(a.node_id, a.node_id), "wave": _wave_of(rollout, a.node_id), "gets": a.name, "note": a.dropped}
-        for a in rollout.assignments
-    ]
-    rows += [{"node": names.get(r.node_id, r.node_id), "wave": "-", "gets": "-", "note": r.words} for r in rollout.refused]
+        names = await _names(core)
+        waits: tuple[str, ...] = ()
+        if rollout.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout_id in snapshot.rollouts:
+            event = observe(snapshot.of(rollout_id), core.clock())
+            waits = event.waits_for if isinstance(event, Waits) else ()
+    nodes = _nodes(rollout, names)
     if format == Format.JSON:
-        emit({**_row(rollout_id, rollout), "nodes": rows}, format)
-    else:
-        emit(_row(rollout_id, rollout), format)
-        emit(rows, format)
+        emit({"id": rollout_id, **asdict(rollout), "waits_for": waits, "nodes": nodes}, format)
+        return
+    emit({**_row(rollout_id, rollout), "waits_for": waits, "remarks": rollout.remarks}, format)
+    if nodes:
+        emit("")
+        emit(nodes, format)
 
 
 @app.command(epilog="Example: littoral-cloud rollout watch digits-1-r1")
 def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Wait for its end; the exit status is 0 only where it SUCCEEDED."""
+    """Print a line for each change until it has ended; exit code 1 where it was not promoted."""
     asyncio.run(_watch(load_settings(data_dir=data_dir), rollout, format))
 
 
 async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
     async with open_core(settings) as core:
-        rollout = await wait(core.ledger, rollout_id)
-    emit(_row(rollout_id, rollout), format)
+        await _follow(core, rollout_id, format)
+
+
+async def _follow(core: Core, rollout_id: str, format: Format) -> None:
+    names, told = await _names(core), ""
+    async with core.ledger.watch(KIND) as news:
+        while True:
+            _, rollout = await read_rollout(core.ledger, rollout_id)
+            wave = rollout.running_wave
+            who = ", ".join(names.get(node_id, node_id) for node_id in wave.nodes) if wave else ""
+            if (line := f"{rollout.state} {who}".strip()) != told:
+                told = line
+                if format == Format.JSON:
+                    emit_line({"rollout": rollout_id, "state": rollout.state, "nodes": wave.nodes if wave else []})
+                else:
+                    emit(f"{rollout_id}: {line}")
+            if rollout.state in ENDED:
+                break
+            await anext(news)
     if rollout.state is not State.SUCCEEDED:
-        raise NotPromoted(
-            f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint=f"littoral-cloud rollout show {rollout_id}"
-        )
+        raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
 
 
 @app.command(epilog="Example: littoral-cloud rollout abort digits-1-r1")
 def abort(rollout: RolloutArgument, data_dir: DataDirOption = None) -> None:
-    """Stop it; nodes that took the release go back to what they had."""
+    """Stop a rollout: every node that it touched goes back to what it had."""
     asyncio.run(_abort(load_settings(data_dir=data_dir), rollout))
 
 
 async def _abort(settings: Settings, rollout_id: str) -> None:
     async with open_core(settings) as core:
-        await ask_to_abort(core.ledger, rollout_id, "operator")
+        await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
+    emit(f"{rollout_id} is asked to stop")
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise BadInput(f"--waves: {text!r} must be whole numbers from 1", hint="1,4 is a canary, then four, then the rest")
-    return tuple(int(part) for part in parts)
+async def _names(core: Core) -> Mapping[str, str]:
+    return {doc.id: load(Node, doc).name for doc in await core.ledger.all("node")}
 
 
-def _node_id(known: list[Node], wanted: str) -> str:
-    found = next((node.node_id for node in known if wanted in (node.name, node.node_id)), None)
-    if found is None:
-        raise BadInput(f"node {wanted!r}: is not enrolled", hint="littoral-cloud node list")
-    return found
-
-
-def _wave_of(rollout: Rollout, node_id: str) -> str:
-    return next((str(number) for number, wave in enumerate(rollout.waves, 1) if node_id in wave.nodes), "-")
-
-
-def _row(rollout_id: str, rollout: Rollout) -> dict[str, object]:
+def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
+    started = sum(wave.started_at is not None for wave in rollout.waves)
     return {
         "id": rollout_id,
         "release": rollout.release_id,
+        "state": rollout.state,
+        "model": rollout.model,
         "kind": rollout.kind,
-        "state": str(rollout.state),
-        "waves": " ".join(str(len(wave.nodes)) for wave in rollout.waves),
+        "waves": f"{started}/{len(rollout.waves)}",
+        "nodes": len(rollout.assignments),
+        "left_out": len(rollout.refused),
         "created": when(rollout.created_at),
         "reason": rollout.reason,
     }
+
+
+def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each node: what it gets in which wave, or why it gets nothing."""
+    wave_of = {node_id: number for number, wave in enumerate(rollout.waves, 1) for node_id in wave.nodes}
+    rows = [
+        {
+            "node": names.get(a.node_id, a.node_id),
+            "wave": wave_of.get(a.node_id),
+            "candidate": a.name,
+            "told": a.touched,
+            "went_back": a.restore_generation > 0,
+            "words": a.dropped,
+        }
+        for a in rollout.assignments
+    ]
+    rows += [
+        {
+            "node": names.get(no.node_id, no.node_id),
+            "wave": None,
+            "candidate": None,
+            "told": False,
+            "went_back": False,
+            "words": f"{no.rule}: {no.words}",
+        }
+        for no in rollout.refused
+    ]
+    return rows

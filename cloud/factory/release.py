@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from cloud.app import Core
 from cloud.data.sources import load_dataset
-from cloud.factory.package import candidates_from
+from cloud.factory.package import Bench, candidates_from
+from cloud.factory.preparation import INPUT_NAME
 from cloud.factory.production import Made
-from cloud.factory.weights import arrays_from, arrays_of, module_of, weights_bytes
+from cloud.factory.weights import Arrays, arrays_from, arrays_of, module_of, weights_bytes
 from cloud.federation.run import Run, RunState
 from cloud.fleet.records import Release
 from cloud.fleet.releases import create_release, publish, read_artifact, release_of_run, run_note
 from littoral.errors import BadInput, Conflict
+from littoral.manifest import Input
 
 RUN_VARIANTS = ("onnx-int8", "ncnn-fp16")
 """The small ones: a run is held for nodes whose inputs have changed, and those are the ones with budgets."""
@@ -56,11 +61,13 @@ async def release_run(core: Core, run: Run, now: float, *, actor: str = "operato
     module = module_of(
         run.architecture, arrays_from(weights), channels=channels, height=height, width=width, classes=dataset.classes
     )
+    given = Input(INPUT_NAME, dataset.shape, run.input["scale"], tuple(run.input["mean"]), tuple(run.input["std"]))
     made = candidates_from(
         module,
         run.architecture,
         dataset,
         RUN_VARIANTS,
+        bench=Bench.of(dataset, given),  # as the nodes prepared theirs
         model=run.model,
         name=f"{base.name.split('-')[0]}-{run.run_id}",
         parents=(run.base_weights,),
@@ -70,3 +77,33 @@ async def release_run(core: Core, run: Run, now: float, *, actor: str = "operato
     return await create_release(
         core.ledger, run.model, [a.manifest_digest for a in artifacts], "federated", run_note(run.run_id), now, actor=actor
     )
+
+
+async def release_weights(
+    core: Core,
+    spec: Mapping[str, Any],
+    arrays: Arrays,
+    now: float,
+    *,
+    data: str,
+    model: str,
+    name: str,
+    note: str,
+    actor: str = "operator",
+) -> Release:
+    """A network that was trained elsewhere, exported in every way, as a release of kind "manual".
+
+    Args:
+        spec: its architecture, as littoral.architectures.build takes it.
+        data: path of the data set whose test split measures it.
+        name: of the student; each artifact is called NAME-VARIANT.
+
+    Raises BadInput, BadData or NotFound where weights, spec and data do not go together.
+    """
+    dataset = load_dataset(data)
+    channels, height, width = dataset.shape
+    module = module_of(spec, arrays, channels=channels, height=height, width=width, classes=dataset.classes)
+    kept = weights_bytes(arrays)
+    made = candidates_from(module, spec, dataset, model=model, name=name)
+    artifacts = [await publish(core, packaged, now, weights=kept, data=data, actor=actor) for packaged in made]
+    return await create_release(core.ledger, model, [a.manifest_digest for a in artifacts], "manual", note, now, actor=actor)
