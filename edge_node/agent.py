@@ -114,6 +114,7 @@ class Agent:
             if self._participant is not None:
                 await self._participant.close()
             await self._http.stop()
+            self._slots.close()
             await self._blobs.close()
             await self._federated_blobs.close()
             self._log("stopped", node=self.identity.node_name)

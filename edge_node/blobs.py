@@ -277,7 +277,7 @@ class Blobs:
             self._channel = self._open_channel()
         self._users += 1
         try:
-            yield blob_pb2_grpc.BlobServiceStub(self._channel)  # type: ignore[no-untyped-call]
+            yield blob_pb2_grpc.BlobServiceStub(self._channel)
         finally:
             self._users -= 1
             if not self._users:

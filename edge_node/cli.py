@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import time
@@ -145,6 +146,8 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     log = Log(time.time, as_json=parsed.format == "json")  # noqa: TID251 - the command line is where the clock comes in
 
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
     async def serve() -> None:
         agent = Agent(folder, settings, log)
         node = agent.identity.node_name
@@ -157,7 +160,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    from edge_node.doctor import exit_code, examine
+    from edge_node.doctor import examine, exit_code
 
     findings = asyncio.run(
         examine(

@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from cryptography import x509
 
-from edge_node.runtimes import available
+from edge_node.runtimes import REGISTRY, available
 from edge_node.session import open_channel
 from edge_node.settings import load_settings
 from edge_node.store import Identity, NodeFolder
@@ -28,7 +28,7 @@ _SOON_S = 14 * 86_400
 _LITTLE_BYTES = 50_000_000
 _REACH_S = 5.0
 _WAYS = {"onnxruntime": "pip install 'littoral[edge]'", "ncnn": "pip install 'littoral[ncnn]'"}
-"""Runtimes that an agent may have, and how to get them."""
+"""How to get a runtime."""
 
 
 class Verdict(StrEnum):
@@ -100,7 +100,11 @@ def _certificate(identity: Identity, now: float) -> list[Finding]:
 def _runtimes() -> list[Finding]:
     have = available()
     findings = [Finding("runtime", Verdict.OK, f"{name} {version}") for name, version in sorted(have.items())]
-    findings += [Finding("runtime", Verdict.WARN, f"{name}: {_why_not(name)}", way) for name, way in _WAYS.items() if name not in have]
+    findings += [
+        Finding("runtime", Verdict.WARN, f"{name}: {_why_not(name)}", _WAYS.get(name, ""))
+        for name in REGISTRY
+        if name not in have
+    ]
     if not have:
         findings.append(Finding("runtime", Verdict.BAD, "none: no model can be served", "pip install 'littoral[edge]'"))
     return findings

@@ -137,7 +137,7 @@ def _pending_key(folder: NodeFolder) -> bytes:
 async def _ask(line: JoinLine, authority: bytes, request: enrolment_pb2.EnrolRequest) -> enrolment_pb2.EnrolResponse:
     credentials = grpc.ssl_channel_credentials(authority)
     async with grpc.aio.secure_channel(line.address, credentials, options=CLIENT_OPTIONS) as channel:
-        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
         try:
             answer: enrolment_pb2.EnrolResponse = await stub.Enrol(request, timeout=_LIMIT_S)
             return answer

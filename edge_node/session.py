@@ -254,7 +254,7 @@ class Session:
         pumps: list[asyncio.Task[None]] = []
         call: Any = None
         try:
-            call = session_pb2_grpc.SessionServiceStub(channel).Connect()  # type: ignore[no-untyped-call]
+            call = session_pb2_grpc.SessionServiceStub(channel).Connect()
             outbox.put_nowait(session_pb2.ConnectRequest(hello=self._hello()))
             pumps = [asyncio.create_task(_read(call, inbox)), asyncio.create_task(_write(call, outbox, inbox))]
             return await self._attend(inbox, outbox)

@@ -19,6 +19,7 @@ from littoral.identity import JoinLine
 
 app = typer.Typer(help="Join tokens: what a new node needs.", no_args_is_help=True, rich_markup_mode=None)
 
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - what is bound is told apart here, nothing is
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -110,13 +111,15 @@ def labels_from(texts: list[str]) -> dict[str, str]:
 
 
 def default_address(settings: Settings) -> str:
-    """Where the coordinator that runs on this folder answers; where none runs, where one would by the settings."""
-    if (serving := Serving.read(settings.data_dir)) is not None:
-        return serving.enrolment
-    host = settings.public_names[0] if settings.public_names else "127.0.0.1"
-    if settings.enrolment_port == 0:
-        raise BadInput("--address: the enrolment port is 0, any free one", hint="give --address host:port")
-    return f"[{host}]:{settings.enrolment_port}" if ":" in host else f"{host}:{settings.enrolment_port}"
+    """By which nodes reach the coordinator of this folder: its first public name, else the address that it binds, and the
+    port that it has; where none runs, those that it would have by the settings."""
+    serving = Serving.read(settings.data_dir)
+    bound, port = serving.enrolment.rsplit(":", 1) if serving else (settings.host, str(settings.enrolment_port))
+    bound = bound.strip("[]")
+    host = settings.public_names[0] if settings.public_names else "127.0.0.1" if bound in _ANY else bound
+    if port == "0":
+        raise BadInput("--address: the enrolment port is 0, any free one", hint="give --address host:port, or start serve first")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _check_address(address: str) -> None:

@@ -23,7 +23,7 @@ MACHINES = (
     Machine("handheld", "runtime=ncnn"),
     Machine("meter", "artifact<=20KB"),
 )
-DRIFT_DEGREES = 45.0
+DRIFT_DEGREES = -45.0  # clockwise
 DIRICHLET_ALPHA = 1.0
 HELD_BACK = 6_000  # training images that only the nodes have
 REQUESTS_PER_SECOND = 25.0  # on each node

@@ -147,14 +147,19 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> Policy:
 
 
 def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
-    model = session_pb2.ReportedModel(serving_manifest_digest=machine.serving, previous_manifest_digest=machine.previous)
-    if (update := machine.update) is not None:
-        model.state = session_pb2.UpdateState.Value(f"UPDATE_STATE_{update.state}")
-        model.desired_generation = update.generation
-        model.target_manifest_digest = update.manifest_digest
-        model.reason, model.detail = update.reason, update.detail
-        if update.findings is not None:
-            model.probation.CopyFrom(_findings_to(update.findings))
+    if (update := machine.update) is None:
+        return session_pb2.ReportedModel(serving_manifest_digest=machine.serving, previous_manifest_digest=machine.previous)
+    model = session_pb2.ReportedModel(
+        state=session_pb2.UpdateState.Value(f"UPDATE_STATE_{update.state}"),
+        desired_generation=update.generation,
+        target_manifest_digest=update.manifest_digest,
+        serving_manifest_digest=machine.serving,
+        previous_manifest_digest=machine.previous,
+        reason=update.reason,
+        detail=update.detail,
+    )
+    if update.findings is not None:
+        model.probation.CopyFrom(_findings_to(update.findings))
     return model
 
 

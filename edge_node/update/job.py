@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -67,8 +65,6 @@ class Job:
         self.candidate = self.standby = None
         for model in loose:
             await asyncio.to_thread(model.close)
-        if loose or self.swapped:
-            give_memory_back()
 
 
 Step = Callable[[Job], Awaitable[Event]]
@@ -90,11 +86,3 @@ async def in_thread(work: Callable[[], T], undo: Callable[[T], None] | None = No
         if undo is not None and not running.cancelled() and running.exception() is None:
             await asyncio.to_thread(undo, running.result())
         raise
-
-
-def give_memory_back() -> None:
-    """After a model was unloaded: glibc keeps what was freed unless it is asked."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -86,7 +86,12 @@ class Maker:
         probe_error: float = 0.0,
         **fields: Any,
     ) -> str:
-        """The manifest's digest. `padding`: bytes that the file is made larger by; `probe_error`: added to what the probe expects."""
+        """The manifest's digest.
+
+        Args:
+            padding: bytes that the file is made larger by.
+            probe_error: added to the logits that the probe expects.
+        """
         used = good_weights() if weights is None else weights
         file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name)
         return self.seal(self.manifest(name, used, file, probe_error=probe_error, **fields))
@@ -150,7 +155,9 @@ class AgentProcess:
         self.http = ""
 
     @classmethod
-    async def start(cls, folder: Path, *flags: str, crash_at: str = "", environment: Mapping[str, str] | None = None) -> AgentProcess:
+    async def start(
+        cls, folder: Path, *flags: str, crash_at: str = "", environment: Mapping[str, str] | None = None
+    ) -> AgentProcess:
         """Started, not yet ready: see `ready`."""
         module = "tests.kit.crashing_agent" if crash_at else "edge_node.cli"
         process = await asyncio.create_subprocess_exec(
@@ -195,8 +202,8 @@ class AgentProcess:
         """The first logged event of this name with these fields; fails where the process ends without it."""
 
         def found() -> dict[str, Any] | None:
-            wanted = {"event": event, **fields}.items()
-            return next((seen for seen in self.events if wanted <= {k: v for k, v in seen.items() if not isinstance(v, list)}.items()), None)
+            wanted = {"event": event, **fields}
+            return next((seen for seen in self.events if all(seen.get(name) == value for name, value in wanted.items())), None)
 
         try:
             async with asyncio.timeout(PATIENCE_S), self._grew:
