@@ -105,7 +105,7 @@ class Measurer:
 
 def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResult:
     """In this very process: load, probe, then one inference after another, batch 1."""
-    from edge_node.runtimes import available, load
+    from edge_node.runtimes import opened, version
     from edge_node.update.probe import check_probe
 
     load_average = os.getloadavg()[0]
@@ -113,7 +113,7 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
     before = _rss_bytes("VmRSS")
     try:
         began = time.perf_counter()
-        model = load(manifest, folder, threads)
+        model = opened(manifest, folder, threads)
         raw = manifest.probe.input_array(manifest.input.shape)
         one = manifest.input.prepare(raw[:1])
         model.infer(one)
@@ -142,7 +142,7 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
         start_ms=start_ms,
         samples=len(taken),
         load_average=load_average,
-        runtime_version=available()[manifest.runtime],
+        runtime_version=version(manifest.runtime),
     )
 
 

@@ -6,15 +6,19 @@ A runtime's module gives `version() -> str` (raises ImportError where it is not 
 
 from __future__ import annotations
 
+import functools
 import importlib
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_node.runtimes.memory import give_back
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -24,6 +28,9 @@ REGISTRY: Mapping[str, str] = {
     "onnxruntime": "edge_node.runtimes.onnx_runtime",
     "ncnn": "edge_node.runtimes.ncnn_runtime",
 }
+
+_GET: Mapping[str, str] = {"onnxruntime": "pip install 'littoral[edge]'", "ncnn": "pip install 'littoral[ncnn]'"}
+_IMPORT_S = 60.0
 
 
 class Model(Protocol):
@@ -42,17 +49,27 @@ class Model(Protocol):
 
 
 def available() -> dict[str, str]:
-    """Version by name, of every runtime that can be imported here."""
-    found = {}
-    for name in REGISTRY:
-        try:
-            found[name] = _module(name).version()
-        except ImportError:
-            continue
-    return found
+    """Version by name, of every runtime that can be imported here. Looked up once a process, in children of it."""
+    return {name: version for name, (version, _) in _looked_up().items() if version}
+
+
+def why_not(name: str) -> str | None:
+    """Why a runtime cannot be used here, and the command that gets it; None where it can be."""
+    if name not in REGISTRY:
+        return f"{name}: not known here; known are {', '.join(REGISTRY)}"
+    version, reason = _looked_up()[name]
+    return None if version else f"{name}: {reason}; {_GET.get(name, f'pip install {name}')}"
 
 
 def load(manifest: Manifest, folder: Path, threads: int) -> Model:
+    """`opened`, and what it took to load it is given back: the choice for a process that goes on."""
+    give_back()  # first: the peak counts too
+    model = opened(manifest, folder, threads)
+    give_back()
+    return model
+
+
+def opened(manifest: Manifest, folder: Path, threads: int) -> Model:
     """Loads an artifact whose files lie in `folder` and have been verified.
 
     Raises RuntimeFailure: the runtime is unknown or absent, or cannot load the file; the message names it.
@@ -60,11 +77,9 @@ def load(manifest: Manifest, folder: Path, threads: int) -> Model:
     if manifest.runtime not in REGISTRY:
         raise RuntimeFailure(f"manifest.runtime: {manifest.runtime!r} is not known here", hint=f"known are {', '.join(REGISTRY)}")
     try:
-        model: Model = _module(manifest.runtime).load(manifest, folder, threads)
+        model: Model = importlib.import_module(REGISTRY[manifest.runtime]).load(manifest, folder, threads)
     except ImportError as error:
-        raise RuntimeFailure(
-            f"{manifest.runtime}: cannot be imported: {error}", hint=f"pip install {manifest.runtime}"
-        ) from error
+        raise RuntimeFailure(f"{manifest.runtime}: cannot be imported: {error}", hint=_GET.get(manifest.runtime, "")) from error
     return model
 
 
@@ -77,5 +92,47 @@ def checked(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return np.ascontiguousarray(x)
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(REGISTRY[name])
+def only_file(manifest: Manifest, folder: Path, suffix: str) -> Path:
+    """The one file of an artifact that ends so. Raises RuntimeFailure, naming the files, where there is none or a second."""
+    found = [file.path for file in manifest.files if file.path.endswith(suffix)]
+    if len(found) != 1:
+        names = ", ".join(file.path for file in manifest.files)
+        raise RuntimeFailure(
+            f"{manifest.runtime}: {manifest.name} holds {names}, wanted one file *{suffix}", hint="release it again"
+        )
+    return folder / found[0]
+
+
+def version(name: str) -> str:
+    """Of a runtime that this process itself imports. Raises ImportError."""
+    return str(importlib.import_module(REGISTRY[name]).version())
+
+
+@functools.cache
+def _looked_up() -> Mapping[str, tuple[str, str]]:
+    """(version, "") or ("", reason) by name; the children run side by side."""
+    children = {
+        name: subprocess.Popen(
+            (sys.executable, "-m", "edge_node.runtimes.present", name),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in REGISTRY
+    }
+    return {name: _verdict(child) for name, child in children.items()}
+
+
+def _verdict(child: subprocess.Popen[str]) -> tuple[str, str]:
+    with child:
+        try:
+            printed, errors = child.communicate(timeout=_IMPORT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return "", f"was not imported after {_IMPORT_S:.0f} s"
+    if child.returncode < 0:
+        return "", f"its import ended with {signal.Signals(-child.returncode).name}: it is not built for this machine"
+    if child.returncode > 0:
+        return "", (errors.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    return printed.strip(), ""

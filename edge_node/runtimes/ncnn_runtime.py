@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_node.runtimes import Tensor, checked
+from edge_node.runtimes import Tensor, checked, only_file
 from edge_node.runtimes.memory import give_back
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
@@ -26,7 +26,10 @@ def version() -> str:
 
 
 class NcnnModel:
-    """One Extractor a request; only the making of one is safe in several threads (ncnn#4774)."""
+    """One Extractor a request; only the making of one is safe in several threads (ncnn#4774).
+
+    Its memory is freed when it was closed and the last request is through: ncnn would go on reading it.
+    """
 
     def __init__(self, ncnn: Any, net: Any, manifest: Manifest) -> None:
         self._ncnn = ncnn
@@ -34,43 +37,55 @@ class NcnnModel:
         self._shape = manifest.input.shape
         self._classes = len(manifest.output.labels)
         self._input, self._output, self._name = manifest.input.name, manifest.output.name, manifest.name
-        self._closing = threading.Lock()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._closed = False
 
     def infer(self, x: Tensor) -> Tensor:
         batch = checked(x, self._shape)
-        net = self._net
-        if net is None:
-            raise RuntimeFailure(f"{self._name}: was closed")
-        logits = np.empty((len(batch), self._classes), np.float32)
-        for index, row in enumerate(batch):
-            held = np.ascontiguousarray(row)  # ncnn reads this very memory: it must outlive the run
-            with net.create_extractor() as run:
-                if (code := run.input(self._input, self._ncnn.Mat(held))) != 0:
-                    raise RuntimeFailure(f"ncnn: {self._name} does not take {self._input}: code {code}")
-                code, answer = run.extract(self._output)
-                if code != 0:
-                    raise RuntimeFailure(f"ncnn: {self._name}: inference ended with code {code}")
-                values = np.array(answer, dtype=np.float32).reshape(-1)
-            if values.size != self._classes:
-                raise RuntimeFailure(f"ncnn: {self._name} answers with {values.size} values, the manifest names {self._classes}")
-            logits[index] = values
-        return logits
+        with self._lock:
+            if self._closed:
+                raise RuntimeFailure(f"{self._name}: was closed")
+            self._running += 1
+        try:
+            return np.stack([self._one(row) for row in batch])
+        finally:
+            with self._lock:
+                self._running -= 1
+            self._free_when_done()
 
     def close(self) -> None:
-        with self._closing:
+        with self._lock:
+            self._closed = True
+        self._free_when_done()
+
+    def _one(self, row: Tensor) -> Tensor:
+        held = np.ascontiguousarray(row)  # ncnn reads this very memory: it must outlive the run
+        with self._net.create_extractor() as run:
+            if (code := run.input(self._input, self._ncnn.Mat(held))) != 0:
+                raise RuntimeFailure(f"ncnn: {self._name} does not take {self._input}: code {code}")
+            code, answer = run.extract(self._output)
+            if code != 0:
+                raise RuntimeFailure(f"ncnn: {self._name}: inference ended with code {code}")
+            logits: Tensor = np.array(answer, dtype=np.float32).reshape(-1)  # a copy: the answer's memory is the extractor's
+        if logits.size != self._classes:
+            raise RuntimeFailure(f"ncnn: {self._name} answers with {logits.size} values, the manifest names {self._classes}")
+        return logits
+
+    def _free_when_done(self) -> None:
+        with self._lock:
+            if not self._closed or self._running or self._net is None:
+                return
             net, self._net = self._net, None
-        if net is not None:
-            net.clear()
-            del net
-            give_back()
+        net.clear()
+        del net
+        give_back()
 
 
 def load(manifest: Manifest, folder: Path, threads: int) -> NcnnModel:
     ncnn: Any = importlib.import_module("ncnn")
 
-    files = {Path(file.path).suffix: folder / file.path for file in manifest.files}
-    if set(files) != {".param", ".bin"}:
-        raise RuntimeFailure(f"ncnn: {manifest.name} holds {sorted(files)}, wanted one .param and one .bin")
+    param, weights = only_file(manifest, folder, ".param"), only_file(manifest, folder, ".bin")
     net = ncnn.Net()
     half = bool(manifest.runtime_options.get("fp16", False))
     option = net.opt
@@ -80,12 +95,12 @@ def load(manifest: Manifest, folder: Path, threads: int) -> NcnnModel:
     option.use_bf16_storage = False
     option.lightmode = True
     net.opt = option
-    for what, call in ((".param", net.load_param), (".bin", net.load_model)):
-        if (code := call(str(files[what]))) != 0:
-            raise RuntimeFailure(f"ncnn: cannot load {files[what].name}: code {code}", hint="release it again")
+    for file, read in ((param, net.load_param), (weights, net.load_model)):
+        if (code := read(str(file))) != 0:
+            raise RuntimeFailure(f"ncnn: cannot load {file.name}: code {code}", hint="release it again")
     if manifest.input.name not in net.input_names() or manifest.output.name not in net.output_names():
         raise RuntimeFailure(
-            f"ncnn: {files['.param'].name} has inputs {net.input_names()} and outputs {net.output_names()}, "
+            f"ncnn: {param.name} has inputs {net.input_names()} and outputs {net.output_names()}, "
             f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
         )
     return NcnnModel(ncnn, net, manifest)

@@ -10,7 +10,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from edge_node.runtimes import Tensor, checked
+import numpy as np
+
+from edge_node.runtimes import Tensor, checked, only_file
 from edge_node.runtimes.memory import give_back
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
@@ -28,6 +30,7 @@ class OnnxModel:
         self._shape = manifest.input.shape
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
+        self._classes = len(manifest.output.labels)
         self._name = manifest.name
 
     def infer(self, x: Tensor) -> Tensor:
@@ -40,6 +43,11 @@ class OnnxModel:
             raise
         except Exception as error:  # onnxruntime's errors share no base
             raise RuntimeFailure(f"onnxruntime: {self._name}: {error}") from error
+        if logits.dtype != np.float32 or logits.shape != (len(x), self._classes):
+            raise RuntimeFailure(
+                f"onnxruntime: {self._name} answers with {logits.dtype} {logits.shape}, "
+                f"wanted float32 ({len(x)}, {self._classes}): as many as the manifest names"
+            )
         result: Tensor = logits
         return result
 
@@ -60,7 +68,7 @@ def load(manifest: Manifest, folder: Path, threads: int) -> OnnxModel:
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
-    path = folder / manifest.files[0].path
+    path = only_file(manifest, folder, ".onnx")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base
