@@ -1,0 +1,335 @@
+"""A fleet in virtual time: documents with generations, nodes with fates, and a controller that may die between any two commits.
+
+Nothing of the rollout is imitated: `next_actions` decides on what is read back from JSON, and its Change is applied as the ledger
+would, whole and only if the expected generations are there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cloud.fleet.ledger import Audit, Change, Doc, Write
+from cloud.fleet.records import (
+    Artifact,
+    Desired,
+    Enrolment,
+    MeasurementRecord,
+    Node,
+    Presence,
+    Release,
+    Reported,
+    ReportedModel,
+    UpdateState,
+    dump,
+    load,
+    measurement_id,
+)
+from cloud.rollouts.decide import next_actions
+from cloud.rollouts.seen import NodeView, Snapshot
+from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits, limit_s
+from littoral.budget import Budget
+from littoral.digest import digest_of
+from littoral.errors import Conflict
+
+MODEL = "digits"
+
+
+def manifest(name: str) -> str:
+    return digest_of(name.encode())
+
+
+def artifact(name: str, *, runtime: str = "onnxruntime", accuracy: float = 0.98, size: int = 10_000) -> Artifact:
+    return Artifact(
+        manifest_digest=manifest(name),
+        model=MODEL,
+        name=name,
+        runtime=runtime,
+        accuracy=accuracy,
+        artifact_bytes=size,
+        parameters=1,
+        architecture={"name": "x"},
+    )
+
+
+@dataclass
+class Fate:
+    """What one node does. Times are seconds; `outcome` of a candidate that is not named is SUCCEEDED."""
+
+    outcome: Mapping[str, UpdateState] = field(default_factory=dict)  # by manifest digest
+    measures: Mapping[str, str] = field(default_factory=dict)  # "" it works, "never", else the failure; by manifest digest
+    takes_s: float = 5.0
+    away: tuple[tuple[float, float], ...] = ()  # from, to
+    repeats: bool = False  # says everything twice, the older after the newer
+
+
+@dataclass
+class Actor:
+    node_id: str
+    fate: Fate
+    serving: str = ""
+    previous: str = ""
+    done: int = 0  # generation of the last intent that it has dealt with
+    report: ReportedModel | None = None
+    due: float = 0.0
+    working: tuple[str, int] | None = None  # manifest, generation
+    number: int = 0
+
+
+class World:
+    def __init__(self, artifacts: list[Artifact], *, start: float = 1_000.0) -> None:
+        self.now = start
+        self.docs: dict[tuple[str, str], Doc] = {}
+        self.trail: list[Audit] = []
+        self.actors: dict[str, Actor] = {}
+        self.served: list[tuple[float, str, str]] = []  # when, who, what: everything that was ever served
+        for each in artifacts:
+            self.put("artifact", each.manifest_digest, dump(each))
+
+    # the ledger
+
+    def put(self, kind: str, id: str, body: Mapping[str, Any] | None) -> None:
+        held = self.docs.get((kind, id))
+        if body is None:
+            self.docs.pop((kind, id), None)
+        else:
+            self.docs[kind, id] = Doc(kind, id, (held.generation if held else 0) + 1, body)
+
+    def commit(self, change: Change) -> None:
+        for write in change.writes:
+            held = self.docs.get((write.kind, write.id))
+            if write.expected is not None and write.expected != (held.generation if held else 0):
+                raise Conflict(f"{write.kind} {write.id}")
+        for write in change.writes:
+            self.put(write.kind, write.id, write.body)
+        self.trail += change.audit
+
+    def of(self, record: type[Any], kind: str) -> dict[str, Any]:
+        return {id: load(record, doc) for (of, id), doc in self.docs.items() if of == kind}
+
+    def desired(self, node_id: str) -> tuple[int, Desired]:
+        doc = self.docs.get(("desired", node_id))
+        return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
+
+    def snapshot(self) -> Snapshot:
+        reported, presence = self.of(Reported, "reported"), self.of(Presence, "presence")
+        nodes = {}
+        for id, node in self.of(Node, "node").items():
+            generation, desired = self.desired(id)
+            nodes[id] = NodeView(node, presence.get(id), desired, generation, reported.get(id))
+        rollouts = {id: (doc.generation, load(Rollout, doc)) for (kind, id), doc in self.docs.items() if kind == KIND}
+        return Snapshot(
+            {id: held for id, held in rollouts.items() if held[1].state not in ENDED},
+            self.of(Release, "release"),
+            self.of(Artifact, "artifact"),
+            nodes,
+            list(self.of(MeasurementRecord, "measurement").values()),
+        )
+
+    # what an operator does
+
+    def add_node(
+        self,
+        node_id: str,
+        fate: Fate | None = None,
+        *,
+        budget: Budget | None = None,
+        runtimes: tuple[str, ...] = ("onnxruntime", "ncnn"),
+        serving: str = "",
+        labelled: int = 0,
+    ) -> Actor:
+        node = Node(
+            node_id=node_id,
+            name=f"name-{node_id}",
+            enrolment=Enrolment.ACCEPTED,
+            public_key_sha256="",
+            certificate_sha256="",
+            certificate_expires_at=1e12,
+            enrolled_at=0.0,
+        )
+        self.put("node", node_id, dump(node))
+        presence = Presence(
+            connected=True,
+            since=self.now,
+            boot_id="0" * 32,
+            agent_version="1",
+            protocol_version=1,
+            features=(),
+            hardware={},
+            hardware_class=f"class-of-{node_id}",
+            runtimes=runtimes,
+            budgets={MODEL: budget or Budget()},
+            labelled_examples={MODEL: labelled},
+        )
+        self.put("presence", node_id, dump(presence))
+        actor = Actor(node_id, fate or Fate(), serving=serving)
+        self.actors[node_id] = actor
+        if serving:
+            self.served.append((self.now, node_id, serving))
+            actor.report = ReportedModel(
+                state=UpdateState.SUCCEEDED, desired_generation=0, target=serving, serving=serving, previous=""
+            )
+            self._say(actor)
+        return actor
+
+    def release(self, number: int, *artifacts: Artifact, kind: str = "manual") -> Release:
+        release = Release(
+            release_id=f"{MODEL}-{number}",
+            model=MODEL,
+            kind=kind,
+            artifacts=tuple(a.manifest_digest for a in artifacts),
+            created_at=self.now,
+        )
+        for each in artifacts:
+            if ("artifact", each.manifest_digest) not in self.docs:
+                self.put("artifact", each.manifest_digest, dump(each))
+        self.put("release", release.release_id, dump(release))
+        return release
+
+    def start(self, release: Release, policy: Policy | None = None, *, id: str = "") -> str:
+        policy = policy or Policy()
+        rollout = Rollout(
+            release_id=release.release_id,
+            model=MODEL,
+            kind=release.kind,
+            policy=policy,
+            state=State.PENDING,
+            created_at=self.now,
+            entered_at=self.now,
+            deadline=self.now + limit_s(policy, State.PENDING),
+        )
+        id = id or f"{release.release_id}-r1"
+        self.put(KIND, id, dump(rollout))
+        return id
+
+    def rollout(self, id: str) -> Rollout:
+        return load(Rollout, self.docs[KIND, id])
+
+    def edit(self, kind: str, id: str, record: type[Any], **fields: Any) -> None:
+        self.put(kind, id, dump(replace(load(record, self.docs[kind, id]), **fields)))
+
+    # what the controller does
+
+    def control(self, *, commits: int = 1_000, stale: Snapshot | None = None) -> int:
+        """Decides and commits until everything waits, or `commits` were made: then this controller is dead. A stale snapshot
+        stands for one that was read before somebody else wrote. Gives how many commits were made."""
+        made = 0
+        while made < commits:
+            snapshot = stale or self.snapshot()
+            moved = False
+            for id in snapshot.rollouts:
+                seen = snapshot.of(id)
+                decision = next_actions(seen, self.now)
+                if isinstance(decision, Waits):
+                    continue
+                moved = True
+                try:
+                    self.commit(decision.change(seen))
+                except Conflict:
+                    if stale is None:
+                        raise
+                    continue
+                made += 1
+                if made >= commits:
+                    return made
+                break  # what the others saw may be old now
+            if stale is not None:
+                stale = None
+                continue
+            if not moved:
+                return made
+        return made
+
+    # what nodes do
+
+    def away(self, actor: Actor) -> bool:
+        return any(start <= self.now < end for start, end in actor.fate.away)
+
+    def tick(self, seconds: float, rng: random.Random | None = None) -> None:
+        """Time passes; each node that is there does its next thing."""
+        self.now += seconds
+        actors = list(self.actors.values())
+        if rng is not None:
+            rng.shuffle(actors)
+        for actor in actors:
+            self._connect(actor)
+            if not self.away(actor):
+                self._measure(actor)
+                self._update(actor)
+
+    def _connect(self, actor: Actor) -> None:
+        presence = load(Presence, self.docs["presence", actor.node_id])
+        if presence.connected == self.away(actor):
+            self.edit("presence", actor.node_id, Presence, connected=not presence.connected, since=self.now)
+
+    def _measure(self, actor: Actor) -> None:
+        for digest in self.desired(actor.node_id)[1].trials:
+            said = actor.fate.measures.get(digest, "")
+            id = measurement_id(digest, actor.node_id)
+            if said == "never" or ("measurement", id) in self.docs:
+                continue
+            record = MeasurementRecord(
+                manifest_digest=digest,
+                node_id=actor.node_id,
+                hardware_class=f"class-of-{actor.node_id}",
+                failure=said,
+                p95_ms=1.0,
+                peak_rss_bytes=1_000,
+                samples=10,
+                measured_at=self.now,
+            )
+            self.put("measurement", id, dump(record))
+
+    def _update(self, actor: Actor) -> None:
+        wanted = self.desired(actor.node_id)[1].models.get(MODEL)
+        if wanted is not None and wanted.generation > actor.done:
+            if actor.working is None or actor.working[1] < wanted.generation:
+                actor.working = (wanted.manifest_digest, wanted.generation)
+                actor.due = self.now + (0.0 if wanted.manifest_digest in (actor.serving, actor.previous) else actor.fate.takes_s)
+                self._tell(actor, UpdateState.DOWNLOADING)
+            if self.now >= actor.due:
+                self._finish(actor)
+
+    def _finish(self, actor: Actor) -> None:
+        assert actor.working is not None
+        digest, generation = actor.working
+        proved = digest in (actor.serving, actor.previous)
+        outcome = UpdateState.SUCCEEDED if proved else actor.fate.outcome.get(digest, UpdateState.SUCCEEDED)
+        if outcome is UpdateState.PENDING:
+            return  # hangs for ever
+        before = actor.report
+        if outcome is UpdateState.SUCCEEDED and digest != actor.serving:
+            actor.serving, actor.previous = digest, actor.serving
+            self.served.append((self.now, actor.node_id, digest))
+        actor.done, actor.working = generation, None
+        self._tell(actor, outcome, (digest, generation))
+        if actor.fate.repeats and before is not None:  # an older word comes late: the session refuses it by its generation
+            assert load(Reported, self.docs["reported", actor.node_id]).generation == actor.number
+
+    def _tell(self, actor: Actor, state: UpdateState, update: tuple[str, int] | None = None) -> None:
+        update = update or actor.working
+        assert update is not None
+        bad = state in (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
+        actor.report = ReportedModel(
+            state=state,
+            desired_generation=update[1],
+            target=update[0],
+            serving=actor.serving,
+            previous=actor.previous,
+            reason="accuracy-drop" if bad else "",
+            detail="0.98 -> 0.10" if bad else "",
+        )
+        self._say(actor)
+
+    def _say(self, actor: Actor) -> None:
+        assert actor.report is not None
+        actor.number += 1
+        said = Reported(generation=actor.number, observed_generation=self.desired(actor.node_id)[0], models={MODEL: actor.report})
+        self.put("reported", actor.node_id, dump(said))
+        if actor.fate.repeats:
+            self.put("reported", actor.node_id, dump(said))
+
+    def write(self, *writes: Write) -> None:
+        self.commit(Change(writes))

@@ -1,0 +1,309 @@
+"""What a rollout does, in virtual time, over documents as the ledger holds them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cloud.fleet.records import DesiredModel, Enrolment, FederatedTask, Node, Probation, UpdateState, dump
+from cloud.rollouts.decide import UNJUDGED
+from cloud.rollouts.state import Policy, Rollout, State
+from littoral.budget import Budget
+from littoral.errors import Conflict
+from tests.kit.rollout_world import MODEL, Fate, World, artifact, manifest
+
+OLD, GOOD, SMALL, BAD = (
+    artifact("old"),
+    artifact("good", accuracy=0.99),
+    artifact("small", size=500),
+    artifact("bad", accuracy=0.99),
+)
+NCNN = artifact("good-ncnn", runtime="ncnn", accuracy=0.985)
+RUINED = Fate(outcome={BAD.manifest_digest: UpdateState.ROLLED_BACK})
+
+
+def run(world: World, rollout_id: str, *, seconds: float = 2_000.0, step: float = 1.0) -> Rollout:
+    """Until it has ended."""
+    until = world.now + seconds
+    while True:
+        world.control()
+        if (rollout := world.rollout(rollout_id)).state in ("SUCCEEDED", "ROLLED_BACK", "FAILED"):
+            return rollout
+        assert world.now < until, f"still {rollout.state}"
+        world.tick(step)
+
+
+def four(fate: Fate | None = None, *, serving: str = OLD.manifest_digest) -> World:
+    world = World([OLD, GOOD, SMALL, BAD, NCNN])
+    for node_id in ("a", "b", "c", "d"):
+        world.add_node(node_id, fate or Fate(), serving=serving)
+    return world
+
+
+def actions(world: World) -> list[str]:
+    return [line.action for line in world.trail]
+
+
+def test_a_release_goes_to_one_node_first_and_to_the_others_when_that_one_kept_it() -> None:
+    world = four()
+    ended = run(world, world.start(world.release(1, GOOD)))
+    assert ended.state is State.SUCCEEDED
+    assert [len(wave.nodes) for wave in ended.waves] == [1, 3]
+    first, second = ended.waves
+    assert first.ended_at is not None
+    assert second.started_at is not None
+    assert first.ended_at <= second.started_at
+    assert {actor.serving for actor in world.actors.values()} == {GOOD.manifest_digest}
+    assert actions(world) == ["rollout.wave-started", "rollout.wave-started", "rollout.promoted"]
+
+
+def test_each_node_gets_the_most_accurate_candidate_inside_its_budget() -> None:
+    world = World([GOOD, SMALL, NCNN])
+    world.add_node("a")
+    world.add_node("b", budget=Budget(artifact_bytes=1_000))
+    world.add_node("c", budget=Budget(runtimes=("ncnn",)))
+    ended = run(world, world.start(world.release(1, SMALL, NCNN, GOOD)))
+    assert {a.node_id: a.name for a in ended.assignments} == {"a": "good", "b": "small", "c": "good-ncnn"}
+
+
+def test_a_node_that_no_candidate_fits_is_left_alone_and_told_of() -> None:
+    world = four()
+    world.add_node("tiny", budget=Budget(artifact_bytes=10), serving=OLD.manifest_digest)
+    ended = run(world, world.start(world.release(1, GOOD)))
+    assert ended.state is State.SUCCEEDED
+    [no] = ended.refused
+    assert (no.node_id, no.rule) == ("tiny", "fits-budget")
+    assert "artifact_bytes" in no.words
+    assert MODEL not in world.desired("tiny")[1].models
+
+
+def test_a_bad_release_is_stopped_at_the_canary_and_the_canary_goes_back() -> None:
+    world = four(RUINED)
+    ended = run(world, world.start(world.release(1, BAD)))
+    assert ended.state is State.ROLLED_BACK
+    assert ended.reason == "name-a: ROLLED_BACK: accuracy-drop: 0.98 -> 0.10"
+    assert [wave.nodes for wave in ended.waves] == [("a",)]
+    assert [a.node_id for a in ended.assignments if a.touched] == ["a"]
+    wanted = world.desired("a")[1].models[MODEL]
+    assert (wanted.manifest_digest, wanted.probation) == (OLD.manifest_digest, UNJUDGED)
+    assert all(MODEL not in world.desired(id)[1].models for id in "bcd")
+    assert actions(world) == ["rollout.wave-started", "rollout.stopped", "rollout.rolled-back"]
+
+
+def test_a_failure_in_a_later_wave_takes_every_node_of_the_rollout_back() -> None:
+    world = four()
+    world.actors["d"].fate = RUINED
+    ended = run(world, world.start(world.release(1, BAD)))
+    assert ended.state is State.ROLLED_BACK
+    assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
+
+
+def test_a_node_that_was_told_and_then_went_silent_stops_the_rollout_when_the_wave_is_over() -> None:
+    world = four()
+    world.actors["a"].fate = Fate(takes_s=5.0, away=((1_002.0, 9_000.0),))
+    ended = run(world, world.start(world.release(1, GOOD)))
+    assert ended.state is State.ROLLED_BACK
+    assert "name-a" in ended.reason
+    assert ended.remarks == ("name-a to go back: not heard of yet, it will when it is back",)
+    assert world.desired("a")[1].models[MODEL].manifest_digest == OLD.manifest_digest
+
+
+def test_a_node_that_is_offline_before_its_turn_is_left_out_and_nothing_is_asked_of_it() -> None:
+    world = four()
+    world.actors["b"].fate = Fate(away=((1_002.0, 9_000.0),))
+    ended = run(world, world.start(world.release(1, GOOD)))
+    assert ended.state is State.SUCCEEDED
+    assert ended.assignment("b").dropped == "was offline when its turn came"
+    assert MODEL not in world.desired("b")[1].models
+
+
+def test_when_the_canary_is_gone_before_its_turn_another_single_node_goes_first() -> None:
+    world = four()
+    world.start(world.release(1, GOOD))
+    world.control(commits=1)  # MEASURING, canary would be a
+    world.actors["a"].fate = Fate(away=((0.0, 9_000.0),))
+    world.tick(1.0)
+    ended = run(world, f"{MODEL}-1-r1")
+    assert [len(wave.nodes) for wave in ended.waves] == [1, 2]
+    assert ended.waves[0].nodes == ("b",)
+
+
+def test_the_canary_is_whom_the_operator_named_else_one_that_can_judge() -> None:
+    world = four()
+    world.add_node("x", serving=OLD.manifest_digest, labelled=50)
+    release = world.release(1, GOOD)
+    assert run(world, world.start(release)).waves[0].nodes == ("x",)
+    world = four()
+    assert run(world, world.start(world.release(1, GOOD), Policy(canary="c"))).waves[0].nodes == ("c",)
+
+
+def test_waves_have_the_sizes_that_were_asked_for() -> None:
+    world = World([GOOD])
+    for number in range(9):
+        world.add_node(f"n{number}")
+    ended = run(world, world.start(world.release(1, GOOD), Policy(wave_sizes=(1, 2, 3))))
+    assert [len(wave.nodes) for wave in ended.waves] == [1, 2, 3, 3]
+
+
+def test_only_the_named_nodes_take_part() -> None:
+    world = four()
+    ended = run(world, world.start(world.release(1, GOOD), Policy(nodes=("b", "c"))))
+    assert [wave.nodes for wave in ended.waves] == [("b",), ("c",)]
+    assert {no.rule for no in ended.refused} == {"named"}
+
+
+def test_no_node_gets_a_model_that_is_much_worse_than_what_it_serves() -> None:
+    worse = artifact("worse", accuracy=OLD.accuracy - 0.03)
+    world = four()
+    ended = run(world, world.start(world.release(1, worse)))
+    assert ended.state is State.FAILED
+    assert "worse" in ended.reason
+    world = four()
+    ended = run(world, world.start(world.release(1, worse), Policy(max_accuracy_loss=0.05)))
+    assert ended.state is State.SUCCEEDED
+
+
+def test_nodes_that_serve_their_candidate_already_are_passed_over() -> None:
+    world = four(serving=GOOD.manifest_digest)
+    ended = run(world, world.start(world.release(1, GOOD)))
+    assert ended.state is State.SUCCEEDED
+    assert ended.assignments == ()
+    assert ended.reason == "every node that it fits serves it already"
+
+
+def test_every_node_measures_every_candidate_that_it_can_run_before_anything_is_chosen() -> None:
+    world = World([GOOD, NCNN])
+    world.add_node("a")
+    world.add_node("b", runtimes=("ncnn",))
+    world.start(world.release(1, GOOD, NCNN))
+    world.control()
+    assert set(world.desired("a")[1].trials) == {GOOD.manifest_digest, NCNN.manifest_digest}
+    assert world.desired("b")[1].trials == (NCNN.manifest_digest,)
+    ended = run(world, f"{MODEL}-1-r1")
+    assert ended.state is State.SUCCEEDED
+    assert all(world.desired(id)[1].trials == () for id in "ab")
+
+
+def test_a_candidate_that_cannot_run_on_a_node_is_not_given_to_it() -> None:
+    world = World([GOOD, SMALL])
+    world.add_node("a", Fate(measures={GOOD.manifest_digest: "runtime-failure"}))
+    ended = run(world, world.start(world.release(1, GOOD, SMALL)))
+    assert [a.name for a in ended.assignments] == ["small"]
+
+
+def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_go_on() -> None:
+    world = four()
+    world.actors["a"].fate = Fate(measures={GOOD.manifest_digest: "never"})
+    ended = run(world, world.start(world.release(1, GOOD), Policy(measure_s=60.0)))
+    assert ended.state is State.SUCCEEDED
+    [no] = ended.refused
+    assert no.node_id == "a"
+    assert "measured" in no.words
+    assert world.desired("a")[1].trials == ()
+
+
+def test_a_node_that_is_away_is_not_waited_for_while_measuring() -> None:
+    world = four()
+    world.actors["a"].fate = Fate(measures={GOOD.manifest_digest: "never"}, away=((1_001.0, 9_000.0),))
+    world.start(world.release(1, GOOD))
+    ended = run(world, f"{MODEL}-1-r1")
+    assert ended.state is State.SUCCEEDED
+    assert world.now < 1_100.0
+    assert [(no.node_id, no.rule) for no in ended.refused] == [("a", "connected")]
+
+
+def test_rollouts_of_one_model_wait_for_each_other_in_order() -> None:
+    world = four()
+    first = world.start(world.release(1, GOOD))
+    world.tick(1.0)
+    second = world.start(world.release(2, SMALL))
+    world.control()
+    assert world.rollout(second).state is State.PENDING
+    assert run(world, first).state is State.SUCCEEDED
+    assert run(world, second).state is State.SUCCEEDED
+    assert {actor.serving for actor in world.actors.values()} == {SMALL.manifest_digest}
+
+
+def test_a_rollout_that_waits_too_long_for_another_fails() -> None:
+    world = four(Fate(takes_s=1e6))
+    world.start(world.release(1, GOOD), Policy(wave_s=1e5))
+    world.tick(1.0)
+    second = world.start(world.release(2, SMALL), Policy(pending_s=50.0))
+    ended = run(world, second)
+    assert (ended.state, ended.reason) == (State.FAILED, f"rollout {MODEL}-1-r1 did not end within 50 s")
+
+
+@pytest.mark.parametrize("when", [0, 1, 2])
+def test_an_operator_may_stop_it_at_any_time(when: int) -> None:
+    world = four()
+    id = world.start(world.release(1, GOOD))
+    if when:
+        world.control(commits=1)
+    if when > 1:
+        world.tick(1.0)
+        world.control()
+        assert world.rollout(id).state is State.WAVE
+    world.edit("rollout", id, Rollout, aborted_by="ann")
+    ended = run(world, id)
+    assert (ended.state, ended.reason) == (State.ROLLED_BACK, "aborted by ann")
+    assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
+    assert all(world.desired(node)[1].trials == () for node in "abcd")
+
+
+def test_a_node_that_had_nothing_is_told_nothing_any_more() -> None:
+    world = four(RUINED, serving="")
+    ended = run(world, world.start(world.release(1, BAD)))
+    assert ended.state is State.ROLLED_BACK
+    assert MODEL not in world.desired("a")[1].models
+
+
+def test_generations_grow_even_after_an_intent_was_withdrawn() -> None:
+    world = four(replace(RUINED), serving="")
+    run(world, world.start(world.release(1, BAD)))
+    withdrawn = world.actors["a"].done
+    ended = run(world, world.start(world.release(2, GOOD)))
+    assert ended.state is State.SUCCEEDED
+    assert world.desired("a")[1].models[MODEL].generation > withdrawn
+
+
+def test_a_node_that_leaves_the_fleet_in_its_wave_is_no_failure() -> None:
+    world = four(Fate(takes_s=20.0))
+    id = world.start(world.release(1, GOOD))
+    world.control()
+    world.tick(1.0)
+    world.control()
+    assert world.rollout(id).waves[0].nodes == ("a",)
+    world.edit("node", "a", Node, enrolment=Enrolment.DECOMMISSIONED)
+    ended = run(world, id)
+    assert ended.state is State.SUCCEEDED
+    assert ended.assignment("a").dropped == "is not part of the fleet any more"
+    assert [len(wave.nodes) for wave in ended.waves] == [1, 1, 2]  # the first proved nothing: one more goes alone
+
+
+def test_a_federated_task_on_a_node_outlives_a_rollout() -> None:
+    world = four()
+    task = FederatedTask(run_id="r", message_id="m", message_digest=manifest("m"), message_bytes=1, round=1)
+    for id in "abcd":
+        _, desired = world.desired(id)
+        world.put("desired", id, dump(replace(desired, federated=task)))
+    run(world, world.start(world.release(1, GOOD)))
+    assert all(world.desired(id)[1].federated == task for id in "abcd")
+
+
+def test_a_decision_on_an_old_reading_is_refused_whole() -> None:
+    world = four()
+    id = world.start(world.release(1, GOOD))
+    stale = world.snapshot()
+    _, desired = world.desired("a")
+    other = DesiredModel(manifest_digest=manifest("other"), rollout_id="x", generation=1, probation=Probation())
+    world.put("desired", "a", dump(desired.with_model("other", other)))
+    from cloud.rollouts.decide import Decision, next_actions
+
+    decision = next_actions(stale.of(id), world.now)
+    assert isinstance(decision, Decision)
+    with pytest.raises(Conflict):
+        world.commit(decision.change(stale.of(id)))
+    assert world.rollout(id).state is State.PENDING
+    assert run(world, id).state is State.SUCCEEDED
+    assert world.desired("a")[1].models["other"] == other

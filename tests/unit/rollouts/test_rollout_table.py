@@ -1,0 +1,109 @@
+"""Every pair of state and event is a move, or refused on purpose."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloud.rollouts.decide import apply
+from cloud.rollouts.state import (
+    ENDED,
+    EVENTS,
+    LIMITS,
+    MOVES,
+    ON_EXPIRY,
+    Aborted,
+    Assignment,
+    Event,
+    Expired,
+    Free,
+    IllegalMove,
+    LastWavePassed,
+    NobodyCan,
+    NothingToDo,
+    Planned,
+    Policy,
+    Restored,
+    State,
+    Stopped,
+    Waits,
+    Wave,
+    WavePassed,
+    limit_s,
+    table,
+)
+from tests.kit.rollout_world import World, artifact
+
+GOOD = artifact("good")
+PLANNED = Assignment(node_id="b", manifest_digest=GOOD.manifest_digest, name="good", previous="")
+
+EXAMPLES: dict[type[Event], Event] = {
+    Waits: Waits(("for ever",), 2e9),
+    Free: Free(("a", "b"), ()),
+    Planned: Planned((PLANNED,), ()),
+    NothingToDo: NothingToDo(()),
+    NobodyCan: NobodyCan("nobody"),
+    WavePassed: WavePassed({}),
+    LastWavePassed: LastWavePassed({}),
+    Stopped: Stopped("stop"),
+    Expired: Expired("late"),
+    Aborted: Aborted("enough"),
+    Restored: Restored(()),
+}
+
+
+def test_every_event_has_an_example() -> None:
+    assert set(EXAMPLES) == set(EVENTS)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: State, event: type[Event]) -> None:
+    world = World([GOOD])
+    for node_id in ("a", "b"):
+        world.add_node(node_id)
+    id = world.start(world.release(1, GOOD))
+    seen = world.snapshot().of(id)
+    first = replace(PLANNED, node_id="a", generation=1)
+    begun = replace(seen.rollout, state=state, cohort=("a", "b"), assignments=(first, PLANNED))
+    seen = replace(seen, rollout=replace(begun, waves=(Wave(nodes=("a",), started_at=1.0), Wave(nodes=("b",)))))
+    if (state, event) in MOVES:
+        decision = apply(seen, EXAMPLES[event], 2_000.0)
+        moved = decision.rollout
+        assert moved.state is MOVES[state, event]
+        if event is not Waits:
+            assert (moved.ended_at == 2_000.0) == (moved.state in ENDED)
+            assert moved.deadline == 2_000.0 + (0 if moved.state in ENDED else limit_s(moved.policy, moved.state))
+            decision.change(seen)  # it can be written down
+    else:
+        with pytest.raises(IllegalMove):
+            apply(seen, EXAMPLES[event], 2_000.0)
+
+
+def test_an_end_is_never_left() -> None:
+    assert not {state for state, _ in MOVES} & ENDED
+
+
+def test_every_state_that_is_no_end_has_a_limit_and_says_what_follows_it() -> None:
+    assert set(LIMITS) == set(ON_EXPIRY) == set(State) - ENDED
+    assert all(limit_s(Policy(), state) > 0 for state in LIMITS)
+
+
+def test_every_end_can_be_reached() -> None:
+    reached = {State.PENDING}
+    while more := {to for (state, _), to in MOVES.items() if state in reached} - reached:
+        reached |= more
+    assert reached == set(State)
+
+
+def test_the_documentation_holds_the_table_as_it_is() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "state-machines.md").read_text()
+    assert table() in text
+    printed = subprocess.run(
+        [sys.executable, "-m", "cloud.rollouts.state", "--table"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == table()
