@@ -8,6 +8,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from edge_node.blobs import Blobs
@@ -16,6 +17,7 @@ from edge_node.hardware import HardwareProfile, profile
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.reports import Reports
+from edge_node.resident import settle
 from edge_node.runtimes import available
 from edge_node.serving.http import HttpServer
 from edge_node.serving.slots import Slots
@@ -31,6 +33,9 @@ from edge_node.wire import budget_to, hardware_to
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.errors import BadData
 from littoral.fleet.v1 import session_pb2
+
+SETTLE_S = 30.0
+"""Memory is given back after each change of what is served, and this often."""
 
 
 class Agent:
@@ -92,6 +97,7 @@ class Agent:
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
         self._task: session_pb2.FederatedTask | None = None
         self._task_due = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def run(self, ready: Callable[[str], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -129,6 +135,7 @@ class Agent:
                     ("trials", self._trials.run()),
                     ("telemetry", self._reports.run(time.time)),  # noqa: TID251 - the composition root
                     ("federation", self._take_part()),
+                    ("memory", self._keep_small()),
                 )
             ]
             await stop.wait()
@@ -173,7 +180,17 @@ class Agent:
         self._task = desired.federated if desired.HasField("federated") else None
         self._task_due.set()
 
+    async def _keep_small(self) -> None:
+        """Memory that a start or a swap needed goes back to the system when it is over."""
+        while True:
+            await asyncio.to_thread(settle)
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_S):
+                    await self._changed.wait()
+
     def _say_reported(self) -> None:
+        self._changed.set()
         self._session.say(session_pb2.ConnectRequest(reported=self._updates.reported()))
 
     def _say_reply(self, reply: session_pb2.FederatedReply) -> None:
