@@ -141,6 +141,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = load_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
     folder.identity()  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
     folder.prepare()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
     from edge_node.agent import Agent
     from edge_node.log import Log
 

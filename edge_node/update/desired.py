@@ -150,7 +150,7 @@ def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
     if (update := machine.update) is None:
         return session_pb2.ReportedModel(serving_manifest_digest=machine.serving, previous_manifest_digest=machine.previous)
     model = session_pb2.ReportedModel(
-        state=session_pb2.UpdateState.Value(f"UPDATE_STATE_{update.state}"),
+        state=f"UPDATE_STATE_{update.state}",
         desired_generation=update.generation,
         target_manifest_digest=update.manifest_digest,
         serving_manifest_digest=machine.serving,
