@@ -1,8 +1,8 @@
 """Keeps the agent's resident memory to what it uses.
 
 Starting touches most pages of a few large libraries (onnxruntime, gRPC, cryptography): symbol tables, start-up code. They stay
-resident although nobody reads them again. They are clean pages of files, so the kernel can drop them from this process at once and
-map them back when they are read; on a small machine it would do so itself under pressure, later and with a stall.
+resident although nobody reads them again. They are clean pages of files, so this process can drop them at once, and the kernel
+maps them back when they are read; on a small machine it would do so itself under pressure, later and with a stall.
 """
 
 from __future__ import annotations

@@ -24,6 +24,6 @@ def quantile(counts: Sequence[int], q: float) -> float:
     for bound, count in zip(LATENCY_BOUNDS_MS, counts, strict=False):
         if count and seen + count >= wanted:
             share = max(0.0, wanted - seen) / count
-            return bound / _STEP * _STEP**share
+            return float(bound / _STEP * _STEP**share)
         seen += count
     return LATENCY_BOUNDS_MS[-1]
