@@ -160,7 +160,16 @@ class Connections:
             return await self._execute("EVAL", script.source, len(keys), *keys, *args)
 
     async def _execute(self, *command: str | bytes | int) -> Any:
-        return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        """redis-py sends under asyncio.wait_for, which in Python 3.11 swallows a cancel that comes when the bytes are just out:
+        whoever cancelled would wait for ever, so it is made good here."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancels_before = task.cancelling()
+        try:
+            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        finally:
+            if task.cancelling() > cancels_before:
+                raise asyncio.CancelledError
 
     async def _patiently(self, call: Callable[[], Awaitable[Any]], patience_s: float | None = None) -> Any:
         loop = asyncio.get_running_loop()
