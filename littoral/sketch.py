@@ -51,12 +51,13 @@ class Counted:
 
 @lru_cache(maxsize=8)
 def _directions(seed: int, input_size: int, projections: int) -> npt.NDArray[np.float32]:
-    """(input_size, projections + 1): a column of ones for the mean, then columns of +1 and -1."""
+    """(input_size, projections + 2): a column of ones for the mean, one of zeros where the spread will stand, then +1 and -1."""
     wanted = input_size * projections
     name = b"littoral.sketch.%d\0" % VERSION + struct.pack(">qq", seed, input_size)
     bits = np.frombuffer(hashlib.shake_256(name).digest((wanted + 7) // 8), np.uint8)
     signs = np.unpackbits(bits, count=wanted).astype(np.float32).reshape(projections, input_size) * 2 - 1
-    matrix = np.ascontiguousarray(np.concatenate([np.ones((1, input_size), np.float32), signs]).T)
+    moments = np.repeat(np.array([[1], [0]], np.float32), input_size, axis=1)
+    matrix = np.ascontiguousarray(np.concatenate([moments, signs]).T)
     matrix.setflags(write=False)
     return matrix
 
@@ -68,12 +69,10 @@ def _flat(raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _features(flat: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, features) of (n, input_size)."""
     size = flat.shape[1]
-    sums = flat @ directions
-    values = np.empty((len(flat), sums.shape[1] + 1), np.float32)
-    mean = sums[:, 0] / size
-    values[:, 0] = mean
-    values[:, 1] = np.sqrt(np.maximum(np.einsum("ij,ij->i", flat, flat) / size - mean * mean, 0))
-    values[:, MOMENTS:] = sums[:, 1:]
+    values: npt.NDArray[np.float32] = flat @ directions
+    mean = values[:, 0]
+    mean /= size
+    values[:, 1] = np.sqrt(np.maximum(np.vecdot(flat, flat) / size - mean * mean, 0))
     return values
 
 
@@ -142,7 +141,7 @@ class Sketch:
         if self._directions is None:
             self._directions = _directions(self.spec.seed, self.input_size, self.features - MOMENTS)
         values = _features(flat, self._directions)
-        cells = (values[:, :, None] >= self._edges).sum(axis=2) + self._row_starts
+        cells = (values[:, :, None] >= self._edges).view(np.uint8).sum(axis=2, dtype=np.intp) + self._row_starts
         added = np.bincount(cells.ravel(), minlength=self.counts.size)
         self.counts += added.astype(np.uint32).reshape(self.counts.shape)
         self.examples += len(flat)

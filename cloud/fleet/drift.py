@@ -36,8 +36,8 @@ class DriftPolicy:
 
     baseline_examples: int = 300
     window_examples: int = 200
-    threshold: float = 0.12
-    far: float = 0.18
+    threshold: float = 0.16
+    far: float = 0.2
     windows: int = 2
 
 
