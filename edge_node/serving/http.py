@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from edge_node.serving.inference import Inference, metadata
+from edge_node.runtimes.memory import give_back
+from edge_node.serving.inference import Inference
 from edge_node.serving.slots import Slots
+from edge_node.serving.tensors import metadata
 from edge_node.telemetry import Telemetry
 from littoral import __version__
 from littoral.errors import BadInput, FleetError, NotFound, TooLarge, Unavailable
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
-START_S = 10.0
+PATIENCE_S = 10.0
+_ATTEMPTS = 3
 
 
 class Busy(FleetError):
@@ -38,8 +42,7 @@ class Busy(FleetError):
 
 
 STATUS: Mapping[type[FleetError], int] = {BadInput: 400, NotFound: 404, TooLarge: 413, Busy: 429, Unavailable: 503}
-_JSON = [("content-type", "application/json")]
-_DUMP = orjson.OPT_SERIALIZE_NUMPY
+HEADER_LENGTH = "inference-header-content-length"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Reply:
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 class HttpServer:
@@ -65,11 +69,34 @@ class HttpServer:
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
+        wanted = self.port
+        for attempt in range(_ATTEMPTS):
+            self.port = _free_port(self._host, wanted)
+            self._server = self._new_server()
+            self._serving = asyncio.create_task(self._server.serve(), name="http server")
+            if await self._answering():
+                give_back()  # what only the start needed
+                return
+            await self.stop()
+            if wanted or attempt + 1 == _ATTEMPTS:
+                break  # a port that was asked for was taken between two looks at it
+        raise Unavailable(f"http: cannot listen on {self._host}:{self.port}", hint="choose another with --http HOST:PORT")
+
+    async def stop(self) -> None:
+        """Takes no new connection, ends those that are open once their requests are answered."""
+        if self._server is not None and self._serving is not None:
+            self._server.stop()
+            await asyncio.wait({self._serving}, timeout=PATIENCE_S)
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+            self._server = self._serving = None
+        self._inference.close()
+
+    def _new_server(self) -> Any:
         from granian.constants import HTTPModes, Interfaces
         from granian.server.embed import Server
 
-        self.port = _free_port(self._host, self.port)
-        self._server = Server(
+        return Server(
             self._app,
             address=self._host,
             port=self.port,
@@ -81,36 +108,25 @@ class HttpServer:
             backlog=1024,
             backpressure=MAX_IN_FLIGHT * 4,
         )
-        self._serving = asyncio.create_task(self._server.serve(), name="http server")
-        await self._answering()
 
-    async def stop(self) -> None:
-        """Takes no new connection, ends those that are open once their requests are answered."""
-        if self._server is not None and self._serving is not None:
-            self._server.stop()
-            await asyncio.wait({self._serving}, timeout=START_S)
-            self._serving.cancel()
-            await asyncio.gather(self._serving, return_exceptions=True)
-            self._server = self._serving = None
-
-    async def _answering(self) -> None:
-        """granian does not say when it listens: its port is tried until it answers."""
+    async def _answering(self) -> bool:
+        """granian does not say when it listens: its port is tried until it answers. False where the server ended instead."""
         assert self._serving is not None
-        async with asyncio.timeout(START_S):
-            while not self._serving.done():
-                try:
-                    _, writer = await asyncio.open_connection(self._host, self.port)
-                except OSError:
-                    await asyncio.sleep(0.01)
-                    continue
-                writer.close()
-                await writer.wait_closed()
-                return
-        raise Unavailable(f"http: the server on {self._host}:{self.port} ended while starting", hint="try another --http port")
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while not self._serving.done() and asyncio.get_running_loop().time() < deadline:
+            try:
+                _, writer = await asyncio.open_connection(self._host, self.port)
+            except OSError:
+                await asyncio.sleep(0.01)
+                continue
+            writer.close()
+            await writer.wait_closed()
+            return True
+        return False
 
     async def _app(self, scope: Any, protocol: Any) -> None:
         reply = await self._reply(scope, protocol)
-        protocol.response_bytes(reply.status, [*_JSON, *reply.headers], reply.body)
+        protocol.response_bytes(reply.status, [("content-type", reply.content_type), *reply.headers], reply.body)
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
         try:
@@ -119,11 +135,14 @@ class HttpServer:
             status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
             headers = (("retry-after", "1"),) if status in (429, 503) else ()
             return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers)
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug answers this request alone
+            traceback.print_exc()
+            return Reply(500, orjson.dumps({"error": f"internal: {type(error).__name__}", "hint": "the agent's log says more"}))
 
     async def _routed(self, scope: Any, protocol: Any) -> Reply:
         match scope.method, scope.path.strip("/").split("/"):
             case "GET", ["v2"]:
-                return _ok({"name": "littoral-node", "version": __version__, "extensions": []})
+                return _ok({"name": "littoral-node", "version": __version__, "extensions": ["binary_tensor_data"]})
             case "GET", ["v2", "health", "live"]:
                 return _ok({"live": True})
             case "GET", ["v2", "health", "ready"]:
@@ -132,7 +151,7 @@ class HttpServer:
             case "GET", ["v2", "models", name] | ["v2", "models", name, "versions", _] as path:
                 self._check_version(name, path)
                 with self._slots.lease(name) as served:
-                    return _ok(metadata(name, served))
+                    return _ok(metadata(name, served.manifest, served.manifest_digest))
             case "GET", ["v2", "models", name, "ready"] | ["v2", "models", name, "versions", _, "ready"] as path:
                 self._check_version(name, path)
                 return _ok({"name": name, "ready": True})
@@ -158,14 +177,18 @@ class HttpServer:
             raise Busy(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
         self._in_flight += 1
         try:
-            body = _parsed(await _body(scope, protocol))
-            return _ok(await self._inference.answer(name, body))
+            body, tail = _parsed(await _body(scope, protocol), scope.headers.get(HEADER_LENGTH))
+            answer = await self._inference.answer(name, body, tail)
+            encoded, head = answer.encode()
+            if head is None:
+                return Reply(200, encoded)
+            return Reply(200, encoded, ((HEADER_LENGTH, str(head)),), "application/octet-stream")
         finally:
             self._in_flight -= 1
 
 
 def _ok(body: Any) -> Reply:
-    return Reply(200, orjson.dumps(body, option=_DUMP))
+    return Reply(200, orjson.dumps(body))
 
 
 async def _body(scope: Any, protocol: Any) -> bytes:
@@ -185,9 +208,15 @@ async def _body(scope: Any, protocol: Any) -> bytes:
     return b"".join(parts)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, head: str | None) -> tuple[Any, memoryview | None]:
+    """The JSON, and what follows it where `head` says how long it is. Raises BadInput."""
+    tail: memoryview | None = None
+    if head is not None:
+        if not (head.isascii() and head.isdigit() and int(head) <= len(body)):
+            raise BadInput(f"{HEADER_LENGTH}: {head[:80]!r} is not the length of the JSON in a body of {len(body)} bytes")
+        body, tail = body[: int(head)], memoryview(body)[int(head) :]
     try:
-        return orjson.loads(body)
+        return orjson.loads(body), tail
     except orjson.JSONDecodeError as error:
         raise BadInput(f"body: is not JSON: {error}") from error
 

@@ -1,0 +1,239 @@
+"""The Open Inference Protocol's requests and answers, version 2, as values: JSON tensors, and tensors in binary form.
+
+https://github.com/open-inference/open-inference-protocol: specification/protocol/inference_rest.md. Tensors in binary form are
+the extension that Triton and its clients speak: the JSON, `Inference-Header-Content-Length` bytes long, then the tensors' bytes,
+little endian, each as long as its parameter `binary_data_size` says. Every model has one input and two outputs: its logits (FP32,
+(n, classes)) and `label` (INT64, (n,)), the index of the largest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from littoral.errors import BadInput
+from littoral.manifest import Manifest
+
+Array = npt.NDArray[Any]
+
+MAX_BATCH = 256
+LABEL = "label"
+DATATYPES: Mapping[str, np.dtype[Any]] = {
+    name: np.dtype(kind)
+    for name, kind in (
+        ("BOOL", "?"),
+        ("UINT8", "u1"),
+        ("UINT16", "<u2"),
+        ("UINT32", "<u4"),
+        ("UINT64", "<u8"),
+        ("INT8", "i1"),
+        ("INT16", "<i2"),
+        ("INT32", "<i4"),
+        ("INT64", "<i8"),
+        ("FP16", "<f2"),
+        ("FP32", "<f4"),
+        ("FP64", "<f8"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    raw: Array  # (n, *shape), as the client sent it
+    outputs: tuple[tuple[str, bool], ...]  # name, in binary form
+    id: str | None
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    model: str
+    manifest_digest: str
+    request: Request
+    tensors: Mapping[str, Array]
+
+    def encode(self) -> tuple[bytes, int | None]:
+        """The body, and the length of its JSON where tensors in binary form follow; None: it is all JSON."""
+        outputs, tail = [], []
+        for name, binary in self.request.outputs:
+            values = self.tensors[name]
+            output: dict[str, Any] = {"name": name, "shape": values.shape, "datatype": _datatype_of(values)}
+            if binary:
+                tail.append(values.tobytes())
+                output["parameters"] = {"binary_data_size": len(tail[-1])}
+            else:
+                output["data"] = values.reshape(-1)
+            outputs.append(output)
+        answer: dict[str, Any] = {"model_name": self.model, "model_version": self.manifest_digest, "outputs": outputs}
+        if self.request.id is not None:
+            answer["id"] = self.request.id
+        if self.request.parameters:
+            answer["parameters"] = self.request.parameters
+        head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        return (b"".join([head, *tail]), len(head)) if tail else (head, None)
+
+
+def tensors_of(manifest: Manifest, logits: npt.NDArray[np.float32]) -> Mapping[str, Array]:
+    """What can be asked for, by output name."""
+    return {manifest.output.name: np.ascontiguousarray(logits, "<f4"), LABEL: logits.argmax(axis=1).astype("<i8")}
+
+
+def metadata(name: str, manifest: Manifest, manifest_digest: str) -> dict[str, Any]:
+    """The protocol's model metadata. -1 stands for the batch."""
+    return {
+        "name": name,
+        "versions": [manifest_digest],
+        "platform": manifest.runtime,
+        "inputs": [{"name": manifest.input.name, "datatype": "UINT8", "shape": [-1, *manifest.input.shape]}],
+        "outputs": [
+            {"name": manifest.output.name, "datatype": "FP32", "shape": [-1, len(manifest.output.labels)]},
+            {"name": LABEL, "datatype": "INT64", "shape": [-1]},
+        ],
+    }
+
+
+def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Request:
+    """A request's JSON, parsed, and what followed it. Raises BadInput, naming the field, what was wanted and what came."""
+    if not isinstance(body, dict):
+        raise BadInput(
+            f"body: must be a JSON object, is {_kind(body)}",
+            hint='{"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": ...}]}',
+        )
+    given_id = body.get("id")
+    if given_id is not None and not isinstance(given_id, str):
+        raise BadInput(f"id: must be text, is {_kind(given_id)}")
+    parameters = dict(_parameters(body, "parameters"))
+    binary = parameters.pop("binary_data_output", False)
+    if not isinstance(binary, bool):
+        raise BadInput(f"parameters.binary_data_output: must be true or false, is {_shown(binary)}")
+    outputs = _outputs(body.get("outputs"), manifest, binary)
+    return Request(_input(body.get("inputs"), manifest, tail), outputs, given_id, parameters)
+
+
+def _input(inputs: Any, manifest: Manifest, tail: memoryview | None) -> Array:
+    if not isinstance(inputs, list):
+        raise BadInput(f"inputs: must be a list with the tensor {manifest.input.name!r}, is {_kind(inputs)}")
+    if len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise BadInput(f"inputs: must hold exactly one tensor, {manifest.input.name!r}, holds {len(inputs)} things")
+    tensor = inputs[0]
+    if tensor.get("name") != manifest.input.name:
+        raise BadInput(f"inputs[0].name: {_shown(tensor.get('name'))}, this model's input is {manifest.input.name!r}")
+    datatype = tensor.get("datatype")
+    if not isinstance(datatype, str) or datatype not in DATATYPES:
+        raise BadInput(f"inputs[0].datatype: {_shown(datatype)} is not taken", hint=f"one of {', '.join(DATATYPES)}")
+    shape = _shape(tensor.get("shape"), manifest.input.shape)
+    size = _parameters(tensor, "inputs[0].parameters").get("binary_data_size")
+    if size is not None:
+        if "data" in tensor:
+            raise BadInput("inputs[0].data: is given, and parameters.binary_data_size too: one or the other")
+        return _from_bytes(size, tail, shape, datatype)
+    if tail:
+        raise BadInput(f"body: {len(tail)} bytes follow the JSON, and no input has a parameter binary_data_size")
+    return _from_json(tensor.get("data"), shape, datatype)
+
+
+def _shape(given: Any, wanted: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(given, list) or not all(isinstance(d, int) and not isinstance(d, bool) for d in given):
+        raise BadInput(f"inputs[0].shape: {_shown(given)} must be a list of whole numbers")
+    if tuple(given[1:]) != wanted or not 1 <= given[0] <= MAX_BATCH:
+        raise BadInput(
+            f"inputs[0].shape: {_shown(given)}, wanted [n, {', '.join(map(str, wanted))}] with n from 1 to {MAX_BATCH}"
+        )
+    return tuple(given)
+
+
+def _from_json(given: Any, shape: tuple[int, ...], datatype: str) -> Array:
+    """Flat, or nested as `shape` says: any other nesting would be another order of the values."""
+    if not isinstance(given, list):
+        raise BadInput(f"inputs[0].data: must be a list of numbers, is {_kind(given)}")
+    kind, wanted = DATATYPES[datatype], math.prod(shape)
+    try:
+        values = np.asarray(given)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"inputs[0].data: cannot be read as {datatype}: {str(error)[:200]}") from error
+    if values.size and values.dtype.kind not in "biuf":
+        raise BadInput("inputs[0].data: holds something else than numbers", hint="numbers alone, of at most 64 bits")
+    if values.size != wanted:
+        raise BadInput(f"inputs[0].data: holds {values.size} values, shape {list(shape)} wants {wanted}")
+    if values.ndim > 1 and values.shape != shape:
+        raise BadInput(f"inputs[0].data: is nested as {list(values.shape)}, wanted {list(shape)}, or flat")
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        if values.dtype.kind == "f" or values.min() < limits.min or values.max() > limits.max:
+            raise BadInput(
+                f"inputs[0].data: holds a value that {datatype} cannot hold", hint=f"whole numbers, {limits.min} to {limits.max}"
+            )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        return _finite(values.astype(kind), datatype).reshape(shape)
+
+
+def _from_bytes(size: Any, tail: memoryview | None, shape: tuple[int, ...], datatype: str) -> Array:
+    kind = DATATYPES[datatype]
+    wanted, there = math.prod(shape) * kind.itemsize, len(tail) if tail is not None else 0
+    if size != wanted or isinstance(size, bool):
+        raise BadInput(f"inputs[0].parameters.binary_data_size: {_shown(size)}, {datatype} {list(shape)} takes {wanted}")
+    if tail is None or there != wanted:
+        raise BadInput(
+            f"body: {there} bytes follow the JSON, the input takes {wanted}",
+            hint="Inference-Header-Content-Length: bytes of the JSON",
+        )
+    if kind.kind == "b":
+        truths: Array = np.frombuffer(tail, np.uint8) != 0
+        return truths.reshape(shape)
+    return _finite(np.frombuffer(tail, kind), datatype).reshape(shape)
+
+
+def _finite(values: Array, datatype: str) -> Array:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise BadInput(f"inputs[0].data: holds a value that is not finite as {datatype}")
+    return values
+
+
+def _outputs(given: Any, manifest: Manifest, binary: bool) -> tuple[tuple[str, bool], ...]:
+    """All where the request names none."""
+    known = (manifest.output.name, LABEL)
+    if given is None or given == []:
+        return tuple((name, binary) for name in known)
+    if not isinstance(given, list) or not all(isinstance(o, dict) and isinstance(o.get("name"), str) for o in given):
+        raise BadInput(f"outputs: {_shown(given)} must be a list of objects with a name")
+    names = [o["name"] for o in given]
+    if len(set(names)) != len(names) or not set(names) <= set(known):
+        raise BadInput(
+            f"outputs: {_shown(names)} must name outputs of this model, each once", hint=f"it has {' and '.join(known)}"
+        )
+    wanted = []
+    for index, output in enumerate(given):
+        own = _parameters(output, f"outputs[{index}].parameters").get("binary_data", binary)
+        if not isinstance(own, bool):
+            raise BadInput(f"outputs[{index}].parameters.binary_data: must be true or false, is {_shown(own)}")
+        wanted.append((output["name"], own))
+    return tuple(wanted)
+
+
+def _parameters(holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    given = holder.get("parameters")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise BadInput(f"{path}: must be an object, is {_kind(given)}")
+    return given
+
+
+def _datatype_of(values: Array) -> str:
+    return next(name for name, kind in DATATYPES.items() if kind == values.dtype)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "missing or null"}
+    return names.get(type(value), "a number")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
