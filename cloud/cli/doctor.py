@@ -119,7 +119,8 @@ async def _keys(patient: _Patient) -> list[Finding]:
 async def _disk(patient: _Patient) -> list[Finding]:
     folder = patient.settings.data_dir
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    return [Finding("disk", free >= ENOUGH_BYTES, f"{free / 1e9:.1f} GB free", f"have {ENOUGH_BYTES / 1e9:.0f} GB free")]
+    ok = free >= ENOUGH_BYTES
+    return [Finding("disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else f"have {ENOUGH_BYTES / 1e9:.0f} GB free")]
 
 
 async def _listeners(patient: _Patient) -> list[Finding]:

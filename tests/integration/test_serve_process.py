@@ -1,0 +1,259 @@
+"""The coordinator as a process, started and ended as an operator would, and what the commands beside it say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloud.app import Core, open_core
+from cloud.fleet.ledger import Change, Write
+from cloud.fleet.records import Artifact, Enrolment, MeasurementRecord, Node, dump, measurement_id
+from cloud.settings import Settings
+from littoral.fleet.v1 import blob_pb2, session_pb2
+from littoral.identity import certificate_request, new_node_key, private_pem
+from tests.kit.certificates import Credential
+from tests.kit.fleet import until_written
+from tests.kit.node_client import NodeClient
+
+GOOD, FAT = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+READY_S = 30.0
+
+
+@pytest.fixture
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("d")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def command(*arguments: str, data_dir: Path) -> Ended:
+    process = await start(*arguments, data_dir=data_dir)
+    async with asyncio.timeout(READY_S):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def start(*arguments: str, data_dir: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from cloud.cli import main; main()", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "LITTORAL_DATA_DIR": str(data_dir)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    process: asyncio.subprocess.Process
+    ready: dict[str, Any]
+
+    async def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float, str]:
+        """Exit code, seconds that it took, standard error."""
+        began = time.monotonic()
+        self.process.send_signal(how)
+        async with asyncio.timeout(20):
+            _, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, time.monotonic() - began, err.decode()
+
+
+@asynccontextmanager
+async def serving(data_dir: Path, *arguments: str) -> AsyncIterator[Server]:
+    ports = ("--enrolment-port", "0", "--fleet-port", "0", "--format", "json")
+    process = await start("serve", *ports, *arguments, data_dir=data_dir)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(READY_S):
+            line = await process.stdout.readline()
+        assert line, (await process.communicate())[1].decode()
+        yield Server(process, json.loads(line))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def a_node(core: Core, node_id: str, name: str) -> Credential:
+    """Enrolled with the fleet's own CA."""
+    key = new_node_key()
+    issued = core.trust.ca.issue_node(certificate_request(key), node_id, core.clock())
+    node = Node(
+        node_id=node_id,
+        name=name,
+        enrolment=Enrolment.ACCEPTED,
+        public_key_sha256="",
+        certificate_sha256=issued.sha256,
+        certificate_expires_at=issued.expires_at,
+        enrolled_at=core.clock(),
+    )
+    await core.ledger.commit(Change((Write("node", node_id, dump(node), 0),)))
+    return Credential(private_pem(key), x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM))
+
+
+async def test_it_drains_within_five_seconds_whatever_is_open(data_dir: Path) -> None:
+    async with serving(data_dir, "--heartbeat-interval", "30") as server, open_core(Settings(data_dir=data_dir)) as core:
+        assert server.ready["event"] == "ready"
+        assert json.loads((data_dir / "serve.json").read_text())["fleet"] == server.ready["fleet"]
+        credential = await a_node(core, "n1", "gateway")
+        big = core.blobs.put(os.urandom(30_000_000))
+        async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
+            line = await node.begin()
+            download = node.blobs.GetBlob(blob_pb2.GetBlobRequest(digest=big))
+            await download.read()  # and no further: it stays open
+            ending = asyncio.create_task(server.end())
+            refusal = await line.hear("refusal")
+            assert refusal.reason == session_pb2.REFUSAL_REASON_UNAVAILABLE
+            assert refusal.retry_after_s > 0
+            assert await line.ended() is grpc.StatusCode.OK
+            code, seconds, errors = await ending
+        assert (code, "Traceback" in errors) == (0, False), errors
+        assert seconds < 5.0
+        assert not (data_dir / "serve.json").exists()
+        presence = await core.ledger.get("presence", "n1")
+        assert presence is not None
+        assert presence.body["connected"] is False
+
+
+async def test_one_that_was_killed_comes_back_and_knows_who_is_not_there(data_dir: Path) -> None:
+    async with open_core(Settings(data_dir=data_dir)) as core:
+        credential = await a_node(core, "n1", "gateway")
+        async with serving(data_dir) as server, NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
+            await node.begin()
+            server.process.kill()
+            await server.process.communicate()
+        presence = await core.ledger.get("presence", "n1")
+        assert presence is not None
+        assert presence.body["connected"] is True, "nobody was left to write it"
+        async with serving(data_dir) as server:
+            await until_written(core.ledger, "presence", "n1", connected=False)
+            assert (await server.end(signal.SIGINT))[0] == 0
+
+
+@pytest.mark.parametrize("name", ["enrolment", "fleet"])
+async def test_a_port_in_use_is_named_with_its_setting(data_dir: Path, name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = str(taken.getsockname()[1])
+        other = "fleet" if name == "enrolment" else "enrolment"
+        ended = await command("serve", f"--{name}-port", port, f"--{other}-port", "0", data_dir=data_dir)
+    assert ended.code == 8
+    assert f"{name}_port: {port} on 127.0.0.1 is in use" in ended.err
+    assert f"LITTORAL_{name.upper()}_PORT" in ended.err
+    assert "Traceback" not in ended.err
+    assert not (data_dir / "serve.json").exists()
+
+
+async def test_a_second_server_on_the_same_ports_is_refused_and_the_first_goes_on(data_dir: Path, tmp_path: Path) -> None:
+    async with serving(data_dir) as server:
+        port = server.ready["fleet"].rpartition(":")[2]
+        ended = await command("serve", "--fleet-port", port, "--enrolment-port", "0", data_dir=tmp_path)
+        assert ended.code == 8
+        assert (await command("doctor", "--server", data_dir=data_dir)).code == 0
+
+
+async def test_an_address_that_is_not_ours_is_named(data_dir: Path) -> None:
+    ended = await command("serve", "--host", "192.0.2.1", "--fleet-port", "0", "--enrolment-port", "0", data_dir=data_dir)
+    assert ended.code == 2
+    assert "host: '192.0.2.1' cannot be bound" in ended.err
+
+
+async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path) -> None:
+    ended = await command("doctor", "--server", data_dir=data_dir)
+    assert ended.code == 1
+    assert "littoral-cloud serve" in ended.err
+    async with serving(data_dir) as server:
+        ended = await command("doctor", "--server", "--format", "json", data_dir=data_dir)
+        assert ended.code == 0, ended.err
+        assert [finding["check"] for finding in ended.json] == ["enrolment listener", "fleet listener", "redis"]
+        assert (await command("doctor", data_dir=data_dir)).code == 0
+        server.process.send_signal(signal.SIGSTOP)  # it is there and answers nobody
+        try:
+            ended = await command("doctor", "--server", "--format", "json", data_dir=data_dir)
+            assert ended.code == 1
+            assert not ended.json[0]["ok"]
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+    (data_dir / "ca" / "key.pem").chmod(0o644)
+    ended = await command("doctor", data_dir=data_dir)
+    assert ended.code == 1
+    assert "chmod 600" in ended.out
+
+
+async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> None:
+    async with serving(data_dir) as server, open_core(Settings(data_dir=data_dir)) as core:
+        credential = await a_node(core, "n1", "camera")
+        await a_node(core, "n2", "idle")
+        writes = []
+        for digest, name, size in ((GOOD, "small", 10_000), (FAT, "large", 90_000)):
+            artifact = Artifact(
+                manifest_digest=digest,
+                model="digits",
+                name=name,
+                runtime="onnxruntime",
+                accuracy=0.98 if name == "small" else 0.99,
+                artifact_bytes=size,
+                parameters=1,
+                architecture={"name": "cnn"},
+            )
+            measured = MeasurementRecord(manifest_digest=digest, node_id="n1", hardware_class="c", p95_ms=1.0, samples=10)
+            writes.append(Write("artifact", digest, dump(artifact), 0))
+            writes.append(Write("measurement", measurement_id(digest, "n1"), dump(measured), 0))
+        await core.ledger.commit(Change(tuple(writes)))
+        async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
+            line = await node.begin(
+                budgets={"": session_pb2.Budget(artifact_bytes=20_000)},
+                hardware={"hardware_class": "c", "runtimes": [{"name": "onnxruntime", "version": "1"}]},
+            )
+            model = session_pb2.ReportedModel(
+                state=session_pb2.UPDATE_STATE_SUCCEEDED, target_manifest_digest=GOOD, serving_manifest_digest=GOOD
+            )
+            await line.say(reported=session_pb2.ReportedState(generation=1, models={"digits": model}))
+            await until_written(core.ledger, "reported", "n1", generation=1)
+
+            listed = (await command("node", "list", "--format", "json", data_dir=data_dir)).json
+            assert [(each["name"], each["state"]) for each in listed] == [("camera", "online"), ("idle", "offline")]
+            assert listed[0]["models"][0]["student"] == "small"
+            table = (await command("node", "list", data_dir=data_dir)).out
+            assert "SUCCEEDED" in table
+
+            shown = (await command("node", "show", "camera", "--format", "json", data_dir=data_dir)).json
+            assert shown["budgets"] == {"*": "artifact<=20000B"}
+            explained = (await command("node", "explain", "camera", "--format", "json", data_dir=data_dir)).json["digits"]
+            assert [(row["name"], row["chosen"]) for row in explained] == [("large", False), ("small", True)]
+            assert explained[0]["out"] == ["artifact_bytes: 90000 is over 20000"]
+
+            assert (await command("node", "decommission", "camera", data_dir=data_dir)).code == 0
+            refusal = await line.hear("refusal")
+            assert refusal.reason == session_pb2.REFUSAL_REASON_NODE_REVOKED
+        listed = (await command("node", "list", "--format", "json", data_dir=data_dir)).json
+        assert listed[0]["state"] == "decommissioned"
+        missing = await command("node", "show", "nobody", data_dir=data_dir)
+        assert missing.code == 4
+        assert "node list" in missing.err
