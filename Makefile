@@ -30,6 +30,7 @@ lint: $(STAMP)  ## style, types, imports, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/write_errors.py --check
 	$(MAKE) --no-print-directory proto-check
 
 proto: $(STAMP)  ## write the code for proto/ to littoral/
@@ -40,10 +41,15 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@diff -r -x __init__.py -x __pycache__ build/proto/littoral/fleet littoral/fleet || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: $(STAMP)  ## every benchmark, to bench/results/
-	@echo "no benchmark yet"
+bench: bench-drift  ## every benchmark, to bench/results/
+
+bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
+	$(BIN)/python bench/drift_threshold.py
+
+bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its figures
+	$(BIN)/python bench/federated_recipe.py --judge test --degrees -45
 
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test lint proto proto-check bench clean
+.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated clean
