@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from cloud.cli.output import Format, emit, emit_error, when
+from littoral.errors import NotFound
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    size: float
+    tags: tuple[str, ...] = ()
+    there: bool = True
+
+
+def said(data: object, format: Format = Format.TABLE, columns: tuple[str, ...] | None = None) -> str:
+    out = io.StringIO()
+    emit(data, format, columns=columns, out=out)
+    return out.getvalue()
+
+
+def test_rows_are_columns_under_a_heading() -> None:
+    assert said([Row("a", 1.5), Row("longer", 0.123456789, ("x", "y"), False)]) == (
+        "NAME    SIZE      TAGS  THERE\na       1.5       -     yes\nlonger  0.123457  x,y   no\n"
+    )
+    assert said([Row("a", 1.5)], columns=("there", "name")) == "THERE  NAME\nyes    a\n"
+    assert said([]) == "nothing\n"
+    assert said({"lines": 3, "whole": True}) == "lines:  3\nwhole:  yes\n"
+
+
+def test_json_is_for_programs() -> None:
+    assert json.loads(said([Row("a", 1.5)], Format.JSON)) == [{"name": "a", "size": 1.5, "tags": [], "there": True}]
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    assert "\x1b" not in said([Row("\x1b[2J", 1.0)])
+    out = io.StringIO()
+    emit_error(NotFound("node '\x1b]0;x\x07': is not there", hint="look"), out)
+    assert out.getvalue() == "error: node '\\x1b]0;x\\x07': is not there\n  hint: look\n"
+
+
+def test_times_are_utc() -> None:
+    assert when(0) == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("heavy", ["torch", "flwr", "onnx", "rich"])
+def test_help_imports_nothing_heavy(heavy: str) -> None:
+    code = f"import sys; from cloud.cli import run; run(['--help']); sys.exit('{heavy}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
