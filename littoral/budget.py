@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from typing import Any
 
 from littoral.errors import BadInput, NoFit
@@ -61,13 +62,18 @@ class Budget:
         if self.artifact_bytes is not None:
             terms.append(f"artifact<={self.artifact_bytes}B")
         if self.latency_ms is not None:
-            terms.append(f"p95<={self.latency_ms:g}ms")
+            terms.append(f"p95<={_digits(self.latency_ms)}ms")
         if self.peak_rss_bytes is not None:
             terms.append(f"rss<={self.peak_rss_bytes}B")
         if self.energy_mj is not None:
-            terms.append(f"energy<={self.energy_mj:g}mJ")
+            terms.append(f"energy<={_digits(self.energy_mj)}mJ")
         terms += [f"runtime={name}" for name in self.runtimes]
         return ",".join(terms)
+
+
+def _digits(value: float) -> str:
+    """All digits and no exponent, so that `Budget.parse` reads it again."""
+    return format(Decimal(repr(value)), "f").removesuffix(".0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,16 +63,18 @@ def _directions(seed: int, input_size: int, projections: int) -> npt.NDArray[np.
 
 
 def _flat(raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    return np.asarray(raw).reshape(len(raw), -1).astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # a float64 that is too large counts as infinite
+        return np.asarray(raw).reshape(len(raw), -1).astype(np.float32, copy=False)
 
 
 def _features(flat: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, features) of (n, input_size)."""
     size = flat.shape[1]
-    values: npt.NDArray[np.float32] = flat @ directions
-    mean = values[:, 0]
-    mean /= size
-    values[:, 1] = np.sqrt(np.maximum(np.vecdot(flat, flat) / size - mean * mean, 0))
+    with np.errstate(over="ignore", invalid="ignore"):  # clients may send what is not finite: it is counted, not warned of
+        values: npt.NDArray[np.float32] = flat @ directions
+        mean = values[:, 0]
+        mean /= size
+        values[:, 1] = np.sqrt(np.maximum(np.vecdot(flat, flat) / size - mean * mean, 0))
     return values
 
 

@@ -1,0 +1,117 @@
+"""Budgets as operators write them, and the choice that they bound."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from littoral.budget import Budget, Measured, best_fit, excesses
+from littoral.errors import BadInput, NoFit
+
+numbers = st.one_of(st.none(), st.integers(1, 10**9))
+budgets = st.builds(
+    Budget,
+    latency_ms=st.one_of(st.none(), st.floats(1e-6, 1e9)),
+    artifact_bytes=numbers,
+    peak_rss_bytes=numbers,
+    energy_mj=st.one_of(st.none(), st.floats(1e-6, 1e9)),
+    runtimes=st.lists(st.sampled_from(("ncnn", "onnxruntime")), unique=True).map(tuple),
+)
+candidates = st.builds(
+    Measured,
+    manifest_digest=st.text("0123456789abcdef", min_size=4, max_size=4),
+    name=st.just("x"),
+    runtime=st.sampled_from(("ncnn", "onnxruntime")),
+    accuracy=st.floats(0, 1),
+    artifact_bytes=st.integers(1, 10**6),
+    latency_ms=st.floats(0.001, 100),
+    peak_rss_bytes=st.integers(0, 10**8),
+    samples=st.just(10),
+    energy_mj=st.one_of(st.none(), st.floats(0.001, 10)),
+)
+
+
+def one(**fields: object) -> Measured:
+    values = {
+        "manifest_digest": "d",
+        "name": "x",
+        "runtime": "ncnn",
+        "accuracy": 0.9,
+        "artifact_bytes": 10,
+        "latency_ms": 1.0,
+        "peak_rss_bytes": 1,
+        "samples": 1,
+    }
+    return Measured(**{**values, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("", Budget()),
+        ("artifact<=20KB", Budget(artifact_bytes=20_000)),
+        ("artifact <= 1 MiB", Budget(artifact_bytes=1_048_576)),
+        ("p95<=2ms, rss<=8MB", Budget(latency_ms=2.0, peak_rss_bytes=8_000_000)),
+        ("p95<=500us", Budget(latency_ms=0.5)),
+        ("energy<=1.5mJ,runtime=ncnn", Budget(energy_mj=1.5, runtimes=("ncnn",))),
+        ("runtime=ncnn,runtime=onnxruntime", Budget(runtimes=("ncnn", "onnxruntime"))),
+    ],
+)
+def test_a_budget_is_read_as_operators_write_it(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["artifact<20KB", "size<=3", "artifact<=", "p95<=2KB", "artifact<=-1", "artifact<=1e3"])
+def test_what_is_no_limit_is_refused_and_named(text: str) -> None:
+    with pytest.raises(BadInput, match="budget: "):
+        Budget.parse(text)
+
+
+@given(budgets)
+def test_what_is_printed_is_read_again(budget: Budget) -> None:
+    assert Budget.parse(str(budget)) == budget
+
+
+@given(st.lists(candidates, max_size=6), budgets)
+def test_the_choice_is_inside_the_budget_and_nothing_better_is(found: list[Measured], budget: Budget) -> None:
+    fitting = [c for c in found if not excesses(c, budget)]
+    if not fitting:
+        with pytest.raises(NoFit):
+            best_fit(found, budget)
+        return
+    chosen = best_fit(found, budget)
+    assert chosen in fitting
+    assert all(c.accuracy <= chosen.accuracy for c in fitting)
+
+
+@given(st.lists(candidates, min_size=1, max_size=6), budgets, st.randoms())
+def test_the_order_of_the_candidates_does_not_matter(found: list[Measured], budget: Budget, rng: object) -> None:
+    shuffled = list(found)
+    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    try:
+        chosen = best_fit(found, budget)
+    except NoFit:
+        with pytest.raises(NoFit):
+            best_fit(shuffled, budget)
+        return
+    other = best_fit(shuffled, budget)
+    key = (chosen.accuracy, chosen.latency_ms, chosen.artifact_bytes, chosen.manifest_digest)
+    assert (other.accuracy, other.latency_ms, other.artifact_bytes, other.manifest_digest) == key
+
+
+def test_equal_accuracy_goes_to_the_faster_then_the_smaller() -> None:
+    slow, fast, small = one(latency_ms=2.0), one(latency_ms=1.0, artifact_bytes=9), one(latency_ms=1.0, artifact_bytes=8)
+    assert best_fit([slow, fast, small], Budget()) is small
+
+
+def test_energy_that_cannot_be_measured_binds_nobody() -> None:
+    assert excesses(one(energy_mj=None), Budget(energy_mj=0.1)) == ()
+
+
+def test_the_limit_that_binds_the_nearest_candidate_is_named() -> None:
+    near, far = one(name="near", artifact_bytes=110), one(name="far", artifact_bytes=900, latency_ms=50.0)
+    with pytest.raises(NoFit, match="nearest is near, artifact_bytes: 110 is over 100"):
+        best_fit([far, near], Budget(artifact_bytes=100, latency_ms=10.0))
+    with pytest.raises(NoFit, match="no candidate was measured"):
+        best_fit([], Budget())
