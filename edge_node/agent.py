@@ -18,7 +18,6 @@ from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.reports import Reports
 from edge_node.resident import settle
-from edge_node.runtimes import available
 from edge_node.serving.http import HttpServer
 from edge_node.serving.slots import Slots
 from edge_node.session import Session, open_channel
@@ -56,7 +55,7 @@ class Agent:
         self._slots = Slots()
         self._telemetry = Telemetry()
         self._http = HttpServer(self._slots, self._telemetry, settings.http_host, settings.http_port)
-        runtimes = frozenset(available())
+        runtimes = frozenset(name for name, _ in self._hardware.runtimes)
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
         kit = Kit(
             artifacts=artifacts,

@@ -54,7 +54,7 @@ class Updates:
         self._wake = asyncio.Event()
 
     async def start(self) -> None:
-        """Serves what was proved before, and goes on with what was under way."""
+        """Serves what was proved before."""
         for name in self._folder.model_names():
             await self._machine(name).start()
         self._changed()
@@ -65,7 +65,11 @@ class Updates:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Goes on with what was under way, then follows what is wanted, until cancelled. Call it once requests are answered:
+        a model that takes the agent down must not keep the old one from serving.
+        """
+        for machine in list(self._machines.values()):
+            await machine.resume()
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from edge_node.serving.slots import Served
 from edge_node.update.job import Job, Kit, in_thread
-from edge_node.update.journal import Journal, Kept
+from edge_node.update.journal import Entry, Journal, Kept
 from edge_node.update.load import load_checked
 from edge_node.update.state import (
     ENDS,
@@ -62,6 +62,7 @@ class Machine:
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
         self._pauses = 0
+        self._entry: Entry | None = None  # what the journal said at the start, until it is resumed
 
     # -- what others see -------------------------------------------------------------------------------------------
 
@@ -88,18 +89,21 @@ class Machine:
     # -- from the outside ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Serves what was proved before, the kept model where the active one is damaged, and goes on with what was under way."""
+        """Serves what was proved before; the kept model where the active one is damaged."""
         for digest in filter(None, (self._kept.active, self._kept.previous)):
             if await self._serve(digest):
                 if digest != self._kept.active:
                     self._kept = Kept(active=digest)
                     self._journal.keep(self._kept)
                 break
-        entry = self._journal.read()
-        if entry is None:
-            return
-        self.update = replace(entry.update, replaces=self._kept.active)
-        if entry.update.state in ENDS:
+        self._entry = self._journal.read()
+        if self._entry is not None:
+            self.update = replace(self._entry.update, replaces=self._kept.active)
+
+    async def resume(self) -> None:
+        """Goes on with the update that was under way when the agent ended. Once, after `start`."""
+        entry, self._entry = self._entry, None
+        if entry is None or not self.busy:
             return
         if entry.update.state is State.PROBATION and self._kept.active == entry.update.manifest_digest == self.serving:
             await self._begin(WasKept(entry.update.generation))  # it had passed; only the journal did not know

@@ -23,11 +23,10 @@ from edge_node.store import NodeFolder
 from littoral.digest import digest_of
 from littoral.identity import seal
 from littoral.manifest import PAYLOAD_TYPE
-from tests.kit.agent import MODEL, AgentProcess, Maker, examples, good_weights
-from tests.kit.agent_world import NODE, reported, want
+from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
 
-pytest_plugins = ("tests.kit.redis", "tests.kit.agent_world")
+pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 
 async def test_a_node_serves_what_it_is_told_goes_back_without_a_download_and_starts_without_the_cloud(

@@ -18,8 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
 from edge_node.store import Identity, NodeFolder
-from littoral.digest import digest_of
+from edge_node.update.artifacts import ENVELOPE
+from edge_node.update.journal import Journal, Kept
+from edge_node.update.state import State, Update
+from littoral.digest import digest_of, hex_of
 from littoral.identity import key_id_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
 from littoral.sketch import fit
@@ -29,6 +33,8 @@ PATIENCE_S = 30.0
 SHAPE = (1, 4, 4)
 CLASSES = 3
 MODEL = "tiny"
+NODE = "n1"
+QUICK = Probation(duration_s=0.3)
 
 
 def examples(count: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -124,6 +130,18 @@ class Maker:
     def seal(self, manifest: Manifest) -> str:
         return self.fleet.blobs.put(manifest.seal(self.key))
 
+    def install(self, folder: NodeFolder, digest: str) -> None:
+        """Makes an artifact the active one of a folder, as an update of generation 1 leaves it."""
+        manifest = Manifest.open(self.fleet.blobs.read(digest), self.signing_keys)
+        place = folder.artifacts / hex_of(digest)
+        place.mkdir()
+        (place / ENVELOPE).write_bytes(self.fleet.blobs.read(digest))
+        for file in manifest.files:
+            (place / file.path).write_bytes(self.fleet.blobs.read(file.digest))
+        journal = Journal(folder.model(manifest.model))
+        journal.keep(Kept(active=digest))
+        journal.write(Update(manifest.model, digest, 1, state=State.SUCCEEDED))
+
     async def enrol(self, folder: Path, node_id: str = "n1") -> NodeFolder:
         """A node's folder as `littoral-node enroll` leaves it."""
         credential = await self.fleet.enrol(node_id)
@@ -141,6 +159,23 @@ class Maker:
             )
         )
         return place
+
+
+async def want(fleet: Fleet, digest: str, generation: int, probation: Probation = QUICK) -> None:
+    model = DesiredModel(manifest_digest=digest, rollout_id="r", generation=generation, probation=probation)
+    await fleet.want(NODE, Desired(models={MODEL: model}))
+
+
+async def reported(fleet: Fleet, generation: int, *states: str, serving: str = "") -> ReportedModel:
+    """What the cloud knows of the model, once its update of this generation came to one of these states."""
+    async with asyncio.timeout(30), fleet.ledger.watch("reported") as announcements:
+        while True:
+            if (doc := await fleet.ledger.get("reported", NODE)) is not None:
+                model = load(Reported, doc).models.get(MODEL)
+                seen = model is not None and model.desired_generation == generation and model.state in states
+                if seen and model is not None and model.serving == (serving or model.serving):
+                    return model
+            await anext(announcements)
 
 
 class AgentProcess:
