@@ -1,0 +1,91 @@
+"""Tiny artifacts of one linear model, logits = flatten(x / 255) @ weights, for every runtime; no torch, no exporter."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.digest import digest_of
+from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.sketch import fit
+
+SHAPE = (1, 4, 4)
+CLASSES = 3
+Weights = npt.NDArray[np.float32]
+
+
+def weights(seed: int = 0, shape: tuple[int, ...] = SHAPE, classes: int = CLASSES) -> Weights:
+    """(values of an input, classes)"""
+    return np.random.default_rng(seed).normal(size=(int(np.prod(shape)), classes)).astype(np.float32)
+
+
+def images(count: int, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def logits_of(x: npt.NDArray[np.uint8], used: Weights) -> npt.NDArray[np.float32]:
+    return np.asarray((x.reshape(len(x), -1).astype(np.float32) / np.float32(255)) @ used, np.float32)
+
+
+def onnx_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, bytes]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *shape])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", used.shape[1]])],
+        [numpy_helper.from_array(used, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return {"model.onnx": bytes(model.SerializeToString())}
+
+
+def ncnn_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, bytes]:
+    param = f"7767517\n2 2\nInput x 0 1 x\nInnerProduct fc 1 1 x logits 0={used.shape[1]} 1=0 2={used.size}\n"
+    return {"model.param": param.encode(), "model.bin": struct.pack("<I", 0) + np.ascontiguousarray(used.T).tobytes()}
+
+
+FILES_OF: Mapping[str, Callable[..., Mapping[str, bytes]]] = {"onnxruntime": onnx_files, "ncnn": ncnn_files}
+"""By runtime. A runtime that is added to the registry gets a line here, and passes the same cases."""
+
+
+def artifact(
+    folder: Path,
+    runtime: str = "onnxruntime",
+    *,
+    seed: int = 0,
+    shape: tuple[int, ...] = SHAPE,
+    classes: int = CLASSES,
+    **fields: Any,
+) -> Manifest:
+    """Writes the files into `folder`, and gives the manifest that fits them; `fields` replace its own."""
+    used = weights(seed, shape, classes)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = FILES_OF[runtime](used, shape)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    probed = images(4, 1, shape)
+    manifest = Manifest(
+        model="tiny",
+        name=f"linear-{seed}",
+        architecture={"name": "linear"},
+        parameters=used.size,
+        runtime=runtime,
+        runtime_options={"fp16": False} if runtime == "ncnn" else {},
+        requires={"opset": 18, "ir": 9} if runtime == "onnxruntime" else {},
+        files=tuple(File(name, digest_of(data), len(data)) for name, data in files.items()),
+        input=Input("x", shape, 1 / 255, (0.0,), (1.0,)),
+        output=Output("logits", tuple(f"class {i}" for i in range(classes))),
+        accuracy=0.5,
+        accuracy_examples=100,
+        probe=Probe.of(probed, logits_of(probed, used), 1e-3),
+        sketch=fit(images(200, 2, shape), seed=5, features=4, bins=8),
+    )
+    return replace(manifest, **fields)
