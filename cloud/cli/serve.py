@@ -55,6 +55,7 @@ def serve(
         telemetry_interval_s=telemetry_interval,
         auto_loop=auto_loop,
     )
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a line for every stranger whose handshake fails, health checks too
     if logging.getLogger().level > logging.INFO:
         logging.getLogger().setLevel(logging.INFO)
     asyncio.run(_until_signalled(settings, format))

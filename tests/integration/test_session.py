@@ -306,6 +306,18 @@ async def test_a_word_that_breaks_the_protocol_ends_its_session_and_no_other(fle
         await bystander.hear("heartbeat")
 
 
+async def test_a_node_that_uses_the_boot_of_another_counts_for_itself_alone(fleet: Fleet) -> None:
+    honest, thief = await fleet.enrol("n1"), await fleet.enrol("n2")
+    async with fleet.client(honest) as one, fleet.client(thief) as two:
+        first, second = await one.begin(), await two.begin()
+        for line, requests in ((first, 5), (second, 100)):
+            word = session_pb2.TelemetryReport(boot_id=BOOT, sequence=1, model_name="digits", requests=requests)
+            await line.say(telemetry=word)
+            await line.hear("telemetry_ack")
+    totals = {doc.id: doc.body["totals"]["requests"] for doc in await fleet.ledger.all("telemetry")}
+    assert totals == {"n1:digits": 5, "n2:digits": 100}
+
+
 async def test_a_message_over_the_transports_limit_ends_its_session_and_no_other(fleet: Fleet) -> None:
     bad, good = await fleet.enrol("bad"), await fleet.enrol("good")
     async with fleet.client(good) as peaceful, fleet.client(bad, unbounded=True) as hostile:
