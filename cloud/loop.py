@@ -81,10 +81,12 @@ class StartRollout:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """`what` needs nothing more; `took` begin anew, drift on all others is acknowledged."""
+    """`what` needs nothing more. Of the nodes that drifted before `until`, those that took the new model begin anew, and on the
+    others drift is acknowledged; what drifted later asks for another run."""
 
     what: str
     took: tuple[str, ...]
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def step(seen: Seen, now: float) -> Move:
         if run.run_id in seen.memory.settled:
             continue
         if run.state is RunState.FAILED:
-            return Settle(run.run_id, ())
+            return Settle(run.run_id, (), run.finished_at)
         release = next((r for r in seen.releases if r.note == run_note(run.run_id)), None)
         if release is None:
             return MakeRelease(run.run_id)
@@ -114,7 +116,7 @@ def step(seen: Seen, now: float) -> Move:
         if any(r.state not in ENDED for r in rollouts):
             return Wait()
         took = {a.node_id for r in rollouts if r.state == "SUCCEEDED" for a in r.assignments if a.touched and not a.dropped}
-        return Settle(run.run_id, tuple(sorted(took)))
+        return Settle(run.run_id, tuple(sorted(took)), run.finished_at)
     if any(r.model == seen.model and r.state not in ENDED for r in seen.rollouts.values()):
         return Wait()
     if not seen.drifted:
@@ -194,13 +196,14 @@ class Loop:
         """Said once, and not tried again: an operator must act, or the inputs must drift anew."""
         log.error("loop: %s: %s: %s", what, action, detail)
         await self._core.ledger.commit(Change((), (Audit(action, what, ACTOR, {"detail": detail}),)), fence=fence)
-        await self._settle(seen, doc, Settle(what, ()), fence)
+        await self._settle(seen, doc, Settle(what, (), self._core.clock()), fence)
 
     async def _settle(self, seen: Seen, doc: Doc | None, move: Settle, fence: Fence) -> None:
         """Baselines first: done again after a crash, they do no harm; the memory of it comes last."""
         now = self._core.clock()
-        await drift.rebaseline(self._core.ledger, move.took, seen.model, now)
-        await drift.acknowledge(self._core.ledger, [n for n in seen.drifted if n not in move.took], seen.model, now)
+        dealt = [node for node, since in seen.drifted.items() if since <= move.until]
+        await drift.rebaseline(self._core.ledger, [node for node in dealt if node in move.took], seen.model, now)
+        await drift.acknowledge(self._core.ledger, [node for node in dealt if node not in move.took], seen.model, now)
         memory = Memory(settled=(*seen.memory.settled, move.what))
         line = Audit("loop.settled", move.what, ACTOR, {"model": seen.model, "took": list(move.took)})
         write = Write(KIND, seen.model, dump(memory), doc.generation if doc else 0)

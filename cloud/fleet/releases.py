@@ -7,6 +7,7 @@ repeatable: the same candidate gives the same digest. A release is only a list o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
@@ -61,7 +62,8 @@ async def publish(
         weights: safetensors bytes that it was exported from: a federated run can go on from them. Empty: none are kept.
         data: where the data set lies on this machine, for what will be made from those weights.
 
-    Raises BadInput where a file's bytes are not what the manifest says. Publishing the same again changes nothing.
+    Raises BadInput where a file's bytes are not what the manifest says. Publishing the same again only adds
+    weights and data set where they were not known.
     """
     manifest = packaged.manifest
     for file in manifest.files:
@@ -91,11 +93,23 @@ async def publish(
         actor,
         {"model": artifact.model, "name": artifact.name, "accuracy": artifact.accuracy, "bytes": artifact.artifact_bytes},
     )
-    try:
-        await core.ledger.commit(Change((Write("artifact", digest, dump(artifact), 0),), (line,)))
-    except Conflict:
-        return await read_artifact(core.ledger, digest)  # it was published before
-    return artifact
+    while True:
+        doc = await core.ledger.get("artifact", digest)
+        before = load(Artifact, doc) if doc else None
+        after = artifact if before is None else _completed(before, artifact)
+        if after == before:
+            return after
+        write = Write("artifact", digest, dump(after), doc.generation if doc else 0)
+        try:
+            await core.ledger.commit(Change((write,), (line,) if before is None else ()))
+        except Conflict:
+            continue  # somebody else publishes the same
+        return after
+
+
+def _completed(before: Artifact, again: Artifact) -> Artifact:
+    """What is known, and weights and data set where they were not."""
+    return replace(before, weights=before.weights or again.weights, data=before.data or again.data)
 
 
 async def create_release(

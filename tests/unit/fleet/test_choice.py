@@ -1,0 +1,103 @@
+"""Which candidate a node gets, and what is said of the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloud.fleet.choice import candidates_for, choose, explain
+from cloud.fleet.records import MeasurementRecord, Presence
+from littoral.budget import Budget
+from littoral.errors import NoFit
+from tests.kit.rollout_world import MODEL, artifact
+
+LARGE = artifact("large", accuracy=0.99, size=50_000)
+SMALL = artifact("small", accuracy=0.97, size=1_000)
+NCNN = artifact("ncnn", accuracy=0.98, size=2_000, runtime="ncnn")
+ALL = [LARGE, SMALL, NCNN]
+
+
+def presence(*, budget: Budget | None = None, runtimes: tuple[str, ...] = ("onnxruntime", "ncnn")) -> Presence:
+    return Presence(
+        connected=True,
+        since=0.0,
+        boot_id="",
+        agent_version="",
+        protocol_version=1,
+        features=(),
+        hardware={},
+        hardware_class="c",
+        runtimes=runtimes,
+        budgets={"": budget or Budget()},
+        labelled_examples={},
+    )
+
+
+def measured(
+    digest: str, node_id: str = "me", *, p95_ms: float = 1.0, failure: str = "", hardware_class: str = "c", at: float = 1.0
+) -> MeasurementRecord:
+    return MeasurementRecord(
+        manifest_digest=digest,
+        node_id=node_id,
+        hardware_class=hardware_class,
+        failure=failure,
+        detail="it fell over" if failure else "",
+        p95_ms=p95_ms,
+        peak_rss_bytes=1_000,
+        samples=100,
+        measured_at=at,
+    )
+
+
+EVERY = [measured(a.manifest_digest) for a in ALL]
+
+
+def test_the_most_accurate_inside_the_budget_is_chosen() -> None:
+    assert choose("me", presence(), ALL, EVERY, model=MODEL).name == "large"
+    assert choose("me", presence(budget=Budget(artifact_bytes=5_000)), ALL, EVERY, model=MODEL).name == "ncnn"
+    assert choose("me", presence(runtimes=("ncnn",)), ALL, EVERY, model=MODEL).name == "ncnn"
+
+
+def test_a_machine_alike_stands_in_where_the_node_measured_nothing() -> None:
+    others = [
+        measured(LARGE.manifest_digest, "old", p95_ms=9.0, at=1.0),
+        measured(LARGE.manifest_digest, "new", p95_ms=3.0, at=2.0),
+        measured(LARGE.manifest_digest, "unlike", p95_ms=1.0, at=3.0, hardware_class="d"),
+        measured(LARGE.manifest_digest, "broken", failure="runtime-failure", at=4.0),
+    ]
+    [found] = candidates_for("me", presence(), [LARGE], others)
+    assert found.latency_ms == 3.0
+    [own] = candidates_for("me", presence(), [LARGE], [*others, measured(LARGE.manifest_digest, p95_ms=7.0)])
+    assert own.latency_ms == 7.0
+
+
+def test_what_failed_on_the_node_itself_is_out_whatever_it_did_elsewhere() -> None:
+    records = [measured(LARGE.manifest_digest, failure="runtime-failure"), measured(LARGE.manifest_digest, "other")]
+    assert candidates_for("me", presence(), [LARGE], records) == []
+    with pytest.raises(NoFit, match="large could not be run here: runtime-failure: it fell over"):
+        choose("me", presence(), [LARGE], records, model=MODEL)
+
+
+def test_why_nothing_can_be_chosen_is_said_in_words() -> None:
+    with pytest.raises(NoFit, match="the release needs ncnn/onnxruntime, this node has coreml"):
+        choose("me", presence(runtimes=("coreml",)), ALL, EVERY, model=MODEL)
+    with pytest.raises(NoFit, match="none of 3 candidates was measured"):
+        choose("me", presence(), ALL, [], model=MODEL)
+    with pytest.raises(NoFit, match=r"wanted at least 0\.9950"):
+        choose("me", presence(), ALL, EVERY, model=MODEL, floor=0.995)
+
+
+def test_explain_has_a_row_for_each_candidate_with_every_limit_that_kept_it_out() -> None:
+    tight = presence(budget=Budget(artifact_bytes=5_000, latency_ms=0.5), runtimes=("onnxruntime",))
+    records = [measured(LARGE.manifest_digest), measured(SMALL.manifest_digest, p95_ms=0.4)]
+    rows = explain("me", tight, ALL, records, model=MODEL)
+    assert [(row.name, row.chosen) for row in rows] == [("large", False), ("ncnn", False), ("small", True)]
+    assert rows[0].out == ("latency_ms: 1.0 is over 0.5", "artifact_bytes: 50000 is over 5000")
+    assert rows[1].out == ("runtime: ncnn is not on this node",)
+    assert rows[1].latency_ms is None
+    assert rows[2].out == ()
+
+
+def test_explain_names_no_winner_where_there_is_none() -> None:
+    rows = explain("me", presence(), ALL, [], model=MODEL)
+    assert not any(row.chosen for row in rows)
+    assert all(row.out == ("measurement: there is none of this node or its like",) for row in rows)
