@@ -25,7 +25,7 @@ CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_http_proxy", 0),  # a proxy in the environment would take even 127.0.0.1
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # how long one attempt may take: a handshake on a busy small machine is slow
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
