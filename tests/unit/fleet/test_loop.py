@@ -1,0 +1,124 @@
+"""The closed loop: what is seen -> the next move."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.federation.run import Run, RunState
+from cloud.fleet.records import Release
+from cloud.fleet.releases import run_note
+from cloud.loop import ACTOR, GATHER_S, MakeRelease, Memory, Seen, Settle, StartRollout, StartRun, Wait, step
+from cloud.rollouts.state import Assignment, Policy, Rollout, State
+from littoral.digest import digest_of
+from tests.kit.federation import small_run
+from tests.kit.rollout_world import MODEL
+
+NOTHING = Seen(MODEL, {}, (), (), {})
+NOW = 1_000.0
+
+
+def run(state: RunState = RunState.SUCCEEDED, *, id: str = "digits-run-1", trigger: str = ACTOR) -> Run:
+    at = NOW - 50 if state.terminal else 0.0
+    return small_run(id, digest_of(b"w"), model=MODEL, state=state, trigger=trigger, created_at=NOW - 100, finished_at=at)
+
+
+def release(run_id: str = "digits-run-1", *, id: str = "digits-2") -> Release:
+    return Release(release_id=id, model=MODEL, kind="federated", artifacts=("x",), created_at=NOW, note=run_note(run_id))
+
+
+def rollout(state: State, *, release_id: str = "digits-2") -> Rollout:
+    return Rollout(
+        release_id=release_id,
+        model=MODEL,
+        kind="federated",
+        policy=Policy(),
+        state=state,
+        created_at=NOW,
+        entered_at=NOW,
+        deadline=NOW,
+        assignments=(
+            Assignment(node_id="a", manifest_digest="m", name="x", previous="", generation=3),
+            Assignment(node_id="b", manifest_digest="m", name="x", previous="", dropped="was offline when its turn came"),
+        ),
+    )
+
+
+def test_nodes_that_drift_together_are_learnt_from_together() -> None:
+    seen = replace(NOTHING, drifted={"b": NOW, "a": NOW + 2})
+    assert step(seen, NOW + 1) == Wait(NOW + GATHER_S)
+    assert step(seen, NOW + GATHER_S) == StartRun(("a", "b"))
+
+
+def test_nothing_is_begun_while_a_run_or_a_rollout_of_the_model_goes_on() -> None:
+    drifted = replace(NOTHING, drifted={"a": 0.0})
+    for state in (RunState.PENDING, RunState.RUNNING):
+        assert step(replace(drifted, runs=(run(state, trigger="operator"),)), NOW) == Wait()
+    for ongoing in (State.PENDING, State.WAVE, State.ROLLING_BACK):
+        assert step(replace(drifted, rollouts={"r": rollout(ongoing, release_id="other")}), NOW) == Wait()
+
+
+def test_a_run_becomes_a_release_a_rollout_and_a_new_baseline() -> None:
+    seen = replace(NOTHING, drifted={"a": 0.0}, runs=(run(),))
+    assert step(seen, NOW) == MakeRelease("digits-run-1")
+    seen = replace(seen, releases=(release(),))
+    assert step(seen, NOW) == StartRollout("digits-2")
+    seen = replace(seen, rollouts={"digits-2-r1": rollout(State.WAVE)})
+    assert step(seen, NOW) == Wait()
+    seen = replace(seen, rollouts={"digits-2-r1": rollout(State.SUCCEEDED)})
+    assert step(seen, NOW) == Settle("digits-run-1", ("a",), NOW - 50)
+
+
+def test_what_failed_is_settled_and_not_tried_again() -> None:
+    assert step(replace(NOTHING, runs=(run(RunState.FAILED),)), NOW) == Settle("digits-run-1", (), NOW - 50)
+    seen = replace(NOTHING, runs=(run(),), releases=(release(),), rollouts={"r": rollout(State.ROLLED_BACK)})
+    assert step(seen, NOW) == Settle("digits-run-1", (), NOW - 50)
+    settled = Memory(settled=("digits-run-1",))
+    assert step(replace(seen, memory=settled), NOW) == Wait()
+
+
+def test_new_drift_after_a_settled_run_asks_for_another() -> None:
+    seen = replace(NOTHING, runs=(run(),), memory=Memory(settled=("digits-run-1",)), drifted={"a": NOW})
+    assert step(seen, NOW + GATHER_S) == StartRun(("a",))
+
+
+def test_runs_that_an_operator_started_are_the_operators() -> None:
+    assert step(replace(NOTHING, runs=(run(trigger="operator"),)), NOW) == Wait()
+
+
+@given(st.randoms(use_true_random=False))
+def test_it_comes_to_rest_whatever_fails(rng: random.Random) -> None:
+    """Every move is carried out, well or not; drift that nobody acknowledged is the only thing that begins a run."""
+    seen, now, runs_begun = replace(NOTHING, drifted={"a": 0.0, "b": 5.0}), NOW, 0
+    for _ in range(30):
+        match step(seen, now):
+            case Wait(until):
+                if until == float("inf"):
+                    break
+                now = until
+            case StartRun():
+                runs_begun += 1
+                state = rng.choice((RunState.SUCCEEDED, RunState.FAILED))
+                seen = replace(seen, runs=(*seen.runs, replace(run(state, id=f"digits-run-{runs_begun}"), finished_at=now)))
+            case MakeRelease(run_id):
+                if rng.random() < 0.5:
+                    seen = replace(seen, releases=(*seen.releases, release(run_id, id=f"digits-{run_id}")))
+                else:  # as the shell does when the command fails
+                    seen = settle(seen, Settle(run_id, (), now))
+            case StartRollout(release_id):
+                ended = rng.choice((State.SUCCEEDED, State.ROLLED_BACK, State.FAILED))
+                seen = replace(seen, rollouts={f"{release_id}-r1": rollout(ended, release_id=release_id)})
+            case Settle() as move:
+                seen = settle(seen, move)
+    else:
+        raise AssertionError("no rest after 30 moves")
+    assert runs_begun == 1
+    assert not seen.drifted
+
+
+def settle(seen: Seen, move: Settle) -> Seen:
+    left = {node: since for node, since in seen.drifted.items() if since > move.until}
+    return replace(seen, drifted=left, memory=Memory(settled=(*seen.memory.settled, move.what)))
