@@ -79,7 +79,7 @@ class Stage:
     async def join(self, machine: Machine) -> Actor:
         """Token, enrolment and start of one node, each by the command that a user would type."""
         log = self.out / "logs" / f"{machine.name}.log"
-        actor = Actor(machine, self.out / "nodes" / machine.name)
+        actor = self.actors[machine.name] = Actor(machine, self.out / "nodes" / machine.name)
         labelled = self.labelled_dir(machine.name)
         labelled.mkdir(parents=True, exist_ok=True)
         token = [beside("littoral-cloud"), "token", "create", "--name", machine.name]
@@ -97,7 +97,6 @@ class Stage:
         )
         ready = json.loads(await actor.child.ready_line())
         actor.node_id, actor.url = ready["node_id"], f"http://{ready['http']}"
-        self.actors[machine.name] = actor
         return actor
 
     def start_streams(self, test: Examples, shards: Mapping[str, Examples], seed: int) -> None:

@@ -74,7 +74,9 @@ async def raise_fleet(stage: Stage, screen: Screen) -> None:
     screen.act("A coordinator and four machines")
     await stage.start_coordinator()
     screen.say("coordinator is up: enrolment under TLS, the fleet under mutual TLS, state in Redis")
-    for actor in await asyncio.gather(*(stage.join(machine) for machine in MACHINES)):
+    async with asyncio.TaskGroup() as tasks:  # one that fails ends the others, and all are awaited
+        joining = [tasks.create_task(stage.join(machine)) for machine in MACHINES]
+    for actor in (task.result() for task in joining):
         screen.say(f"{actor.machine.name} enrolled and running, budget {actor.machine.budget or 'unbounded'}")
 
 
