@@ -139,7 +139,7 @@ async def _tell(core: Core, release: Release, format: Format) -> None:
         emit({**_row(release), "artifacts": rows}, format)
         return
     emit(_row(release), format)
-    emit("")
+    typer.echo()
     emit(rows, format)
 
 

@@ -112,14 +112,14 @@ async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
         waits: tuple[str, ...] = ()
         if rollout.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout_id in snapshot.rollouts:
             event = observe(snapshot.of(rollout_id), core.clock())
-            waits = event.waits_for if isinstance(event, Waits) else ()
+            waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
     nodes = _nodes(rollout, names)
     if format == Format.JSON:
         emit({"id": rollout_id, **asdict(rollout), "waits_for": waits, "nodes": nodes}, format)
         return
     emit({**_row(rollout_id, rollout), "waits_for": waits, "remarks": rollout.remarks}, format)
     if nodes:
-        emit("")
+        typer.echo()
         emit(nodes, format)
 
 
