@@ -1,0 +1,103 @@
+"""littoral-cloud artifact, release and rollout, as an operator types them, over an embedded Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cloud.app import open_core
+from cloud.cli import run
+from cloud.factory.package import Packaged
+from cloud.fleet.releases import publish
+from cloud.settings import load_settings
+from littoral.digest import digest_of
+from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.sketch import fit
+
+CONTENT = b"no network, but bytes"
+
+
+@pytest.fixture
+def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of one published artifact, in a data folder that the commands will open."""
+    monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
+    raw = np.arange(40, dtype=np.uint8).reshape(10, 1, 2, 2)
+    manifest = Manifest(
+        model="digits",
+        name="cnn",
+        architecture={"name": "x"},
+        parameters=3,
+        runtime="onnxruntime",
+        runtime_options={},
+        requires={},
+        files=(File("model.onnx", digest_of(CONTENT), len(CONTENT)),),
+        input=Input("input", (1, 2, 2), 1 / 255, (0.1,), (0.3,)),
+        output=Output("logits", ("a", "b")),
+        accuracy=0.9,
+        accuracy_examples=10,
+        probe=Probe.of(raw[:2], np.zeros((2, 2), np.float32), 0.1),
+        sketch=fit(raw, seed=1),
+    )
+
+    async def put() -> str:
+        async with open_core(load_settings()) as core:
+            made = await publish(core, Packaged(manifest, {"model.onnx": CONTENT}), core.clock())
+            return made.manifest_digest
+
+    return asyncio.run(put())
+
+
+def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str) -> Any:
+        assert run([*words, "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert [row["manifest_digest"] for row in said("artifact", "list")] == [digest]
+    assert said("artifact", "show", digest.removeprefix("sha256:")[:10])["name"] == "cnn"
+    assert said("release", "create", "--artifact", digest)["id"] == "digits-1"
+    assert [row["release_id"] for row in said("release", "list")] == ["digits-1"]
+    assert [row["digest"] for row in said("release", "show", "digits-1")["artifacts"]] == [digest]
+    assert said("rollout", "start", "digits-1") == {"rollout": "digits-1-r1", "state": "PENDING"}
+    shown = said("rollout", "show", "digits-1-r1")
+    assert (shown["state"], shown["waits_for"]) == ("PENDING", ["a running coordinator"])
+    assert run(["rollout", "abort", "digits-1-r1"]) == 0
+    assert said_table(capsys) == "digits-1-r1 is asked to stop\n"
+    assert [row["aborted_by"] != "" for row in said("rollout", "list")] == [True]
+
+
+def said_table(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (("release", "create"), 2, "give one of --run, --weights and --artifact"),
+        (("release", "create", "--weights", "x.safetensors"), 2, "--weights needs --data and --model"),
+        (("release", "create", "--run", "nothing"), 4, "run 'nothing': there is none"),
+        (("release", "show", "nothing"), 4, "release 'nothing': there is none"),
+        (("artifact", "show", "nothing"), 4, "artifact: 'nothing' is no artifact"),
+        (("rollout", "start", "nothing"), 4, "release 'nothing': there is none"),
+        (("rollout", "start", "x", "--waves", "1,two"), 2, "--waves: '1,two' must be whole numbers"),
+        (("rollout", "show", "nothing"), 4, "rollout 'nothing': there is none"),
+        (("rollout", "abort", "nothing"), 4, "rollout 'nothing': there is none"),
+    ],
+)
+def test_what_cannot_be_is_said_on_standard_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    code: int,
+    complaint: str,
+) -> None:
+    monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
+    assert run(words) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert complaint in told.err
