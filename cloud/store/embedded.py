@@ -7,8 +7,8 @@ second server ever opens the files of one that is still shutting down. Both lock
 leaves nothing to be cleaned up by hand.
 
 What was answered is in the file before the answer goes out, and synced to the disk within a second, by us. Not by Redis's
-own `appendfsync everysec`: while its sync is under way it answers before it writes, and with a busy disk five times kill -9
-lost 630 of 13,807 answered commits (none of 31,549 this way). Nor by `always`: it left a fifth of the audited commits a
+own `appendfsync everysec`: while its sync is under way it answers before it writes, and with a busy disk ten times kill -9
+lost 630 of 31,248 answered commits (none of 31,549 this way). Nor by `always`: it left a fifth of the audited commits a
 second, and ends the server when the disk is full.
 """
 
