@@ -7,7 +7,8 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,13 +29,15 @@ from edge_node.trials import Trials
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.desired import Updates
 from edge_node.update.job import Kit
-from edge_node.wire import budget_to, hardware_to
-from littoral import PROTOCOL_VERSION, __version__
+from edge_node.wire import hello_to
 from littoral.errors import BadData
 from littoral.fleet.v1 import session_pb2
 
 SETTLE_S = 30.0
 """Memory is given back after each change of what is served, and this often."""
+
+
+_AGAIN_S = 5.0
 
 
 class Agent:
@@ -90,7 +93,7 @@ class Agent:
             log=log,
             rng=rng,
         )
-        self._reports = Reports(self._telemetry, self._boot_id, self._session.say)
+        self._reports = Reports(self._telemetry, self._boot_id, self._session.say, log)
         self._participant: Participant | None = None
         if settings.labelled is not None:
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
@@ -126,40 +129,42 @@ class Agent:
 
     async def _work_until(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
-            works = [
-                tasks.create_task(work, name=name)
+            parts = [
+                tasks.create_task(self._tended(name, work), name=name)
                 for name, work in (
-                    ("session", self._session.run()),
-                    ("updates", self._updates.run()),
-                    ("trials", self._trials.run()),
-                    ("telemetry", self._reports.run(time.time)),  # noqa: TID251 - the composition root
-                    ("federation", self._take_part()),
-                    ("memory", self._keep_small()),
+                    ("session", self._session.run),
+                    ("updates", self._updates.run),
+                    ("trials", self._trials.run),
+                    ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
+                    ("federation", self._take_part),
                 )
             ]
             await stop.wait()
             self._log("draining", node=self.identity.node_name)
-            for work in works:
-                work.cancel()
+            for part in parts:
+                part.cancel()
+
+    async def _tended(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """A part that falls over is begun again: whatever is wrong with it, the node goes on answering requests."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - the boundary between the parts and serving
+                traceback.print_exc()
+                self._log("part-failed", part=name, detail=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_AGAIN_S)
 
     # -- the session's words ---------------------------------------------------------------------------------------
 
     def _hello(self) -> session_pb2.Hello:
-        features = ["measure", *(["federated"] if self._participant is not None else [])]
-        hello = session_pb2.Hello(
-            protocol_version=PROTOCOL_VERSION,
-            agent_version=__version__,
-            features=features,
-            hardware=hardware_to(self._hardware),
-            boot_id=self._boot_id,
-        )
-        hello.budgets[""].CopyFrom(budget_to(self._settings.node_budget()))
+        examples = None
         if self._settings.labelled is not None:
             try:
-                hello.labelled_examples[""] = count(self._settings.labelled)
+                examples = count(self._settings.labelled)
             except BadData as error:
                 self._log("labelled-unreadable", detail=str(error))
-        return hello
+        features = ("measure",) if self._participant is None else ("measure", "federated")
+        return hello_to(self._boot_id, features, self._hardware, self._settings.node_budget(), examples)
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield session_pb2.ConnectRequest(reported=self._updates.reported())
@@ -201,6 +206,8 @@ class Agent:
             self._task_due.clear()
             if self._participant is not None:
                 await self._participant.wanted(self._task)
+                if self._task is None:
+                    self._federated_blobs.sweep(())  # what a run that is over left behind
 
     def _blob_folder(self, place: Path, folder: NodeFolder, rng: random.Random) -> Blobs:
         return Blobs(

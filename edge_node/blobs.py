@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from edge_node.pace import Pace
 from edge_node.store import sync_folder
 from littoral.digest import check_digest, digest_of, digest_of_file, hex_of
 from littoral.errors import BadInput, DigestMismatch, FleetError, NoSpace, NotAccepted, NotFound, TooLarge, Unavailable
@@ -49,22 +50,11 @@ _MISPLACED = (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.FAILED_PRECONDITION)
 
 
 @dataclass(slots=True)
-class Pace:
-    """A token bucket: how long to wait so that `rate` bytes a second are not passed. None: no limit."""
+class _Turn:
+    """Two who want one blob fetch it once."""
 
-    rate: float | None
-    _debt: float = 0.0
-    _at: float | None = None
-
-    def wait_s(self, count: int, now: float) -> float:
-        """Seconds to wait before `count` more bytes are asked for, at `now` seconds of a monotonic clock."""
-        if self.rate is None:
-            return 0.0
-        if self._at is not None:
-            self._debt = max(0.0, self._debt - (now - self._at) * self.rate)
-        self._at = now
-        self._debt += count
-        return max(0.0, (self._debt - self.rate * 0.1) / self.rate)  # a tenth of a second may come at once
+    lock: asyncio.Lock
+    users: int = 0
 
 
 class _Broken(Exception):
@@ -105,7 +95,7 @@ class Blobs:
         self._sleep = sleep
         self._rng = rng
         self._promised: dict[str, int] = {}  # bytes that downloads under way will still write
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, _Turn] = {}  # of blobs that are being fetched
         self._channel: grpc.aio.Channel | None = None
         self._users = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,11 +134,16 @@ class Blobs:
             what came is kept.
         """
         check_digest(digest)
-        async with self._locks.setdefault(digest, asyncio.Lock()):
-            try:
+        turn = self._turns.setdefault(digest, _Turn(asyncio.Lock()))
+        turn.users += 1
+        try:
+            async with turn.lock:
                 return self.path(digest) or await self._get(digest, size, limit)
-            finally:
-                self._promised.pop(digest, None)
+        finally:
+            self._promised.pop(digest, None)
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[digest]
 
     async def _get(self, digest: str, size: int | None, limit: int) -> Path:
         barren = wrong = 0
@@ -255,11 +250,10 @@ class Blobs:
 
     def sweep(self, keep: Collection[str]) -> list[str]:
         """Deletes every blob and partial that is not in `keep` and not being fetched; gives the names of what went."""
-        kept = {hex_of(digest) for digest in keep} | {hex_of(digest) for digest, lock in self._locks.items() if lock.locked()}
+        kept = {hex_of(digest) for digest in keep} | {hex_of(digest) for digest in self._turns}
         gone = [entry for entry in self._folder.iterdir() if entry.is_file() and entry.name.removesuffix(".part") not in kept]
         for entry in gone:
             entry.unlink(missing_ok=True)
-        self._locks = {digest: lock for digest, lock in self._locks.items() if lock.locked()}
         return [entry.name for entry in gone]
 
     async def close(self) -> None:

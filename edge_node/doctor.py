@@ -5,7 +5,6 @@ Exit code 0: it can serve and be reached by its fleet; 1: something keeps it fro
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -14,12 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 from cryptography import x509
 
 from edge_node.runtimes import REGISTRY, available
-from edge_node.session import open_channel
+from edge_node.session import unreachable
 from edge_node.settings import load_settings
 from edge_node.store import Identity, NodeFolder
 from littoral.errors import FleetError
@@ -130,19 +127,8 @@ def _disk(root: Path) -> Finding:
 
 
 async def _reach(identity: Identity) -> Finding:
-    channel = open_channel(identity)
-    try:
-        async with asyncio.timeout(_REACH_S):
-            state = channel.get_state(try_to_connect=True)
-            while state is not grpc.ChannelConnectivity.READY:
-                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                    return _unreached(identity, "the connection was refused")
-                await channel.wait_for_state_change(state)
-                state = channel.get_state(try_to_connect=True)
-    except TimeoutError:
-        return _unreached(identity, f"no answer in {_REACH_S:.0f} s")
-    finally:
-        await channel.close()
+    if why := await unreachable(identity, _REACH_S):
+        return _unreached(identity, why)
     return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and takes this node's certificate")
 
 

@@ -19,6 +19,7 @@ class Log:
         self._clock = clock
         self._as_json = as_json
         self._stream = stream
+        self.lost = 0  # lines that could not be written
 
     def __call__(self, event: str, **fields: Any) -> None:
         at = (
@@ -32,8 +33,8 @@ class Log:
         try:
             stream.write(line + "\n")
             stream.flush()
-        except OSError:  # a full disk under a log file must not stop what is logged
-            self._stream = stream = sys.stdout
+        except OSError:  # a full disk under the log must not stop what is logged
+            self.lost += 1
 
 
 def _worded(value: Any) -> str:

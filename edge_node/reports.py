@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from edge_node.telemetry import Telemetry
 from edge_node.wire import report_to
+from littoral.errors import TooLarge
 from littoral.fleet.v1 import session_pb2
 
 KEPT_REPORTS = 200
@@ -21,10 +22,13 @@ class Reports:
     say: hands a word to the session; False where none is open.
     """
 
-    def __init__(self, telemetry: Telemetry, boot_id: str, say: Callable[[session_pb2.ConnectRequest], bool]) -> None:
+    def __init__(
+        self, telemetry: Telemetry, boot_id: str, say: Callable[[session_pb2.ConnectRequest], bool], log: Callable[..., None]
+    ) -> None:
         self._telemetry = telemetry
         self._boot_id = boot_id
         self._say = say
+        self._log = log
         self._sequence = 0
         self._waiting: deque[session_pb2.TelemetryReport] = deque(maxlen=KEPT_REPORTS)
         self._interval_s = _FIRST_INTERVAL_S
@@ -48,8 +52,12 @@ class Reports:
         for report in self._telemetry.reports(now):
             self._sequence += 1
             word = report_to(report, self._boot_id, self._sequence)
+            try:
+                self._say(session_pb2.ConnectRequest(telemetry=word))
+            except TooLarge as error:  # a model with too many classes or too wide a sketch: it can never be said
+                self._log("telemetry-dropped", model=report.model, detail=str(error))
+                continue
             self._waiting.append(word)
-            self._say(session_pb2.ConnectRequest(telemetry=word))
 
     async def run(self, clock: Callable[[], float]) -> None:
         """Until cancelled."""

@@ -179,6 +179,24 @@ def open_channel(identity: Identity) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(identity.fleet_address, credentials, options=CLIENT_OPTIONS)
 
 
+async def unreachable(identity: Identity, limit_s: float) -> str:
+    """Why the fleet listener cannot be reached with this identity; empty: it can."""
+    channel = open_channel(identity)
+    try:
+        async with asyncio.timeout(limit_s):
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    return "the connection was refused, or the handshake failed"
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    except TimeoutError:
+        return f"no answer in {limit_s:.0f} s"
+    finally:
+        await channel.close()
+    return ""
+
+
 class Session:
     """Args:
     open: a new channel; each stream has its own, since a certificate counts at the handshake alone.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from edge_node.hardware import HardwareProfile
 from edge_node.telemetry import TelemetryReport
+from littoral import PROTOCOL_VERSION, __version__
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 
@@ -31,6 +34,23 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
         runtimes=[hardware_pb2.Runtime(name=name, version=version) for name, version in profile.runtimes],
         hardware_class=profile.hardware_class,
     )
+
+
+def hello_to(
+    boot_id: str, features: Iterable[str], hardware: HardwareProfile, budget: Budget, labelled: int | None
+) -> session_pb2.Hello:
+    """`labelled`: examples that this node holds, for whatever model; None: it takes part in nothing."""
+    hello = session_pb2.Hello(
+        protocol_version=PROTOCOL_VERSION,
+        agent_version=__version__,
+        features=features,
+        hardware=hardware_to(hardware),
+        boot_id=boot_id,
+    )
+    hello.budgets[""].CopyFrom(budget_to(budget))
+    if labelled is not None:
+        hello.labelled_examples[""] = labelled
+    return hello
 
 
 def report_to(report: TelemetryReport, boot_id: str, sequence: int) -> session_pb2.TelemetryReport:

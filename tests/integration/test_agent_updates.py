@@ -90,9 +90,7 @@ async def test_a_ruined_model_with_a_right_signature_is_rolled_back_by_the_nodes
     await agent.stop()
 
 
-async def test_failing_requests_end_probation_and_no_request_is_lost_in_swaps(
-    fleet: Fleet, maker: Maker, folder: NodeFolder
-) -> None:
+async def test_no_request_is_lost_in_swaps(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
     first = maker.artifact("first")
     agent = await (await AgentProcess.start(folder.root)).ready()
     await want(fleet, first, 1)
@@ -204,4 +202,36 @@ async def test_candidates_are_measured_and_told_and_a_bad_one_is_told_as_bad(
     assert measured.samples > 0
     await fleet.until("measurement", measurement_id(bad, NODE), failure="probe-mismatch")
     assert (await agent.infer(examples(1)[0]))[0] == 404  # measuring serves nothing
+    await agent.stop()
+
+
+async def test_failing_requests_end_probation_and_the_old_model_answers_again(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    first, fragile = maker.artifact("first"), maker.artifact("fragile", fragile=True)
+    maker.install(folder, first)
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    await want(fleet, fragile, 2, Probation(duration_s=600.0, max_failure_rate=0.2))
+    await reported(fleet, 2, "PROBATION", serving=fragile)
+    glaring = np.full((1, 4, 4), 255, np.uint8)
+    assert [(await agent.infer(glaring))[0] for _ in range(5)] == [500] * 5
+    done = await reported(fleet, 2, "ROLLED_BACK", "SUCCEEDED", "FAILED")
+    assert (done.state, done.reason, done.serving) == ("ROLLED_BACK", "failure-rate", first)
+    assert done.probation is not None
+    assert done.probation.failed_requests >= 5
+    assert (await agent.infer(glaring))[0] == 200
+    await agent.stop()
+
+
+async def test_a_first_model_that_fails_its_probation_is_taken_out(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    fragile = maker.artifact("fragile", fragile=True)
+    await want(fleet, fragile, 1, Probation(duration_s=600.0))
+    await reported(fleet, 1, "PROBATION", serving=fragile)
+    glaring = np.full((1, 4, 4), 255, np.uint8)
+    for _ in range(5):
+        await agent.infer(glaring)
+    done = await reported(fleet, 1, "ROLLED_BACK", "SUCCEEDED", "FAILED")
+    assert (done.state, done.serving) == ("ROLLED_BACK", "")
+    assert (await agent.infer(glaring))[0] == 404
     await agent.stop()

@@ -46,17 +46,33 @@ def examples(count: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDAr
     return x.astype(np.uint8), y.astype(np.int64)
 
 
-def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "") -> bytes:
-    """logits = flatten(x) @ weights; weights is (16, 3)."""
+def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: bool = False) -> bytes:
+    """logits = flatten(x) @ weights; weights is (16, 3). `fragile`: an input with a pixel of 255 makes the runtime fail."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
+    nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["right"])]
+    constants = [numpy_helper.from_array(weights, "w")]
+    if fragile:
+        nodes += [
+            helper.make_node("ReduceMax", ["x"], ["peak"], keepdims=0),
+            helper.make_node("Mul", ["peak", "two"], ["twice"]),
+            helper.make_node("Cast", ["twice"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "index"], ["nothing"]),
+            helper.make_node("Add", ["right", "nothing"], ["logits"]),
+        ]
+        constants += [
+            numpy_helper.from_array(np.float32(2), "two"),
+            numpy_helper.from_array(np.zeros(2, np.float32), "table"),  # index 2, of a peak of 1.0, lies outside
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", ["right"], ["logits"]))
     graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
+        nodes,
         "tiny",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *SHAPE])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
-        [numpy_helper.from_array(weights, "w")],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, doc_string=note)
     onnx.checker.check_model(model)
@@ -90,6 +106,7 @@ class Maker:
         weights: npt.NDArray[np.float32] | None = None,
         padding: int = 0,
         probe_error: float = 0.0,
+        fragile: bool = False,
         **fields: Any,
     ) -> str:
         """The manifest's digest.
@@ -99,7 +116,7 @@ class Maker:
             probe_error: added to the logits that the probe expects.
         """
         used = good_weights() if weights is None else weights
-        file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name)
+        file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name, fragile=fragile)
         return self.seal(self.manifest(name, used, file, probe_error=probe_error, **fields))
 
     def manifest(
@@ -191,10 +208,10 @@ class AgentProcess:
 
     @classmethod
     async def start(
-        cls, folder: Path, *flags: str, crash_at: str = "", environment: Mapping[str, str] | None = None
+        cls, folder: Path, *flags: str, crash_at: str = "", module: str = "", environment: Mapping[str, str] | None = None
     ) -> AgentProcess:
         """Started, not yet ready: see `ready`."""
-        module = "tests.kit.crashing_agent" if crash_at else "edge_node.cli"
+        module = module or ("tests.kit.crashing_agent" if crash_at else "edge_node.cli")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error::ResourceWarning", "-m", module, "run", "--data", str(folder)),
             *("--http", "127.0.0.1:0", "--format", "json", *flags),

@@ -1,0 +1,280 @@
+"""The session: its pure step, and the shell around it over real gRPC with a cloud that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_node.session import (
+    BACKOFF_MOST_S,
+    SLOW_RETRY_S,
+    Deliver,
+    Heard,
+    Leave,
+    Link,
+    Lost,
+    Opened,
+    Phase,
+    Say,
+    Session,
+    Tick,
+    backoff_s,
+    message,
+)
+from littoral.errors import TooLarge
+from littoral.fleet.v1 import session_pb2, session_pb2_grpc
+from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES
+
+Response = session_pb2.ConnectResponse
+Reason = session_pb2.RefusalReason
+WELCOME = Response(welcome=session_pb2.Welcome(node_id="n1", heartbeat_interval_s=10))
+
+
+def opened(at: float = 0.0) -> Link:
+    link, effects = message(Link(heard_at=at, said_at=at), Heard(WELCOME), at)
+    assert any(isinstance(effect, Opened) for effect in effects)
+    return link
+
+
+def desired(generation: int) -> Response:
+    return Response(desired=session_pb2.DesiredState(generation=generation))
+
+
+def test_three_silent_intervals_end_a_stream_and_any_word_keeps_it() -> None:
+    link = opened()
+    for now in range(1, 100):
+        link, effects = message(link, Heard(Response(telemetry_ack=session_pb2.TelemetryAck())), float(now * 20))
+        assert Leave() not in effects
+    link, effects = message(link, Tick(), 1980.0 + 29.9)
+    assert Leave() not in effects
+    link, effects = message(link, Tick(), 1980.0 + 30.1)
+    assert effects[-1] == Leave()
+    assert link.phase is Phase.ENDED
+
+
+def test_a_heartbeat_goes_out_each_interval_and_its_echo_is_not_echoed() -> None:
+    link, beats = opened(), []
+    for tenth in range(1, 1000):
+        link, effects = message(link, Tick(), tenth / 10)
+        for effect in effects:
+            assert isinstance(effect, Say)
+            beats.append(effect.word.heartbeat.sequence)
+            link, back = message(link, Heard(Response(heartbeat=effect.word.heartbeat)), tenth / 10)
+            assert back == ()
+    assert beats == list(range(1, 10))
+
+
+def test_a_foreign_heartbeat_is_echoed_once() -> None:
+    beat = Response(heartbeat=session_pb2.Heartbeat(sequence=77))
+    link, effects = message(opened(), Heard(beat), 1.0)
+    assert effects == (Say(session_pb2.ConnectRequest(heartbeat=session_pb2.Heartbeat(sequence=77))),)
+    assert message(link, Heard(beat), 1.0)[1] == ()
+
+
+def test_a_late_desired_state_changes_nothing_and_a_repeated_one_is_delivered() -> None:
+    link, effects = message(opened(), Heard(desired(5)), 1.0)
+    assert effects == (Deliver(desired(5)),)
+    assert message(link, Heard(desired(4)), 1.0)[1] == ()
+    assert message(link, Heard(desired(5)), 1.0)[1] == (Deliver(desired(5)),)
+
+
+def test_nothing_is_delivered_before_welcome() -> None:
+    assert message(Link(0.0, 0.0), Heard(desired(1)), 0.0)[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked", "expected"),
+    [
+        (Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, 3600.0, 3600.0),
+        (Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, 0.0, SLOW_RETRY_S),
+        (Reason.REFUSAL_REASON_NODE_REVOKED, 0.0, SLOW_RETRY_S),
+        (Reason.REFUSAL_REASON_NODE_UNKNOWN, 0.0, SLOW_RETRY_S),
+        (Reason.REFUSAL_REASON_PROTOCOL_VIOLATION, 0.0, SLOW_RETRY_S),
+        (Reason.REFUSAL_REASON_UNAVAILABLE, 2.0, 2.0),
+        (Reason.REFUSAL_REASON_UNAVAILABLE, 0.0, None),
+        (Reason.REFUSAL_REASON_SUPERSEDED, 0.0, None),
+        (Reason.REFUSAL_REASON_UNSPECIFIED, 0.0, None),
+        (99, 0.0, SLOW_RETRY_S),  # of a newer cloud
+    ],
+)
+def test_each_refusal_says_when_to_ask_again(reason: Any, asked: float, expected: float | None) -> None:
+    refusal = Response(refusal=session_pb2.Refusal(reason=reason, detail="d", retry_after_s=asked))
+    for link in (Link(0.0, 0.0), opened()):
+        after, effects = message(link, Heard(refusal), 1.0)
+        assert effects[-1] == Leave(expected)
+        assert after.phase is Phase.ENDED
+
+
+_words = st.one_of(
+    st.just(WELCOME),
+    st.integers(0, 9).map(desired),
+    st.integers(0, 99).map(lambda n: Response(heartbeat=session_pb2.Heartbeat(sequence=n))),
+    st.just(Response()),
+    st.just(Response(telemetry_ack=session_pb2.TelemetryAck(sequence=3))),
+)
+_events = st.one_of(_words.map(Heard), st.just(Tick()), st.just(Lost("x")))
+
+
+@given(st.lists(st.tuples(_events, st.floats(0, 40)), max_size=60))
+def test_whatever_comes_generations_never_fall_and_an_end_is_an_end(script: list[tuple[Any, float]]) -> None:
+    link, now, seen, ended = Link(0.0, 0.0), 0.0, -1, 0
+    for event, pause in script:
+        now += pause
+        was_over = link.phase is Phase.ENDED
+        link, effects = message(link, event, now)
+        if was_over:
+            assert effects == ()
+        ended += sum(isinstance(effect, Leave) for effect in effects)
+        for effect in effects:
+            if isinstance(effect, Deliver) and effect.word.HasField("desired"):
+                assert effect.word.desired.generation >= seen
+                seen = effect.word.desired.generation
+    assert ended <= 1
+    assert (link.phase is Phase.ENDED) == (ended == 1)
+
+
+@given(st.integers(0, 10_000), st.integers())
+def test_backoff_is_jittered_and_bounded(attempt: int, seed: int) -> None:
+    assert 0 <= backoff_s(attempt, random.Random(seed)) <= BACKOFF_MOST_S
+
+
+Script = Callable[[Any, Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def cloud_that(script: Script) -> AsyncIterator[Callable[[], grpc.aio.Channel]]:
+    class Servicer(session_pb2_grpc.SessionServiceServicer):
+        async def Connect(self, requests: Any, context: Any) -> None:
+            await script(context, await context.read())
+
+    server = grpc.aio.server()
+    session_pb2_grpc.add_SessionServiceServicer_to_server(Servicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield lambda: grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CLIENT_OPTIONS)
+    finally:
+        await server.stop(None)
+
+
+class Recorder:
+    """A session whose pauses are noted, not waited for."""
+
+    def __init__(self, open: Callable[[], grpc.aio.Channel]) -> None:
+        self.delivered: asyncio.Queue[Response] = asyncio.Queue()
+        self.log: list[tuple[str, dict[str, Any]]] = []
+        self.pauses: asyncio.Queue[float] = asyncio.Queue()
+        self.session = Session(
+            open=open,
+            hello=lambda: session_pb2.Hello(protocol_version=1, boot_id="b"),
+            resume=lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))],
+            deliver=self.delivered.put_nowait,
+            welcomed=lambda welcome: None,
+            log=lambda event, **fields: self.log.append((event, fields)),
+            monotonic=time.monotonic,
+            rng=random.Random(1),
+            sleep=self._sleep,
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses.put_nowait(seconds)
+        await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.session.run())
+        try:
+            async with asyncio.timeout(10):
+                yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_after_welcome_what_is_so_is_said_and_what_should_be_is_delivered() -> None:
+    said: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def script(context: Any, hello: Any) -> None:
+        said.put_nowait(hello)
+        await context.write(WELCOME)
+        await context.write(desired(3))
+        while (word := await context.read()) is not grpc.aio.EOF:
+            said.put_nowait(word)
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open)
+        assert not recorder.session.say(session_pb2.ConnectRequest())  # not open yet
+        async with recorder.running():
+            assert (await said.get()).hello.boot_id == "b"
+            assert (await said.get()).reported.generation == 7
+            assert (await recorder.delivered.get()).desired.generation == 3
+            assert recorder.session.connected
+            telemetry = session_pb2.TelemetryReport(boot_id="b", sequence=1)
+            assert recorder.session.say(session_pb2.ConnectRequest(telemetry=telemetry))
+            assert (await said.get()).telemetry.sequence == 1
+            huge = session_pb2.ReportedState(problem="x" * MAX_WORD_BYTES)
+            with pytest.raises(TooLarge, match="word reported"):
+                recorder.session.say(session_pb2.ConnectRequest(reported=huge))
+        assert not recorder.session.connected
+
+
+async def test_a_stream_that_ends_is_opened_again() -> None:
+    times = 0
+
+    async def script(context: Any, hello: Any) -> None:
+        nonlocal times
+        times += 1
+        await context.write(WELCOME)
+        if times < 4:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        await context.write(desired(times))
+        await context.read()
+        await context.read()
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open)
+        async with recorder.running():
+            assert (await recorder.delivered.get()).desired.generation == 4
+        assert recorder.pauses.qsize() == 3
+
+
+async def test_a_cloud_that_falls_silent_is_left() -> None:
+    async def script(context: Any, hello: Any) -> None:
+        await context.write(Response(welcome=session_pb2.Welcome(node_id="n1", heartbeat_interval_s=0.05)))
+        while await context.read() is not grpc.aio.EOF:
+            continue
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open)
+        async with recorder.running():
+            await recorder.pauses.get()
+    assert any(event == "session-lost" and "nothing was heard" in fields["detail"] for event, fields in recorder.log)
+
+
+async def test_a_refusal_is_read_although_the_stream_ends_at_once() -> None:
+    async def script(context: Any, hello: Any) -> None:
+        refusal = session_pb2.Refusal(reason=Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, detail="upgrade", retry_after_s=1000)
+        await context.write(Response(refusal=refusal))
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open)
+        async with recorder.running():
+            assert 800 <= await recorder.pauses.get() <= 1200
+    assert recorder.log[0][0] == "session-refused"
+
+
+async def test_a_cloud_that_is_not_there_is_asked_for_ever_longer_pauses() -> None:
+    recorder = Recorder(lambda: grpc.aio.insecure_channel("127.0.0.1:9", options=CLIENT_OPTIONS))
+    async with recorder.running():
+        pauses = [await recorder.pauses.get() for _ in range(5)]
+    assert all(0 <= pause <= 0.5 * 2**n for n, pause in enumerate(pauses))
