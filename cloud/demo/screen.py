@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -17,7 +18,8 @@ class Screen:
     """Prints to one console. Nothing that comes from outside is read as markup."""
 
     def __init__(self, clock: Callable[[], float], *, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, highlight=False, stderr=True)
+        wide = None if sys.stderr.isatty() else 120  # a log file has no width of its own
+        self._console = Console(quiet=quiet, highlight=False, stderr=True, width=wide)
         self._clock = clock
         self._begun = clock()
 
