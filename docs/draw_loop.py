@@ -119,7 +119,7 @@ def draw(report: dict[str, Any]) -> str:
                 columns[0],
                 bottom,
                 "A bad release",
-                [f"{bad['state']} at {', '.join(bad['waves'][0])}", "the others never saw it"],
+                [f"{bad['state']} at {', '.join(bad['waves'][0])}", "no other node served it"],
                 stroke=RED,
             )
         )
