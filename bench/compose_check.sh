@@ -101,7 +101,8 @@ memory() { docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' $(docker 
 
 say "$("${compose[@]}" version 2>/dev/null | head -n 1), engine $(docker version --format '{{.Server.Version}}')"
 docker/make-secrets.sh
-[ "$build" = no ] || quietly "build" "${compose[@]}" build
+# The other services are of the same image as cloud.
+[ "$build" = no ] || quietly "build" "${compose[@]}" build redis cloud edge-node
 for image in redis cloud edge-node; do
   say "      littoral/$image: $(docker image inspect --format '{{.Size}}' "littoral/$image:${LITTORAL_TAG:-local}" | awk '{printf "%.0f MB", $1 / 1e6}')"
 done
