@@ -28,9 +28,11 @@ from edge_node.telemetry import Telemetry
 from littoral import __version__
 from littoral.errors import BadInput, FleetError, NotFound, TooLarge, Unavailable
 
+HEADER_LENGTH = "inference-header-content-length"
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
 PATIENCE_S = 10.0
+BODY_S = 10.0
 _ATTEMPTS = 3
 
 
@@ -41,8 +43,14 @@ class Busy(FleetError):
     retryable = True
 
 
-STATUS: Mapping[type[FleetError], int] = {BadInput: 400, NotFound: 404, TooLarge: 413, Busy: 429, Unavailable: 503}
-HEADER_LENGTH = "inference-header-content-length"
+class TooSlow(FleetError):
+    """A request's body does not come: it would hold one of the places for ever."""
+
+    code = "too-slow"
+    retryable = True
+
+
+STATUS: Mapping[type[FleetError], int] = {BadInput: 400, NotFound: 404, TooSlow: 408, TooLarge: 413, Busy: 429, Unavailable: 503}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,21 @@ class Reply:
 class HttpServer:
     """Args:
     port: 0 takes any free one; `port` tells which.
+    max_in_flight: requests that are read or answered at one time; more are told to come again.
+    body_s: how long a body may take to come; seconds.
     """
 
-    def __init__(self, slots: Slots, telemetry: Telemetry, host: str, port: int) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        telemetry: Telemetry,
+        host: str,
+        port: int,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_s: float = BODY_S,
+    ) -> None:
         self._slots = slots
         self._inference = Inference(slots, telemetry)
         self._host = host
@@ -66,6 +86,7 @@ class HttpServer:
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
         self._in_flight = 0
+        self._max_in_flight, self._max_body_bytes, self._body_s = max_in_flight, max_body_bytes, body_s
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
@@ -106,7 +127,7 @@ class HttpServer:
             log_enabled=False,
             blocking_threads=1,
             backlog=1024,
-            backpressure=MAX_IN_FLIGHT * 4,
+            backpressure=self._max_in_flight * 4,
         )
 
     async def _answering(self) -> bool:
@@ -173,11 +194,11 @@ class HttpServer:
             raise NotFound(f"version: {path[4][:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
 
     async def _infer(self, name: str, scope: Any, protocol: Any) -> Reply:
-        if self._in_flight >= MAX_IN_FLIGHT:
+        if self._in_flight >= self._max_in_flight:
             raise Busy(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
         self._in_flight += 1
         try:
-            body, tail = _parsed(await _body(scope, protocol), scope.headers.get(HEADER_LENGTH))
+            body, tail = _parsed(await self._body(scope, protocol), scope.headers.get(HEADER_LENGTH))
             answer = await self._inference.answer(name, body, tail)
             encoded, head = answer.encode()
             if head is None:
@@ -186,26 +207,30 @@ class HttpServer:
         finally:
             self._in_flight -= 1
 
+    async def _body(self, scope: Any, protocol: Any) -> bytes:
+        """Raises TooLarge before more than the limit was kept, TooSlow."""
+        most = self._max_body_bytes
+        declared = scope.headers.get("content-length")
+        try:
+            async with asyncio.timeout(self._body_s):
+                if declared is not None and declared.isdigit():
+                    if int(declared) > most:
+                        raise TooLarge(f"body: {declared} bytes, at most {most} are taken", hint="send a smaller batch")
+                    whole: bytes = await protocol()
+                    return whole
+                parts, size = [], 0
+                async for part in protocol:
+                    size += len(part)
+                    if size > most:
+                        raise TooLarge(f"body: over {most} bytes", hint="send a smaller batch")
+                    parts.append(part)
+                return b"".join(parts)
+        except TimeoutError as error:
+            raise TooSlow(f"body: did not come in {self._body_s:g} s") from error
+
 
 def _ok(body: Any) -> Reply:
     return Reply(200, orjson.dumps(body))
-
-
-async def _body(scope: Any, protocol: Any) -> bytes:
-    """Raises TooLarge before more than the limit was kept."""
-    declared = scope.headers.get("content-length")
-    if declared is not None and declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-        raise TooLarge(f"body: {declared} bytes, at most {MAX_BODY_BYTES} are taken", hint="send a smaller batch")
-    if declared is not None and declared.isdigit():
-        whole: bytes = await protocol()
-        return whole
-    parts, size = [], 0
-    async for part in protocol:
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise TooLarge(f"body: over {MAX_BODY_BYTES} bytes", hint="send a smaller batch")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _parsed(body: bytes, head: str | None) -> tuple[Any, memoryview | None]:

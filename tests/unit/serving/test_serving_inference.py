@@ -1,0 +1,90 @@
+"""Where an inference runs, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_node.runtimes import REGISTRY
+from edge_node.serving.inference import Inference
+from edge_node.serving.slots import Slots
+from edge_node.telemetry import Telemetry
+from littoral.errors import RuntimeFailure
+from littoral.manifest import Input
+from tests.kit.models import SHAPE, images
+from tests.kit.serving import MODEL, request_of, served
+
+LARGE, CLASSES = (1, 128, 128), 800  # 52 MB of weights: several milliseconds an inference
+
+
+def workers() -> int:
+    return sum(thread.name.startswith("inference") for thread in threading.enumerate())
+
+
+async def test_a_small_model_is_run_in_the_loop(tmp_path: Path) -> None:
+    slots = Slots()
+    slots.swap(MODEL, served(tmp_path))
+    inference = Inference(slots, Telemetry())
+    for _ in range(200):
+        await inference.answer(MODEL, request_of(images(1)))
+    assert workers() == 0
+    inference.close()
+    slots.close()
+
+
+@pytest.mark.parametrize("runtime", sorted(REGISTRY))
+async def test_a_large_one_runs_beside_it_and_is_closed_after_a_cancelled_request(runtime: str, tmp_path: Path) -> None:
+    slots = Slots()
+    large = served(tmp_path / "large", runtime, shape=LARGE, classes=CLASSES)
+    slots.swap(MODEL, large)
+    inference = Inference(slots, Telemetry())
+    try:
+        body = request_of(images(4, shape=LARGE))
+        await inference.answer(MODEL, body)  # what it costs is not known before
+        asked = asyncio.create_task(inference.answer(MODEL, body))
+        while not workers():  # noqa: ASYNC110 - a thread says nothing to the loop
+            await asyncio.sleep(0)
+        slots.swap(MODEL, served(tmp_path / "small", runtime, seed=1))
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        with pytest.raises(RuntimeFailure, match="closed"):
+            large.model.infer(np.zeros((1, *LARGE), np.float32))
+        answer = await inference.answer(MODEL, request_of(images(1)))  # another model: its own cost
+        assert answer.tensors["logits"].shape == (1, 3)
+    finally:
+        inference.close()
+        slots.close()
+    assert workers() == 0
+
+
+async def test_every_request_counts_for_the_model_that_answered(tmp_path: Path) -> None:
+    slots, telemetry = Slots(), Telemetry()
+    inference = Inference(slots, telemetry)
+    for seed, requests in ((0, 3), (1, 5)):
+        slots.swap(MODEL, served(tmp_path / str(seed), seed=seed))
+        for _ in range(requests):
+            await inference.answer(MODEL, request_of(images(2)))
+    first, second = telemetry.reports(1_000.0)
+    assert [(r.manifest_digest, r.requests, sum(r.class_counts)) for r in (first, second)] == [
+        ("seed-0", 3, 6),
+        ("seed-1", 5, 10),
+    ]
+    assert first.inputs is not None
+    assert second.inputs is not None
+    assert first.inputs.sketch_id == second.inputs.sketch_id  # the same inputs: the baseline goes on
+    assert (first.inputs.examples, second.inputs.examples) == (6, 10)
+    slots.close()
+
+
+async def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
+    slots, telemetry = Slots(), Telemetry()
+    slots.swap(MODEL, served(tmp_path, input=Input("x", SHAPE, 1.0, (0.0,), (1.0,))))
+    with pytest.raises(RuntimeFailure, match="not numbers"):
+        await Inference(slots, telemetry).answer(MODEL, request_of(np.full((1, *SHAPE), 3e38), "FP64"))
+    assert telemetry.counters(MODEL) == (1, 1)
+    slots.close()
