@@ -60,32 +60,33 @@ async def test_sessions_outlast_a_redis_that_is_gone_and_nothing_said_meanwhile_
     async with (
         RedisLedger.open(Endpoint(socket=redis.socket), clock, patience_s=PATIENCE_S) as ledger,
         open_fleet(ledger, tmp_path / "blobs") as fleet,
+        fleet.client(await fleet.enrol("n1")) as client,
+        fleet.client(await fleet.enrol("n2")) as late,
     ):
-        async with fleet.client(await fleet.enrol("n1")) as client, fleet.client(await fleet.enrol("n2")) as late:
-            line = await client.begin()
-            await redis.kill()
-            with pytest.raises(Unavailable):
-                await ledger.get("node", "n1")
-            await line.say(reported=session_pb2.ReportedState(generation=4))
-            await line.say(
-                telemetry=session_pb2.TelemetryReport(
-                    boot_id=BOOT, sequence=1, model_name="digits", manifest_digest=MANIFEST, requests=3, class_counts=[3]
-                )
+        line = await client.begin()
+        await redis.kill()
+        with pytest.raises(Unavailable):
+            await ledger.get("node", "n1")
+        await line.say(reported=session_pb2.ReportedState(generation=4))
+        await line.say(
+            telemetry=session_pb2.TelemetryReport(
+                boot_id=BOOT, sequence=1, model_name="digits", manifest_digest=MANIFEST, requests=3, class_counts=[3]
             )
-            await line.say(heartbeat=session_pb2.Heartbeat(sequence=9))
-            assert (await line.hear("heartbeat")).sequence == 9, "a heartbeat does not wait for Redis"
-            knock = late.open()
-            await knock.say(hello=session_pb2.Hello(protocol_version=1, boot_id=BOOT))
-            refusal = await knock.hear("refusal")
-            assert refusal.reason == session_pb2.REFUSAL_REASON_UNAVAILABLE
-            assert refusal.retry_after_s > 0
+        )
+        await line.say(heartbeat=session_pb2.Heartbeat(sequence=9))
+        assert (await line.hear("heartbeat")).sequence == 9, "a heartbeat does not wait for Redis"
+        knock = late.open()
+        await knock.say(hello=session_pb2.Hello(protocol_version=1, boot_id=BOOT))
+        refusal = await knock.hear("refusal")
+        assert refusal.reason == session_pb2.REFUSAL_REASON_UNAVAILABLE
+        assert refusal.retry_after_s > 0
 
-            await redis.start()
-            assert (await line.hear("telemetry_ack")).sequence == 1
-            assert (await ledger.get("reported", "n1")) is not None
-            doc = await ledger.get("telemetry", "n1:digits")
-            assert doc is not None
-            assert doc.body["totals"]["requests"] == 3
-            generation = await fleet.want("n1", Desired(trials=(MANIFEST,)))
-            assert (await line.hear("desired")).generation == generation
-            await late.begin()
+        await redis.start()
+        assert (await line.hear("telemetry_ack")).sequence == 1
+        assert (await ledger.get("reported", "n1")) is not None
+        doc = await ledger.get("telemetry", "n1:digits")
+        assert doc is not None
+        assert doc.body["totals"]["requests"] == 3
+        generation = await fleet.want("n1", Desired(trials=(MANIFEST,)))
+        assert (await line.hear("desired")).generation == generation
+        await late.begin()
