@@ -7,6 +7,7 @@ the release and rolls it out.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,19 @@ from cloud.fleet.ledger import Doc
 from cloud.fleet.records import Release, load
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, Rollout
+from littoral.errors import FleetError
 
 DRIFT_WAIT_S = 60.0
 ROLLOUT_WAIT_S = 120.0
 RUN_WAIT_S = 150.0
 BASELINE_WAIT_S = 60.0
+
+
+class Interrupted(FleetError):
+    """The demo was told to end."""
+
+    code = "interrupted"
+    exit_code = 130
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +92,19 @@ async def raise_fleet(stage: Stage, screen: Screen) -> None:
 async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], recipe: Production = DEMO) -> Made:
     """Teacher and students, in a thread so that the stage goes on."""
     screen.act("One teacher, several students")
+    ended = threading.Event()
     with screen.bar("training") as bar:
-        made = await asyncio.to_thread(make_students, dataset, recipe, progress=bar, clock=clock)
+
+        def go_on(share: float) -> None:
+            """A thread cannot be cancelled: it asks, every few steps, and gives up by itself."""
+            if ended.is_set():
+                raise Interrupted("training: was interrupted")
+            bar(share)
+
+        try:
+            made = await asyncio.to_thread(make_students, dataset, recipe, progress=go_on, clock=clock)
+        finally:
+            ended.set()
     screen.say(f"teacher {made.teacher_accuracy:.2%} after {made.teacher.seconds:.0f} s")
     for packaged in made.packaged:
         manifest = packaged.manifest
