@@ -20,6 +20,7 @@ from littoral.errors import Unavailable
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0  # a connection that is silent for this long is asked; silent for this long again, it is dead
+CANCEL_AGAIN_S = 0.5
 
 
 class Watcher(AsyncIterator[Announcement]):
@@ -75,8 +76,9 @@ class Announcements:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            while not self._task.done():  # redis-py may swallow a cancel on Python 3.11, see Connections._execute: ask again
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=CANCEL_AGAIN_S)
             self._task = None
 
     async def _run(self) -> None:
