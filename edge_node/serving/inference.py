@@ -17,6 +17,7 @@ from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import Answer, Array, read, tensors_of
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
+from littoral.manifest import Manifest
 
 INLINE_S = 0.002
 """What is expected to take longer runs in the worker thread: it would hold up every other request and the session."""
@@ -72,10 +73,7 @@ class Inference:
         with self._slots.lease(name) as served:
             request = read(body, served.manifest, tail)
             began = self._monotonic()
-            with np.errstate(over="ignore", invalid="ignore"):  # refused in the next line
-                prepared = served.manifest.input.prepare(request.raw)
-            if not np.isfinite(prepared).all():
-                raise BadInput("inputs[0].data: holds values too large for this model's input")
+            prepared = _prepared(served.manifest, request.raw)
             try:
                 logits = await self._logits(name, served, prepared)
             except BaseException:
@@ -116,3 +114,14 @@ class Inference:
         self._telemetry.observe(
             name, served.manifest, served.manifest_digest, raw, logits, self._monotonic() - began, ok=logits is not None
         )
+
+
+def _prepared(manifest: Manifest, raw: Array) -> npt.NDArray[np.float32]:
+    """Raises BadInput where a value is too large for float32 once it is prepared."""
+    if raw.dtype == np.uint8:  # what mostly comes, and cannot be
+        return manifest.input.prepare(raw)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused in the next line
+        prepared = manifest.input.prepare(raw)
+    if not np.isfinite(prepared).all():
+        raise BadInput("inputs[0].data: holds values too large for this model's input")
+    return prepared

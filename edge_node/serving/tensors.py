@@ -153,6 +153,8 @@ def _from_json(given: Any, shape: tuple[int, ...], datatype: str) -> Array:
     if not isinstance(given, list):
         raise BadInput(f"inputs[0].data: must be a list of numbers, is {_kind(given)}")
     kind, wanted = DATATYPES[datatype], math.prod(shape)
+    if datatype == "UINT8" and len(given) == wanted and (pixels := _pixels(given)) is not None:
+        return pixels.reshape(shape)
     try:
         values = np.asarray(given)
     except (ValueError, OverflowError, RecursionError) as error:
@@ -171,6 +173,14 @@ def _from_json(given: Any, shape: tuple[int, ...], datatype: str) -> Array:
             )
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
         return _finite(values.astype(kind), datatype).reshape(shape)
+
+
+def _pixels(given: list[Any]) -> Array | None:
+    """What mostly comes, in a tenth of the time that numpy takes; None where these are not whole numbers from 0 to 255."""
+    try:
+        return np.frombuffer(bytes(given), np.uint8)
+    except (ValueError, TypeError):
+        return None
 
 
 def _from_bytes(size: Any, tail: memoryview | None, shape: tuple[int, ...], datatype: str) -> Array:
