@@ -76,7 +76,7 @@ class Announcements:
 
     async def close(self) -> None:
         if self._task is not None:
-            while not self._task.done():  # redis-py may swallow a cancel on Python 3.11, see Connections._execute: ask again
+            while not self._task.done():  # what ends us may come while redis-py is in between: ask again
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=CANCEL_AGAIN_S)
             self._task = None

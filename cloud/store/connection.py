@@ -120,12 +120,12 @@ class Connections:
         waiting: dict[str, Any] = {"max_connections": CONNECTIONS, "timeout": patience_s}
         if endpoint.socket is not None:
             settings |= {"connection_class": UnixDomainSocketConnection, "path": str(endpoint.socket)}
-            self._pool = BlockingConnectionPool(socket_timeout=REPLY_S, **waiting, **settings)
+            self._pool = BlockingConnectionPool(socket_timeout=None, **waiting, **settings)
             self._listening = BlockingConnectionPool(socket_timeout=None, **settings)
         else:
             url = endpoint.url or ""
             try:
-                self._pool = BlockingConnectionPool.from_url(url, socket_timeout=REPLY_S, **waiting, **settings)
+                self._pool = BlockingConnectionPool.from_url(url, socket_timeout=None, **waiting, **settings)
                 self._listening = BlockingConnectionPool.from_url(url, socket_timeout=None, **settings)
             except (ValueError, TypeError) as error:
                 raise BadInput(f"redis_url: {endpoint}: {error}") from error
@@ -160,16 +160,13 @@ class Connections:
             return await self._execute("EVAL", script.source, len(keys), *keys, *args)
 
     async def _execute(self, *command: str | bytes | int) -> Any:
-        """redis-py sends under asyncio.wait_for, which in Python 3.11 swallows a cancel that comes when the bytes are just out:
-        whoever cancelled would wait for ever, so it is made good here."""
-        task = asyncio.current_task()
-        assert task is not None
-        cancels_before = task.cancelling()
+        """The limit is ours: with one of its own redis-py sends under asyncio.wait_for, which in Python 3.11 swallows a cancel
+        that comes when the bytes are just out, and whoever cancelled would wait for ever."""
         try:
-            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-        finally:
-            if task.cancelling() > cancels_before:
-                raise asyncio.CancelledError
+            async with asyncio.timeout(REPLY_S):
+                return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        except TimeoutError as error:
+            raise RedisTimeoutError(f"no answer after {REPLY_S:g} s") from error
 
     async def _patiently(self, call: Callable[[], Awaitable[Any]], patience_s: float | None = None) -> Any:
         loop = asyncio.get_running_loop()
