@@ -11,9 +11,10 @@ from threading import Lock
 import numpy as np
 
 from cloud.data.dataset import Dataset
+from cloud.factory.lesson import Logits, Step
 from cloud.factory.package import Bench, Packaged, candidates_from
 from cloud.factory.recipes import Production, StudentRecipe
-from cloud.factory.training import Logits, Step, Trained, accuracy_of, cache_logits, distil, logits_of, train_teacher
+from cloud.factory.training import Trained, accuracy_of, cache_logits, distil, logits_of, train_teacher
 from cloud.factory.weights import arrays_of, module_of, weights_digest
 
 Share = Callable[[float], None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cloud.factory.training import Schedule
+from cloud.factory.lesson import Schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from cloud.data.dataset import Dataset
 from cloud.export.exported import Exported
 from cloud.factory.package import EXPORTERS, RUNNERS, loaded
 from cloud.factory.preparation import input_of
-from cloud.factory.training import Schedule, Trained, logits_of, train_teacher
+from cloud.factory.lesson import Schedule
+from cloud.factory.training import Trained, logits_of, train_teacher
 from littoral.architectures import REGISTRY
 from tests.kit.images import bars
 

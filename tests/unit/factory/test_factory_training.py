@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from cloud.factory.lesson import Schedule, Step, TrainingDiverged, moved
 from cloud.factory.preparation import input_of
-from cloud.factory.training import (
-    Schedule,
-    Step,
-    TrainingDiverged,
-    _moved,
-    accuracy_of,
-    cache_logits,
-    distil,
-    logits_of,
-    train_teacher,
-)
+from cloud.factory.training import accuracy_of, cache_logits, distil, logits_of, train_teacher
 from littoral.errors import BadInput
 from tests.kit.images import bars
 
@@ -90,8 +81,8 @@ def test_inputs_are_prepared_by_the_training_images_mean_and_deviation() -> None
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (1, -1), (-2, 0), (9, 9)])
 def test_moved_images_get_black_where_nothing_was(down: int, right: int) -> None:
     raw = np.arange(1, 10, dtype=np.uint8).reshape(1, 1, 3, 3)
-    moved = _moved(raw, down, right)
+    there = moved(raw, down, right)
     for y in range(3):
         for x in range(3):
             inside = 0 <= y - down < 3 and 0 <= x - right < 3
-            assert moved[0, 0, y, x] == (raw[0, 0, y - down, x - right] if inside else 0)
+            assert there[0, 0, y, x] == (raw[0, 0, y - down, x - right] if inside else 0)

@@ -1,0 +1,81 @@
+"""What a long training needs to go on after kill -9: one safetensors file for each training, replaced whole.
+
+A file says which training it is of (`key`: a digest of everything that decides the weights). Another training of the same name
+does not go on from it but begins anew, and replaces it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from littoral.errors import BadInput
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    step: int  # the last one that is in the tensors
+    tensors: Tensors
+    notes: Mapping[str, Any]  # JSON values
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """A folder of them. `every`: steps between two; 0 keeps the last state of a training alone."""
+
+    folder: Path
+    every: int = 500
+
+    def due(self, step: int, steps: int) -> bool:
+        return step == steps or (self.every > 0 and step % self.every == 0)
+
+    def save(self, name: str, key: str, checkpoint: Checkpoint) -> None:
+        """Raises BadInput, naming the folder, where it cannot be written; what was there before stays whole."""
+        place = self._place(name)
+        part = place.with_suffix(".part")
+        notes = {"key": key, "step": str(checkpoint.step), "notes": json.dumps(dict(checkpoint.notes))}
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # A tensor may be laid out with its channels last; how it lies is put back by whoever loads it.
+            save_file({k: t.detach().contiguous() for k, t in checkpoint.tensors.items()}, part, metadata=notes)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(place)
+        except (OSError, SafetensorError) as error:
+            raise BadInput(
+                f"checkpoints: {place} cannot be written: {error}",
+                hint="make room there, or name another folder",
+            ) from error
+
+    def load(self, name: str, key: str) -> Checkpoint | None:
+        """The last one of this very training, if there is one.
+
+        Raises BadInput where the file is damaged: hours of work are not thrown away without a word.
+        """
+        place = self._place(name)
+        try:
+            if not place.is_file():
+                return None
+            with safe_open(place, framework="pt") as file:
+                said = file.metadata() or {}
+                if said.get("key") != key:
+                    return None
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is not a mapping
+                return Checkpoint(int(said["step"]), tensors, json.loads(said["notes"]))
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise BadInput(
+                f"checkpoint: {place} cannot be read: {error}", hint="delete it, and this training begins anew"
+            ) from error
+
+    def _place(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"

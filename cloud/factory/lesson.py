@@ -1,0 +1,389 @@
+"""The one training loop: whatever the factory trains, fine-tunes or holds to a grid goes through `Lesson.teach`.
+
+AdamW under one cycle of the learning rate: I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101; L. N. Smith, N. Topin:
+Super-Convergence, https://arxiv.org/abs/1708.07120. Distillation's loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge
+in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cloud.data.dataset import Dataset, Images
+from cloud.factory.checkpoint import Checkpoint, Checkpoints
+from cloud.factory.preparation import input_of, tensor_of
+from cloud.factory.views import Augment, Copy
+from cloud.factory.weights import weights_digest
+from littoral.digest import digest_of
+from littoral.errors import BadInput, FleetError
+from littoral.manifest import Input
+
+Logits = npt.NDArray[np.float32]
+_DRAWING = threading.Lock()
+_MODULE, _OPTIMISER, _HELD, _CHANCE = "module.", "optimiser.", "held.", "chance"
+
+
+class TrainingDiverged(FleetError):
+    """The loss is not a number any more; the message names the step and the layer where that began."""
+
+    code = "training-diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of training, for whoever shows progress."""
+
+    name: str  # what is trained
+    step: int  # from 1
+    steps: int
+    loss: float
+
+
+Progress = Callable[[Step], None]
+
+
+def no_progress(_: Step) -> None:
+    """For callers that show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How fast, and on what; AdamW under one cycle of the learning rate."""
+
+    batch: int = 128
+    learning_rate: float = 4e-3  # at its peak
+    weight_decay: float = 1e-2
+    shift: int = 0  # pixels that a batch may be moved by, up, down and sideways; its teacher's answers stay; what comes in is 0
+    augment: Augment | None = None  # each epoch on a moved copy of its own, with the teacher's answers for that copy
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or not 0 < self.learning_rate < 10 or self.weight_decay < 0 or self.shift < 0:
+            raise BadInput(f"schedule: {self}", hint="batch from 1, learning rate between 0 and 10, decay and shift not negative")
+
+    def copy(self, epoch: int) -> int:
+        """Which copy of the images an epoch (from 0) is taught on."""
+        return epoch % self.augment.copies if self.augment else 0
+
+
+class Answers(Protocol):
+    """A teacher's logits of the training images, (n, classes), for each copy of them."""
+
+    @property
+    def digest(self) -> str:
+        """Of the teacher: other answers have another one."""
+        ...
+
+    def of(self, copy: int) -> Logits: ...
+
+
+class Constraint(Protocol):
+    """What a network is held to while it is taught: a mask, a codebook, a grid. It may keep tensors of its own."""
+
+    @property
+    def key(self) -> str:
+        """Says all that decides what it does: of two with one key, either may go on where the other stopped."""
+        ...
+
+    def attach(self, module: nn.Module) -> None:
+        """Once, before the first step, of a resumed training too."""
+        ...
+
+    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
+        """The gradients are there; the weights have not moved yet. `step` from 1."""
+        ...
+
+    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
+        """The weights have moved."""
+        ...
+
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """What it must be given back to go on after a crash."""
+        ...
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None: ...
+
+
+class Free:
+    """Held to nothing."""
+
+    key = "free"
+
+    def attach(self, module: nn.Module) -> None:
+        """Nothing to prepare."""
+
+    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
+        """Gradients stay."""
+
+    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
+        """Weights stay."""
+
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Nothing was kept."""
+
+
+FREE = Free()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """What networks are taught with: examples, and the answers that are wanted.
+
+    `answers` None: the labels alone. Else the loss is alpha * cross-entropy + beta * T^2 * KL(teacher || student) at temperature
+    T.
+    """
+
+    dataset: Dataset
+    answers: Answers | None = None
+    alpha: float = 0.1
+    beta: float = 0.9
+    temperature: float = 4.0
+    input: Input | None = None  # None: as the training images say
+    threads: int = 1
+    checkpoints: Checkpoints | None = None
+    progress: Progress = no_progress
+    clock: Callable[[], float] = time.perf_counter
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.beta < 0 or self.alpha + self.beta == 0 or self.temperature <= 0:
+            raise BadInput(
+                f"distil: alpha {self.alpha}, beta {self.beta}, temperature {self.temperature}",
+                hint="none negative, not both 0, temperature over 0",
+            )
+
+    def teach(
+        self,
+        module: nn.Module,
+        *,
+        name: str,
+        epochs: int,
+        schedule: Schedule,
+        seed: int,
+        constraint: Constraint = FREE,
+    ) -> float:
+        """Trains the network in place and leaves it for inference; gives the seconds it took (of this run, where it resumed).
+
+        The same network, lesson and arguments give the same weights on one machine, killed in between or not.
+
+        Args:
+            name: of what is trained, for progress and its checkpoint; one of its kind in a folder of checkpoints.
+
+        Raises:
+            TrainingDiverged: the loss became NaN or infinite; names step and layer. The last good checkpoint stays.
+            BadInput: epochs below 1, answers of another data set, a checkpoint damaged or not to be written.
+        """
+        if epochs < 1:
+            raise BadInput(f"{name}: epochs is {epochs}", hint="at least 1")
+        began = self.clock()
+        with computing(self.threads), _drawing(module, seed):
+            _Training(self, module, name, epochs, schedule, seed, constraint).run()
+        return self.clock() - began
+
+    def key(self, module: nn.Module, epochs: int, schedule: Schedule, seed: int, constraint: Constraint) -> str:
+        """A digest of everything that decides the weights which come out."""
+        return digest_of(
+            json.dumps(
+                {
+                    "begin": weights_digest(module),
+                    "data": self.dataset.digest,
+                    "answers": self.answers.digest if self.answers else "",
+                    "loss": [self.alpha, self.beta, self.temperature],
+                    "schedule": asdict(schedule),
+                    "epochs": epochs,
+                    "seed": seed,
+                    "constraint": constraint.key,
+                    "threads": self.threads,
+                    "torch": torch.__version__,
+                },
+                sort_keys=True,
+            ).encode()
+        )
+
+
+class _Training:
+    """One call of `teach`."""
+
+    def __init__(
+        self, lesson: Lesson, module: nn.Module, name: str, epochs: int, plan: Schedule, seed: int, constraint: Constraint
+    ) -> None:
+        count = len(lesson.dataset.train_y)
+        self.lesson, self.name, self.plan, self.seed, self.constraint = lesson, name, plan, seed, constraint
+        self.batch = min(plan.batch, count)
+        self.per_epoch = count // self.batch  # what is left over of an epoch has its turn in another one
+        self.steps = epochs * self.per_epoch
+        self.key = lesson.key(module, epochs, plan, seed, constraint) if lesson.checkpoints else ""
+        self.given = lesson.input or input_of(lesson.dataset)
+        self.labels = torch.from_numpy(lesson.dataset.train_y.copy())
+        constraint.attach(module)
+        self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, plan.learning_rate, total_steps=self.steps + 1)
+
+    def run(self) -> None:
+        done = self._resume()
+        self.module.train()
+        for epoch in range(done // self.per_epoch, self.steps // self.per_epoch):
+            self._epoch(epoch, done)
+        self.module.eval()
+
+    def _epoch(self, epoch: int, done: int) -> None:
+        lesson, plan = self.lesson, self.plan
+        chance = np.random.default_rng([self.seed, epoch])
+        order = chance.permutation(len(self.labels))
+        moves = chance.integers(-plan.shift, plan.shift + 1, (self.per_epoch, 2))
+        copy = plan.copy(epoch)
+        images = Copy(lesson.dataset.train_x, plan.augment, copy)
+        soft = self._soft(copy)
+        for place in range(max(0, done - epoch * self.per_epoch), self.per_epoch):
+            step = epoch * self.per_epoch + place + 1
+            index = order[place * self.batch : (place + 1) * self.batch]
+            raw = images.take(index)
+            if plan.shift:
+                raw = moved(raw, *moves[place].tolist())
+            x, places = tensor_of(self.given, raw), torch.from_numpy(index)
+            loss = self._loss(self.module(x), places, soft)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"{self.name}: the loss is {value} at step {step} of {self.steps}, {_culprit(self.module, x)}",
+                    hint="lower the learning rate, or look at the data; the last good checkpoint was kept",
+                )
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.constraint.before_step(self.module, step, self.steps)
+            self.optimiser.step()
+            self.cycle.step()
+            self.constraint.after_step(self.module, step, self.steps)
+            self._keep(step)
+            lesson.progress(Step(self.name, step, self.steps, value))
+
+    def _soft(self, copy: int) -> torch.Tensor | None:
+        if self.lesson.answers is None:
+            return None
+        logits = self.lesson.answers.of(copy)
+        if logits.shape != (wanted := (len(self.labels), self.lesson.dataset.classes)):
+            raise BadInput(
+                f"distil: logits have shape {logits.shape}, the training split wants {wanted}",
+                hint="cache the teacher's logits of this very training split",
+            )
+        return F.softmax(torch.from_numpy(logits.copy()) / self.lesson.temperature, dim=1)
+
+    def _loss(self, logits: torch.Tensor, index: torch.Tensor, soft: torch.Tensor | None) -> torch.Tensor:
+        if soft is None:
+            return F.cross_entropy(logits, self.labels[index])
+        heat = self.lesson.temperature
+        divergence = F.kl_div(F.log_softmax(logits / heat, dim=1), soft[index], reduction="batchmean")
+        return self.lesson.alpha * F.cross_entropy(logits, self.labels[index]) + self.lesson.beta * heat**2 * divergence
+
+    def _keep(self, step: int) -> None:
+        kept = self.lesson.checkpoints
+        if kept is None or not kept.due(step, self.steps):
+            return
+        state = self.module.state_dict()
+        if not all(torch.isfinite(t).all() for t in state.values()):
+            return  # the next loss says so, and what was kept before is the last good one
+        moments = self.optimiser.state_dict()
+        tensors = {_MODULE + k: v for k, v in state.items()}
+        tensors |= {f"{_OPTIMISER}{i}.{k}": v for i, entry in moments["state"].items() for k, v in entry.items()}
+        tensors |= {_HELD + k: v for k, v in self.constraint.tensors().items()}
+        tensors[_CHANCE] = torch.get_rng_state()
+        notes = {"groups": moments["param_groups"], "cycle": self.cycle.state_dict()}
+        kept.save(self.name, self.key, Checkpoint(step, tensors, notes))
+
+    def _resume(self) -> int:
+        found = self.lesson.checkpoints.load(self.name, self.key) if self.lesson.checkpoints else None
+        if found is None:
+            return 0
+        self.module.load_state_dict(_under(_MODULE, found.tensors))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        parameters = list(self.module.parameters())
+        for name, tensor in _under(_OPTIMISER, found.tensors).items():
+            number, _, field = name.partition(".")
+            # The moments must lie in memory as their weights do: the fused step goes over both side by side.
+            like = parameters[int(number)]
+            moments.setdefault(int(number), {})[field] = (
+                torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            )
+        self.optimiser.load_state_dict({"state": moments, "param_groups": found.notes["groups"]})
+        self.cycle.load_state_dict(dict(found.notes["cycle"]))
+        self.constraint.restore(_under(_HELD, found.tensors))
+        torch.set_rng_state(found.tensors[_CHANCE])
+        return found.step
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _culprit(module: nn.Module, x: torch.Tensor) -> str:
+    """Where it began: the first layer that answers something not finite to finite inputs, or whose weights are not."""
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return f"because the weights of layer {name.rpartition('.')[0]} are not finite"
+    seen: list[str] = []
+    hooks = [
+        layer.register_forward_hook(lambda _m, _i, out, name=name: seen.append(name) if not torch.isfinite(out).all() else None)
+        for name, layer in module.named_modules()
+        if not list(layer.children())
+    ]
+    with torch.no_grad():
+        module(x)
+    for hook in hooks:
+        hook.remove()
+    return f"because layer {seen[0]} gives values that are not finite" if seen else "though every layer's values are finite"
+
+
+def moved(raw: Images, down: int, right: int) -> Images:
+    """The same images, moved by whole pixels; what comes in is 0."""
+    there = np.zeros_like(raw)
+    height, width = raw.shape[2:]
+    down, right = max(-height, min(height, down)), max(-width, min(width, right))
+    there[:, :, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = raw[
+        :, :, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
+    ]
+    return there
+
+
+@contextmanager
+def computing(threads: int) -> Iterator[None]:
+    """torch's threads for as long as it lasts: never its default, which is the host's cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch draws from this seed as long as it lasts, and for nobody else: its generator is one for the whole process, and
+    several networks may be trained at once."""
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _drawing(module: nn.Module, seed: int) -> Iterator[None]:
+    """A network that draws while it is trained has torch's generator for itself, and so waits for others that do."""
+    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in module.modules()):
+        with seeded(seed):
+            yield
+    else:
+        yield

@@ -1,0 +1,72 @@
+"""Small affine changes of images: more examples of the same classes, the same for whoever asks again.
+
+P. Y. Simard, D. Steinkraus, J. C. Platt: Best Practices for Convolutional Neural Networks, ICDAR 2003 (affine distortions of
+digits). A data set has numbered copies: copy 0 is the images as they are, every other one moves each image in its own way. Which
+way depends on the number and on `Augment.seed` alone, so what a teacher answered for a copy can be kept on disk and used by
+every student.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from cloud.data.dataset import Images
+from littoral.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Augment:
+    """How far an image may be moved, each way, drawn evenly for each image of each copy."""
+
+    rotation: float = 12.0  # degrees
+    scale: float = 0.12  # a fraction, of height and of width
+    shear: float = 0.15  # pixels sideways for one pixel down
+    shift: float = 2.0  # pixels, up, down and sideways
+    copies: int = 8  # epoch e is taught on copy e modulo this one
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        bounds = {"rotation": 180.0, "scale": 0.9, "shear": 2.0, "shift": 64.0}
+        for name, most in bounds.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise BadInput(f"augment.{name}: {getattr(self, name)}", hint=f"between 0 and {most:g}")
+        if self.copies < 1:
+            raise BadInput(f"augment.copies: {self.copies}", hint="at least 1; copy 0 is the images as they are")
+
+
+class Copy:
+    """One numbered copy of a data set's images; an image is moved when it is taken."""
+
+    def __init__(self, images: Images, augment: Augment | None, number: int) -> None:
+        self._images = images
+        self._moves: npt.NDArray[np.float32] | None = None
+        if augment is not None and number:
+            self._moves = _moves(augment, number, len(images), images.shape[2], images.shape[3])
+
+    def take(self, index: npt.NDArray[np.int64]) -> Images:
+        """Raw images, (len(index), C, H, W) uint8; what comes in from outside is 0."""
+        raw: Images = self._images[index]
+        if self._moves is None:
+            return raw
+        moves = torch.from_numpy(self._moves[index])
+        grid = F.affine_grid(moves, list(raw.shape), align_corners=False)
+        moved = F.grid_sample(torch.from_numpy(raw).float(), grid, align_corners=False)
+        pixels: Images = moved.add_(0.5).to(torch.uint8).numpy()
+        return pixels
+
+
+def _moves(augment: Augment, number: int, count: int, height: int, width: int) -> npt.NDArray[np.float32]:
+    """(count, 2, 3): where each place of the new image lies in the old one, in halves of its size."""
+    drawn = np.random.default_rng([augment.seed, number]).uniform(-1, 1, (6, count))
+    turn = drawn[0] * math.radians(augment.rotation)
+    tall, wide, shear = 1 + drawn[1] * augment.scale, 1 + drawn[2] * augment.scale, drawn[3] * augment.shear
+    down, right = drawn[4] * augment.shift * 2 / height, drawn[5] * augment.shift * 2 / width
+    cos, sin = np.cos(turn), np.sin(turn)
+    rows = [[cos * wide, shear - sin * tall, right], [sin * wide, cos * tall, down]]
+    return np.ascontiguousarray(np.array(rows, dtype=np.float32).transpose(2, 0, 1))
