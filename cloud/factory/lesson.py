@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -22,17 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cloud.data.dataset import Dataset, Images
+from cloud.data.dataset import Dataset
+from cloud.factory.chance import computing, drawing
 from cloud.factory.checkpoint import Checkpoint, Checkpoints
+from cloud.factory.constraint import FREE, Constraint
 from cloud.factory.preparation import input_of, tensor_of
-from cloud.factory.views import Augment, Copy
+from cloud.factory.views import Augment, Copy, moved
 from cloud.factory.weights import weights_digest
 from littoral.digest import digest_of
 from littoral.errors import BadInput, FleetError
 from littoral.manifest import Input
 
 Logits = npt.NDArray[np.float32]
-_DRAWING = threading.Lock()
 _MODULE, _OPTIMISER, _HELD, _CHANCE = "module.", "optimiser.", "held.", "chance"
 
 
@@ -89,57 +88,6 @@ class Answers(Protocol):
     def of(self, copy: int) -> Logits: ...
 
 
-class Constraint(Protocol):
-    """What a network is held to while it is taught: a mask, a codebook, a grid. It may keep tensors of its own."""
-
-    @property
-    def key(self) -> str:
-        """Says all that decides what it does: of two with one key, either may go on where the other stopped."""
-        ...
-
-    def attach(self, module: nn.Module) -> None:
-        """Once, before the first step, of a resumed training too."""
-        ...
-
-    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """The gradients are there; the weights have not moved yet. `step` from 1."""
-        ...
-
-    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """The weights have moved."""
-        ...
-
-    def tensors(self) -> Mapping[str, torch.Tensor]:
-        """What it must be given back to go on after a crash."""
-        ...
-
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None: ...
-
-
-class Free:
-    """Held to nothing."""
-
-    key = "free"
-
-    def attach(self, module: nn.Module) -> None:
-        """Nothing to prepare."""
-
-    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """Gradients stay."""
-
-    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """Weights stay."""
-
-    def tensors(self) -> Mapping[str, torch.Tensor]:
-        return {}
-
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Nothing was kept."""
-
-
-FREE = Free()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
     """What networks are taught with: examples, and the answers that are wanted.
@@ -190,7 +138,7 @@ class Lesson:
         if epochs < 1:
             raise BadInput(f"{name}: epochs is {epochs}", hint="at least 1")
         began = self.clock()
-        with computing(self.threads), _drawing(module, seed):
+        with computing(self.threads), drawing(module, seed):
             _Training(self, module, name, epochs, schedule, seed, constraint).run()
         return self.clock() - began
 
@@ -346,44 +294,3 @@ def _culprit(module: nn.Module, x: torch.Tensor) -> str:
     for hook in hooks:
         hook.remove()
     return f"because layer {seen[0]} gives values that are not finite" if seen else "though every layer's values are finite"
-
-
-def moved(raw: Images, down: int, right: int) -> Images:
-    """The same images, moved by whole pixels; what comes in is 0."""
-    there = np.zeros_like(raw)
-    height, width = raw.shape[2:]
-    down, right = max(-height, min(height, down)), max(-width, min(width, right))
-    there[:, :, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = raw[
-        :, :, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
-    ]
-    return there
-
-
-@contextmanager
-def computing(threads: int) -> Iterator[None]:
-    """torch's threads for as long as it lasts: never its default, which is the host's cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch draws from this seed as long as it lasts, and for nobody else: its generator is one for the whole process, and
-    several networks may be trained at once."""
-    with _DRAWING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _drawing(module: nn.Module, seed: int) -> Iterator[None]:
-    """A network that draws while it is trained has torch's generator for itself, and so waits for others that do."""
-    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in module.modules()):
-        with seeded(seed):
-            yield
-    else:
-        yield

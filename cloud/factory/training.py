@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from cloud.data.dataset import Dataset, Images, Labels
+from cloud.factory.chance import computing, seeded
 from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.lesson import Answers, Lesson, Logits, Progress, Schedule, computing, no_progress, seeded
+from cloud.factory.lesson import Answers, Lesson, Logits, Progress, Schedule, no_progress
 from cloud.factory.preparation import input_of, tensor_of
 from cloud.factory.weights import parameters_of, weights_digest
 from littoral.architectures import build

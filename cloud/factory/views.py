@@ -70,3 +70,14 @@ def _moves(augment: Augment, number: int, count: int, height: int, width: int) -
     cos, sin = np.cos(turn), np.sin(turn)
     rows = [[cos * wide, shear - sin * tall, right], [sin * wide, cos * tall, down]]
     return np.ascontiguousarray(np.array(rows, dtype=np.float32).transpose(2, 0, 1))
+
+
+def moved(raw: Images, down: int, right: int) -> Images:
+    """The same images, moved by whole pixels; what comes in is 0."""
+    there = np.zeros_like(raw)
+    height, width = raw.shape[2:]
+    down, right = max(-height, min(height, down)), max(-width, min(width, right))
+    there[:, :, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = raw[
+        :, :, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)
+    ]
+    return there

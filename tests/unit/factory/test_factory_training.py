@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cloud.factory.lesson import Schedule, Step, TrainingDiverged, moved
+from cloud.factory.lesson import Schedule, Step, TrainingDiverged
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of, cache_logits, distil, logits_of, train_teacher
+from cloud.factory.views import moved
 from littoral.errors import BadInput
 from tests.kit.images import bars
 

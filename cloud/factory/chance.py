@@ -1,0 +1,42 @@
+"""torch's threads and its generator: one of each for the whole process, lent to one training at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+_DRAWING = threading.Lock()
+
+
+@contextmanager
+def computing(threads: int) -> Iterator[None]:
+    """torch's threads for as long as it lasts: never its default, which is the host's cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch draws from this seed as long as it lasts, and for nobody else: its generator is one for the whole process, and
+    several networks may be trained at once."""
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def drawing(module: nn.Module, seed: int) -> Iterator[None]:
+    """A network that draws while it is trained has torch's generator for itself, and so waits for others that do."""
+    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in module.modules()):
+        with seeded(seed):
+            yield
+    else:
+        yield
