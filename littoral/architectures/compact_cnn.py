@@ -7,6 +7,7 @@ convolution: S. Ioffe, C. Szegedy, https://arxiv.org/abs/1502.03167.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -18,13 +19,13 @@ from littoral.errors import BadInput
 
 
 class CompactCnn(nn.Module):
-    def __init__(self, channels: int, classes: int, widths: Sequence[int], stem: int, cells: int) -> None:
+    def __init__(self, channels: int, classes: int, widths: Sequence[int], strides: Sequence[int], stem: int, cells: int) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         before = channels
-        for i, after in enumerate(widths, 1):
+        for i, (after, stride) in enumerate(zip(widths, strides, strict=True), 1):
             kernel = stem if i == 1 else 3
-            layers[f"conv{i}"] = nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=False)
+            layers[f"conv{i}"] = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
             layers[f"norm{i}"] = nn.BatchNorm2d(after)
             layers[f"relu{i}"] = nn.ReLU()
             before = after
@@ -45,16 +46,21 @@ def build(
     width: int,
     classes: int,
     widths: Sequence[int] = (16, 32, 48, 64),
+    strides: Sequence[int] | None = None,
     stem: int = 3,
     head: str = "mean",
 ) -> nn.Module:
-    """`widths`: channels after each convolution, each of which halves height and width (rounding up); `stem`: size of the
-    first kernel, odd; `head`: what the linear layer sees, the "mean" of each channel or the whole "map"."""
+    """`widths`: channels after each convolution; `strides`: of each convolution, 1, or 2 which halves height and width (rounding
+    up), by default all 2; `stem`: size of the first kernel, odd; `head`: what the linear layer sees, the "mean" of each channel
+    or the whole "map"."""
     wide = widths_of("widths", widths, most=8)
     if whole("stem", stem, most=11) % 2 == 0:
         raise BadInput(f"architecture.stem: {stem} must be odd")
     if head not in ("mean", "map"):
         raise BadInput(f"architecture.head: {head!r} is not known", hint="mean or map")
-    halvings = 2 ** len(wide)
-    cells = 1 if head == "mean" else -(-height // halvings) * -(-width // halvings)
-    return CompactCnn(channels, classes, wide, stem, cells)
+    steps = (2,) * len(wide) if strides is None else widths_of("strides", strides, most=8)
+    if len(steps) != len(wide) or max(steps) > 2:
+        raise BadInput(f"architecture.strides: {list(steps)} must hold a 1 or a 2 for each of {len(wide)} widths")
+    whole_step = math.prod(steps)
+    cells = 1 if head == "mean" else -(-height // whole_step) * -(-width // whole_step)
+    return CompactCnn(channels, classes, wide, steps, stem, cells)
