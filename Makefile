@@ -7,7 +7,7 @@ PROTOS := $(wildcard proto/littoral/fleet/v1/*.proto)
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -31,6 +31,7 @@ lint: $(STAMP)  ## style, types, imports, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_errors.py --check
+	$(BIN)/python docs/write_benchmarks.py --check
 	$(MAKE) --no-print-directory proto-check
 
 proto: $(STAMP)  ## write the code for proto/ to littoral/
@@ -41,10 +42,22 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@diff -r -x __init__.py -x __pycache__ build/proto/littoral/fleet littoral/fleet || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift  ## every benchmark, to bench/results/
+bench: bench-drift bench-factory  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
-	$(BIN)/python bench/drift_threshold.py
+	$(BIN)/python -m bench.drift_threshold
+	$(BIN)/python docs/write_benchmarks.py
+
+FACTORY := teacher throughput methods pruning hinton deep-compression
+
+bench-factory: $(FACTORY:%=bench-factory-%)  ## the factory: every table, one row of each paper; within an hour, resumable
+
+bench-factory-full:  ## every row of each paper, three seeds
+	$(MAKE) --no-print-directory bench-factory FULL=--full
+
+$(FACTORY:%=bench-factory-%): bench-factory-%: $(STAMP)
+	$(BIN)/python -m bench.factory $* $(FULL)
+	$(BIN)/python docs/write_benchmarks.py
 
 bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its figures
 	$(BIN)/python bench/federated_recipe.py --judge test --degrees -45
@@ -52,4 +65,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated clean
+.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) clean

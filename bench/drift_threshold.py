@@ -10,26 +10,20 @@ are judged, which is harder than what cloud.fleet.drift asks for (two in a row, 
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
 import time
 import timeit
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.report import Figure, record
 from cloud.data.shards import dirichlet_shards, rotate
 from cloud.data.sources import load_mnist
 from cloud.fleet.drift import DriftPolicy
 from littoral.manifest import SketchSpec
 from littoral.sketch import Counts, Sketch, fit, shift
 
-RESULT = Path(__file__).parent / "results" / "drift.json"
 NODES, ALPHA, DEGREES = 4, 1.0, 45.0
 FLEETS = 5
 WINDOWS = 200  # without drift, on each shard
@@ -64,38 +58,27 @@ def main() -> None:
     false_alarms = sum(s > policy.threshold for s in same)
     seen = float(np.mean([t > policy.threshold for t in turned]))
     figures = {
-        "drift_false_alarms": figure(
-            false_alarms,
-            "windows",
-            "lower",
-            goal=0,
-            note=f"of {len(same)} windows of {policy.window_examples} inputs without drift",
+        "drift_false_alarms": Figure.of(
+            false_alarms, "windows", "lower", f"of {len(same)} windows of {policy.window_examples} inputs without drift"
         ),
-        "drift_seen_in_first_window": figure(
-            seen, "fraction", "higher", goal=0.99, note=f"of {len(turned)} first windows turned by {DEGREES:g} degrees"
+        "drift_seen_in_first_window": Figure.of(
+            seen, "fraction", "higher", f"of {len(turned)} first windows turned by {DEGREES:g} degrees"
         ),
-        "drift_score_without": figure(max(same), "score", "lower", note="highest, without drift"),
-        "drift_score_with": figure(min(turned), "score", "higher", note="lowest, with drift"),
-        "drift_threshold_in_use": figure(policy.threshold, "score", "higher", note="cloud.fleet.drift.DriftPolicy"),
-        "drift_threshold_chosen": figure(
+        "drift_score_without": Figure.of(max(same), "score", "lower", "highest, without drift"),
+        "drift_score_with": Figure.of(min(turned), "score", "higher", "lowest, with drift"),
+        "drift_threshold_in_use": Figure.of(policy.threshold, "score", "higher", "cloud.fleet.drift.DriftPolicy"),
+        "drift_threshold_chosen": Figure.of(
             threshold,
             "score",
             "higher",
-            note=f"geometric mean of {max(chosen_same):.4f} (highest without) and {min(chosen_turned):.4f} (lowest with drift), "
+            f"geometric mean of {max(chosen_same):.4f} (highest without) and {min(chosen_turned):.4f} (lowest with drift), "
             "training images",
         ),
-        "sketch_add_us": figure(
-            float(np.median(each)),
-            "us",
-            "lower",
-            goal=50,
-            samples=each,
-            note="one input of 784 values, 16 features of 10 bins; CPU time",
-        ),
+        "sketch_add_us": Figure(tuple(each), "us", "lower", "one input of 784 values, 16 features of 10 bins; CPU time"),
     }
-    write(figures, time.perf_counter() - began)
-    for name, value in figures.items():
-        print(f"{name:28} {value['value']:10.4f} {value['unit']:9} {value['note']}")
+    record("drift", command="make bench-drift", seconds=time.perf_counter() - began, figures=figures)
+    for name, found in figures.items():
+        print(f"{name:28} {found.value:10.4f} {found.unit:9} {found.note}")
 
 
 def shards(x: Images, y: npt.NDArray[np.int64], seed: int) -> Iterator[tuple[np.random.Generator, Images]]:
@@ -121,39 +104,6 @@ def scores(spec: SketchSpec, shard: Images, rng: np.random.Generator, policy: Dr
         [shift(baseline, window(shard, policy.window_examples)) for _ in range(WINDOWS)],
         [shift(baseline, window(turned, policy.window_examples)) for _ in range(DRIFTED)],
     )
-
-
-def figure(
-    value: float, unit: str, better: str, *, goal: float | None = None, samples: list[float] | None = None, note: str = ""
-) -> dict[str, Any]:
-    return {
-        "value": value,
-        "unit": unit,
-        "better": better,
-        "goal": goal,
-        "peer": None,
-        "samples": samples if samples is not None else [value],
-        "note": note,
-    }
-
-
-def write(figures: dict[str, Any], seconds: float) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    body = {
-        "command": "python bench/drift_threshold.py",
-        "commit": commit,
-        "machine": {"cpu": cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "seconds": round(seconds, 1),
-        "figures": figures,
-    }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(body, indent=2) + "\n")
-
-
-def cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":
