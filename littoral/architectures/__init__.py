@@ -1,9 +1,9 @@
 """The networks that the cloud trains and the nodes fine-tune, by name.
 
-A new one is one file with a function `build(*, channels, height, width, classes, PARAMETERS...)` that opens with its paper, and
-one line in REGISTRY. torch is imported when one is built, not when this is. Every layer has a name (pnnx writes Python that
-does not import where layers have numbers), every network takes (n, channels, height, width) float32 as manifest.Input prepares
-it, and gives (n, classes) logits.
+A new one is one file that opens with its paper, with a function `build(*, channels, height, width, classes, PARAMETERS...)` whose
+defaults are the paper's and a spec SMALL that is cut for 28x28 pixels and one CPU core; and one line in REGISTRY. torch is
+imported when one is built, not when this is. Every layer has a name (pnnx writes Python that does not import where layers have
+numbers), every network takes (n, channels, height, width) float32 as manifest.Input prepares it, and gives (n, classes) logits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from littoral.errors import BadInput
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 REGISTRY: Mapping[str, str] = {
     "compact_cnn": "littoral.architectures.compact_cnn",
+    "lenet5": "littoral.architectures.lenet5",
+    "lenet_300_100": "littoral.architectures.lenet_300_100",
     "mobilenet": "littoral.architectures.mobilenet",
     "perceptron": "littoral.architectures.perceptron",
+    "residual": "littoral.architectures.residual",
     "squeezenet": "littoral.architectures.squeezenet",
 }
 _GIVEN = frozenset({"channels", "height", "width", "classes"})
@@ -36,15 +40,36 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
         classes: how many logits.
 
     Raises:
-        BadInput: the name is unknown, or a parameter is unknown or wrong; names it and what is known.
+        BadInput: the name is unknown, a parameter is unknown or wrong, or the network cannot take inputs of this size; names
+            the field and what is known.
     """
     name = spec.get("name")
-    if not isinstance(name, str) or name not in REGISTRY:
-        raise BadInput(f"architecture.name: {name!r} is not known", hint=f"one of {', '.join(sorted(REGISTRY))}")
-    make = importlib.import_module(REGISTRY[name]).build
+    make = _module(name).build
     known = set(inspect.signature(make).parameters) - _GIVEN
     given = {key: value for key, value in spec.items() if key != "name"}
     if unknown := sorted(set(given) - known):
         raise BadInput(f"architecture.{unknown[0]}: {name} has no such parameter", hint=f"it has {', '.join(sorted(known))}")
+    for field, size in (("channels", channels), ("height", height), ("width", width), ("classes", classes)):
+        if not isinstance(size, int) or size < 1:
+            raise BadInput(f"{field}: {size!r} must be a whole number of at least 1")
     network: nn.Module = make(channels=channels, height=height, width=width, classes=classes, **given)
     return network
+
+
+def small_spec(name: str) -> dict[str, Any]:
+    """The spec of an architecture cut for inputs of about 28x28 pixels: some thousand to some ten thousand parameters, which
+    learn MNIST in minutes on one core. Its defaults are the paper's own net, for the paper's own images.
+
+    Raises:
+        BadInput: the name is unknown.
+    """
+    return {
+        "name": name,
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in _module(name).SMALL.items()},
+    }
+
+
+def _module(name: Any) -> ModuleType:
+    if not isinstance(name, str) or name not in REGISTRY:
+        raise BadInput(f"architecture.name: {name!r} is not known", hint=f"one of {', '.join(sorted(REGISTRY))}")
+    return importlib.import_module(REGISTRY[name])

@@ -17,6 +17,8 @@ from torch import nn
 from littoral.architectures.parameters import whole, widths_of
 from littoral.errors import BadInput
 
+SMALL = {"widths": (16, 32, 48, 48)}
+
 
 class CompactCnn(nn.Module):
     def __init__(self, channels: int, classes: int, widths: Sequence[int], strides: Sequence[int], stem: int, cells: int) -> None:

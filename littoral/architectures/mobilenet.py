@@ -16,6 +16,8 @@ from torch import nn
 from littoral.architectures.parameters import factor, whole, widths_of
 from littoral.errors import BadInput
 
+SMALL: dict[str, int] = {}
+
 
 def separable(before: int, after: int, stride: int) -> nn.Sequential:
     return nn.Sequential(

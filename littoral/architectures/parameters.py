@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from littoral.errors import BadInput
@@ -12,8 +13,17 @@ MAX_WIDTH = 4096
 def widths_of(field: str, value: Any, *, least: int = 1, most: int = 32) -> tuple[int, ...]:
     """A row of layer widths. Raises BadInput, naming the field."""
     if not isinstance(value, list | tuple) or not least <= len(value) <= most:
-        raise BadInput(f"architecture.{field}: {value!r} must be a list of {least} to {most} whole numbers")
+        many = str(least) if least == most else f"{least} to {most}"
+        raise BadInput(f"architecture.{field}: {value!r} must be a list of {many} whole numbers")
     return tuple(whole(field, item) for item in value)
+
+
+def strides_of(field: str, value: Any, *, count: int) -> tuple[int, ...]:
+    """A 1 or a 2 for each of `count` steps. Raises BadInput, naming the field."""
+    steps = widths_of(field, value)
+    if len(steps) != count or max(steps) > 2:
+        raise BadInput(f"architecture.{field}: {list(steps)} must hold a 1 or a 2 for each of {count} widths")
+    return steps
 
 
 def whole(field: str, value: Any, *, least: int = 1, most: int = MAX_WIDTH) -> int:
@@ -23,8 +33,41 @@ def whole(field: str, value: Any, *, least: int = 1, most: int = MAX_WIDTH) -> i
     return value
 
 
+def odd(field: str, value: Any, *, most: int = 11) -> int:
+    """The size of a kernel with a middle. Raises BadInput, naming the field."""
+    if whole(field, value, most=most) % 2 == 0:
+        raise BadInput(f"architecture.{field}: {value} must be odd")
+    return int(value)
+
+
 def factor(field: str, value: Any, *, most: float = 16.0) -> float:
     """A positive number. Raises BadInput, naming the field."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= most:
         raise BadInput(f"architecture.{field}: {value!r} must be a number over 0, at most {most:g}")
     return float(value)
+
+
+def chance(field: str, value: Any) -> float:
+    """A probability below 1. Raises BadInput, naming the field."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise BadInput(f"architecture.{field}: {value!r} must be a number from 0 to below 1")
+    return float(value)
+
+
+def switch(field: str, value: Any) -> bool:
+    """True or false. Raises BadInput, naming the field."""
+    if not isinstance(value, bool):
+        raise BadInput(f"architecture.{field}: {value!r} must be true or false")
+    return value
+
+
+def one_of(field: str, value: Any, known: Sequence[str]) -> str:
+    """One of a few words. Raises BadInput, naming the field."""
+    if not isinstance(value, str) or value not in known:
+        raise BadInput(f"architecture.{field}: {value!r} is not known", hint=f"one of {', '.join(known)}")
+    return value
+
+
+def scaled(width: int, multiplier: float, *, steps: int = 1, least: int = 4) -> int:
+    """`width` times a multiplier, as the nearest multiple of `steps` and not below `least`."""
+    return max(-(-least // steps), round(width * multiplier / steps)) * steps

@@ -14,6 +14,8 @@ from torch import nn
 
 from littoral.architectures.parameters import widths_of
 
+SMALL = {"widths": (48, 24)}
+
 
 class Perceptron(nn.Module):
     def __init__(self, inputs: int, classes: int, first: int, second: int) -> None:

@@ -17,6 +17,8 @@ from torch import nn
 
 from littoral.architectures.parameters import whole, widths_of
 
+SMALL = {"stem": 16, "expands": (16, 32, 48), "ratio": 4}
+
 
 class Fire(nn.Module):
     """From `before` channels to 2 * `expand`."""

@@ -21,8 +21,11 @@ from tests.kit.images import bars
 
 SPECS = {
     "compact_cnn": {"widths": [8, 16]},
+    "lenet5": {"maps": [6, 12], "hidden": 16},
+    "lenet_300_100": {"hidden": [16, 8]},
     "mobilenet": {"stem": 8, "widths": [16, 16], "strides": [2, 1]},
     "perceptron": {"widths": [16, 8]},
+    "residual": {"widths": [8, 16], "depths": [1, 1]},
     "squeezenet": {"stem": 8, "expands": [8, 8]},
 }
 # Largest difference from torch's logits, as a fraction of the largest logit.
