@@ -67,7 +67,14 @@ DEMO = Production(
         StudentRecipe(
             "cnn-s", {"name": "compact_cnn", "widths": [8, 16, 24, 24], "stem": 5, "head": "map"}, 2, _FAST, 2, ("onnx-int8",)
         ),
-        StudentRecipe("mobile", {"name": "mobilenet"}, 2, _FAST, 2, ("onnx-int8", "ncnn-fp16")),
+        StudentRecipe(
+            "mobile",
+            {"name": "mobilenet_v1", "stem": 16, "stem_kernel": 5, "widths": [32, 64, 64], "strides": [2, 2, 1]},
+            2,
+            _FAST,
+            2,
+            ("onnx-int8", "ncnn-fp16"),
+        ),
     ),
 )
 

@@ -23,9 +23,12 @@ REGISTRY: Mapping[str, str] = {
     "compact_cnn": "littoral.architectures.compact_cnn",
     "lenet5": "littoral.architectures.lenet5",
     "lenet_300_100": "littoral.architectures.lenet_300_100",
-    "mobilenet": "littoral.architectures.mobilenet",
+    "mobilenet_v1": "littoral.architectures.mobilenet_v1",
+    "mobilenet_v2": "littoral.architectures.mobilenet_v2",
     "perceptron": "littoral.architectures.perceptron",
     "residual": "littoral.architectures.residual",
+    "shufflenet_v1": "littoral.architectures.shufflenet_v1",
+    "shufflenet_v2": "littoral.architectures.shufflenet_v2",
     "squeezenet": "littoral.architectures.squeezenet",
 }
 _GIVEN = frozenset({"channels", "height", "width", "classes"})
@@ -35,7 +38,8 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
     """A new network with weights drawn from torch's generator, in training mode.
 
     Args:
-        spec: {"name": one of REGISTRY, and the architecture's own parameters}, as it stands in a manifest.
+        spec: {"name": one of REGISTRY, and the architecture's own parameters}, as it stands in a manifest; where channels were
+            taken out also "pruned", see pruned.py.
         channels, height, width: of one input; pixels.
         classes: how many logits.
 
@@ -46,13 +50,16 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
     name = spec.get("name")
     make = _module(name).build
     known = set(inspect.signature(make).parameters) - _GIVEN
-    given = {key: value for key, value in spec.items() if key != "name"}
+    given = {key: value for key, value in spec.items() if key not in ("name", "pruned")}
     if unknown := sorted(set(given) - known):
         raise BadInput(f"architecture.{unknown[0]}: {name} has no such parameter", hint=f"it has {', '.join(sorted(known))}")
     for field, size in (("channels", channels), ("height", height), ("width", width), ("classes", classes)):
         if not isinstance(size, int) or size < 1:
             raise BadInput(f"{field}: {size!r} must be a whole number of at least 1")
     network: nn.Module = make(channels=channels, height=height, width=width, classes=classes, **given)
+    if "pruned" in spec:
+        resized = importlib.import_module("littoral.architectures.pruned").resized
+        network = resized(network, spec["pruned"], (channels, height, width), classes)
     return network
 
 

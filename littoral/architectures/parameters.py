@@ -33,9 +33,9 @@ def whole(field: str, value: Any, *, least: int = 1, most: int = MAX_WIDTH) -> i
     return value
 
 
-def odd(field: str, value: Any, *, most: int = 11) -> int:
+def odd(field: str, value: Any, *, least: int = 1, most: int = 11) -> int:
     """The size of a kernel with a middle. Raises BadInput, naming the field."""
-    if whole(field, value, most=most) % 2 == 0:
+    if whole(field, value, least=least, most=most) % 2 == 0:
         raise BadInput(f"architecture.{field}: {value} must be odd")
     return int(value)
 

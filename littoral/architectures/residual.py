@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from littoral.architectures.layers import halved, unit
 from littoral.architectures.parameters import odd, switch, whole, widths_of
 from littoral.errors import BadInput
 
@@ -36,7 +37,7 @@ class Block(nn.Module):
         self.relu2 = nn.ReLU()
         shortcut: OrderedDict[str, nn.Module] = OrderedDict()
         if stride != 1:
-            shortcut["mean"] = nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
+            shortcut["mean"] = halved()
         if before != after:
             shortcut["conv"] = nn.Conv2d(before, after, 1, bias=False)
             shortcut["norm"] = nn.BatchNorm2d(after)
@@ -53,15 +54,10 @@ class Residual(nn.Module):
         self, channels: int, classes: int, widths: Sequence[int], depths: Sequence[int], kernel: int, stride: int, pool: bool
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            OrderedDict(
-                conv=nn.Conv2d(channels, widths[0], kernel, stride=stride, padding=kernel // 2, bias=False),
-                norm=nn.BatchNorm2d(widths[0]),
-                relu=nn.ReLU(),
-            )
-        )
+        stem = unit(channels, widths[0], kernel, stride=stride, active=nn.ReLU())
         if pool:
-            self.stem.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
+            stem["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+        self.stem = nn.Sequential(stem)
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         before = widths[0]
         for i, (after, depth) in enumerate(zip(widths, depths, strict=True), 1):
@@ -89,8 +85,8 @@ def build(
     stem_stride: int = 1,
     stem_pool: bool = False,
 ) -> nn.Module:
-    """`widths`, `depths`: channels and blocks of each stage, of which all but the first halve the image; `stem_kernel`, odd, and
-    `stem_stride`, 1 or 2: of the first convolution; `stem_pool`: max-pooling after it.
+    """`widths`, `depths`: channels and blocks of each stage, of which all but the first halve the image; `stem_kernel`, odd, from
+    3, and `stem_stride`, 1 or 2: of the first convolution; `stem_pool`: max-pooling after it.
 
     For 224x224 the paper has widths 64, 128, 256, 512, a 7x7 stem with a stride of 2 and pooling; depths 2, 2, 2, 2 are its 18
     layers, 3, 4, 6, 3 its 34.
@@ -98,7 +94,5 @@ def build(
     wide, deep = widths_of("widths", widths, most=8), widths_of("depths", depths, most=8)
     if len(deep) != len(wide) or max(deep) > 64:
         raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 blocks for each of {len(wide)} widths")
-    kernel, stride = odd("stem_kernel", stem_kernel), whole("stem_stride", stem_stride, most=2)
-    if kernel == 1 and stride == 2:
-        raise BadInput("architecture.stem_kernel: 1 with a stride of 2 would skip pixels", hint="3 or more")
+    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
     return Residual(channels, classes, wide, deep, kernel, stride, switch("stem_pool", stem_pool))

@@ -23,10 +23,13 @@ SPECS = {
     "compact_cnn": {"widths": [8, 16]},
     "lenet5": {"maps": [6, 12], "hidden": 16},
     "lenet_300_100": {"hidden": [16, 8]},
-    "mobilenet": {"stem": 8, "widths": [16, 16], "strides": [2, 1]},
+    "mobilenet_v1": {"stem": 8, "widths": [16, 16], "strides": [2, 1], "resolution": 0.7},
+    "mobilenet_v2": {"stem": 8, "blocks": [[1, 8, 1, 1], [2, 12, 2, 2]], "last": 16},
     "perceptron": {"widths": [16, 8]},
     "residual": {"widths": [8, 16], "depths": [1, 1]},
-    "squeezenet": {"stem": 8, "expands": [8, 8]},
+    "shufflenet_v1": {"groups": 2, "stem": 8, "stem_pool": False, "widths": [16], "depths": [2]},
+    "shufflenet_v2": {"stem": 8, "stem_pool": False, "widths": [16], "depths": [2], "last": 16},
+    "squeezenet": {"stem": 8, "stem_kernel": 3, "expands": [8, 8], "ratio": 4, "pools": [1], "norm": True, "dropout": 0.0},
 }
 # Largest difference from torch's logits, as a fraction of the largest logit.
 NEAR = {"onnx": 1e-5, "ncnn": 1e-5, "ncnn-fp16": 5e-3, "onnx-int8": 0.15}

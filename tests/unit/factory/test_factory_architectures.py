@@ -45,8 +45,8 @@ def test_the_registry_is_read_without_torch() -> None:
         ({"name": "compact_cnn", "stem": 4}, "architecture.stem: 4 must be odd"),
         ({"name": "compact_cnn", "head": "tail"}, "architecture.head"),
         ({"name": "perceptron", "widths": [1, 2, 3]}, "architecture.widths"),
-        ({"name": "mobilenet", "strides": [1]}, "architecture.strides"),
-        ({"name": "mobilenet", "multiplier": "wide"}, "architecture.multiplier"),
+        ({"name": "mobilenet_v1", "strides": [1]}, "architecture.strides"),
+        ({"name": "mobilenet_v1", "multiplier": "wide"}, "architecture.multiplier"),
         ({"name": "squeezenet", "ratio": True}, "architecture.ratio"),
     ],
 )

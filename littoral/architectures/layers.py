@@ -1,0 +1,46 @@
+"""What several architectures are made of."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from littoral.architectures.parameters import factor
+
+
+def unit(
+    before: int, after: int, kernel: int, *, stride: int = 1, groups: int = 1, active: nn.Module | None = None
+) -> OrderedDict[str, nn.Module]:
+    """A convolution that keeps the size (at a stride of 1), its batch normalisation (S. Ioffe, C. Szegedy, 2015,
+    https://arxiv.org/abs/1502.03167), and what follows it, if anything."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["conv"] = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
+    layers["norm"] = nn.BatchNorm2d(after)
+    if active is not None:
+        layers["relu"] = active
+    return layers
+
+
+def halved() -> nn.AvgPool2d:
+    """Means over 3x3 pixels in steps of two, as ShuffleNet's shortcut has them: height and width halve, rounding up. A 2x2 mean
+    has half a window at an odd edge, which runtimes cut in their own ways."""
+    return nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
+
+
+def shrunk(height: int, width: int, resolution: float) -> nn.Module:
+    """The input scaled to `resolution` times its height and width: MobileNet's resolution multiplier rho (section 3.4 of
+    https://arxiv.org/abs/1704.04861), inside the network, so that the data stay as they are.
+
+    Bilinear, after as many halvings by means as leave no pixel unread. Raises BadInput where it is not in (0, 1].
+    """
+    scale = factor("resolution", resolution, most=1.0)
+    wanted = max(1, round(height * scale)), max(1, round(width * scale))
+    if wanted == (height, width):
+        return nn.Identity()
+    steps: OrderedDict[str, nn.Module] = OrderedDict()
+    while height > 2 * wanted[0] and width > 2 * wanted[1]:
+        steps[f"mean{len(steps) + 1}"] = halved()
+        height, width = -(-height // 2), -(-width // 2)
+    steps["resize"] = nn.Upsample(size=wanted, mode="bilinear", align_corners=False)
+    return nn.Sequential(steps)

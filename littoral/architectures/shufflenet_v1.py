@@ -1,0 +1,111 @@
+"""Pointwise group convolutions, and a channel shuffle between them so that groups hear of each other.
+
+X. Zhang, X. Zhou, M. Lin, J. Sun: ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, 2017,
+https://arxiv.org/abs/1707.01083 (table 1; figure 2 b and c). The defaults are the paper's 1x net with 3 groups for 224x224: 137
+million multiply-accumulates. Smaller images want fewer units and halvings: see SMALL.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from littoral.architectures.layers import halved, unit
+from littoral.architectures.parameters import factor, odd, scaled, switch, whole, widths_of
+from littoral.errors import BadInput
+
+SMALL = {"stem": 12, "stem_kernel": 5, "stem_pool": False, "widths": (48, 96), "depths": (2, 2)}
+
+# Channels of stages 2 to 4 by the number of groups: about as many multiply-accumulates in each row.
+_WIDTHS = {1: (144, 288, 576), 2: (200, 400, 800), 3: (240, 480, 960), 4: (272, 544, 1088), 8: (384, 768, 1536)}
+_STEM_LEAST = 0.5  # the multiplier below which the stem does not shrink
+_NARROWER = 4  # the bottleneck's channels are a quarter of the unit's
+
+
+class Unit(nn.Module):
+    """From `before` to `after` channels. At a stride of 2 the shortcut is averaged and stands beside what is learnt, which so has
+    only `after - before` channels; at 1 it is added."""
+
+    def __init__(self, before: int, after: int, groups: int, stride: int, first_groups: int) -> None:
+        super().__init__()
+        inside = after // _NARROWER
+        self.halves = stride == 2
+        self.squeeze = nn.Sequential(unit(before, inside, 1, groups=first_groups, active=nn.ReLU()))
+        self.shuffle = nn.ChannelShuffle(groups) if groups > 1 else nn.Identity()
+        self.depthwise = nn.Sequential(unit(inside, inside, 3, stride=stride, groups=inside))
+        self.expand = nn.Sequential(unit(inside, after - before if self.halves else after, 1, groups=groups))
+        self.shortcut = halved() if self.halves else nn.Identity()
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        learnt = self.expand(self.depthwise(self.shuffle(self.squeeze(x))))
+        kept = self.shortcut(x)
+        out: torch.Tensor = self.relu(torch.cat([kept, learnt], 1) if self.halves else kept + learnt)
+        return out
+
+
+class ShuffleNetV1(nn.Module):
+    def __init__(
+        self, stem: nn.Module, before: int, widths: Sequence[int], depths: Sequence[int], groups: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        units: OrderedDict[str, nn.Module] = OrderedDict()
+        for stage, (after, depth) in enumerate(zip(widths, depths, strict=True), 2):
+            for i in range(1, depth + 1):
+                # The very first pointwise convolution sees too few channels to be grouped (section 3.2).
+                first_groups = 1 if not units else groups
+                units[f"stage{stage}_unit{i}"] = Unit(before, after, groups, 2 if i == 1 else 1, first_groups)
+                before = after
+        self.units = nn.Sequential(units)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classify = nn.Linear(before, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classify(self.pool(self.units(self.stem(x))).flatten(1))
+        return logits
+
+
+def build(
+    *,
+    channels: int,
+    height: int,
+    width: int,
+    classes: int,
+    groups: int = 3,
+    multiplier: float = 1.0,
+    stem: int = 24,
+    stem_kernel: int = 3,
+    stem_stride: int = 2,
+    stem_pool: bool = True,
+    widths: Sequence[int] | None = None,
+    depths: Sequence[int] = (4, 8, 4),
+) -> nn.Module:
+    """`groups`: of the pointwise convolutions; `widths`: channels of each stage, growing multiples of 4 * `groups`, by default
+    the paper's for 1, 2, 3, 4 or 8 groups; `depths`: units of each stage, of which the first halves the image; `multiplier`: of
+    all channels, of the stem's down to 0.5; `stem`, `stem_kernel`, odd, from 3, and `stem_stride`: of the first convolution;
+    `stem_pool`: max-pooling after it."""
+    scale, parts = factor("multiplier", multiplier), whole("groups", groups, most=64)
+    if widths is None and parts not in _WIDTHS:
+        raise BadInput(f"architecture.groups: the paper has no widths for {parts}", hint="1, 2, 3, 4 or 8, or give widths")
+    wide = widths_of("widths", _WIDTHS[parts] if widths is None else widths, most=8)
+    deep = widths_of("depths", depths, most=8)
+    multiple = _NARROWER * parts
+    if any(w % multiple for w in wide):
+        raise BadInput(f"architecture.widths: {list(wide)} must be multiples of {multiple}, 4 times the groups")
+    if len(deep) != len(wide) or max(deep) > 64:
+        raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 units for each of {len(wide)} widths")
+    # The 13 million of table 2 at 0.25x are those of a stem of 12 channels, as at 0.5x.
+    first = scaled(whole("stem", stem), max(scale, _STEM_LEAST), steps=parts)
+    row = [first, *(scaled(w, scale, steps=multiple, least=multiple) for w in wide)]
+    if any(after <= before for before, after in pairwise(row)):
+        raise BadInput(f"architecture.widths: {row} after the stem must grow, as each stage puts its own beside what comes in")
+    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
+    begin = unit(channels, first, kernel, stride=stride, active=nn.ReLU())
+    if switch("stem_pool", stem_pool):
+        begin["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return ShuffleNetV1(nn.Sequential(begin), first, row[1:], deep, parts, classes)
