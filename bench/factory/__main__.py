@@ -20,6 +20,7 @@ from bench.report import printed, record
 
 TABLES = {
     "teacher": "bench.factory.teacher",
+    "throughput": "bench.factory.throughput",
     "hinton": "bench.factory.hinton",
 }
 """In this order: later ones use the teacher that the first one keeps. Each module has `made(*, full) -> Part`."""

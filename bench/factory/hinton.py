@@ -196,7 +196,7 @@ def _table(teacher: int, found: Mapping[str, list[int]]) -> Table:
         ],
         (
             "Students see the 60,000 images as they are: no jitter, no dropout, no weight decay. One teacher for all seeds.",
-            "AdamW under one cycle in the place of the paper's stochastic gradient descent. Settings were chosen on 5,000 training"
-            " images that were held out.",
+            "AdamW under one cycle in the place of the paper's stochastic gradient descent. Settings were chosen on 5,000"
+            " training images that were held out.",
         ),
     )

@@ -11,6 +11,7 @@ from bench.factory.kept import Kept, Row
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
 from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.preparation import input_of
 from cloud.factory.training import Trained, accuracy_of, logits_of, taught
 from cloud.factory.views import Augment
 from cloud.factory.weights import load_weights, module_of, save_weights
@@ -59,8 +60,6 @@ def _train(kept: Kept) -> Row:
 
 def teacher() -> Trained:
     """The teacher as it was kept; trained first if it is not there."""
-    from cloud.factory.preparation import input_of
-
     kept = Kept("teacher")
     kept_row(kept)
     arrays, spec = load_weights(kept.folder / "teacher.safetensors")

@@ -1,0 +1,22 @@
+"""The networks that the tables are about: every architecture, cut for 28 x 28 images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from littoral.architectures import REGISTRY, small_spec
+
+ORDER = (
+    "perceptron",
+    "lenet_300_100",
+    "lenet5",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "shufflenet_v1",
+    "shufflenet_v2",
+    "squeezenet",
+    "compact_cnn",
+    "residual",
+)
+ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {name: small_spec(name) for name in sorted(REGISTRY, key=ORDER.index)}
