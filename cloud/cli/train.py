@@ -1,68 +1,167 @@
-"""littoral-cloud train: a teacher and its students from a data set, released."""
+"""littoral-cloud train: a teacher and its students from a data set, released. Stopped or killed, the same command goes on."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit
 from littoral.errors import BadInput
 
+if TYPE_CHECKING:
+    from cloud.data.dataset import Dataset
+    from cloud.factory.production import Made
+    from cloud.factory.recipes import Production
+    from cloud.settings import Settings
+
 app = typer.Typer(help="Trains a teacher, distils students, exports and signs them, and makes a release.")
+
+TRAINING = "training"
+ANSWERS = "answers"
+TERMINATED = 143
 
 
 @app.callback(invoke_without_command=True, epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
 def train(
-    data: Annotated[Path, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")],
-    model: Annotated[str, typer.Option(help="The name under which nodes serve the students.")],
-    recipe: Annotated[str, typer.Option(help="demo: about a minute on MNIST; tiny: seconds, for a first look.")] = "demo",
+    data: Annotated[
+        Path | None, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students; unset: the recipe's.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe's name (see --recipes), or a TOML file.")] = "demo",
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
+    every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the checkpoints once the release is made.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made, check it against the data, and end.")
+    ] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes that go by a name, and end.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Everything from a data set to a release; each artifact is measured as it was exported."""
+    """Everything from a data set to a release; each artifact is measured as it was exported.
+
+    Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
+    """
+    from cloud.data.sources import load_dataset
+    from cloud.factory.production import check_recipe
+    from cloud.factory.recipe_file import about, names, recipe_named
+    from cloud.factory.resume import forget, held, key_of
+    from cloud.settings import load_settings
+
+    if recipes:
+        emit([{"recipe": name, "about": about(name)} for name in names()], format)
+        return
+    if data is None:
+        raise BadInput("train: --data is missing", hint="name an IDX folder, an .npz file or an image folder")
+    settings = load_settings(data_dir=data_dir)
+    plan = recipe_named(recipe, model=model)
+    examples = load_dataset(data)
+    check_recipe(plan, examples)
+    if dry_run:
+        emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))
+        return
+    with held(settings.data_dir / TRAINING / key_of(plan, examples)) as folder:
+        made = _made(plan, examples, folder, settings.data_dir / ANSWERS, every)
+        emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout)), format)
+        if not keep:
+            forget(folder)
+
+
+def _made(plan: Production, examples: Dataset, folder: Path, answers: Path, every: int) -> Made:
     from rich.console import Console
     from rich.progress import Progress
 
-    from cloud.app import open_core
-    from cloud.data.sources import load_dataset
-    from cloud.factory.production import make_students
-    from cloud.factory.recipes import DEMO, TINY
-    from cloud.factory.release import release_made
-    from cloud.rollouts.controller import start_rollout
-    from cloud.settings import load_settings
+    from cloud.factory.production import Kept, make_students
+    from cloud.factory.resume import Stopped
 
-    recipes = {"demo": DEMO, "tiny": TINY}
-    if recipe not in recipes:
-        raise BadInput(f"recipe: {recipe!r} is not known", hint=f"one of {', '.join(recipes)}")
-    examples = load_dataset(data)
-
-    async def work() -> None:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("training", total=1.0)
-            made = await asyncio.to_thread(
-                make_students,
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    try:
+        with Progress(console=console, transient=True) as progress, _told_to_stop() as told:
+            task = progress.add_task(TRAINING, total=1.0)
+            return make_students(
                 examples,
-                replace(recipes[recipe], model=model),
+                plan,
+                kept=Kept(folder / "checkpoints", answers, every),
                 progress=lambda share: progress.update(task, completed=share),
+                tell=console.print,
+                stop=told.stop,
                 clock=time.perf_counter,
             )
-        async with open_core(load_settings(data_dir=data_dir)) as core:
-            now = core.clock()
-            release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
-            started = await start_rollout(core.ledger, release, now) if rollout else ""
-        students = [
-            {"name": m.name, "accuracy": m.accuracy, "bytes": m.artifact_bytes, "runtime": m.runtime}
-            for m in (packaged.manifest for packaged in made.packaged)
-        ]
-        emit(
-            {"release": release.release_id, "rollout": started, "teacher_accuracy": made.teacher_accuracy, "students": students},
-            format,
-        )
+    except Stopped as stopped:
+        if not told.signals:
+            raise
+        console.print(f"{stopped.message}; the same command goes on from there")
+        if told.signals[0] == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise typer.Exit(TERMINATED) from None
 
-    asyncio.run(work())
+
+class _Told:
+    """What signals came while training went on."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.signals: list[int] = []
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        self.signals.append(number)
+        self.stop.set()
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[_Told]:
+    """SIGINT and SIGTERM ask training to end at its next step, with a checkpoint there."""
+    told = _Told()
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    before = {number: signal.signal(number, told.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> dict[str, Any]:
+    from cloud.app import open_core
+    from cloud.factory.release import release_made
+    from cloud.rollouts.controller import start_rollout
+
+    async with open_core(settings) as core:
+        now = core.clock()
+        release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
+        started = await start_rollout(core.ledger, release, now) if rollout else ""
+    students = [
+        {"name": m.name, "accuracy": m.accuracy, "bytes": m.artifact_bytes, "runtime": m.runtime}
+        for m in (packaged.manifest for packaged in made.packaged)
+    ]
+    accuracy = made.teacher_accuracy if made.teacher else None
+    return {"release": release.release_id, "rollout": started, "teacher_accuracy": accuracy, "students": students}
+
+
+def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:
+    from cloud.factory.production import answers_bytes
+
+    return [
+        {
+            "student": student.name,
+            "architecture": str(student.architecture["name"]),
+            "epochs": student.epochs,
+            "methods": [method.kind for method in student.methods],
+            "variants": list(student.variants),
+            "teacher": plan.teacher.resolved() if plan.teacher else None,
+            "answers_bytes": answers_bytes(plan, examples),
+            "recipe": student.resolved(),
+        }
+        for student in plan.students
+    ]

@@ -11,7 +11,7 @@ from cloud.data.dataset import Dataset, Examples
 from cloud.data.shards import rotate
 from cloud.data.sources import load_mnist
 from cloud.demo import evidence, story
-from cloud.demo.report import DriftRow, FederationRow, Report, TeacherRow, broken_promises
+from cloud.demo.report import DriftRow, FederationRow, Report, broken_promises
 from cloud.demo.scenario import DRIFT_DEGREES, HELD_BACK, SEED, Promises
 from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, staged
@@ -87,7 +87,7 @@ async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
     worth = await _served_accuracies(scene, turned, served_before, served_after)
     rows = [await evidence.node_row(core, actor) for actor in stage.actors.values()]
     return Report(
-        teacher=TeacherRow(made.teacher_accuracy, made.teacher.parameters, round(made.teacher.seconds, 1)),
+        teacher=story.teacher_row(made),
         students=students,
         nodes=rows,
         drift=DriftRow(tuple(sorted(shards.after)), detected_at_end, live_before, live_during, live_after, *worth),

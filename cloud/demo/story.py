@@ -18,6 +18,7 @@ from cloud.app import Core
 from cloud.data.dataset import Dataset, Examples
 from cloud.data.shards import dirichlet_shards, rotate
 from cloud.demo import evidence
+from cloud.demo.report import TeacherRow
 from cloud.demo.scenario import DIRICHLET_ALPHA, DRIFT_DEGREES, MACHINES, MODEL, SEED
 from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, until
@@ -105,11 +106,18 @@ async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], 
             made = await asyncio.to_thread(make_students, dataset, recipe, progress=go_on, clock=clock)
         finally:
             ended.set()
-    screen.say(f"teacher {made.teacher_accuracy:.2%} after {made.teacher.seconds:.0f} s")
+    screen.say(f"teacher {made.teacher_accuracy:.2%} after {teacher_row(made).seconds:.0f} s")
     for packaged in made.packaged:
         manifest = packaged.manifest
         screen.say(f"{manifest.name}: {manifest.accuracy:.2%}, {manifest.artifact_bytes:,} bytes for {manifest.runtime}")
     return made
+
+
+def teacher_row(made: Made) -> TeacherRow:
+    """A recipe may have no teacher; the demo's has."""
+    if made.teacher is None:
+        return TeacherRow(0.0, 0, 0.0)
+    return TeacherRow(made.teacher_accuracy, made.teacher.parameters, round(made.teacher.seconds, 1))
 
 
 async def ended_rollout(core: Core, rollout_id: str) -> Doc:

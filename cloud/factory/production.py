@@ -1,27 +1,35 @@
-"""A recipe carried out: data set -> teacher -> its logits -> students -> measured artifacts."""
+"""A recipe carried out: data set -> teacher -> its answers -> students -> methods -> measured artifacts."""
 
 from __future__ import annotations
 
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from threading import Lock
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from cloud.data.dataset import Dataset
-from cloud.factory.lesson import Logits, Step
-from cloud.factory.package import Bench, Packaged, candidates_from
-from cloud.factory.recipes import Production, StudentRecipe
-from cloud.factory.training import Trained, accuracy_of, cache_logits, distil, logits_of, train_teacher
+from cloud.factory.answers import CachedAnswers
+from cloud.factory.chance import seeded
+from cloud.factory.checkpoint import Checkpoints
+from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.package import EXPORTERS, Bench, Packaged, candidates_from
+from cloud.factory.preparation import input_of
+from cloud.factory.progress import Share, Whole
+from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe, stages, trained_teachers
+from cloud.factory.resume import StoppableCheckpoints, Stopped, Tell, tell_nobody
+from cloud.factory.teachers import Teacher, ready_teacher
+from cloud.factory.training import Trained, accuracy_of, taught, train_teacher
+from cloud.factory.views import Augment
 from cloud.factory.weights import arrays_of, module_of, weights_digest
-
-Share = Callable[[float], None]
-"""Told how much of the whole is done, 0..1."""
-
-# What steps cost relative to each other is not known beforehand; packaging is taken for this share of the whole.
-_PACKAGING = 0.2
+from littoral.architectures import build
+from littoral.errors import BadInput
+from littoral.manifest import Input
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,53 +38,87 @@ class Made:
 
     production: Production
     bench: Bench
-    teacher: Trained
-    teacher_accuracy: float  # of the network in torch, on the test split; a fraction
-    students: tuple[Trained, ...]
+    teacher: Teacher | None
+    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher
+    students: tuple[Trained, ...]  # after their methods
     packaged: tuple[Packaged, ...]
 
 
-def make_students(
-    dataset: Dataset, recipe: Production, *, progress: Share = lambda _: None, clock: Callable[[], float] = time.perf_counter
-) -> Made:
-    """Carries out a recipe. The same recipe, data and machine give the same artifacts, byte for byte.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where long work is kept while it lasts, so that the same call goes on after a crash."""
 
+    checkpoints: Path
+    answers: Path  # of teachers; may be shared by productions
+    every: int = 500  # steps between two checkpoints of one training
+
+
+def make_students(
+    dataset: Dataset,
+    recipe: Production,
+    *,
+    kept: Kept | None = None,
+    progress: Share = lambda _: None,
+    tell: Tell = tell_nobody,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Made:
+    """Carries out a recipe. The same recipe, data and machine give the same artifacts, byte for byte, stopped in between or not.
+
+    The teacher is asked once for each copy of the images, before the students begin; all of them learn from those answers.
     Students are trained `recipe.at_once` at a time, each in a thread of one torch thread: on small batches torch leaves the
     interpreter free most of the time, and a second thread within a step costs more than it brings.
 
     Args:
+        kept: None: nothing is kept, and answers lie in a temporary folder.
         progress: called from several threads, one after another.
+        tell: told where it goes on, and what it will put on the disk.
+        stop: set it, and training ends by Stopped at its next step, with a checkpoint there. A student that fails sets it too,
+            so that the others do not go on for hours before that is said.
 
     Raises:
-        BadInput: the recipe is wrong. TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from.
+        BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
+        TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
-    done = _Progress(recipe, len(dataset.train_y), progress)
-    plan = recipe.teacher
-    teacher = train_teacher(
-        dataset,
-        plan.architecture,
-        epochs=plan.epochs,
-        seed=plan.seed,
-        schedule=plan.schedule,
-        threads=plan.threads,
-        progress=done.step,
-        clock=clock,
-    )
-    logits = cache_logits(teacher, dataset.train_x, threads=plan.threads)
-
-    def learn(student: StudentRecipe) -> Trained:
-        return _learn(dataset, logits, student, done, clock)
-
-    with ThreadPoolExecutor(recipe.at_once, "student") as pool:
-        # The longest first, so that none is left alone at the end.
-        ranked = sorted(recipe.students, key=lambda s: -s.epochs * len(dataset.train_y))
-        futures = {student.name: pool.submit(learn, student) for student in ranked}
-        students = tuple(futures[student.name].result() for student in recipe.students)
+    check_recipe(recipe, dataset)
+    stop = stop or threading.Event()
+    whole = Whole(recipe, len(dataset.train_y), len(_asked(recipe)) * len(dataset.train_y), progress, stop)
+    checkpoints = StoppableCheckpoints(kept.checkpoints, kept.every, stop, tell) if kept else None
+    with ExitStack() as stack:
+        scratch = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
+        work = _Work(dataset, recipe, scratch, checkpoints, whole, tell, stop, clock, input_of(dataset))
+        teacher = work.teacher()
+        accuracy = work.judged(teacher) if teacher else 0.0
+        students = work.students(work.answers(teacher) if teacher else {})
     bench = Bench.of(dataset)
-    packaged = _package_all(recipe, bench, teacher, students, done)
-    accuracy = accuracy_of(logits_of(teacher.module, teacher.input, dataset.test_x, threads=plan.threads), dataset.test_y)
+    packaged = _package_all(recipe, bench, teacher, students, whole.artifact)
     progress(1.0)
     return Made(recipe, bench, teacher, accuracy, students, packaged)
+
+
+def check_recipe(recipe: Production, dataset: Dataset) -> None:
+    """Whatever can be known to be wrong before anything is trained.
+
+    Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set.
+    """
+    channels, height, width = dataset.shape
+    for student in recipe.students:
+        for variant in student.variants:
+            if variant not in EXPORTERS:
+                raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
+    specs = [*((name, plan.architecture) for name, plan in trained_teachers(recipe.teacher))]
+    specs += [(f"student {student.name}", student.architecture) for student in recipe.students]
+    for name, spec in specs:
+        try:
+            with seeded(0):
+                build(spec, channels=channels, height=height, width=width, classes=dataset.classes)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def answers_bytes(recipe: Production, dataset: Dataset) -> int:
+    """What the teacher's answers take on the disk."""
+    return len(_asked(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
 
 
 def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
@@ -101,31 +143,137 @@ def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-
     )
     packaged = tuple(
         replace(p, manifest=replace(p.manifest, accuracy=claimed[p.manifest.name]))
-        for p in _package_all(production, made.bench, made.teacher, spoilt, _Progress(production, 1, lambda _: None))
+        for p in _package_all(production, made.bench, made.teacher, spoilt, lambda _: None)
     )
     return replace(made, production=production, students=tuple(spoilt), packaged=packaged)
 
 
-def _learn(dataset: Dataset, logits: Logits, student: StudentRecipe, done: _Progress, clock: Callable[[], float]) -> Trained:
-    return distil(
-        dataset,
-        logits,
-        student.architecture,
-        name=student.name,
-        epochs=student.epochs,
-        seed=student.seed,
-        schedule=student.schedule,
-        alpha=student.alpha,
-        beta=student.beta,
-        temperature=student.temperature,
-        threads=student.threads,
-        progress=done.step,
-        clock=clock,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """One call of `make_students`."""
+
+    dataset: Dataset
+    recipe: Production
+    folder: Path  # of the teacher's answers
+    checkpoints: Checkpoints | None
+    whole: Whole
+    tell: Tell
+    stop: threading.Event
+    clock: Callable[[], float]
+    input: Input
+    _answers: dict[Augment | None, CachedAnswers] = field(default_factory=dict)
+
+    def teacher(self) -> Teacher | None:
+        return ready_teacher(self.recipe.teacher, self.dataset, self._train) if self.recipe.teacher else None
+
+    def judged(self, teacher: Teacher) -> float:
+        accuracy = accuracy_of(teacher.logits(self.dataset.test_x), self.dataset.test_y)
+        if accuracy < 2 / self.dataset.classes and not trained_teachers(self.recipe.teacher):
+            self.tell(f"{teacher.name}: right on {accuracy:.1%} of the test split; are its classes in the order of the labels?")
+        return accuracy
+
+    def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedAnswers]:
+        """The teacher's answers for every copy that a student will be taught on, made now where they are not on the disk."""
+        wanted: dict[Augment | None, list[int]] = {}
+        for augment, copy in _asked(self.recipe):
+            wanted.setdefault(augment, []).append(copy)
+        made = {a: CachedAnswers(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
+        for augment, copies in wanted.items():
+            answers = made[augment]
+            if missing := answers.missing(copies):
+                size = len(missing) * answers.copy_bytes
+                self.tell(f"{teacher.name}: answers {len(missing)} of {len(copies)} copies, {size:,} bytes on the disk")
+            answers.make(copies)
+        return made
+
+    def students(self, answers: Mapping[Augment | None, CachedAnswers]) -> tuple[Trained, ...]:
+        """In the recipe's order. Raises the first failure; the others are stopped by it."""
+        with ThreadPoolExecutor(self.recipe.at_once, "student") as pool:
+            # The longest first, so that none is left alone at the end.
+            ranked = sorted(self.recipe.students, key=lambda s: -s.epochs * len(self.dataset.train_y))
+            futures = {student.name: pool.submit(self._make, student, answers) for student in ranked}
+            try:
+                wait(futures.values(), return_when=FIRST_EXCEPTION)
+                if failed := _failure(futures.values()):
+                    raise failed
+                return tuple(futures[student.name].result() for student in self.recipe.students)
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _train(self, name: str, plan: TeacherRecipe) -> Trained:
+        trained = train_teacher(
+            self.dataset,
+            plan.architecture,
+            epochs=plan.epochs,
+            seed=plan.seed,
+            name=name,
+            schedule=plan.schedule,
+            threads=plan.threads,
+            checkpoints=self.checkpoints,
+            progress=self.whole.step,
+            clock=self.clock,
+        )
+        self.whole.trained(name)
+        return trained
+
+    def _make(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedAnswers]) -> Trained:
+        """One student: taught, then each method in its turn."""
+        names = stages(plan)
+        lesson = self._lesson(plan, answers, plan.schedule)
+        student = taught(lesson, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
+        self.whole.trained(plan.name)
+        for name, method in zip(names[1:], plan.methods, strict=True):
+            changed = method.apply(student, self._lesson(plan, answers, _schedule(method, plan)))
+            student = replace(changed, name=name)  # so that the next one's checkpoint has a name of its own
+            self.whole.trained(name)
+        return student
+
+    def _lesson(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedAnswers], schedule: Schedule) -> Lesson:
+        return Lesson(
+            self.dataset,
+            answers.get(schedule.augment),
+            plan.alpha,
+            plan.beta,
+            plan.temperature,
+            input=self.input,
+            threads=plan.threads,
+            checkpoints=self.checkpoints,
+            progress=self.whole.step,
+            clock=self.clock,
+        )
+
+
+def _asked(recipe: Production) -> list[tuple[Augment | None, int]]:
+    """Every copy of the images that a teacher is asked for, once, in the order of need."""
+    if recipe.teacher is None:
+        return []
+    asked: dict[tuple[Augment | None, int], None] = {}
+    for student in recipe.students:
+        for plan in (student, *student.methods):
+            schedule = _schedule(plan, student)
+            copies = schedule.augment.copies if schedule.augment else 1
+            epochs = getattr(plan, "epochs", copies)
+            asked |= {(schedule.augment, schedule.copy(epoch)): None for epoch in range(min(copies, epochs))}
+    return list(asked)
+
+
+def _schedule(plan: object, student: StudentRecipe) -> Schedule:
+    """A method without a schedule of its own follows its student's."""
+    own = getattr(plan, "schedule", None)
+    return own if isinstance(own, Schedule) else student.schedule
+
+
+def _failure(futures: Iterable[Future[Trained]]) -> BaseException | None:
+    """Of several, the one that made the others stop."""
+    raised = [f.exception() for f in futures if f.done() and not f.cancelled()]
+    found = [error for error in raised if error is not None]
+    return next((error for error in found if not isinstance(error, Stopped)), found[0] if found else None)
 
 
 def _package_all(
-    recipe: Production, bench: Bench, teacher: Trained, students: Sequence[Trained], done: _Progress
+    recipe: Production, bench: Bench, teacher: Teacher | None, students: Sequence[Trained], told: Callable[[str], None]
 ) -> tuple[Packaged, ...]:
     packaged: list[Packaged] = []
     for plan, student in zip(recipe.students, students, strict=True):
@@ -135,38 +283,10 @@ def _package_all(
             bench.dataset,
             plan.variants,
             model=recipe.model,
-            name=student.name,
+            name=plan.name,
             bench=bench,
-            parents=(teacher.digest,),
-            recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved()},
-            progress=done.artifact,
+            parents=(teacher.digest,) if teacher else (),
+            recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None},
+            progress=told,
         )
     return tuple(packaged)
-
-
-class _Progress:
-    """Adds up steps of several trainings, and artifacts, to one share."""
-
-    def __init__(self, recipe: Production, examples: int, tell: Share) -> None:
-        trainings: Mapping[str, int] = {
-            "teacher": recipe.teacher.epochs * max(1, examples // recipe.teacher.schedule.batch),
-            **{s.name: s.epochs * max(1, examples // s.schedule.batch) for s in recipe.students},
-        }
-        self._steps = sum(trainings.values())
-        self._artifacts = max(1, sum(len(s.variants) for s in recipe.students))
-        self._tell, self._lock = tell, Lock()
-        self._stepped = self._packaged = 0
-
-    def step(self, step: Step) -> None:
-        with self._lock:
-            self._stepped += 1
-            if self._stepped % 50 == 0:
-                self._say()
-
-    def artifact(self, _: str) -> None:
-        self._packaged += 1
-        self._say()
-
-    def _say(self) -> None:
-        share = (1 - _PACKAGING) * self._stepped / self._steps + _PACKAGING * self._packaged / self._artifacts
-        self._tell(min(share, 0.99))

@@ -1,0 +1,84 @@
+"""How much of a production is done: steps of several trainings, a teacher's answers and artifacts, added up to one share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cloud.factory.lesson import Step
+from cloud.factory.recipes import Production, StudentRecipe, stages, trained_teachers
+from cloud.factory.resume import Stopped
+
+Share = Callable[[float], None]
+"""Told how much of the whole is done, 0..1."""
+
+# What steps cost relative to each other is not known beforehand; packaging is taken for this share of the whole.
+_PACKAGING = 0.2
+_ANSWERED_PER_STEP = 400  # images that a teacher answers in the time of one step of training, roughly
+_TELL_EVERY = 50  # steps
+
+
+class Whole:
+    """Called from several threads. Whoever tells it something while a stop is wanted is ended by Stopped."""
+
+    def __init__(self, recipe: Production, examples: int, answers: int, tell: Share, stop: threading.Event) -> None:
+        """`answers`: how many images a teacher has to answer."""
+        # What a training takes is guessed until its first step says it.
+        self._steps = dict(_expected(recipe, examples))
+        self._done = dict.fromkeys(self._steps, 0)
+        self._answers = answers / _ANSWERED_PER_STEP
+        self._artifacts = max(1, sum(len(s.variants) for s in recipe.students))
+        self._tell, self._stop, self._lock = tell, stop, threading.Lock()
+        self._answered = self._told = 0.0
+        self._packaged = 0
+
+    def step(self, step: Step) -> None:
+        with self._lock:
+            self._steps[step.name], self._done[step.name] = step.steps, step.step
+            if step.step % _TELL_EVERY == 0 or step.step == step.steps:
+                self._say()
+        self._look()
+
+    def trained(self, name: str) -> None:
+        """A training is over, of which there may be nothing left to do when it went on."""
+        with self._lock:
+            self._done[name] = self._steps[name] = self._steps.get(name, 0)
+
+    def answered(self, count: int) -> None:
+        with self._lock:
+            self._answered += count / _ANSWERED_PER_STEP
+            self._say()
+        self._look()
+
+    def artifact(self, _: str) -> None:
+        with self._lock:
+            self._packaged += 1
+            self._say()
+        self._look()
+
+    def _say(self) -> None:
+        done = sum(self._done.values()) + min(self._answered, self._answers)
+        share = (1 - _PACKAGING) * done / max(1.0, sum(self._steps.values()) + self._answers)
+        self._told = max(self._told, min(share + _PACKAGING * self._packaged / self._artifacts, 0.99))
+        self._tell(self._told)
+
+    def _look(self) -> None:
+        if self._stop.is_set():
+            raise Stopped("training: stopped", hint="the same command begins it again")
+
+
+def _expected(recipe: Production, examples: int) -> list[tuple[str, int]]:
+    steps = [(name, _steps(plan, examples)) for name, plan in trained_teachers(recipe.teacher)]
+    for student in recipe.students:
+        names = stages(student)
+        steps.append((names[0], _steps(student, examples)))
+        steps += [(name, _steps(method, examples, student)) for name, method in zip(names[1:], student.methods, strict=True)]
+    return steps
+
+
+def _steps(plan: Any, examples: int, student: StudentRecipe | None = None) -> int:
+    """A method need not say how long it trains: then it is taken for as long as its student."""
+    epochs = getattr(plan, "epochs", None) or (student.epochs if student else 1)
+    schedule = getattr(plan, "schedule", None) or (student.schedule if student else None)
+    return int(epochs) * max(1, examples // (schedule.batch if schedule else 1))
