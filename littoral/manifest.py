@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -118,11 +118,17 @@ class Manifest:
     sketch: SketchSpec
     parents: tuple[str, ...] = ()  # digests of what it was made from: teacher, base, data
     recipe: Mapping[str, Any] = field(default_factory=dict)  # how it was made, as resolved
+    class_accuracy: tuple[float, ...] = ()  # as `accuracy`, of each label in order; empty: written before it was measured
     schema: int = SCHEMA
 
     @property
     def artifact_bytes(self) -> int:
         return sum(file.bytes for file in self.files)
+
+    @property
+    def worst_class(self) -> tuple[str, float] | None:
+        """(label, accuracy) of the class that it is worst at, of equals the first; None where that was not measured."""
+        return worst_of(self.output.labels, self.class_accuracy) if self.class_accuracy else None
 
     def encode(self) -> bytes:
         """Canonical JSON."""
@@ -156,6 +162,11 @@ class Manifest:
         if body.get("schema") != SCHEMA:
             raise BadManifest(f"manifest.schema: is {body.get('schema')!r}, this agent reads {SCHEMA}", hint="upgrade the agent")
         return _manifest_from(body)
+
+
+def worst_of(labels: Sequence[str], accuracy: Sequence[float]) -> tuple[str, float]:
+    """(label, accuracy) of the class with the lowest accuracy, of equals the first; both in the order of the classes."""
+    return min(zip(labels, accuracy, strict=True), key=lambda pair: pair[1])
 
 
 def _take(body: Mapping[str, Any], path: str, name: str, kind: type | tuple[type, ...]) -> Any:
@@ -225,8 +236,18 @@ def _manifest_from(body: Mapping[str, Any]) -> Manifest:
         sketch=_sketch_from(_take(body, top, "sketch", dict), f"{top}.sketch"),
         parents=tuple(check_digest(p, f"{top}.parents") for p in _take(body, top, "parents", list)),
         recipe=_take(body, top, "recipe", dict),
+        class_accuracy=_class_accuracy_from(body, top, len(labels)),
     )
     return manifest
+
+
+def _class_accuracy_from(body: Mapping[str, Any], path: str, classes: int) -> tuple[float, ...]:
+    if "class_accuracy" not in body or body["class_accuracy"] == []:
+        return ()  # written before it was measured
+    fractions = _numbers(body, path, "class_accuracy")
+    if len(fractions) != classes or not all(0 <= fraction <= 1 for fraction in fractions):
+        raise BadManifest(f"{path}.class_accuracy: must hold {classes} fractions between 0 and 1, one for each label")
+    return fractions
 
 
 def _probe_from(body: Mapping[str, Any], path: str, shape: tuple[int, ...], classes: int) -> Probe:

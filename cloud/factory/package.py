@@ -17,6 +17,7 @@ from torch import nn
 
 from cloud.data.dataset import Dataset, Images
 from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared
+from cloud.factory.metrics import class_accuracy
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of
 from cloud.factory.weights import parameters_of, weights_digest
@@ -175,6 +176,7 @@ def package(
         output=Output(OUTPUT_NAME, bench.dataset.labels),
         accuracy=accuracy_of(logits, bench.dataset.test_y),
         accuracy_examples=len(bench.dataset.test_y),
+        class_accuracy=class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes),
         probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
         sketch=bench.sketch,
         parents=tuple(parents),
