@@ -1,8 +1,8 @@
-"""Three fully connected layers: the smallest thing that learns, and a baseline for the others.
+"""A few fully connected layers: the smallest thing that learns, and a baseline for the others.
 
 D. E. Rumelhart, G. E. Hinton, R. J. Williams: Learning representations by back-propagating errors, Nature 323, 1986,
 https://doi.org/10.1038/323533a0; the rectifier: X. Glorot, A. Bordes, Y. Bengio, AISTATS 2011,
-https://proceedings.mlr.press/v15/glorot11a.html.
+https://proceedings.mlr.press/v15/glorot11a.html. Its formulas, forward and backward, stand in perceptron_by_hand.py.
 """
 
 from __future__ import annotations
@@ -12,27 +12,32 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from littoral.architectures.parameters import widths_of
+from littoral.architectures.parameters import one_of, widths_of
 
 SMALL = {"widths": (48, 24)}
 
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+
 
 class Perceptron(nn.Module):
-    def __init__(self, inputs: int, classes: int, first: int, second: int) -> None:
+    def __init__(self, inputs: int, classes: int, widths: Sequence[int], activation: str) -> None:
         super().__init__()
-        self.layer1 = nn.Linear(inputs, first)
-        self.relu1 = nn.ReLU()
-        self.layer2 = nn.Linear(first, second)
-        self.relu2 = nn.ReLU()
-        self.classify = nn.Linear(second, classes)
+        make = ACTIVATIONS[activation]
+        self.layer1 = nn.Linear(inputs, widths[0])
+        self.active1 = make()
+        self.layer2 = nn.Linear(widths[0], widths[1]) if len(widths) > 1 else nn.Identity()
+        self.active2 = make() if len(widths) > 1 else nn.Identity()
+        self.classify = nn.Linear(widths[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = self.relu2(self.layer2(self.relu1(self.layer1(x.flatten(1)))))
+        hidden = self.active2(self.layer2(self.active1(self.layer1(x.flatten(1)))))
         logits: torch.Tensor = self.classify(hidden)
         return logits
 
 
-def build(*, channels: int, height: int, width: int, classes: int, widths: Sequence[int] = (64, 32)) -> nn.Module:
-    """`widths`: units of the two hidden layers."""
-    first, second = widths_of("widths", widths, least=2, most=2)
-    return Perceptron(channels * height * width, classes, first, second)
+def build(
+    *, channels: int, height: int, width: int, classes: int, widths: Sequence[int] = (64, 32), activation: str = "relu"
+) -> nn.Module:
+    """`widths`: units of the one or two hidden layers; `activation`: what follows each of them, "relu", "sigmoid" or "tanh"."""
+    wide = widths_of("widths", widths, least=1, most=2)
+    return Perceptron(channels * height * width, classes, wide, one_of("activation", activation, tuple(ACTIVATIONS)))
