@@ -18,6 +18,7 @@ def budget_to(budget: Budget) -> session_pb2.Budget:
         peak_rss_bytes=budget.peak_rss_bytes,
         energy_mj=budget.energy_mj,
         runtimes=budget.runtimes,
+        worst_class=budget.worst_class,
     )
 
 

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from littoral.errors import BadInput, NoFit
 
-_UNITS: dict[str, tuple[str, dict[str, float]]] = {
-    "artifact": ("artifact_bytes", {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "kib": 1_024, "mib": 1_048_576}),
-    "rss": ("peak_rss_bytes", {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "kib": 1_024, "mib": 1_048_576}),
-    "p95": ("latency_ms", {"": 1, "ms": 1, "us": 0.001, "s": 1_000}),
-    "energy": ("energy_mj", {"": 1, "mj": 1, "uj": 0.001, "j": 1_000}),
+_BYTES = {"": "1", "b": "1", "kb": "1e3", "mb": "1e6", "kib": "1024", "mib": "1048576"}
+_UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "p95": ("latency_ms", "<=", {"": "1", "ms": "1", "us": "1e-3", "s": "1e3"}),
+    "artifact": ("artifact_bytes", "<=", _BYTES),
+    "rss": ("peak_rss_bytes", "<=", _BYTES),
+    "energy": ("energy_mj", "<=", {"": "1", "mj": "1", "uj": "1e-3", "j": "1e3"}),
+    "worst": ("worst_class", ">=", {"": "1", "%": "1e-2"}),
 }
-_TERM = re.compile(r"\s*([a-z0-9]+)\s*<=\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*")
+"""By the name that an operator writes: the field, which way it bounds, and its units."""
+
+_TERM = re.compile(r"\s*([a-z0-9]+)\s*([<>]=)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z%]*)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,11 @@ class Budget:
     peak_rss_bytes: int | None = None  # added to the process
     energy_mj: float | None = None  # per inference
     runtimes: tuple[str, ...] = ()
+    worst_class: float | None = None  # the least accuracy that the worst class may have; a fraction
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads `artifact<=20KB,p95<=2ms,rss<=8MB,energy<=1mJ,runtime=ncnn`; "" bounds nothing.
+        """Reads `artifact<=20KB,p95<=2ms,rss<=8MB,energy<=1mJ,worst>=97%,runtime=ncnn`; "" bounds nothing.
 
         Raises BadInput, naming the term and what is known.
         """
@@ -43,18 +48,7 @@ class Budget:
             if term.startswith("runtime="):
                 budget = replace(budget, runtimes=(*budget.runtimes, term.removeprefix("runtime=").strip()))
                 continue
-            match = _TERM.fullmatch(term)
-            if match is None or match[1] not in _UNITS:
-                raise BadInput(
-                    f"budget: {term!r} is not a limit",
-                    hint=f"write NAME<=NUMBER UNIT with NAME one of {', '.join(_UNITS)}, or runtime=NAME",
-                )
-            field, units = _UNITS[match[1]]
-            if match[3].lower() not in units:
-                raise BadInput(f"budget: unknown unit {match[3]!r} in {term!r}", hint=f"one of {', '.join(filter(None, units))}")
-            value = float(match[2]) * units[match[3].lower()]
-            limit: dict[str, Any] = {field: round(value) if field.endswith("_bytes") else value}
-            budget = replace(budget, **limit)
+            budget = replace(budget, **_limit(term))
         return budget
 
     def __str__(self) -> str:
@@ -67,8 +61,27 @@ class Budget:
             terms.append(f"rss<={self.peak_rss_bytes}B")
         if self.energy_mj is not None:
             terms.append(f"energy<={_digits(self.energy_mj)}mJ")
+        if self.worst_class is not None:
+            terms.append(f"worst>={_digits(self.worst_class)}")
         terms += [f"runtime={name}" for name in self.runtimes]
         return ",".join(terms)
+
+
+def _limit(term: str) -> dict[str, Any]:
+    """{field: value} of one `NAME<=NUMBER UNIT`. Raises BadInput."""
+    match = _TERM.fullmatch(term)
+    if match is None or match[1] not in _UNITS or match[2] != _UNITS[match[1]][1]:
+        known = ", ".join(f"{name}{bound}" for name, (_, bound, _) in _UNITS.items())
+        raise BadInput(
+            f"budget: {term!r} is not a limit", hint=f"write one of {known} with a number and its unit, or runtime=NAME"
+        )
+    field, _, units = _UNITS[match[1]]
+    if match[4].lower() not in units:
+        raise BadInput(f"budget: unknown unit {match[4]!r} in {term!r}", hint=f"one of {', '.join(filter(None, units))}")
+    value = Decimal(match[3]) * Decimal(units[match[4].lower()])
+    if field == "worst_class" and value > 1:
+        raise BadInput(f"budget: {term!r} asks for more than all", hint="write worst>=97% or worst>=0.97")
+    return {field: round(value) if field.endswith("_bytes") else float(value)}
 
 
 def _digits(value: float) -> str:
@@ -89,19 +102,26 @@ class Measured:
     peak_rss_bytes: int
     samples: int
     energy_mj: float | None = None  # None: not measurable there; binds nobody
+    worst_class: float | None = None  # accuracy of its worst class; None: not known, and so inside no budget that bounds it
+    worst_label: str = ""  # which class that is
 
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A limit that kept a candidate out. `ratio` is measured / allowed; infinite for a runtime that is not wanted."""
+    """A limit that kept a candidate out.
+
+    `ratio` says how far: measured / allowed, or allowed / measured of a limit from below; infinite for a runtime that is not
+    wanted and for a figure that is not known.
+    """
 
     limit: str
     measured: float | str
     allowed: float | str
     ratio: float
+    words: str = "is over"
 
     def __str__(self) -> str:
-        return f"{self.limit}: {self.measured} is over {self.allowed}"
+        return f"{self.limit}: {self.measured} {self.words} {self.allowed}"
 
 
 def excesses(candidate: Measured, budget: Budget) -> tuple[Excess, ...]:
@@ -109,11 +129,26 @@ def excesses(candidate: Measured, budget: Budget) -> tuple[Excess, ...]:
     over = []
     if budget.runtimes and candidate.runtime not in budget.runtimes:
         over.append(Excess("runtime", candidate.runtime, "/".join(budget.runtimes), float("inf")))
-    for limit in (f.name for f in fields(Budget) if f.name != "runtimes"):
+    for limit in (field for field, bound, _ in _UNITS.values() if bound == "<="):
         allowed, measured = getattr(budget, limit), getattr(candidate, limit)
         if allowed is not None and measured is not None and measured > allowed:
             over.append(Excess(limit, measured, allowed, measured / allowed if allowed else float("inf")))
+    if (lost := worst_class_shortfall(candidate.worst_class, candidate.worst_label, budget)) is not None:
+        over.append(lost)
     return tuple(over)
+
+
+def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Excess | None:
+    """None where the worst class, called `label`, is as accurate as the budget wants, or the budget does not bound it.
+
+    What was never measured may hide a class that was lost, so it counts as too little.
+    """
+    wanted = budget.worst_class
+    if wanted is None or (worst is not None and worst >= wanted):
+        return None
+    if worst is None:
+        return Excess("worst_class", "not measured when it was made", wanted, float("inf"), "but wanted at least")
+    return Excess("worst_class", f"{worst:.6g} of {label!r}", wanted, wanted / worst if worst else float("inf"), "is under")
 
 
 def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:

@@ -64,12 +64,16 @@ def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
 def budget_from(budget: session_pb2.Budget) -> Budget:
     latency = budget.latency_ms if budget.HasField("latency_ms") else None
     energy = budget.energy_mj if budget.HasField("energy_mj") else None
+    worst = budget.worst_class if budget.HasField("worst_class") else None
+    if worst is not None and not 0 <= worst <= 1:
+        raise BadInput(f"hello.budgets.worst_class: {worst} is not a fraction between 0 and 1")
     return Budget(
         latency_ms=None if latency is None else _finite(latency, "hello.budgets.latency_ms"),
         artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
         peak_rss_bytes=budget.peak_rss_bytes if budget.HasField("peak_rss_bytes") else None,
         energy_mj=None if energy is None else _finite(energy, "hello.budgets.energy_mj"),
         runtimes=tuple(budget.runtimes),
+        worst_class=worst,
     )
 
 

@@ -10,7 +10,7 @@ from cloud.federation.exchange import BlobStore
 from cloud.federation.run import Run, create_run
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import Artifact, Presence, Reported, load
-from littoral.budget import Budget
+from littoral.budget import Budget, worst_class_shortfall
 from littoral.errors import BadInput, NotFound
 from littoral.manifest import Manifest
 
@@ -34,8 +34,11 @@ class Terms:
 
 
 def inside(artifact: Artifact, budget: Budget) -> bool:
-    """Whether what is known without measuring, size and runtime, is inside a budget."""
+    """Whether what is known without measuring (size, runtime, worst class) is inside a budget."""
     if budget.runtimes and artifact.runtime not in budget.runtimes:
+        return False
+    label, worst = artifact.worst_class or ("", None)
+    if worst_class_shortfall(worst, label, budget) is not None:
         return False
     return budget.artifact_bytes is None or artifact.artifact_bytes <= budget.artifact_bytes
 

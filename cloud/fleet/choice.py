@@ -6,7 +6,7 @@ hardware class. One that could not be run on the node is out, whatever it did el
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloud.fleet.records import Artifact, MeasurementRecord, Presence
@@ -22,6 +22,9 @@ class Row:
     name: str
     runtime: str
     accuracy: float
+    worst_class: float | None  # accuracy of its worst class
+    worst_label: str
+    class_accuracy: Mapping[str, float]  # by label
     artifact_bytes: int
     latency_ms: float | None  # p95
     peak_rss_bytes: int | None
@@ -50,7 +53,7 @@ def candidates_for(
     for artifact in artifacts:
         measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
         if artifact.runtime in presence.runtimes and measured is not None and not measured.failure:
-            found.append(_as_measured(artifact, measured))
+            found.append(as_measured(artifact, measured))
     return found
 
 
@@ -118,14 +121,18 @@ def _row(
     elif measured.failure:
         out.append(f"measurement: {measured.failure}: {measured.detail}")
     if measured is not None and worked:
-        out += [str(excess) for excess in excesses(_as_measured(artifact, measured), budget)]
+        out += [str(excess) for excess in excesses(as_measured(artifact, measured), budget)]
     if artifact.accuracy < floor:
         out.append(f"accuracy: {artifact.accuracy:.4f} is under {floor:.4f}")
+    label, worst = artifact.worst_class or ("", None)
     return Row(
         manifest_digest=artifact.manifest_digest,
         name=artifact.name,
         runtime=artifact.runtime,
         accuracy=artifact.accuracy,
+        worst_class=worst,
+        worst_label=label,
+        class_accuracy=artifact.class_accuracy,
         artifact_bytes=artifact.artifact_bytes,
         latency_ms=measured.p95_ms if measured and worked else None,
         peak_rss_bytes=measured.peak_rss_bytes if measured and worked else None,
@@ -135,7 +142,9 @@ def _row(
     )
 
 
-def _as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
+def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
+    """What was signed of an artifact (its accuracy, also of its worst class) beside what a node measured."""
+    label, worst = artifact.worst_class or ("", None)
     return Measured(
         manifest_digest=artifact.manifest_digest,
         name=artifact.name,
@@ -145,6 +154,8 @@ def _as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
         latency_ms=measured.p95_ms,
         peak_rss_bytes=measured.peak_rss_bytes,
         samples=measured.samples,
+        worst_class=worst,
+        worst_label=label,
     )
 
 

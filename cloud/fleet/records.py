@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from cloud.fleet.ledger import Doc
 from littoral.budget import Budget
 from littoral.errors import FleetError
+from littoral.manifest import worst_of
 
 R = TypeVar("R")
 
@@ -199,12 +200,18 @@ class Artifact:
     parameters: int
     architecture: Mapping[str, Any]
     parents: tuple[str, ...] = ()
+    class_accuracy: Mapping[str, float] = field(default_factory=dict)  # by label, in order; empty: not measured when it was made
     created_at: float = 0.0
     weights: str = (
         ""  # digest of the safetensors blob that it was exported from; "": not held, so nothing can be trained on from it
     )
     data: str = ""  # where its data set lies on the coordinator's machine; "": not known
     schema: int = 1
+
+    @property
+    def worst_class(self) -> tuple[str, float] | None:
+        """(label, accuracy) of the class that it is worst at; None where that was not measured."""
+        return worst_of(tuple(self.class_accuracy), tuple(self.class_accuracy.values())) if self.class_accuracy else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_node.update.job import Job
 from edge_node.update.state import Event, Reserved
-from littoral.budget import Budget
+from littoral.budget import Budget, worst_class_shortfall
 from littoral.errors import BadManifest, FleetError
 from littoral.manifest import Manifest
 
@@ -16,7 +16,7 @@ class RuntimeMissing(FleetError):
 
 
 class OverBudget(FleetError):
-    """The artifact is larger than this node allows."""
+    """The artifact is larger than this node allows, or its worst class is less accurate."""
 
     code = "over-budget"
 
@@ -30,6 +30,9 @@ def check_fitness(manifest: Manifest, model: str, runtimes: frozenset[str], budg
         raise RuntimeMissing(f"manifest.runtime: {manifest.runtime}, this node uses {', '.join(budget.runtimes)} alone")
     if budget.artifact_bytes is not None and manifest.artifact_bytes > budget.artifact_bytes:
         raise OverBudget(f"manifest.files: {manifest.artifact_bytes} bytes, this node allows {budget.artifact_bytes}")
+    label, worst = manifest.worst_class or ("", None)
+    if (lost := worst_class_shortfall(worst, label, budget)) is not None:
+        raise OverBudget(f"manifest.class_accuracy: {lost}, as this node's budget says")
 
 
 def check_runnable(manifest: Manifest, runtimes: frozenset[str]) -> None:

@@ -109,18 +109,20 @@ class Hello(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Budget(_message.Message):
-    __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes")
+    __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes", "worst_class")
     LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_BYTES_FIELD_NUMBER: _ClassVar[int]
     PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     ENERGY_MJ_FIELD_NUMBER: _ClassVar[int]
     RUNTIMES_FIELD_NUMBER: _ClassVar[int]
+    WORST_CLASS_FIELD_NUMBER: _ClassVar[int]
     latency_ms: float
     artifact_bytes: int
     peak_rss_bytes: int
     energy_mj: float
     runtimes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ...) -> None: ...
+    worst_class: float
+    def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ..., worst_class: _Optional[float] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s")
