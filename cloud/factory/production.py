@@ -21,7 +21,7 @@ from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.package import EXPORTERS, Bench, Packaged, candidates_from
 from cloud.factory.preparation import input_of
 from cloud.factory.progress import Share, Whole
-from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe, stages, trained_teachers
+from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe, asked_for, schedule_of, stages, trained_teachers
 from cloud.factory.resume import StoppableCheckpoints, Stopped, Tell, tell_nobody
 from cloud.factory.teachers import Teacher, ready_teacher
 from cloud.factory.training import Trained, accuracy_of, taught, train_teacher
@@ -42,6 +42,15 @@ class Made:
     teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher
     students: tuple[Trained, ...]  # after their methods
     packaged: tuple[Packaged, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """The networks that came of a recipe."""
+
+    teacher: Teacher | None
+    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher
+    students: tuple[Trained, ...]  # after their methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +89,39 @@ def make_students(
         BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
         TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
+    whole = Whole(recipe, len(dataset.train_y), progress, stop)
+    learnt = _learnt(dataset, recipe, kept, whole, tell, clock)
+    bench = Bench.of(dataset)
+    packaged = _package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
+    progress(1.0)
+    return Made(recipe, bench, learnt.teacher, learnt.teacher_accuracy, learnt.students, packaged)
+
+
+def teach_students(
+    dataset: Dataset,
+    recipe: Production,
+    *,
+    kept: Kept | None = None,
+    progress: Share = lambda _: None,
+    tell: Tell = tell_nobody,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Learnt:
+    """The networks of a recipe, without exporting them: see make_students."""
+    return _learnt(dataset, recipe, kept, Whole(recipe, len(dataset.train_y), progress, stop), tell, clock)
+
+
+def _learnt(
+    dataset: Dataset, recipe: Production, kept: Kept | None, whole: Whole, tell: Tell, clock: Callable[[], float]
+) -> Learnt:
     check_recipe(recipe, dataset)
-    stop = stop or threading.Event()
-    whole = Whole(recipe, len(dataset.train_y), len(_asked(recipe)) * len(dataset.train_y), progress, stop)
-    checkpoints = StoppableCheckpoints(kept.checkpoints, kept.every, stop, tell) if kept else None
+    checkpoints = StoppableCheckpoints(kept.checkpoints, kept.every, whole.stop, tell) if kept else None
     with ExitStack() as stack:
-        scratch = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
-        work = _Work(dataset, recipe, scratch, checkpoints, whole, tell, stop, clock, input_of(dataset))
+        folder = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
+        work = _Work(dataset, recipe, folder, checkpoints, whole, tell, clock, input_of(dataset))
         teacher = work.teacher()
         accuracy = work.judged(teacher) if teacher else 0.0
-        students = work.students(work.answers(teacher) if teacher else {})
-    bench = Bench.of(dataset)
-    packaged = _package_all(recipe, bench, teacher, students, whole.artifact)
-    progress(1.0)
-    return Made(recipe, bench, teacher, accuracy, students, packaged)
+        return Learnt(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
 
 
 def check_recipe(recipe: Production, dataset: Dataset) -> None:
@@ -118,7 +146,7 @@ def check_recipe(recipe: Production, dataset: Dataset) -> None:
 
 def answers_bytes(recipe: Production, dataset: Dataset) -> int:
     """What the teacher's answers take on the disk."""
-    return len(_asked(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
+    return len(asked_for(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
 
 
 def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
@@ -158,7 +186,6 @@ class _Work:
     checkpoints: Checkpoints | None
     whole: Whole
     tell: Tell
-    stop: threading.Event
     clock: Callable[[], float]
     input: Input
     _answers: dict[Augment | None, CachedAnswers] = field(default_factory=dict)
@@ -175,7 +202,7 @@ class _Work:
     def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedAnswers]:
         """The teacher's answers for every copy that a student will be taught on, made now where they are not on the disk."""
         wanted: dict[Augment | None, list[int]] = {}
-        for augment, copy in _asked(self.recipe):
+        for augment, copy in asked_for(self.recipe):
             wanted.setdefault(augment, []).append(copy)
         made = {a: CachedAnswers(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
         for augment, copies in wanted.items():
@@ -198,7 +225,7 @@ class _Work:
                     raise failed
                 return tuple(futures[student.name].result() for student in self.recipe.students)
             except BaseException:
-                self.stop.set()
+                self.whole.stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -225,7 +252,7 @@ class _Work:
         student = taught(lesson, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
         self.whole.trained(plan.name)
         for name, method in zip(names[1:], plan.methods, strict=True):
-            changed = method.apply(student, self._lesson(plan, answers, _schedule(method, plan)))
+            changed = method.apply(student, self._lesson(plan, answers, schedule_of(method, plan)))
             student = replace(changed, name=name)  # so that the next one's checkpoint has a name of its own
             self.whole.trained(name)
         return student
@@ -243,26 +270,6 @@ class _Work:
             progress=self.whole.step,
             clock=self.clock,
         )
-
-
-def _asked(recipe: Production) -> list[tuple[Augment | None, int]]:
-    """Every copy of the images that a teacher is asked for, once, in the order of need."""
-    if recipe.teacher is None:
-        return []
-    asked: dict[tuple[Augment | None, int], None] = {}
-    for student in recipe.students:
-        for plan in (student, *student.methods):
-            schedule = _schedule(plan, student)
-            copies = schedule.augment.copies if schedule.augment else 1
-            epochs = getattr(plan, "epochs", copies)
-            asked |= {(schedule.augment, schedule.copy(epoch)): None for epoch in range(min(copies, epochs))}
-    return list(asked)
-
-
-def _schedule(plan: object, student: StudentRecipe) -> Schedule:
-    """A method without a schedule of its own follows its student's."""
-    own = getattr(plan, "schedule", None)
-    return own if isinstance(own, Schedule) else student.schedule
 
 
 def _failure(futures: Iterable[Future[Trained]]) -> BaseException | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cloud.factory.lesson import Step
-from cloud.factory.recipes import Production, StudentRecipe, stages, trained_teachers
+from cloud.factory.recipes import Production, StudentRecipe, asked_for, schedule_of, stages, trained_teachers
 from cloud.factory.resume import Stopped
 
 Share = Callable[[float], None]
@@ -22,14 +22,14 @@ _TELL_EVERY = 50  # steps
 class Whole:
     """Called from several threads. Whoever tells it something while a stop is wanted is ended by Stopped."""
 
-    def __init__(self, recipe: Production, examples: int, answers: int, tell: Share, stop: threading.Event) -> None:
-        """`answers`: how many images a teacher has to answer."""
+    def __init__(self, recipe: Production, examples: int, tell: Share, stop: threading.Event | None = None) -> None:
         # What a training takes is guessed until its first step says it.
         self._steps = dict(_expected(recipe, examples))
         self._done = dict.fromkeys(self._steps, 0)
-        self._answers = answers / _ANSWERED_PER_STEP
+        self._answers = len(asked_for(recipe)) * examples / _ANSWERED_PER_STEP
         self._artifacts = max(1, sum(len(s.variants) for s in recipe.students))
-        self._tell, self._stop, self._lock = tell, stop, threading.Lock()
+        self.stop = stop or threading.Event()
+        self._tell, self._lock = tell, threading.Lock()
         self._answered = self._told = 0.0
         self._packaged = 0
 
@@ -64,7 +64,7 @@ class Whole:
         self._tell(self._told)
 
     def _look(self) -> None:
-        if self._stop.is_set():
+        if self.stop.is_set():
             raise Stopped("training: stopped", hint="the same command begins it again")
 
 
@@ -79,6 +79,6 @@ def _expected(recipe: Production, examples: int) -> list[tuple[str, int]]:
 
 def _steps(plan: Any, examples: int, student: StudentRecipe | None = None) -> int:
     """A method need not say how long it trains: then it is taken for as long as its student."""
-    epochs = getattr(plan, "epochs", None) or (student.epochs if student else 1)
-    schedule = getattr(plan, "schedule", None) or (student.schedule if student else None)
-    return int(epochs) * max(1, examples // (schedule.batch if schedule else 1))
+    schedule = plan.schedule if student is None else schedule_of(plan, student)
+    epochs = getattr(plan, "epochs", student.epochs if student else 1)
+    return int(epochs) * max(1, examples // schedule.batch)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from cloud.factory.lesson import Schedule
 from cloud.factory.method import Method
 from cloud.factory.training import PLAIN
+from cloud.factory.views import Augment
 from littoral.errors import BadInput
 
 Prepare = Literal["standard", "unit", "raw"]
@@ -217,6 +218,26 @@ def stages(student: StudentRecipe) -> Sequence[str]:
     for method in student.methods:
         names.append(f"{names[-1]}-{method.kind}")
     return names
+
+
+def asked_for(recipe: Production) -> list[tuple[Augment | None, int]]:
+    """Every copy of the images that a teacher is asked for, once, in the order of need."""
+    if recipe.teacher is None:
+        return []
+    asked: dict[tuple[Augment | None, int], None] = {}
+    for student in recipe.students:
+        for plan in (student, *student.methods):
+            schedule = schedule_of(plan, student)
+            copies = schedule.augment.copies if schedule.augment else 1
+            epochs = getattr(plan, "epochs", copies)
+            asked |= {(schedule.augment, schedule.copy(epoch)): None for epoch in range(min(copies, epochs))}
+    return list(asked)
+
+
+def schedule_of(plan: object, student: StudentRecipe) -> Schedule:
+    """A method without a schedule of its own follows its student's."""
+    own = getattr(plan, "schedule", None)
+    return own if isinstance(own, Schedule) else student.schedule
 
 
 def _positive(recipe: Any, *names: str) -> None:
