@@ -130,6 +130,11 @@ class Manifest:
         """(label, accuracy) of the class that it is worst at, of equals the first; None where that was not measured."""
         return worst_of(self.output.labels, self.class_accuracy) if self.class_accuracy else None
 
+    @property
+    def accuracy_by_label(self) -> dict[str, float]:
+        """`class_accuracy` under the classes' names, in order; empty where it was not measured."""
+        return dict(zip(self.output.labels, self.class_accuracy, strict=True)) if self.class_accuracy else {}
+
     def encode(self) -> bytes:
         """Canonical JSON."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import open_core
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
 from cloud.fleet.records import Artifact, load
 from cloud.settings import Settings, load_settings
 from littoral.errors import NotFound
@@ -17,7 +17,7 @@ from littoral.manifest import Manifest
 
 app = typer.Typer(help="Signed models.", no_args_is_help=True, rich_markup_mode=None)
 
-_COLUMNS = ("name", "model", "runtime", "accuracy", "bytes", "parameters", "created", "digest")
+_COLUMNS = ("name", "model", "runtime", "accuracy", "worst_class", "bytes", "parameters", "created", "digest")
 
 
 @app.command("list", epilog="Example: littoral-cloud artifact list --model digits")
@@ -34,7 +34,9 @@ async def _list(settings: Settings, model: str | None, format: Format) -> None:
     async with open_core(settings) as core:
         found = [load(Artifact, doc) for doc in await core.ledger.all("artifact")]
     found = sorted((a for a in found if model in (None, a.model)), key=lambda a: (a.created_at, a.name))
-    emit([asdict(a) if format == Format.JSON else _row(a) for a in found], format, columns=_COLUMNS)
+    full = asdict if format == Format.JSON else _row
+    rows = [{**full(a), **by_class(a.worst_class, a.class_accuracy, format)} for a in found]
+    emit(rows, format, columns=_COLUMNS)
 
 
 @app.command(epilog="Example: littoral-cloud artifact show sha256:3f9a")
@@ -52,6 +54,8 @@ async def _show(settings: Settings, wanted: str, format: Format) -> None:
         found = _find([load(Artifact, doc) for doc in await core.ledger.all("artifact")], wanted)
         manifest = Manifest.open(core.blobs.read(found.manifest_digest), core.trust.signing_keys())
     body = asdict(manifest)
+    body.pop("class_accuracy")
+    body |= by_class(manifest.worst_class, manifest.accuracy_by_label, Format.JSON)
     body["probe"] = {"count": manifest.probe.count, "tolerance": manifest.probe.tolerance}
     body["sketch"] = {"seed": manifest.sketch.seed, "features": len(manifest.sketch.edges)}
     emit({"digest": found.manifest_digest, "created": when(found.created_at), "weights": found.weights, **body}, format)

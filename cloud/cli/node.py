@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import open_core
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
 from cloud.fleet.nodes import NodeView, ServedModel, decommission, explain_node, find_node, view_nodes
 from cloud.settings import Settings, load_settings
 
@@ -92,6 +92,7 @@ async def _explain(settings: Settings, wanted: str, model: str | None, format: F
             "candidate": row.name,
             "runtime": row.runtime,
             "accuracy": row.accuracy,
+            **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
             "bytes": row.artifact_bytes,
             "p95_ms": row.latency_ms,
             "rss_bytes": row.peak_rss_bytes,

@@ -76,6 +76,14 @@ def emit_error(error: FleetError, out: TextIO | None = None) -> None:
         stream.write(f"  hint: {printable(error.hint)}\n")
 
 
+def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], format: Format) -> dict[str, Any]:
+    """What stands beside a mean accuracy: the worst class, and for programs the accuracy of each class by its label."""
+    label, least = worst or ("", None)
+    if format == Format.JSON:
+        return {"worst_class": least, "worst_label": label, "class_accuracy": dict(accuracy)}
+    return {"worst_class": None if least is None else f"{least:.6g} ({label})"}
+
+
 def when(seconds: float) -> str:
     """A time of day in UTC: 2026-01-31T12:00:00Z."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

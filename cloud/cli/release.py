@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import Core, open_core
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
 from cloud.fleet.records import Release
 from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
 from cloud.settings import Settings, load_settings
@@ -132,7 +132,14 @@ async def _show(settings: Settings, release_id: str, format: Format) -> None:
 async def _tell(core: Core, release: Release, format: Format) -> None:
     artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
     rows = [
-        {"name": a.name, "runtime": a.runtime, "accuracy": a.accuracy, "bytes": a.artifact_bytes, "digest": a.manifest_digest}
+        {
+            "name": a.name,
+            "runtime": a.runtime,
+            "accuracy": a.accuracy,
+            **by_class(a.worst_class, a.class_accuracy, format),
+            "bytes": a.artifact_bytes,
+            "digest": a.manifest_digest,
+        }
         for a in artifacts
     ]
     if format == Format.JSON:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit
 from littoral.errors import BadInput
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def train(
         return
     with held(settings.data_dir / TRAINING / key_of(plan, examples)) as folder:
         made = _made(plan, examples, folder, settings.data_dir / ANSWERS, every)
-        emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout)), format)
+        emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format)), format)
         if not keep:
             forget(folder)
 
@@ -132,7 +132,7 @@ def _told_to_stop() -> Iterator[_Told]:
             signal.signal(number, handler)
 
 
-async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> dict[str, Any]:
+async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool, format: Format) -> dict[str, Any]:
     from cloud.app import open_core
     from cloud.factory.release import release_made
     from cloud.rollouts.controller import start_rollout
@@ -142,7 +142,13 @@ async def _released(settings: Settings, made: Made, recipe: str, data: Path, rol
         release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
         started = await start_rollout(core.ledger, release, now) if rollout else ""
     students = [
-        {"name": m.name, "accuracy": m.accuracy, "bytes": m.artifact_bytes, "runtime": m.runtime}
+        {
+            "name": m.name,
+            "accuracy": m.accuracy,
+            **by_class(m.worst_class, m.accuracy_by_label, format),
+            "bytes": m.artifact_bytes,
+            "runtime": m.runtime,
+        }
         for m in (packaged.manifest for packaged in made.packaged)
     ]
     accuracy = made.teacher_accuracy if made.teacher else None

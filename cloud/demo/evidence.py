@@ -14,11 +14,12 @@ from cloud.demo.scenario import MODEL
 from cloud.demo.stage import Actor
 from cloud.factory.package import Packaged, answers_of
 from cloud.factory.training import accuracy_of
+from cloud.fleet.choice import as_measured
 from cloud.fleet.ledger import AuditEntry, Doc
 from cloud.fleet.records import Artifact, MeasurementRecord, Reported, load, measurement_id
 from cloud.rollouts.state import Rollout
 from cloud.trust.audit_chain import verify
-from littoral.budget import Budget, Measured, excesses
+from littoral.budget import Budget, excesses
 from littoral.manifest import Manifest
 
 
@@ -44,6 +45,7 @@ async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
 
 async def student_row(core: Core, digest: str) -> StudentRow:
     found = await artifact(core, digest)
+    label, worst = found.worst_class or ("", None)
     return StudentRow(
         name=found.name,
         architecture=str(found.architecture["name"]),
@@ -53,6 +55,9 @@ async def student_row(core: Core, digest: str) -> StudentRow:
         parameters=found.parameters,
         digest=digest,
         parent=found.parents[-1] if found.parents else "",
+        worst_label=label,
+        worst_class=worst,
+        class_accuracy=found.class_accuracy,
     )
 
 
@@ -67,16 +72,6 @@ async def node_row(core: Core, actor: Actor) -> NodeRow:
             actor.machine.name, "", "", math.nan, math.nan, actor.peak_rss, actor.machine.budget, False, requests, failed
         )
     figures, served = load(MeasurementRecord, measured), await artifact(core, digest)
-    candidate = Measured(
-        digest,
-        served.name,
-        served.runtime,
-        served.accuracy,
-        served.artifact_bytes,
-        figures.p95_ms,
-        figures.peak_rss_bytes,
-        figures.samples,
-    )
     return NodeRow(
         name=actor.machine.name,
         runtime=served.runtime,
@@ -85,7 +80,7 @@ async def node_row(core: Core, actor: Actor) -> NodeRow:
         p95_ms=figures.p95_ms,
         rss_bytes=actor.peak_rss,
         budget=actor.machine.budget,
-        fits=not excesses(candidate, Budget.parse(actor.machine.budget)),
+        fits=not excesses(as_measured(served, figures), Budget.parse(actor.machine.budget)),
         requests=requests,
         failed_requests=failed,
     )

@@ -30,6 +30,9 @@ class StudentRow:
     parameters: int
     digest: str
     parent: str
+    worst_label: str = ""  # the class that it is worst at
+    worst_class: float | None = None  # and its accuracy
+    class_accuracy: Mapping[str, float] = field(default_factory=dict)  # by label
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ def broken_promises(report: Report, promises: Promises) -> dict[str, str]:
         small >= promises.smallest_accuracy,
         f"best student of at most {promises.smallest_bytes:,} bytes has {small:.2%}, wanted {promises.smallest_accuracy:.0%}",
     )
+    hidden = [s.name for s in report.students if s.worst_class is None or s.worst_class not in s.class_accuracy.values()]
+    must("worst-class", not hidden, f"the accuracy of each class was not measured: {', '.join(hidden)}")
     must("architectures", len({s.architecture for s in report.students}) >= 2, "students of fewer than two architectures")
     unfit = [n.name for n in report.nodes if not n.fits]
     must("budgets", not unfit, f"outside the budget as measured: {', '.join(unfit)}")

@@ -59,7 +59,7 @@ class Screen:
                 str(row.failed_requests),
             )
         students = Table(title="Students", title_justify="left")
-        for column in ("student", "architecture", "runtime", "accuracy", "bytes", "parameters"):
+        for column in ("student", "architecture", "runtime", "accuracy", "worst class", "bytes", "parameters"):
             students.add_column(column, justify="left" if column in ("student", "architecture", "runtime") else "right")
         for student in report.students:
             students.add_row(
@@ -67,6 +67,7 @@ class Screen:
                 Text(student.architecture),
                 Text(student.runtime),
                 f"{student.accuracy:.2%}",
+                Text("-" if student.worst_class is None else f"{student.worst_class:.2%} ({student.worst_label})"),
                 f"{student.bytes:,}",
                 f"{student.parameters:,}",
             )

@@ -7,6 +7,7 @@ the release and rolls it out.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,11 @@ async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], 
     screen.say(f"teacher {made.teacher_accuracy:.2%} after {teacher_row(made).seconds:.0f} s")
     for packaged in made.packaged:
         manifest = packaged.manifest
-        screen.say(f"{manifest.name}: {manifest.accuracy:.2%}, {manifest.artifact_bytes:,} bytes for {manifest.runtime}")
+        label, worst = manifest.worst_class or ("", math.nan)
+        screen.say(
+            f"{manifest.name}: {manifest.accuracy:.2%}, its worst class {label} {worst:.2%}, "
+            f"{manifest.artifact_bytes:,} bytes for {manifest.runtime}"
+        )
     return made
 
 

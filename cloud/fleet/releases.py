@@ -83,7 +83,7 @@ async def publish(
         parameters=manifest.parameters,
         architecture=manifest.architecture,
         parents=manifest.parents,
-        class_accuracy=dict(zip(manifest.output.labels, manifest.class_accuracy, strict=False)),
+        class_accuracy=manifest.accuracy_by_label,
         created_at=now,
         weights=core.blobs.put(weights) if weights else "",
         data=data,
