@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -70,10 +71,8 @@ def small_spec(name: str) -> dict[str, Any]:
     Raises:
         BadInput: the name is unknown.
     """
-    return {
-        "name": name,
-        **{key: list(value) if isinstance(value, tuple) else value for key, value in _module(name).SMALL.items()},
-    }
+    cut: dict[str, Any] = json.loads(json.dumps(_module(name).SMALL))  # a copy, and lists where there are tuples
+    return {"name": name, **cut}
 
 
 def _module(name: Any) -> ModuleType:

@@ -100,7 +100,7 @@ def build(
     if len(deep) != len(wide) or max(deep) > 64:
         raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 units for each of {len(wide)} widths")
     # The 13 million of table 2 at 0.25x are those of a stem of 12 channels, as at 0.5x.
-    first = scaled(whole("stem", stem), max(scale, _STEM_LEAST), steps=parts)
+    first = max(1, int(whole("stem", stem) * max(scale, _STEM_LEAST)) // parts) * parts
     row = [first, *(scaled(w, scale, steps=multiple, least=multiple) for w in wide)]
     if any(after <= before for before, after in pairwise(row)):
         raise BadInput(f"architecture.widths: {row} after the stem must grow, as each stage puts its own beside what comes in")
