@@ -147,7 +147,7 @@ def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Ex
     if wanted is None or (worst is not None and worst >= wanted):
         return None
     if worst is None:
-        return Excess("worst_class", "not measured when it was made", wanted, float("inf"), "but wanted at least")
+        return Excess("worst_class", "not measured when it was made", wanted, float("inf"), "and wanted at least")
     return Excess("worst_class", f"{worst:.6g} of {label!r}", wanted, wanted / worst if worst else float("inf"), "is under")
 
 

@@ -41,7 +41,7 @@ def manifest(name: str) -> str:
     return digest_of(name.encode())
 
 
-def artifact(name: str, *, runtime: str = "onnxruntime", accuracy: float = 0.98, size: int = 10_000) -> Artifact:
+def artifact(name: str, *, runtime: str = "onnxruntime", accuracy: float = 0.98, size: int = 10_000, **fields: Any) -> Artifact:
     return Artifact(
         manifest_digest=manifest(name),
         model=MODEL,
@@ -51,6 +51,7 @@ def artifact(name: str, *, runtime: str = "onnxruntime", accuracy: float = 0.98,
         artifact_bytes=size,
         parameters=1,
         architecture={"name": "x"},
+        **fields,
     )
 
 

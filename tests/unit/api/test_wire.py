@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.api import wire
-from cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump
+from cloud.fleet.ledger import Doc
+from cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
 from cloud.fleet.sessions import Reason, Refused
+from edge_node.wire import budget_to
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
@@ -32,6 +36,31 @@ def test_a_limit_that_is_absent_bounds_nothing_and_one_of_zero_does() -> None:
     presence = wire.presence_from(hello, 1.0)
     assert presence.budgets == {"": Budget(), "m": Budget(artifact_bytes=0)}
     assert presence.budget_for("other") == Budget()
+
+
+@given(
+    st.builds(
+        Budget,
+        latency_ms=st.one_of(st.none(), st.floats(0, 1e9)),
+        artifact_bytes=st.one_of(st.none(), st.integers(0, 2**63)),
+        peak_rss_bytes=st.one_of(st.none(), st.integers(0, 2**63)),
+        energy_mj=st.one_of(st.none(), st.floats(0, 1e9)),
+        runtimes=st.lists(st.sampled_from(("ncnn", "onnxruntime")), unique=True).map(tuple),
+        worst_class=st.one_of(st.none(), st.floats(0, 1)),
+    )
+)
+def test_a_budget_comes_over_the_wire_and_out_of_the_ledger_as_the_node_meant_it(budget: Budget) -> None:
+    hello = session_pb2.Hello(boot_id="b", budgets={"": budget_to(budget)})
+    presence = wire.presence_from(session_pb2.Hello.FromString(hello.SerializeToString()), 1.0)
+    assert presence.budget_for("m") == budget
+    assert load(Presence, Doc("presence", "n", 1, json.loads(json.dumps(dump(presence))))).budget_for("m") == budget
+
+
+@pytest.mark.parametrize("fraction", [1.01, -0.1, float("nan"), float("inf")])
+def test_a_worst_class_that_is_no_fraction_is_refused(fraction: float) -> None:
+    hello = session_pb2.Hello(boot_id="b", budgets={"": session_pb2.Budget(worst_class=fraction)})
+    with pytest.raises(BadInput, match=r"hello\.budgets\.worst_class"):
+        wire.presence_from(hello, 1.0)
 
 
 def test_hardware_is_kept_under_the_names_of_the_protocol() -> None:

@@ -146,5 +146,8 @@ def test_a_run_goes_on_from_served_weights_that_fit_those_for_whom_it_is_held() 
     assert choose_base(every, served, []).name == "big"
     assert choose_base(every, served, [Budget(artifact_bytes=10)]).name == "small"
     assert choose_base(every, set(), [Budget(artifact_bytes=100)]).name == "new"
+    even = replace(small, class_accuracy={"a": 0.96, "b": 0.98})
+    assert choose_base([*every[:3], even], served, [Budget(worst_class=0.95)]).name == "small"
+    assert choose_base([*every[:3], even], served, [Budget(worst_class=0.97)]).name == "big"  # none fits: accuracy alone decides
     with pytest.raises(NotFound):
         choose_base([artifact("none", "", 1, 1.0)], set(), [])

@@ -101,3 +101,21 @@ def test_explain_names_no_winner_where_there_is_none() -> None:
     rows = explain("me", presence(), ALL, [], model=MODEL)
     assert not any(row.chosen for row in rows)
     assert all(row.out == ("measurement: there is none of this node or its like",) for row in rows)
+
+
+def test_a_node_that_bounds_the_worst_class_gets_no_student_that_lost_one() -> None:
+    lost = artifact("lost", accuracy=0.99, class_accuracy={"3": 1.0, "8": 0.6})
+    even = artifact("even", accuracy=0.97, class_accuracy={"3": 0.975, "8": 0.965})
+    unknown = artifact("unknown", accuracy=0.98)
+    every = [lost, even, unknown]
+    records = [measured(a.manifest_digest) for a in every]
+    bounded = presence(budget=Budget.parse("worst>=96%"))
+    assert choose("me", presence(), every, records, model=MODEL).name == "lost"
+    assert choose("me", bounded, every, records, model=MODEL).name == "even"
+    rows = {row.name: row for row in explain("me", bounded, every, records, model=MODEL)}
+    assert rows["lost"].out == ("worst_class: 0.6 of '8' is under 0.96",)
+    assert rows["unknown"].out == ("worst_class: not measured when it was made and wanted at least 0.96",)
+    assert (rows["even"].out, rows["even"].chosen) == ((), True)
+    assert (rows["even"].worst_class, rows["even"].worst_label, rows["unknown"].worst_class) == (0.965, "8", None)
+    with pytest.raises(NoFit, match=r"nearest is even, worst_class: 0\.965 of '8' is under 0\.99"):
+        choose("me", presence(budget=Budget.parse("worst>=99%")), every, records, model=MODEL)

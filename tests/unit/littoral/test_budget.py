@@ -17,6 +17,7 @@ budgets = st.builds(
     peak_rss_bytes=numbers,
     energy_mj=st.one_of(st.none(), st.floats(1e-6, 1e9)),
     runtimes=st.lists(st.sampled_from(("ncnn", "onnxruntime")), unique=True).map(tuple),
+    worst_class=st.one_of(st.none(), st.floats(0, 1)),
 )
 candidates = st.builds(
     Measured,
@@ -29,6 +30,8 @@ candidates = st.builds(
     peak_rss_bytes=st.integers(0, 10**8),
     samples=st.just(10),
     energy_mj=st.one_of(st.none(), st.floats(0.001, 10)),
+    worst_class=st.one_of(st.none(), st.floats(0, 1)),
+    worst_label=st.just("8"),
 )
 
 
@@ -56,13 +59,33 @@ def one(**fields: object) -> Measured:
         ("p95<=500us", Budget(latency_ms=0.5)),
         ("energy<=1.5mJ,runtime=ncnn", Budget(energy_mj=1.5, runtimes=("ncnn",))),
         ("runtime=ncnn,runtime=onnxruntime", Budget(runtimes=("ncnn", "onnxruntime"))),
+        ("worst>=97%", Budget(worst_class=0.97)),
+        ("artifact<=20KB, worst >= 0.97", Budget(artifact_bytes=20_000, worst_class=0.97)),
+        ("worst>=98.7%", Budget(worst_class=0.987)),
+        ("worst>=0", Budget(worst_class=0.0)),
     ],
 )
 def test_a_budget_is_read_as_operators_write_it(text: str, budget: Budget) -> None:
     assert Budget.parse(text) == budget
 
 
-@pytest.mark.parametrize("text", ["artifact<20KB", "size<=3", "artifact<=", "p95<=2KB", "artifact<=-1", "artifact<=1e3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "artifact<20KB",
+        "size<=3",
+        "artifact<=",
+        "p95<=2KB",
+        "artifact<=-1",
+        "artifact<=1e3",
+        "worst<=97%",
+        "artifact>=20KB",
+        "worst>=97",
+        "worst>=101%",
+        "worst>=0.9ms",
+        "p95<=3%",
+    ],
+)
 def test_what_is_no_limit_is_refused_and_named(text: str) -> None:
     with pytest.raises(BadInput, match="budget: "):
         Budget.parse(text)
@@ -115,3 +138,28 @@ def test_the_limit_that_binds_the_nearest_candidate_is_named() -> None:
         best_fit([far, near], Budget(artifact_bytes=100, latency_ms=10.0))
     with pytest.raises(NoFit, match="no candidate was measured"):
         best_fit([], Budget())
+
+
+@given(candidates, budgets)
+def test_no_candidate_hides_a_lost_class_behind_its_mean(candidate: Measured, budget: Budget) -> None:
+    named = {excess.limit for excess in excesses(candidate, budget)}
+    short = budget.worst_class is not None and (candidate.worst_class is None or candidate.worst_class < budget.worst_class)
+    assert ("worst_class" in named) is short
+
+
+def test_the_worst_class_is_named_where_it_binds() -> None:
+    lost, even = one(name="lost", accuracy=0.99, worst_class=0.5, worst_label="8"), one(name="even", worst_class=0.88)
+    assert best_fit([lost, even], Budget()) is lost
+    assert best_fit([lost, even], Budget(worst_class=0.8)) is even
+    with pytest.raises(NoFit, match=r"is inside worst>=0\.9; nearest is even, worst_class: 0\.88 of '' is under 0\.9"):
+        best_fit([lost, even], Budget(worst_class=0.9))
+    with pytest.raises(NoFit, match=r"nearest is lost, worst_class: 0\.5 of '8' is under 0\.9"):
+        best_fit([lost], Budget(worst_class=0.9))
+
+
+def test_a_worst_class_that_was_never_measured_is_inside_no_budget_that_bounds_it() -> None:
+    unknown = one()
+    assert best_fit([unknown], Budget()) is unknown
+    with pytest.raises(NoFit, match=r"worst_class: not measured when it was made and wanted at least 0\.9"):
+        best_fit([unknown], Budget(worst_class=0.9))
+    assert best_fit([unknown, one(name="known", accuracy=0.5, worst_class=0.95)], Budget(worst_class=0.9)).name == "known"
