@@ -25,9 +25,10 @@ from bench.report import Figure, Table
 from cloud.data.dataset import Dataset
 from cloud.factory.chance import seeded
 from cloud.factory.lesson import Lesson, Logits, Schedule
-from cloud.factory.preparation import input_of
+from cloud.factory.preparation import INPUT_NAME, SCALE
 from cloud.factory.training import OneCopy, logits_of
 from cloud.factory.views import Augment
+from littoral.manifest import Input
 
 CODE = ("bench.factory.hinton", "cloud.factory.lesson", "cloud.factory.views")
 PUBLISHED = {"teacher": 67, "without": 146, "with": 74}
@@ -116,8 +117,9 @@ def train(
     dataset: Dataset, settings: Settings, seed: int, *, name: str, kept: Kept, answers: Logits | None = None
 ) -> tuple[nn.Module, Callable[[npt.NDArray[np.uint8]], Logits]]:
     """The network, and what it answers to raw images."""
-    given = input_of(dataset)
     channels, height, width = dataset.shape
+    # From 0 to 1, as in the paper: a pixel that is dropped is black, as most are.
+    given = Input(INPUT_NAME, dataset.shape, SCALE, (0.0,), (1.0,))
     with seeded(seed):
         net = Net(channels * height * width, settings.hidden, dataset.classes, settings.dropout_input, settings.dropout_hidden)
     lesson = Lesson(
@@ -126,6 +128,7 @@ def train(
         settings.alpha,
         settings.beta,
         settings.temperature,
+        given,
         checkpoints=kept.checkpoints,
         progress=kept.watch,
     )

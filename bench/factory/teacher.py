@@ -6,12 +6,15 @@ Rotation by up to 12 degrees, scale and shear by little, moves of up to 2 pixels
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 
 from bench.factory.kept import Kept, Row
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
+from cloud.factory.answers import CachedAnswers
 from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.preparation import input_of
+from cloud.factory.teachers import NetworkTeacher
 from cloud.factory.training import Trained, accuracy_of, logits_of, taught
 from cloud.factory.views import Augment
 from cloud.factory.weights import load_weights, module_of, save_weights
@@ -19,6 +22,7 @@ from cloud.factory.weights import load_weights, module_of, save_weights
 SPEC = {"name": "compact_cnn", "widths": [32, 64, 96, 128], "strides": [2, 2, 1, 2], "stem": 5, "head": "map"}
 EPOCHS, SEED = 12, 1
 SCHEDULE = Schedule(batch=128, learning_rate=4e-3, weight_decay=1e-2, augment=Augment(copies=EPOCHS))
+STUDENTS_SEE = Augment()
 CODE = ("bench.factory.teacher", "cloud.factory.lesson", "cloud.factory.views", "littoral.architectures.compact_cnn")
 
 
@@ -66,3 +70,9 @@ def teacher() -> Trained:
     channels, height, width = data().shape
     module = module_of(spec, arrays, channels=channels, height=height, width=width, classes=data().classes)
     return Trained.of("teacher", module, spec, input_of(data()), kept.watch.of("teacher"))
+
+
+@cache
+def answers() -> CachedAnswers:
+    """What it answers to the training images as they are and to their moved copies, kept on disk."""
+    return CachedAnswers(NetworkTeacher.of(teacher()), data(), STUDENTS_SEE, Kept("teacher").folder / "answers")

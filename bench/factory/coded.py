@@ -1,0 +1,19 @@
+"""How many bytes of an artifact travel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloud.export.exported import Exported
+from littoral import codec
+
+
+def travels(artifact: Exported) -> int:
+    """Each file as the codec writes it for a node that has nothing yet."""
+    return sum(len(codec.encode(content)) for content in artifact.files.values())
+
+
+def decoded(artifact: Exported) -> Exported:
+    """The artifact as a node has it: what was coded, read again."""
+    files = {path: codec.decode(codec.encode(content)) for path, content in artifact.files.items()}
+    return replace(artifact, files=files)
