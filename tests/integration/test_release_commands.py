@@ -37,11 +37,12 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         requires={},
         files=(File("model.onnx", digest_of(CONTENT), len(CONTENT)),),
         input=Input("input", (1, 2, 2), 1 / 255, (0.1,), (0.3,)),
-        output=Output("logits", ("a", "b")),
+        output=Output("logits", ("b", "a")),
         accuracy=0.9,
         accuracy_examples=10,
         probe=Probe.of(raw[:2], np.zeros((2, 2), np.float32), 0.1),
         sketch=fit(raw, seed=1),
+        class_accuracy=(0.96, 0.84),
     )
 
     async def put() -> str:
@@ -58,7 +59,8 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
         return json.loads(capsys.readouterr().out)
 
     assert [row["manifest_digest"] for row in said("artifact", "list")] == [digest]
-    assert said("artifact", "show", digest.removeprefix("sha256:")[:10])["name"] == "cnn"
+    shown = said("artifact", "show", digest.removeprefix("sha256:")[:10])
+    assert (shown["name"], shown["class_accuracy"], shown["worst_label"]) == ("cnn", {"b": 0.96, "a": 0.84}, "a")
     assert said("release", "create", "--artifact", digest)["id"] == "digits-1"
     assert [row["release_id"] for row in said("release", "list")] == ["digits-1"]
     assert [row["digest"] for row in said("release", "show", "digits-1")["artifacts"]] == [digest]
@@ -68,6 +70,22 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     assert run(["rollout", "abort", "digits-1-r1"]) == 0
     assert said_table(capsys) == "digits-1-r1 is asked to stop\n"
     assert [row["aborted_by"] != "" for row in said("rollout", "list")] == [True]
+
+
+def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str) -> str:
+        assert run(words) == 0
+        return capsys.readouterr().out
+
+    assert said("artifact", "list").splitlines()[0].split()[3:6] == ["ACCURACY", "WORST", "CLASS"]
+    for table in (said("artifact", "list"), said("release", "create", "--artifact", digest), said("release", "show", "digits-1")):
+        assert "  0.9       0.84 (a)  " in table
+    assert "worst_class:" in said("artifact", "show", "cnn")
+    [row] = json.loads(said("release", "show", "digits-1", "--format", "json"))["artifacts"]
+    assert (row["accuracy"], row["worst_class"], row["worst_label"]) == (0.9, 0.84, "a")
+    assert list(row["class_accuracy"].items()) == [("b", 0.96), ("a", 0.84)]
+    [row] = json.loads(said("artifact", "list", "--format", "json"))
+    assert (row["worst_class"], row["class_accuracy"]) == (0.84, {"b": 0.96, "a": 0.84})
 
 
 def said_table(capsys: pytest.CaptureFixture[str]) -> str:

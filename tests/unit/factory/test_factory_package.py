@@ -5,6 +5,7 @@ import pytest
 
 from cloud.data import load_mnist
 from cloud.data.dataset import Dataset
+from cloud.factory.metrics import class_accuracy
 from cloud.factory.package import EVERY_VARIANT, Bench, answers_of, candidates_from
 from cloud.factory.production import Made, make_students, ruin
 from cloud.factory.recipes import DEMO, TINY
@@ -38,6 +39,8 @@ def test_a_recipe_gives_measured_artifacts_in_its_order(made: Made, data: Datase
         assert manifest.accuracy > 0.8
         assert manifest.accuracy_examples == 1_000
         assert manifest.accuracy == accuracy_of(answers_of(packaged, data.test_x), data.test_y)
+        assert manifest.class_accuracy == class_accuracy(answers_of(packaged, data.test_x), data.test_y, 10)
+        assert 0 < min(manifest.class_accuracy) < manifest.accuracy
         assert manifest.parents == (data.digest, made.students[0].digest, made.teacher.digest)
         assert {f.path: f.digest for f in manifest.files} == {path: digest_of(b) for path, b in packaged.files.items()}
         assert manifest.artifact_bytes == sum(map(len, packaged.files.values()))
