@@ -154,7 +154,7 @@ def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-
 
     What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong. For the demo and tests.
     """
-    claimed = {packaged.manifest.name: packaged.manifest.accuracy for packaged in made.packaged}
+    claimed = {packaged.manifest.name: packaged.manifest for packaged in made.packaged}
     channels, height, width = made.bench.dataset.shape
     classes = made.bench.dataset.classes
     spoilt = []
@@ -169,11 +169,11 @@ def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-
         made.production,
         students=tuple(replace(s, variants=tuple(v for v in s.variants if v in variants)) for s in made.production.students),
     )
-    packaged = tuple(
-        replace(p, manifest=replace(p.manifest, accuracy=claimed[p.manifest.name]))
-        for p in _package_all(production, made.bench, made.teacher, spoilt, lambda _: None)
-    )
-    return replace(made, production=production, students=tuple(spoilt), packaged=packaged)
+    packaged = []
+    for p in _package_all(production, made.bench, made.teacher, spoilt, lambda _: None):
+        was = claimed[p.manifest.name]
+        packaged.append(replace(p, manifest=replace(p.manifest, accuracy=was.accuracy, class_accuracy=was.class_accuracy)))
+    return replace(made, production=production, students=tuple(spoilt), packaged=tuple(packaged))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,6 +63,7 @@ def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Ma
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         manifest = spoilt.manifest
         assert (manifest.name, manifest.accuracy) == (packaged.manifest.name, packaged.manifest.accuracy)
+        assert manifest.worst_class == packaged.manifest.worst_class
         assert accuracy_of(answers_of(spoilt, data.test_x), data.test_y) < 0.4
         raw = manifest.probe.input_array(manifest.input.shape)
         assert np.abs(answers_of(spoilt, raw) - manifest.probe.logit_array()).max() <= manifest.probe.tolerance
