@@ -15,5 +15,5 @@ def travels(artifact: Exported) -> int:
 
 def decoded(artifact: Exported) -> Exported:
     """The artifact as a node has it: what was coded, read again."""
-    files = {path: codec.decode(codec.encode(content)) for path, content in artifact.files.items()}
+    files = {name: codec.decode(codec.encode(content), limit=len(content)) for name, content in artifact.files.items()}
     return replace(artifact, files=files)
