@@ -1,0 +1,99 @@
+"""Dataclasses from tables: what fits is taken, what does not is named with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.factory import fields
+from littoral.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    depth: int = 1
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise BadInput(f"depth: {self.depth}", hint="at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    bits: int
+    rate: float = 0.5
+    on: bool = False
+    kind: Literal["a", "b"] = "a"
+    skip: tuple[str, ...] = ()
+    pair: tuple[int, float] = (1, 1.0)
+    keep: Mapping[str, int | float] = field(default_factory=dict)
+    inner: Inner | None = None
+    free: Any = None
+    made: int = field(default=7, init=False)
+
+
+def read(**table: Any) -> Settings:
+    return fields.read(Settings, table, "f.toml: x")
+
+
+def test_values_of_the_right_types_are_taken() -> None:
+    found = read(
+        bits=4, rate=1, on=True, kind="b", skip=["p"], pair=[2, 3], keep={"a": 3, "b": 0.5}, inner={"depth": 2}, free=[{}]
+    )
+    assert found == Settings(4, 1.0, True, "b", ("p",), (2, 3.0), {"a": 3, "b": 0.5}, Inner(2), [{}])
+    assert isinstance(found.rate, float)
+    assert isinstance(found.keep["a"], int)  # a count stays a count
+    assert read(bits=1) == Settings(1)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({}, r"f\.toml: x\.bits: is missing \(it is a whole number\)"),
+        ({"bits": 1, "rat": 2}, r"x\.rat: is not known \(did you mean rate\? known are bits, rate, on"),
+        ({"bits": 1, "made": 2}, r"x\.made: is not known"),
+        ({"bits": True}, r"x\.bits: True is true or false \(it must be a whole number\)"),
+        ({"bits": 1.0}, r"x\.bits: 1\.0 is a number \(it must be a whole number\)"),
+        ({"bits": "4"}, r"x\.bits: '4' is a text"),
+        ({"bits": 1, "rate": float("nan")}, r"x\.rate: nan is not finite"),
+        ({"bits": 1, "rate": float("inf")}, r"x\.rate: inf is not finite"),
+        ({"bits": 1, "on": 1}, r"x\.on: 1 is a whole number \(it must be true or false\)"),
+        ({"bits": 1, "kind": "c"}, r"x\.kind: 'c' is a text \(it must be 'a' or 'b'\)"),
+        ({"bits": 1, "skip": "p"}, r"x\.skip: 'p' is a text \(it must be a list, each a text\)"),
+        ({"bits": 1, "skip": ["p", 2]}, r"x\.skip\[1\]: 2 is a whole number"),
+        ({"bits": 1, "pair": [1]}, r"x\.pair: holds 1 values \(it must hold 2\)"),
+        ({"bits": 1, "keep": {"a": "b"}}, r"x\.keep\.a: 'b' is a text \(it must be a whole number or a number\)"),
+        ({"bits": 1, "inner": {"dept": 2}}, r"x\.inner\.dept: is not known \(did you mean depth\?"),
+        ({"bits": 1, "inner": {"depth": 0}}, r"x\.inner: depth: 0 \(at least 1\)"),
+        ({"bits": 1, "inner": 3}, r"x\.inner: 3 is a whole number \(it must be a table\)"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_place(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        fields.read(Settings, table, "f.toml: x")
+
+
+tables = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["depth", "a", "bits"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["bits", "rate", "on", "kind", "skip", "pair", "keep", "inner", "other"]), tables))
+def test_whatever_comes_it_is_refused_by_name_or_has_its_types(table: dict[str, Any]) -> None:
+    try:
+        found = fields.read(Settings, table, "x")
+    except BadInput:
+        return
+    assert type(found.bits) is int
+    assert type(found.rate) is float
+    assert type(found.on) is bool
+    assert found.kind in ("a", "b")
+    assert isinstance(found.skip, tuple)
+    assert fields.read(Settings, {k: v for k, v in table.items() if k in asdict(found)}, "x") == found
