@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from littoral.codec import NAME
 from littoral.digest import check_digest
 from littoral.errors import BadManifest
 from littoral.identity import seal, unseal
@@ -26,12 +27,22 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """What travels in place of a file, and gives it back: a blob, coded as `codec` says (littoral.codec.NAME)."""
+
+    codec: str
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class File:
-    """One file of an artifact. `path` is a bare name: no folder, no dot in front."""
+    """One file of an artifact. `path` is a bare name: no folder, no dot in front. `transfer` None: it travels as it lies."""
 
     path: str
     digest: str
     bytes: int
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,13 @@ class Manifest:
 
     @property
     def artifact_bytes(self) -> int:
+        """As it lies on the disk."""
         return sum(file.bytes for file in self.files)
+
+    @property
+    def transfer_bytes(self) -> int:
+        """What a node fetches, the manifest itself aside."""
+        return sum((file.transfer or file).bytes for file in self.files)
 
     @property
     def worst_class(self) -> tuple[str, float] | None:
@@ -136,8 +153,12 @@ class Manifest:
         return dict(zip(self.output.labels, self.class_accuracy, strict=True)) if self.class_accuracy else {}
 
     def encode(self) -> bytes:
-        """Canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        """Canonical JSON. A file that travels as it lies says nothing about it."""
+        body = asdict(self)
+        for file in body["files"]:
+            if file["transfer"] is None:
+                del file["transfer"]
+        return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     def seal(self, key: Ed25519PrivateKey) -> bytes:
         """The signed envelope: the blob whose digest names this artifact."""
@@ -200,7 +221,19 @@ def _file_from(body: Any, path: str) -> File:
     size = _take(body, path, "bytes", int)
     if size < 0:
         raise BadManifest(f"{path}.bytes: {size} is negative")
-    return File(name, check_digest(_take(body, path, "digest", str), f"{path}.digest"), size)
+    transfer = _transfer_from(body["transfer"], f"{path}.transfer") if body.get("transfer") is not None else None
+    return File(name, check_digest(_take(body, path, "digest", str), f"{path}.digest"), size, transfer)
+
+
+def _transfer_from(body: Any, path: str) -> Transfer:
+    if not isinstance(body, dict):
+        raise BadManifest(f"{path}: must be an object")
+    if (codec := _take(body, path, "codec", str)) != NAME:
+        raise BadManifest(f"{path}.codec: {codec[:40]!r} is not known to this agent, it reads {NAME}", hint="upgrade the agent")
+    size = _take(body, path, "bytes", int)
+    if size < 0:
+        raise BadManifest(f"{path}.bytes: {size} is negative")
+    return Transfer(codec, check_digest(_take(body, path, "digest", str), f"{path}.digest"), size)
 
 
 def _manifest_from(body: Mapping[str, Any]) -> Manifest:

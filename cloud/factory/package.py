@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from cloud.factory.metrics import class_accuracy
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of
 from cloud.factory.weights import parameters_of, weights_digest
+from littoral import codec
 from littoral.digest import digest_of
 from littoral.errors import BadInput
-from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec
+from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec, Transfer
 from littoral.sketch import fit
 
 EXPORTERS: Mapping[str, str] = {
@@ -52,10 +53,14 @@ _MARGIN = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Packaged:
-    """An artifact ready to be signed: its manifest, and the bytes of each file that the manifest names, by path."""
+    """An artifact ready to be signed: its manifest, and the bytes of each file that the manifest names, by path.
+
+    `coded`: what travels in place of a file, by path, where the manifest names a transfer for it.
+    """
 
     manifest: Manifest
     files: Mapping[str, bytes]
+    coded: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +168,7 @@ def package(
     resolved: dict[str, Any] = {**recipe, "variant": variant}
     if variant == "onnx-int8":
         resolved["calibration_examples"] = len(bench.calibration)
+    coded = {path: code for path, data in exported.files.items() if len(code := codec.encode(data)) < len(data)}
     manifest = Manifest(
         model=model,
         name=name,
@@ -171,7 +177,9 @@ def package(
         runtime=exported.runtime,
         runtime_options=dict(exported.runtime_options),
         requires=dict(exported.requires),
-        files=tuple(File(path, digest_of(data), len(data)) for path, data in sorted(exported.files.items())),
+        files=tuple(
+            File(path, digest_of(data), len(data), _transfer_of(coded.get(path))) for path, data in sorted(exported.files.items())
+        ),
         input=bench.input,
         output=Output(OUTPUT_NAME, bench.dataset.labels),
         accuracy=accuracy_of(logits, bench.dataset.test_y),
@@ -182,7 +190,12 @@ def package(
         parents=tuple(parents),
         recipe=resolved,
     )
-    return Packaged(manifest, dict(exported.files))
+    return Packaged(manifest, dict(exported.files), coded)
+
+
+def _transfer_of(coded: bytes | None) -> Transfer | None:
+    """None: the file is no smaller coded, and travels as it lies."""
+    return None if coded is None else Transfer(codec.NAME, digest_of(coded), len(coded))
 
 
 def answers_of(packaged: Packaged, raw: Images, *, threads: int = 1) -> Logits:

@@ -50,6 +50,8 @@ class Packaged(Protocol):
     def manifest(self) -> Manifest: ...
     @property
     def files(self) -> Mapping[str, bytes]: ...
+    @property
+    def coded(self) -> Mapping[str, bytes]: ...
 
 
 async def publish(
@@ -71,7 +73,12 @@ async def publish(
             raise BadInput(f"artifact {manifest.name}: the bytes of {file.path} are missing")
         if digest_of(content) != file.digest or len(content) != file.bytes:
             raise BadInput(f"artifact {manifest.name}: {file.path} is not what the manifest says")
-        core.blobs.put(content)
+        core.blobs.put(content)  # also where a coded blob travels: the coordinator reads it, and agents from before fetch it
+        if file.transfer is not None:
+            coded = packaged.coded.get(file.path, b"")
+            if digest_of(coded) != file.transfer.digest or len(coded) != file.transfer.bytes:
+                raise BadInput(f"artifact {manifest.name}: what travels for {file.path} is not what the manifest says")
+            core.blobs.put(coded)
     digest = core.blobs.put(manifest.seal(core.trust.signing_key))
     artifact = Artifact(
         manifest_digest=digest,

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from edge_node.blobs import Blobs
 from edge_node.store import sync_folder, write_atomic
+from littoral.codec import BadCoding, decode_file
 from littoral.digest import digest_of, digest_of_file, hex_of
-from littoral.errors import BadManifest, DigestMismatch, NotFound
-from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
+from littoral.errors import BadManifest, DigestMismatch, NotFound, TooLarge
+from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer
 
 ENVELOPE = "manifest.dsse"
 
@@ -56,19 +57,21 @@ class Artifacts:
     def check_room(self, digest: str, manifest: Manifest) -> None:
         """Raises NoSpace where what is still missing of an artifact does not fit on the disk."""
         if not self.held(digest):
-            self._blobs.check_room(sum(max(0, file.bytes - self._blobs.held_bytes(file.digest)) for file in manifest.files))
+            missing = sum(max(0, blob.bytes - self._blobs.held_bytes(blob.digest)) for blob in _blobs_of(manifest))
+            decoded = sum(file.bytes for file in manifest.files if file.transfer is not None)
+            self._blobs.check_room(missing + decoded)
 
     async def fetch(self, digest: str, manifest: Manifest) -> None:
         """Brings every file here that is not. Raises what Blobs.get raises."""
         if not self.held(digest):
-            for file in manifest.files:
-                await self._blobs.get(file.digest, file.bytes)
+            for blob in _blobs_of(manifest):
+                await self._blobs.get(blob.digest, blob.bytes)
 
     async def assemble(self, digest: str, manifest: Manifest) -> Path:
         """Makes the artifact's folder from its blobs, or checks the one that is there.
 
         Raises DigestMismatch where a file is not what the manifest names; the damaged copy is deleted, so that asking
-        again fetches it again.
+        again fetches it again. Raises BadCoding or TooLarge where what travelled was signed so, and does not give the file.
         """
         return await asyncio.to_thread(self._assemble, digest, manifest)
 
@@ -84,16 +87,13 @@ class Artifacts:
         beside = self._root / f".{hex_of(digest)}.new"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        for file in manifest.files:
-            blob = self._blobs.path(file.digest)
-            if blob is None:
-                raise NotFound(f"artifact {manifest.name}: {file.path} was not fetched")
-            _link_or_copy(blob, beside / file.path)
         try:
-            _check(beside, manifest)
-        except DigestMismatch:
             for file in manifest.files:
-                self._blobs.drop(file.digest)
+                self._place(file, beside, manifest.name)
+            _check(beside, manifest)
+        except (DigestMismatch, BadCoding, TooLarge):
+            for blob in _blobs_of(manifest):
+                self._blobs.drop(blob.digest)
             shutil.rmtree(beside)
             raise
         envelope = self._blobs.path(digest)
@@ -102,9 +102,24 @@ class Artifacts:
         write_atomic(beside / ENVELOPE, envelope.read_bytes())
         beside.replace(folder)
         sync_folder(self._root)
-        for part in (digest, *(file.digest for file in manifest.files)):
+        for part in (digest, *(blob.digest for blob in _blobs_of(manifest))):
             self._blobs.drop(part)  # the folder has them now
         return folder
+
+    def _place(self, file: File, folder: Path, artifact: str) -> None:
+        """One file into the folder, decoded where it travelled coded."""
+        named = file.transfer or file
+        blob = self._blobs.path(named.digest)
+        if blob is None:
+            raise NotFound(f"artifact {artifact}: {file.path} was not fetched")
+        if file.transfer is None:
+            _link_or_copy(blob, folder / file.path)
+            return
+        if digest_of_file(blob) != named.digest:
+            raise DigestMismatch(f"artifact {artifact}: what travelled for {file.path} was changed on the disk")
+        decode_file(blob, folder / file.path, limit=file.bytes)
+        with (folder / file.path).open("rb") as decoded:
+            os.fsync(decoded.fileno())
 
     async def open(self, digest: str) -> tuple[Manifest, Path]:
         """An artifact that is held, checked again: a disk forgets. Raises NotFound, DigestMismatch, Untrusted, BadManifest."""
@@ -132,6 +147,11 @@ class Artifacts:
 def payload_of(envelope: bytes) -> bytes:
     """What an envelope holds, its signature unchecked: for a child whose parent has checked it."""
     return base64.b64decode(json.loads(envelope)["payload"])
+
+
+def _blobs_of(manifest: Manifest) -> list[File | Transfer]:
+    """What is fetched, once each: two files may be alike."""
+    return list({blob.digest: blob for blob in (file.transfer or file for file in manifest.files)}.values())
 
 
 def _check(folder: Path, manifest: Manifest) -> None:

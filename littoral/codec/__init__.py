@@ -1,0 +1,16 @@
+"""Transfer coding: a file travels smaller than it lies on the disk, and comes back bit for bit.
+
+    coded = encode(data)
+    data == decode(coded, limit=len(data))
+
+Both sides use it: for the files of every artifact (littoral.manifest.Transfer names the coded blob) and for the messages of
+federated runs. `docs/codec.md` gives the format byte by byte. zstandard and constriction are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from littoral.codec.container import NAME, BadCoding, is_coded
+from littoral.codec.decoding import decode, decode_file
+from littoral.codec.encoding import encode
+
+__all__ = ["NAME", "BadCoding", "decode", "decode_file", "encode", "is_coded"]
