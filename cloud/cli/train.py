@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloud.data.dataset import Dataset
     from cloud.factory.production import Made
     from cloud.factory.recipes import Production
+    from cloud.factory.resume import Kept
     from cloud.settings import Settings
 
 app = typer.Typer(help="Trains a teacher, distils students, exports and signs them, and makes a release.")
@@ -39,7 +40,10 @@ def train(
     recipe: Annotated[str, typer.Option(help="A recipe's name (see --recipes), or a TOML file.")] = "demo",
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
     every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the checkpoints once the release is made.")] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep the checkpoints once the release is made: another recipe with this teacher finds it."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made, check it against the data, and end.")
     ] = False,
@@ -54,7 +58,7 @@ def train(
     from cloud.data.sources import load_dataset
     from cloud.factory.production import check_recipe
     from cloud.factory.recipe_file import about, names, recipe_named
-    from cloud.factory.resume import forget, held, key_of
+    from cloud.factory.resume import Kept
     from cloud.settings import load_settings
 
     if recipes:
@@ -69,18 +73,18 @@ def train(
     if dry_run:
         emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))
         return
-    with held(settings.data_dir / TRAINING / key_of(plan, examples)) as folder:
-        made = _made(plan, examples, folder, settings.data_dir / ANSWERS, every)
-        emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format)), format)
-        if not keep:
-            forget(folder)
+    kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
+    made = _made(plan, examples, kept)
+    emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format)), format)
+    if not keep:
+        kept.forget()
 
 
-def _made(plan: Production, examples: Dataset, folder: Path, answers: Path, every: int) -> Made:
+def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
     from rich.console import Console
     from rich.progress import Progress
 
-    from cloud.factory.production import Kept, make_students
+    from cloud.factory.production import make_students
     from cloud.factory.resume import Stopped
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -90,7 +94,7 @@ def _made(plan: Production, examples: Dataset, folder: Path, answers: Path, ever
             return make_students(
                 examples,
                 plan,
-                kept=Kept(folder / "checkpoints", answers, every),
+                kept=kept,
                 progress=lambda share: progress.update(task, completed=share),
                 tell=console.print,
                 stop=told.stop,

@@ -16,13 +16,12 @@ import numpy as np
 from cloud.data.dataset import Dataset
 from cloud.factory.answers import CachedAnswers
 from cloud.factory.chance import seeded
-from cloud.factory.checkpoint import Checkpoints
 from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.package import EXPORTERS, Bench, Packaged, candidates_from
 from cloud.factory.preparation import input_of
 from cloud.factory.progress import Share, Whole
 from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe, asked_for, schedule_of, stages, trained_teachers
-from cloud.factory.resume import StoppableCheckpoints, Stopped, Tell, tell_nobody
+from cloud.factory.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
 from cloud.factory.teachers import Teacher, ready_teacher
 from cloud.factory.training import Trained, accuracy_of, taught, train_teacher
 from cloud.factory.views import Augment
@@ -53,15 +52,6 @@ class Learnt:
     students: tuple[Trained, ...]  # after their methods
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Where long work is kept while it lasts, so that the same call goes on after a crash."""
-
-    checkpoints: Path
-    answers: Path  # of teachers; may be shared by productions
-    every: int = 500  # steps between two checkpoints of one training
-
-
 def make_students(
     dataset: Dataset,
     recipe: Production,
@@ -89,7 +79,7 @@ def make_students(
         BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
         TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
-    whole = Whole(recipe, len(dataset.train_y), progress, stop)
+    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
     learnt = _learnt(dataset, recipe, kept, whole, tell, clock)
     bench = Bench.of(dataset)
     packaged = _package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
@@ -108,15 +98,18 @@ def teach_students(
     clock: Callable[[], float] = time.perf_counter,
 ) -> Learnt:
     """The networks of a recipe, without exporting them: see make_students."""
-    return _learnt(dataset, recipe, kept, Whole(recipe, len(dataset.train_y), progress, stop), tell, clock)
+    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
+    return _learnt(dataset, recipe, kept, whole, tell, clock)
 
 
 def _learnt(
     dataset: Dataset, recipe: Production, kept: Kept | None, whole: Whole, tell: Tell, clock: Callable[[], float]
 ) -> Learnt:
     check_recipe(recipe, dataset)
-    checkpoints = StoppableCheckpoints(kept.checkpoints, kept.every, whole.stop, tell) if kept else None
+    checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
     with ExitStack() as stack:
+        if checkpoints:
+            stack.callback(checkpoints.close)
         folder = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
         work = _Work(dataset, recipe, folder, checkpoints, whole, tell, clock, input_of(dataset))
         teacher = work.teacher()
@@ -183,7 +176,7 @@ class _Work:
     dataset: Dataset
     recipe: Production
     folder: Path  # of the teacher's answers
-    checkpoints: Checkpoints | None
+    checkpoints: StoppableCheckpoints | None
     whole: Whole
     tell: Tell
     clock: Callable[[], float]
@@ -252,7 +245,10 @@ class _Work:
         student = taught(lesson, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
         self.whole.trained(plan.name)
         for name, method in zip(names[1:], plan.methods, strict=True):
-            changed = method.apply(student, self._lesson(plan, answers, schedule_of(method, plan)))
+            try:
+                changed = method.apply(student, self._lesson(plan, answers, schedule_of(method, plan)))
+            except BadInput as error:
+                raise BadInput(f"student {plan.name}: {error.message}", hint=error.hint) from error
             student = replace(changed, name=name)  # so that the next one's checkpoint has a name of its own
             self.whole.trained(name)
         return student

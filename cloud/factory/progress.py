@@ -22,13 +22,17 @@ _TELL_EVERY = 50  # steps
 class Whole:
     """Called from several threads. Whoever tells it something while a stop is wanted is ended by Stopped."""
 
-    def __init__(self, recipe: Production, examples: int, tell: Share, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, recipe: Production, examples: int, tell: Share, stop: threading.Event | None = None, *, keeps: bool = False
+    ) -> None:
+        """`keeps`: checkpoints are, and it is they that end a training that is told to stop."""
         # What a training takes is guessed until its first step says it.
         self._steps = dict(_expected(recipe, examples))
         self._done = dict.fromkeys(self._steps, 0)
         self._answers = len(asked_for(recipe)) * examples / _ANSWERED_PER_STEP
         self._artifacts = max(1, sum(len(s.variants) for s in recipe.students))
         self.stop = stop or threading.Event()
+        self._keeps = keeps
         self._tell, self._lock = tell, threading.Lock()
         self._answered = self._told = 0.0
         self._packaged = 0
@@ -38,7 +42,8 @@ class Whole:
             self._steps[step.name], self._done[step.name] = step.steps, step.step
             if step.step % _TELL_EVERY == 0 or step.step == step.steps:
                 self._say()
-        self._look()
+        if not self._keeps:
+            self._look()
 
     def trained(self, name: str) -> None:
         """A training is over, of which there may be nothing left to do when it went on."""

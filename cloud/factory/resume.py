@@ -1,23 +1,20 @@
 """Long work that may be stopped at any moment: by a signal it keeps the very step it is at, by kill -9 the last one kept.
 
-A production has a folder, named by a digest of its recipe and data: the same command finds it again and goes on.
+Each training has a file of its own, named by what it is called and by a digest of all that decides its weights. So the same
+command finds everything again and goes on, and a recipe of which one student was changed finds its teacher and the others.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
-from cloud.data.dataset import Dataset
 from cloud.factory.checkpoint import Checkpoint, Checkpoints
-from cloud.factory.recipes import Production
-from littoral.digest import digest_of, hex_of
+from littoral.digest import hex_of
 from littoral.errors import BadInput, Conflict, FleetError
 
 Tell = Callable[[str], None]
@@ -37,54 +34,78 @@ def tell_nobody(_: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Where long work is kept while it lasts. Both folders may be shared by any number of recipes."""
+
+    checkpoints: Path
+    answers: Path  # of teachers
+    every: int = 500  # steps between two checkpoints of one training
+    used: set[Path] = field(default_factory=set)  # checkpoints that were loaded or saved
+
+    def forget(self) -> None:
+        """Removes the checkpoints that were used, once they are not needed any more."""
+        for place in self.used:
+            place.unlink(missing_ok=True)
+            _lock_of(place).unlink(missing_ok=True)
+        self.used.clear()
+
+
+@dataclass(frozen=True, slots=True)
 class StoppableCheckpoints(Checkpoints):
-    """Checkpoints that keep the step at which training is told to stop, and then end it."""
+    """Checkpoints that keep the step at which training is told to stop, and then end it.
+
+    Whoever loads one has that training for itself until `close`, or until its process ends.
+    """
 
     stop: threading.Event = field(default_factory=threading.Event)
     tell: Tell = tell_nobody
+    used: set[Path] = field(default_factory=set)
+    _locks: list[TextIO] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kept: Kept, stop: threading.Event, tell: Tell) -> StoppableCheckpoints:
+        return cls(kept.checkpoints, kept.every, stop, tell, kept.used)
 
     def due(self, step: int, steps: int) -> bool:
         return self.stop.is_set() or Checkpoints.due(self, step, steps)
 
     def save(self, name: str, key: str, checkpoint: Checkpoint) -> None:
         """Raises Stopped after the checkpoint was written, where it was told to stop; what Checkpoints.save raises."""
-        Checkpoints.save(self, name, key, checkpoint)
+        Checkpoints.save(self, _called(name, key), key, checkpoint)
         if self.stop.is_set():
             raise Stopped(f"{name}: stopped after step {checkpoint.step}", hint="the same command goes on from there")
 
     def load(self, name: str, key: str) -> Checkpoint | None:
-        found = Checkpoints.load(self, name, key)
+        """Raises Conflict where another process is at this very training; what Checkpoints.load raises."""
+        self._hold(name, self._place(_called(name, key)))
+        found = Checkpoints.load(self, _called(name, key), key)
         if found is not None:
             self.tell(f"{name}: goes on after step {found.step}")
         return found
 
+    def close(self) -> None:
+        """Lets others have the trainings."""
+        for lock in self._locks:
+            lock.close()
+        self._locks.clear()
 
-def key_of(recipe: Production, dataset: Dataset) -> str:
-    """Of everything in a recipe that decides what comes out, and the data."""
-    body = json.dumps([recipe.resolved(), dataset.digest], sort_keys=True)
-    return hex_of(digest_of(body.encode()))[:16]
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[Path]:
-    """The folder of one production, for this process alone until the block ends; the lock goes with the process.
-
-    Raises:
-        Conflict: another process is at it. BadInput: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise BadInput(f"training: {folder} cannot be written: {error.strerror}", hint="name another --data-dir") from error
-    with lock:
+    def _hold(self, name: str, place: Path) -> None:
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _lock_of(place).open("w")
+        except OSError as error:
+            raise BadInput(f"checkpoints: {place} cannot be written: {error}", hint="name another folder") from error
+        self._locks.append(lock)
+        self.used.add(place)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Conflict(f"training: another process is at {folder}", hint="wait for it, or end it first") from error
-        yield folder
+            raise Conflict(f"{name}: another process is at this very training", hint="wait for it, or end it") from error
 
 
-def forget(folder: Path) -> None:
-    """Removes what a production kept, once it is not needed any more."""
-    shutil.rmtree(folder, ignore_errors=True)
+def _called(name: str, key: str) -> str:
+    return f"{name}-{hex_of(key)[:16]}"
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_suffix(".lock")

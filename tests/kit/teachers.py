@@ -106,3 +106,8 @@ class Holder:
 
 
 NOT_CALLABLE = 3
+
+
+def upside_down(images: Images) -> Logits:
+    """Always wrong."""
+    return -by_rows(images)
