@@ -32,12 +32,12 @@ def test_the_weight_constraint_bounds_what_goes_into_a_hidden_unit() -> None:
 def test_hintons_student_learns_from_soft_answers(tmp_path: Path) -> None:
     data = load_mnist().first(600, 200)
     kept = Kept("hinton", root=tmp_path)
-    fast = Schedule(batch=50, learning_rate=2e-3, weight_decay=0.0)
-    teacher = replace(hinton.TEACHER, hidden=64, epochs=2, schedule=fast)
-    student = replace(hinton.DISTILLED, hidden=32, epochs=2, schedule=fast)
+    fast = Schedule(batch=25, learning_rate=5e-3, weight_decay=0.0)
+    teacher = replace(hinton.TEACHER, hidden=64, epochs=5, dropout_hidden=0.1, schedule=fast)
+    student = replace(hinton.DISTILLED, hidden=32, epochs=5, schedule=fast)
     _, answer = hinton.train(data, teacher, 1, name="teacher", kept=kept)
     _, learnt = hinton.train(data, student, 1, name="student", kept=kept, answers=answer(data.train_x))
-    assert hinton.errors(learnt(data.test_x), data.test_y) < 120  # of 200; guessing makes 180
+    assert hinton.errors(learnt(data.test_x), data.test_y) < 80  # of 200; guessing makes 180
     assert kept.watch.of("student") > 0
 
 
