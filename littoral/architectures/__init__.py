@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from littoral.architectures.parameters import switch
 from littoral.errors import BadInput
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ REGISTRY: Mapping[str, str] = {
     "squeezenet": "littoral.architectures.squeezenet",
 }
 _GIVEN = frozenset({"channels", "height", "width", "classes"})
+_CHANGES = ("folded", "pruned", "quantized")  # what methods did to a network, in the order in which it is done again
 
 
 def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, classes: int) -> nn.Module:
@@ -40,7 +42,7 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
 
     Args:
         spec: {"name": one of REGISTRY, and the architecture's own parameters}, as it stands in a manifest; where channels were
-            taken out also "pruned", see pruned.py.
+            taken out also "pruned", see pruned.py, and "folded" and "quantized", true or false, see folded.py, quantized.py.
         channels, height, width: of one input; pixels.
         classes: how many logits.
 
@@ -51,16 +53,20 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
     name = spec.get("name")
     make = _module(name).build
     known = set(inspect.signature(make).parameters) - _GIVEN
-    given = {key: value for key, value in spec.items() if key not in ("name", "pruned")}
+    given = {key: value for key, value in spec.items() if key not in ("name", *_CHANGES)}
     if unknown := sorted(set(given) - known):
         raise BadInput(f"architecture.{unknown[0]}: {name} has no such parameter", hint=f"it has {', '.join(sorted(known))}")
     for field, size in (("channels", channels), ("height", height), ("width", width), ("classes", classes)):
         if not isinstance(size, int) or size < 1:
             raise BadInput(f"{field}: {size!r} must be a whole number of at least 1")
     network: nn.Module = make(channels=channels, height=height, width=width, classes=classes, **given)
+    if switch("folded", spec.get("folded", False)):
+        network = importlib.import_module("littoral.architectures.folded").folded(network)
     if "pruned" in spec:
         resized = importlib.import_module("littoral.architectures.pruned").resized
         network = resized(network, spec["pruned"], (channels, height, width), classes)
+    if switch("quantized", spec.get("quantized", False)):
+        network = importlib.import_module("littoral.architectures.quantized").quantized(network)
     return network
 
 
