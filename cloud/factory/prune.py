@@ -138,12 +138,8 @@ class Held:
     def attach(self, module: nn.Module) -> None:
         self.after_step(module, 0, 0)
 
-    @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """No gradient, so that the optimiser's moments of what stays 0 fade."""
-        for name, gone in self._gone.items():
-            if (gradient := module.get_parameter(name).grad) is not None:
-                gradient.masked_fill_(gone, 0.0)
+        """Gradients stay: AdamW moves each weight by its own alone, and what must be 0 is put back after the step."""
 
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -184,8 +180,6 @@ class Gradual:
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
         """The gradient was taken under the mask; it moves the dense copy."""
-        if self._held:
-            self._held.before_step(module, step, steps)
         for name, dense in self._dense.items():
             module.get_parameter(f"{name}.weight").copy_(dense)
 

@@ -1,17 +1,16 @@
 """Who reads whom: which inputs of each layer hold which outputs of the layers before it, whatever lies between.
 
-Found by running the network, not by reading its code: every convolution and linear layer is made to answer zeros, some outputs of
-one layer are made NaN, and where a NaN comes in, that output is read. So additions, concatenations, shuffles, pooling and
-flattening need no rules of their own. The outputs of a layer are told apart by the bits of their numbers, two runs a bit: a
-layer of 1,000 costs a batch of 20 inputs.
+Found by running a copy of the network, not by reading its code: every convolution and linear layer answers zeros, some outputs of
+one layer are NaN, and where a NaN comes in, that output is read. So additions, concatenations, shuffles, pooling and flattening
+need no rules of their own. The outputs of a layer are told apart by the bits of their numbers, two runs a bit: a layer of 1,000
+costs a batch of 20 inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -86,27 +85,58 @@ class Wiring:
 
 def wiring_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) -> Wiring:
     """Of a network that takes (n, *shape). The network is not changed."""
-    layers = layers_of(module)
-    norms = {name: layer for name, layer in module.named_modules() if isinstance(layer, _NORMS)}
-    training = module.training
-    module.eval()
     reads: dict[str, Mapping[str, torch.Tensor]] = {}
     answers: dict[str, torch.Tensor] = {}
+    network = copy.deepcopy(module).eval()
+    probes: dict[str, _Probe] = {}
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, (nn.Conv2d, nn.Linear, *_NORMS)):
+            probes[name] = _Probe(layer)
+            network.set_submodule(name, probes[name])
+    readers = {name: probe for name, probe in probes.items() if isinstance(probe.layer, Layer)}
     with computing(threads), torch.no_grad():
-        for name, layer in {**layers, **norms}.items():
-            reads[name], answers[name] = _read(module, layers, name, _outputs(layer), shape)
-        seen = {name: _seen(module, layers, name, shape) for name in layers}
-    module.train(training)
+        network(torch.full((1, *shape), torch.nan))
+        # A layer that the network does not use reads nothing.
+        readers = {name: probe for name, probe in readers.items() if probe.came is not None}
+        seen = {name: torch.zeros(_inputs(layer), dtype=torch.bool) for name, layer in layers_of(module).items()}
+        seen |= {name: probe.nan()[0] for name, probe in readers.items()}
+        for name, probe in probes.items():
+            reads[name], answers[name] = _read(network, probe, readers, shape)
     return Wiring(reads, answers, seen)
 
 
+class _Probe(nn.Module):
+    """Stands where a layer was: answers zeros, NaN at the poisoned outputs, and notes where a NaN came in. A norm that is not
+    poisoned passes on what it is given."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.came: torch.Tensor | None = None
+        self.poisoned: torch.Tensor | None = None  # (runs, outputs)
+        self._size: torch.Size | None = None  # of one answer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.came = x
+        if self._size is None:
+            self._size = self.layer(x[:1]).shape[1:]
+        if self.poisoned is None:
+            return x if isinstance(self.layer, _NORMS) else x.new_zeros(len(x), *self._size)
+        where = self.poisoned.reshape(*self.poisoned.shape, *(1,) * (len(self._size) - 1))
+        return x.new_zeros(len(x), *self._size).masked_fill(where, torch.nan)
+
+    def nan(self) -> torch.Tensor:
+        """(runs, inputs): where one came in, in the last run."""
+        assert self.came is not None
+        return _nan(self.came)
+
+
 def _read(
-    module: nn.Module, layers: Mapping[str, Layer], name: str, outputs: int, shape: tuple[int, ...]
+    network: nn.Module, probe: _Probe, readers: Mapping[str, _Probe], shape: tuple[int, ...]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    outputs = _outputs(probe.layer)
     bits = max(1, (outputs - 1).bit_length())
     number = torch.arange(outputs)
-    # Run 2b poisons the outputs whose bit b is 0, run 2b + 1 those whose bit b is 1.
-    poisoned = torch.stack([(number >> (run // 2)) % 2 == run % 2 for run in range(2 * bits)])
 
     def decoded(nan: torch.Tensor) -> torch.Tensor:
         """(runs, inputs) to (outputs, inputs): an output is there where each of its bits says so."""
@@ -115,45 +145,12 @@ def _read(
             there &= nan[2 * bit + ((number >> bit) % 2)]
         return there
 
-    with _watched(module, layers, name, poisoned) as came:
-        answer = module(torch.zeros(2 * bits, *shape))
-    reads = {reader: decoded(nan) for reader, nan in came.items()}
-    return {reader: there for reader, there in reads.items() if there.any()}, decoded(_nan(answer)).any(1)
-
-
-def _seen(module: nn.Module, layers: Mapping[str, Layer], name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    with _watched(module, layers, None, None) as came:
-        module(torch.full((1, *shape), torch.nan))
-    return came[name][0] if name in came else torch.zeros(_inputs(layers[name]), dtype=torch.bool)
-
-
-@contextmanager
-def _watched(
-    module: nn.Module, layers: Mapping[str, Layer], name: str | None, poisoned: torch.Tensor | None
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Fills a mapping with where NaNs came in, (runs, inputs) for each layer, during one run."""
-    came: dict[str, torch.Tensor] = {}
-
-    def note(reader: str) -> Any:
-        return lambda _module, given: came.__setitem__(reader, _nan(given[0]))
-
-    def quiet(_module: nn.Module, _given: Any, out: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(out)
-
-    def poison(_module: nn.Module, _given: Any, out: torch.Tensor) -> torch.Tensor:
-        assert poisoned is not None
-        where = poisoned.reshape(*poisoned.shape, *(1,) * (out.dim() - 2))
-        return torch.zeros_like(out).masked_fill(where, torch.nan)
-
-    hooks = [layer.register_forward_pre_hook(note(reader)) for reader, layer in layers.items()]
-    hooks += [layer.register_forward_hook(quiet) for reader, layer in layers.items() if reader != name]
-    if name is not None:
-        hooks.append(module.get_submodule(name).register_forward_hook(poison))
-    try:
-        yield came
-    finally:
-        for hook in hooks:
-            hook.remove()
+    # Run 2b poisons the outputs whose bit b is 0, run 2b + 1 those whose bit b is 1.
+    probe.poisoned = torch.stack([(number >> (run // 2)) % 2 == run % 2 for run in range(2 * bits)])
+    answer = network(torch.zeros(2 * bits, *shape))
+    probe.poisoned = None
+    reads = {name: decoded(reader.nan()) for name, reader in readers.items()}
+    return {name: there for name, there in reads.items() if there.any()}, decoded(_nan(answer)).any(1)
 
 
 def _nan(x: torch.Tensor) -> torch.Tensor:
