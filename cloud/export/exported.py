@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
 
 Prepared = npt.NDArray[np.float32]  # (n, *input.shape), as manifest.Input.prepare gives it
@@ -51,10 +52,15 @@ class Exporter(Protocol):
     def __call__(self, module: nn.Module, given: Input, *, calibration: Prepared) -> Exported: ...
 
 
-def folded(module: nn.Module) -> nn.Module:
+def folded(module: nn.Module) -> fx.GraphModule:
     """A copy in evaluation mode with each batch normalisation folded into the convolution before it: the same function with
-    fewer layers, plain strides in memory."""
-    graph = fx.symbolic_trace(copy.deepcopy(module).eval())
+    fewer layers, plain strides in memory. Raises RuntimeFailure where what it does depends on the values that it is given."""
+    try:
+        graph = fx.symbolic_trace(copy.deepcopy(module).eval())
+    except fx.proxy.TraceError as error:
+        raise RuntimeFailure(
+            f"export: {type(module).__name__} cannot be traced: {error}", hint="its forward must not branch on its input's values"
+        ) from error
     layers = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         norm = layers.get(str(node.target)) if node.op == "call_module" else None

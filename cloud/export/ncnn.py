@@ -20,12 +20,14 @@ import torch
 from torch import nn
 
 from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared, folded
+from cloud.export.lacking import layer_lacking
 from littoral.errors import RuntimeFailure, Unavailable
 from littoral.manifest import Input
 
 PARAM = "model.param"
 BIN = "model.bin"
 _PNNX_SECONDS = 300.0
+_WAY_OUT = "use another layer in its place, or another architecture for ncnn nodes"
 
 
 def export(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:
@@ -39,22 +41,33 @@ def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared) -> Ex
 
 
 def _export(module: nn.Module, given: Input, *, half: bool) -> Exported:
+    network = folded(module)
+    try:
+        param, weights = _converted(network, given, half=half)
+    except RuntimeFailure as error:
+        layer = layer_lacking(network, given.shape, lambda cut: _converted(cut, given, half=half))
+        raise RuntimeFailure(f"ncnn: layer {layer} cannot be exported: {error.message}", hint=error.hint) from error
+    return Exported("ncnn", {PARAM: param.encode(), BIN: weights}, {"fp16": False}, {})
+
+
+def _converted(network: nn.Module, given: Input, *, half: bool) -> tuple[str, bytes]:
+    """What goes into the .param and .bin of a folded network. Raises RuntimeFailure."""
     with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
         folder = Path(scratch)
         with warnings.catch_warnings(), torch.inference_mode():
             # pnnx reads TorchScript; torch announces the end of tracing, not its replacement here.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
-                folded(module), torch.zeros(1, *given.shape)
-            )
+            try:
+                traced: Any = torch.jit.trace(network, torch.zeros(1, *given.shape))  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                raise RuntimeFailure(f"torch cannot run it: {error}") from error
             traced.save(str(folder / "model.pt"))
         shape = ",".join(map(str, (1, *given.shape)))
         _run_pnnx(folder, "model.pt", f"inputshape=[{shape}]", f"fp16={int(half)}")
         param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
         if not param.is_file() or not weights.is_file():
-            raise RuntimeFailure(f"ncnn: pnnx wrote no network for {type(module).__name__}")
-        files = {PARAM: _named(param.read_text(), given.name).encode(), BIN: weights.read_bytes()}
-    return Exported("ncnn", files, {"fp16": False}, {})
+            raise RuntimeFailure("pnnx wrote no network", hint=_WAY_OUT)
+        return _named(param.read_text(), given.name), weights.read_bytes()
 
 
 def _run_pnnx(folder: Path, *arguments: str) -> None:
@@ -74,24 +87,26 @@ def _run_pnnx(folder: Path, *arguments: str) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeFailure(f"ncnn: pnnx did not run to its end: {error}") from error
+        raise Unavailable(
+            f"ncnn: pnnx did not run to its end: {error}", hint="see whether this machine has memory to spare"
+        ) from error
     if done.returncode != 0:
-        raise RuntimeFailure(f"ncnn: pnnx ended with {done.returncode}: {done.stderr[-500:]}")
+        raise RuntimeFailure(f"pnnx ended with {done.returncode}: {done.stderr[-500:].strip()}", hint=_WAY_OUT)
 
 
 def _named(param: str, input_name: str) -> str:
     """The .param text with pnnx's blobs in0 and out0 called as the manifest calls the tensors, and single spaces.
 
     Lines are: kind, name, number of inputs, number of outputs, that many blobs, parameters. Raises RuntimeFailure for a layer
-    that ncnn does not have (pnnx writes those with a dot in their kind).
+    that ncnn does not have: pnnx writes those as torch calls them, like torch.lgamma or aten::erfinv.
     """
     names = {"in0": input_name, "out0": OUTPUT_NAME}
     magic, counts, *layers = param.splitlines()
     lines = [magic, counts]
     for layer in layers:
         kind, name, inputs, outputs, *rest = layer.split()
-        if "." in kind:
-            raise RuntimeFailure(f"ncnn: has no layer for {kind}", hint="use another architecture for ncnn nodes")
+        if not kind.isalnum():
+            raise RuntimeFailure(f"ncnn has no layer for {kind}", hint=_WAY_OUT)
         blobs = int(inputs) + int(outputs)
         rest[:blobs] = [names.get(blob, blob) for blob in rest[:blobs]]
         lines.append(" ".join([kind, names.get(name, name), inputs, outputs, *rest]))

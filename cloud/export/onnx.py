@@ -19,6 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, 
 from torch import nn
 
 from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared, folded
+from cloud.export.lacking import layer_lacking
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
 
@@ -26,6 +27,7 @@ OPSET = 18
 IR = 9
 FILE = "model.onnx"
 _BATCH = "batch"
+_WAY_OUT = "use another layer in its place, or another architecture for onnxruntime nodes"
 
 
 def export(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:
@@ -34,13 +36,22 @@ def export(module: nn.Module, given: Input, *, calibration: Prepared) -> Exporte
 
 
 def to_onnx(module: nn.Module, given: Input) -> onnx.ModelProto:
-    """The folded network as torch exports it, weights inside. Raises RuntimeFailure."""
+    """The folded network as torch exports it, weights inside; onnxruntime loads it. Raises RuntimeFailure, naming the layer."""
+    network = folded(module)
+    try:
+        return _converted(network, given)
+    except RuntimeFailure as error:
+        layer = layer_lacking(network, given.shape, lambda cut: _converted(cut, given))
+        raise RuntimeFailure(f"onnx: layer {layer} cannot be exported: {error.message}", hint=error.hint) from error
+
+
+def _converted(network: nn.Module, given: Input) -> onnx.ModelProto:
     # Two, not one: a batch of one would be taken for a constant.
     example = torch.zeros(2, *given.shape)
     try:
         with _quiet():
             program = torch.onnx.export(
-                folded(module),
+                network,
                 (example,),
                 dynamo=True,
                 external_data=False,
@@ -51,10 +62,26 @@ def to_onnx(module: nn.Module, given: Input) -> onnx.ModelProto:
                 verbose=False,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
-        raise RuntimeFailure(f"onnx: {type(module).__name__} cannot be exported: {error}") from error
+        raise RuntimeFailure(_cause(error), hint=_WAY_OUT) from error
     if program is None:
-        raise RuntimeFailure(f"onnx: {type(module).__name__} cannot be exported: torch gave no program")
-    return program.model_proto
+        raise RuntimeFailure("torch gave no program", hint=_WAY_OUT)
+    model: onnx.ModelProto = program.model_proto
+    options = SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is said once, by us
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise RuntimeFailure(f"onnxruntime cannot load it: {_cause(error)}", hint=_WAY_OUT) from error
+    return model
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what lies under torch's layers of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
