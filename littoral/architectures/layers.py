@@ -28,6 +28,17 @@ def halved() -> nn.AvgPool2d:
     return nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
 
 
+def pooled(kernel: int, size: tuple[int, int]) -> tuple[nn.MaxPool2d, tuple[int, int]]:
+    """Max-pooling in steps of two that rounds up, as Caffe's does, of maps of this height and width; and what it leaves of them.
+
+    No window is larger than the map: of a map of 2 pixels under a 3x3 window ncnn makes 2 pixels, the second of them -3e38, where
+    torch and onnxruntime make 1.
+    """
+    window = min(kernel, size[0]), min(kernel, size[1])
+    left = -(-(size[0] - window[0]) // 2) + 1, -(-(size[1] - window[1]) // 2) + 1
+    return nn.MaxPool2d(window, stride=2, ceil_mode=True), left
+
+
 def shrunk(height: int, width: int, resolution: float) -> nn.Module:
     """The input scaled to `resolution` times its height and width: MobileNet's resolution multiplier rho (section 3.4 of
     https://arxiv.org/abs/1704.04861), inside the network, so that the data stay as they are.

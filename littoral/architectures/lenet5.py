@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from littoral.architectures.layers import pooled
 from littoral.architectures.parameters import whole, widths_of
 from littoral.errors import BadInput
 
@@ -23,13 +24,15 @@ _PADDED = 2
 
 
 class LeNet5(nn.Module):
-    def __init__(self, channels: int, classes: int, maps: Sequence[int], hidden: int, padding: int, cells: int) -> None:
+    def __init__(
+        self, channels: int, size: tuple[int, int], classes: int, maps: Sequence[int], hidden: int, padding: int
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, maps[0], _KERNEL, padding=padding)
-        self.pool1 = nn.MaxPool2d(2, stride=2, ceil_mode=True)
+        self.pool1, size = pooled(2, _convolved(size, padding))
         self.conv2 = nn.Conv2d(maps[0], maps[1], _KERNEL, padding=padding)
-        self.pool2 = nn.MaxPool2d(2, stride=2, ceil_mode=True)
-        self.fc1 = nn.Linear(maps[1] * cells, hidden)
+        self.pool2, size = pooled(2, _convolved(size, padding))
+        self.fc1 = nn.Linear(maps[1] * size[0] * size[1], hidden)
         self.relu1 = nn.ReLU()
         self.fc2 = nn.Linear(hidden, classes)
 
@@ -37,6 +40,16 @@ class LeNet5(nn.Module):
         features = self.pool2(self.conv2(self.pool1(self.conv1(x))))
         logits: torch.Tensor = self.fc2(self.relu1(self.fc1(features.flatten(1))))
         return logits
+
+
+def _convolved(size: tuple[int, int], padding: int) -> tuple[int, int]:
+    return size[0] + 2 * padding - _KERNEL + 1, size[1] + 2 * padding - _KERNEL + 1
+
+
+def _least(padding: int) -> int:
+    """The smallest side of which both convolutions and the pool between them leave something."""
+    second = max(1, _KERNEL - 2 * padding)  # what the second convolution must be given
+    return max(1, 2 * second - 1 + _KERNEL - 1 - 2 * padding)
 
 
 def build(
@@ -59,21 +72,11 @@ def build(
     """
     first, second = widths_of("maps", maps, least=2, most=2)
     if padding is None:
-        padding = 0 if min(_left(height, 0), _left(width, 0)) > 0 else _PADDED
-    whole("padding", padding, least=0, most=_PADDED)
+        padding = 0 if min(height, width) >= _least(0) else _PADDED
+    least = _least(whole("padding", padding, least=0, most=_PADDED))
     for field, size in (("height", height), ("width", width)):
-        if _left(size, padding) < 1:
+        if size < least:
             raise BadInput(
-                f"{field}: {size} is too small for lenet5 with padding {padding}", hint=f"padding {_PADDED}, or leave it out"
+                f"{field}: {size} is too small for lenet5 with padding {padding}", hint=f"{least} pixels, or padding {_PADDED}"
             )
-    cells = _left(height, padding) * _left(width, padding)
-    return LeNet5(channels, classes, (first, second), whole("hidden", hidden), padding, cells)
-
-
-def _left(size: int, padding: int) -> int:
-    """Pixels of one side after both convolutions and pools."""
-    for _ in range(2):
-        size = -(-(size + 2 * padding - _KERNEL + 1) // 2)
-        if size < 1:
-            return 0
-    return size
+    return LeNet5(channels, (height, width), classes, (first, second), whole("hidden", hidden), padding)

@@ -18,7 +18,7 @@ from littoral.architectures.layers import halved, unit
 from littoral.architectures.parameters import factor, odd, scaled, switch, whole, widths_of
 from littoral.errors import BadInput
 
-SMALL = {"stem": 12, "stem_kernel": 5, "stem_pool": False, "widths": (48, 96), "depths": (2, 2)}
+SMALL = {"stem": 24, "stem_kernel": 5, "stem_pool": False, "widths": (72, 144), "depths": (2, 3)}
 
 # Channels of stages 2 to 4 by the number of groups: about as many multiply-accumulates in each row.
 _WIDTHS = {1: (144, 288, 576), 2: (200, 400, 800), 3: (240, 480, 960), 4: (272, 544, 1088), 8: (384, 768, 1536)}

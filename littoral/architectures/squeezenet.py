@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from littoral.architectures.layers import pooled
 from littoral.architectures.parameters import chance, odd, switch, whole, widths_of
 from littoral.errors import BadInput
 
@@ -94,7 +95,7 @@ def build(
     for field, size in (("height", height), ("width", width)):
         if size + 2 * padding < kernel:
             raise BadInput(f"{field}: {size} is too small for squeezenet's stem", hint=f"at least {kernel - 2 * padding} pixels")
-    left = [(size + 2 * padding - kernel) // stride + 1 for size in (height, width)]
+    left = ((height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["stem"] = nn.Sequential(_convolution(channels, whole("stem", stem), kernel, normed, stride=stride, padding=padding))
     layers["relu_stem"] = nn.ReLU()
@@ -103,7 +104,6 @@ def build(
         if expand is not None:
             layers[f"fire{i}"] = Fire(before, max(2, 2 * expand // less), expand, normed)
             before = 2 * expand
-        if i in after and min(left) > 1:  # a single row or column cannot be halved
-            layers[f"pool{i}"] = nn.MaxPool2d(_POOLED, stride=2, ceil_mode=True)
-            left = [-(-(size - _POOLED) // 2) + 1 for size in left]
+        if i in after:
+            layers[f"pool{i}"], left = pooled(_POOLED, left)
     return SqueezeNet(nn.Sequential(layers), before, chance("dropout", dropout), classes)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from torch import nn
 
 from cloud.data.dataset import Dataset
 from cloud.export.exported import Exported
+from cloud.factory.lesson import Schedule
 from cloud.factory.package import EXPORTERS, RUNNERS, loaded
 from cloud.factory.preparation import input_of
-from cloud.factory.lesson import Schedule
 from cloud.factory.training import Trained, logits_of, train_teacher
-from littoral.architectures import REGISTRY
+from littoral.architectures import REGISTRY, build
+from littoral.manifest import Input
 from tests.kit.images import bars
 
 SPECS = {
@@ -79,6 +82,38 @@ def test_an_artifact_answers_as_the_network_does(
     assert np.abs(answers(artifact, data().test_x[:1]) - given[:1]).max() <= NEAR[variant] * np.abs(wanted).max()
     assert list(tmp_path.iterdir()) == [], "an exporter left files behind"
     assert all("/" not in name and not name.startswith(".") for name in artifact.files)
+
+
+# What runtimes round each in their own way: odd edges under pooling and averaging, images that shrink, one row or column left.
+EDGES: list[tuple[dict[str, Any], tuple[int, int, int]]] = [
+    ({"name": "lenet5", "maps": [3, 4], "hidden": 8}, (1, 19, 23)),
+    ({"name": "lenet5", "maps": [3, 4], "hidden": 8}, (1, 1, 10)),
+    ({"name": "mobilenet_v2", "stem": 8, "blocks": [[2, 8, 2, 2]], "last": 16, "resolution": 0.3}, (3, 33, 40)),
+    ({"name": "residual", "widths": [8, 12], "depths": [1, 1], "stem_stride": 2, "stem_pool": True}, (3, 29, 37)),
+    ({"name": "shufflenet_v1", "stem": 12, "widths": [24, 48], "depths": [2, 1]}, (3, 25, 47)),
+    ({"name": "shufflenet_v2", "widths": [24, 32], "depths": [1, 2], "last": 16}, (2, 3, 40)),
+    ({"name": "squeezenet", "stem": 8, "expands": [8, 8], "ratio": 4, "pools": [1, 2, 3]}, (3, 27, 18)),
+]
+
+
+@pytest.mark.parametrize("variant", ["onnx", "ncnn"])
+@pytest.mark.parametrize(("spec", "shape"), EDGES, ids=lambda value: value["name"] if isinstance(value, dict) else str(value))
+def test_odd_edges_are_cut_as_torch_cuts_them(spec: dict[str, Any], shape: tuple[int, int, int], variant: str) -> None:
+    channels, height, width = shape
+    torch.manual_seed(1)
+    network = build(spec, channels=channels, height=height, width=width, classes=5)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.2, 0.2)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+    network.eval()
+    prepared = np.random.default_rng(1).normal(size=(3, *shape)).astype(np.float32)
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(prepared)).numpy()
+    given = Input("input", shape, 1 / 255, (0.0,) * channels, (1.0,) * channels)
+    artifact: Exported = loaded(EXPORTERS[variant])(network, given, calibration=prepared)
+    found = loaded(RUNNERS[artifact.runtime])(artifact, prepared)
+    assert np.abs(found - wanted).max() <= NEAR[variant] * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("variant", EXPORTERS)
