@@ -1,0 +1,303 @@
+"""Weight sharing: each layer's weights take one of a few values, and training goes on under that.
+
+S. Han, H. Mao, W. J. Dally: Deep Compression, ICLR 2016, https://arxiv.org/abs/1510.00149 (section 3): k-means in each layer,
+then fine-tuning in which all weights that share a value move together, by the sum of their gradients. A weight that was pruned
+stays 0, and is no member of anything.
+
+Before that, for a part of the steps, weights may still change to another value: each has a float copy that the optimiser moves
+by the gradients taken at the shared values (M. Courbariaux et al.: BinaryConnect, https://arxiv.org/abs/1511.00363), and takes
+the value nearest to its copy, while the values follow the means of their members. With few bits that is worth far more than the
+paper's fixed assignment (`reassign` 0). With a `rate`, nearest is not all: what travels is entropy coded, so a weight goes where
+squared error plus the price of the code is least (levels.py), and 0, the cheapest, is one of the choices.
+
+Norms are folded first. Shared values are exact in float16, zeros are plain zeros, and the exporters keep every value as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from cloud.factory.folding import folded_student
+from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.levels import Levels, k_means, prices, uniform
+from cloud.factory.training import Trained
+from cloud.factory.wiring import layers_of
+from littoral.architectures.quantized import FIELD as QUANTIZED
+from littoral.errors import BadInput
+
+_RAMP = 0.5  # of the steps in which values may change: until there the rate grows
+
+
+@dataclass(frozen=True, slots=True)
+class Codebook:
+    """Shares the weights of convolutions and linear layers; see the module.
+
+    `bits`: 2^bits values a layer beside 0, of convolutions `conv_bits` where given, of layers named in `layers` their own; as
+    "uniform" 2^bits - 1 equal steps with 0 among them. `bias`: 2 to 8 shares biases as well, 16 makes them exact in float16,
+    32 leaves them. `rate`: what a bit of code weighs beside the squared error, in mean squares of the layer's weights; 0.003 to
+    0.03. `reassign`: up to which share of the steps a weight may change its value; 0 is the paper's way.
+    """
+
+    epochs: int
+    schedule: Schedule
+    seed: int
+    bits: int = 4
+    conv_bits: int | None = None
+    layers: Mapping[str, int] = field(default_factory=dict)
+    bias: int = 16
+    levels: Literal["k-means", "uniform"] = "k-means"
+    rate: float = 0.0
+    reassign: float = 0.7
+    every: int = 1  # steps between two assignments
+    half: bool = True  # shared values are exact in float16
+
+    def __post_init__(self) -> None:
+        named = {"bits": self.bits, "conv_bits": self.conv_bits or self.bits} | {f"layers.{k}": v for k, v in self.layers.items()}
+        for name, bits in named.items():
+            if not 2 <= bits <= 6:
+                raise BadInput(f"codebook.{name}: {bits}", hint="2 to 6")
+        if self.bias not in (*range(2, 9), 16, 32):
+            raise BadInput(f"codebook.bias: {self.bias}", hint="2 to 8 shares biases, 16 rounds them to float16, 32 leaves them")
+        if not 0 <= self.rate < 1 or not 0 <= self.reassign <= 1:
+            raise BadInput(f"codebook: rate {self.rate}, reassign {self.reassign}", hint="rate 0 to 1, reassign from 0 to 1")
+        if self.rate and not self.reassign:
+            raise BadInput("codebook.rate: needs steps in which weights may change their value", hint="reassign over 0")
+        if self.every < 1:
+            raise BadInput(f"codebook.every: {self.every}", hint="at least 1 step")
+
+    @property
+    def kind(self) -> str:
+        return "codebook"
+
+    def resolved(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+        """See cloud.factory.method.Method. Raises BadInput for a layer that is not there, and for a network trained for int8."""
+        if student.spec.get(QUANTIZED):
+            raise BadInput(f"{student.name}: is trained for int8 already", hint="codebook or qat, not both")
+        plain = folded_student(student)
+        seconds = lesson.teach(
+            plain.module,
+            name=f"{student.name}-{self.kind}",
+            epochs=self.epochs,
+            schedule=self.schedule,
+            seed=self.seed,
+            constraint=Shared(self.bits_of(plain.module), self),
+        )
+        return Trained.of(student.name, plain.module, plain.spec, student.input, seconds)
+
+    def bits_of(self, module: nn.Module) -> dict[str, int]:
+        """Parameter name to bits; 16 for what is rounded alone."""
+        layers = layers_of(module)
+        for name in self.layers:
+            if name not in layers:
+                near = difflib.get_close_matches(name, layers, 1, 0.0)
+                raise BadInput(
+                    f"codebook.layers: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}"
+                )
+        bits: dict[str, int] = {}
+        for name, layer in layers.items():
+            usual = self.conv_bits if self.conv_bits and isinstance(layer, nn.Conv2d) else self.bits
+            bits[f"{name}.weight"] = self.layers.get(name, usual)
+            if layer.bias is not None and self.bias < 32:
+                bits[f"{name}.bias"] = self.bias
+        return bits
+
+
+class Shared:
+    """The constraint behind Codebook."""
+
+    def __init__(self, bits: Mapping[str, int], plan: Codebook) -> None:
+        self._bits, self._plan = dict(bits), plan
+        self._held: dict[str, _Book | _Half | _Nothing] = {}
+
+    @property
+    def key(self) -> str:
+        plan = self._plan
+        said = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.half]
+        return f"shared weights {json.dumps(said, sort_keys=True)}"
+
+    def attach(self, module: nn.Module) -> None:
+        self._held = {}
+        for name, bits in self._bits.items():
+            parameter = module.get_parameter(name)
+            if bits == 16:
+                self._held[name] = _Half(parameter)
+            elif not torch.count_nonzero(parameter):
+                self._held[name] = _Nothing()
+            else:
+                self._held[name] = _Book(parameter, bits, self._plan, price=name.endswith(".weight"))
+        if self._plan.reassign == 0:
+            self._fix()
+
+    @torch.no_grad()
+    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
+        for name, held in self._held.items():
+            held.before_step(module.get_parameter(name))
+
+    @torch.no_grad()
+    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
+        last = math.floor(self._plan.reassign * steps)
+        rate = self._plan.rate * min(1.0, step / max(1.0, _RAMP * last))
+        due = step % self._plan.every == 0 or step >= last
+        for name, held in self._held.items():
+            held.after_step(module.get_parameter(name), rate, due)
+        if step >= last:
+            self._fix()
+
+    def _fix(self) -> None:
+        for held in self._held.values():
+            held.fix()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {f"{name}/{key}": tensor for name, held in self._held.items() for key, tensor in held.tensors().items()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        for name, held in self._held.items():
+            held.restore({k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+
+
+class _Half:
+    """A parameter whose values float16 holds, over a float copy."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self._copy = parameter.detach().clone()
+        self._show(parameter)
+
+    def _show(self, parameter: nn.Parameter) -> None:
+        with torch.no_grad():
+            parameter.copy_(self._copy.half().float() + 0.0)
+
+    def before_step(self, parameter: nn.Parameter) -> None:
+        parameter.copy_(self._copy)
+
+    def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
+        self._copy.copy_(parameter)
+        self._show(parameter)
+
+    def fix(self) -> None:
+        """It goes on as it was."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {"copy": self._copy}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._copy = tensors["copy"]
+
+
+class _Nothing:
+    """A parameter of which nothing is left: zeros."""
+
+    def before_step(self, parameter: nn.Parameter) -> None:
+        """Whatever the gradient is, what it does is undone."""
+
+    def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
+        parameter.zero_()
+
+    def fix(self) -> None:
+        """It goes on as it was."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Nothing was kept."""
+
+
+class _Book:
+    """A parameter whose values that are not 0 are shared."""
+
+    def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, price: bool) -> None:
+        flat = parameter.detach().flatten()
+        self._alive = flat.nonzero().flatten()  # what is 0 now stays 0
+        self._zeros = len(flat) - len(self._alive)
+        self._half, self._priced = plan.half, price and plan.rate > 0
+        self._copy: torch.Tensor | None = flat[self._alive]  # None: assignments stay
+        x = self._copy.numpy()
+        self._spread = float(np.square(x.astype(np.float64)).mean())
+        if plan.levels == "uniform":
+            self._levels = uniform(x, bits)
+        else:
+            self._levels = k_means(x, min(2**bits, len(np.unique(x))), zero=self._priced)
+        self._keep(self._levels.assign(x))
+        self._show(parameter)
+
+    def before_step(self, parameter: nn.Parameter) -> None:
+        if self._copy is not None:
+            self._scatter(parameter, self._copy)
+            return
+        assert parameter.grad is not None
+        gradient = parameter.grad.flatten()[self._alive]
+        if self._codes is None:
+            together = torch.zeros(len(self._levels.values)).index_add_(0, self._index, gradient)
+            if self._levels.zero is not None:
+                together[self._levels.zero] = 0.0
+            shared = together[self._index]
+        else:
+            shared = self._codes[self._index]
+            shared = shared * (shared * gradient).sum()
+        self._scatter(parameter.grad, shared)
+        self._scatter(parameter, torch.from_numpy(self._levels.values.astype(np.float32))[self._index])
+
+    def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
+        now = parameter.detach().flatten()[self._alive]
+        if self._copy is None:
+            self._levels = self._levels.moved(now.numpy(), self._index.numpy())
+        else:
+            self._copy = now
+            if due:
+                self._assign(now.numpy(), rate)
+        self._show(parameter)
+
+    def _assign(self, x: np.ndarray[Any, Any], rate: float) -> None:
+        cost = None
+        if self._priced:
+            cost = rate * self._spread * prices(self._index.numpy(), self._levels, self._zeros)
+        index = self._levels.assign(x, cost)
+        self._levels = self._levels.moved(x, index)
+        self._keep(index)
+
+    def _keep(self, index: np.ndarray[Any, Any]) -> None:
+        self._index = torch.from_numpy(index)
+        codes = self._levels.codes
+        self._codes = None if codes is None else torch.from_numpy(codes.astype(np.float32))
+
+    def _show(self, parameter: nn.Parameter) -> None:
+        with torch.no_grad():
+            self._scatter(parameter, torch.from_numpy(self._levels.rounded(self._half))[self._index])
+
+    def _scatter(self, into: torch.Tensor, values: torch.Tensor) -> None:
+        """Zeros, and the values where weights are alive."""
+        if into.is_contiguous():
+            into.detach().zero_().view(-1)[self._alive] = values
+        else:
+            flat = torch.zeros(into.numel())
+            flat[self._alive] = values
+            into.copy_(flat.view(into.shape))
+
+    def fix(self) -> None:
+        self._copy = None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        kept = {"levels": torch.from_numpy(self._levels.values), "index": self._index}
+        return kept if self._copy is None else kept | {"copy": self._copy}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._levels = Levels(tensors["levels"].numpy(), self._levels.codes, self._levels.zero)
+        self._keep(tensors["index"].numpy())
+        self._copy = tensors.get("copy")
+
+
+def shared_values(parameters: Iterable[tuple[str, torch.Tensor]]) -> dict[str, int]:
+    """How many values other than 0 each parameter holds."""
+    return {name: len(torch.unique(p[p != 0])) for name, p in parameters}

@@ -1,0 +1,141 @@
+"""A few values in place of many: k-means and uniform steps in one dimension, with or without a price for each value's code.
+
+Levels begin evenly between the least and the largest value, which keeps the large ones (S. Han et al., Deep Compression,
+https://arxiv.org/abs/1510.00149, section 3.2), and move to the means of their members (S. Lloyd, 1982). With a price, a value
+goes where its squared error plus the price of the level's code is least: P. Chou, T. Lookabaugh, R. Gray: Entropy-constrained
+Vector Quantization, IEEE Trans. ASSP 37(1), 1989; for weights: Y. Choi et al., https://arxiv.org/abs/1612.01543.
+
+All of it is exact arithmetic in one order: the same values give the same levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+_ROUNDS = 100
+_STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the product is exact in float16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """`values`, in any order. `codes`: of uniform steps, how many steps each level is; None: each level moves by itself.
+
+    `zero`: which level is 0 and stays 0; None: none does.
+    """
+
+    values: Floats
+    codes: Floats | None = None
+    zero: int | None = None
+
+    def assign(self, x: npt.NDArray[Any], prices: Floats | None = None) -> Indices:
+        """The level of each x: the nearest one, or that with the least squared error plus price."""
+        order = np.argsort(self.values, kind="stable")
+        values = self.values[order]
+        if prices is None:
+            return order[np.searchsorted((values[1:] + values[:-1]) / 2, x)]
+        borders, kept = _borders(values, prices[order])
+        return order[kept[np.searchsorted(borders, x)]]
+
+    def moved(self, x: npt.NDArray[Any], index: Indices) -> Levels:
+        """The levels that fit their members best; one without members stays where it is."""
+        if self.codes is not None:
+            codes = self.codes[index]
+            square = float(codes @ codes)
+            step = float(codes @ x) / square if square else 0.0
+            return replace(self, values=self.codes * step) if step > 0 else self
+        counts = np.bincount(index, minlength=len(self.values))
+        sums = np.bincount(index, weights=x, minlength=len(self.values))
+        values = np.where(counts > 0, sums / np.maximum(counts, 1), self.values)
+        if self.zero is not None:
+            values[self.zero] = 0.0
+        return replace(self, values=values)
+
+    def rounded(self, half: bool) -> npt.NDArray[np.float32]:
+        """As they stand in a network: float32, with `half` such that float16 holds them exactly; never -0."""
+        if not half:
+            return self.values.astype(np.float32) + np.float32(0)
+        if self.codes is not None:
+            step = float(self.values[-1] / self.codes[-1])
+            fraction, exponent = np.frexp(step)
+            step = float(np.ldexp(np.round(np.ldexp(fraction, _STEP_BITS)), int(exponent) - _STEP_BITS))
+            return (self.codes * step).astype(np.float16).astype(np.float32) + np.float32(0)
+        return self.values.astype(np.float16).astype(np.float32) + np.float32(0)
+
+
+def k_means(x: npt.NDArray[Any], count: int, *, zero: bool = False) -> Levels:
+    """`count` levels for these values, and 0 beside them if `zero`."""
+    line = np.sort(x.astype(np.float64))
+    sums = np.concatenate([[0.0], np.cumsum(line)])
+    values = np.linspace(line[0], line[-1], count)
+    for _ in range(_ROUNDS):
+        ends = np.concatenate([[0], np.searchsorted(line, (values[1:] + values[:-1]) / 2, side="right"), [len(line)]])
+        counts = np.diff(ends)
+        means = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), values)
+        means = np.sort(means)
+        if np.array_equal(means, values):
+            break
+        values = means
+    if not zero:
+        return Levels(values)
+    place = int(np.searchsorted(values, 0.0))
+    return Levels(np.insert(values, place, 0.0), zero=place)
+
+
+def uniform(x: npt.NDArray[Any], bits: int) -> Levels:
+    """Levels of -(2^(bits-1) - 1) to 2^(bits-1) - 1 steps, the step chosen for the least squared error."""
+    most = 2 ** (bits - 1) - 1
+    codes = np.arange(-most, most + 1, dtype=np.float64)
+    line = np.sort(x.astype(np.float64))
+    peak = max(abs(line[0]), abs(line[-1])) / most
+
+    def error(step: float) -> float:
+        return float(np.square(line - step * np.clip(np.round(line / step), -most, most)).sum())
+
+    step = min((peak * share for share in np.linspace(0.1, 1.0, 46)), key=error)
+    levels = Levels(codes * step, codes, zero=most)
+    for _ in range(_ROUNDS):
+        after = levels.moved(line, levels.assign(line))
+        if np.array_equal(after.values, levels.values):
+            break
+        levels = after
+    return levels
+
+
+def prices(index: Indices, levels: Levels, zeros: int) -> Floats:
+    """Bits of each level's code, were it coded as often as it is used now; `zeros`: how many more there are of value 0."""
+    counts = np.bincount(index, minlength=len(levels.values)).astype(np.float64)
+    total = counts.sum() + zeros
+    if levels.zero is not None:
+        counts[levels.zero] += zeros
+    return np.log2(total + len(counts)) - np.log2(counts + 1.0)
+
+
+def _borders(values: Floats, price: Floats) -> tuple[Floats, Indices]:
+    """Which of these ascending levels are the cheapest for some x, and the x between each two of them.
+
+    (x - v)^2 + p is least where v^2 + p - 2 v x is: the lower envelope of lines whose slope falls as v grows.
+    """
+    heights = values * values + price
+    kept: list[int] = []
+    starts: list[float] = []  # from which x on each is the cheapest
+    for place in range(len(values)):
+        start = -np.inf
+        while kept:
+            gap, rise = float(values[place] - values[kept[-1]]), float(heights[place] - heights[kept[-1]])
+            # Of two equal levels the cheaper one is the cheapest everywhere.
+            start = rise / (2 * gap) if gap > 0 else np.inf if rise >= 0 else -np.inf
+            if start > starts[-1]:
+                break
+            kept.pop()
+            starts.pop()
+            start = -np.inf
+        if start < np.inf:
+            kept.append(place)
+            starts.append(start)
+    return np.array(starts[1:]), np.array(kept, np.int64)
