@@ -79,6 +79,8 @@ class Channels:
         Raises:
             BadInput: also where this network's channels cannot be taken out; names the layer.
         """
+        if student.spec.get("quantized"):
+            raise BadInput(f"channels: {student.name} is quantized already", hint="prune first, then quantize")
         given = {"channels": student.input.shape[0], "height": student.input.shape[1], "width": student.input.shape[2]}
         classes = lesson.dataset.classes
         plain = {k: v for k, v in student.spec.items() if k != FIELD}

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from cloud.factory.chance import computing
+from littoral.errors import BadInput
 
 Layer = nn.Conv2d | nn.Linear
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -84,7 +85,10 @@ class Wiring:
 
 
 def wiring_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) -> Wiring:
-    """Of a network that takes (n, *shape). The network is not changed."""
+    """Of a network that takes (n, *shape). The network is not changed.
+
+    Raises BadInput where something between the layers lets no NaN through, as rounding to a grid does; names the layer before it.
+    """
     reads: dict[str, Mapping[str, torch.Tensor]] = {}
     answers: dict[str, torch.Tensor] = {}
     network = copy.deepcopy(module).eval()
@@ -102,6 +106,11 @@ def wiring_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) ->
         seen |= {name: probe.nan()[0] for name, probe in readers.items()}
         for name, probe in probes.items():
             reads[name], answers[name] = _read(network, probe, readers, shape)
+            if name in readers and not reads[name] and not answers[name].any():
+                raise BadInput(
+                    f"wiring: what layer {name} of {type(module).__name__} gives is lost on its way",
+                    hint="prune before values are rounded to a grid",
+                )
     return Wiring(reads, answers, seen)
 
 

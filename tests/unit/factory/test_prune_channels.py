@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from cloud.factory.preparation import input_of
 from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
 from cloud.factory.weights import arrays_of, module_of
 from littoral.architectures import REGISTRY, build, small_spec
+from littoral.architectures.folded import folded, folded_spec
 from littoral.errors import BadInput
 from tests.kit.images import bars
 
@@ -259,3 +261,19 @@ def test_a_spec_without_pruned_layers_builds_what_it_always_built() -> None:
     plain, empty = built(spec), built({**copy.deepcopy(spec), "pruned": {}})
     assert plain.keys() == empty.keys()
     assert all(np.array_equal(plain[name], empty[name]) for name in plain)
+
+
+def test_a_folded_network_is_pruned_as_well(student: Trained, data: Dataset) -> None:
+    module = copy.deepcopy(student.module)
+    spec = folded_spec(student.spec, module)
+    flat = Trained.of("net", folded(module), spec, student.input, 0.0)
+    pruned = Channels(1, QUICK, 1).apply(flat, Lesson(data))
+    assert pruned.spec["folded"] is True
+    assert pruned.spec["pruned"] == {"features.conv1": [8, 1, 1], "features.conv2": [12, 8, 1], "classify": [3, 12]}
+    module_of(pruned.spec, arrays_of(pruned.module), **SIZE)
+
+
+def test_a_network_on_a_grid_is_not_pruned_any_more(student: Trained, data: Dataset) -> None:
+    quantized = replace(student, spec={**student.spec, "folded": True, "quantized": True})
+    with pytest.raises(BadInput, match="channels: net is quantized"):
+        Channels(1, QUICK, 1).apply(quantized, Lesson(data))

@@ -13,6 +13,7 @@ from cloud.factory.chance import computing
 from cloud.factory.prune import smallest
 from cloud.factory.wiring import layers_of, wiring_of
 from littoral.architectures import REGISTRY, build, small_spec
+from littoral.errors import BadInput
 
 SHAPE = (1, 12, 12)
 
@@ -119,3 +120,9 @@ def test_looking_at_a_network_does_not_change_it() -> None:
     wiring_of(net, SHAPE)
     assert net.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_network_that_rounds_between_its_layers_is_refused_by_the_layers_name() -> None:
+    spec = {**small_spec("compact_cnn"), "folded": True, "quantized": True}
+    with pytest.raises(BadInput, match=r"wiring: what layer features\.conv1 of \w+ gives is lost"):
+        wiring_of(build(spec, channels=1, height=12, width=12, classes=3), SHAPE)
