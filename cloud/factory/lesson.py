@@ -32,6 +32,7 @@ from littoral.errors import BadInput, FleetError
 from littoral.manifest import Input
 
 Logits = npt.NDArray[np.float32]
+_WHOLE_BYTES = 512_000_000  # of float32 images in memory
 _MODULE, _OPTIMISER, _HELD, _CHANCE = "module.", "optimiser.", "held.", "chance"
 
 
@@ -177,6 +178,7 @@ class _Training:
         self.key = lesson.key(module, epochs, plan, seed, constraint) if lesson.checkpoints else ""
         self.given = lesson.input or input_of(lesson.dataset)
         self.labels = torch.from_numpy(lesson.dataset.train_y.copy())
+        self._prepared: torch.Tensor | None = None
         constraint.attach(module)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
@@ -196,14 +198,17 @@ class _Training:
         moves = chance.integers(-plan.shift, plan.shift + 1, (self.per_epoch, 2))
         copy = plan.copy(epoch)
         images = Copy(lesson.dataset.train_x, plan.augment, copy)
+        whole = None if copy or plan.shift else self._whole()
         soft = self._soft(copy)
         for place in range(max(0, done - epoch * self.per_epoch), self.per_epoch):
             step = epoch * self.per_epoch + place + 1
             index = order[place * self.batch : (place + 1) * self.batch]
-            raw = images.take(index)
-            if plan.shift:
-                raw = moved(raw, *moves[place].tolist())
-            x, places = tensor_of(self.given, raw), torch.from_numpy(index)
+            places = torch.from_numpy(index)
+            if whole is not None:
+                x = whole[places]
+            else:
+                raw = images.take(index)
+                x = tensor_of(self.given, moved(raw, *moves[place].tolist()) if plan.shift else raw)
             loss = self._loss(self.module(x), places, soft)
             value = loss.item()
             if not math.isfinite(value):
@@ -219,6 +224,14 @@ class _Training:
             self.constraint.after_step(self.module, step, self.steps)
             self._keep(step)
             lesson.progress(Step(self.name, step, self.steps, value))
+
+    def _whole(self) -> torch.Tensor | None:
+        """All images as they are, prepared once, where that is not too much: preparing a batch takes as long as a small network's
+        forward pass."""
+        x = self.lesson.dataset.train_x
+        if self._prepared is None and 4 * x.nbytes <= _WHOLE_BYTES:
+            self._prepared = tensor_of(self.given, x)
+        return self._prepared
 
     def _soft(self, copy: int) -> torch.Tensor | None:
         if self.lesson.answers is None:
