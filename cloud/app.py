@@ -14,6 +14,7 @@ from cloud.store.connection import Endpoint, endpoint_from
 from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.store import Trust, open_trust
+from littoral.errors import BadInput
 
 Clock = Callable[[], float]
 _wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
@@ -35,13 +36,17 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
     """Opens the data folder and Redis: the one that the settings name, else the embedded one.
 
     Raises:
-        BadInput: a setting is wrong, or the Redis that it names cannot hold a ledger.
+        BadInput: the data folder cannot be written, a setting is wrong, or the Redis that it names cannot hold a ledger.
         Unavailable: Redis cannot be had; the hint says how to get it.
     """
     async with AsyncExitStack() as stack:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trust = open_trust(settings.data_dir, clock())
-        blobs = BlobFolder(settings.data_dir / "blobs")
+        try:
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            trust = open_trust(settings.data_dir, clock())
+            blobs = BlobFolder(settings.data_dir / "blobs")
+        except OSError as error:
+            place = error.filename or settings.data_dir
+            raise BadInput(f"data folder: {place} cannot be written: {error.strerror}", hint="name another --data-dir") from error
         if settings.redis_url is not None:
             endpoint = endpoint_from(settings.redis_url, settings.redis_password_file)
         else:

@@ -34,7 +34,7 @@ class Serving:
         try:
             body = json.loads(path.read_text())
             found = cls(str(body["enrolment"]), str(body["fleet"]), int(body["pid"]))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}: is damaged", hint="remove it and start the server again") from error

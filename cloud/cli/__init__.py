@@ -122,7 +122,8 @@ def _family(error: BaseException) -> FleetError:
     if isinstance(error, BaseExceptionGroup):
         return _family(error.exceptions[0])
     if isinstance(error, OSError):
-        return Unavailable(str(error))
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return Unavailable(what, hint="see that it is there and may be read and written" if error.filename else "")
     return FleetError(f"{type(error).__name__}: {error}", hint="run it again with --debug right after littoral-cloud")
 
 

@@ -55,13 +55,16 @@ def demo(
 
 
 def _clear(out: Path) -> None:
-    """Empties the folder of an earlier demo. Raises BadInput where it holds something else."""
+    """Empties the folder of an earlier demo. Raises BadInput where it holds something else, or cannot be written."""
     if out.exists():
         if not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file()):
             raise BadInput(f"out: {out} holds something that is not a demo's", hint="name an empty or a new folder")
         shutil.rmtree(out)
-    out.mkdir(parents=True)
-    (out / MARK).touch()
+    try:
+        out.mkdir(parents=True)
+        (out / MARK).touch()
+    except OSError as error:
+        raise BadInput(f"out: {out} cannot be written: {error.strerror}", hint="name another folder with --out") from error
 
 
 MARK = ".littoral-demo"

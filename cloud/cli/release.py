@@ -63,13 +63,13 @@ async def _from_weights(
     settings: Settings, path: Path, architecture: str | None, data: Path, model: str, note: str, format: Format
 ) -> None:
     from cloud.factory.release import release_weights
-    from cloud.factory.weights import arrays_from, load_weights
+    from cloud.factory.weights import arrays_from, load_weights, read_weights
 
     if architecture is None:
         arrays, spec = load_weights(path)
     else:
         spec = _architecture(architecture)
-        arrays = arrays_from(path.read_bytes(), what=str(path))
+        arrays = arrays_from(read_weights(path), what=str(path))
     async with open_core(settings) as core:
         release = await release_weights(
             core,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -74,10 +75,22 @@ def train(
         emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))
         return
     kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
+    for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
+        _try(folder)
     made = _made(plan, examples, kept)
     emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format)), format)
     if not keep:
         kept.forget()
+
+
+def _try(folder: Path) -> None:
+    """Raises BadInput where nothing can be written there: before hours of training, not after."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInput(f"train: {folder} cannot be written: {error.strerror}", hint="name another --data-dir") from error
 
 
 def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
@@ -89,7 +102,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
-        with Progress(console=console, transient=True) as progress, _told_to_stop() as told:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress, _told_to_stop() as told:
             task = progress.add_task(TRAINING, total=1.0)
             return make_students(
                 examples,

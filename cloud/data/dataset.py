@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,7 +120,7 @@ def assemble(
 
     Raises:
         BadData: counts or shapes do not match, values are out of range, a split is empty, there are fewer than two
-            classes, or a class has no example in one of the splits.
+            classes, two have one name, or a class has no example in one of the splits.
     """
     train_x, test_x = _images(f"{name}: training images", train_x), _images(f"{name}: test images", test_x)
     if train_x.shape[1:] != test_x.shape[1:]:
@@ -199,6 +200,8 @@ def _indices(
             f"{name}: has one class only, {names[0]!r}" if names else f"{name}: has no class",
             hint="two are the least to tell apart",
         )
+    if twice := [label for label, count in Counter(names).items() if count > 1]:
+        raise BadData(f"{name}: two classes are called {twice[0]!r}", hint="give each class a name of its own")
     for split, y in (("training", train_y), ("test", test_y)):
         missing = [names[i] for i in np.setdiff1d(np.arange(len(names)), y)]
         if missing:

@@ -54,6 +54,8 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
                 return {key: loaded[key] for key in loaded.files if key in wanted}
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except MemoryError as error:
+        raise BadData(f"{path}: says that it holds more than there is memory: {error}", hint=hint) from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, OverflowError, NotImplementedError) as error:
         reason = "holds pickled objects, which are never read" if "pickle" in str(error).lower() else f"is damaged: {error}"
         raise BadData(f"{path}: {reason} ({path.stat().st_size} bytes held)", hint=hint) from error

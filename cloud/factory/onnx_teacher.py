@@ -33,6 +33,7 @@ _TYPES: Mapping[str, Any] = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
+_WAY_OUT = "write it as one file, with torch.onnx.export or onnx.save"
 _OWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
@@ -107,9 +108,9 @@ def _inspected(data: bytes, path: Path) -> int:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise BadInput(f"teacher.onnx: {path} is damaged or not ONNX ({len(data)} bytes held)") from error
+        raise BadInput(f"teacher.onnx: {path} is damaged or not ONNX ({len(data)} bytes held)", hint=_WAY_OUT) from error
     if not model.graph.node:
-        raise BadInput(f"teacher.onnx: {path} is not ONNX, or holds no graph ({len(data)} bytes held)")
+        raise BadInput(f"teacher.onnx: {path} is not ONNX, or holds no graph ({len(data)} bytes held)", hint=_WAY_OUT)
     local = {function.domain for function in model.functions}
     for node in _nodes([model.graph, *model.functions]):
         if node.domain not in _OWN_DOMAINS | local:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,9 +43,21 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def save_weights(path: Path, module: nn.Module, spec: Mapping[str, Any]) -> str:
-    """Writes the weights and the architecture's spec beside them. Gives the digest of the weights alone."""
+    """Writes the weights and the architecture's spec beside them, whole or not at all. Gives the digest of the weights alone.
+
+    Raises BadInput, naming the file, where it cannot be written.
+    """
     arrays = arrays_of(module)
-    path.write_bytes(weights_bytes(arrays, {"architecture": json.dumps(dict(spec), sort_keys=True)}))
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(weights_bytes(arrays, {"architecture": json.dumps(dict(spec), sort_keys=True)}))
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise BadInput(
+            f"weights: {path} cannot be written: {error.strerror}", hint="make room there, or name another folder"
+        ) from error
     return digest_of(weights_bytes(arrays))
 
 
@@ -54,17 +67,26 @@ def load_weights(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
     Raises:
         NotFound: no such file. BadInput: pickled, truncated or not safetensors, or without a spec; names the file.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"weights: {path} does not exist", hint="train first, or give another path") from error
+    data = read_weights(path)
     arrays = arrays_from(data, what=str(path))
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
         spec = json.loads(header["__metadata__"]["architecture"])
     except (KeyError, ValueError) as error:
         raise BadInput(f"weights: {path} does not say which architecture they are of", hint=_WAY_OUT) from error
+    if not isinstance(spec, dict):
+        raise BadInput(f"weights: {path} says {spec!r} where its architecture should be", hint=_WAY_OUT)
     return arrays, spec
+
+
+def read_weights(path: Path) -> bytes:
+    """The bytes of a weights file, whatever they are. Raises NotFound, or BadInput where it cannot be read; names the file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"weights: {path} does not exist", hint="train first, or give another path") from error
+    except OSError as error:
+        raise BadInput(f"weights: {path} cannot be read: {error.strerror}", hint="give a safetensors file") from error
 
 
 def arrays_from(data: bytes, *, what: str = "weights") -> dict[str, npt.NDArray[Any]]:

@@ -1,0 +1,185 @@
+"""What a user may get wrong with train, release and demo: one line that names the thing and its value, one with the way out, the
+exit code of its kind, and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cloud.cli import run
+from cloud.factory.weights import save_weights
+from littoral.architectures import build
+
+SPEC = {"name": "compact_cnn", "widths": [4, 8]}
+STUDENT = '[[student]]\nname = "s"\narchitecture = { name = "compact_cnn", widths = [4, 8] }\nepochs = 1\nvariants = ["onnx"]\n'
+X, Y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 4
+BAD_INPUT, NOT_FOUND = 2, 4
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a good data set and a good network, which is also the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
+    np.savez(tmp_path / "good.npz", x=X, y=Y)
+    save_weights(tmp_path / "good.safetensors", build(SPEC, channels=1, height=8, width=8, classes=4), SPEC)
+    return tmp_path
+
+
+def told(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
+    """What a command that must end with this code said on standard error."""
+    assert run(words) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert said.err.startswith("error: ")
+    assert "\n  hint: " in said.err
+    return said.err
+
+
+def written(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def npz(**arrays: object) -> None:
+    np.savez("bad.npz", **arrays)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"x": X, "y": Y[:-1]}, "x has shape (40, 8, 8), y (39,)"),
+        ({"x": X[:, 0], "y": Y}, "shape is (32, 8)"),
+        ({"x": X[..., None].repeat(3, -1), "y": Y}, "channels last"),
+        ({"x": X.astype(np.float32), "y": Y}, "values are float32"),
+        ({"x_train": X, "y_train": Y, "x_test": X[:, :7], "y_test": Y}, "training images are 1x8x8, test images 1x7x8"),
+        ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y % 3}, "no example of '3' in the test split"),
+        ({"x": X, "y": Y, "labels": np.array(["a", "b", "c"])}, "whole numbers from 0 to 2"),
+        ({"x": X, "y": Y, "labels": np.array(["a", "b", "a", "c"])}, "two classes are called 'a'"),
+        ({"x": X[:0], "y": Y[:0]}, "the training split is empty"),
+        ({"x": X, "y": Y * 0}, "has one class only, '0'"),
+        ({"x": X}, "holds x"),
+        ({"x": np.array([{}] * 40), "y": Y}, "holds pickled objects, which are never read"),
+    ],
+)
+def test_data_that_does_not_fit_together(
+    here: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, object], complaint: str
+) -> None:
+    npz(**arrays)
+    before = written(here)
+    said = told(capsys, BAD_INPUT, "train", "--data", "bad.npz", "--model", "m", "--recipe", "tiny")
+    assert complaint in said
+    assert said.startswith("error: bad")
+    assert written(here) == before
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x04.", b"\x80\x04\x95\x00."])
+def test_a_data_file_that_is_damaged_or_a_pickle(here: Path, capsys: pytest.CaptureFixture[str], data: bytes) -> None:
+    (here / "bad.npz").write_bytes(data)
+    before = written(here)
+    assert "bad.npz" in told(capsys, BAD_INPUT, "train", "--data", "bad.npz", "--model", "m")
+    assert written(here) == before
+
+
+def test_a_truncated_data_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "bad.npz").write_bytes((here / "good.npz").read_bytes()[:-30])
+    assert "bad.npz: is damaged" in told(capsys, BAD_INPUT, "train", "--data", "bad.npz", "--model", "m")
+    assert not (here / "cloud").exists()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "code", "complaint"),
+    [
+        ('weights = "pickled.pt"', BAD_INPUT, "pickled.pt is a pickled torch file, which is never loaded"),
+        ('weights = "cut.safetensors"', BAD_INPUT, "cut.safetensors is damaged or not safetensors"),
+        ('weights = "gone.safetensors"', NOT_FOUND, "gone.safetensors does not exist"),
+        ('weights = "folder"', BAD_INPUT, "folder cannot be read: Is a directory"),
+        ('weights = "of-five.safetensors"', BAD_INPUT, "weights.classify.weight: shape is (5, 8), compact_cnn has (4, 8)"),
+        ('onnx = "pickled.pt"', BAD_INPUT, "pickled.pt is damaged or not ONNX"),
+    ],
+)
+def test_a_teacher_that_cannot_be_one(
+    here: Path, capsys: pytest.CaptureFixture[str], teacher: str, code: int, complaint: str
+) -> None:
+    torch.save(build(SPEC, channels=1, height=8, width=8, classes=4).state_dict(), here / "pickled.pt")
+    (here / "cut.safetensors").write_bytes((here / "good.safetensors").read_bytes()[:-9])
+    (here / "folder").mkdir()
+    save_weights(here / "of-five.safetensors", build(SPEC, channels=1, height=8, width=8, classes=5), SPEC)
+    (here / "mine.toml").write_text(f"[teacher]\n{teacher}\n{STUDENT}")
+    said = told(capsys, code, "train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml")
+    assert complaint in said
+    assert not list(here.rglob("*.part"))
+    assert not (here / "cloud" / "blobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "more", "code", "complaint"),
+    [
+        ("pickled.pt", (), BAD_INPUT, "pickled.pt is a pickled torch file"),
+        ("cut.safetensors", (), BAD_INPUT, "cut.safetensors is damaged"),
+        ("gone.safetensors", (), NOT_FOUND, "gone.safetensors does not exist"),
+        ("gone.safetensors", ("--architecture", '{"name": "compact_cnn"}'), NOT_FOUND, "gone.safetensors does not exist"),
+        (".", ("--architecture", '{"name": "compact_cnn"}'), BAD_INPUT, "weights: . cannot be read: Is a directory"),
+    ],
+)
+def test_a_release_of_weights_that_cannot_be_read(
+    here: Path, capsys: pytest.CaptureFixture[str], weights: str, more: tuple[str, ...], code: int, complaint: str
+) -> None:
+    torch.save({}, here / "pickled.pt")
+    (here / "cut.safetensors").write_bytes((here / "good.safetensors").read_bytes()[:-9])
+    before = written(here)
+    command = ("release", "create", "--weights", weights, "--data", "good.npz", "--model", "m", *more)
+    assert complaint in told(capsys, code, *command)
+    assert written(here) == before
+
+
+def test_a_release_of_weights_for_other_classes_or_another_size(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("three.npz", x=X, y=np.arange(40) % 3)
+    np.savez("colour.npz", x=X[:, None].repeat(3, 1), y=Y)
+    command = ("release", "create", "--weights", "good.safetensors", "--model", "m", "--data")
+    assert "weights.classify.weight: shape is (4, 8), compact_cnn has (3, 8)" in told(capsys, BAD_INPUT, *command, "three.npz")
+    assert "weights.features.conv1.weight: shape is (4, 1, 3, 3)" in told(capsys, BAD_INPUT, *command, "colour.npz")
+    assert run(["release", "list", "--format", "json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+# Folders below a file, below a device and in /proc cannot be written by root either.
+@pytest.mark.parametrize("folder", ["good.npz/below", "/dev/null/below", "/proc/below"])
+@pytest.mark.parametrize(
+    "command",
+    [("train", "--data", "good.npz", "--model", "m", "--recipe", "tiny"), ("release", "list"), ("token", "create")],
+    ids=["train", "release", "token"],
+)
+def test_a_data_folder_that_cannot_be_written(
+    here: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], folder: str
+) -> None:
+    before = written(here)
+    said = told(capsys, BAD_INPUT, "--data-dir", folder, *command)
+    assert f" {folder}" in said
+    assert "cannot be written" in said
+    assert "name another --data-dir" in said
+    assert written(here) == before
+
+
+@pytest.mark.parametrize("blocked", ["training", "answers"])
+def test_a_checkpoint_or_answer_folder_that_cannot_be_written(
+    here: Path, capsys: pytest.CaptureFixture[str], blocked: str
+) -> None:
+    (here / "cloud").mkdir()
+    (here / "cloud" / blocked).write_text("a file where a folder is wanted")
+    said = told(capsys, BAD_INPUT, "train", "--data", "good.npz", "--model", "m", "--recipe", "tiny")
+    assert str(here / "cloud" / blocked) in said
+    assert (here / "cloud" / blocked).read_text() == "a file where a folder is wanted"
+    assert not list(here.rglob("*.part"))
+    assert not (here / "cloud" / "blobs").exists()
+
+
+@pytest.mark.parametrize("folder", ["good.npz/below", "/dev/null/below", "/proc/below"])
+def test_a_demo_folder_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    before = written(here)
+    said = told(capsys, BAD_INPUT, "demo", "--out", folder)
+    assert said.startswith(f"error: out: {folder} cannot be written: ")
+    assert written(here) == before
