@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.factory.methods import METHODS
 from cloud.factory.production import Learnt, answers_bytes, make_students, teach_students
 from cloud.factory.recipe_file import parse_recipe
 from cloud.factory.recipes import Production
@@ -85,12 +86,13 @@ def test_without_a_teacher_students_learn_from_the_labels(tmp_path: Path) -> Non
 METHOD_FIELDS = {
     "magnitude": "sparsity = 0.5",
     "channels": "ratio = 0.5",
+    "damage": "keep = 0.5",
     "qat": "",
     "codebook": "bits = 4",
 }
 
 
-@pytest.mark.parametrize("kind", METHOD_FIELDS)
+@pytest.mark.parametrize("kind", METHODS)
 def test_each_method_runs_to_its_end(kind: str) -> None:
     plan = recipe(COUNTED + student(more=method(kind, METHOD_FIELDS[kind]), epochs=1))
     plain, _ = asked(recipe(COUNTED + student(epochs=1)))
