@@ -56,6 +56,6 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise NotFound(f"{path}: no such file") from error
     except MemoryError as error:
         raise BadData(f"{path}: says that it holds more than there is memory: {error}", hint=hint) from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, OverflowError, NotImplementedError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, OverflowError, RuntimeError) as error:
         reason = "holds pickled objects, which are never read" if "pickle" in str(error).lower() else f"is damaged: {error}"
         raise BadData(f"{path}: {reason} ({path.stat().st_size} bytes held)", hint=hint) from error

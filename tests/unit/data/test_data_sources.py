@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from cloud.data import load_dataset
@@ -44,6 +49,31 @@ def test_a_truncated_npz_is_refused_by_name(tmp_path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(BadData, match="a single array"):
+        load_dataset(path)
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_bytes_an_npz_holds_it_is_a_data_set_or_refused_by_name(tmp_path: Path, data: st.DataObject) -> None:
+    held = io.BytesIO()
+    np.savez(held, x=np.zeros((9, 4, 4), np.uint8), y=np.arange(9) % 2)
+    changed = bytearray(held.getvalue())
+    for place in data.draw(st.lists(st.integers(0, len(changed) - 1), min_size=1, max_size=4)):
+        changed[place] = data.draw(st.integers(0, 255))
+    path = tmp_path / "d.npz"
+    path.write_bytes(bytes(changed)[: data.draw(st.integers(0, len(changed)))] if data.draw(st.booleans()) else bytes(changed))
+    with contextlib.suppress(BadData):
+        assert load_dataset(path).classes == 2
+
+
+def test_an_npz_that_claims_more_than_there_is_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    with zipfile.ZipFile(path, "w") as whole:
+        for name in ("x", "y"):
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**15, 4, 4)})
+            whole.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(BadData, match=r"d\.npz: says that it holds more than there is memory"):
         load_dataset(path)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cloud.factory.weights import arrays_from, arrays_of, load_weights, module_of, save_weights, weights_bytes, weights_digest
 from littoral.architectures import build
@@ -48,6 +50,36 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
             load_weights(path)
     with pytest.raises(NotFound):
         load_weights(tmp_path / "none")
+
+
+@given(st.binary(max_size=200), st.binary(max_size=40), st.integers(0, 1 << 62))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_bytes_a_file_holds_it_is_refused_by_name(tmp_path: Path, body: bytes, header: bytes, length: int) -> None:
+    path = tmp_path / "w.safetensors"
+    for data in (body, length.to_bytes(8, "little") + header + body, len(header).to_bytes(8, "little") + header):
+        path.write_bytes(data)
+        with pytest.raises(BadInput, match=r"w\.safetensors"):
+            load_weights(path)
+
+
+@pytest.mark.parametrize("said", ["5", "null", "[]", '"compact_cnn"'])
+def test_an_architecture_that_is_no_object_is_refused(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(weights_bytes(arrays_of(network()), {"architecture": said}))
+    with pytest.raises(BadInput, match="where its architecture should be"):
+        load_weights(path)
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"file/w\.safetensors cannot be written: Not a directory"):
+        save_weights(tmp_path / "file" / "w.safetensors", network(), SPEC)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BadInput, match="folder cannot be written: Is a directory"):
+        save_weights(tmp_path / "folder", network(), SPEC)
+    with pytest.raises(BadInput, match="folder cannot be read: Is a directory"):
+        load_weights(tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_weights_without_their_architecture_are_refused(tmp_path: Path) -> None:
