@@ -25,7 +25,7 @@ from bench.report import Figure, Table
 from cloud.data.dataset import Dataset
 from cloud.factory.chance import seeded
 from cloud.factory.lesson import Lesson, Logits, Schedule
-from cloud.factory.preparation import INPUT_NAME, SCALE
+from cloud.factory.preparation import INPUT_NAME, SCALE, input_of
 from cloud.factory.training import OneCopy, logits_of
 from cloud.factory.views import Augment
 from littoral.manifest import Input
@@ -118,8 +118,8 @@ def train(
 ) -> tuple[nn.Module, Callable[[npt.NDArray[np.uint8]], Logits]]:
     """The network, and what it answers to raw images."""
     channels, height, width = dataset.shape
-    # From 0 to 1, as in the paper: a pixel that is dropped is black, as most are.
-    given = Input(INPUT_NAME, dataset.shape, SCALE, (0.0,), (1.0,))
+    # Black stays 0: a pixel that is dropped is black, as most are. Its deviation is 1, as everywhere here.
+    given = Input(INPUT_NAME, dataset.shape, SCALE, (0.0,), input_of(dataset).std)
     with seeded(seed):
         net = Net(channels * height * width, settings.hidden, dataset.classes, settings.dropout_input, settings.dropout_hidden)
     lesson = Lesson(

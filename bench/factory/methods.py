@@ -70,7 +70,7 @@ WAYS = (
     Way("channels halved", {"kind": "channels", "ratio": 0.5, **FINE}),
     Way("int8 static", variant="onnx-int8", ncnn=False),
     Way("int8 dynamic", variant="onnx-int8-dynamic", ncnn=False),
-    Way("int8 QAT", {"kind": "qat", **FINE}, variant="onnx-qat", ncnn=False),
+    Way("int8 QAT", {"kind": "qat", **FINE}, variant="onnx-int8", ncnn=False),
     Way("codebook 4 bit", {"kind": "codebook", "bits": 4, **FINE}),
 )
 
