@@ -17,8 +17,8 @@ from edge_node.federation.participant import Participant
 from edge_node.hardware import HardwareProfile, profile
 from edge_node.labelled import count
 from edge_node.log import Log
+from edge_node.memory import settle
 from edge_node.reports import Reports
-from edge_node.resident import settle
 from edge_node.serving.http import HttpServer
 from edge_node.serving.slots import Slots
 from edge_node.session import Session, open_channel

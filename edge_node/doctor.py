@@ -5,7 +5,6 @@ Exit code 0: it can serve and be reached by its fleet; 1: something keeps it fro
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from cryptography import x509
 
-from edge_node.runtimes import REGISTRY, available
+from edge_node.runtimes import REGISTRY, available, why_not
 from edge_node.session import unreachable
 from edge_node.settings import load_settings
 from edge_node.store import Identity, NodeFolder
@@ -24,8 +23,6 @@ from littoral.errors import FleetError
 _SOON_S = 14 * 86_400
 _LITTLE_BYTES = 50_000_000
 _REACH_S = 5.0
-_WAYS = {"onnxruntime": "pip install 'littoral[edge]'", "ncnn": "pip install 'littoral[ncnn]'"}
-"""How to get a runtime."""
 
 
 class Verdict(StrEnum):
@@ -98,21 +95,13 @@ def _runtimes() -> list[Finding]:
     have = available()
     findings = [Finding("runtime", Verdict.OK, f"{name} {version}") for name, version in sorted(have.items())]
     findings += [
-        Finding("runtime", Verdict.WARN, f"{name}: {_why_not(name)}", _WAYS.get(name, ""))
-        for name in REGISTRY
-        if name not in have
+        Finding("runtime", Verdict.WARN, f"{missing.name}: {missing.reason}", missing.way_out)
+        for missing in map(why_not, REGISTRY)
+        if missing is not None
     ]
     if not have:
         findings.append(Finding("runtime", Verdict.BAD, "none: no model can be served", "pip install 'littoral[edge]'"))
     return findings
-
-
-def _why_not(module: str) -> str:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        return f"cannot be imported: {error}"
-    return "is there, but this agent cannot use it"
 
 
 def _disk(root: Path) -> Finding:

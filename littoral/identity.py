@@ -13,12 +13,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.x509.oid import NameOID
 
 from littoral.errors import BadInput, Untrusted
 
@@ -64,6 +62,10 @@ def private_pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
 
 def certificate_request(key: ec.EllipticCurvePrivateKey) -> bytes:
     """PKCS#10, DER. The subject is a placeholder: the cloud names the node."""
+    # Only who enrols or renews needs it, and it is over a megabyte of the agent's memory.
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "littoral-node")])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.DER)

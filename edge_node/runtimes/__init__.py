@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_node.runtimes.memory import give_back
+from edge_node.memory import give_back
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -53,12 +54,24 @@ def available() -> dict[str, str]:
     return {name: version for name, (version, _) in _looked_up().items() if version}
 
 
-def why_not(name: str) -> str | None:
-    """Why a runtime cannot be used here, and the command that gets it; None where it can be."""
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a runtime cannot be used here, and the way out."""
+
+    name: str
+    reason: str
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}; {self.way_out}"
+
+
+def why_not(name: str) -> Missing | None:
+    """None where a runtime can be used here."""
     if name not in REGISTRY:
-        return f"{name}: not known here; known are {', '.join(REGISTRY)}"
+        return Missing(name, "not known here", f"known are {', '.join(REGISTRY)}")
     version, reason = _looked_up()[name]
-    return None if version else f"{name}: {reason}; {_GET.get(name, f'pip install {name}')}"
+    return None if version else Missing(name, reason, _GET.get(name, f"pip install {name}"))
 
 
 def load(manifest: Manifest, folder: Path, threads: int) -> Model:

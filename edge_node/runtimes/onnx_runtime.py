@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_node.memory import give_back
 from edge_node.runtimes import Tensor, checked, only_file
-from edge_node.runtimes.memory import give_back
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 

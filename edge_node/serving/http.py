@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from edge_node.runtimes.memory import give_back
+from edge_node.memory import give_back
 from edge_node.serving.inference import Inference
 from edge_node.serving.slots import Slots
 from edge_node.serving.tensors import metadata

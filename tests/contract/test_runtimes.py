@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_node.memory import give_back
 from edge_node.runtimes import REGISTRY, Model, available, load, why_not
-from edge_node.runtimes.memory import give_back
 from edge_node.telemetry import rss_bytes
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Output
