@@ -7,12 +7,11 @@
     SUCCEEDED, ROLLED_BACK, FAILED    ends; FAILED: no node could take it, and none has it
 
 A rollout is one document. A move of it and what it asks of nodes (their desired state) are written in one Change, so there is
-nothing between deciding and doing that a crash could lose. `python -m cloud.rollouts.state --table` prints the table.
+nothing between deciding and doing that a crash could lose. docs/state-machines.md holds the table.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -253,20 +252,3 @@ def limit_s(policy: Policy, state: State) -> float:
         return float("inf")
     limit: float = getattr(policy, LIMITS[state])
     return limit + (policy.probation.duration_s if state is S.WAVE else 0.0)
-
-
-def table() -> str:
-    """The states, their moves and their limits, as Markdown: docs/state-machines.md holds it."""
-    rows = ["| state | event | becomes |", "|---|---|---|"]
-    rows += [f"| {state} | {event.__name__} | {to} |" for (state, event), to in MOVES.items()]
-    rows += ["", "| state | may last | then |", "|---|---|---|"]
-    for state, limit in LIMITS.items():
-        default = f"{getattr(Policy(), limit):g} s ({limit})" + (", and the probation" if state is S.WAVE else "")
-        rows.append(f"| {state} | {default} | {ON_EXPIRY[state]} |")
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["--table"]:
-        sys.exit("usage: python -m cloud.rollouts.state --table")
-    print(table())

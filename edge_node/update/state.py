@@ -312,9 +312,3 @@ def _entered(update: Update, event: Event, state: State, now: float) -> tuple[Up
 
 def _way_back(tried: bool) -> tuple[Effect, ...]:
     return (Restore(), Release()) if tried else (Release(),)
-
-
-def table() -> str:
-    """MOVES as Markdown, for the documentation."""
-    rows = [f"| {state} | {event.__name__} | {to} |" for (state, event), to in MOVES.items()]
-    return "\n".join(["| state | event | becomes |", "|---|---|---|", *rows])

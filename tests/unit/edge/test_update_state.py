@@ -125,7 +125,3 @@ def test_whatever_comes_the_way_back_is_taken_exactly_when_the_trial_ends_badly(
         if update.state is State.SUCCEEDED:
             assert update.reason == ""
         assert 0 <= before.crashes <= update.crashes <= s.CRASH_LIMIT
-
-
-def test_the_table_can_be_printed() -> None:
-    assert len(s.table().splitlines()) == len(MOVES) + 2
