@@ -14,9 +14,23 @@ MAGIC = 0x4C
 """The first byte. No protobuf message begins with it (it would be the end of a group that nobody opened)."""
 
 STORED, ZSTD = range(2)
+"""How the text is coded: what is no array, and the plan of what is."""
+METHODS = 0x07
+HAS_PLAN, HAS_LENGTH, HAS_DICTIONARY = 0x08, 0x10, 0x20
+"""Flags beside the method. A dictionary shared beforehand has its place in the format; this version knows none."""
+
 WINDOW_LOG = 20
 """zstd's window, 1 MiB: what a node's memory gives for decoding, whatever the size of the file."""
+CHUNK = 1 << 18
 MAX_PLAN_BYTES = 1 << 20
+MAX_PARTS = 1 << 14
+MAX_PIECE_BYTES = 1 << 22
+MAX_LANES = 1 << 12
+MAX_ELEMENTS = 1 << 22
+"""Of one array of ranks."""
+FREE_ROUNDS = 1 << 13
+BYTES_A_ROUND = 1 << 8
+"""A file may ask for FREE_ROUNDS vectors of ranks and one more for each BYTES_A_ROUND that it decodes to: its work is bounded."""
 
 
 class BadCoding(BadInput):

@@ -8,10 +8,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from littoral.codec.container import MAGIC, STORED, WINDOW_LOG, ZSTD, BadCoding, Reader
-from littoral.errors import TooLarge
+import numpy as np
 
-CHUNK = 1 << 18
+from littoral.codec import plan, planes
+from littoral.codec.codebook import NIBBLE
+from littoral.codec.coder import Coder, decoder_of
+from littoral.codec.container import (
+    CHUNK,
+    HAS_DICTIONARY,
+    HAS_LENGTH,
+    HAS_PLAN,
+    MAGIC,
+    MAX_PLAN_BYTES,
+    METHODS,
+    STORED,
+    WINDOW_LOG,
+    ZSTD,
+    BadCoding,
+    Reader,
+)
+from littoral.codec.ranks import code_ranks
+from littoral.errors import TooLarge
 
 
 def decode(data: bytes, *, limit: int) -> bytes:
@@ -20,9 +37,9 @@ def decode(data: bytes, *, limit: int) -> bytes:
     Raises:
         TooLarge: they would be more than `limit`. BadCoding: the coded bytes are damaged, or not of this version.
     """
-    out = bytearray()
-    _decode(Reader(io.BytesIO(data), 0, len(data)), out.extend, limit)
-    return bytes(out)
+    out = io.BytesIO()
+    _decode(Reader(io.BytesIO(data), 0, len(data)), out.write, limit)
+    return out.getvalue()
 
 
 def decode_file(source: Path, place: Path, *, limit: int) -> None:
@@ -40,24 +57,69 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
     total = reader.varint(1 << 62, "size")
     if total > limit:
         raise TooLarge(f"coded bytes: decode to {total} bytes, at most {limit} are taken")
-    method = reader.byte()
-    if method == STORED:
-        text: Iterator[bytes] = iter(lambda: reader.read(CHUNK), b"")
-    elif method == ZSTD:
-        text = _zstd(reader)
-    else:
-        raise BadCoding(f"coded bytes: method {method} is not known", hint="upgrade the agent")
-    written = 0
-    for piece in text:
-        written += len(piece)
-        if written > total:
-            raise BadCoding(f"coded bytes: more than the {total} bytes declared")
-        write(piece)
-    if written != total:
-        raise BadCoding(f"coded bytes: {written} bytes of the {total} declared")
+    how = reader.byte()
+    if how & ~(METHODS | HAS_PLAN | HAS_LENGTH):
+        what = "a dictionary" if how & HAS_DICTIONARY else f"flags {how:#04x}"
+        raise BadCoding(f"coded bytes: need {what}, which this version does not know", hint="upgrade the agent")
+    plan_bytes = reader.varint(MAX_PLAN_BYTES, "plan") if how & HAS_PLAN else 0
+    rest = reader
+    if how & HAS_LENGTH:
+        size = reader.varint(1 << 62, "length of the text")
+        reader = rest.part(size)
+    text = _Text(how & METHODS, reader)
+    parts = []
+    if how & HAS_PLAN:
+        body = text.take(plan_bytes)
+        inner = Reader(io.BytesIO(body), 0, len(body))
+        parts = plan.read(inner, total)
+        if inner.position != inner.end:
+            raise BadCoding("coded bytes: the plan is longer than its parts")
+    pieces = rest.part(sum(part.coded for _, part in parts if isinstance(part, plan.Planes))) if parts else rest
+    coder: Coder | None = None
+    for gap, part in parts:
+        text.copy(gap, write)
+        if isinstance(part, plan.Planes):
+            write(_piece(pieces, part))
+            continue
+        coder = coder or decoder_of(rest.read())
+        write(_array(coder, part))
+    text.copy(total - sum(gap + part.bytes for gap, part in parts), write)
+    text.end()
 
 
-def _zstd(reader: Reader) -> Iterator[bytes]:
+class _Text:
+    """The plan, and then what is no array: a stream of which exactly the bytes that are declared are taken."""
+
+    def __init__(self, method: int, reader: Reader) -> None:
+        if method == STORED:
+            self._pieces: Iterator[bytes] = iter(lambda: reader.read(CHUNK), b"")
+        elif method == ZSTD:
+            self._pieces = _expanded(reader)
+        else:
+            raise BadCoding(f"coded bytes: method {method} is not known", hint="upgrade the agent")
+        self._ahead = b""
+
+    def take(self, count: int) -> bytes:
+        out = io.BytesIO()
+        self.copy(count, out.write)
+        return out.getvalue()
+
+    def copy(self, count: int, write: Callable[[bytes], object]) -> None:
+        while count:
+            piece = self._ahead or next(self._pieces, b"")
+            if not piece:
+                raise BadCoding(f"coded bytes: {count} bytes of text are missing")
+            write(piece[:count])
+            self._ahead = piece[count:]
+            count -= min(count, len(piece))
+
+    def end(self) -> None:
+        if self._ahead or next(self._pieces, b""):
+            raise BadCoding("coded bytes: more text than was declared")
+
+
+def _expanded(reader: Reader) -> Iterator[bytes]:
+    """What a zstd frame holds, a piece at a time."""
     import zstandard
 
     expander = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
@@ -67,3 +129,19 @@ def _zstd(reader: Reader) -> Iterator[bytes]:
                 yield piece
     except zstandard.ZstdError as error:
         raise BadCoding(f"coded bytes: {error}") from error
+
+
+def _piece(pieces: Reader, part: plan.Planes) -> bytes:
+    text = _Text(ZSTD, pieces.part(part.coded))
+    data = text.take(part.bytes)
+    text.end()
+    return planes.joined(data, part.width)
+
+
+def _array(coder: Coder, part: plan.Ranks) -> bytes:
+    ranks = code_ranks(coder, part.grid, None)
+    ranks += part.zero  # the decoder's own table
+    elements = part.values[ranks if part.steps_first else ranks.T].ravel()
+    if part.width == NIBBLE:
+        return ((elements[0::2] & 0xF) | (elements[1::2] & 0xF) << np.uint8(4)).astype(np.uint8).tobytes()
+    return elements.tobytes()

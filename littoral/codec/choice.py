@@ -1,0 +1,115 @@
+"""Whether an array is worth coding as ranks, and how it is scanned: a few ways are tried, the cheapest is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from littoral.codec import plan
+from littoral.codec.codebook import DTYPES, MAX_VALUES, NIBBLE, Values
+from littoral.codec.coder import Meter, TooDear
+from littoral.codec.container import MAX_ELEMENTS, MAX_LANES
+from littoral.codec.find import FLOAT, SIGNED, Found
+from littoral.codec.ranks import Grid, code_ranks
+from littoral.codec.tables import Whole
+
+FEWEST = 64
+"""Elements below which nothing can be learnt."""
+_PACE = 7
+_GROUPS = 3
+_FARTHEST = 128
+"""Steps from a pixel to the one below it, at most."""
+
+
+def ranks_of(raw: bytes, found: Found, rounds: int) -> tuple[plan.Ranks, Whole] | None:
+    """The part of a plan, and its ranks as (steps, lanes); None where zstd does as well.
+
+    Args:
+        rounds: that are left for this file.
+    """
+    elements = _elements(raw, found.width)
+    if not FEWEST <= len(elements) <= MAX_ELEMENTS:
+        return None
+    values, counts = np.unique(elements, return_counts=True)
+    if not 1 < len(values) <= MAX_VALUES:
+        return None
+    order = np.argsort(_keys(values, found), kind="stable")
+    values, counts = values[order], counts[order]
+    zero = int(counts.argmax())
+    place = np.empty(int(values.max()) + 1 if found.width != 3 else 0, np.int64)
+    if found.width == 3:
+        by_bits = np.argsort(values, kind="stable")
+        ranks = by_bits[np.searchsorted(values[by_bits], elements)] - zero
+    else:
+        place[values] = np.arange(len(values)) - zero
+        ranks = place[elements]
+    share = 1 - counts[zero] / len(elements)
+    density = int(np.clip(round(8 * math.log((1 - share) / share)), -96, 96))
+    best: tuple[float, plan.Ranks, Whole] | None = None
+
+    def weigh(grid: Grid, steps_first: bool, table: Whole) -> None:
+        nonlocal best
+        if grid.rounds > rounds:
+            return
+        meter = Meter(best[0] if best else math.inf)
+        try:
+            code_ranks(meter, grid, table)
+        except TooDear:
+            return
+        best = (meter.bits, plan.Ranks(grid, found.width, zero, values, steps_first), table)
+
+    for steps, lanes, steps_first in _tables(found.shape, len(elements)):
+        table = ranks.reshape(steps, lanes) if steps_first else ranks.reshape(lanes, steps).T
+        plain = Grid(steps, lanes, 0, 0, 1, zero, len(values) - 1 - zero, density, _PACE)
+        for pitch, plane in _neighbourhoods(found.shape, table):
+            weigh(replace(plain, pitch=pitch, plane=plane), steps_first, table)
+    if best is not None and best[1].grid.lanes >= 3 * _GROUPS:
+        weigh(replace(best[1].grid, groups=_GROUPS), best[1].steps_first, best[2])
+    return None if best is None else (best[1], best[2])
+
+
+def _elements(raw: bytes, width: int) -> Values:
+    if width != NIBBLE:
+        return np.frombuffer(raw, DTYPES[width])
+    packed = np.frombuffer(raw, np.uint8)
+    return np.stack([packed & 0xF, packed >> 4], axis=1).ravel()
+
+
+def _keys(values: Values, found: Found) -> Whole:
+    """Whole numbers in the order of what the bits stand for."""
+    bits = 4 if found.width == NIBBLE else 8 * DTYPES[found.width].itemsize
+    wholes, half = values.astype(np.int64), 1 << (bits - 1)
+    if found.kind == FLOAT:
+        return np.where(wholes >= half, half - 1 - wholes, wholes)
+    return np.where(wholes >= half, wholes - 2 * half, wholes) if found.kind == SIGNED else wholes
+
+
+def _tables(shape: tuple[int, ...], elements: int) -> Iterator[tuple[int, int, bool]]:
+    """(steps, lanes, steps first): which way round an array may be scanned."""
+    shape = tuple(size for size in shape if size != 1)
+    if len(shape) < 2:
+        lanes = next((n for n in (32, 16, 8) if elements % n == 0), 0)
+        if lanes:
+            yield elements // lanes, lanes, True
+        return
+    rows, columns = shape[0], elements // shape[0]
+    if rows <= MAX_LANES:
+        yield columns, rows, False
+    if columns <= MAX_LANES and len(shape) == 2:
+        yield rows, columns, True
+
+
+def _neighbourhoods(shape: tuple[int, ...], table: Whole) -> list[tuple[int, int]]:
+    """(pitch, plane) worth a try: of kernels as the shape says, of images by how ranks agree at a distance of so many steps."""
+    steps = len(table)
+    if len(shape) > 2 and shape[-1] > 1:
+        pitch, plane = shape[-1], shape[-1] * shape[-2]
+        return [(pitch if 2 * pitch <= steps else 0, plane if plane < steps else 0)]
+    flags = np.sign(table).astype(np.float32)
+    far = min(steps // 2, _FARTHEST)
+    alike = np.array([0, 0, 0, *(float((flags[back:] * flags[:-back]).sum()) / (steps - back) for back in range(3, far + 1))])
+    pitch = int(alike.argmax()) if len(alike) > 3 else 0
+    return [(0, 0), (pitch, 0), (pitch, pitch * pitch)] if pitch and pitch * pitch * 2 <= steps else [(0, 0), (pitch, 0)]

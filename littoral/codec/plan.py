@@ -1,0 +1,123 @@
+"""What a coded file is made of, in the order of the file: text (what is no array), arrays of ranks, pieces of byte planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from littoral.codec import codebook
+from littoral.codec.codebook import DTYPES, NIBBLE, Values
+from littoral.codec.container import (
+    BYTES_A_ROUND,
+    FREE_ROUNDS,
+    MAX_ELEMENTS,
+    MAX_LANES,
+    MAX_PARTS,
+    MAX_PIECE_BYTES,
+    BadCoding,
+    Reader,
+    varint,
+)
+from littoral.codec.ranks import Grid
+
+RANKS, PLANES = range(2)
+_PIXELS = 0x40
+_STEPS_FIRST = 0x20
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """An array whose elements are `values[rank + zero]`. `steps_first`: it lies in the file as (steps, lanes), not as
+    (lanes, steps)."""
+
+    grid: Grid
+    width: int
+    zero: int
+    values: Values
+    steps_first: bool
+
+    @property
+    def bytes(self) -> int:
+        elements = self.grid.steps * self.grid.lanes
+        return elements // 2 if self.width == NIBBLE else elements * DTYPES[self.width].itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A piece of elements of `width` bytes; all first bytes, then all second bytes, and so on, through zstd to `coded` bytes."""
+
+    bytes: int
+    width: int
+    coded: int
+
+
+Part = Ranks | Planes
+
+
+def write(parts: list[tuple[int, Part]]) -> bytes:
+    """`parts`: each with the bytes of text before it."""
+    out = varint(len(parts))
+    for gap, part in parts:
+        out += varint(gap) + (_written_ranks(part) if isinstance(part, Ranks) else _written_planes(part))
+    return out
+
+
+def read(reader: Reader, total: int) -> list[tuple[int, Part]]:
+    """Raises BadCoding where the parts are more than `total` bytes, or ask for more work than that allows."""
+    parts: list[tuple[int, Part]] = []
+    left, rounds = total, FREE_ROUNDS + total // BYTES_A_ROUND
+    for _ in range(reader.varint(MAX_PARTS, "parts")):
+        gap = reader.varint(left, "text before a part")
+        head = reader.byte()
+        part = _read_planes(reader, head, left) if head & 0x80 else _read_ranks(reader, head)
+        left -= gap + part.bytes
+        rounds -= part.grid.rounds if isinstance(part, Ranks) else 0
+        if left < 0 or rounds < 0:
+            raise BadCoding(f"coded bytes: the parts are more than the {total} bytes declared allow")
+        parts.append((gap, part))
+    return parts
+
+
+def _written_planes(part: Planes) -> bytes:
+    return bytes([0x80 | part.width]) + varint(part.bytes) + varint(part.coded)
+
+
+def _read_planes(reader: Reader, head: int, left: int) -> Planes:
+    width = head & 0x7F
+    size = reader.varint(min(left, MAX_PIECE_BYTES), "piece")
+    if width not in (1, 2, 4, 8) or size % width:
+        raise BadCoding(f"coded bytes: a piece of {size} bytes in planes of width {width}")
+    return Planes(size, width, reader.varint(size + 1024, "coded piece"))
+
+
+def _written_ranks(part: Ranks) -> bytes:
+    """head, values - 1, zero, codebook, steps, lanes, [pitch, plane,] groups | pace << 4, density + 128"""
+    grid = part.grid
+    form, book = codebook.write(part.values, part.width)
+    pixels = bool(grid.pitch or grid.plane)
+    head = part.width | form << 2 | _STEPS_FIRST * part.steps_first | _PIXELS * pixels
+    out = bytes([head, len(part.values) - 1, part.zero]) + book + varint(grid.steps) + varint(grid.lanes)
+    if pixels:
+        out += varint(grid.pitch) + varint(grid.plane)
+    return out + bytes([grid.groups | grid.pace << 4, grid.density + 128])
+
+
+def _read_ranks(reader: Reader, head: int) -> Ranks:
+    width, form = head & 3, head >> 2 & 7
+    count, zero = reader.byte() + 1, reader.byte()
+    if zero >= count:
+        raise BadCoding(f"coded bytes: rank 0 is value {zero} of {count}")
+    values = codebook.read(reader, form, count, width)
+    steps = reader.varint(MAX_ELEMENTS, "steps")
+    lanes = reader.varint(MAX_LANES, "lanes")
+    if steps < 1 or lanes < 1 or steps * lanes > MAX_ELEMENTS or (width == NIBBLE and steps * lanes % 2):
+        raise BadCoding(f"coded bytes: an array of {steps} x {lanes}")
+    pitch = plane = 0
+    if head & _PIXELS:
+        pitch = reader.varint(steps // 2, "pitch")
+        plane = reader.varint(steps, "plane")
+    learning, density = reader.byte(), reader.byte() - 128
+    groups, pace = learning & 15, learning >> 4
+    if not 1 <= groups <= min(15, lanes) or not -96 <= density <= 96:
+        raise BadCoding(f"coded bytes: {groups} groups of {lanes} lanes, density {density}")
+    grid = Grid(steps, lanes, pitch, plane, groups, zero, count - 1 - zero, density, pace)
+    return Ranks(grid, width, zero, values, bool(head & _STEPS_FIRST))
