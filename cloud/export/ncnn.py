@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared, folded
+from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from cloud.export.lacking import layer_lacking
 from littoral.errors import RuntimeFailure, Unavailable
 from littoral.manifest import Input
@@ -30,12 +30,12 @@ _PNNX_SECONDS = 300.0
 _WAY_OUT = "use another layer in its place, or another architecture for ncnn nodes"
 
 
-def export(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:
+def export(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
     """float32 weights; see Exporter."""
     return _export(module, given, half=False)
 
 
-def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:
+def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
     """float16 weights, float32 arithmetic; see Exporter."""
     return _export(module, given, half=True)
 

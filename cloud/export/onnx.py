@@ -1,7 +1,9 @@
-"""ONNX: opset 18, IR 9 (old runtimes on devices refuse newer ones), dynamic batch, and nothing in it but the graph.
+"""ONNX: opset 18, IR 9 (old runtimes on devices refuse newer ones) unless a recipe says otherwise, dynamic batch, one file with
+the weights inside, and nothing in it but the graph.
 
 torch's exporter leaves module names, stack traces and doc strings in every node, ten times the weights of a small network;
-`stripped` takes all of it out and numbers what has no need of a name.
+`stripped` takes all of it out, numbers what has no need of a name, and says nothing that is the default anyway. Weights stay as
+they are, bit for bit.
 """
 
 from __future__ import annotations
@@ -18,34 +20,46 @@ from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, SessionOptions
 from torch import nn
 
-from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared, folded
+from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from cloud.export.lacking import layer_lacking
+from cloud.export.lean import stripped
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
 
-OPSET = 18
-IR = 9
+_TORCH_OPSET = 18  # torch silently writes this for anything older
 FILE = "model.onnx"
 _BATCH = "batch"
 _WAY_OUT = "use another layer in its place, or another architecture for onnxruntime nodes"
 
 
-def export(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:
+def export(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
     """float32 ONNX for onnxruntime; see Exporter."""
-    return Exported("onnxruntime", {FILE: stripped(to_onnx(module, given)).SerializeToString()}, {}, {"opset": OPSET, "ir": IR})
+    return written(to_onnx(module, given, options), options)
 
 
-def to_onnx(module: nn.Module, given: Input) -> onnx.ModelProto:
-    """The folded network as torch exports it, weights inside; onnxruntime loads it. Raises RuntimeFailure, naming the layer."""
+def written(model: onnx.ModelProto, options: Options) -> Exported:
+    """The file of a graph, stripped. Raises RuntimeFailure where it cannot be written so, or onnxruntime does not load it."""
+    data = stripped(model, options).SerializeToString(deterministic=True)
+    _load(data)
+    return Exported("onnxruntime", {FILE: data}, {}, {"opset": options.opset, "ir": options.ir})
+
+
+def to_onnx(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:
+    """The folded network as torch exports it, weights inside, of this opset or the oldest that torch writes; onnxruntime loads
+    it.
+
+    Raises RuntimeFailure, naming the layer.
+    """
     network = folded(module)
     try:
-        return _converted(network, given)
+        return converted(network, given, options)
     except RuntimeFailure as error:
-        layer = layer_lacking(network, given.shape, lambda cut: _converted(cut, given))
+        layer = layer_lacking(network, given.shape, lambda cut: converted(cut, given, options))
         raise RuntimeFailure(f"onnx: layer {layer} cannot be exported: {error.message}", hint=error.hint) from error
 
 
-def _converted(network: nn.Module, given: Input) -> onnx.ModelProto:
+def converted(network: nn.Module, given: Input, options: Options) -> onnx.ModelProto:
+    """A network as torch exports it, changed in nothing. Raises RuntimeFailure."""
     # Two, not one: a batch of one would be taken for a constant.
     example = torch.zeros(2, *given.shape)
     try:
@@ -55,7 +69,7 @@ def _converted(network: nn.Module, given: Input) -> onnx.ModelProto:
                 (example,),
                 dynamo=True,
                 external_data=False,
-                opset_version=OPSET,
+                opset_version=max(options.opset, _TORCH_OPSET),
                 input_names=[given.name],
                 output_names=[OUTPUT_NAME],
                 dynamic_shapes=({0: torch.export.Dim(_BATCH)},),
@@ -66,14 +80,18 @@ def _converted(network: nn.Module, given: Input) -> onnx.ModelProto:
     if program is None:
         raise RuntimeFailure("torch gave no program", hint=_WAY_OUT)
     model: onnx.ModelProto = program.model_proto
+    _load(model.SerializeToString())
+    return model
+
+
+def _load(data: bytes) -> None:
     options = SessionOptions()
     options.log_severity_level = 4  # what goes wrong is said once, by us
     options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise RuntimeFailure(f"onnxruntime cannot load it: {_cause(error)}", hint=_WAY_OUT) from error
-    return model
 
 
 def _cause(error: BaseException) -> str:
@@ -82,42 +100,6 @@ def _cause(error: BaseException) -> str:
         error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph without doc strings, metadata, intermediate shapes and long names; IR and producer fixed.
-
-    Raises RuntimeFailure where it holds what cannot be kept under opset 18: another opset, functions, or data outside the file.
-    """
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    used = {node.domain for node in model.graph.node}
-    if opsets.get("") != OPSET or used != {""} or len(model.functions):
-        raise RuntimeFailure(f"onnx: the graph needs {opsets}, domains {sorted(used)}; only plain opset {OPSET} is shipped")
-    lean = onnx.ModelProto(ir_version=IR, producer_name="littoral")
-    lean.opset_import.add(domain="", version=OPSET)
-    graph = model.graph
-    lean.graph.name = "graph"
-    keep = [value.name for value in (*graph.input, *graph.output)]
-    names = {name: name for name in ("", *keep)}
-
-    def short(name: str) -> str:
-        return names.setdefault(name, f"{len(names):x}")
-
-    for tensor in graph.initializer:
-        if tensor.data_location != onnx.TensorProto.DEFAULT:
-            raise RuntimeFailure(f"onnx: {tensor.name} lies outside the file")
-        array = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor))
-        lean.graph.initializer.append(onnx.numpy_helper.from_array(array.reshape(tensor.dims), short(tensor.name)))
-    for node in graph.node:
-        plain = lean.graph.node.add(op_type=node.op_type, input=map(short, node.input), output=map(short, node.output))
-        for attribute in node.attribute:
-            plain.attribute.add().CopyFrom(attribute)
-            plain.attribute[-1].doc_string = ""
-    for values, plain_values in ((graph.input, lean.graph.input), (graph.output, lean.graph.output)):
-        for value in values:
-            plain_values.add(name=value.name).type.CopyFrom(value.type)
-    onnx.checker.check_model(lean, full_check=True)
-    return lean
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:

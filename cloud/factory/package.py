@@ -16,12 +16,13 @@ import numpy.typing as npt
 from torch import nn
 
 from cloud.data.dataset import Dataset, Images
-from cloud.export.exported import OUTPUT_NAME, Exported, Logits, Prepared
+from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
 from cloud.factory.metrics import class_accuracy
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of
 from cloud.factory.weights import parameters_of, weights_digest
 from littoral import codec
+from littoral.architectures.quantized import quantizers
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec, Transfer
@@ -30,6 +31,7 @@ from littoral.sketch import fit
 EXPORTERS: Mapping[str, str] = {
     "onnx": "cloud.export.onnx:export",
     "onnx-int8": "cloud.factory.quantize:export_int8",
+    "onnx-int8-dynamic": "cloud.factory.quantize:export_int8_dynamic",
     "ncnn": "cloud.export.ncnn:export",
     "ncnn-fp16": "cloud.export.ncnn:export_fp16",
 }
@@ -41,13 +43,13 @@ RUNNERS: Mapping[str, str] = {"onnxruntime": "cloud.export.onnx:infer", "ncnn": 
 EVERY_VARIANT = tuple(EXPORTERS)
 PROBES = 16
 MAX_PROBE_BYTES = 1_000_000
-CALIBRATION = 512
+CALIBRATION = DEFAULTS.calibration.examples
 SKETCH_SEED = 1
 SKETCH_EXAMPLES = 4096
 
 # A probe must tell a wrong model from a right one on another CPU, where sums are rounded in another order. What rounding does
 # to this artifact is measured (see _tolerance); these are floors, as a fraction of its largest logit.
-_FLOOR = {"onnx": 1e-3, "onnx-int8": 5e-2, "ncnn": 1e-3, "ncnn-fp16": 1e-3}
+_FLOOR = {"onnx": 1e-3, "onnx-int8": 5e-2, "onnx-int8-dynamic": 5e-2, "ncnn": 1e-3, "ncnn-fp16": 1e-3}
 _MARGIN = 8.0
 
 
@@ -90,6 +92,12 @@ class Bench:
             fit(_spread(dataset.train_x, SKETCH_EXAMPLES), seed=SKETCH_SEED),
         )
 
+    def calibration_of(self, examples: int) -> Prepared:
+        """At most so many prepared training inputs, evenly from the whole."""
+        if examples == CALIBRATION:
+            return self.calibration
+        return self.input.prepare(_spread(self.dataset.train_x, examples))
+
 
 def candidates_from(
     module: nn.Module,
@@ -102,6 +110,7 @@ def candidates_from(
     bench: Bench | None = None,
     parents: Sequence[str] = (),
     recipe: Mapping[str, Any] | None = None,
+    options: Options = DEFAULTS,
     threads: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Packaged]:
@@ -116,6 +125,7 @@ def candidates_from(
         bench: to share between networks of one data set.
         parents: digests of what it was made from (teacher, base); the data's and these weights' come before them.
         recipe: how it was made, as resolved: JSON values.
+        options: how the files are written.
         progress: told each artifact's name before it is made.
 
     Raises:
@@ -129,7 +139,8 @@ def candidates_from(
     made = []
     for variant in variants:
         progress(f"{name}-{variant}")
-        exported = loaded(EXPORTERS[variant])(module, bench.input, calibration=bench.calibration)
+        calibration = bench.calibration_of(options.calibration.examples)
+        exported = loaded(EXPORTERS[variant])(module, bench.input, calibration=calibration, options=options)
         made.append(
             package(
                 exported,
@@ -140,7 +151,7 @@ def candidates_from(
                 spec=spec,
                 parameters=parameters_of(module),
                 parents=(dataset.digest, weights, *parents),
-                recipe=recipe or {},
+                recipe={**(recipe or {}), **_said(variant, module, options, len(calibration))},
                 threads=threads,
             )
         )
@@ -165,9 +176,6 @@ def package(
     logits = infer(exported, bench.test, threads=threads)
     probe = bench.input.prepare(bench.probe)
     answers = infer(exported, probe, threads=1)
-    resolved: dict[str, Any] = {**recipe, "variant": variant}
-    if variant == "onnx-int8":
-        resolved["calibration_examples"] = len(bench.calibration)
     coded = {path: code for path, data in exported.files.items() if len(code := codec.encode(data)) < len(data)}
     manifest = Manifest(
         model=model,
@@ -188,9 +196,18 @@ def package(
         probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
         sketch=bench.sketch,
         parents=tuple(parents),
-        recipe=resolved,
+        recipe={**recipe, "variant": variant},
     )
     return Packaged(manifest, dict(exported.files), coded)
+
+
+def _said(variant: str, module: nn.Module, options: Options, examples: int) -> dict[str, Any]:
+    """What a manifest's recipe says of how the ranges of int8 were found."""
+    if variant != "onnx-int8":
+        return {}
+    if quantizers(module):
+        return {"calibration": "trained"}
+    return {"calibration": options.calibration.method, "calibration_examples": examples}
 
 
 def _transfer_of(coded: bytes | None) -> Transfer | None:

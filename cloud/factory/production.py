@@ -290,6 +290,7 @@ def _package_all(
             bench=bench,
             parents=(teacher.digest,) if teacher else (),
             recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None},
+            options=plan.export,
             progress=told,
         )
     return tuple(packaged)

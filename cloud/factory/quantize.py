@@ -1,30 +1,45 @@
-"""int8 after training: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference, 2017, https://arxiv.org/abs/1712.05877; by onnxruntime, as QuantizeLinear and DequantizeLinear around each layer.
+"""int8: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
+https://arxiv.org/abs/1712.05877.
 
-Weights are signed and 7 bit wide (`reduce_range`), a scale for each channel: the pairwise 16-bit sums of CPUs without VNNI
-overflow with 8-bit ones, and one artifact must answer alike on all of them.
+Static: QuantizeLinear and DequantizeLinear around each layer, scales for each channel of the weights, ranges of what lies between
+layers from a calibration, or, of a network that was trained for int8 (qat.py), those that it was trained with. Weights are signed
+and 7 bit wide (`reduce_range`): the pairwise 16-bit sums of CPUs without VNNI overflow with 8-bit ones, and one artifact must
+answer alike on all of them.
+
+Dynamic: weights alone; the range of what lies between layers is found anew at every inference, over the whole batch, so an
+answer depends a little on what else was asked at once. Needs no calibration. Weights are unsigned and 8 bit wide, which no CPU
+overflows with, and which old runtimes have convolutions for (ConvInteger).
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx
 from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
-from onnxruntime.quantization.quantize import quantize_static
-from torch import nn
+from onnxruntime.quantization.quantize import quantize_dynamic, quantize_static
+from torch import fx, nn
 
-from cloud.export.exported import Exported, Prepared
-from cloud.export.onnx import FILE, IR, OPSET, stripped, to_onnx
+from cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, unstrided
+from cloud.export.onnx import converted, to_onnx, written
+from cloud.export.qdq import Rounded, with_integer_weights
+from littoral.architectures.quantized import plain, quantizers
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
 
 CALIBRATION_BATCH = 64
+_METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
 
 
 class _Reader(CalibrationDataReader):
@@ -37,35 +52,71 @@ class _Reader(CalibrationDataReader):
         return next(self._batches, None)  # type: ignore[arg-type]  # None ends it, whatever the base class declares
 
 
-def export_int8(module: nn.Module, given: Input, *, calibration: Prepared) -> Exported:
-    """Static int8 ONNX; see Exporter. Raises BadInput without calibration inputs."""
+def export_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """Static int8 ONNX; see Exporter. A network trained for int8 needs no calibration, others raise BadInput without."""
+    if quantizers(module):
+        return written(as_trained(module, given, options), options)
     if len(calibration) == 0:
         raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
-    model = quantized(to_onnx(module, given), given.name, calibration)
-    return Exported("onnxruntime", {FILE: stripped(model).SerializeToString()}, {}, {"opset": OPSET, "ir": IR})
+    return written(quantized(to_onnx(module, given, options), given.name, calibration, options.calibration), options)
 
 
-def quantized(model: onnx.ModelProto, input_name: str, calibration: Prepared) -> onnx.ModelProto:
-    """The graph with int8 weights and uint8 activations, whose ranges are the extremes seen on the calibration inputs."""
-    logger = logging.getLogger()
-    level = logger.level
-    with tempfile.TemporaryDirectory(prefix="littoral-int8-") as scratch:
+def export_int8_dynamic(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """Dynamic int8 ONNX; see Exporter."""
+
+    def quantize(model: onnx.ModelProto, path: str) -> None:
+        quantize_dynamic(model, path, per_channel=True, weight_type=QuantType.QUInt8)
+
+    return written(_by_onnxruntime(to_onnx(module, given, options), quantize), options)
+
+
+def as_trained(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:
+    """The int8 graph of a network that was trained for it, with the steps that it was trained with."""
+    network = plain(copy.deepcopy(module).eval(), Rounded)
+    assert isinstance(network, fx.GraphModule)  # as littoral.architectures.quantized makes it
+    return with_integer_weights(converted(unstrided(network), given, options))
+
+
+def quantized(
+    model: onnx.ModelProto, input_name: str, calibration: Prepared, how: Calibration = DEFAULTS.calibration
+) -> onnx.ModelProto:
+    """The graph with int8 weights and uint8 values between layers, whose ranges are found on the calibration inputs."""
+    extra = {"CalibPercentile": how.percentile} if how.method == "percentile" else {}
+
+    def quantize(model: onnx.ModelProto, path: str) -> None:
+        quantize_static(
+            model,
+            path,
+            _Reader(input_name, calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=_METHODS[how.method],
+            extra_options=extra,
+        )
+
+    return _by_onnxruntime(model, quantize)
+
+
+def _by_onnxruntime(model: onnx.ModelProto, quantize: Callable[[onnx.ModelProto, str], None]) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory(prefix="littoral-int8-") as scratch, _quiet():
         path = Path(scratch, "int8.onnx")
         try:
-            logger.setLevel(logging.ERROR)  # it warns on the root logger that it was not given its own pre-processing
-            quantize_static(
-                model,
-                str(path),
-                _Reader(input_name, calibration),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-            )
+            quantize(model, str(path))
         except (ValueError, RuntimeError, TypeError) as error:
             raise RuntimeFailure(f"int8: onnxruntime cannot quantize the graph: {error}") from error
-        finally:
-            logger.setLevel(level)
         return onnx.load(str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """It warns on the root logger that it was not given its own pre-processing."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from cloud.export.exported import DEFAULTS, Options
 from cloud.factory.lesson import Schedule
 from cloud.factory.method import Method
 from cloud.factory.training import PLAIN
@@ -146,6 +147,7 @@ class StudentRecipe:
     temperature: float = 4.0
     threads: int = 1  # of torch; another number gives other weights
     methods: tuple[Method, ...] = ()  # see cloud.factory.methods
+    export: Options = DEFAULTS  # how its artifacts are written: opset, IR, calibration
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -163,6 +165,7 @@ class StudentRecipe:
         """As JSON values, for a manifest; without what does not change the weights."""
         elsewhere = ("name", "architecture", "variants")  # they stand elsewhere in the manifest
         body = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in elsewhere}
+        body |= {"export": asdict(self.export)}
         return body | {"schedule": asdict(self.schedule), "methods": [dict(method.resolved()) for method in self.methods]}
 
 
