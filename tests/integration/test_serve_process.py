@@ -221,6 +221,7 @@ async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> 
                 artifact_bytes=size,
                 parameters=1,
                 architecture={"name": "cnn"},
+                class_accuracy={"3": 0.99, "8": 0.97} if name == "small" else {"3": 1.0, "8": 0.9},
             )
             measured = MeasurementRecord(manifest_digest=digest, node_id="n1", hardware_class="c", p95_ms=1.0, samples=10)
             writes.append(Write("artifact", digest, dump(artifact), 0))
@@ -228,7 +229,7 @@ async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> 
         await core.ledger.commit(Change(tuple(writes)))
         async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
             line = await node.begin(
-                budgets={"": session_pb2.Budget(artifact_bytes=20_000)},
+                budgets={"": session_pb2.Budget(artifact_bytes=20_000, worst_class=0.95)},
                 hardware={"hardware_class": "c", "runtimes": [{"name": "onnxruntime", "version": "1"}]},
             )
             model = session_pb2.ReportedModel(
@@ -244,10 +245,13 @@ async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> 
             assert "SUCCEEDED" in table
 
             shown = (await command("node", "show", "camera", "--format", "json", data_dir=data_dir)).json
-            assert shown["budgets"] == {"*": "artifact<=20000B"}
+            assert shown["budgets"] == {"*": "artifact<=20000B,worst>=0.95"}
             explained = (await command("node", "explain", "camera", "--format", "json", data_dir=data_dir)).json["digits"]
             assert [(row["name"], row["chosen"]) for row in explained] == [("large", False), ("small", True)]
-            assert explained[0]["out"] == ["artifact_bytes: 90000 is over 20000"]
+            assert explained[0]["out"] == ["artifact_bytes: 90000 is over 20000", "worst_class: 0.9 of '8' is under 0.95"]
+            assert explained[0]["class_accuracy"] == {"3": 1.0, "8": 0.9}
+            table = (await command("node", "explain", "camera", data_dir=data_dir)).out
+            assert "0.97 (8)" in table
 
             assert (await command("node", "decommission", "camera", data_dir=data_dir)).code == 0
             refusal = await line.hear("refusal")
