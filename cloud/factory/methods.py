@@ -14,6 +14,7 @@ from littoral.errors import BadInput
 METHODS: Mapping[str, str] = {
     "magnitude": "cloud.factory.prune:Magnitude",
     "channels": "cloud.factory.channels:Channels",
+    "damage": "cloud.factory.damage:Damage",
     "qat": "cloud.factory.qat:Qat",
     "codebook": "cloud.factory.codebook:Codebook",
 }

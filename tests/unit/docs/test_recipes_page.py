@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cloud.export.exported import Calibration, Options
 from cloud.factory import fields
 from cloud.factory.function_teacher import FunctionTeacher
 from cloud.factory.lesson import Schedule
 from cloud.factory.methods import METHODS, method_class
+from cloud.factory.package import EXPORTERS
 from cloud.factory.production import check_recipe
 from cloud.factory.recipe_file import TOP, parse_recipe
 from cloud.factory.recipes import EnsembleRecipe, FunctionRecipe, OnnxRecipe, StudentRecipe, TeacherRecipe, WeightsRecipe
@@ -28,7 +30,8 @@ TABLES: list[list[tuple[str, str]]] = [
     for block in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE)
 ]
 CLASSES: list[type[Any]] = [
-    *(TeacherRecipe, OnnxRecipe, WeightsRecipe, FunctionRecipe, EnsembleRecipe, StudentRecipe, Schedule, Augment),
+    *(TeacherRecipe, OnnxRecipe, WeightsRecipe, FunctionRecipe, EnsembleRecipe, StudentRecipe),
+    *(Options, Calibration, Schedule, Augment),
     *(method_class(kind) for kind in re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)),
 ]
 
@@ -48,6 +51,11 @@ def test_the_page_has_the_keys_of_a_recipe_first() -> None:
     assert [name for name, _ in TABLES[0]] == list(TOP)
     assert {kind for kind in METHODS} == set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE))
     assert len(TABLES) == 1 + len(CLASSES)
+
+
+def test_the_page_names_every_variant() -> None:
+    [line] = re.findall(r"^The variants: .*$", PAGE, re.MULTILINE)
+    assert set(re.findall(r"`(onnx[a-z0-9-]*|ncnn[a-z0-9-]*)`", line)) == set(EXPORTERS)
 
 
 @pytest.mark.parametrize(("place", "settings"), list(enumerate(CLASSES, 1)), ids=[c.__name__ for c in CLASSES])
