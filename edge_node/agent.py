@@ -163,7 +163,7 @@ class Agent:
                 examples = count(self._settings.labelled)
             except BadData as error:
                 self._log("labelled-unreadable", detail=str(error))
-        features = ("measure",) if self._participant is None else ("measure", "federated")
+        features = ("measure",) if self._participant is None else ("measure", "federated", "coded-messages")
         return hello_to(self._boot_id, features, self._hardware, self._settings.node_budget(), examples)
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:

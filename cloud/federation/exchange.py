@@ -3,6 +3,9 @@
 A message is a blob; that a node should work on it is `Desired.federated`; that it has is a document "federated_reply" under
 the message's id, which the session writes. All three survive whoever dies: a worker that starts again in the middle of a
 round names the same ids, so a node that has trained answers from its cache, and one that has answered is not asked.
+
+To a node that says it can, a message travels coded (littoral.codec), and so does its reply. A reply may be a few times as large
+as the message, whatever it claims: a hostile node costs the run that much memory and no more.
 """
 
 from __future__ import annotations
@@ -15,9 +18,15 @@ from typing import Protocol
 
 from cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
 from cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, dump, load
-from littoral.errors import Conflict, FleetError, LostLease
+from littoral import codec
+from littoral.errors import Conflict, FleetError, LostLease, TooLarge
 
 FEATURE = "federated"
+CODED = "coded-messages"
+"""A node with this feature takes coded messages."""
+REPLY_GROWTH = 4
+REPLY_SLACK = 1 << 20
+"""A reply may have REPLY_GROWTH times the bytes of its message and this many: the same arrays, and words of the node's own."""
 REPLY = "federated_reply"
 REPAIR_S = 5.0
 """A lost announcement costs at most this much."""
@@ -42,14 +51,20 @@ class BlobStore(Protocol):
 
     def read(self, digest: str) -> bytes: ...
 
+    def held(self, digest: str) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one message. `reply` None: it failed, with a code; "silent" where nothing came in time."""
+    """What came of one message. `reply` None: it failed, with a code; "silent" where nothing came in time.
+
+    `sent_bytes`, `reply_bytes`: as they travelled; `reply` is decoded.
+    """
 
     node_id: str
     sent_bytes: int
     reply: bytes | None = None
+    reply_bytes: int = 0
     failure: str = ""
     detail: str = ""
 
@@ -120,14 +135,18 @@ class Exchange:
         outcomes: dict[str, Outcome] = {}
         pending = {message_id(self._run_id, number, kind, node): node for node in messages}
         async with self._ledger.watch(REPLY) as news:
+            sent = {}
             for id, node in pending.items():
+                coded = await self._coded(node, messages[node])
+                sent[node] = len(coded)
                 if await self._ledger.get(REPLY, id) is None:
-                    await self._want(node, id, messages[node], number)
+                    await self._want(node, id, coded, number)
             with contextlib.suppress(TimeoutError):  # whoever is pending then is silent
                 async with asyncio.timeout(within_s):
                     while True:
                         for id in list(pending):
-                            outcome = await self._outcome(id, pending[id], len(messages[pending[id]]))
+                            node = pending[id]
+                            outcome = await self._outcome(id, node, sent[node], reply_limit(len(messages[node])))
                             if outcome is not None:
                                 outcomes[pending.pop(id)] = outcome
                                 await self._note_failure(outcome, number)
@@ -136,14 +155,21 @@ class Exchange:
                             break
                         await _next(news, REPAIR_S)
         for node in pending.values():
-            outcomes[node] = Outcome(node, len(messages[node]), failure="silent", detail=f"no reply within {within_s:g} s")
+            outcomes[node] = Outcome(node, sent[node], failure="silent", detail=f"no reply within {within_s:g} s")
         good = sum(o.reply is not None for o in outcomes.values())
         if good < quorum:
             what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes.values() if o.reply is None)
             raise QuorumMissed(f"round {number}: {good} of {len(messages)} nodes replied well, {quorum} are needed ({what})")
         return tuple(outcomes[node] for node in sorted(outcomes))
 
-    async def _outcome(self, id: str, node: str, sent: int) -> Outcome | None:
+    async def _coded(self, node: str, message: bytes) -> bytes:
+        """The message as it travels to a node."""
+        doc = await self._ledger.get("presence", node)
+        if doc is None or CODED not in load(Presence, doc).features:
+            return message
+        return await asyncio.to_thread(codec.encode, message, quick=True)
+
+    async def _outcome(self, id: str, node: str, sent: int, limit: int) -> Outcome | None:
         doc = await self._ledger.get(REPLY, id)
         if doc is None or doc.body.get("node_id") != node:
             return None
@@ -151,9 +177,18 @@ class Exchange:
         if failure or not digest:
             return Outcome(node, sent, failure=failure or "empty-reply", detail=str(doc.body.get("detail", "")))
         try:
-            return Outcome(node, sent, reply=await asyncio.to_thread(self._blobs.read, digest))
+            travelled = await asyncio.to_thread(self._read, digest, limit)
+            if not codec.is_coded(travelled):
+                return Outcome(node, sent, reply=travelled, reply_bytes=len(travelled))
+            reply = await asyncio.to_thread(codec.decode, travelled, limit=limit)
         except FleetError as error:
             return Outcome(node, sent, failure=error.code, detail=str(error))
+        return Outcome(node, sent, reply=reply, reply_bytes=len(travelled))
+
+    def _read(self, digest: str, limit: int) -> bytes:
+        if (held := self._blobs.held(digest)) > limit:
+            raise TooLarge(f"reply {digest[:19]}: {held} bytes, at most {limit} are taken for this message")
+        return self._blobs.read(digest)
 
     async def _note_failure(self, outcome: Outcome, number: int) -> None:
         if outcome.reply is None:
@@ -173,6 +208,11 @@ class Exchange:
             )
             if await _committed(self._ledger, node, replace(desired, federated=task), doc, self._fence):
                 return
+
+
+def reply_limit(message_bytes: int) -> int:
+    """Bytes that the reply to a message of so many may have, coded and decoded."""
+    return REPLY_GROWTH * message_bytes + REPLY_SLACK
 
 
 async def forget_run(ledger: Ledger, run_id: str, fence: Fence | None) -> None:

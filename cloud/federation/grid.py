@@ -152,7 +152,7 @@ class FleetGrid(Grid):
             participants=tuple(o.node_id for o in good),
             failed={o.node_id: o.failure for o in self._trained if o.reply is None},
             bytes_down=sum(o.sent_bytes for o in self._trained),
-            bytes_up=sum(len(o.reply or b"") for o in good),
+            bytes_up=sum(o.reply_bytes for o in good),
             metrics={name: float(value) for name, value in metrics.items() if isinstance(value, int | float)},
         )
         details = {

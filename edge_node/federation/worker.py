@@ -3,8 +3,9 @@
     python -m edge_node.federation.worker --parent PID --labelled FOLDER
 
 A frame is a 4-byte big-endian length and that many bytes. In: a Flower Message. Out: one byte, OK or FAILED, then a
-Message or a JSON object {"code", "detail"}. Keeping it a process of its own means that training may crash or run out of
-memory without touching inference; keeping it warm saves the import of torch in every round.
+Message or a JSON object {"code", "detail"}. A Message that comes coded (littoral.codec) is answered with a coded one: here, so
+that the agent holds neither the bytes nor zstd's memory. Keeping it a process of its own means that training may crash or run
+out of memory without touching inference; keeping it warm saves the import of torch in every round.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import sys
 import traceback
 from typing import BinaryIO
 
+from littoral import codec
 from littoral.child import die_with_parent
 from littoral.errors import FleetError
+from littoral.transport import MAX_BLOB_BYTES
 
 OK = b"\x00"
 FAILED = b"\x01"
@@ -48,7 +51,8 @@ def answer(request: bytes, labelled: str) -> tuple[bytes, bytes]:
         from edge_node.federation.client_app import app
         from littoral.flower_private import from_bytes, to_bytes
 
-        message = from_bytes(request)
+        coded = codec.is_coded(request)
+        message = from_bytes(codec.decode(request, limit=MAX_BLOB_BYTES) if coded else request)
         context = Context(
             run_id=message.metadata.run_id,
             node_id=message.metadata.dst_node_id,
@@ -56,7 +60,8 @@ def answer(request: bytes, labelled: str) -> tuple[bytes, bytes]:
             state=RecordDict(),
             run_config={},
         )
-        return OK, to_bytes(app(message, context))
+        reply = to_bytes(app(message, context))
+        return OK, codec.encode(reply, quick=True) if coded else reply
     except MemoryError as error:
         return FAILED, _failure("out-of-memory", str(error))
     except FleetError as error:

@@ -18,6 +18,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from cloud.store.blobs import BlobFolder
 from edge_node.federation.participant import Participant
 from edge_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
+from littoral import codec
 from littoral.architectures import build
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 from littoral.flower_private import become_server, from_bytes, name_message, number_of, to_bytes
@@ -111,6 +112,26 @@ async def test_a_task_is_trained_once_and_answered_as_often_as_it_comes(node: No
     await again.wanted(None)
     assert not list((node.state / "replies").iterdir())
     await again.close()
+
+
+async def test_a_coded_task_is_answered_coded_and_the_cached_answer_is_the_same(node: Node, participant: Participant) -> None:
+    message = codec.encode(message_bytes("r.1.train.n"), quick=True)
+    task = FederatedTask(
+        run_id="r", message_id="r.1.train.n", message_digest=node.blobs.put(message), message_bytes=len(message), round=1
+    )
+    await participant.wanted(task)
+    first = await node.reply()
+    coded = node.blobs.read(first.reply_digest)
+    reply = from_bytes(codec.decode(coded, limit=1_000_000))
+    assert reply.metadata.reply_to_message_id == "r.1.train.n"
+    await participant.wanted(task)
+    assert await node.reply() == first
+    damaged = message[:-20]
+    task = FederatedTask(
+        run_id="r", message_id="r.2.train.n", message_digest=node.blobs.put(damaged), message_bytes=len(damaged), round=2
+    )
+    await participant.wanted(task)
+    assert (await node.reply()).failure == "bad-coding"
 
 
 async def test_what_cannot_be_trained_is_a_failure_with_a_code_and_the_worker_stays_warm(

@@ -23,7 +23,7 @@ INPUT = {"shape": [1, 8, 8], "scale": 1 / 255, "mean": [0.5], "std": [0.25]}
 CLASSES = 3
 
 
-async def enrol(ledger: Ledger, node_id: str, *, connected: bool = True, examples: int = 60) -> None:
+async def enrol(ledger: Ledger, node_id: str, *, connected: bool = True, examples: int = 60, coded: bool = True) -> None:
     node = Node(
         node_id=node_id,
         name=node_id,
@@ -39,7 +39,7 @@ async def enrol(ledger: Ledger, node_id: str, *, connected: bool = True, example
         boot_id="",
         agent_version="",
         protocol_version=1,
-        features=("federated",),
+        features=("federated", "coded-messages") if coded else ("federated",),
         hardware={},
         hardware_class="",
         runtimes=(),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cloud.federation.exchange import Exchange, QuorumMissed, TooFewNodes, forget_run
+from cloud.federation.exchange import REPLY_SLACK, Exchange, QuorumMissed, TooFewNodes, forget_run, reply_limit
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Desired, DesiredModel, Enrolment, dump, load
 from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
 from cloud.store.blobs import BlobFolder
+from littoral import codec
 from littoral.errors import Conflict
 from tests.kit.federation import enrol
 
@@ -163,3 +164,54 @@ async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(exchange: Exchan
     await enrol(ledger, "b")
     async with asyncio.timeout(10):
         assert await waiting == ("a", "b")
+
+
+async def reply_with(ledger: Ledger, blobs: BlobFolder, data: bytes) -> None:
+    body = {"run_id": "r", "node_id": "a", "reply_digest": blobs.put(data), "failure": "", "detail": ""}
+    await ledger.commit(Change((Write("federated_reply", "r.1.train.a", body, 0),)))
+
+
+async def test_a_message_travels_coded_to_a_node_that_can_and_its_coded_reply_is_decoded(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    await enrol(ledger, "a")
+    await enrol(ledger, "old", coded=False)
+    message, reply = b"weights " * 1000, b"updates " * 1000
+    came: dict[str, bytes] = {}
+
+    async def node(name: str) -> None:
+        async with ledger.watch("desired") as news:
+            while (task := (await desired_of(ledger, name))[1].federated) is None:
+                await anext(news)
+        came[name] = blobs.read(task.message_digest)
+        assert task.message_bytes == len(came[name])
+        answer = codec.encode(reply) if codec.is_coded(came[name]) else reply
+        await note_answer(ledger, name, FederatedAnswer("r", task.message_id, blobs.put(answer), "", ""))
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as nodes:
+        for name in ("a", "old"):
+            nodes.create_task(node(name))
+        outcomes = await exchange.ask({"a": message, "old": message}, number=1, kind="train", quorum=2, within_s=20)
+    assert codec.decode(came["a"], limit=len(message)) == message == came["old"]
+    assert [outcome.reply for outcome in outcomes] == [reply, reply]
+    assert [outcome.sent_bytes for outcome in outcomes] == [len(came["a"]), 8000]
+    assert outcomes[0].reply_bytes < 100 < outcomes[1].reply_bytes == 8000
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        (codec.encode(bytes(REPLY_SLACK * 2)), "too-large"),  # a few bytes that would unfold to two million
+        (bytes(REPLY_SLACK * 2), "too-large"),
+        (codec.encode(bytes(1000))[:-3], "bad-coding"),
+        (b"L\x10\x08\xff\xff\x3fnothing", "bad-coding"),
+    ],
+)
+async def test_a_hostile_reply_is_a_failure_of_its_node_and_costs_no_more_than_its_limit(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder, reply: bytes, failure: str
+) -> None:
+    assert reply_limit(100) < 2 * REPLY_SLACK
+    await enrol(ledger, "a")
+    await reply_with(ledger, blobs, reply)
+    with pytest.raises(QuorumMissed, match=f"a: {failure}"):
+        await ask(exchange, ["a"], quorum=1)
