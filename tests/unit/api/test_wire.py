@@ -51,7 +51,9 @@ def test_a_limit_that_is_absent_bounds_nothing_and_one_of_zero_does() -> None:
 )
 def test_a_budget_comes_over_the_wire_and_out_of_the_ledger_as_the_node_meant_it(budget: Budget) -> None:
     hello = session_pb2.Hello(boot_id="b", budgets={"": budget_to(budget)})
-    presence = wire.presence_from(session_pb2.Hello.FromString(hello.SerializeToString()), 1.0)
+    heard = session_pb2.Hello()
+    heard.ParseFromString(hello.SerializeToString())
+    presence = wire.presence_from(heard, 1.0)
     assert presence.budget_for("m") == budget
     assert load(Presence, Doc("presence", "n", 1, json.loads(json.dumps(dump(presence))))).budget_for("m") == budget
 
