@@ -1,0 +1,210 @@
+"""Weights that are shared stay shared, zeros stay zero, and a training that stops goes on to the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cloud.data.dataset import Dataset
+from cloud.factory.checkpoint import Checkpoints
+from cloud.factory.codebook import Codebook, Shared, shared_values
+from cloud.factory.lesson import Lesson, Schedule, Step
+from cloud.factory.methods import method_from
+from cloud.factory.prune import Magnitude, sparsity_of
+from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
+from cloud.factory.weights import arrays_of, module_of
+from littoral.errors import BadInput
+from tests.kit.images import bars
+
+PLAN = Schedule(batch=16, learning_rate=1e-2)
+SLOW = Schedule(batch=16, learning_rate=1e-3)
+BOOK = Codebook(epochs=2, schedule=SLOW, seed=3, bits=3)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return bars()
+
+
+@pytest.fixture(scope="module")
+def cnn(data: Dataset) -> Trained:
+    return train_teacher(data, {"name": "compact_cnn", "widths": [4, 8]}, epochs=4, seed=1, schedule=PLAN)
+
+
+@pytest.fixture(scope="module")
+def sparse(data: Dataset) -> Trained:
+    dense = train_teacher(data, {"name": "lenet_300_100", "hidden": [20, 12]}, epochs=2, seed=1, schedule=PLAN)
+    return Magnitude(epochs=2, schedule=PLAN, seed=2, sparsity=0.8).apply(dense, Lesson(data))
+
+
+def right(trained: Trained, data: Dataset) -> float:
+    return accuracy_of(logits_of(trained.module, trained.input, data.test_x), data.test_y)
+
+
+def weights(trained: Trained) -> dict[str, torch.Tensor]:
+    return {k: p for k, p in trained.module.named_parameters() if k.endswith("weight")}
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6])
+@pytest.mark.parametrize("reassign", [0.0, 0.7])
+def test_each_layer_holds_at_most_so_many_values_and_is_still_right(
+    data: Dataset, cnn: Trained, bits: int, reassign: float
+) -> None:
+    shared = replace(BOOK, bits=bits, reassign=reassign).apply(cnn, Lesson(data))
+    assert all(count <= 2**bits for count in shared_values(weights(shared).items()).values())
+    assert right(shared, data) >= right(cnn, data) - (0.15 if bits == 2 else 0.05)
+    for name, parameter in shared.module.named_parameters():
+        values = parameter.detach().numpy()
+        assert values.astype(np.float16).astype(np.float32).tobytes() == values.tobytes(), name
+        assert not np.signbit(values[values == 0]).any(), name
+
+
+def test_norms_are_folded_before_weights_are_shared(data: Dataset, cnn: Trained) -> None:
+    before = cnn.digest
+    shared = BOOK.apply(cnn, Lesson(data))
+    assert shared.spec == {**cnn.spec, "folded": True}
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in shared.module.modules())
+    rebuilt = module_of(shared.spec, arrays_of(shared.module), channels=1, height=12, width=12, classes=3)
+    x = torch.randn(2, 1, 12, 12)
+    assert torch.allclose(rebuilt(x), shared.module(x), atol=1e-6)
+    assert cnn.digest == before == Trained.of("x", cnn.module, cnn.spec, cnn.input, 0).digest
+
+
+@pytest.mark.parametrize("levels", ["k-means", "uniform"])
+@pytest.mark.parametrize("reassign", [0.0, 0.7])
+def test_a_pruned_weight_stays_0_and_is_no_member(data: Dataset, sparse: Trained, levels: Any, reassign: float) -> None:
+    shared = replace(BOOK, levels=levels, reassign=reassign).apply(sparse, Lesson(data))
+    assert shared.spec == sparse.spec
+    for name, before in weights(sparse).items():
+        after = weights(shared)[name]
+        assert not after[before == 0].any()
+        if levels == "k-means":
+            assert after[before != 0].all()
+            assert len(after[after != 0].unique()) <= 8
+        else:
+            step = after[after != 0].abs().min()
+            codes = torch.round(after / step)
+            assert codes.abs().max() <= 3 * torch.round(after.abs().max() / step / 3).clamp(min=1)
+            assert len(after.unique()) <= 7
+
+
+def test_members_move_together_by_the_sum_of_their_gradients(data: Dataset, sparse: Trained) -> None:
+    """One step of the paper's fine-tuning, by hand."""
+    plan = replace(BOOK, reassign=0.0, half=False, bias=32)
+    held = Shared(plan.bits_of(sparse.module), plan)
+    module = module_of(sparse.spec, arrays_of(sparse.module), channels=1, height=12, width=12, classes=3)
+    held.attach(module)
+    weight = module.get_parameter("fc1.weight")
+    shared = weight.detach().clone()
+    weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    gradient = weight.grad.clone()
+    for name, parameter in module.named_parameters():
+        if name != "fc1.weight":
+            parameter.grad = torch.zeros_like(parameter)
+    held.before_step(module, 1, 10)
+    for value in shared[shared != 0].unique():
+        members = shared == value
+        assert torch.allclose(weight.grad[members], gradient[members].sum(), atol=1e-5)
+    assert not weight.grad[shared == 0].any()
+    with torch.no_grad():
+        weight -= 0.01 * weight.grad
+    held.after_step(module, 1, 10)
+    for value in shared[shared != 0].unique():
+        members = shared == value
+        assert torch.allclose(weight[members], value - 0.01 * gradient[members].sum(), atol=1e-5)
+        assert len(weight[members].unique()) == 1
+
+
+def test_a_rate_makes_the_code_shorter_and_more_weights_0(data: Dataset, cnn: Trained) -> None:
+    plain = replace(BOOK, bits=4).apply(cnn, Lesson(data))
+    priced = replace(BOOK, bits=4, rate=0.03).apply(cnn, Lesson(data))
+    assert entropy(priced) < 0.9 * entropy(plain)
+    assert sum(sparsity_of(priced.module).values()) > sum(sparsity_of(plain.module).values())
+    assert right(priced, data) >= right(cnn, data) - 0.1
+
+
+def entropy(trained: Trained) -> float:
+    """Bits of all weights, each layer coded by how often its values occur."""
+    bits = 0.0
+    for weight in weights(trained).values():
+        counts = np.unique(weight.detach().numpy(), return_counts=True)[1]
+        bits -= float((counts * np.log2(counts / counts.sum())).sum())
+    return bits
+
+
+def test_layers_and_biases_may_have_bits_of_their_own(data: Dataset, cnn: Trained) -> None:
+    book = replace(BOOK, bits=4, conv_bits=2, layers={"features.conv1": 5}, bias=2)
+    shared = book.apply(cnn, Lesson(data))
+    counts = shared_values(shared.module.named_parameters())
+    assert 4 < counts["features.conv1.weight"] <= 32
+    assert counts["features.conv2.weight"] <= 4
+    assert 4 < counts["classify.weight"] <= 16 or shared.module.get_parameter("classify.weight").numel() <= 16
+    assert all(count <= 4 for name, count in counts.items() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize("book", [BOOK, replace(BOOK, levels="uniform", bias=3, every=4), replace(BOOK, rate=0.02, reassign=0.5)])
+@pytest.mark.parametrize("stopped_at", [3, 12, 20])
+def test_sharing_that_is_stopped_ends_with_the_same_weights(
+    data: Dataset, sparse: Trained, tmp_path: Path, book: Codebook, stopped_at: int
+) -> None:
+    def stop(told: Step) -> None:
+        if told.step == stopped_at:
+            raise KeyboardInterrupt
+
+    whole = book.apply(sparse, Lesson(data))
+    kept = Checkpoints(tmp_path, every=1)
+    with pytest.raises(KeyboardInterrupt):
+        book.apply(sparse, Lesson(data, checkpoints=kept, progress=stop))
+    told: list[int] = []
+    again = book.apply(sparse, Lesson(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
+    assert told[0] == stopped_at + 1
+    assert again.digest == whole.digest
+
+
+def test_a_convolution_whose_channels_lie_last_resumes_as_well(data: Dataset, cnn: Trained, tmp_path: Path) -> None:
+    def stop(told: Step) -> None:
+        if told.step == 7:
+            raise KeyboardInterrupt
+
+    whole = BOOK.apply(cnn, Lesson(data))
+    kept = Checkpoints(tmp_path, every=1)
+    with pytest.raises(KeyboardInterrupt):
+        BOOK.apply(cnn, Lesson(data, checkpoints=kept, progress=stop))
+    assert BOOK.apply(cnn, Lesson(data, checkpoints=kept)).digest == whole.digest
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bits": 7}, r"codebook\.bits: 7"),
+        ({"layers": {"fc1": 1}}, r"codebook\.layers\.fc1: 1"),
+        ({"bias": 12}, r"codebook\.bias: 12"),
+        ({"rate": 0.1, "reassign": 0.0}, r"codebook\.rate"),
+        ({"every": 0}, r"codebook\.every: 0"),
+        ({"levels": "cubic"}, r"levels: 'cubic'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    table = {"kind": "codebook", "epochs": 1, **settings}
+    with pytest.raises(BadInput, match=message):
+        method_from(table, "student", student={"schedule": {}, "seed": 1})
+
+
+def test_a_layer_that_is_not_there_is_refused_with_the_nearest(data: Dataset, cnn: Trained) -> None:
+    with pytest.raises(BadInput, match="no layer 'clasify'") as refused:
+        replace(BOOK, layers={"clasify": 4}).apply(cnn, Lesson(data))
+    assert "classify" in refused.value.hint
+
+
+def test_a_recipe_describes_it(data: Dataset, cnn: Trained) -> None:
+    table = {"kind": "codebook", "epochs": 1, "bits": 4, "rate": 0.01, "layers": {"classify": 5}}
+    book = method_from(table, "student", student={"schedule": {"learning_rate": 1e-3}, "seed": 7})
+    assert isinstance(book, Codebook)
+    assert (book.rate, book.layers, book.seed, book.schedule.learning_rate) == (0.01, {"classify": 5}, 7, 1e-3)
+    assert book.resolved()["kind"] == "codebook"
