@@ -78,7 +78,14 @@ def train(
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
         _try(folder)
     made = _made(plan, examples, kept)
-    emit(asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format)), format)
+    released = asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format))
+    if format == Format.JSON:
+        emit(released, format)
+    else:
+        students = released.pop("students")
+        emit(released, format)
+        typer.echo()
+        emit(students, format)
     if not keep:
         kept.forget()
 
