@@ -21,7 +21,10 @@ from bench.report import printed, record
 TABLES = {
     "teacher": "bench.factory.teacher",
     "throughput": "bench.factory.throughput",
+    "methods": "bench.factory.methods",
+    "pruning": "bench.factory.pruning",
     "hinton": "bench.factory.hinton",
+    "deep-compression": "bench.factory.deep_compression",
 }
 """In this order: later ones use the teacher that the first one keeps. Each module has `made(*, full) -> Part`."""
 

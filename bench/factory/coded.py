@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import replace
 
 from cloud.export.exported import Exported
 from littoral import codec
+
+CODED = ("bench.factory.coded", *sorted(f"littoral.codec.{part.name}" for part in pkgutil.iter_modules(codec.__path__)))
+"""The modules that decide how many."""
 
 
 def travels(artifact: Exported) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import zstandard
 
-from bench.factory.coded import decoded, travels
+from bench.factory.coded import CODED, decoded, travels
 from bench.factory.kept import Kept, Row
 from bench.factory.methods import exported, prepared_test
 from bench.factory.tables import Part, data
@@ -131,7 +131,7 @@ def _figures(net: str, plan: Plan, row: Row) -> dict[str, Figure]:
 def _row(kept: Kept, plan: Plan) -> Row:
     settings = {"plan": repr(plan), "teacher": answers().digest if plan.teacher else None, "data": data().digest}
     kinds = [stage["kind"] for stage in plan.stages]
-    code = ["bench.factory.deep_compression", "bench.factory.coded", "cloud.factory.lesson", "cloud.factory.views"]
+    code = ["bench.factory.deep_compression", *CODED, "cloud.factory.lesson", "cloud.factory.views"]
     code += [REGISTRY[plan.net], *(METHODS[kind].partition(":")[0] for kind in kinds)]
     return kept.row(plan.name, settings, code, lambda: _made(kept, plan), trainings=_trainings(plan))
 

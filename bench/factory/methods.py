@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.factory.coded import travels
+from bench.factory.coded import CODED, travels
 from bench.factory.kept import Kept, Row, write
 from bench.factory.specs import ARCHITECTURES
 from bench.factory.tables import Part, data
@@ -78,10 +78,12 @@ WAYS = (
 def made(*, full: bool) -> Part:
     kept = Kept("methods")
     rows: list[list[Cell]] = []
+    cannot: list[str] = []
     for name, spec in ARCHITECTURES.items():
         found = {way.name: _row(kept, name, spec, way) for way in WAYS}
         times, coded = _times(kept, name, found), _coded(kept, name, found)
         rows += [_cells(name, way, row, times, coded) for way, row in found.items()]
+        cannot += [f"{name}, {way}: {row['why']}" for way, row in found.items() if "why" in row]
     table = Table(
         "Every architecture by every method, on MNIST",
         COLUMNS,
@@ -92,6 +94,7 @@ def made(*, full: bool) -> Part:
             "File: the ONNX file as it lies on the disk. Travels: the same, coded. Agrees: test images with the same first class"
             " in the runtime as in torch (for int8, the float network in torch).",
             "p50: batch 1, one thread; the artifacts of one architecture were timed in turns.",
+            *cannot,
         ),
     )
     return Part(table, {}, kept.seconds)
@@ -209,13 +212,13 @@ def _times(kept: Kept, name: str, found: Mapping[str, Row]) -> Row:
 
 
 def _coded(kept: Kept, name: str, found: Mapping[str, Row]) -> Row:
-    """Bytes that travel by folder of the artifact."""
-    artifacts = _artifacts(found)
+    """Bytes that travel by folder of the artifact, of those for onnxruntime."""
+    artifacts = {place: artifact for place, artifact in _artifacts(found).items() if artifact.runtime == "onnxruntime"}
 
     def make() -> Row:
         return {place: travels(artifact) for place, artifact in artifacts.items()}
 
-    return kept.row(f"{name}-coded", _digests(artifacts), ["bench.factory.coded"], make)
+    return kept.row(f"{name}-coded", _digests(artifacts), CODED, make)
 
 
 def _digests(artifacts: Mapping[str, Exported]) -> dict[str, list[str]]:
@@ -224,7 +227,7 @@ def _digests(artifacts: Mapping[str, Exported]) -> dict[str, list[str]]:
 
 def _cells(name: str, way: str, row: Row, times: Row, coded: Row) -> list[Cell]:
     if "why" in row:
-        return [name, way, row["why"], *([None] * (len(COLUMNS) - 3))]
+        return [name, way, "cannot, see below", *([None] * (len(COLUMNS) - 3))]
     onnx, ncnn = (str(Path(row["folder"], runtime)) for runtime in ("onnx", "ncnn"))
 
     def percent(value: float | None) -> float | None:
