@@ -62,7 +62,7 @@ class Damage:
             raise BadInput(f"damage.keep: {keep} of {total} weights", hint=f"at most {total}")
         seconds = lesson.teach(
             module,
-            name=f"{student.name}-{self.kind}-{keep}",
+            name=f"{student.name}-{self.kind}",
             epochs=self.epochs,
             schedule=self.schedule,
             seed=self.seed,
