@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnxruntime.quantization import calibrate
 from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
 from onnxruntime.quantization.quantize import quantize_dynamic, quantize_static
@@ -40,6 +41,8 @@ _METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
+
+vars(calibrate)["print"] = lambda *_: None  # it prints how far its histograms are, whoever owns the terminal
 
 
 class _Reader(CalibrationDataReader):
