@@ -8,6 +8,7 @@ wheel of it for Linux on arm64, so that the same coder stands here in Python as 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -26,6 +27,10 @@ class Coder(Protocol):
 
     def code(self, chances: Whole, bits: Whole | None) -> Whole:
         """Takes the `bits`, or gives them where they are None. `chances` that they are 1, of 2 ** PRECISION, 0 < c < all."""
+        ...
+
+    def bit(self, chance: int, bit: int | None) -> int:
+        """The same for one."""
         ...
 
 
@@ -47,6 +52,13 @@ class Meter:
             raise TooDear
         return bits
 
+    def bit(self, chance: int, bit: int | None) -> int:
+        assert bit is not None
+        self.bits -= math.log2((chance if bit else _ONE - chance) / _ONE)
+        if self.bits >= self._most:
+            raise TooDear
+        return bit
+
 
 class Encoder:
     def __init__(self) -> None:
@@ -55,8 +67,12 @@ class Encoder:
 
     def code(self, chances: Whole, bits: Whole | None) -> Whole:
         assert bits is not None
+        self._code(zip(chances.tolist(), bits.tolist(), strict=True))
+        return bits
+
+    def _code(self, pairs: Iterable[tuple[int, int]]) -> None:
         low, span, words = self._low, self._range, self._words
-        for one, bit in zip(chances.tolist(), bits.tolist(), strict=True):
+        for one, bit in pairs:
             scale = span >> PRECISION
             zero = scale * (_ONE - one)
             if bit:
@@ -69,7 +85,11 @@ class Encoder:
                 words.append(low >> 32)  # may have 33 bits: `finish` carries
                 low = (low & (_LOW - 1)) << 32
         self._low, self._range = low, span
-        return bits
+
+    def bit(self, chance: int, bit: int | None) -> int:
+        assert bit is not None
+        self._code(((chance, bit),))
+        return bit
 
     def finish(self) -> bytes:
         """The shortest bytes which, followed by zeros, lie in the interval that is left."""
@@ -96,9 +116,15 @@ class Decoder:
         self._range = _WHOLE - 1
 
     def code(self, chances: Whole, bits: Whole | None = None) -> Whole:
+        return np.array(self._code(chances.tolist()), np.int64)
+
+    def bit(self, chance: int, bit: int | None = None) -> int:
+        return self._code((chance,))[0]
+
+    def _code(self, chances: Iterable[int]) -> list[int]:
         above, span, words = self._above, self._range, self._words
         out = []
-        for one in chances.tolist():
+        for one in chances:
             scale = span >> PRECISION
             zero = scale * (_ONE - one)
             if above < zero:
@@ -114,7 +140,7 @@ class Decoder:
                 span <<= 32
                 above = (above << 32) + (words.pop() if words else 0)
         self._above, self._range = above, span
-        return np.array(out, np.int64)
+        return out
 
 
 class FastDecoder:
@@ -124,21 +150,29 @@ class FastDecoder:
         import constriction
 
         stream: Any = getattr(constriction, "stream")  # noqa: B009 - made by native code at import
-
         padded = data + bytes(-len(data) % 4)
-        self._family = stream.model.Bernoulli(perfect=False)
+        self._one = stream.model.Bernoulli
+        self._many = self._one(perfect=False)
         self._decoder = stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
     def code(self, chances: Whole, bits: Whole | None = None) -> Whole:
         if not len(chances):
             return chances
-        # It makes of p the whole number 1 + floor((1 - p) * (2 ** 24 - 2)) for a zero; this p lies in the middle of ours.
-        ones = 1.0 - (_ONE - chances - 0.5) / (_ONE - 2)
         try:
-            out: Any = self._decoder.decode(self._family, ones)
+            return np.asarray(self._decoder.decode(self._many, _ours_as_theirs(chances)), np.int64)
         except AssertionError as error:
             raise BadCoding("coded bytes: no bit was coded like this") from error
-        return np.asarray(out, np.int64)
+
+    def bit(self, chance: int, bit: int | None = None) -> int:
+        try:
+            return int(self._decoder.decode(self._one(_ours_as_theirs(chance), perfect=False)))
+        except AssertionError as error:
+            raise BadCoding("coded bytes: no bit was coded like this") from error
+
+
+def _ours_as_theirs(chances: Any) -> Any:
+    """constriction makes of a p the whole number 1 + floor((1 - p) * (2 ** 24 - 2)) for a zero: the p in the middle of ours."""
+    return 1.0 - (_ONE - chances - 0.5) / (_ONE - 2)
 
 
 def decoder_of(data: bytes) -> Coder:

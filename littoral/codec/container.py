@@ -13,7 +13,7 @@ NAME = "littoral-1"
 MAGIC = 0x4C
 """The first byte. No protobuf message begins with it (it would be the end of a group that nobody opened)."""
 
-STORED, ZSTD = range(2)
+STORED, ZSTD, MIXED = range(3)
 """How the text is coded: what is no array, and the plan of what is."""
 METHODS = 0x07
 HAS_PLAN, HAS_LENGTH, HAS_DICTIONARY = 0x08, 0x10, 0x20
@@ -23,6 +23,8 @@ WINDOW_LOG = 20
 """zstd's window, 1 MiB: what a node's memory gives for decoding, whatever the size of the file."""
 CHUNK = 1 << 18
 MAX_PLAN_BYTES = 1 << 20
+MAX_MIXED_BYTES = 1 << 14
+"""Of a text that is coded bit by bit."""
 MAX_PARTS = 1 << 14
 MAX_PIECE_BYTES = 1 << 22
 MAX_LANES = 1 << 12

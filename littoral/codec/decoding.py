@@ -19,8 +19,10 @@ from littoral.codec.container import (
     HAS_LENGTH,
     HAS_PLAN,
     MAGIC,
+    MAX_MIXED_BYTES,
     MAX_PLAN_BYTES,
     METHODS,
+    MIXED,
     STORED,
     WINDOW_LOG,
     ZSTD,
@@ -28,6 +30,7 @@ from littoral.codec.container import (
     Reader,
 )
 from littoral.codec.ranks import code_ranks
+from littoral.codec.text import decoded
 from littoral.errors import TooLarge
 
 
@@ -66,16 +69,15 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
     if how & HAS_LENGTH:
         size = reader.varint(1 << 62, "length of the text")
         reader = rest.part(size)
-    text = _Text(how & METHODS, reader)
-    parts = []
-    if how & HAS_PLAN:
-        body = text.take(plan_bytes)
-        inner = Reader(io.BytesIO(body), 0, len(body))
-        parts = plan.read(inner, total)
-        if inner.position != inner.end:
-            raise BadCoding("coded bytes: the plan is longer than its parts")
+    coder = decoder_of(reader.read()) if how & METHODS == MIXED else None
+    text = _Text(_pieces_of(how & METHODS, reader) if coder is None else decoded(coder))
+    parts = _plan_of(text.take(plan_bytes), total) if how & HAS_PLAN else []
+    text_bytes = total - sum(part.bytes for _, part in parts)
+    if coder is not None:  # the arrays come behind the text in the same code
+        if plan_bytes + text_bytes > MAX_MIXED_BYTES:
+            raise BadCoding(f"coded bytes: {text_bytes} bytes of text, at most {MAX_MIXED_BYTES} are mixed")
+        text = _Text(iter([text.take(text_bytes)]))
     pieces = rest.part(sum(part.coded for _, part in parts if isinstance(part, plan.Planes))) if parts else rest
-    coder: Coder | None = None
     for gap, part in parts:
         text.copy(gap, write)
         if isinstance(part, plan.Planes):
@@ -83,20 +85,31 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
             continue
         coder = coder or decoder_of(rest.read())
         write(_array(coder, part))
-    text.copy(total - sum(gap + part.bytes for gap, part in parts), write)
+    text.copy(text_bytes - sum(gap for gap, _ in parts), write)
     text.end()
+
+
+def _plan_of(body: bytes, total: int) -> list[tuple[int, plan.Part]]:
+    reader = Reader(io.BytesIO(body), 0, len(body))
+    parts = plan.read(reader, total)
+    if reader.position != reader.end:
+        raise BadCoding("coded bytes: the plan is longer than its parts")
+    return parts
+
+
+def _pieces_of(method: int, reader: Reader) -> Iterator[bytes]:
+    if method == STORED:
+        return iter(lambda: reader.read(CHUNK), b"")
+    if method == ZSTD:
+        return _expanded(reader)
+    raise BadCoding(f"coded bytes: method {method} is not known", hint="upgrade the agent")
 
 
 class _Text:
     """The plan, and then what is no array: a stream of which exactly the bytes that are declared are taken."""
 
-    def __init__(self, method: int, reader: Reader) -> None:
-        if method == STORED:
-            self._pieces: Iterator[bytes] = iter(lambda: reader.read(CHUNK), b"")
-        elif method == ZSTD:
-            self._pieces = _expanded(reader)
-        else:
-            raise BadCoding(f"coded bytes: method {method} is not known", hint="upgrade the agent")
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
         self._ahead = b""
 
     def take(self, count: int) -> bytes:
@@ -132,7 +145,7 @@ def _expanded(reader: Reader) -> Iterator[bytes]:
 
 
 def _piece(pieces: Reader, part: plan.Planes) -> bytes:
-    text = _Text(ZSTD, pieces.part(part.coded))
+    text = _Text(_expanded(pieces.part(part.coded)))
     data = text.take(part.bytes)
     text.end()
     return planes.joined(data, part.width)

@@ -6,42 +6,48 @@ from __future__ import annotations
 from littoral.codec import plan, planes
 from littoral.codec.choice import ranks_of
 from littoral.codec.codebook import DTYPES, NIBBLE
-from littoral.codec.coder import Encoder
+from littoral.codec.coder import Encoder, Meter, TooDear
 from littoral.codec.container import (
     BYTES_A_ROUND,
     FREE_ROUNDS,
     HAS_LENGTH,
     HAS_PLAN,
     MAGIC,
+    MAX_MIXED_BYTES,
     MAX_PARTS,
     MAX_PIECE_BYTES,
+    MIXED,
     STORED,
     WINDOW_LOG,
     ZSTD,
     varint,
 )
 from littoral.codec.find import Found, arrays_in
-from littoral.codec.ranks import code_ranks
+from littoral.codec.ranks import Grid, code_ranks
+from littoral.codec.tables import Whole
+from littoral.codec.text import code_text
 
 _PLANES_FROM = 1 << 11
 """Bytes below which a zstd frame of its own does not pay."""
+_SMALL = 1 << 10
 
 
 def encode(data: bytes, *, quick: bool = False) -> bytes:
     """Coded bytes: `decode` gives `data` back. The same bytes give the same code, with one version of zstd.
 
     Args:
-        quick: for what travels once, such as an update: arrays of few values are not looked for, zstd does not try hard.
+        quick: for what travels once, such as an update: nothing is mixed, zstd does not try hard.
     """
     parts: list[tuple[int, plan.Part]] = []
-    text, pieces, coder = bytearray(), bytearray(), Encoder()
+    arrays: list[tuple[Grid, Whole]] = []
+    text, pieces = bytearray(), bytearray()
     done, rounds = 0, FREE_ROUNDS + len(data) // BYTES_A_ROUND
-    for found in _usable(arrays_in(data), len(data)):
+    for found in _usable(arrays_in(data)):
         raw = data[found.offset : found.offset + found.size]
         made: list[tuple[plan.Part, bytes]] = []
         if not quick and (chosen := ranks_of(raw, found, rounds)) is not None:
             part, ranks = chosen
-            code_ranks(coder, part.grid, ranks)
+            arrays.append((part.grid, ranks))
             rounds -= part.grid.rounds
             made = [(part, b"")]
         elif found.size >= _PLANES_FROM:
@@ -54,20 +60,42 @@ def encode(data: bytes, *, quick: bool = False) -> bytes:
             gap = b""
         done = found.offset + found.size if made else done
     text += data[done:]
-    return _framed(len(data), bytes(text), parts, bytes(pieces), coder.finish(), quick)
+    planned = plan.write(parts) if parts else b""
+    head = bytes([MAGIC]) + varint(len(data))
+    return head + _body(planned, planned + text, bytes(pieces), arrays, quick)
 
 
-def _framed(total: int, text: bytes, parts: list[tuple[int, plan.Part]], pieces: bytes, ranks: bytes, quick: bool) -> bytes:
-    head = bytes([MAGIC]) + varint(total)
-    if not parts:
-        method, coded = _text(text, quick)
-        return head + bytes([method]) + coded
-    planned = plan.write(parts)
-    method, coded = _text(planned + text, quick)
-    return head + bytes([method | HAS_PLAN | HAS_LENGTH]) + varint(len(planned)) + varint(len(coded)) + coded + pieces + ranks
+def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Whole]], quick: bool) -> bytes:
+    """[length of the plan] [length of what comes first] text, pieces, arrays; or text and arrays in one code, then pieces."""
+    method, first = _text(text, quick)
+    coder = Encoder()
+    if not quick and len(text) <= MAX_MIXED_BYTES and _mixed_pays(text, len(first)):
+        method = MIXED
+        code_text(coder, text)
+    for grid, ranks in arrays:
+        code_ranks(coder, grid, ranks)
+    coded = coder.finish()
+    if method == MIXED:
+        first, coded = coded, b""
+    has_length = bool(pieces or coded)
+    how = method | HAS_PLAN * bool(planned) | HAS_LENGTH * has_length
+    lengths = (varint(len(planned)) if planned else b"") + (varint(len(first)) if has_length else b"")
+    return bytes([how]) + lengths + first + pieces + coded
 
 
-def _usable(found: list[Found], total: int) -> list[Found]:
+def _mixed_pays(text: bytes, otherwise: int) -> bool:
+    if len(text) > _SMALL and otherwise > 0.95 * len(text):  # noise
+        return False
+    meter = Meter(8.0 * otherwise)
+    try:
+        code_text(meter, text)
+    except TooDear:
+        return False
+    return True
+
+
+def _usable(found: list[Found]) -> list[Found]:
+    """As many as a plan may hold, the largest."""
     return sorted(sorted(found, key=lambda array: -array.size)[: MAX_PARTS // 4], key=lambda array: array.offset)
 
 

@@ -37,6 +37,18 @@ def _chances() -> Whole:
     return chances
 
 
+@cache
+def logs_list() -> list[int]:
+    numbers: list[int] = _logs().tolist()
+    return numbers
+
+
+@cache
+def chances_list() -> list[int]:
+    numbers: list[int] = _chances().tolist()
+    return numbers
+
+
 def log_small(x: Whole) -> Whole:
     """Of numbers from 1 that are below 2 ** LOG_BITS."""
     return _logs()[x]

@@ -32,7 +32,7 @@ SAMPLE = encode(numpy_file(sparse(1, (24, 20))))
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=3000), st.booleans())
+@given(st.binary(max_size=600), st.booleans())
 def test_any_bytes_come_back(data: bytes, quick: bool) -> None:
     coded = encode(data, quick=quick)
     assert decode(coded, limit=len(data)) == data
