@@ -29,6 +29,7 @@ from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.methods import METHODS, method_from
 from cloud.factory.package import RUNNERS, loaded
 from cloud.factory.training import Trained, accuracy_of, taught
+from cloud.factory.views import Augment
 from littoral.architectures import REGISTRY
 
 RECIPE = Path(__file__).with_suffix(".toml")
@@ -129,11 +130,20 @@ def _figures(net: str, plan: Plan, row: Row) -> dict[str, Figure]:
 
 
 def _row(kept: Kept, plan: Plan) -> Row:
-    settings = {"plan": repr(plan), "teacher": answers().digest if plan.teacher else None, "data": data().digest}
+    settings = {
+        "plan": repr(plan),
+        "teacher": answers(plan.schedule.augment or Augment()).digest if plan.teacher else None,
+        "data": data().digest,
+    }
     kinds = [stage["kind"] for stage in plan.stages]
     code = ["bench.factory.deep_compression", *CODED, "cloud.factory.lesson", "cloud.factory.views"]
     code += [REGISTRY[plan.net], *(METHODS[kind].partition(":")[0] for kind in kinds)]
     return kept.row(plan.name, settings, code, lambda: _made(kept, plan), trainings=_trainings(plan))
+
+
+def _copies(plan: Plan) -> Augment:
+    """Those that every stage is taught on: the teacher is asked about no others."""
+    return plan.schedule.augment or Augment(copies=1)
 
 
 def _trainings(plan: Plan) -> list[str]:
@@ -144,7 +154,7 @@ def _trainings(plan: Plan) -> list[str]:
 def _made(kept: Kept, plan: Plan) -> Row:
     lesson = Lesson(
         data(),
-        answers() if plan.teacher else None,
+        answers(_copies(plan)) if plan.teacher else None,
         plan.alpha,
         plan.beta,
         plan.temperature,
