@@ -197,7 +197,7 @@ class _Training:
         order = chance.permutation(len(self.labels))
         moves = chance.integers(-plan.shift, plan.shift + 1, (self.per_epoch, 2))
         copy = plan.copy(epoch)
-        images = Copy(lesson.dataset.train_x, plan.augment, copy)
+        images = Copy(lesson.dataset.train_x, plan.augment, copy, digest=lesson.dataset.digest)
         whole = None if copy or plan.shift else self._whole()
         soft = self._soft(copy)
         for place in range(max(0, done - epoch * self.per_epoch), self.per_epoch):

@@ -9,7 +9,10 @@ every student.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,10 @@ import torch.nn.functional as F
 
 from cloud.data.dataset import Images
 from littoral.errors import BadInput
+
+MOST_BYTES = 1_000_000_000
+"""Of moved copies in memory."""
+_AT_ONCE = 5000  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +48,64 @@ class Augment:
 
 
 class Copy:
-    """One numbered copy of a data set's images; an image is moved when it is taken."""
+    """One numbered copy of a data set's images.
 
-    def __init__(self, images: Images, augment: Augment | None, number: int) -> None:
+    Moving an image takes as long as a small network's training step on it, and a copy is asked for in many epochs: whole copies
+    are kept in memory, for the process, as far as MOST_BYTES go.
+
+    Args:
+        digest: of the data set, where its copies may be kept; None: they are moved as they are taken.
+    """
+
+    def __init__(self, images: Images, augment: Augment | None, number: int, *, digest: str | None = None) -> None:
         self._images = images
         self._moves: npt.NDArray[np.float32] | None = None
-        if augment is not None and number:
-            self._moves = _moves(augment, number, len(images), images.shape[2], images.shape[3])
+        if augment is None or number == 0:
+            return
+        self._moves = _moves(augment, number, len(images), images.shape[2], images.shape[3])
+        if digest is not None and images.nbytes <= MOST_BYTES:
+            self._images = _KEPT.get((digest, augment, number), images.nbytes, self._whole)
+            self._moves = None
 
     def take(self, index: npt.NDArray[np.int64]) -> Images:
         """Raw images, (len(index), C, H, W) uint8; what comes in from outside is 0."""
         raw: Images = self._images[index]
-        if self._moves is None:
-            return raw
-        moves = torch.from_numpy(self._moves[index])
-        grid = F.affine_grid(moves, list(raw.shape), align_corners=False)
-        moved = F.grid_sample(torch.from_numpy(raw).float(), grid, align_corners=False)
-        pixels: Images = moved.add_(0.5).to(torch.uint8).numpy()
-        return pixels
+        return raw if self._moves is None else _moved(raw, self._moves[index])
+
+    def _whole(self) -> Images:
+        assert self._moves is not None
+        whole = np.empty_like(self._images)
+        for start in range(0, len(whole), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            whole[part] = _moved(self._images[part], self._moves[part])
+        return whole
+
+
+class _Kept:
+    """Copies by what they are of; of more bytes than MOST_BYTES, the one not asked for longest goes."""
+
+    def __init__(self) -> None:
+        self._copies: OrderedDict[tuple[str, Augment, int], Images] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: tuple[str, Augment, int], size: int, make: Callable[[], Images]) -> Images:
+        with self._lock:  # of several students that want one copy, one makes it
+            if key not in self._copies:
+                while self._copies and sum(c.nbytes for c in self._copies.values()) + size > MOST_BYTES:
+                    self._copies.popitem(last=False)
+                self._copies[key] = make()
+            self._copies.move_to_end(key)
+            return self._copies[key]
+
+
+_KEPT = _Kept()
+
+
+def _moved(raw: Images, moves: npt.NDArray[np.float32]) -> Images:
+    grid = F.affine_grid(torch.from_numpy(moves), list(raw.shape), align_corners=False)
+    there = F.grid_sample(torch.from_numpy(raw.astype(np.float32)), grid, align_corners=False)
+    pixels: Images = there.add_(0.5).to(torch.uint8).numpy()
+    return pixels
 
 
 def _moves(augment: Augment, number: int, count: int, height: int, width: int) -> npt.NDArray[np.float32]:
