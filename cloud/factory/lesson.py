@@ -2,7 +2,8 @@
 
 AdamW under one cycle of the learning rate: I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101; L. N. Smith, N. Topin:
 Super-Convergence, https://arxiv.org/abs/1708.07120. Distillation's loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge
-in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD.
+in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.: Rethinking the
+Inception Architecture for Computer Vision, 2015, https://arxiv.org/abs/1512.00567 (section 7).
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class Lesson:
     alpha: float = 0.1
     beta: float = 0.9
     temperature: float = 4.0
+    smoothing: float = 0.0  # of the labels: this share of each is spread evenly over all classes
     input: Input | None = None  # None: as the training images say
     threads: int = 1
     checkpoints: Checkpoints | None = None
@@ -114,6 +116,8 @@ class Lesson:
                 f"distil: alpha {self.alpha}, beta {self.beta}, temperature {self.temperature}",
                 hint="none negative, not both 0, temperature over 0",
             )
+        if not 0 <= self.smoothing < 1:
+            raise BadInput(f"labels: smoothing {self.smoothing}", hint="from 0 up to, but not, 1")
 
     def teach(
         self,
@@ -151,7 +155,7 @@ class Lesson:
                     "begin": weights_digest(module),
                     "data": self.dataset.digest,
                     "answers": self.answers.digest if self.answers else "",
-                    "loss": [self.alpha, self.beta, self.temperature],
+                    "loss": [self.alpha, self.beta, self.temperature] + [self.smoothing] * (self.smoothing > 0),
                     "schedule": asdict(schedule),
                     "epochs": epochs,
                     "seed": seed,
@@ -245,11 +249,12 @@ class _Training:
         return F.softmax(torch.from_numpy(logits.copy()) / self.lesson.temperature, dim=1)
 
     def _loss(self, logits: torch.Tensor, index: torch.Tensor, soft: torch.Tensor | None) -> torch.Tensor:
+        hard = F.cross_entropy(logits, self.labels[index], label_smoothing=self.lesson.smoothing)
         if soft is None:
-            return F.cross_entropy(logits, self.labels[index])
+            return hard
         heat = self.lesson.temperature
         divergence = F.kl_div(F.log_softmax(logits / heat, dim=1), soft[index], reduction="batchmean")
-        return self.lesson.alpha * F.cross_entropy(logits, self.labels[index]) + self.lesson.beta * heat**2 * divergence
+        return self.lesson.alpha * hard + self.lesson.beta * heat**2 * divergence
 
     def _keep(self, step: int) -> None:
         kept = self.lesson.checkpoints
