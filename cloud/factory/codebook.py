@@ -19,16 +19,17 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from cloud.factory.folding import folded_student
 from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.levels import Levels, k_means, prices, uniform
+from cloud.factory.levels import Floats, k_means, prices, uniform
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of
 from littoral.architectures.quantized import FIELD as QUANTIZED
@@ -218,83 +219,83 @@ class _Book:
     """A parameter whose values that are not 0 are shared."""
 
     def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, price: bool) -> None:
-        flat = parameter.detach().flatten()
-        self._alive = flat.nonzero().flatten()  # what is 0 now stays 0
-        self._zeros = len(flat) - len(self._alive)
+        alive = parameter.detach().flatten().nonzero().flatten()
+        self._zeros = parameter.numel() - len(alive)
+        self._alive = alive if self._zeros else None  # what is 0 now stays 0; None: all are alive
         self._half, self._priced = plan.half, price and plan.rate > 0
-        self._copy: torch.Tensor | None = flat[self._alive]  # None: assignments stay
+        self._copy: torch.Tensor | None = self._gather(parameter)  # None: assignments stay
         x = self._copy.numpy()
         self._spread = float(np.square(x.astype(np.float64)).mean())
         if plan.levels == "uniform":
             self._levels = uniform(x, bits)
         else:
             self._levels = k_means(x, min(2**bits, len(np.unique(x))), zero=self._priced)
-        self._keep(self._levels.assign(x))
-        self._show(parameter)
+        self._index = self._levels.assign(x)
+        with torch.no_grad():
+            self._show(parameter)
 
     def before_step(self, parameter: nn.Parameter) -> None:
         if self._copy is not None:
             self._scatter(parameter, self._copy)
             return
         assert parameter.grad is not None
-        gradient = parameter.grad.flatten()[self._alive]
-        if self._codes is None:
-            together = torch.zeros(len(self._levels.values)).index_add_(0, self._index, gradient)
-            if self._levels.zero is not None:
-                together[self._levels.zero] = 0.0
-            shared = together[self._index]
-        else:
-            shared = self._codes[self._index]
-            shared = shared * (shared * gradient).sum()
-        self._scatter(parameter.grad, shared)
-        self._scatter(parameter, torch.from_numpy(self._levels.values.astype(np.float32))[self._index])
+        gradient, levels = self._gather(parameter.grad).numpy(), self._levels
+        together: Floats = np.bincount(self._index, weights=gradient, minlength=len(levels.values)).astype(np.float64)
+        if levels.codes is not None:
+            together = levels.codes * float(levels.codes @ together)  # one step moves them all
+        elif levels.zero is not None:
+            together[levels.zero] = 0.0
+        self._scatter(parameter.grad, self._each(together))
+        self._scatter(parameter, self._each(levels.values))
 
     def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
-        now = parameter.detach().flatten()[self._alive]
+        now = self._gather(parameter)
         if self._copy is None:
-            self._levels = self._levels.moved(now.numpy(), self._index.numpy())
+            self._levels = self._levels.moved(now.numpy(), self._index)
         else:
             self._copy = now
             if due:
                 self._assign(now.numpy(), rate)
         self._show(parameter)
 
-    def _assign(self, x: np.ndarray[Any, Any], rate: float) -> None:
-        cost = None
-        if self._priced:
-            cost = rate * self._spread * prices(self._index.numpy(), self._levels, self._zeros)
-        index = self._levels.assign(x, cost)
-        self._levels = self._levels.moved(x, index)
-        self._keep(index)
-
-    def _keep(self, index: np.ndarray[Any, Any]) -> None:
-        self._index = torch.from_numpy(index)
-        codes = self._levels.codes
-        self._codes = None if codes is None else torch.from_numpy(codes.astype(np.float32))
+    def _assign(self, x: npt.NDArray[Any], rate: float) -> None:
+        cost = rate * self._spread * prices(self._index, self._levels, self._zeros) if self._priced else None
+        self._index = self._levels.assign(x, cost, self._index)
+        self._levels = self._levels.moved(x, self._index)
 
     def _show(self, parameter: nn.Parameter) -> None:
-        with torch.no_grad():
-            self._scatter(parameter, torch.from_numpy(self._levels.rounded(self._half))[self._index])
+        """The shared values, and zeros."""
+        if self._alive is not None:
+            parameter.zero_()
+        self._scatter(parameter, self._each(self._levels.rounded(self._half)))
+
+    def _each(self, of_level: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.take(of_level.astype(np.float32), self._index))
+
+    def _gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of what is alive, in the order of the parameter's places, however they lie in memory."""
+        flat = tensor.detach().flatten()
+        return flat.clone() if self._alive is None else flat.index_select(0, self._alive)
 
     def _scatter(self, into: torch.Tensor, values: torch.Tensor) -> None:
-        """Zeros, and the values where weights are alive."""
-        if into.is_contiguous():
-            into.detach().zero_().view(-1)[self._alive] = values
+        into = into.detach()
+        if self._alive is None:
+            into.copy_(values.view(into.shape))
+        elif into.is_contiguous():
+            into.view(-1).index_copy_(0, self._alive, values)
         else:
-            flat = torch.zeros(into.numel())
-            flat[self._alive] = values
-            into.copy_(flat.view(into.shape))
+            into.copy_(into.flatten().index_copy_(0, self._alive, values).view(into.shape))
 
     def fix(self) -> None:
         self._copy = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        kept = {"levels": torch.from_numpy(self._levels.values), "index": self._index}
+        kept = {"levels": torch.from_numpy(self._levels.values), "index": torch.from_numpy(self._index)}
         return kept if self._copy is None else kept | {"copy": self._copy}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self._levels = Levels(tensors["levels"].numpy(), self._levels.codes, self._levels.zero)
-        self._keep(tensors["index"].numpy())
+        self._levels = replace(self._levels, values=tensors["levels"].numpy())
+        self._index = tensors["index"].numpy()
         self._copy = tensors.get("copy")
 
 

@@ -20,6 +20,14 @@ def test_each_value_goes_where_error_and_price_together_are_least(values: list[f
     assert np.allclose(costs[np.arange(len(x)), index], costs.min(axis=1), atol=1e-9)
 
 
+@given(FEW, NUMBERS, st.integers(0, 5))
+def test_a_guess_changes_nothing_but_the_time(values: list[float], xs: list[float], seed: int) -> None:
+    levels, x, chance = Levels(np.array(values)), np.array([*xs, *values]), np.random.default_rng(seed)
+    price = chance.uniform(0, 3, len(values)) if seed else None
+    guess = chance.integers(0, len(values), len(x))
+    assert levels.assign(x, price, guess).tolist() == levels.assign(x, price).tolist()
+
+
 @settings(max_examples=50)
 @given(NUMBERS, st.integers(1, 16))
 def test_k_means_ends_with_every_level_the_mean_of_its_members(xs: list[float], count: int) -> None:
