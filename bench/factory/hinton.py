@@ -4,15 +4,15 @@ a Neural Network, 2015, https://arxiv.org/abs/1503.02531.
 There: a net of two hidden layers of 1,200 rectified units, "strongly regularized using dropout and weight-constraints", trained
 on all 60,000 images "jittered by up to two pixels in any direction", makes 67 errors on the 10,000 test images. A net of two
 hidden layers of 800 without regularisation makes 146; held to the large net's soft answers at a temperature of 20 as well, on
-images that are not jittered, 74. Here: the same nets, data, jitter, dropout, weight constraint and temperature; AdamW under one
-cycle instead of stochastic gradient descent (the paper does not give its schedule). Settings were chosen on 5,000 training
-images that were held out.
+images that are not jittered, 74. Here: the same nets, data, jitter and temperature, with dropout of 0.1 and 0.3 and a weight
+constraint of 3.5 (the paper gives neither); AdamW under one cycle instead of stochastic gradient descent, for few epochs. On
+5,000 training images that were held out this teacher made 40 errors and its student 52; nothing else was tried for the student.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class Settings:
     temperature: float = 20.0
 
 
-TEACHER_EPOCHS = 40
+TEACHER_EPOCHS = 30
 TEACHER = Settings(
     1200,
     TEACHER_EPOCHS,
@@ -59,12 +59,12 @@ TEACHER = Settings(
         weight_decay=0.0,
         augment=Augment(rotation=0, scale=0, shear=0, shift=2, copies=TEACHER_EPOCHS),
     ),
-    dropout_input=0.2,
-    dropout_hidden=0.5,
+    dropout_input=0.1,  # 0.2 and 0.5 leave it short of what it can learn in so few epochs
+    dropout_hidden=0.3,
     max_norm=3.5,
 )
-STUDENT = Settings(800, 20, Schedule(batch=128, learning_rate=1e-3, weight_decay=0.0))
-DISTILLED = Settings(800, 40, Schedule(batch=128, learning_rate=1e-3, weight_decay=0.0), alpha=0.1, beta=0.9)
+STUDENT = Settings(800, 15, Schedule(batch=256, learning_rate=2e-3, weight_decay=0.0))
+DISTILLED = replace(STUDENT, alpha=0.1, beta=0.9)
 TEACHER_SEED = 1
 SEEDS = (1, 2, 3)
 
@@ -125,10 +125,10 @@ def train(
     lesson = Lesson(
         dataset,
         None if answers is None else OneCopy(answers),
-        settings.alpha,
-        settings.beta,
-        settings.temperature,
-        given,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        temperature=settings.temperature,
+        input=given,
         checkpoints=kept.checkpoints,
         progress=kept.watch,
     )
@@ -199,7 +199,7 @@ def _table(teacher: int, found: Mapping[str, list[int]]) -> Table:
         ],
         (
             "Students see the 60,000 images as they are: no jitter, no dropout, no weight decay. One teacher for all seeds.",
-            "AdamW under one cycle in the place of the paper's stochastic gradient descent. Settings were chosen on 5,000"
-            " training images that were held out.",
+            "AdamW under one cycle for few epochs in the place of the paper's stochastic gradient descent. The teacher is the"
+            " best of three tried on 5,000 held-out training images; both students have one schedule, of which no other was tried.",
         ),
     )
