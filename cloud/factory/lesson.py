@@ -2,8 +2,8 @@
 
 AdamW under one cycle of the learning rate: I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101; L. N. Smith, N. Topin:
 Super-Convergence, https://arxiv.org/abs/1708.07120. Distillation's loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge
-in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.: Rethinking the
-Inception Architecture for Computer Vision, 2015, https://arxiv.org/abs/1512.00567 (section 7).
+in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.
+Rethinking the Inception Architecture, 2015, https://arxiv.org/abs/1512.00567 (section 7).
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class Method(Protocol):
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
         """The network after it, fine-tuned by the lesson; the one before it is not changed.
 
-        What it trains it calls `{student.name}-{kind}`, which is what its checkpoint is called as well. The result's `spec` is that
-        which littoral.architectures.build makes the new network from.
+        What it trains it calls `{student.name}-{kind}`, and so its checkpoint. The result's `spec` is that which
+        littoral.architectures.build makes the new network from.
 
         Raises:
             BadInput: a setting does not fit this network; names it. TrainingDiverged: see Lesson.teach.
