@@ -199,7 +199,7 @@ def _table(teacher: int, found: Mapping[str, list[int]]) -> Table:
         ],
         (
             "Students see the 60,000 images as they are: no jitter, no dropout, no weight decay. One teacher for all seeds.",
-            "AdamW under one cycle for few epochs in the place of the paper's stochastic gradient descent. The teacher is the"
-            " best of three tried on 5,000 held-out training images; both students have one schedule, of which no other was tried.",
+            "AdamW under one cycle for few epochs in the place of the paper's stochastic gradient descent.",
+            "The teacher is the best of three tried on 5,000 held-out training images; one schedule was tried for students.",
         ),
     )
