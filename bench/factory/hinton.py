@@ -63,7 +63,7 @@ TEACHER = Settings(
     dropout_hidden=0.3,
     max_norm=3.5,
 )
-STUDENT = Settings(800, 15, Schedule(batch=256, learning_rate=2e-3, weight_decay=0.0))
+STUDENT = Settings(800, 20, Schedule(batch=256, learning_rate=2e-3, weight_decay=0.0))
 DISTILLED = replace(STUDENT, alpha=0.1, beta=0.9)
 TEACHER_SEED = 1
 SEEDS = (1, 2, 3)
