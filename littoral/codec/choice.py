@@ -22,10 +22,11 @@ _PACE = 7
 _GROUPS = 3
 _FARTHEST = 128
 """Steps from a pixel to the one below it, at most."""
+_SAMPLE = 2 * _FARTHEST
 
 
-def ranks_of(raw: bytes, found: Found, rounds: int) -> tuple[plan.Ranks, Whole] | None:
-    """The part of a plan, and its ranks as (steps, lanes); None where zstd does as well.
+def ranks_of(raw: bytes, found: Found, rounds: int, otherwise: int) -> tuple[plan.Ranks, Whole] | None:
+    """The part of a plan, and its ranks as (steps, lanes); None where that would take `otherwise` bytes or more.
 
     Args:
         rounds: that are left for this file.
@@ -33,42 +34,58 @@ def ranks_of(raw: bytes, found: Found, rounds: int) -> tuple[plan.Ranks, Whole] 
     elements = _elements(raw, found.width)
     if not FEWEST <= len(elements) <= MAX_ELEMENTS:
         return None
-    values, counts = np.unique(elements, return_counts=True)
-    if not 1 < len(values) <= MAX_VALUES:
+    values, places, counts = np.unique(elements, return_inverse=True, return_counts=True)
+    if not 1 < len(values) <= MAX_VALUES or _least(counts, found.width) > otherwise:
         return None
     order = np.argsort(_keys(values, found), kind="stable")
-    values, counts = values[order], counts[order]
-    zero = int(counts.argmax())
-    place = np.empty(int(values.max()) + 1 if found.width != 3 else 0, np.int64)
-    if found.width == 3:
-        by_bits = np.argsort(values, kind="stable")
-        ranks = by_bits[np.searchsorted(values[by_bits], elements)] - zero
-    else:
-        place[values] = np.arange(len(values)) - zero
-        ranks = place[elements]
-    share = 1 - counts[zero] / len(elements)
+    zero = int(counts[order].argmax())
+    ranks = np.argsort(order, kind="stable")[places] - zero
+    share = 1 - counts.max() / len(elements)
     density = int(np.clip(round(8 * math.log((1 - share) / share)), -96, 96))
+    book = Grid(1, 1, 0, 0, 1, zero, len(values) - 1 - zero, density, _PACE)
     best: tuple[float, plan.Ranks, Whole] | None = None
 
     def weigh(grid: Grid, steps_first: bool, table: Whole) -> None:
         nonlocal best
-        if grid.rounds > rounds:
-            return
-        meter = Meter(best[0] if best else math.inf)
-        try:
-            code_ranks(meter, grid, table)
-        except TooDear:
-            return
-        best = (meter.bits, plan.Ranks(grid, found.width, zero, values, steps_first), table)
+        part = plan.Ranks(grid, found.width, zero, values[order], steps_first)
+        bits = _bits(grid, table, best[0] if best else 8.0 * (otherwise - len(plan.write([(0, part)]))))
+        if bits < math.inf and grid.rounds <= rounds:
+            best = (bits, part, table)
 
     for steps, lanes, steps_first in _tables(found.shape, len(elements)):
         table = ranks.reshape(steps, lanes) if steps_first else ranks.reshape(lanes, steps).T
-        plain = Grid(steps, lanes, 0, 0, 1, zero, len(values) - 1 - zero, density, _PACE)
-        for pitch, plane in _neighbourhoods(found.shape, table):
-            weigh(replace(plain, pitch=pitch, plane=plane), steps_first, table)
+        plain = replace(book, steps=steps, lanes=lanes)
+        weigh(_with_neighbours(plain, found.shape, table), steps_first, table)
     if best is not None and best[1].grid.lanes >= 3 * _GROUPS:
         weigh(replace(best[1].grid, groups=_GROUPS), best[1].steps_first, best[2])
     return None if best is None else (best[1], best[2])
+
+
+def _bits(grid: Grid, table: Whole, most: float) -> float:
+    """Infinite where it is over `most`."""
+    meter = Meter(most)
+    try:
+        code_ranks(meter, grid, table)
+    except TooDear:
+        return math.inf
+    return meter.bits
+
+
+def _least(counts: Whole, width: int) -> float:
+    """Bytes below which no model was seen to come: half of the entropy of independent elements, and a codebook."""
+    shares = counts / counts.sum()
+    return float(-(np.log2(shares) * counts).sum() / 16) + len(counts)
+
+
+def _with_neighbours(grid: Grid, shape: tuple[int, ...], table: Whole) -> Grid:
+    """With the best of the neighbourhoods worth a try, judged by some steps from the middle."""
+    tries = [replace(grid, pitch=pitch, plane=plane) for pitch, plane in _neighbourhoods(shape, table)]
+    if len(tries) == 1:
+        return tries[0]
+    first = max(0, (len(table) - _SAMPLE) // 2)
+    sample = table[first : first + _SAMPLE]
+    fitting = [t for t in tries if 2 * t.pitch <= len(sample) and t.plane <= len(sample)]
+    return min(fitting, key=lambda t: _bits(replace(t, steps=len(sample)), sample, math.inf))
 
 
 def _elements(raw: bytes, width: int) -> Values:

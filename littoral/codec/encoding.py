@@ -44,14 +44,14 @@ def encode(data: bytes, *, quick: bool = False) -> bytes:
     done, rounds = 0, FREE_ROUNDS + len(data) // BYTES_A_ROUND
     for found in _usable(arrays_in(data)):
         raw = data[found.offset : found.offset + found.size]
-        made: list[tuple[plan.Part, bytes]] = []
-        if not quick and (chosen := ranks_of(raw, found, rounds)) is not None:
-            part, ranks = chosen
-            arrays.append((part.grid, ranks))
-            rounds -= part.grid.rounds
-            made = [(part, b"")]
-        elif found.size >= _PLANES_FROM:
-            made = _planes_of(raw, 1 if found.width == NIBBLE else DTYPES[found.width].itemsize, quick)
+        made = _planes_of(raw, found.width, quick) if found.size >= _PLANES_FROM else []
+        if not quick:
+            otherwise = sum(len(coded) for _, coded in made) or len(_zstd(raw, quick))
+            if (chosen := ranks_of(raw, found, rounds, otherwise)) is not None:
+                part, ranks = chosen
+                arrays.append((part.grid, ranks))
+                rounds -= part.grid.rounds
+                made = [(part, b"")]
         gap = data[done : found.offset]
         for part_made, coded in made:
             text += gap
@@ -107,6 +107,7 @@ def _text(text: bytes, quick: bool) -> tuple[int, bytes]:
 def _planes_of(raw: bytes, width: int, quick: bool) -> list[tuple[plan.Part, bytes]]:
     """Pieces; none where they are no smaller than the bytes in the text."""
     made: list[tuple[plan.Part, bytes]] = []
+    width = 1 if width == NIBBLE else DTYPES[width].itemsize
     for start in range(0, len(raw), MAX_PIECE_BYTES):
         piece = raw[start : start + MAX_PIECE_BYTES]
         coded = _zstd(planes.split(piece, width), quick)

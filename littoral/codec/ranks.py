@@ -18,8 +18,8 @@ from littoral.codec.coder import Coder
 from littoral.codec.mixing import STEP, Decision, beginning
 from littoral.codec.tables import UNIT, Whole, log
 
-FAR_STEPS = 15
-"""Distance from 0 that is told in single steps; a larger codebook is told in steps of 2, 4, 8, ..."""
+_MOST_NODES = 16
+"""Of a distance's bits so far, this many cases are told apart."""
 SPREAD = 8 * UNIT
 """Log odds of a density are told apart within this."""
 
@@ -91,9 +91,12 @@ class _Model:
         self._prior = beginning(first)
         self._full = Decision([12, 128, 16 * 12, 16 * 12, 16 * 16, 16, 64 * 4], 2, first, grid.pace)
         self._sign = Decision([21, 81, 25, 13, 1], 0, 0, grid.pace)
-        self._far: dict[tuple[int, int], Decision] = {}
-        most = max(grid.below, grid.above)
-        self.shift = next(shift for shift in range(8) if (most - 1) >> shift <= FAR_STEPS)
+        depth = (max(grid.below, grid.above, 1) - 1).bit_length()
+        self._coarse = max(0, depth - 4)  # of a large codebook, neighbours are looked at roughly
+        self._bits = [
+            Decision([cells * min(1 << bit, _MOST_NODES) for cells in (8, 16, 21, 16, 2)], 0, 0, grid.pace)
+            for bit in range(depth)
+        ]
 
     def run(self, coder: Coder, ranks: Whole | None) -> npt.NDArray[np.int16]:
         grid, seen = self.grid, self.seen
@@ -161,40 +164,22 @@ class _Model:
         return self._sign.code(coder, [votes, pattern, weight, lane, np.zeros_like(lane)], [], bits)
 
     def _code_distance(self, coder: Coder, places: Whole, around: list[Whole], sign: Whole, given: Whole | None) -> Whole:
-        """From 1. How often `shift` halves it, step by step up to the last; then the bits that were halved away."""
-        grid, seen, shift = self.grid, self.seen, self.shift
-        far = None if given is None else (given - 1) >> shift
-        last = np.where(sign > 0, grid.above - 1, grid.below - 1) >> shift
-        crowd = sum((n != 0).astype(np.int64) for n in around)
-        sizes = np.minimum(sum(np.abs(n) for n in around[:4]) >> shift, 15)
-        agreed = np.clip(sign * sum(around[:4]) >> shift, -10, 10) + 10
-        usual = np.minimum((2 * seen.sizes[places] >> shift) // np.maximum(seen.lane[places], 1), 15)
-        side = (sign > 0).astype(np.int64)
-        contexts = [crowd, sizes, agreed, usual, side]
-        reached = np.zeros(len(places), np.int64)
-        going = np.flatnonzero(last > 0)
-        for level in range(1, FAR_STEPS + 1):
-            if not len(going):
-                break
-            decision = self._decision(level, 0)
-            bits = decision.code(
-                coder, [c[going] for c in contexts], [], None if far is None else (far[going] >= level).astype(np.int64)
-            )
-            reached[going] += bits
-            going = going[(bits == 1) & (last[going] > level)]
-        distance = reached
-        for bit in reversed(range(shift)):
-            known = None if given is None else (given - 1) >> bit & 1
-            lower = self._decision(-1, bit).code(coder, [crowd, sizes, agreed, np.minimum(distance, 15), side], [], known)
-            distance = 2 * distance + lower
-        most = np.where(sign > 0, grid.above, grid.below)
-        nearest: Whole = np.minimum(distance + 1, most)
+        """From 1: the bits of distance - 1, the highest first, each knowing the ones before it."""
+        grid, seen, coarse = self.grid, self.seen, self._coarse
+        crowd = np.sum([n != 0 for n in around], axis=0)
+        sizes = np.minimum(np.abs(around[:4]).sum(axis=0) >> coarse, 15)
+        agreed = np.minimum(np.maximum(sign * np.sum(around[:4], axis=0) >> coarse, -10), 10) + 10
+        usual = np.minimum((2 * seen.sizes[places] >> coarse) // np.maximum(seen.lane[places], 1), 15)
+        contexts = [crowd, sizes, agreed, usual, (sign > 0).astype(np.int64)]
+        distance = np.zeros(len(places), np.int64)
+        for depth, decision in enumerate(self._bits):
+            nodes = min(1 << depth, _MOST_NODES)
+            node = distance * nodes >> depth
+            bits = None if given is None else (given - 1) >> (len(self._bits) - 1 - depth) & 1
+            distance = 2 * distance + decision.code(coder, [c * nodes + node for c in contexts], [], bits)
+        # A hostile code may go further than the codebook.
+        nearest: Whole = np.minimum(distance + 1, np.where(sign > 0, grid.above, grid.below))
         return nearest
-
-    def _decision(self, level: int, bit: int) -> Decision:
-        if (level, bit) not in self._far:
-            self._far[level, bit] = Decision([8, 16, 21, 16, 2], 0, 0, self.grid.pace)
-        return self._far[level, bit]
 
 
 def code_ranks(coder: Coder, grid: Grid, ranks: Whole | None) -> npt.NDArray[np.int16]:
