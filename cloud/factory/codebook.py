@@ -6,8 +6,8 @@ stays 0, and is no member of anything.
 
 Before that, for a part of the steps, weights may still change to another value: each has a float copy that the optimiser moves
 by the gradients taken at the shared values (M. Courbariaux et al.: BinaryConnect, https://arxiv.org/abs/1511.00363), and takes
-the value nearest to its copy, while the values follow the means of their members. With few bits that is worth far more than the
-paper's fixed assignment (`reassign` 0). With a `rate`, nearest is not all: what travels is entropy coded, so a weight goes where
+the value nearest to its copy, while the values follow the means of their members. `reassign` 0 is
+the paper's fixed assignment. With a `rate`, nearest is not all: what travels is entropy coded, so a weight goes where
 squared error plus the price of the code is least (levels.py), and 0, the cheapest, is one of the choices.
 
 Norms are folded first. Shared values are exact in float16, zeros are plain zeros, and the exporters keep every value as it is.
