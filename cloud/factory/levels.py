@@ -125,7 +125,8 @@ def prices(index: Indices, levels: Levels, zeros: int) -> Floats:
     total = counts.sum() + zeros
     if levels.zero is not None:
         counts[levels.zero] += zeros
-    return np.log2(total + len(counts)) - np.log2(counts + 1.0)
+    bits: Floats = np.log2(total + len(counts)) - np.log2(counts + 1.0)
+    return bits
 
 
 def _borders(values: Floats, price: Floats) -> tuple[Floats, Indices]:
