@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from littoral.codec import plan
+from littoral.codec import plan, planes
 from littoral.codec.codebook import DTYPES, MAX_VALUES, NIBBLE, Values
 from littoral.codec.coder import Meter, TooDear
 from littoral.codec.container import MAX_ELEMENTS, MAX_LANES
 from littoral.codec.find import FLOAT, SIGNED, Found
+from littoral.codec.packing import zstd
 from littoral.codec.ranks import Grid, code_ranks
 from littoral.codec.tables import Whole
 
@@ -20,13 +23,15 @@ FEWEST = 64
 """Elements below which nothing can be learnt."""
 _PACE = 7
 _GROUPS = 3
+_SPARSE = 0.7
+"""Share of elements beyond which telling where they are does not pay."""
 _FARTHEST = 128
 """Steps from a pixel to the one below it, at most."""
 _SAMPLE = 2 * _FARTHEST
 
 
-def ranks_of(raw: bytes, found: Found, rounds: int, otherwise: int) -> tuple[plan.Ranks, Whole] | None:
-    """The part of a plan, and its ranks as (steps, lanes); None where that would take `otherwise` bytes or more.
+def ranks_of(raw: bytes, found: Found, rounds: int, otherwise: int) -> Chosen | None:
+    """How an array is coded as ranks; None where that would take `otherwise` bytes or more.
 
     Args:
         rounds: that are left for this file.
@@ -35,30 +40,60 @@ def ranks_of(raw: bytes, found: Found, rounds: int, otherwise: int) -> tuple[pla
     if not FEWEST <= len(elements) <= MAX_ELEMENTS:
         return None
     values, places, counts = np.unique(elements, return_inverse=True, return_counts=True)
-    if not 1 < len(values) <= MAX_VALUES or _least(counts, found.width) > otherwise:
+    if len(values) < 2 or len(values) == len(elements):
+        return None
+    if len(values) > MAX_VALUES:
+        return _sparse(elements, values[counts.argmax()], found, rounds, otherwise)
+    if _least(counts) > otherwise:
         return None
     order = np.argsort(_keys(values, found), kind="stable")
     zero = int(counts[order].argmax())
     ranks = np.argsort(order, kind="stable")[places] - zero
-    share = 1 - counts.max() / len(elements)
-    density = int(np.clip(round(8 * math.log((1 - share) / share)), -96, 96))
-    book = Grid(1, 1, 0, 0, 1, zero, len(values) - 1 - zero, density, _PACE)
-    best: tuple[float, plan.Ranks, Whole] | None = None
+    book = plan.Ranks(_grid(zero, len(values) - 1 - zero, ranks), found.width, zero, values[order], False)
+    return _scanned(book, ranks, found.shape, rounds, otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A part, its ranks as (steps, lanes), and what of it lies among the pieces."""
+
+    part: plan.Ranks
+    ranks: Whole
+    literals: bytes = b""
+
+
+def _sparse(elements: Values, usual: np.unsignedinteger, found: Found, rounds: int, otherwise: int) -> Chosen | None:
+    """Where one value is frequent and the others are no codebook: which they are, and then they themselves."""
+    there = elements != usual
+    if found.width == NIBBLE or there.mean() > _SPARSE:
+        return None
+    others = elements[there]
+    literals = zstd(planes.split(others.tobytes(), others.itemsize), quick=False)
+    book = plan.Ranks(_grid(0, 1, there), found.width, 0, np.array([usual]), False, len(literals))
+    chosen = _scanned(book, there.astype(np.int64), found.shape, rounds, otherwise - len(literals))
+    return None if chosen is None else replace(chosen, literals=literals)
+
+
+def _grid(below: int, above: int, ranks: npt.NDArray[Any]) -> Grid:
+    share = float((ranks != 0).mean())
+    return Grid(1, 1, 0, 0, 1, below, above, int(np.clip(round(8 * math.log((1 - share) / share)), -96, 96)), _PACE)
+
+
+def _scanned(book: plan.Ranks, ranks: Whole, shape: tuple[int, ...], rounds: int, otherwise: int) -> Chosen | None:
+    """With the cheapest scan."""
+    best, least = None, 8.0 * (otherwise - len(plan.write([(0, book)])))
 
     def weigh(grid: Grid, steps_first: bool, table: Whole) -> None:
-        nonlocal best
-        part = plan.Ranks(grid, found.width, zero, values[order], steps_first)
-        bits = _bits(grid, table, best[0] if best else 8.0 * (otherwise - len(plan.write([(0, part)]))))
-        if bits < math.inf and grid.rounds <= rounds:
-            best = (bits, part, table)
+        nonlocal best, least
+        if grid.rounds <= rounds and (bits := _bits(grid, table, least)) < math.inf:
+            best, least = Chosen(replace(book, grid=grid, steps_first=steps_first), table), bits
 
-    for steps, lanes, steps_first in _tables(found.shape, len(elements)):
+    for steps, lanes, steps_first in _tables(shape, len(ranks)):
         table = ranks.reshape(steps, lanes) if steps_first else ranks.reshape(lanes, steps).T
-        plain = replace(book, steps=steps, lanes=lanes)
-        weigh(_with_neighbours(plain, found.shape, table), steps_first, table)
-    if best is not None and best[1].grid.lanes >= 3 * _GROUPS:
-        weigh(replace(best[1].grid, groups=_GROUPS), best[1].steps_first, best[2])
-    return None if best is None else (best[1], best[2])
+        weigh(_with_neighbours(replace(book.grid, steps=steps, lanes=lanes), shape, table), steps_first, table)
+    if best is not None and best.part.grid.lanes >= 3 * _GROUPS:
+        weigh(replace(best.part.grid, groups=_GROUPS), best.part.steps_first, best.ranks)
+    return best
 
 
 def _bits(grid: Grid, table: Whole, most: float) -> float:
@@ -71,7 +106,7 @@ def _bits(grid: Grid, table: Whole, most: float) -> float:
     return meter.bits
 
 
-def _least(counts: Whole, width: int) -> float:
+def _least(counts: Whole) -> float:
     """Bytes below which no model was seen to come: half of the entropy of independent elements, and a codebook."""
     shares = counts / counts.sum()
     return float(-(np.log2(shares) * counts).sum() / 16) + len(counts)

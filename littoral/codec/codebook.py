@@ -12,9 +12,9 @@ NIBBLE, ONE, TWO, FOUR = range(4)
 DTYPES = (np.dtype("<u1"), np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"))
 MAX_VALUES = 256
 
-RAW, RANGE, SCALED_RANGE, SCALED, HALF, BRAIN = range(6)
+RAW, RANGE, SCALED_RANGE, SCALED, HALF, BRAIN, LITERALS = range(7)
 """Forms: elements as they are; whole numbers lo, lo + 1, ...; those, or any signed bytes, times a float32; float16 and
-bfloat16 that stand for float32."""
+bfloat16 that stand for float32. LITERALS is no codebook: one value, and whatever is not it lies elsewhere, element by element."""
 
 Values = npt.NDArray[np.unsignedinteger]
 _F4 = np.dtype("<f4")

@@ -77,14 +77,14 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
         if plan_bytes + text_bytes > MAX_MIXED_BYTES:
             raise BadCoding(f"coded bytes: {text_bytes} bytes of text, at most {MAX_MIXED_BYTES} are mixed")
         text = _Text(iter([text.take(text_bytes)]))
-    pieces = rest.part(sum(part.coded for _, part in parts if isinstance(part, plan.Planes))) if parts else rest
+    pieces = rest.part(sum(part.coded for _, part in parts))
     for gap, part in parts:
         text.copy(gap, write)
         if isinstance(part, plan.Planes):
-            write(_piece(pieces, part))
+            write(_piece(pieces, part.coded, part.bytes, part.width))
             continue
         coder = coder or decoder_of(rest.read())
-        write(_array(coder, part))
+        write(_array(coder, part, pieces))
     text.copy(text_bytes - sum(gap for gap, _ in parts), write)
     text.end()
 
@@ -144,15 +144,22 @@ def _expanded(reader: Reader) -> Iterator[bytes]:
         raise BadCoding(f"coded bytes: {error}") from error
 
 
-def _piece(pieces: Reader, part: plan.Planes) -> bytes:
-    text = _Text(_expanded(pieces.part(part.coded)))
-    data = text.take(part.bytes)
+def _piece(pieces: Reader, coded: int, size: int, width: int) -> bytes:
+    text = _Text(_expanded(pieces.part(coded)))
+    data = text.take(size)
     text.end()
-    return planes.joined(data, part.width)
+    return planes.joined(data, width)
 
 
-def _array(coder: Coder, part: plan.Ranks) -> bytes:
+def _array(coder: Coder, part: plan.Ranks, pieces: Reader) -> bytes:
     ranks = code_ranks(coder, part.grid, None)
+    if part.literals is not None:
+        there = (ranks if part.steps_first else ranks.T).ravel() != 0
+        width = part.values.itemsize
+        elements = np.full(len(there), part.values[0])
+        data = _piece(pieces, part.literals, int(there.sum()) * width, width)
+        elements[there] = np.frombuffer(data, part.values.dtype)
+        return elements.tobytes()
     ranks += part.zero  # the decoder's own table
     elements = part.values[ranks if part.steps_first else ranks.T].ravel()
     if part.width == NIBBLE:

@@ -18,11 +18,11 @@ from littoral.codec.container import (
     MAX_PIECE_BYTES,
     MIXED,
     STORED,
-    WINDOW_LOG,
     ZSTD,
     varint,
 )
 from littoral.codec.find import Found, arrays_in
+from littoral.codec.packing import zstd
 from littoral.codec.ranks import Grid, code_ranks
 from littoral.codec.tables import Whole
 from littoral.codec.text import code_text
@@ -46,12 +46,11 @@ def encode(data: bytes, *, quick: bool = False) -> bytes:
         raw = data[found.offset : found.offset + found.size]
         made = _planes_of(raw, found.width, quick) if found.size >= _PLANES_FROM else []
         if not quick:
-            otherwise = sum(len(coded) for _, coded in made) or len(_zstd(raw, quick))
+            otherwise = sum(len(coded) for _, coded in made) or len(zstd(raw, quick=quick))
             if (chosen := ranks_of(raw, found, rounds, otherwise)) is not None:
-                part, ranks = chosen
-                arrays.append((part.grid, ranks))
-                rounds -= part.grid.rounds
-                made = [(part, b"")]
+                arrays.append((chosen.part.grid, chosen.ranks))
+                rounds -= chosen.part.grid.rounds
+                made = [(chosen.part, chosen.literals)]
         gap = data[done : found.offset]
         for part_made, coded in made:
             text += gap
@@ -100,7 +99,7 @@ def _usable(found: list[Found]) -> list[Found]:
 
 
 def _text(text: bytes, quick: bool) -> tuple[int, bytes]:
-    packed = _zstd(text, quick)
+    packed = zstd(text, quick=quick)
     return (ZSTD, packed) if len(packed) < len(text) else (STORED, text)
 
 
@@ -110,22 +109,7 @@ def _planes_of(raw: bytes, width: int, quick: bool) -> list[tuple[plan.Part, byt
     width = 1 if width == NIBBLE else DTYPES[width].itemsize
     for start in range(0, len(raw), MAX_PIECE_BYTES):
         piece = raw[start : start + MAX_PIECE_BYTES]
-        coded = _zstd(planes.split(piece, width), quick)
+        coded = zstd(planes.split(piece, width), quick=quick)
         made.append((plan.Planes(len(piece), width, len(coded)), coded))
     size = sum(len(coded) for _, coded in made)
-    return made if size < len(raw) and size < len(_zstd(raw, quick)) else []
-
-
-def _zstd(data: bytes, quick: bool) -> bytes:
-    import zstandard
-
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        3 if quick else 19,
-        source_size=len(data),
-        window_log=min(WINDOW_LOG, max(10, len(data).bit_length())),
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-        write_content_size=False,
-        write_checksum=False,
-        write_dict_id=False,
-    )
-    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+    return made if size < len(raw) and size < len(zstd(raw, quick=quick)) else []

@@ -27,13 +27,19 @@ _STEPS_FIRST = 0x20
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """An array whose elements are `values[rank + zero]`. `steps_first`: it lies in the file as (steps, lanes), not as
-    (lanes, steps)."""
+    (lanes, steps). `literals`: there is one value, of rank 0; the elements of rank 1 lie in a piece of so many coded bytes."""
 
     grid: Grid
     width: int
     zero: int
     values: Values
     steps_first: bool
+    literals: int | None = None
+
+    @property
+    def coded(self) -> int:
+        """Bytes among the pieces."""
+        return self.literals or 0
 
     @property
     def bytes(self) -> int:
@@ -92,10 +98,14 @@ def _read_planes(reader: Reader, head: int, left: int) -> Planes:
 def _written_ranks(part: Ranks) -> bytes:
     """head, values - 1, zero, codebook, steps, lanes, [pitch, plane,] groups | pace << 4, density + 128"""
     grid = part.grid
-    form, book = codebook.write(part.values, part.width)
+    if part.literals is None:
+        form, book = codebook.write(part.values, part.width)
+        book = bytes([len(part.values) - 1, part.zero]) + book
+    else:
+        form, book = codebook.LITERALS, part.values[:1].tobytes() + varint(part.literals)
     pixels = bool(grid.pitch or grid.plane)
     head = part.width | form << 2 | _STEPS_FIRST * part.steps_first | _PIXELS * pixels
-    out = bytes([head, len(part.values) - 1, part.zero]) + book + varint(grid.steps) + varint(grid.lanes)
+    out = bytes([head]) + book + varint(grid.steps) + varint(grid.lanes)
     if pixels:
         out += varint(grid.pitch) + varint(grid.plane)
     return out + bytes([grid.groups | grid.pace << 4, grid.density + 128])
@@ -103,10 +113,16 @@ def _written_ranks(part: Ranks) -> bytes:
 
 def _read_ranks(reader: Reader, head: int) -> Ranks:
     width, form = head & 3, head >> 2 & 7
-    count, zero = reader.byte() + 1, reader.byte()
-    if zero >= count:
-        raise BadCoding(f"coded bytes: rank 0 is value {zero} of {count}")
-    values = codebook.read(reader, form, count, width)
+    literals = None
+    if form == codebook.LITERALS and width != NIBBLE:
+        count, zero = 2, 0
+        values = codebook.read(reader, codebook.RAW, 1, width)
+        literals = reader.varint(MAX_ELEMENTS * 8, "coded literals")
+    else:
+        count, zero = reader.byte() + 1, reader.byte()
+        if zero >= count:
+            raise BadCoding(f"coded bytes: rank 0 is value {zero} of {count}")
+        values = codebook.read(reader, form, count, width)
     steps = reader.varint(MAX_ELEMENTS, "steps")
     lanes = reader.varint(MAX_LANES, "lanes")
     if steps < 1 or lanes < 1 or steps * lanes > MAX_ELEMENTS or (width == NIBBLE and steps * lanes % 2):
@@ -120,4 +136,4 @@ def _read_ranks(reader: Reader, head: int) -> Ranks:
     if not 1 <= groups <= min(15, lanes) or not -96 <= density <= 96:
         raise BadCoding(f"coded bytes: {groups} groups of {lanes} lanes, density {density}")
     grid = Grid(steps, lanes, pitch, plane, groups, zero, count - 1 - zero, density, pace)
-    return Ranks(grid, width, zero, values, bool(head & _STEPS_FIRST))
+    return Ranks(grid, width, zero, values, bool(head & _STEPS_FIRST), literals)
