@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,12 @@ def _copies(plan: Plan) -> Augment:
 
 
 def _trainings(plan: Plan) -> list[str]:
-    """A method calls its training after the network that it is given, and the network after a method keeps its name."""
-    return [plan.name, *(f"{plan.name}-{stage['kind']}" for stage in plan.stages)]
+    """A method calls its training after the network that it is given; that is called after the stage."""
+    return [plan.name, *(f"{plan.name}-{_slug(stage)}-{stage['kind']}" for stage in plan.stages)]
+
+
+def _slug(stage: Mapping[str, Any]) -> str:
+    return str(stage["stage"]).replace(" ", "-")
 
 
 def _made(kept: Kept, plan: Plan) -> Row:
@@ -165,6 +169,7 @@ def _made(kept: Kept, plan: Plan) -> Row:
     stages: list[list[Cell]] = [["dense", _error(exported(net.module, "onnx")), DENSE_BYTES[plan.net], 1.0]]
     for table in plan.stages:
         settings = {key: value for key, value in table.items() if key not in ("stage", "variant")}
+        net = replace(net, name=f"{plan.name}-{_slug(table)}")
         net = method_from(settings, "deep_compression.toml").apply(net, lesson)
         artifact = exported(net.module, table.get("variant", "onnx"))
         stages += _stages(plan, str(table["stage"]), artifact, last=table is plan.stages[-1])
