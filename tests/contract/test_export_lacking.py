@@ -14,7 +14,13 @@ from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
 
 GIVEN = Input("input", (1, 6, 6), 1 / 255, (0.0,), (1.0,))
-RUNTIMES = {"onnx": "onnxruntime", "onnx-int8": "onnxruntime", "ncnn": "ncnn", "ncnn-fp16": "ncnn"}
+RUNTIMES = {
+    "onnx": "onnxruntime",
+    "onnx-int8": "onnxruntime",
+    "onnx-int8-dynamic": "onnxruntime",
+    "ncnn": "ncnn",
+    "ncnn-fp16": "ncnn",
+}
 
 
 class Squash(nn.Module):
