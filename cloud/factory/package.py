@@ -176,7 +176,7 @@ def package(
     logits = infer(exported, bench.test, threads=threads)
     probe = bench.input.prepare(bench.probe)
     answers = infer(exported, probe, threads=1)
-    coded = {path: code for path, data in exported.files.items() if len(code := codec.encode(data)) < len(data)}
+    coded = {path: code for path, code in codec.encode_files(exported.files).items() if len(code) < len(exported.files[path])}
     manifest = Manifest(
         model=model,
         name=name,

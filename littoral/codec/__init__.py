@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from littoral.codec.container import NAME, BadCoding, is_coded
 from littoral.codec.decoding import decode, decode_file
-from littoral.codec.encoding import encode
+from littoral.codec.encoding import encode, encode_files
 
-__all__ = ["NAME", "BadCoding", "decode", "decode_file", "encode", "is_coded"]
+__all__ = ["NAME", "BadCoding", "decode", "decode_file", "encode", "encode_files", "is_coded"]

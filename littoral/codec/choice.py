@@ -23,6 +23,8 @@ FEWEST = 64
 """Elements below which nothing can be learnt."""
 _PACE = 7
 _GROUPS = 3
+_FEW = 32
+"""Values up to which an array is surely a codebook."""
 _SPARSE = 0.7
 """Share of elements beyond which telling where they are does not pay."""
 _FARTHEST = 128
@@ -42,23 +44,24 @@ def ranks_of(raw: bytes, found: Found, rounds: int, otherwise: int) -> Chosen | 
     values, places, counts = np.unique(elements, return_inverse=True, return_counts=True)
     if len(values) < 2 or len(values) == len(elements):
         return None
-    if len(values) > MAX_VALUES:
-        return _sparse(elements, values[counts.argmax()], found, rounds, otherwise)
-    if _least(counts) > otherwise:
-        return None
+    sparse = _sparse(elements, values[counts.argmax()], found, rounds, otherwise) if len(values) > _FEW else None
+    otherwise = sparse.size if sparse is not None else otherwise
+    if len(values) > MAX_VALUES or _least(counts) > otherwise:
+        return sparse
     order = np.argsort(_keys(values, found), kind="stable")
     zero = int(counts[order].argmax())
     ranks = np.argsort(order, kind="stable")[places] - zero
     book = plan.Ranks(_grid(zero, len(values) - 1 - zero, ranks), found.width, zero, values[order], False)
-    return _scanned(book, ranks, found.shape, rounds, otherwise)
+    return _scanned(book, ranks, found.shape, rounds, otherwise) or sparse
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A part, its ranks as (steps, lanes), and what of it lies among the pieces."""
+    """A part, its ranks as (steps, lanes), the bytes that all of it takes, and what of it lies among the pieces."""
 
     part: plan.Ranks
     ranks: Whole
+    size: int
     literals: bytes = b""
 
 
@@ -71,7 +74,7 @@ def _sparse(elements: Values, usual: np.unsignedinteger, found: Found, rounds: i
     literals = zstd(planes.split(others.tobytes(), others.itemsize), quick=False)
     book = plan.Ranks(_grid(0, 1, there), found.width, 0, np.array([usual]), False, len(literals))
     chosen = _scanned(book, there.astype(np.int64), found.shape, rounds, otherwise - len(literals))
-    return None if chosen is None else replace(chosen, literals=literals)
+    return None if chosen is None else replace(chosen, size=chosen.size + len(literals), literals=literals)
 
 
 def _grid(below: int, above: int, ranks: npt.NDArray[Any]) -> Grid:
@@ -81,12 +84,15 @@ def _grid(below: int, above: int, ranks: npt.NDArray[Any]) -> Grid:
 
 def _scanned(book: plan.Ranks, ranks: Whole, shape: tuple[int, ...], rounds: int, otherwise: int) -> Chosen | None:
     """With the cheapest scan."""
-    best, least = None, 8.0 * (otherwise - len(plan.write([(0, book)])))
+    best = None
+    about = len(plan.write([(0, book)]))
+    least = 8.0 * (otherwise - about)
 
     def weigh(grid: Grid, steps_first: bool, table: Whole) -> None:
         nonlocal best, least
         if grid.rounds <= rounds and (bits := _bits(grid, table, least)) < math.inf:
-            best, least = Chosen(replace(book, grid=grid, steps_first=steps_first), table), bits
+            size = about + math.ceil(bits / 8)
+            best, least = Chosen(replace(book, grid=grid, steps_first=steps_first), table, size), bits
 
     for steps, lanes, steps_first in _tables(shape, len(ranks)):
         table = ranks.reshape(steps, lanes) if steps_first else ranks.reshape(lanes, steps).T

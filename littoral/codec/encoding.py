@@ -3,6 +3,8 @@ the plan of it all as one text. Whatever does not pay is left in the text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from littoral.codec import plan, planes
 from littoral.codec.choice import ranks_of
 from littoral.codec.codebook import DTYPES, NIBBLE
@@ -16,12 +18,14 @@ from littoral.codec.container import (
     MAX_MIXED_BYTES,
     MAX_PARTS,
     MAX_PIECE_BYTES,
+    MAX_PLAN_BYTES,
     MIXED,
     STORED,
     ZSTD,
     varint,
 )
-from littoral.codec.find import Found, arrays_in
+from littoral.codec.decoding import decode
+from littoral.codec.find import Found, arrays_beside, arrays_in
 from littoral.codec.packing import zstd
 from littoral.codec.ranks import Grid, code_ranks
 from littoral.codec.tables import Whole
@@ -32,17 +36,30 @@ _PLANES_FROM = 1 << 11
 _SMALL = 1 << 10
 
 
+def encode_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of an artifact, each coded, by name. Of ncnn's two files one says what lies where in the other."""
+    coded = {}
+    for name, data in files.items():
+        param = files.get(f"{name.removesuffix('.bin')}.param") if name.endswith(".bin") else None
+        coded[name] = _encode(data, arrays_in(data) if param is None else arrays_beside(param, data), quick=False)
+    return coded
+
+
 def encode(data: bytes, *, quick: bool = False) -> bytes:
     """Coded bytes: `decode` gives `data` back. The same bytes give the same code, with one version of zstd.
 
     Args:
         quick: for what travels once, such as an update: nothing is mixed, zstd does not try hard.
     """
+    return _encode(data, arrays_in(data), quick)
+
+
+def _encode(data: bytes, arrays_found: list[Found], quick: bool) -> bytes:
     parts: list[tuple[int, plan.Part]] = []
     arrays: list[tuple[Grid, Whole]] = []
     text, pieces = bytearray(), bytearray()
     done, rounds = 0, FREE_ROUNDS + len(data) // BYTES_A_ROUND
-    for found in _usable(arrays_in(data)):
+    for found in _usable(arrays_found):
         raw = data[found.offset : found.offset + found.size]
         made = _planes_of(raw, found.width, quick) if found.size >= _PLANES_FROM else []
         if not quick:
@@ -61,7 +78,11 @@ def encode(data: bytes, *, quick: bool = False) -> bytes:
     text += data[done:]
     planned = plan.write(parts) if parts else b""
     head = bytes([MAGIC]) + varint(len(data))
-    return head + _body(planned, planned + text, bytes(pieces), arrays, quick)
+    coded = head + _body(planned, planned + text, bytes(pieces), arrays, quick)
+    # What cannot be read back must not reach a node, whatever the reason: the file then travels as text alone.
+    if parts and (len(planned) > MAX_PLAN_BYTES or (not quick and decode(coded, limit=len(data)) != data)):
+        return _encode(data, [], quick)
+    return coded
 
 
 def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Whole]], quick: bool) -> bytes:
@@ -104,7 +125,7 @@ def _text(text: bytes, quick: bool) -> tuple[int, bytes]:
 
 
 def _planes_of(raw: bytes, width: int, quick: bool) -> list[tuple[plan.Part, bytes]]:
-    """Pieces; none where they are no smaller than the bytes in the text."""
+    """Pieces; none where the bytes are smaller as they are."""
     made: list[tuple[plan.Part, bytes]] = []
     width = 1 if width == NIBBLE else DTYPES[width].itemsize
     for start in range(0, len(raw), MAX_PIECE_BYTES):
@@ -112,4 +133,4 @@ def _planes_of(raw: bytes, width: int, quick: bool) -> list[tuple[plan.Part, byt
         coded = zstd(planes.split(piece, width), quick=quick)
         made.append((plan.Planes(len(piece), width, len(coded)), coded))
     size = sum(len(coded) for _, coded in made)
-    return made if size < len(raw) and size < len(zstd(raw, quick=quick)) else []
+    return made if size < len(raw) and size <= len(zstd(raw, quick=quick)) else []

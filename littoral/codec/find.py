@@ -174,3 +174,54 @@ def _numpy(data: bytes) -> Iterator[Found]:
             if found.size <= len(data) - start:
                 yield found
                 at = start + found.size
+
+
+# -- ncnn: a .bin says nothing of itself; the .param beside it does ------------------------------------------------------
+
+_FLAGS = {0: FOUR, 0x01306B47: TWO}
+"""ncnn's word in front of weights: float32, float16."""
+_NO_WEIGHTS = frozenset({
+    "BinaryOp", "Clip", "Concat", "Crop", "Dropout", "ELU", "Eltwise", "Exp", "ExpandDims", "Flatten", "GELU", "HardSigmoid",
+    "HardSwish", "Input", "Interp", "LRN", "Log", "Mish", "Noop", "Packing", "Padding", "Permute", "Pooling", "Power", "ReLU",
+    "Reduction", "Reorg", "Reshape", "SELU", "ShuffleChannel", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze",
+    "Swish", "TanH", "Threshold", "UnaryOp",
+})  # fmt: skip
+
+
+def arrays_beside(param: bytes, data: bytes) -> list[Found]:
+    """In an ncnn .bin, up to the first layer that is not known here."""
+    found: list[Found] = []
+    at = 0
+    try:
+        for line in param.decode().splitlines()[2:]:
+            kind, _, inputs, outputs, *rest = line.split()
+            fields = dict(word.split("=", 1) for word in rest[int(inputs) + int(outputs) :])
+            if kind in _NO_WEIGHTS:
+                continue
+            layer = _ncnn_layer(kind, {int(key): value for key, value in fields.items()})
+            (flag,) = struct.unpack_from("<I", data, at)
+            shape, biases = layer
+            weights = Found(at + 4, math.prod(shape) << (_FLAGS[flag] - 1), shape, _FLAGS[flag], FLOAT)
+            at = weights.offset + weights.size + -weights.size % 4
+            found.append(weights)
+            if biases:
+                found.append(Found(at, 4 * biases, (biases,), FOUR, FLOAT))
+                at += 4 * biases
+            if at > len(data):
+                return []
+    except (ValueError, KeyError, IndexError, struct.error):  # what was found so far is right all the same
+        return found if at <= len(data) else []
+    return found
+
+
+def _ncnn_layer(kind: str, fields: dict[int, str]) -> tuple[tuple[int, ...], int]:
+    """(shape of the weights, biases). Raises KeyError where the layer is not known."""
+    outputs = int(fields[0])
+    if kind == "InnerProduct":
+        return (outputs, int(fields[2]) // outputs), outputs * int(fields.get(1, "0"))
+    if kind in ("Convolution", "ConvolutionDepthWise"):
+        width = int(fields[1])
+        height = int(fields.get(11, str(width)))
+        inputs = int(fields[6]) // (outputs * width * height)
+        return (outputs, inputs, height, width), outputs * int(fields.get(5, "0"))
+    raise KeyError(kind)
