@@ -34,7 +34,7 @@ def model(*arrays: onnx.TensorProto) -> bytes:
     return bytes(helper.make_model(graph).SerializeToString())
 
 
-def pixels(seed: int = 0, units: int = 50, side: int = 16, share: float = 0.06) -> Floats:
+def pixels(seed: int = 0, units: int = 60, side: int = 16, share: float = 0.06) -> Floats:
     """(units, side * side): each unit looks at one blob of an image, with weights of one sign, of eight values."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
