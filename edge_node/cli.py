@@ -23,7 +23,7 @@ _EXAMPLES = {
     "doctor": "example: littoral-node doctor --data /var/lib/littoral",
 }
 _HELP = {
-    "budget": ("LIMITS", "what one model may cost: artifact<=20KB,p95<=2ms,rss<=8MB,worst>=97%,runtime=ncnn"),
+    "budget": ("LIMITS", "what one model may cost: artifact<=20KB,p95<=2ms,rss<=8MB,worst>=97%%,runtime=ncnn"),
     "runtimes": ("NAMES", "runtimes that this node will use, by comma; default: every one it has"),
     "http": ("HOST:PORT", "where inference is served; port 0 takes any free one (default 127.0.0.1:8080)"),
     "labelled": ("DIR", "folder of labelled examples (.npz with x and y): judges new models and takes part in federated runs"),
