@@ -15,7 +15,8 @@ from pathlib import Path
 
 from edge_node.blobs import Blobs
 from edge_node.store import sync_folder, write_atomic
-from littoral.codec import BadCoding, decode_file
+from edge_node.update.unpack import Coded, unpack
+from littoral.codec import BadCoding
 from littoral.digest import digest_of, digest_of_file, hex_of
 from littoral.errors import BadManifest, DigestMismatch, NotFound, TooLarge
 from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer
@@ -34,6 +35,7 @@ class Artifacts:
         self._root = root
         self._blobs = blobs
         self._trusted = trusted
+        self._turn = asyncio.Lock()
 
     def folder(self, digest: str) -> Path:
         return self._root / hex_of(digest)
@@ -73,53 +75,60 @@ class Artifacts:
         Raises DigestMismatch where a file is not what the manifest names; the damaged copy is deleted, so that asking
         again fetches it again. Raises BadCoding or TooLarge where what travelled was signed so, and does not give the file.
         """
-        return await asyncio.to_thread(self._assemble, digest, manifest)
-
-    def _assemble(self, digest: str, manifest: Manifest) -> Path:
-        folder = self.folder(digest)
-        if folder.is_dir():
+        async with self._turn:  # one at a time: it takes memory and the disk
+            if self.held(digest):
+                return await asyncio.to_thread(self._rechecked, digest, manifest)
+            beside = self._root / f".{hex_of(digest)}.new"
             try:
-                _check(folder, manifest)
-                return folder
-            except DigestMismatch:
-                shutil.rmtree(folder)
+                await unpack(await asyncio.to_thread(self._laid, beside, manifest))
+                return await asyncio.to_thread(self._appear, digest, beside, manifest)
+            except (DigestMismatch, BadCoding, TooLarge):
+                for blob in _blobs_of(manifest):
+                    self._blobs.drop(blob.digest)
                 raise
-        beside = self._root / f".{hex_of(digest)}.new"
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)  # what a full disk or a bad blob left
+
+    def _rechecked(self, digest: str, manifest: Manifest) -> Path:
+        folder = self.folder(digest)
+        try:
+            _check(folder, manifest)
+        except DigestMismatch:
+            shutil.rmtree(folder)
+            raise
+        return folder
+
+    def _laid(self, beside: Path, manifest: Manifest) -> list[Coded]:
+        """Puts what travelled as it lies into the folder, and gives what is to be decoded there."""
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        try:
-            for file in manifest.files:
-                self._place(file, beside, manifest.name)
-            _check(beside, manifest)
-        except (DigestMismatch, BadCoding, TooLarge):
-            for blob in _blobs_of(manifest):
-                self._blobs.drop(blob.digest)
-            shutil.rmtree(beside)
-            raise
+        coded = []
+        for file in manifest.files:
+            named = file.transfer or file
+            blob = self._blobs.path(named.digest)
+            if blob is None:
+                raise NotFound(f"artifact {manifest.name}: {file.path} was not fetched")
+            if file.transfer is None:
+                _link_or_copy(blob, beside / file.path)
+                continue
+            if digest_of_file(blob) != named.digest:
+                raise DigestMismatch(f"artifact {manifest.name}: what travelled for {file.path} was changed on the disk")
+            coded.append(Coded(blob, beside / file.path, file.bytes))
+        return coded
+
+    def _appear(self, digest: str, beside: Path, manifest: Manifest) -> Path:
+        """Checks what lies in the folder and gives it its name; the blobs go."""
+        _check(beside, manifest)
         envelope = self._blobs.path(digest)
         if envelope is None:
             raise NotFound(f"artifact {manifest.name}: its manifest was not fetched")
         write_atomic(beside / ENVELOPE, envelope.read_bytes())
+        folder = self.folder(digest)
         beside.replace(folder)
         sync_folder(self._root)
         for part in (digest, *(blob.digest for blob in _blobs_of(manifest))):
             self._blobs.drop(part)  # the folder has them now
         return folder
-
-    def _place(self, file: File, folder: Path, artifact: str) -> None:
-        """One file into the folder, decoded where it travelled coded."""
-        named = file.transfer or file
-        blob = self._blobs.path(named.digest)
-        if blob is None:
-            raise NotFound(f"artifact {artifact}: {file.path} was not fetched")
-        if file.transfer is None:
-            _link_or_copy(blob, folder / file.path)
-            return
-        if digest_of_file(blob) != named.digest:
-            raise DigestMismatch(f"artifact {artifact}: what travelled for {file.path} was changed on the disk")
-        decode_file(blob, folder / file.path, limit=file.bytes)
-        with (folder / file.path).open("rb") as decoded:
-            os.fsync(decoded.fileno())
 
     async def open(self, digest: str) -> tuple[Manifest, Path]:
         """An artifact that is held, checked again: a disk forgets. Raises NotFound, DigestMismatch, Untrusted, BadManifest."""

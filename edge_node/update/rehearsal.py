@@ -8,47 +8,20 @@ Prints one JSON object: {} when it went well, {"code", "message"} when not.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import os
-import signal
-import sys
 from pathlib import Path
 
+from edge_node.update.child import answer_of, say
 from littoral.errors import FleetError, RuntimeFailure
 
 LIMIT_S = 120.0
 
 
-class RuntimeCrash(RuntimeFailure):
-    """The runtime took its whole process down, or hung, with this model."""
-
-    code = "runtime-crash"
-
-
 async def rehearse(folder: Path, threads: int) -> None:
     """Runs the child. Raises the failure that it reports, or RuntimeCrash."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_node.update.rehearsal"),
-        *("--parent", str(os.getpid()), "--threads", str(threads), str(folder)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            printed, errors = await child.communicate()
-    except TimeoutError as error:
-        raise RuntimeCrash(f"{folder.name[:12]}: was not loaded after {LIMIT_S:.0f} s") from error
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode:
-        how = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit code {child.returncode}"
-        last = errors.decode(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeCrash(f"{folder.name[:12]}: its runtime ended with {how} {' '.join(last)[:300]}")
-    failure = json.loads(printed.splitlines()[-1])
+    what = f"{folder.name[:12]}: its runtime"
+    arguments = ("--threads", str(threads), str(folder))
+    failure = await answer_of("edge_node.update.rehearsal", *arguments, what=what, limit_s=LIMIT_S)
     if failure:
         raise _failure(str(failure["code"]), str(failure["message"]))
 
@@ -83,7 +56,7 @@ def main() -> None:
         model.close()
     except FleetError as error:
         failure = {"code": error.code, "message": str(error)}
-    sys.stdout.write(json.dumps(failure) + "\n")
+    say(failure)
 
 
 if __name__ == "__main__":

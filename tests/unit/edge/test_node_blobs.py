@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from edge_node.pace import Pace
 from littoral.digest import digest_of, hex_of
 from littoral.errors import BadInput, DigestMismatch, NoSpace, NotFound, TooLarge, Unavailable
 from tests.kit.blob_source import BlobSource, blob_source
+
+pytest_plugins = ("tests.kit.disk",)
 
 DATA = random.Random(1).randbytes(20_500)
 
@@ -150,17 +150,6 @@ async def test_room_that_is_not_there_is_not_asked_for(source: BlobSource, tmp_p
     with pytest.raises(NoSpace, match="wanted"):
         await blobs.get(source.hold(DATA))
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KB."""
-    place = tmp_path / "tiny"
-    place.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
 
 
 async def test_a_disk_that_fills_up_on_the_way_leaves_no_partial(source: BlobSource, tiny_disk: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.telemetry import Telemetry, TelemetryReport, cpu_seconds, rss_bytes
+from edge_node.telemetry import Telemetry, TelemetryReport
 from littoral.manifest import Manifest
 from littoral.sketch import Sketch, sketch_id
 from littoral.telemetry import LATENCY_BOUNDS_MS, quantile
@@ -124,22 +125,17 @@ def test_another_spec_gives_another_sketch_id(manifest: Manifest) -> None:
     assert first.inputs.sketch_id != second.inputs.sketch_id
 
 
-def test_an_observation_is_cheap(manifest: Manifest) -> None:
-    """Tens of microseconds at most, over a thousand: it is paid by every request."""
-    telemetry, x = Telemetry(), images(1)
-    logits = logits_of(x, weights())
-    began = time.process_time()
-    for _ in range(1_000):
-        telemetry.observe(MODEL, manifest, "one", x, logits, 0.001, ok=True)
-    assert time.process_time() - began < 0.1
-
-
 def test_own_memory_and_cpu_are_read() -> None:
-    before, used = rss_bytes(), cpu_seconds()
-    held = np.ones(4_000_000)  # 32 MB
-    assert rss_bytes() - before > 20_000_000
-    assert cpu_seconds() >= used
-    del held
+    """In a process of its own: here an allocator may have as much to give again, and nothing would grow."""
+    words = """
+from edge_node.telemetry import cpu_seconds, rss_bytes
+before, used = rss_bytes(), cpu_seconds()
+held = bytearray(64_000_000)
+held[::4096] = b"x" * len(held[::4096])  # touched: it is resident now
+assert 60_000_000 < rss_bytes() - before < 80_000_000, (before, rss_bytes())
+assert cpu_seconds() > used
+"""
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
 
 _made: list[Manifest] = []
