@@ -20,6 +20,7 @@ from littoral.codec import NAME
 from littoral.digest import check_digest
 from littoral.errors import BadManifest
 from littoral.identity import seal, unseal
+from littoral.lineage import Lineage, lineage_from
 
 PAYLOAD_TYPE = "application/vnd.littoral.manifest+json"
 SCHEMA = 1
@@ -130,6 +131,7 @@ class Manifest:
     parents: tuple[str, ...] = ()  # digests of what it was made from: teacher, base, data
     recipe: Mapping[str, Any] = field(default_factory=dict)  # how it was made, as resolved
     class_accuracy: tuple[float, ...] = ()  # as `accuracy`, of each label in order; empty: written before it was measured
+    lineage: Lineage | None = None  # what the parents were, and what else decided these bytes; None: written before it was kept
     schema: int = SCHEMA
 
     @property
@@ -153,11 +155,13 @@ class Manifest:
         return dict(zip(self.output.labels, self.class_accuracy, strict=True)) if self.class_accuracy else {}
 
     def encode(self) -> bytes:
-        """Canonical JSON. A file that travels as it lies says nothing about it."""
+        """Canonical JSON. A file that travels as it lies says nothing about it; what is not known is left out."""
         body = asdict(self)
         for file in body["files"]:
             if file["transfer"] is None:
                 del file["transfer"]
+        if self.lineage is None:
+            del body["lineage"]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     def seal(self, key: Ed25519PrivateKey) -> bytes:
@@ -251,6 +255,7 @@ def _manifest_from(body: Mapping[str, Any]) -> Manifest:
     accuracy = float(_take(body, top, "accuracy", (int, float)))
     if not 0 <= accuracy <= 1:
         raise BadManifest(f"{top}.accuracy: {accuracy} is not a fraction between 0 and 1")
+    parents = tuple(check_digest(p, f"{top}.parents") for p in _take(body, top, "parents", list))
     manifest = Manifest(
         model=_take(body, top, "model", str),
         name=_take(body, top, "name", str),
@@ -272,9 +277,10 @@ def _manifest_from(body: Mapping[str, Any]) -> Manifest:
         accuracy_examples=_take(body, top, "accuracy_examples", int),
         probe=_probe_from(_take(body, top, "probe", dict), f"{top}.probe", tuple(int(d) for d in shape), len(labels)),
         sketch=_sketch_from(_take(body, top, "sketch", dict), f"{top}.sketch"),
-        parents=tuple(check_digest(p, f"{top}.parents") for p in _take(body, top, "parents", list)),
+        parents=parents,
         recipe=_take(body, top, "recipe", dict),
         class_accuracy=_class_accuracy_from(body, top, len(labels)),
+        lineage=lineage_from(body["lineage"], f"{top}.lineage", len(parents)) if "lineage" in body else None,
     )
     return manifest
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from cloud.data.dataset import Dataset, Images
 from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
+from cloud.factory.made_with import lineage_of
 from cloud.factory.metrics import class_accuracy
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of
@@ -25,6 +26,7 @@ from littoral import codec
 from littoral.architectures.quantized import quantizers
 from littoral.digest import digest_of
 from littoral.errors import BadInput
+from littoral.lineage import DATA, WEIGHTS
 from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec, Transfer
 from littoral.sketch import fit
 
@@ -109,6 +111,7 @@ def candidates_from(
     name: str,
     bench: Bench | None = None,
     parents: Sequence[str] = (),
+    roles: Sequence[str] = (),
     recipe: Mapping[str, Any] | None = None,
     options: Options = DEFAULTS,
     threads: int = 1,
@@ -124,7 +127,8 @@ def candidates_from(
         model: the name under which nodes serve it.
         bench: to share between networks of one data set.
         parents: digests of what it was made from (teacher, base); the data's and these weights' come before them.
-        recipe: how it was made, as resolved: JSON values.
+        roles: of those parents, in their order; see littoral.lineage.
+        recipe: how it was made, as resolved: JSON values; seed and threads of its "student" or "run" stand in the lineage.
         options: how the files are written.
         progress: told each artifact's name before it is made.
 
@@ -151,6 +155,7 @@ def candidates_from(
                 spec=spec,
                 parameters=parameters_of(module),
                 parents=(dataset.digest, weights, *parents),
+                roles=(DATA, WEIGHTS, *roles),
                 recipe={**(recipe or {}), **_said(variant, module, options, len(calibration))},
                 threads=threads,
             )
@@ -169,6 +174,7 @@ def package(
     parameters: int,
     parents: Sequence[str],
     recipe: Mapping[str, Any],
+    roles: Sequence[str] = (),
     threads: int = 1,
 ) -> Packaged:
     """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
@@ -197,6 +203,7 @@ def package(
         sketch=bench.sketch,
         parents=tuple(parents),
         recipe={**recipe, "variant": variant},
+        lineage=lineage_of(recipe, exported.runtime, parents, roles),
     )
     return Packaged(manifest, dict(exported.files), coded)
 

@@ -22,12 +22,13 @@ from cloud.factory.preparation import input_of
 from cloud.factory.progress import Share, Whole
 from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe, asked_for, schedule_of, stages, trained_teachers
 from cloud.factory.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
-from cloud.factory.teachers import Teacher, ready_teacher
+from cloud.factory.teachers import Ensemble, Teacher, ready_teacher
 from cloud.factory.training import Trained, accuracy_of, taught, train_teacher
 from cloud.factory.views import Augment
 from cloud.factory.weights import arrays_of, module_of, weights_digest
 from littoral.architectures import build
 from littoral.errors import BadInput
+from littoral.lineage import MEMBER, TEACHER
 from littoral.manifest import Input
 
 
@@ -279,6 +280,7 @@ def _package_all(
     recipe: Production, bench: Bench, teacher: Teacher | None, students: Sequence[Trained], told: Callable[[str], None]
 ) -> tuple[Packaged, ...]:
     packaged: list[Packaged] = []
+    members = [member.digest for member in teacher.members] if isinstance(teacher, Ensemble) else []
     for plan, student in zip(recipe.students, students, strict=True):
         packaged += candidates_from(
             student.module,
@@ -288,7 +290,8 @@ def _package_all(
             model=recipe.model,
             name=plan.name,
             bench=bench,
-            parents=(teacher.digest,) if teacher else (),
+            parents=(teacher.digest, *members) if teacher else (),
+            roles=(TEACHER, *(MEMBER for _ in members)) if teacher else (),
             recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None},
             options=plan.export,
             progress=told,

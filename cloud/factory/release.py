@@ -15,6 +15,7 @@ from cloud.federation.run import Run, RunState
 from cloud.fleet.records import Release
 from cloud.fleet.releases import create_release, publish, read_artifact, release_of_run, run_note
 from littoral.errors import BadInput, Conflict
+from littoral.lineage import BASE
 from littoral.manifest import Input
 
 RUN_VARIANTS = ("onnx-int8", "ncnn-fp16")
@@ -71,6 +72,7 @@ async def release_run(core: Core, run: Run, now: float, *, actor: str = "operato
         model=run.model,
         name=f"{base.name.split('-')[0]}-{run.run_id}",
         parents=(run.base_weights,),
+        roles=(BASE,),
         recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
     )
     artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in made]

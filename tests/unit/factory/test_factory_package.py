@@ -79,6 +79,7 @@ def test_the_same_network_and_data_give_the_same_manifest(made: Made, data: Data
         model="digits",
         name="tiny",
         parents=(made.teacher.digest,),
+        roles=("teacher",),
         recipe={"student": TINY.students[0].resolved(), "teacher": TINY.teacher.resolved()},
     )
     assert [p.manifest.encode() for p in again] == [p.manifest.encode() for p in made.packaged]
