@@ -14,6 +14,7 @@ import typer
 
 from cloud.app import Core, open_core
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
+from cloud.fleet.names import checked_name
 from cloud.fleet.records import Release
 from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
 from cloud.settings import Settings, load_settings
@@ -43,6 +44,7 @@ def create(
     if weights is not None:
         if data is None or model is None:
             raise BadInput("release: --weights needs --data and --model")
+        checked_name("model", model)
         asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
     elif run is not None:
         asyncio.run(_from_run(settings, run, format))

@@ -57,7 +57,7 @@ def train(
     Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
     """
     from cloud.data.sources import load_dataset
-    from cloud.factory.production import check_recipe
+    from cloud.factory.production import check_recipe, check_teacher
     from cloud.factory.recipe_file import about, names, recipe_named
     from cloud.factory.resume import Kept
     from cloud.settings import load_settings
@@ -72,6 +72,7 @@ def train(
     examples = load_dataset(data)
     check_recipe(plan, examples)
     if dry_run:
+        check_teacher(plan, examples)
         emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))
         return
     kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)

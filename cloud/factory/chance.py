@@ -9,7 +9,17 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from littoral.errors import BadInput
+
+MOST_SEED = 2**63 - 1
 _DRAWING = threading.Lock()
+
+
+def checked_seed(what: str, seed: int) -> int:
+    """The seed. Raises BadInput, naming what it is of, where numpy or torch would not take it."""
+    if not 0 <= seed <= MOST_SEED:
+        raise BadInput(f"{what}: {seed}", hint=f"0 to {MOST_SEED}")
+    return seed
 
 
 @contextmanager

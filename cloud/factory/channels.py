@@ -26,6 +26,8 @@ from torch import nn
 
 from cloud.factory.chance import computing, seeded
 from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.method import check_teaching
+from cloud.factory.prune import sparse_or_free
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of, wiring_of
 from littoral.architectures import build
@@ -64,6 +66,7 @@ class Channels:
             raise BadInput(f"channels.round_to: {self.round_to}", hint="at least 1")
         if both := sorted(set(self.skip) & set(self.layers)):
             raise BadInput(f"channels.skip: {both[0]} has a ratio of its own", hint="name it in one of both")
+        check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
@@ -71,6 +74,13 @@ class Channels:
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See cloud.factory.method.Method."""
+        pruner = _Pruner(self, module, shape, 1)
+        for _ in range(self.steps):
+            pruner.step()
+        return module
 
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
         """See cloud.factory.method.Method. Of several steps, those before the last are called `{student.name}-channels-step1` and
@@ -103,6 +113,7 @@ class Channels:
                 epochs=self.epochs * step // self.steps - self.epochs * (step - 1) // self.steps,
                 schedule=self.schedule,
                 seed=self.seed + step - 1,
+                constraint=sparse_or_free(rebuilt),
             )
             module.load_state_dict(rebuilt.state_dict())
         return Trained.of(student.name, rebuilt, spec, student.input, seconds)
@@ -120,14 +131,26 @@ class _Pruner:
                 raise BadInput(f"channels: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
         answers = wiring_of(module, shape, threads=threads).answers
         logits = [layers[name] for name, where in answers.items() if name in layers and where.any()]
+        try:
+            self._pruner = self._made(plan, [*logits, *(layers[name] for name in plan.skip)])
+        except (RuntimeError, IndexError, AssertionError, ValueError, KeyError) as error:
+            raise BadInput(
+                f"channels: the outputs of {type(module).__name__}'s layers cannot be followed: {type(error).__name__}: {error}",
+                hint="use magnitude",
+            ) from error
+        self._names = {layer: name for name, layer in module.named_modules()}
+        self._refuse_two_ratios(plan)
+
+    def _made(self, plan: Channels, untouched: list[nn.Module]) -> Any:
+        layers = layers_of(self._module)
         with self._tracing():
-            self._pruner = _PRUNING.pruner.BasePruner(
-                module,
-                torch.zeros(1, *shape),
+            return _PRUNING.pruner.BasePruner(
+                self._module,
+                torch.zeros(1, *self._shape),
                 importance=_PRUNING.importance.GroupMagnitudeImportance(p=2),
                 pruning_ratio=plan.ratio,
                 pruning_ratio_dict={layers[name]: ratio for name, ratio in plan.layers.items()},
-                ignored_layers=[*logits, *(layers[name] for name in plan.skip)],
+                ignored_layers=untouched,
                 round_to=plan.round_to if plan.round_to > 1 else None,
                 iterative_steps=plan.steps,
                 # Its defaults are dictionaries that all pruners of a process share.
@@ -136,8 +159,6 @@ class _Pruner:
                 num_heads={},
                 channel_groups={},
             )
-        self._names = {layer: name for name, layer in module.named_modules()}
-        self._refuse_two_ratios(plan)
 
     def step(self) -> None:
         """Raises BadInput where a group of channels cannot be taken out."""

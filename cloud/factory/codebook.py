@@ -30,6 +30,7 @@ from torch import nn
 from cloud.factory.folding import folded_student
 from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.levels import Floats, k_means, prices, uniform
+from cloud.factory.method import check_teaching
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of
 from littoral.architectures.quantized import FIELD as QUANTIZED
@@ -74,6 +75,7 @@ class Codebook:
             raise BadInput("codebook.rate: needs steps in which weights may change their value", hint="reassign over 0")
         if self.every < 1:
             raise BadInput(f"codebook.every: {self.every}", hint="at least 1 step")
+        check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
@@ -81,6 +83,11 @@ class Codebook:
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See cloud.factory.method.Method."""
+        self.bits_of(module)
+        return module
 
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
         """See cloud.factory.method.Method. Raises BadInput for a layer that is not there, and for a network trained for int8."""

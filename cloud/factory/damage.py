@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.method import check_teaching
 from cloud.factory.prune import Held
 from cloud.factory.training import Trained
 from cloud.factory.wiring import Wiring, layers_of, wiring_of
@@ -45,6 +46,7 @@ class Damage:
             raise BadInput(f"damage.keep: {self.keep!r}", hint="a whole number of weights, or a fraction of them below 1.0")
         if not 0 < self.end <= 1 or self.every < 1:
             raise BadInput(f"damage: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
+        check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
@@ -53,13 +55,23 @@ class Damage:
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """See cloud.factory.method.Method."""
-        module = copy.deepcopy(student.module)
+        self._count(module)
+        return module
+
+    def _count(self, module: nn.Module) -> int:
+        """How many weights stay."""
         total = sum(layer.weight.numel() for layer in layers_of(module).values())
         keep = self.keep if isinstance(self.keep, int) else max(1, round(self.keep * total))
         if keep > total:
             raise BadInput(f"damage.keep: {keep} of {total} weights", hint=f"at most {total}")
+        return keep
+
+    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+        """See cloud.factory.method.Method."""
+        module = copy.deepcopy(student.module)
+        keep = self._count(module)
         seconds = lesson.teach(
             module,
             name=f"{student.name}-{self.kind}",

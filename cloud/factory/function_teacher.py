@@ -72,7 +72,7 @@ class FunctionTeacher:
                 answered = self.call(x.copy())
         except FleetError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a function that ends the process would end it as if all were made
             raise BadInput(
                 f"teacher.function: {self.name} raised {type(error).__name__}: {error}",
                 hint=f"it is called with raw images, uint8 of shape {x.shape}",
@@ -98,7 +98,7 @@ def imported(path: str) -> Callable[[Images], Any]:
         raise NotFound(
             f"teacher.function: there is no module {error.name!r}", hint="run from its folder, or set PYTHONPATH"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"teacher.function: importing {module_name} failed: {type(error).__name__}: {error}") from error
     where = getattr(found, "__file__", None) or module_name
     for part in name.split("."):

@@ -137,7 +137,7 @@ class Lesson:
             name: of what is trained, for progress and its checkpoint; one of its kind in a folder of checkpoints.
 
         Raises:
-            TrainingDiverged: the loss became NaN or infinite; names step and layer. The last good checkpoint stays.
+            TrainingDiverged: the loss became NaN or infinite; names step and layer. A checkpoint that was good stays.
             BadInput: epochs below 1, answers of another data set, a checkpoint damaged or not to be written.
         """
         if epochs < 1:
@@ -179,6 +179,7 @@ class _Training:
         self.batch = min(plan.batch, count)
         self.per_epoch = count // self.batch  # what is left over of an epoch has its turn in another one
         self.steps = epochs * self.per_epoch
+        self.kept = 0  # the step of the last checkpoint
         self.key = lesson.key(module, epochs, plan, seed, constraint) if lesson.checkpoints else ""
         self.given = lesson.input or input_of(lesson.dataset)
         self.labels = torch.from_numpy(lesson.dataset.train_y.copy())
@@ -218,7 +219,7 @@ class _Training:
             if not math.isfinite(value):
                 raise TrainingDiverged(
                     f"{self.name}: the loss is {value} at step {step} of {self.steps}, {_culprit(self.module, x)}",
-                    hint="lower the learning rate, or look at the data; the last good checkpoint was kept",
+                    hint="lower the learning rate, or look at the data" + self._left(),
                 )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -270,6 +271,11 @@ class _Training:
         tensors[_CHANCE] = torch.get_rng_state()
         notes = {"groups": moments["param_groups"], "cycle": self.cycle.state_dict()}
         kept.save(self.name, self.key, Checkpoint(step, tensors, notes))
+        self.kept = step
+
+    def _left(self) -> str:
+        """What a failure leaves behind, for its hint."""
+        return f"; the last good checkpoint, of step {self.kept}, was kept" if self.kept else ""
 
     def _resume(self) -> int:
         found = self.lesson.checkpoints.load(self.name, self.key) if self.lesson.checkpoints else None
@@ -289,6 +295,7 @@ class _Training:
         self.cycle.load_state_dict(dict(found.notes["cycle"]))
         self.constraint.restore(_under(_HELD, found.tensors))
         torch.set_rng_state(found.tensors[_CHANCE])
+        self.kept = found.step
         return found.step
 
 

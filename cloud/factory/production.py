@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,13 @@ from cloud.data.dataset import Dataset
 from cloud.factory.answers import CachedAnswers
 from cloud.factory.chance import seeded
 from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.method import Method
 from cloud.factory.package import EXPORTERS, Bench, Packaged, candidates_from
 from cloud.factory.preparation import input_of
 from cloud.factory.progress import Share, Whole
 from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe, asked_for, schedule_of, stages, trained_teachers
 from cloud.factory.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
-from cloud.factory.teachers import Ensemble, Teacher, ready_teacher
+from cloud.factory.teachers import Ensemble, Teacher, loaded_teachers, ready_teacher
 from cloud.factory.training import Trained, accuracy_of, taught, train_teacher
 from cloud.factory.views import Augment
 from cloud.factory.weights import arrays_of, module_of, weights_digest
@@ -121,21 +123,31 @@ def _learnt(
 def check_recipe(recipe: Production, dataset: Dataset) -> None:
     """Whatever can be known to be wrong before anything is trained.
 
-    Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set.
+    Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
+    that is not there or takes out what cannot be taken out.
     """
     channels, height, width = dataset.shape
     for student in recipe.students:
         for variant in student.variants:
             if variant not in EXPORTERS:
                 raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
-    specs = [*((name, plan.architecture) for name, plan in trained_teachers(recipe.teacher))]
-    specs += [(f"student {student.name}", student.architecture) for student in recipe.students]
-    for name, spec in specs:
+    plans: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
+    plans += [(name, plan.architecture, ()) for name, plan in trained_teachers(recipe.teacher)]
+    plans += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
+    for name, spec, methods in plans:
         try:
             with seeded(0):
-                build(spec, channels=channels, height=height, width=width, classes=dataset.classes)
+                module = build(spec, channels=channels, height=height, width=width, classes=dataset.classes)
+            for method in methods:
+                module = method.rehearsed(module, dataset.shape)
         except BadInput as error:
             raise BadInput(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def check_teacher(recipe: Production, dataset: Dataset) -> None:
+    """Loads each teacher that is not trained here, and tries it on a few images. Raises what ready_teacher raises."""
+    if recipe.teacher is not None:
+        loaded_teachers(recipe.teacher, dataset)
 
 
 def answers_bytes(recipe: Production, dataset: Dataset) -> int:

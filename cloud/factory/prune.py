@@ -24,7 +24,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from cloud.factory.constraint import FREE, Constraint
 from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.method import check_teaching
 from cloud.factory.training import Trained
 from cloud.factory.wiring import Wiring, layers_of, wiring_of
 from littoral.digest import digest_of
@@ -61,6 +63,7 @@ class Magnitude:
             raise BadInput(f"magnitude: begin {self.begin}, end {self.end}", hint="0 <= begin < end <= 1, fractions of the steps")
         if self.every < 1:
             raise BadInput(f"magnitude.every: {self.every}", hint="at least 1 step")
+        check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
@@ -68,6 +71,11 @@ class Magnitude:
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See cloud.factory.method.Method."""
+        counts_of(module, self.sparsity, self.keep)
+        return module
 
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
         """See cloud.factory.method.Method."""
@@ -158,14 +166,22 @@ def held_sparse(module: nn.Module) -> Held:
     return Held({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers_of(module).items()})
 
 
+def sparse_or_free(module: nn.Module) -> Constraint:
+    """For whatever trains a network on: what was pruned stays pruned."""
+    pruned = any((layer.weight == 0).any() for layer in layers_of(module).values())
+    return held_sparse(module) if pruned else FREE
+
+
 class Gradual:
-    """The constraint behind Magnitude: masks that grow tighter over a dense copy, then one mask that stays."""
+    """The constraint behind Magnitude: masks that grow tighter over a dense copy, then one mask that stays. What was 0 before it
+    began stays 0 throughout."""
 
     def __init__(self, counts: Mapping[str, int], begin: float, end: float, every: int, wiring: Wiring) -> None:
         self._counts, self._begin, self._end, self._every, self._wiring = dict(counts), begin, end, every, wiring
         self._dense: dict[str, torch.Tensor] = {}  # by layer; empty once the mask stays
         self._gone: dict[str, torch.Tensor] = {}  # by layer: what is 0 in the network
         self._held: Held | None = None
+        self._before = Held({})
 
     @property
     def key(self) -> str:
@@ -176,6 +192,7 @@ class Gradual:
         self._dense = {name: layers[name].weight.detach().clone() for name in self._counts}
         self._gone = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._dense.items()}
         self._held = None
+        self._before = held_sparse(module)
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -188,6 +205,7 @@ class Gradual:
         if self._held:
             self._held.after_step(module, step, steps)
             return
+        self._before.after_step(module, step, steps)
         first = math.floor(self._begin * steps)
         last = max(first + 1, math.floor(self._end * steps))
         for name, dense in self._dense.items():
@@ -201,8 +219,11 @@ class Gradual:
 
     def _settle(self, module: nn.Module) -> None:
         """From here on the mask stays: what lost all that it reads, or all that read it, goes as well."""
-        kept = {name: ~gone for name, gone in self._gone.items()}
+        kept = {name: ~gone & (self._dense[name] != 0) for name, gone in self._gone.items()}
         masks = {f"{name}.weight": mask for name, mask in kept.items()}
+        for name, layer in layers_of(module).items():
+            if name not in kept and (layer.weight == 0).any():
+                masks[f"{name}.weight"] = layer.weight.detach() != 0
         for name, dead in self._wiring.dead(module, kept).items():
             masks[name] = masks.get(name, torch.ones_like(dead)) & ~dead
         self._dense, self._gone = {}, {}

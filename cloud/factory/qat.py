@@ -21,7 +21,9 @@ from cloud.data.dataset import Images
 from cloud.factory.chance import computing
 from cloud.factory.folding import folded_student
 from cloud.factory.lesson import Lesson, Schedule
+from cloud.factory.method import check_teaching
 from cloud.factory.preparation import tensor_of
+from cloud.factory.prune import sparse_or_free
 from cloud.factory.training import Trained
 from littoral.architectures.quantized import FIELD, quantized, quantizers
 from littoral.errors import BadInput
@@ -40,6 +42,7 @@ class Qat:
     def __post_init__(self) -> None:
         if self.examples < 1:
             raise BadInput(f"qat.examples: {self.examples}", hint="at least 1; some hundred")
+        check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
@@ -47,6 +50,10 @@ class Qat:
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See cloud.factory.method.Method."""
+        return module
 
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
         """See cloud.factory.method.Method. Raises BadInput for a network that is quantized already."""
@@ -58,7 +65,12 @@ class Qat:
         some = images[np.linspace(0, len(images) - 1, min(self.examples, len(images))).astype(np.int64)]
         measure(module, student.input, some, threads=lesson.threads)
         seconds = lesson.teach(
-            module, name=f"{student.name}-{self.kind}", epochs=self.epochs, schedule=self.schedule, seed=self.seed
+            module,
+            name=f"{student.name}-{self.kind}",
+            epochs=self.epochs,
+            schedule=self.schedule,
+            seed=self.seed,
+            constraint=sparse_or_free(module),
         )
         return Trained.of(student.name, module, {**plain.spec, FIELD: True}, student.input, seconds)
 

@@ -136,7 +136,11 @@ def _student(table: Mapping[str, Any], at: str, methods: Mapping[str, str]) -> S
     rest = {key: value for key, value in table.items() if key != "method"}
     plain = fields.read(StudentRecipe, rest, at, given={"methods": ()})
     entries = _tables(table, "method", f"{at}.method")
-    return replace(plain, methods=tuple(method_from(e, where, student=table, registry=methods) for e, where in entries))
+    made = tuple(method_from(e, where, student=table, registry=methods) for e, where in entries)
+    try:
+        return replace(plain, methods=made)
+    except BadInput as error:
+        raise BadInput(f"{at}: {error.message}", hint=error.hint) from error
 
 
 def _teacher(table: Mapping[str, Any], at: str, folder: Path) -> AnyTeacherRecipe:

@@ -5,22 +5,22 @@ Written by hand here, or read from a TOML file (recipe_file.py, docs/recipes.md)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from cloud.export.exported import DEFAULTS, Options
+from cloud.factory.chance import checked_seed
 from cloud.factory.lesson import Schedule
-from cloud.factory.method import Method
+from cloud.factory.method import Method, refuse_undoing
 from cloud.factory.training import PLAIN
 from cloud.factory.views import Augment
+from cloud.fleet.names import checked_name
 from littoral.errors import BadInput
 
 Prepare = Literal["standard", "unit", "raw"]
 Gives = Literal["logits", "probabilities"]
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 MOST_THREADS = 256
 
 
@@ -36,6 +36,7 @@ class TeacherRecipe:
 
     def __post_init__(self) -> None:
         _positive(self, "epochs", "threads")
+        checked_seed("seed", self.seed)
 
     def resolved(self) -> dict[str, Any]:
         """As JSON values, for a manifest."""
@@ -150,9 +151,9 @@ class StudentRecipe:
     export: Options = DEFAULTS  # how its artifacts are written: opset, IR, calibration
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise BadInput(f"name: {self.name!r}", hint="a to z, 0 to 9, dot, dash and underscore, at most 48, as in cnn-s")
+        checked_name("name", self.name)
         _positive(self, "epochs", "threads")
+        checked_seed("seed", self.seed)
         if self.alpha < 0 or self.beta < 0 or self.alpha + self.beta == 0 or self.temperature <= 0:
             raise BadInput(
                 f"alpha {self.alpha}, beta {self.beta}, temperature {self.temperature}",
@@ -160,6 +161,7 @@ class StudentRecipe:
             )
         if not self.variants or len(set(self.variants)) != len(self.variants):
             raise BadInput(f"variants: {list(self.variants)}", hint="at least one, and none twice")
+        refuse_undoing(self.methods)
 
     def resolved(self) -> dict[str, Any]:
         """As JSON values, for a manifest; without what does not change the weights."""
@@ -179,6 +181,7 @@ class Production:
     at_once: int = 2
 
     def __post_init__(self) -> None:
+        checked_name("model", self.model)
         if not 1 <= self.at_once <= 64:
             raise BadInput(f"at_once: {self.at_once}", hint="1 to 64 students trained side by side")
         if not self.students:

@@ -147,14 +147,22 @@ def ready_teacher(plan: AnyTeacherRecipe, dataset: Dataset, train: Train) -> Tea
         NotFound, BadInput, RuntimeFailure: a file or function is not there, or does not fit this data set; the message names
         what was found. What `train` raises.
     """
-    voices = [member.teacher for member in plan.members] if isinstance(plan, EnsembleRecipe) else [plan]
-    loaded = [None if isinstance(voice, TeacherRecipe) else foreign_teacher(voice, dataset) for voice in voices]
+    loaded = loaded_teachers(plan, dataset)
     trained = {name: NetworkTeacher.of(train(name, recipe), recipe.threads) for name, recipe in trained_teachers(plan)}
     ours = iter(trained.values())
     members = tuple(next(ours) if teacher is None else teacher for teacher in loaded)
     if isinstance(plan, EnsembleRecipe):
         return Ensemble(members, tuple(m.weight for m in plan.members), plan.combine, plan.temperature)
     return members[0]
+
+
+def loaded_teachers(plan: AnyTeacherRecipe, dataset: Dataset) -> list[Teacher | None]:
+    """Of each voice in turn the teacher that was made elsewhere, tried on a few images; None: it is trained here.
+
+    Raises what ready_teacher raises of them.
+    """
+    voices = [member.teacher for member in plan.members] if isinstance(plan, EnsembleRecipe) else [plan]
+    return [None if isinstance(voice, TeacherRecipe) else foreign_teacher(voice, dataset) for voice in voices]
 
 
 def foreign_teacher(recipe: OnnxRecipe | WeightsRecipe | FunctionRecipe, dataset: Dataset) -> Teacher:

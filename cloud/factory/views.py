@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from cloud.data.dataset import Images
+from cloud.factory.chance import checked_seed
 from littoral.errors import BadInput
 
 MOST_BYTES = 1_000_000_000
@@ -45,6 +46,7 @@ class Augment:
                 raise BadInput(f"augment.{name}: {getattr(self, name)}", hint=f"between 0 and {most:g}")
         if self.copies < 1:
             raise BadInput(f"augment.copies: {self.copies}", hint="at least 1; copy 0 is the images as they are")
+        checked_seed("augment.seed", self.seed)
 
 
 class Copy:

@@ -183,3 +183,46 @@ def test_a_demo_folder_that_cannot_be_written(here: Path, capsys: pytest.Capture
     said = told(capsys, BAD_INPUT, "demo", "--out", folder)
     assert said.startswith(f"error: out: {folder} cannot be written: ")
     assert written(here) == before
+
+
+@pytest.mark.parametrize(
+    ("teacher", "methods", "code", "complaint"),
+    [
+        ('onnx = "gone.onnx"', "", NOT_FOUND, "gone.onnx does not exist"),
+        ('weights = "of-five.safetensors"', "", BAD_INPUT, "weights.classify.weight: shape is (5, 8)"),
+        ('function = "nowhere_at_all:answer"', "", NOT_FOUND, "there is no module 'nowhere_at_all'"),
+        ('function = "tests.kit.teachers:that_ends_the_process"', "", BAD_INPUT, "raised SystemExit: 0"),
+        ('function = "tests.kit.teachers:by_rows"', "", BAD_INPUT, "gave shape (32, 3) for 32 images"),
+        (
+            'weights = "good.safetensors"',
+            '[[student.method]]\nkind = "channels"\nepochs = 1\nskip = ["features.conv9"]',
+            BAD_INPUT,
+            "student s: channels: there is no layer 'features.conv9'",
+        ),
+    ],
+)
+def test_a_dry_run_tries_the_teacher_and_the_layer_names(
+    here: Path, capsys: pytest.CaptureFixture[str], teacher: str, methods: str, code: int, complaint: str
+) -> None:
+    save_weights(here / "of-five.safetensors", build(SPEC, channels=1, height=8, width=8, classes=5), SPEC)
+    (here / "mine.toml").write_text(f"[teacher]\n{teacher}\n{STUDENT}\n{methods}")
+    before = written(here)
+    said = told(capsys, code, "train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run")
+    assert complaint in said
+    assert written(here) == before
+
+
+def test_a_dry_run_of_what_is_well_says_what_would_be_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine.toml").write_text(f'[teacher]\nweights = "good.safetensors"\n{STUDENT}')
+    before = written(here)
+    assert run(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["s", "compact_cnn", "1", "-", "onnx"]
+    assert written(here) == before
+
+
+def test_a_model_name_that_is_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = written(here)
+    for command in (("train", "--recipe", "tiny"), ("release", "create", "--weights", "good.safetensors")):
+        said = told(capsys, BAD_INPUT, *command, "--data", "good.npz", "--model", "My Model")
+        assert "model: 'My Model' is no name" in said
+    assert written(here) == before

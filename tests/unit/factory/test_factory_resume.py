@@ -141,8 +141,9 @@ def test_a_loss_that_is_not_a_number_names_the_layer_and_keeps_the_last_good_che
     lesson = Lesson(data, checkpoints=kept)
     with pytest.raises(
         TrainingDiverged, match=r"net: the loss is nan at step 6 of 12, because the weights of layer features\.conv2"
-    ):
+    ) as stopped:
         lesson.teach(module, name="net", epochs=1, schedule=QUICK, seed=1, constraint=Spoilt())
+    assert stopped.value.hint.endswith("; the last good checkpoint, of step 4, was kept")
     with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
         assert file.metadata()["step"] == "4"
         assert all(torch.isfinite(file.get_tensor(k)).all() for k in file.keys())  # noqa: SIM118

@@ -152,6 +152,25 @@ def test_files_of_a_recipe_lie_beside_it(tmp_path: Path) -> None:
         ),
         (STUDENT + "schedule = { augment = { copies = 0 } }", r"schedule\.augment: augment\.copies: 0"),
         (STUDENT.replace('"s"', '"../s"'), r"student\[\.\./s\]: name: '\.\./s'"),
+        (STUDENT + "seed = -1", r"student\[s\]: seed: -1 \(0 to "),
+        (STUDENT + f"seed = {2**63}", r"student\[s\]: seed: 9223372036854775808"),
+        (TEACHER + "seed = -3" + STUDENT, r"teacher: seed: -3"),
+        (STUDENT + "schedule = { augment = { seed = -1 } }", r"schedule\.augment: augment\.seed: -1"),
+        (STUDENT + "[[student.method]]\nkind = 'qat'\nepochs = 1\nseed = -1", r"method\[1\]\.qat: qat\.seed: -1"),
+        (STUDENT + "[[student.method]]\nkind = 'damage'\nkeep = 9\nepochs = 0", r"method\[1\]\.damage: damage\.epochs: 0"),
+        *(
+            (
+                STUDENT + f"[[student.method]]\nkind = '{last}'\nepochs = 1\n[[student.method]]\nepochs = 1\n{after}",
+                rf"r\.toml: student\[s\]: method: \w+ after {last} would undo .* \({out}",
+            )
+            for last in ("codebook", "qat")
+            for after, out in (
+                ("kind = 'magnitude'\nsparsity = 0.5", f"put {last} last"),
+                ("kind = 'channels'", f"put {last} last"),
+                ("kind = 'codebook'", "one of codebook and qat, not both"),
+                ("kind = 'qat'", "one of codebook and qat, not both"),
+            )
+        ),
         (STUDENT.replace("epochs = 2", ""), r"student\[s\]\.epochs: is missing"),
         (STUDENT + STUDENT, r"two trainings would be called 's'"),
         (TEACHER + STUDENT.replace('"s"', '"teacher"'), r"two trainings would be called 'teacher'"),
@@ -190,6 +209,9 @@ def test_a_recipe_needs_a_model_from_somewhere() -> None:
     with pytest.raises(BadInput, match=r"r\.toml: model: is missing \(give --model"):
         parse_recipe(STUDENT, what="r.toml")
     assert parse_recipe('model = "theirs"' + STUDENT, what="r.toml").model == "theirs"
+    for text, named in (("", "../up"), ("model = 'My Model'", None)):
+        with pytest.raises(BadInput, match=r"r\.toml: model: '(\.\./up|My Model)' is no name \(a to z"):
+            parse_recipe(text + STUDENT, what="r.toml", model=named)
     assert parse_recipe('model = "theirs"' + STUDENT, what="r.toml", model="mine").model == "mine"
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from cloud.factory.methods import METHODS
-from cloud.factory.production import Learnt, answers_bytes, make_students, teach_students
+from cloud.factory.production import Learnt, answers_bytes, check_recipe, make_students, teach_students
 from cloud.factory.recipe_file import parse_recipe
 from cloud.factory.recipes import Production
 from cloud.factory.resume import Kept, Stopped
+from cloud.factory.wiring import layers_of
 from littoral.errors import BadInput, Conflict, NotFound
 from tests.kit import teachers
 from tests.kit.images import bars
@@ -148,11 +149,54 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Pat
 
 
 def test_a_student_that_fails_stops_the_others_and_is_the_one_that_is_named(tmp_path: Path) -> None:
-    wild = student("wild", method("magnitude", "keep = { nowhere = 3 }"), epochs=1)
+    wild = student("wild", '[[student.method]]\nkind = "failing"', epochs=1)
+    plan = parse_recipe(
+        wild + student("long", epochs=100_000), what="r.toml", model="m", methods={"failing": "tests.kit.methods:Failing"}
+    )
     kept = Kept(tmp_path / "c", tmp_path / "a", every=0)
-    with pytest.raises(BadInput, match=r"student wild: magnitude\.keep: there is no layer 'nowhere'"):
-        teach_students(DATA, recipe(wild + student("long", epochs=100_000)), kept=kept)
+    with pytest.raises(BadInput, match=r"student wild: failing: as it was made to"):
+        teach_students(DATA, plan, kept=kept)
     assert list((tmp_path / "c").glob("long-*.safetensors"))  # what the other had learnt is kept
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        (method("magnitude", "keep = { nowhere = 3 }"), r"magnitude\.keep: there is no layer 'nowhere' \(nearest: "),
+        (method("magnitude", "keep = { classify = 1_000 }"), r"magnitude\.keep\.classify: 1000 of 24 weights"),
+        (method("damage", "keep = 1_000_000"), r"damage\.keep: 1000000 of \d+ weights"),
+        (method("channels", "layers = { nowhere = 0.5 }"), "channels: there is no layer 'nowhere'"),
+        (method("channels", 'skip = ["features.conv3"]'), "channels: there is no layer 'features.conv3'"),
+        (method("codebook", "layers = { nowhere = 3 }"), r"codebook\.layers: there is no layer 'nowhere'"),
+        # What channels leave is what the next method finds.
+        (
+            method("channels", "ratio = 0.5") + method("magnitude", "keep = { classify = 24 }"),
+            r"magnitude\.keep\.classify: 24 of 12 weights",
+        ),
+    ],
+)
+def test_a_method_that_does_not_fit_the_network_is_refused_before_anything_is_trained(methods: str, said: str) -> None:
+    with pytest.raises(BadInput, match=f"^student s: {said}"):
+        check_recipe(recipe(student(more=methods)), DATA)
+
+
+def test_channels_that_cannot_be_taken_out_are_refused_before_anything_is_trained() -> None:
+    shuffled = student(more=method("channels")).replace('{ name = "compact_cnn", widths = [4, 8] }', '{ name = "shufflenet_v2" }')
+    with pytest.raises(BadInput, match=r"student s: channels: the outputs of ShuffleNetV2's layers cannot be followed"):
+        check_recipe(recipe(shuffled), DATA)
+
+
+@pytest.mark.parametrize("after", ["channels", "qat", "magnitude"])
+def test_what_was_pruned_stays_pruned(after: str) -> None:
+    pruned = method("magnitude", "sparsity = 0.6")
+    more = {"magnitude": "keep = { classify = 1.0 }"}.get(after, METHOD_FIELDS[after])
+    [before] = teach_students(DATA, recipe(student(more=pruned))).students
+    [made] = teach_students(DATA, recipe(student(more=pruned + method(after, more)))).students
+    zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers_of(made.module).items()}
+    if after != "channels":  # the same layers: each has at least as many zeros
+        wanted = {name: int((layer.weight == 0).sum()) for name, layer in layers_of(before.module).items()}
+        assert all(zeros[name] >= wanted[name] for name in wanted)
+    assert sum(zeros.values()) > 0.3 * sum(layer.weight.numel() for layer in layers_of(made.module).values())
 
 
 def test_a_foreign_teacher_that_is_always_wrong_is_remarked_on() -> None:

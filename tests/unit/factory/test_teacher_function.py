@@ -44,6 +44,7 @@ def test_probabilities_are_turned_into_logits_where_they_are_promised() -> None:
         ("as_words", "logits", "gave <U5 values"),
         ("with_a_hole", "logits", "not finite"),
         ("that_raises", "logits", r"raised RuntimeError: no such weights .*uint8 of shape \(64, 1, 12, 12\)"),
+        ("that_ends_the_process", "logits", "raised SystemExit: 0"),
         ("left_in_training_mode", "logits", r"differently when it is asked again.*module\.eval\(\)"),
         ("NOT_CALLABLE", "logits", "is a int and cannot be called"),
     ],
@@ -78,6 +79,9 @@ def test_a_module_in_the_working_folder_is_found(tmp_path: Path, monkeypatch: py
     assert teacher.logits(DATA.test_x[:5]).shape == (5, 3)
     with pytest.raises(BadInput, match="importing teacher_of_ruins failed: No module named 'a_package_that_nobody_has'"):
         imported("teacher_of_ruins:answer")
+    (tmp_path / "teacher_that_leaves.py").write_text("raise SystemExit(0)")
+    with pytest.raises(BadInput, match="importing teacher_that_leaves failed: SystemExit: 0"):
+        imported("teacher_that_leaves:answer")
     with pytest.raises(BadInput, match="importing teacher_of_typos failed: SyntaxError"):
         imported("teacher_of_typos:answer")
 
