@@ -41,4 +41,3 @@ class Promises:
     drift_gain: float = 0.25
     clean_loss: float = 0.015
     agent_rss_bytes: int = 100_000_000
-    seconds: float = 240.0

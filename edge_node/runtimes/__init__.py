@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge_node.memory import give_back
+from edge_node.memory import give_back, settle
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -76,7 +76,12 @@ def why_not(name: str) -> Missing | None:
 
 def load(manifest: Manifest, folder: Path, threads: int) -> Model:
     """`opened`, and what it took to load it is given back: the choice for a process that goes on."""
-    give_back()  # first: the peak counts too
+    if (module := REGISTRY.get(manifest.runtime)) is not None and module not in sys.modules and why_not(manifest.runtime) is None:
+        settle()  # the runtime's library comes on top of all that the start touched: the peak counts too
+        importlib.import_module(module).version()
+        settle()
+    else:
+        give_back()
     model = opened(manifest, folder, threads)
     give_back()
     return model
