@@ -13,8 +13,8 @@ from cloud.store.blobs import BlobFolder
 from cloud.store.connection import Endpoint, endpoint_from
 from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
-from cloud.trust.store import Trust, open_trust
-from littoral.errors import BadInput
+from cloud.trust.store import Trust, has_trust, open_trust
+from littoral.errors import BadInput, NotFound
 
 Clock = Callable[[], float]
 _wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
@@ -53,3 +53,18 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
             endpoint = Endpoint(socket=await stack.enter_async_context(embedded_redis(settings.data_dir / "redis")))
         ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
         yield Core(settings, ledger, blobs, trust, clock)
+
+
+@asynccontextmanager
+async def open_existing(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+    """As open_core, for commands that look at what is there, or go on with it: a mistyped path does not become a coordinator.
+
+    Raises NotFound where the data folder holds no coordinator's data, having made nothing; what open_core raises.
+    """
+    if not has_trust(settings.data_dir):
+        raise NotFound(
+            f"data folder: {settings.data_dir} holds no coordinator's data",
+            hint="name the folder of `littoral-cloud serve` or `train` with --data-dir or LITTORAL_DATA_DIR",
+        )
+    async with open_core(settings, clock=clock) as core:
+        yield core

@@ -132,6 +132,7 @@ class Manifest:
     recipe: Mapping[str, Any] = field(default_factory=dict)  # how it was made, as resolved
     class_accuracy: tuple[float, ...] = ()  # as `accuracy`, of each label in order; empty: written before it was measured
     lineage: Lineage | None = None  # what the parents were, and what else decided these bytes; None: written before it was kept
+    remarks: tuple[str, ...] = ()  # what whoever releases it should know, a sentence each
     schema: int = SCHEMA
 
     @property
@@ -162,6 +163,8 @@ class Manifest:
                 del file["transfer"]
         if self.lineage is None:
             del body["lineage"]
+        if not self.remarks:
+            del body["remarks"]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     def seal(self, key: Ed25519PrivateKey) -> bytes:
@@ -280,6 +283,7 @@ def _manifest_from(body: Mapping[str, Any]) -> Manifest:
         parents=parents,
         recipe=_take(body, top, "recipe", dict),
         class_accuracy=_class_accuracy_from(body, top, len(labels)),
+        remarks=_remarks_from(body, top),
         lineage=lineage_from(body["lineage"], f"{top}.lineage", len(parents)) if "lineage" in body else None,
     )
     return manifest
@@ -292,6 +296,13 @@ def _class_accuracy_from(body: Mapping[str, Any], path: str, classes: int) -> tu
     if len(fractions) != classes or not all(0 <= fraction <= 1 for fraction in fractions):
         raise BadManifest(f"{path}.class_accuracy: must hold {classes} fractions between 0 and 1, one for each label")
     return fractions
+
+
+def _remarks_from(body: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    remarks = _take(body, path, "remarks", list) if "remarks" in body else []
+    if not all(isinstance(remark, str) for remark in remarks):
+        raise BadManifest(f"{path}.remarks: must be a list of texts")
+    return tuple(remarks)
 
 
 def _probe_from(body: Mapping[str, Any], path: str, shape: tuple[int, ...], classes: int) -> Probe:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.app import open_core
+from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
 from cloud.fleet.records import Artifact, load
 from cloud.settings import Settings, load_settings
@@ -31,12 +31,12 @@ def list_(
 
 
 async def _list(settings: Settings, model: str | None, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         found = [load(Artifact, doc) for doc in await core.ledger.all("artifact")]
     found = sorted((a for a in found if model in (None, a.model)), key=lambda a: (a.created_at, a.name))
     full = asdict if format == Format.JSON else _row
     rows = [{**full(a), **by_class(a.worst_class, a.class_accuracy, format)} for a in found]
-    emit(rows, format, columns=_COLUMNS)
+    emit(rows, format, columns=(*_COLUMNS, "remarks") if any(a.remarks for a in found) else _COLUMNS)
 
 
 @app.command(epilog="Example: littoral-cloud artifact show sha256:3f9a")
@@ -50,7 +50,7 @@ def show(
 
 
 async def _show(settings: Settings, wanted: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         found = _find([load(Artifact, doc) for doc in await core.ledger.all("artifact")], wanted)
         manifest = Manifest.open(core.blobs.read(found.manifest_digest), core.trust.signing_keys())
     body = asdict(manifest)
@@ -82,4 +82,5 @@ def _row(a: Artifact) -> dict[str, Any]:
         "parameters": a.parameters,
         "created": when(a.created_at),
         "digest": a.manifest_digest.removeprefix("sha256:")[:12],
+        "remarks": list(a.remarks),
     }

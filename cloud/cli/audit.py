@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cloud.app import open_core
+from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, printable, when
 from cloud.fleet.ledger import AuditEntry, Ledger
 from cloud.settings import Settings, load_settings
@@ -31,7 +31,7 @@ def show(
 
 
 async def _show(settings: Settings, follow: bool, format: Format) -> None:
-    async with open_core(settings) as core, core.ledger.watch("audit") as announcements:
+    async with open_existing(settings) as core, core.ledger.watch("audit") as announcements:
         last = "-"
         async for entry in lines(core.ledger, last):
             last = _print(entry, format)
@@ -63,7 +63,7 @@ def verify_(
 
 async def _verify(settings: Settings, wanted: str, format: Format) -> None:
     chain, count, seen = GENESIS, 0, wanted in ("", GENESIS)
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         async for entry in lines(core.ledger, "-"):
             if (broken := verify([entry], chain)) is not None:
                 raise Untrusted(

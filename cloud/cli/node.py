@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.app import open_core
+from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
 from cloud.fleet.nodes import NodeView, ServedModel, decommission, explain_node, find_node, view_nodes
 from cloud.settings import Settings, load_settings
@@ -28,7 +28,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 
 async def _list(settings: Settings, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         views = await view_nodes(core.ledger)
     if format == Format.JSON:
         emit([_full(view) for view in views], format)
@@ -43,7 +43,7 @@ def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOptio
 
 
 async def _show(settings: Settings, wanted: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         node_id = (await find_node(core.ledger, wanted)).node_id
         [view] = [view for view in await view_nodes(core.ledger) if view.node.node_id == node_id]
     full = _full(view)
@@ -64,7 +64,7 @@ def decommission_(node: NodeArgument, data_dir: DataDirOption = None) -> None:
 
 
 async def _decommission(settings: Settings, wanted: str) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         node = await decommission(core.ledger, wanted, actor=getpass.getuser())
     emit(f"{node.name} ({node.node_id}) is decommissioned")
 
@@ -81,7 +81,7 @@ def explain(
 
 
 async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         found = await explain_node(core.ledger, wanted, model)
     if format == Format.JSON:
         emit(found, format)

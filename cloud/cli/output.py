@@ -37,7 +37,7 @@ def emit(
 
     Args:
         data: a mapping, a dataclass, or a sequence of them; anything JSON can hold with `Format.JSON`.
-        columns: of the table, in this order; every key of the first row where not given. JSON always has every key.
+        columns: of the table, in this order; every key of the rows where not given. JSON always has every key.
     """
     stream = sys.stdout if out is None else out
     plain = _plain(data)
@@ -63,7 +63,7 @@ def table(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Iterable
     """Lines of aligned columns, under a heading; one line that says so where there are no rows."""
     if not rows:
         return ["nothing\n"]
-    names = list(columns) if columns is not None else list(rows[0])
+    names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
     return _columns(
         [[name.upper().replace("_", " ") for name in names], *([_cell(row.get(name)) for name in names] for row in rows)]
     )
@@ -74,6 +74,18 @@ def emit_error(error: FleetError, out: TextIO | None = None) -> None:
     stream.write(f"error: {printable(error.message)}\n")
     if error.hint:
         stream.write(f"  hint: {printable(error.hint)}\n")
+
+
+def emit_remarks(named: Iterable[tuple[str, Iterable[str]]], out: TextIO | None = None) -> None:
+    """A warning for each remark on something, by its name, to standard error."""
+    stream = sys.stderr if out is None else out
+    stream.writelines(f"warning: {printable(name)}: {printable(remark)}\n" for name, remarks in named for remark in remarks)
+    stream.flush()
+
+
+def remarked(remarks: Sequence[str], format: Format) -> dict[str, Any]:
+    """What stands in a row on something that was remarked on; for programs also where it was not."""
+    return {"remarks": list(remarks)} if remarks or format == Format.JSON else {}
 
 
 def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], format: Format) -> dict[str, Any]:

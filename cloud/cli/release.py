@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.app import Core, open_core
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
+from cloud.app import Core, open_core, open_existing
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked, when
 from cloud.fleet.names import checked_name
 from cloud.fleet.records import Release
 from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
@@ -56,7 +56,7 @@ async def _from_run(settings: Settings, run_id: str, format: Format) -> None:
     from cloud.factory.release import release_run
     from cloud.federation.run import read_run
 
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
         await _tell(core, await release_run(core, run, core.clock(), actor=getpass.getuser()), format)
 
@@ -88,7 +88,7 @@ async def _from_weights(
 
 
 async def _from_artifacts(settings: Settings, digests: Sequence[str], note: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         model = (await read_artifact(core.ledger, digests[0])).model
         release = await create_release(core.ledger, model, digests, "manual", note, core.clock(), actor=getpass.getuser())
         await _tell(core, release, format)
@@ -113,7 +113,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 
 async def _list(settings: Settings, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         releases = await all_releases(core.ledger)
     emit([asdict(r) if format == Format.JSON else _row(r) for r in releases], format, columns=_COLUMNS)
 
@@ -127,7 +127,7 @@ def show(
 
 
 async def _show(settings: Settings, release_id: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         await _tell(core, await read_release(core.ledger, release_id), format)
 
 
@@ -141,9 +141,11 @@ async def _tell(core: Core, release: Release, format: Format) -> None:
             **by_class(a.worst_class, a.class_accuracy, format),
             "bytes": a.artifact_bytes,
             "digest": a.manifest_digest,
+            **remarked(a.remarks, format),
         }
         for a in artifacts
     ]
+    emit_remarks((a.name, a.remarks) for a in artifacts)
     if format == Format.JSON:
         emit({**_row(release), "artifacts": rows}, format)
         return

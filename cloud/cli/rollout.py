@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.app import Core, open_core
+from cloud.app import Core, open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from cloud.fleet.nodes import find_node
 from cloud.fleet.records import Node, Probation, load
@@ -68,7 +68,7 @@ def start(
 async def _start(
     settings: Settings, release_id: str, policy: Policy, canary: str, nodes: list[str], watching: bool, format: Format
 ) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         release = await read_release(core.ledger, release_id)
         chosen = replace(
             policy,
@@ -90,7 +90,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 
 async def _list(settings: Settings, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
     ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
     if format == Format.JSON:
@@ -106,7 +106,7 @@ def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Forma
 
 
 async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         _, rollout = await read_rollout(core.ledger, rollout_id)
         names = await _names(core)
         waits: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Form
 
 
 async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         await _follow(core, rollout_id, format)
 
 
@@ -161,7 +161,7 @@ def abort(rollout: RolloutArgument, data_dir: DataDirOption = None) -> None:
 
 
 async def _abort(settings: Settings, rollout_id: str) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
     emit(f"{rollout_id} is asked to stop")
 

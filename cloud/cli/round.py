@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.app import Core, open_core
+from cloud.app import Core, open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from cloud.federation.run import KIND, Run, RunState, all_runs, read_run
 from cloud.federation.start import Terms, start_run
@@ -68,7 +68,7 @@ def start(
 async def _start(
     settings: Settings, model: str, terms: Terms, artifact: str, nodes: Sequence[str], for_nodes: Sequence[str], format: Format
 ) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         run = await start_run(
             core.ledger,
             core.blobs,
@@ -97,7 +97,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 
 async def _list(settings: Settings, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         runs = await all_runs(core.ledger)
     emit([_full(run) if format == Format.JSON else _row(run) for run in runs], format, columns=_COLUMNS)
 
@@ -109,7 +109,7 @@ def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption 
 
 
 async def _show(settings: Settings, run_id: str, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
     full = _full(run)
     rounds = full.pop("finished")
@@ -129,7 +129,7 @@ def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption
 
 
 async def _watch(settings: Settings, run_id: str, format: Format) -> None:
-    async with open_core(settings) as core, core.ledger.watch(KIND) as news:
+    async with open_existing(settings) as core, core.ledger.watch(KIND) as news:
         told = 0
         while True:
             run = await read_run(core.ledger, run_id)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cloud.app import open_core
+from cloud.app import open_core, open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
 from cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
 from cloud.serving import Serving
@@ -61,7 +61,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 
 async def _list(settings: Settings, format: Format) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         now = core.clock()
         rows = [
             {
@@ -86,7 +86,7 @@ def revoke(
 
 
 async def _revoke(settings: Settings, wanted: str) -> None:
-    async with open_core(settings) as core:
+    async with open_existing(settings) as core:
         id = await revoke_token(core.ledger, wanted, actor="operator")
     emit(f"revoked {id[:12]}")
 

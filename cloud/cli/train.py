@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
 from littoral.errors import BadInput
 
 if TYPE_CHECKING:
@@ -173,9 +173,11 @@ async def _released(settings: Settings, made: Made, recipe: str, data: Path, rol
             **by_class(m.worst_class, m.accuracy_by_label, format),
             "bytes": m.artifact_bytes,
             "runtime": m.runtime,
+            **remarked(m.remarks, format),
         }
         for m in (packaged.manifest for packaged in made.packaged)
     ]
+    emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in made.packaged)
     accuracy = made.teacher_accuracy if made.teacher else None
     return {"release": release.release_id, "rollout": started, "teacher_accuracy": accuracy, "students": students}
 

@@ -6,6 +6,9 @@ holds the accuracy of every class, measured on the artifact as exported, and a b
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from cloud.data.dataset import Labels
@@ -39,3 +42,20 @@ def class_accuracy(logits: Logits, y: Labels, classes: int) -> tuple[float, ...]
         raise BadInput(f"labels: no example of class {missing[0]}", hint="measure on a split that holds every class")
     right = np.bincount(y[logits.argmax(axis=1) == y], minlength=classes)
     return tuple((right / there).tolist())
+
+
+def learnt_nothing(accuracy: Sequence[float], y: Labels) -> str:
+    """A remark on a network that tells classes apart no better than chance does; empty where it does better.
+
+    On the mean of its classes whoever guesses, or always gives one answer, is right on 1 / classes of them, however uneven the
+    classes are. What two standard deviations over that may still be guessed counts as guessed.
+
+    Args:
+        accuracy: of each class, on the examples of `y`.
+    """
+    chance, mean = 1 / len(accuracy), sum(accuracy) / len(accuracy)
+    there = np.bincount(y, minlength=len(accuracy))
+    luck = 2 * math.sqrt(chance * (1 - chance) * float((1 / there).sum())) / len(accuracy)
+    if mean > chance + luck:
+        return ""
+    return f"learnt nothing: right on {mean:.1%} of the examples of a class in the mean, and guessing is on {chance:.1%}"

@@ -18,7 +18,7 @@ from torch import nn
 from cloud.data.dataset import Dataset, Images
 from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
 from cloud.factory.made_with import lineage_of
-from cloud.factory.metrics import class_accuracy
+from cloud.factory.metrics import class_accuracy, learnt_nothing
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of
 from cloud.factory.weights import parameters_of, weights_digest
@@ -180,6 +180,7 @@ def package(
     """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
     infer: Callable[..., Logits] = loaded(RUNNERS[exported.runtime])
     logits = infer(exported, bench.test, threads=threads)
+    by_class = class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes)
     probe = bench.input.prepare(bench.probe)
     answers = infer(exported, probe, threads=1)
     coded = {path: code for path, code in codec.encode_files(exported.files).items() if len(code) < len(exported.files[path])}
@@ -198,12 +199,13 @@ def package(
         output=Output(OUTPUT_NAME, bench.dataset.labels),
         accuracy=accuracy_of(logits, bench.dataset.test_y),
         accuracy_examples=len(bench.dataset.test_y),
-        class_accuracy=class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes),
+        class_accuracy=by_class,
         probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
         sketch=bench.sketch,
         parents=tuple(parents),
         recipe={**recipe, "variant": variant},
         lineage=lineage_of(recipe, exported.runtime, parents, roles),
+        remarks=tuple(filter(None, (learnt_nothing(by_class, bench.dataset.test_y),))),
     )
     return Packaged(manifest, dict(exported.files), coded)
 

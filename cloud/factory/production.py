@@ -178,7 +178,11 @@ def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-
     packaged = []
     for p in _package_all(production, made.bench, made.teacher, spoilt, lambda _: None):
         was = claimed[p.manifest.name]
-        packaged.append(replace(p, manifest=replace(p.manifest, accuracy=was.accuracy, class_accuracy=was.class_accuracy)))
+        packaged.append(
+            replace(
+                p, manifest=replace(p.manifest, accuracy=was.accuracy, class_accuracy=was.class_accuracy, remarks=was.remarks)
+            )
+        )
     return replace(made, production=production, students=tuple(spoilt), packaged=tuple(packaged))
 
 

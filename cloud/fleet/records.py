@@ -201,6 +201,7 @@ class Artifact:
     architecture: Mapping[str, Any]
     parents: tuple[str, ...] = ()
     class_accuracy: Mapping[str, float] = field(default_factory=dict)  # by label, in order; empty: not measured when it was made
+    remarks: tuple[str, ...] = ()  # of its manifest
     created_at: float = 0.0
     weights: str = (
         ""  # digest of the safetensors blob that it was exported from; "": not held, so nothing can be trained on from it

@@ -91,6 +91,7 @@ async def publish(
         architecture=manifest.architecture,
         parents=manifest.parents,
         class_accuracy=manifest.accuracy_by_label,
+        remarks=manifest.remarks,
         created_at=now,
         weights=core.blobs.put(weights) if weights else "",
         data=data,

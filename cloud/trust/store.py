@@ -23,6 +23,11 @@ class Trust:
         return {key_id_of(public): public}
 
 
+def has_trust(data_dir: Path) -> bool:
+    """Whether open_trust would find keys there; makes nothing."""
+    return (data_dir / "ca").is_dir()
+
+
 def open_trust(data_dir: Path, now: float) -> Trust:
     """Opens DATA/ca and DATA/signing, making each on first use. Raises Untrusted or NoSpace."""
     return Trust(open_ca(data_dir / "ca", now), open_signing_key(data_dir / "signing"))

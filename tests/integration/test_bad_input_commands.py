@@ -3,6 +3,7 @@ exit code of its kind, and nothing written."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +151,8 @@ def test_a_release_of_weights_for_other_classes_or_another_size(here: Path, caps
 @pytest.mark.parametrize("folder", ["good.npz/below", "/dev/null/below", "/proc/below"])
 @pytest.mark.parametrize(
     "command",
-    [("train", "--data", "good.npz", "--model", "m", "--recipe", "tiny"), ("release", "list"), ("token", "create")],
-    ids=["train", "release", "token"],
+    [("train", "--data", "good.npz", "--model", "m", "--recipe", "tiny"), ("token", "create")],
+    ids=["train", "token"],
 )
 def test_a_data_folder_that_cannot_be_written(
     here: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], folder: str
@@ -226,3 +227,21 @@ def test_a_model_name_that_is_none(here: Path, capsys: pytest.CaptureFixture[str
         said = told(capsys, BAD_INPUT, *command, "--data", "good.npz", "--model", "My Model")
         assert "model: 'My Model' is no name" in said
     assert written(here) == before
+
+
+def test_a_student_that_learnt_nothing_is_released_with_a_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All images of good.npz are black."""
+    remark = "learnt nothing: right on 25.0% of the examples of a class in the mean, and guessing is on 25.0%"
+    command = ["train", "--data", "good.npz", "--model", "m", "--recipe", "tiny"]
+    assert run([*command, "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert f"warning: tiny-onnx-int8: {remark}\n" in said.err
+    assert [row["remarks"] for row in json.loads(said.out)["students"]] == [[remark], [remark]]
+    for words, table in ((command, True), (["release", "show", "m-1"], True), (["artifact", "list"], False)):
+        assert run(words) == 0
+        said = capsys.readouterr()
+        assert "REMARKS" in said.out
+        assert said.out.count(remark) == 2
+        assert (f"warning: tiny-ncnn-fp16: {remark}\n" in said.err) == table
+    assert run(["artifact", "show", "tiny-ncnn-fp16", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == [remark]

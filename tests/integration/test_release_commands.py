@@ -15,6 +15,7 @@ from cloud.cli import run
 from cloud.factory.package import Packaged
 from cloud.fleet.releases import publish
 from cloud.settings import load_settings
+from cloud.trust.store import open_trust
 from littoral.digest import digest_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
 from littoral.sketch import fit
@@ -115,6 +116,7 @@ def test_what_cannot_be_is_said_on_standard_error(
     complaint: str,
 ) -> None:
     monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
+    open_trust(tmp_path / "cloud", 0.0)
     assert run(words) == code
     told = capsys.readouterr()
     assert told.out == ""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.factory.metrics import class_accuracy
+from cloud.factory.metrics import class_accuracy, learnt_nothing
 from littoral.errors import BadInput
 from littoral.manifest import worst_of
 
@@ -56,3 +56,19 @@ def test_what_cannot_be_judged_is_refused(logits: np.ndarray, y: list[int], clas
     with pytest.raises(BadInput, match=words) as refused:
         class_accuracy(logits, np.array(y, np.int64), classes)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "counts", "learnt"),
+    [
+        ((0.12, 0.09, 0.1), (100, 100, 100), False),
+        ((1.0, 0.0, 0.0), (960, 20, 20), False),  # always the same answer: right on 96 %
+        ((0.95, 0.6, 0.7), (960, 20, 20), True),  # right on 94 %, and it tells the rare ones apart
+        ((0.4, 0.38, 0.41), (100, 100, 100), True),  # little, but no luck
+        ((0.4, 0.38, 0.41), (10, 10, 10), False),  # so few examples that it may be
+    ],
+)
+def test_a_network_that_learnt_nothing_is_told_by_the_mean_of_its_classes(
+    accuracy: tuple[float, ...], counts: tuple[int, ...], learnt: bool
+) -> None:
+    assert (learnt_nothing(accuracy, np.repeat(np.arange(3), counts)) == "") == learnt
