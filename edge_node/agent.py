@@ -23,6 +23,7 @@ from edge_node.serving.http import HttpServer
 from edge_node.serving.slots import Slots
 from edge_node.session import Session, open_channel
 from edge_node.settings import Settings
+from edge_node.spool import Spool
 from edge_node.store import NodeFolder
 from edge_node.telemetry import Telemetry
 from edge_node.trials import Trials
@@ -93,7 +94,9 @@ class Agent:
             log=log,
             rng=rng,
         )
-        self._reports = Reports(self._telemetry, self._boot_id, self._session.say, log)
+        self._reports = Reports(
+            self._telemetry, self._boot_id, self._session.say, lambda: self._session.connected, Spool(folder.telemetry), log
+        )
         self._participant: Participant | None = None
         if settings.labelled is not None:
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
@@ -122,6 +125,7 @@ class Agent:
             if self._participant is not None:
                 await self._participant.close()
             await self._http.stop()
+            self._reports.close(time.time())  # noqa: TID251 - the composition root
             self._slots.close()
             await self._blobs.close()
             await self._federated_blobs.close()
@@ -169,14 +173,14 @@ class Agent:
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield session_pb2.ConnectRequest(reported=self._updates.reported())
         yield from self._trials.results()
-        yield from self._reports.unacknowledged()
+        yield from self._reports.resume()
 
     def _welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._reports.every(welcome.telemetry_interval_s)
 
     def _deliver(self, word: session_pb2.ConnectResponse) -> None:
         if word.HasField("telemetry_ack"):
-            self._reports.acknowledge(word.telemetry_ack.sequence)
+            self._reports.acknowledge(word.telemetry_ack.sequence, word.telemetry_ack.boot_id)
             return
         desired = word.desired
         self._updates.want(desired)

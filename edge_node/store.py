@@ -110,6 +110,11 @@ class NodeFolder:
         return self.root / "federation"
 
     @property
+    def telemetry(self) -> Path:
+        """Reports that wait for the cloud, see edge_node.spool."""
+        return self.root / "telemetry.spool"
+
+    @property
     def pending_key(self) -> Path:
         return self.root / "key.new.pem"
 

@@ -202,7 +202,8 @@ class Session:
             raise BadInput(f"telemetry.model_name: more than {MAX_MODELS} models in one session")
         if await self._patiently(lambda: telemetry.ingest(ledger, node_id, report, now)):
             await self._patiently(lambda: drift.ingest(ledger, node_id, report, now))
-        await self._send(session_pb2.ConnectResponse(telemetry_ack=session_pb2.TelemetryAck(sequence=report.sequence)))
+        ack = session_pb2.TelemetryAck(sequence=report.sequence, boot_id=report.boot_id)
+        await self._send(session_pb2.ConnectResponse(telemetry_ack=ack))
 
     async def _push(self) -> None:
         while True:

@@ -295,10 +295,12 @@ class InputSketch(_message.Message):
     def __init__(self, sketch_id: _Optional[str] = ..., features: _Optional[int] = ..., bins: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., examples: _Optional[int] = ...) -> None: ...
 
 class TelemetryAck(_message.Message):
-    __slots__ = ("sequence",)
+    __slots__ = ("sequence", "boot_id")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+    boot_id: str
+    def __init__(self, sequence: _Optional[int] = ..., boot_id: _Optional[str] = ...) -> None: ...
 
 class Measurement(_message.Message):
     __slots__ = ("manifest_digest", "failure", "detail", "p50_ms", "p95_ms", "p99_ms", "peak_rss_bytes", "start_ms", "samples", "load_average", "runtime_version", "hardware_class")

@@ -1,0 +1,104 @@
+"""What waits for a cloud that is away: reports in their order, bounded by adding the oldest up. Pure functions on frozen values.
+
+A report that was said and not acknowledged may have been counted: it is never added to another one, only said again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from littoral.fleet.v1 import session_pb2
+from littoral.transport import MAX_WORD_BYTES
+
+MOST_REPORTS = 1_000
+MOST_BYTES = 1_000_000
+MOST_WORD = MAX_WORD_BYTES - 64
+"""Bytes of one report: what a session takes, less what stands around it."""
+_MOST_COUNT = 2**32 - 1  # of a uint32
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One report, as it travels: many of them are small this way."""
+
+    data: bytes  # a TelemetryReport
+    boot_id: str
+    sequence: int
+    said: bool = False  # to some session: the cloud may have it
+
+    @classmethod
+    def of(cls, report: session_pb2.TelemetryReport) -> Waiting:
+        return cls(report.SerializeToString(), report.boot_id, report.sequence)
+
+    def report(self) -> session_pb2.TelemetryReport:
+        return session_pb2.TelemetryReport.FromString(self.data)
+
+
+def too_much(waiting: Sequence[Waiting]) -> bool:
+    return len(waiting) > MOST_REPORTS or sum(len(entry.data) for entry in waiting) > MOST_BYTES
+
+
+def thinned(waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
+    """(what still waits, what had to go): at most three quarters of the bounds.
+
+    The oldest half is added up two by two, window to window; what cannot be added and is still too much goes, the oldest first.
+    """
+    kept = list(waiting)
+    while _over(kept):
+        half = _paired(kept[: len(kept) // 2 + 1])
+        after = [*half, *kept[len(kept) // 2 + 1 :]]
+        if len(after) == len(kept):
+            break
+        kept = after
+    gone = []
+    while _over(kept):
+        gone.append(kept.pop(0))
+    return kept, gone
+
+
+def _over(waiting: Sequence[Waiting]) -> bool:
+    return len(waiting) * 4 > MOST_REPORTS * 3 or sum(len(entry.data) for entry in waiting) * 4 > MOST_BYTES * 3
+
+
+def _paired(oldest: Sequence[Waiting]) -> list[Waiting]:
+    """Each report added to the next one of its kind, where there is one that is not taken; in the order of the later ones."""
+    open_at: dict[tuple[str, str, str, str], int] = {}
+    out: list[Waiting | None] = []
+    for entry in oldest:
+        report = entry.report()
+        kind = (report.boot_id, report.model_name, report.manifest_digest, report.inputs.sketch_id)
+        earlier = open_at.pop(kind, None)
+        if entry.said:
+            pass  # and what came before it must not be moved behind it
+        elif earlier is None:
+            open_at[kind] = len(out)
+        else:
+            found = out[earlier]
+            assert found is not None
+            both = Waiting.of(added(found.report(), report))
+            if len(both.data) <= MOST_WORD:
+                out[earlier], entry = None, both
+        out.append(entry)
+    return [entry for entry in out if entry is not None]
+
+
+def added(first: session_pb2.TelemetryReport, second: session_pb2.TelemetryReport) -> session_pb2.TelemetryReport:
+    """One report of both windows, under the sequence of the second: of one boot, model, manifest and sketch."""
+    both = session_pb2.TelemetryReport()
+    both.CopyFrom(second)
+    both.window_start_unix_ms = min(first.window_start_unix_ms, second.window_start_unix_ms)
+    both.requests += first.requests
+    both.failed_requests += first.failed_requests
+    both.latency_counts[:] = _sum(first.latency_counts, second.latency_counts)
+    both.class_counts[:] = _sum(first.class_counts, second.class_counts)
+    if first.HasField("inputs") and second.HasField("inputs"):
+        both.inputs.examples = min(first.inputs.examples + second.inputs.examples, _MOST_COUNT)
+        both.inputs.counts[:] = _sum(first.inputs.counts, second.inputs.counts)
+    return both
+
+
+def _sum(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    longest = max(len(first), len(second))
+    padded = ([*counts, *[0] * (longest - len(counts))] for counts in (first, second))
+    return [min(a + b, _MOST_COUNT) for a, b in zip(*padded, strict=True)]
