@@ -41,7 +41,7 @@ class Made:
     production: Production
     bench: Bench
     teacher: Teacher | None
-    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher
+    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher, or it was given
     students: tuple[Trained, ...]  # after their methods
     packaged: tuple[Packaged, ...]
 
@@ -51,7 +51,7 @@ class Learnt:
     """The networks that came of a recipe."""
 
     teacher: Teacher | None
-    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher
+    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher, or it was given
     students: tuple[Trained, ...]  # after their methods
 
 
@@ -64,6 +64,7 @@ def make_students(
     tell: Tell = tell_nobody,
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    teacher: Teacher | None = None,
 ) -> Made:
     """Carries out a recipe. The same recipe, data and machine give the same artifacts, byte for byte, stopped in between or not.
 
@@ -77,13 +78,14 @@ def make_students(
         tell: told where it goes on, and what it will put on the disk.
         stop: set it, and training ends by Stopped at its next step, with a checkpoint there. A student that fails sets it too,
             so that the others do not go on for hours before that is said.
+        teacher: one that is ready, in place of the recipe's.
 
     Raises:
         BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
         TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
     whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
-    learnt = _learnt(dataset, recipe, kept, whole, tell, clock)
+    learnt = _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
     bench = Bench.of(dataset)
     packaged = _package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
     progress(1.0)
@@ -99,14 +101,39 @@ def teach_students(
     tell: Tell = tell_nobody,
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    teacher: Teacher | None = None,
 ) -> Learnt:
     """The networks of a recipe, without exporting them: see make_students."""
     whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
-    return _learnt(dataset, recipe, kept, whole, tell, clock)
+    return _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
+
+
+def ready_for(
+    dataset: Dataset,
+    recipe: Production,
+    *,
+    kept: Kept | None = None,
+    tell: Tell = tell_nobody,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Teacher | None:
+    """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
+    whole = Whole(recipe, len(dataset.train_y), lambda _: None, stop, keeps=kept is not None)
+    checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
+    with ExitStack() as stack:
+        if checkpoints:
+            stack.callback(checkpoints.close)
+        return _Work(dataset, recipe, Path(), checkpoints, whole, tell, clock, input_of(dataset)).teacher()
 
 
 def _learnt(
-    dataset: Dataset, recipe: Production, kept: Kept | None, whole: Whole, tell: Tell, clock: Callable[[], float]
+    dataset: Dataset,
+    recipe: Production,
+    kept: Kept | None,
+    whole: Whole,
+    tell: Tell,
+    clock: Callable[[], float],
+    given: Teacher | None,
 ) -> Learnt:
     check_recipe(recipe, dataset)
     checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
@@ -115,8 +142,8 @@ def _learnt(
             stack.callback(checkpoints.close)
         folder = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
         work = _Work(dataset, recipe, folder, checkpoints, whole, tell, clock, input_of(dataset))
-        teacher = work.teacher()
-        accuracy = work.judged(teacher) if teacher else 0.0
+        teacher = given or work.teacher()
+        accuracy = work.judged(teacher) if teacher and given is None else 0.0
         return Learnt(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
 
 
@@ -212,7 +239,7 @@ class _Work:
     def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedAnswers]:
         """The teacher's answers for every copy that a student will be taught on, made now where they are not on the disk."""
         wanted: dict[Augment | None, list[int]] = {}
-        for augment, copy in asked_for(self.recipe):
+        for augment, copy in asked_for(self.recipe, taught=True):
             wanted.setdefault(augment, []).append(copy)
         made = {a: CachedAnswers(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
         for augment, copies in wanted.items():

@@ -41,6 +41,8 @@ SOURCES: Mapping[str, type[Any]] = {
 """What kind of teacher a table describes, by the key that it holds."""
 
 TOP = ("about", "model", "at_once", "teacher", "student")
+SEARCH = "search"
+"""The table that makes of a recipe the beginning of a search (cloud/factory/search)."""
 _ENSEMBLE = ("member", "combine", "temperature")
 
 
@@ -85,15 +87,19 @@ def about(recipe: str) -> str:
 
 def read_recipe(path: Path, *, model: str | None = None) -> Production:
     """A recipe in a file; the files that it names lie beside it. Raises what recipe_named raises."""
+    return parse_recipe(read_text(path), what=str(path), model=model, folder=path.parent)
+
+
+def read_text(path: Path) -> str:
+    """What is in a recipe's file. Raises NotFound; BadInput where it is too large or cannot be read."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadInput(f"recipe: {path} holds {path.stat().st_size:,} bytes", hint=f"at most {MOST_BYTES:,}")
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"recipe: {path} does not exist", hint=f"give a .toml file, or one of {', '.join(names())}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"recipe: {path} cannot be read: {error}") from error
-    return parse_recipe(text, what=str(path), model=model, folder=path.parent)
 
 
 def parse_recipe(
@@ -111,10 +117,29 @@ def parse_recipe(
         folder: where relative paths in it begin.
         methods: what a student.method may be, by kind.
     """
+    body = toml_from(text, what)
+    if SEARCH in body:
+        raise BadInput(f"{what}: {SEARCH}: is for a search", hint=f"littoral-cloud compress {what}; or take [{SEARCH}] out")
+    return recipe_from(body, what=what, model=model, folder=folder, methods=methods)
+
+
+def toml_from(text: str, what: str) -> dict[str, Any]:
+    """Raises BadInput where it is not TOML."""
     try:
-        body = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{what}: is not TOML: {error}") from error
+
+
+def recipe_from(
+    body: Mapping[str, Any],
+    *,
+    what: str,
+    model: str | None = None,
+    folder: Path = Path(),
+    methods: Mapping[str, str] = METHODS,
+) -> Production:
+    """A recipe from the values in a TOML file: see parse_recipe."""
     fields.refuse_unknown(body, TOP, f"{what}: recipe")
     for key, kind in (("about", str), ("model", str), ("at_once", int), ("teacher", dict)):
         if key in body and (not isinstance(body[key], kind) or isinstance(body[key], bool)):

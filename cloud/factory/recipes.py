@@ -226,9 +226,12 @@ def stages(student: StudentRecipe) -> Sequence[str]:
     return names
 
 
-def asked_for(recipe: Production) -> list[tuple[Augment | None, int]]:
-    """Every copy of the images that a teacher is asked for, once, in the order of need."""
-    if recipe.teacher is None:
+def asked_for(recipe: Production, *, taught: bool = False) -> list[tuple[Augment | None, int]]:
+    """Every copy of the images that a teacher is asked for, once, in the order of need.
+
+    `taught`: there is a teacher, whatever the recipe says.
+    """
+    if recipe.teacher is None and not taught:
         return []
     asked: dict[tuple[Augment | None, int], None] = {}
     for student in recipe.students:

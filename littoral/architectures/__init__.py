@@ -81,6 +81,12 @@ def small_spec(name: str) -> dict[str, Any]:
     return {"name": name, **cut}
 
 
+def parameters_of_build(name: str) -> dict[str, Any]:
+    """The parameters that a spec of this architecture may set, and their defaults. Raises BadInput: the name is unknown."""
+    said = inspect.signature(_module(name).build).parameters
+    return {key: parameter.default for key, parameter in said.items() if key not in _GIVEN}
+
+
 def _module(name: Any) -> ModuleType:
     if not isinstance(name, str) or name not in REGISTRY:
         raise BadInput(f"architecture.name: {name!r} is not known", hint=f"one of {', '.join(sorted(REGISTRY))}")

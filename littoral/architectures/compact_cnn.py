@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from littoral.architectures.layers import shrunk, sides
 from littoral.architectures.parameters import whole, widths_of
 from littoral.errors import BadInput
 
@@ -21,8 +22,18 @@ SMALL = {"widths": (16, 32, 48, 48)}
 
 
 class CompactCnn(nn.Module):
-    def __init__(self, channels: int, classes: int, widths: Sequence[int], strides: Sequence[int], stem: int, cells: int) -> None:
+    def __init__(
+        self,
+        shrink: nn.Module,
+        channels: int,
+        classes: int,
+        widths: Sequence[int],
+        strides: Sequence[int],
+        stem: int,
+        cells: int,
+    ) -> None:
         super().__init__()
+        self.shrink = shrink
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         before = channels
         for i, (after, stride) in enumerate(zip(widths, strides, strict=True), 1):
@@ -37,7 +48,7 @@ class CompactCnn(nn.Module):
         self.classify = nn.Linear(before * cells, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classify(self.pool(self.features(x)).flatten(1))
+        logits: torch.Tensor = self.classify(self.pool(self.features(self.shrink(x))).flatten(1))
         return logits
 
 
@@ -51,10 +62,11 @@ def build(
     strides: Sequence[int] | None = None,
     stem: int = 3,
     head: str = "mean",
+    resolution: float = 1.0,
 ) -> nn.Module:
     """`widths`: channels after each convolution; `strides`: of each convolution, 1, or 2 which halves height and width (rounding
     up), by default all 2; `stem`: size of the first kernel, odd; `head`: what the linear layer sees, the "mean" of each channel
-    or the whole "map"."""
+    or the whole "map"; `resolution`: of the input, up to 1."""
     wide = widths_of("widths", widths, most=8)
     if whole("stem", stem, most=11) % 2 == 0:
         raise BadInput(f"architecture.stem: {stem} must be odd")
@@ -64,5 +76,6 @@ def build(
     if len(steps) != len(wide) or max(steps) > 2:
         raise BadInput(f"architecture.strides: {list(steps)} must hold a 1 or a 2 for each of {len(wide)} widths")
     whole_step = math.prod(steps)
-    cells = 1 if head == "mean" else -(-height // whole_step) * -(-width // whole_step)
-    return CompactCnn(channels, classes, wide, steps, stem, cells)
+    shrink, (high, across) = shrunk(height, width, resolution), sides(height, width, resolution)
+    cells = 1 if head == "mean" else -(-high // whole_step) * -(-across // whole_step)
+    return CompactCnn(shrink, channels, classes, wide, steps, stem, cells)

@@ -45,8 +45,7 @@ def shrunk(height: int, width: int, resolution: float) -> nn.Module:
 
     Bilinear, after as many halvings by means as leave no pixel unread. Raises BadInput where it is not in (0, 1].
     """
-    scale = factor("resolution", resolution, most=1.0)
-    wanted = max(1, round(height * scale)), max(1, round(width * scale))
+    wanted = sides(height, width, resolution)
     if wanted == (height, width):
         return nn.Identity()
     steps: OrderedDict[str, nn.Module] = OrderedDict()
@@ -55,3 +54,9 @@ def shrunk(height: int, width: int, resolution: float) -> nn.Module:
         height, width = -(-height // 2), -(-width // 2)
     steps["resize"] = nn.Upsample(size=wanted, mode="bilinear", align_corners=False)
     return nn.Sequential(steps)
+
+
+def sides(height: int, width: int, resolution: float) -> tuple[int, int]:
+    """What `shrunk` leaves of an input: height and width in pixels."""
+    scale = factor("resolution", resolution, most=1.0)
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -1,0 +1,74 @@
+"""What is better than what, when several things count: pure functions on points of which less is better in every place.
+
+Non-dominated sorting and crowding distance: K. Deb et al.: A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, 2002,
+https://doi.org/10.1109/4235.996017. Successive halving: K. Jamieson, A. Talwalkar, 2016, https://arxiv.org/abs/1502.07943; here
+over several objectives at once, so what stays is the half that is dominated by the fewest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Point = Sequence[float]
+"""One candidate's costs; less is better in every place."""
+
+
+def dominates(a: Point, b: Point) -> bool:
+    """Whether `a` is nowhere worse than `b`, and somewhere better."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+def non_dominated(points: Sequence[Point]) -> list[int]:
+    """Places of the points that no other point dominates, in their order. Of equal points all stay."""
+    return [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+
+
+def ranked(points: Sequence[Point]) -> list[int]:
+    """All places, the best first: by how many fronts lie before it, then by how alone it is in its front, then by place."""
+    left = list(range(len(points)))
+    order: list[int] = []
+    while left:
+        front = [left[i] for i in non_dominated([points[i] for i in left])]
+        alone = _crowding([points[i] for i in front])
+        order += [i for _, i in sorted(zip((-a for a in alone), front, strict=True))]
+        left = [i for i in left if i not in front]
+    return order
+
+
+def better_half(points: Sequence[Point]) -> list[int]:
+    """Places of the half (rounded up) that goes on to the next rung, in their order."""
+    return sorted(ranked(points)[: -(-len(points) // 2)])
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """The volume that the points dominate below a reference point; those not better than it in every place add nothing."""
+    inside = [tuple(p) for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
+    return _volume([inside[i] for i in non_dominated(inside)], tuple(reference))
+
+
+def _volume(points: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> float:
+    """By slices along the last objective."""
+    if not points:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(p[0] for p in points)
+    heights = sorted({p[-1] for p in points})
+    total = 0.0
+    for low, high in zip(heights, [*heights[1:], reference[-1]], strict=True):
+        below = [p[:-1] for p in points if p[-1] <= low]
+        total += (high - low) * _volume([below[i] for i in non_dominated(below)], reference[:-1])
+    return total
+
+
+def _crowding(points: Sequence[Point]) -> list[float]:
+    """How far its neighbours are from each point, summed over the objectives; infinite at the ends."""
+    alone = [0.0] * len(points)
+    for k in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda i: (points[i][k], i))
+        width = points[order[-1]][k] - points[order[0]][k]
+        alone[order[0]] = alone[order[-1]] = math.inf
+        for before, here, after in zip(order, order[1:], order[2:], strict=False):
+            if width > 0:
+                alone[here] += (points[after][k] - points[before][k]) / width
+    return alone

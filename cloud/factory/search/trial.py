@@ -1,0 +1,125 @@
+"""One run of a trial: its recipe carried out by the ordinary factory, its artifact measured as it was exported."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cloud.data.dataset import Dataset, assemble, split_every
+from cloud.export.exported import Exported
+from cloud.factory.counts import macs_of
+from cloud.factory.latency import compare
+from cloud.factory.package import Bench, Packaged, candidates_from
+from cloud.factory.production import Made, make_students, teach_students
+from cloud.factory.recipes import Production
+from cloud.factory.resume import Kept, Tell, tell_nobody
+from cloud.factory.search.board import Outcome, Run
+from cloud.factory.search.recipe import SearchRecipe
+from cloud.factory.teachers import Teacher
+from littoral.errors import BadData
+
+_ROUNDS, _EACH = 9, 100  # of inferences, for the latency
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A data set for a search: what is trained on, and what is judged on, both from its training images."""
+
+    dataset: Dataset  # without the held-out images; its test split is that of the source, and nothing is chosen by it
+    bench: Bench  # over the held-out images
+
+    @classmethod
+    def of(cls, source: Dataset, fraction: float) -> Held:
+        """Holds back the same fraction of every class: each so-many-th image, in the order of the source.
+
+        Raises BadData where a class has too few training images to lend any.
+        """
+        out = split_every(source.train_y, max(2, round(1 / fraction)))
+        try:
+            kept = assemble(
+                source.name, source.train_x[~out], source.train_y[~out], source.test_x, source.test_y, labels=source.labels
+            )
+            judged = assemble(
+                f"{source.name}-held-out",
+                source.train_x[~out],
+                source.train_y[~out],
+                source.train_x[out],
+                source.train_y[out],
+                labels=source.labels,
+            )
+        except BadData as error:
+            raise BadData(
+                f"{source.name}: a search holds back training images of every class, and one has too few: {error.message}",
+                hint="two of each class are the least, some hundred are better",
+            ) from error
+        return cls(kept, Bench.of(judged))
+
+
+def name_of(run: Run, production: Production) -> str:
+    """Of a trial's student: that which it began from, and the trial's number."""
+    return f"{production.students[0].name[:40]}-{run.number}"
+
+
+def production_of(recipe: SearchRecipe, run: Run) -> Production:
+    """The recipe of a run."""
+    plain = recipe.production(run.params, rung=run.rung)
+    return recipe.production(run.params, rung=run.rung, name=name_of(run, plain))
+
+
+def tried(
+    recipe: SearchRecipe,
+    run: Run,
+    held: Held,
+    teacher: Teacher | None,
+    kept: Kept,
+    *,
+    tell: Tell = tell_nobody,
+    stop: threading.Event,
+    clock: Callable[[], float],
+) -> Outcome:
+    """Trains a run and measures what came of it on the held-out images. Raises what make_students raises."""
+    production = production_of(recipe, run)
+    learnt = teach_students(held.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
+    [student], [plan] = learnt.students, production.students
+    [packaged] = candidates_from(
+        student.module,
+        student.spec,
+        held.bench.dataset,
+        plan.variants,
+        model=production.model,
+        name=plan.name,
+        bench=held.bench,
+        options=plan.export,
+    )
+    manifest = packaged.manifest
+    label, worst = manifest.worst_class or ("", 0.0)
+    [latency] = compare({manifest.name: exported_of(packaged)}, held.bench.test[:_EACH], rounds=_ROUNDS, each=_EACH).values()
+    return Outcome(
+        accuracy=manifest.accuracy,
+        worst_class=worst,
+        worst_label=label,
+        transfer_bytes=manifest.transfer_bytes,
+        artifact_bytes=manifest.artifact_bytes,
+        macs=macs_of(student.module, held.dataset.shape),
+        p50_ms=latency.p50_ms,
+        p95_ms=latency.p95_ms,
+        parameters=manifest.parameters,
+        runtime=manifest.runtime,
+        weights=student.digest,
+        seconds=student.seconds,
+    )
+
+
+def made(
+    recipe: SearchRecipe, runs: list[Run], held: Held, teacher: Teacher | None, kept: Kept, *, tell: Tell = tell_nobody
+) -> Made:
+    """The students of these trials, measured on the test split: from their checkpoints where this machine has them."""
+    single = [production_of(recipe, run) for run in runs]
+    together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
+    return make_students(held.dataset, together, kept=kept, tell=tell, teacher=teacher)
+
+
+def exported_of(packaged: Packaged) -> Exported:
+    manifest = packaged.manifest
+    return Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)

@@ -1,0 +1,100 @@
+"""A whole search in memory and in a folder: its trials, its front, its students, and how it goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cloud.factory.search import Found, compress
+from cloud.factory.search.board import Run, valid
+from cloud.factory.search.front import dominates
+from cloud.factory.search.store import FolderStore
+from littoral.errors import NoFit
+from tests.kit.images import bars
+from tests.kit.search import tiny
+
+
+def trials(runs: Sequence[Run]) -> set[tuple[int, int, str]]:
+    return {(run.number, run.rung, repr(sorted(run.params.items()))) for run in valid(runs).values() if run.state == "done"}
+
+
+@pytest.fixture(scope="module")
+def whole() -> Found:
+    """A search that nobody disturbed: two batches of two, each halved once."""
+    return compress(None, bars(), recipe=tiny())
+
+
+def test_every_batch_is_halved_and_the_front_is_what_nothing_beats(whole: Found) -> None:
+    assert whole.reason == "trials"
+    done = [(run.batch, run.rung) for run in valid(whole.runs).values() if run.state == "done"]
+    assert [done.count(where) for where in ((0, 0), (0, 1), (1, 0), (1, 1))] == [2, 1, 2, 1]
+    assert len({repr(run.params) for run in whole.runs if run.rung == 0}) == 4
+    costs = {r.number: [r.outcome.cost(o) for o in whole.recipe.settings.objectives] for r in whole.trials if r.outcome}
+    assert {run.number for run in whole.front} == {
+        n for n, c in costs.items() if not any(dominates(other, c) for other in costs.values())
+    }
+    students = whole.students()
+    assert [s.manifest.name for s in students] == [f"s-{run.number}-ncnn" for run in whole.front]
+    # The very networks that were measured, now on the test split.
+    assert [s.manifest.parents[1] for s in students] == [run.outcome.weights for run in whole.front if run.outcome]
+    assert all(s.manifest.accuracy_examples == len(bars().test_y) for s in students)
+
+
+def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: Found, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def stopping(runs: Sequence[Run]) -> None:
+        if sum(run.state == "done" for run in runs) == 2:
+            stop.set()
+
+    part = compress(None, bars(), recipe=tiny(), trials=2, folder=tmp_path, watch=stopping, stop=stop)
+    assert part.reason == "stopped"
+    assert trials(part.runs) < trials(whole.runs)
+    rest = compress(None, bars(), recipe=tiny(), folder=tmp_path)  # all four trials: they are added to those that are there
+    assert trials(rest.runs) == trials(whole.runs)
+    assert [key for key, times in ran(rest).items() if times > 1] == []
+    weights = {(r.number, r.rung): r.outcome.weights for r in whole.runs if r.outcome}
+    assert {(r.number, r.rung): r.outcome.weights for r in rest.runs if r.outcome} == weights
+
+
+def test_two_workers_share_one_search_and_train_nothing_twice(whole: Found, tmp_path: Path) -> None:
+    ends: list[Found] = []
+
+    def work(folder: Path) -> None:
+        ends.append(compress(None, bars(), recipe=tiny(), store=FolderStore(tmp_path / "shared"), folder=folder))
+
+    workers = [threading.Thread(target=work, args=(tmp_path / who,)) for who in ("a", "b")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [found.reason for found in ends] == ["trials", "trials"]
+    assert trials(ends[0].runs) == trials(whole.runs)
+    assert [key for key, times in ran(ends[1]).items() if times > 1] == []
+
+
+def ran(found: Found) -> Counter[tuple[int, int]]:
+    return Counter((run.number, run.rung) for run in found.runs if run.state == "done")
+
+
+def test_a_budget_that_nobody_meets_names_the_limit_and_the_nearest() -> None:
+    found = compress(None, bars(), "artifact<=10B", recipe=tiny(trials=2, rungs=[1.0]))
+    assert found.best is None
+    smallest = min(found.trials, key=lambda run: run.outcome.artifact_bytes if run.outcome else 0)
+    with pytest.raises(
+        NoFit, match=rf"none of 2 candidates .* nearest is trial {smallest.number}, artifact_bytes: \d+ is over 10"
+    ):
+        found.check()
+
+
+def test_a_budget_ends_the_search_at_a_student_that_is_not_bettered() -> None:
+    found = compress(None, bars(), "artifact<=1MB", recipe=tiny(trials=40, batch=2, patience=1, rungs=[1.0]))
+    assert found.reason == "fits"
+    assert found.best is not None
+    last = max(run.batch for run in found.runs)
+    assert last == found.best.batch + 1
+    assert max(r.outcome.accuracy for r in found.trials if r.outcome) == found.best.outcome.accuracy  # type: ignore[union-attr]
