@@ -6,7 +6,7 @@ import os
 import resource
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,16 @@ class TelemetryReport:
     inputs: Counted | None
     rss_bytes: int
     cpu_seconds: float
+
+
+@dataclass(slots=True)
+class Total:
+    """Of one model since the process began; all of it only grows."""
+
+    requests: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # of those that were answered
+    latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
 
 @dataclass(slots=True)
@@ -77,7 +87,7 @@ class Telemetry:
         self._monotonic = monotonic
         self._began = monotonic()
         self._windows: dict[str, _Window] = {}
-        self._totals: dict[str, tuple[int, int]] = {}
+        self._totals: dict[str, Total] = {}
         self._closed: list[tuple[str, _Window]] = []  # windows of a model that was swapped out before they were cut
         self._cut_at: float | None = None
 
@@ -100,13 +110,17 @@ class Telemetry:
             seconds: from the decoded request to the logits.
         """
         window = self._window(model, manifest, manifest_digest)
-        requests, failed = self._totals.get(model, (0, 0))
-        self._totals[model] = (requests + 1, failed + (not ok))
+        total = self._totals.setdefault(model, Total())
+        total.requests += 1
         window.requests += 1
         if not ok:
+            total.failed += 1
             window.failed += 1
             return
-        window.latency[bisect_left(LATENCY_BOUNDS_MS, seconds * 1_000)] += 1
+        place = bisect_left(LATENCY_BOUNDS_MS, seconds * 1_000)
+        window.latency[place] += 1
+        total.latency[place] += 1
+        total.seconds += seconds
         if logits is not None and window.classes is not None:
             window.classes += np.bincount(logits.argmax(axis=1), minlength=len(window.classes))
         if raw_inputs is not None and window.sketch is not None:
@@ -114,7 +128,12 @@ class Telemetry:
 
     def counters(self, model: str) -> tuple[int, int]:
         """(requests, failed requests) since the process started; both only grow."""
-        return self._totals.get(model, (0, 0))
+        total = self._totals.get(model)
+        return (total.requests, total.failed) if total is not None else (0, 0)
+
+    def totals(self) -> Mapping[str, Total]:
+        """By model, since the process started."""
+        return self._totals
 
     def reports(self, now: float) -> list[TelemetryReport]:
         """Cuts every window that holds something; counting starts again from nothing.

@@ -5,6 +5,7 @@
     GET  /v2/models/NAME[/versions/DIGEST]      metadata
     GET  /v2/models/NAME[/versions/DIGEST]/ready
     POST /v2/models/NAME[/versions/DIGEST]/infer
+    GET  /metrics                               for Prometheus, see metrics.py
 
 Errors are {"error": words, "hint": words}.
 """
@@ -22,6 +23,7 @@ import orjson
 
 from edge_node.memory import give_back
 from edge_node.serving.inference import Inference
+from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.slots import Slots
 from edge_node.serving.tensors import metadata
 from edge_node.telemetry import Telemetry
@@ -80,6 +82,7 @@ class HttpServer:
         body_s: float = BODY_S,
     ) -> None:
         self._slots = slots
+        self._telemetry = telemetry
         self._inference = Inference(slots, telemetry)
         self._host = host
         self.port = port
@@ -169,6 +172,8 @@ class HttpServer:
             case "GET", ["v2", "health", "ready"]:
                 ready = bool(self._slots.names())
                 return Reply(200 if ready else 503, orjson.dumps({"ready": ready, "models": self._slots.names()}))
+            case "GET", ["metrics"]:
+                return Reply(200, exposition(self._telemetry, self._slots), content_type=CONTENT_TYPE)
             case "GET", ["v2", "models", name] | ["v2", "models", name, "versions", _] as path:
                 self._check_version(name, path)
                 with self._slots.lease(name) as served:
