@@ -14,7 +14,7 @@ from cloud.store.connection import Endpoint, endpoint_from
 from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.store import Trust, has_trust, open_trust
-from littoral.errors import BadInput, NotFound
+from littoral.errors import NotFound, unwritten
 
 Clock = Callable[[], float]
 _wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
@@ -36,7 +36,8 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
     """Opens the data folder and Redis: the one that the settings name, else the embedded one.
 
     Raises:
-        BadInput: the data folder cannot be written, a setting is wrong, or the Redis that it names cannot hold a ledger.
+        NoSpace: the disk is full. BadInput: the data folder cannot be written, a setting is wrong, or the Redis that it names
+            cannot hold a ledger.
         Unavailable: Redis cannot be had; the hint says how to get it.
     """
     async with AsyncExitStack() as stack:
@@ -46,7 +47,7 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
             blobs = BlobFolder(settings.data_dir / "blobs")
         except OSError as error:
             place = error.filename or settings.data_dir
-            raise BadInput(f"data folder: {place} cannot be written: {error.strerror}", hint="name another --data-dir") from error
+            raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
         if settings.redis_url is not None:
             endpoint = endpoint_from(settings.redis_url, settings.redis_password_file)
         else:

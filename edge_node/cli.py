@@ -15,7 +15,7 @@ from pathlib import Path
 from edge_node.settings import KNOWN, PREFIX, load_settings
 from edge_node.store import NodeFolder
 from littoral import __version__
-from littoral.errors import BadInput, FleetError
+from littoral.errors import BadInput, FleetError, NoSpace, is_full
 
 _EXAMPLES = {
     "enroll": "example: littoral-node enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway",
@@ -71,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FleetError as error:
         _complain(error, parsed.format)
         code = error.exit_code
+    except OSError as error:
+        if not is_full(error):
+            raise
+        full = NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
+        _complain(full, parsed.format)
+        code = full.exit_code
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
+from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
 
 _SCHEMA = 1
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -135,9 +135,7 @@ class NodeFolder:
             for folder in (self.blobs, self.artifacts, self.root / "models", self.federation):
                 folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise BadInput(
-                f"--data {self.root}: cannot be used: {error.strerror}", hint="name a folder that this user may write"
-            ) from error
+            raise unwritten(f"--data: {self.root}", error, hint="name a folder that this user may write") from error
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -6,7 +6,10 @@ The codes are documented in docs/errors.md, which is generated from this file. g
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FleetError(Exception):
@@ -131,3 +134,21 @@ class RuntimeFailure(FleetError):
 
     code = "runtime-failure"
     exit_code = 9
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, a quota or a limit on the size of files is what an error is about; libraries in Rust say it in words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(f"os error {number})" in str(error) for number in _FULL)
+
+
+def unwritten(what: str, error: BaseException, *, hint: str) -> FleetError:
+    """What an error of writing becomes: NoSpace where the disk is full, else BadInput with this hint.
+
+    Args:
+        what: of what could not be written, with its path.
+    """
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    words = f"{what} cannot be written: {why}"
+    return NoSpace(words, hint="make room there") if is_full(error) else BadInput(words, hint=hint)

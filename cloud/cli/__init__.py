@@ -18,7 +18,7 @@ import typer
 from cloud.cli.output import emit_error
 from cloud.settings import PREFIX
 from littoral import __version__
-from littoral.errors import FleetError, Unavailable
+from littoral.errors import FleetError, NoSpace, Unavailable, is_full
 
 typer.core.HAS_RICH = False  # help is plain text: typer would escape "[default: 1]" for rich even where rich is not used
 
@@ -121,6 +121,8 @@ def _family(error: BaseException) -> FleetError:
         return error
     if isinstance(error, BaseExceptionGroup):
         return _family(error.exceptions[0])
+    if isinstance(error, OSError) and is_full(error):
+        return NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return Unavailable(what, hint="see that it is there and may be read and written" if error.filename else "")

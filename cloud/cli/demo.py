@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cloud.cli.output import Format, emit
-from littoral.errors import BadInput, FleetError
+from littoral.errors import BadInput, FleetError, unwritten
 
 app = typer.Typer(help="The whole loop on this machine: real MNIST, real processes, four nodes.")
 
@@ -64,7 +64,7 @@ def _clear(out: Path) -> None:
         out.mkdir(parents=True)
         (out / MARK).touch()
     except OSError as error:
-        raise BadInput(f"out: {out} cannot be written: {error.strerror}", hint="name another folder with --out") from error
+        raise unwritten(f"out: {out}", error, hint="name another folder with --out") from error
 
 
 MARK = ".littoral-demo"

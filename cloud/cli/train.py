@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
-from littoral.errors import BadInput
+from littoral.errors import BadInput, unwritten
 
 if TYPE_CHECKING:
     from cloud.data.dataset import Dataset
@@ -92,13 +92,13 @@ def train(
 
 
 def _try(folder: Path) -> None:
-    """Raises BadInput where nothing can be written there: before hours of training, not after."""
+    """Raises BadInput or NoSpace where nothing can be written there: before hours of training, not after."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
     except OSError as error:
-        raise BadInput(f"train: {folder} cannot be written: {error.strerror}", hint="name another --data-dir") from error
+        raise unwritten(f"train: {folder}", error, hint="name another --data-dir") from error
 
 
 def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:

@@ -8,6 +8,7 @@ it runs as a child in a folder of its own. float16 here is how weights are store
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 import tempfile
 import warnings
@@ -21,12 +22,13 @@ from torch import nn
 
 from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from cloud.export.lacking import layer_lacking
-from littoral.errors import RuntimeFailure, Unavailable
+from littoral.errors import NoSpace, RuntimeFailure, Unavailable
 from littoral.manifest import Input
 
 PARAM = "model.param"
 BIN = "model.bin"
 _PNNX_SECONDS = 300.0
+_FILES, _SPARE_BYTES = 6, 1_000_000  # that hold the weights while pnnx works, and what else it writes
 _WAY_OUT = "use another layer in its place, or another architecture for ncnn nodes"
 
 
@@ -54,6 +56,7 @@ def _converted(network: nn.Module, given: Input, *, half: bool) -> tuple[str, by
     """What goes into the .param and .bin of a folded network. Raises RuntimeFailure."""
     with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
         folder = Path(scratch)
+        _check_room(folder, network)
         with warnings.catch_warnings(), torch.inference_mode():
             # pnnx reads TorchScript; torch announces the end of tracing, not its replacement here.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -68,6 +71,13 @@ def _converted(network: nn.Module, given: Input, *, half: bool) -> tuple[str, by
         if not param.is_file() or not weights.is_file():
             raise RuntimeFailure("pnnx wrote no network", hint=_WAY_OUT)
         return _named(param.read_text(), given.name), weights.read_bytes()
+
+
+def _check_room(folder: Path, network: nn.Module) -> None:
+    """Raises NoSpace: neither torch nor pnnx says in its own words that a disk is full."""
+    needed = _FILES * sum(p.numel() * 4 for p in network.parameters()) + _SPARE_BYTES
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise NoSpace(f"ncnn: an export needs {needed:,} bytes in {folder.parent}, {free:,} are free", hint="or set TMPDIR")
 
 
 def _run_pnnx(folder: Path, *arguments: str) -> None:

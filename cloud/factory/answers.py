@@ -6,7 +6,6 @@ a disk has damaged is noticed; it is then computed again, for it can be.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -26,13 +25,12 @@ from cloud.factory.teachers import Teacher
 from cloud.factory.training import EVALUATION_BATCH
 from cloud.factory.views import Augment, Copy
 from littoral.digest import digest_of, hex_of
-from littoral.errors import BadInput, NoSpace, TooLarge
+from littoral.errors import BadInput, NoSpace, TooLarge, unwritten
 
 MOST_BYTES = 4 << 30
 """Of one folder. What was not used for longest is deleted before a new file would go over it."""
 
 _LOGITS = "logits"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = logging.getLogger(__name__)
 
 Asked = Callable[[int], None]
@@ -139,11 +137,7 @@ class CachedAnswers:
             finally:
                 part.unlink(missing_ok=True)
         except OSError as error:
-            if error.errno in _FULL:
-                raise NoSpace(
-                    f"answers: {place} cannot be written, {logits.nbytes:,} bytes: {error.strerror}", hint="make room there"
-                ) from error
-            raise BadInput(f"answers: {place} cannot be written: {error.strerror}", hint="name a folder that can") from error
+            raise unwritten(f"answers: {place}, {logits.nbytes:,} bytes,", error, hint="name a folder that can") from error
 
     def _make_room(self, wanted: int) -> None:
         kept = sorted(

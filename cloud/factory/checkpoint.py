@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from littoral.errors import BadInput
+from littoral.errors import BadInput, unwritten
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -40,7 +40,7 @@ class Checkpoints:
         return step == steps or (self.every > 0 and step % self.every == 0)
 
     def save(self, name: str, key: str, checkpoint: Checkpoint) -> None:
-        """Raises BadInput, naming the folder, where it cannot be written; what was there before stays whole."""
+        """Raises BadInput or NoSpace, naming the file, where it cannot be written; what was there before stays whole."""
         place = self._place(name)
         part = place.with_suffix(".part")
         notes = {"key": key, "step": str(checkpoint.step), "notes": json.dumps(dict(checkpoint.notes))}
@@ -52,10 +52,8 @@ class Checkpoints:
                 os.fsync(file.fileno())
             part.replace(place)
         except (OSError, SafetensorError) as error:
-            raise BadInput(
-                f"checkpoints: {place} cannot be written: {error}",
-                hint="make room there, or name another folder",
-            ) from error
+            part.unlink(missing_ok=True)
+            raise unwritten(f"checkpoints: {place}", error, hint="name another folder") from error
 
     def load(self, name: str, key: str) -> Checkpoint | None:
         """The last one of this very training, if there is one.

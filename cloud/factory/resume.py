@@ -15,7 +15,7 @@ from typing import TextIO
 
 from cloud.factory.checkpoint import Checkpoint, Checkpoints
 from littoral.digest import hex_of
-from littoral.errors import BadInput, Conflict, FleetError
+from littoral.errors import Conflict, FleetError, unwritten
 
 Tell = Callable[[str], None]
 """Told, in a sentence, what an operator would want to know."""
@@ -94,7 +94,7 @@ class StoppableCheckpoints(Checkpoints):
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = _lock_of(place).open("w")
         except OSError as error:
-            raise BadInput(f"checkpoints: {place} cannot be written: {error}", hint="name another folder") from error
+            raise unwritten(f"checkpoints: {place}", error, hint="name another folder") from error
         self._locks.append(lock)
         self.used.add(place)
         try:

@@ -18,7 +18,7 @@ from torch import nn
 
 from littoral.architectures import build
 from littoral.digest import digest_of
-from littoral.errors import BadInput, NotFound
+from littoral.errors import BadInput, NotFound, unwritten
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _WAY_OUT = "only safetensors files are read; write one with cloud.factory.weights.save_weights"
@@ -45,7 +45,7 @@ def weights_digest(module: nn.Module) -> str:
 def save_weights(path: Path, module: nn.Module, spec: Mapping[str, Any]) -> str:
     """Writes the weights and the architecture's spec beside them, whole or not at all. Gives the digest of the weights alone.
 
-    Raises BadInput, naming the file, where it cannot be written.
+    Raises BadInput or NoSpace, naming the file, where it cannot be written.
     """
     arrays = arrays_of(module)
     part = path.with_name(f"{path.name}.part")
@@ -55,9 +55,7 @@ def save_weights(path: Path, module: nn.Module, spec: Mapping[str, Any]) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise BadInput(
-            f"weights: {path} cannot be written: {error.strerror}", hint="make room there, or name another folder"
-        ) from error
+        raise unwritten(f"weights: {path}", error, hint="name another folder") from error
     return digest_of(weights_bytes(arrays))
 
 

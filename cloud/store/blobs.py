@@ -9,7 +9,6 @@ A file gets its name by rename, after fsync: a reader never sees half a blob, an
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -20,10 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from littoral.digest import PREFIX, digest_of, digest_of_file, hex_of
-from littoral.errors import Conflict, DigestMismatch, FleetError, NoSpace, NotFound, TooLarge
+from littoral.errors import Conflict, DigestMismatch, FleetError, NoSpace, NotFound, TooLarge, is_full
 from littoral.transport import MAX_BLOB_BYTES
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class BlobFolder:
@@ -203,7 +200,7 @@ def _space(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise NoSpace(
                 f"blob: no space for {path.name} in {path.parent}: {error.strerror}", hint="free some, then again"
             ) from error

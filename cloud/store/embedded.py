@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from cloud.store.binary import Binary, find_binary
 from cloud.store.tether import tethered
-from littoral.errors import Unavailable
+from littoral.errors import NoSpace, Unavailable, unwritten
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ LOADING_S = 300.0
 STOP_S = 10.0
 SYNC_S = 1.0  # what a power loss may cost
 MAX_LOG_BYTES = 1_000_000
+LEAST_BYTES = 64_000  # free, without which a server does not even write its first files
 _RETRY_S = 0.02
 
 
@@ -44,12 +46,12 @@ async def embedded_redis(folder: Path, *, find: Callable[[], Binary] = find_bina
     """The socket of this folder's server: started here, or shared with the process that did.
 
     Raises:
-        Unavailable: there is no redis-server, or it does not start; the hint says what to do.
+        Unavailable: there is no redis-server, or it does not start; the hint says what to do. NoSpace: its disk is full.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unavailable(f"redis: {folder} cannot be made: {error.strerror}", hint="set LITTORAL_DATA_DIR") from error
+        raise unwritten(f"redis: {folder}", error, hint="set LITTORAL_DATA_DIR") from error
     server = _Server(folder.resolve(), find)
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     keeper = asyncio.create_task(server.keep(ready))
@@ -227,6 +229,8 @@ class _Server:
         while (connection := await _ping(self.socket)) is None:
             limit = LOADING_S if self.socket.exists() else START_S  # it opens the socket, then loads
             if process.returncode is not None or loop.time() - started > limit:
+                if (free := shutil.disk_usage(self.folder).free) < LEAST_BYTES:
+                    raise NoSpace(f"redis: {self.folder} has {free:,} bytes free: no server starts there", hint="make room there")
                 said = f"ended with {process.returncode}" if process.returncode is not None else "does not answer"
                 raise Unavailable(
                     f"redis: the embedded server {said}: {_last_line(self.folder / 'redis.log')}",

@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from littoral.errors import NoSpace, Untrusted
+from littoral.errors import Untrusted, unwritten
 
 
 def create_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
     """Makes a folder with these files, whole, or leaves the one that is there already; gives whether it made it.
 
-    Raises NoSpace where it cannot be written; nothing is left behind then.
+    Raises NoSpace or BadInput where it cannot be written; nothing is left behind then.
     """
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     try:
@@ -38,9 +38,7 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
             os.close(parent)
         return True
     except OSError as error:
-        raise NoSpace(
-            f"keys: {folder} cannot be written: {error.strerror}", hint="check the space and the owner of it"
-        ) from error
+        raise unwritten(f"keys: {folder}", error, hint="check the owner of it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

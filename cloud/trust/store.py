@@ -29,5 +29,5 @@ def has_trust(data_dir: Path) -> bool:
 
 
 def open_trust(data_dir: Path, now: float) -> Trust:
-    """Opens DATA/ca and DATA/signing, making each on first use. Raises Untrusted or NoSpace."""
+    """Opens DATA/ca and DATA/signing, making each on first use. Raises Untrusted, NoSpace or BadInput."""
     return Trust(open_ca(data_dir / "ca", now), open_signing_key(data_dir / "signing"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cloud.trust.ca import BACKDATE_S, DAY_S, CertificateAuthority, open_ca, read_request
 from cloud.trust.store import open_trust
-from littoral.errors import BadInput, NoSpace, Untrusted
+from littoral.errors import BadInput, Untrusted
 from littoral.identity import certificate_request, new_node_key, seal, sha256_fingerprint, unseal
 
 NOW = 1_800_000_000.0
@@ -172,5 +172,5 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 def test_where_no_key_can_be_written_nothing_is_left_behind(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(NoSpace, match="cannot be written"):
+    with pytest.raises(BadInput, match="cannot be written: Not a directory"):
         open_trust(tmp_path / "file", NOW)
