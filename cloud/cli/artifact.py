@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,13 +11,21 @@ import typer
 
 from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
+from cloud.cli.token import seconds
+from cloud.cli.tree import lines, told
 from cloud.fleet.records import Artifact, load
+from cloud.lineage.difference import differences
+from cloud.lineage.find import all_artifacts, find, short
+from cloud.lineage.garbage import LEASE, Plan, collect, plan, see
+from cloud.lineage.roles import roles_of
+from cloud.lineage.story import Story, story_of
 from cloud.settings import Settings, load_settings
-from littoral.errors import NotFound
+from littoral.digest import PREFIX
 from littoral.manifest import Manifest
 
 app = typer.Typer(help="Signed models.", no_args_is_help=True, rich_markup_mode=None)
 
+ArtifactArgument = Annotated[str, typer.Argument(help="Its name, or its digest or the beginning of it.", show_default=False)]
 _COLUMNS = ("name", "model", "runtime", "accuracy", "worst_class", "bytes", "parameters", "created", "digest")
 
 
@@ -39,37 +48,137 @@ async def _list(settings: Settings, model: str | None, format: Format) -> None:
     emit(rows, format, columns=(*_COLUMNS, "remarks") if any(a.remarks for a in found) else _COLUMNS)
 
 
-@app.command(epilog="Example: littoral-cloud artifact show sha256:3f9a")
+@app.command(epilog="Example: littoral-cloud artifact show 3f9a")
 def show(
-    artifact: Annotated[str, typer.Argument(help="The digest of its manifest, or the beginning of it, or its name.")],
+    artifact: ArtifactArgument,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """What its signed manifest says; the signature is checked. Without the arrays that probe and sketch hold."""
+    """Its story as a tree: what it was made from and how, what it is worth, who released it, where it is served.
+
+    The manifest's signature is checked. JSON has all of it, without the arrays that probe and sketch hold.
+    """
     asyncio.run(_show(load_settings(data_dir=data_dir), artifact, format))
 
 
 async def _show(settings: Settings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
-        found = _find([load(Artifact, doc) for doc in await core.ledger.all("artifact")], wanted)
-        manifest = Manifest.open(core.blobs.read(found.manifest_digest), core.trust.signing_keys())
+        found = find(await all_artifacts(core.ledger), wanted)
+        story = await story_of(core.ledger, core.blobs, core.trust.signing_keys(), found)
+    if format == Format.JSON:
+        emit(_as_json(story), format)
+        return
+    for line in lines(told(story)):
+        typer.echo(line, nl=False)
+
+
+def _as_json(story: Story) -> dict[str, Any]:
+    found, manifest, base = story.origin.artifact, story.origin.manifest, story.origin.base
     body = asdict(manifest)
     body.pop("class_accuracy")
     body |= by_class(manifest.worst_class, manifest.accuracy_by_label, Format.JSON)
     body["probe"] = {"count": manifest.probe.count, "tolerance": manifest.probe.tolerance}
     body["sketch"] = {"seed": manifest.sketch.seed, "features": len(manifest.sketch.edges)}
-    emit({"digest": found.manifest_digest, "created": when(found.created_at), "weights": found.weights, **body}, format)
+    return {
+        "digest": found.manifest_digest,
+        "created": when(found.created_at),
+        "weights": found.weights,
+        "weights_held": story.origin.weights_held,
+        "data": found.data,
+        "remarks": found.remarks,
+        **body,
+        "roles": roles_of(manifest),
+        "artifact_bytes": manifest.artifact_bytes,
+        "transfer_bytes": manifest.transfer_bytes,
+        "run": story.origin.run.run_id if story.origin.run else None,
+        "base": base.artifact.manifest_digest if base else None,
+        "releases": [{**asdict(r), "released_by": story.released_by.get(r.release_id)} for r in story.releases],
+        "rollouts": {id: rollout.state for id, rollout in story.rollouts.items()},
+        "served_by": story.served_by,
+        "wanted_by": story.wanted_by,
+        "kept_by": story.kept_by,
+        "children": [a.manifest_digest for a in story.children],
+        "audit": story.audit,
+    }
 
 
-def _find(artifacts: list[Artifact], wanted: str) -> Artifact:
-    """The newest of that name, or the only one whose digest begins so. Raises NotFound."""
-    begins = wanted if wanted.startswith("sha256:") else f"sha256:{wanted}"
-    named = [a for a in artifacts if a.name == wanted]
-    digests = [a for a in artifacts if a.manifest_digest.startswith(begins)]
-    if not named and len(digests) != 1:
-        what = "is no artifact" if not digests else f"begins {len(digests)} digests"
-        raise NotFound(f"artifact: {wanted!r} {what}", hint="littoral-cloud artifact list")
-    return max(named, key=lambda a: a.created_at) if named else digests[0]
+@app.command(epilog="Example: littoral-cloud artifact diff cnn-onnx-int8 3f9a")
+def diff(
+    before: ArtifactArgument,
+    after: ArtifactArgument,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """What changed between two artifacts, by their manifests: recipe, data, seed, libraries, metrics, bytes, architecture."""
+    asyncio.run(_diff(load_settings(data_dir=data_dir), before, after, format))
+
+
+async def _diff(settings: Settings, before: str, after: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        artifacts = await all_artifacts(core.ledger)
+        pair = [find(artifacts, wanted) for wanted in (before, after)]
+        keys = core.trust.signing_keys()
+        a, b = (Manifest.open(core.blobs.read(artifact.manifest_digest), keys) for artifact in pair)
+    changes = differences(a, b)
+    if format == Format.JSON:
+        emit({"before": pair[0].manifest_digest, "after": pair[1].manifest_digest, "changes": changes}, format)
+    elif not changes:
+        typer.echo("nothing differs")
+    else:
+        emit({f: f"{x.name} {short(x.manifest_digest)}" for f, x in zip(("before", "after"), pair, strict=True)}, format)
+        typer.echo()
+        emit([{"section": c.section, "key": c.key, "before": _brief(c.before), "after": _brief(c.after)} for c in changes])
+
+
+def _brief(value: Any) -> Any:
+    """A digest as people are shown it; other values as they are."""
+    if isinstance(value, list | tuple):
+        return [_brief(part) for part in value]
+    return short(value) if isinstance(value, str) and value.startswith(PREFIX) else value
+
+
+@app.command(epilog="Example: littoral-cloud artifact gc --dry-run --older-than 7d")
+def gc(
+    older_than: Annotated[str, typer.Option(help="Only what was made before that: 30m, 24h, 7d; 10m at least.")] = "24h",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and how many bytes, and end.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Delete the artifacts that no release, rollout, node, run or other artifact needs, and the blobs that nobody names.
+
+    Safe while the coordinator runs. Stopped in the middle it leaves nothing broken; the same command goes on.
+    """
+    asyncio.run(_gc(load_settings(data_dir=data_dir), seconds(older_than, "--older-than"), dry_run, format))
+
+
+async def _gc(settings: Settings, older_than_s: float, dry_run: bool, format: Format) -> None:
+    async with open_existing(settings) as core, core.ledger.lease(LEASE) as fence:
+        now = core.clock()
+        planned = plan(await see(core.ledger, now, older_than_s), core.blobs)
+        went = None
+        if format == Format.TABLE:
+            _tell(planned)
+        if not dry_run:
+            went = await collect(core.ledger, core.blobs, now, older_than_s, fence, actor=getpass.getuser())
+    if format == Format.JSON:
+        gone = [{"name": a.name, "digest": a.manifest_digest, "bytes": a.artifact_bytes} for a in planned.gone]
+        kept = [{"name": k.artifact.name, "digest": k.artifact.manifest_digest, "why": k.why} for k in planned.kept]
+        body = {"artifacts": gone, "blobs": len(planned.blobs), "unfinished": planned.unfinished, "bytes": planned.bytes}
+        emit({**body, "kept": kept, "deleted": went}, format)
+    elif went is not None:
+        typer.echo(
+            f"deleted {went.artifacts} artifacts, {went.blobs} blobs and {went.unfinished} unfinished files: {went.bytes:,} bytes"
+        )
+
+
+def _tell(planned: Plan) -> None:
+    if planned.gone:
+        emit([_row(a) for a in planned.gone], columns=("name", "model", "accuracy", "bytes", "created", "digest"))
+        typer.echo()
+    typer.echo(
+        f"nobody needs {len(planned.gone)} of {len(planned.gone) + len(planned.kept)} artifacts; with them go "
+        f"{len(planned.blobs)} blobs and {planned.unfinished} unfinished files: {planned.bytes:,} bytes"
+    )
 
 
 def _row(a: Artifact) -> dict[str, Any]:

@@ -91,11 +91,11 @@ async def _revoke(settings: Settings, wanted: str) -> None:
     emit(f"revoked {id[:12]}")
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--ttl") -> float:
     """Of "90s", "30m", "24h", "7d". Raises BadInput."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
     if not match or int(match[1]) == 0:
-        raise BadInput(f"--ttl: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
+        raise BadInput(f"{option}: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
     return float(int(match[1]) * _UNITS_S[match[2]])
 
 

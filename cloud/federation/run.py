@@ -13,6 +13,7 @@ from typing import Any
 
 from cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from cloud.fleet.records import dump, load
+from cloud.fleet.releases import held_artifact
 from littoral.digest import check_digest
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, NotFound
 
@@ -194,10 +195,12 @@ def checked(run: Run) -> Run:
 async def create_run(ledger: Ledger, run: Run, *, actor: str) -> Run:
     """Writes a PENDING run; the coordinator's controller starts it.
 
-    Raises BadInput where it cannot work, Conflict where there is a run of that id.
+    Raises BadInput where it cannot work, NotFound where its base is no artifact, Conflict where there is a run of that id or
+    the base was written or deleted at this moment.
     """
+    kept = (await held_artifact(ledger, run.base_manifest),) if run.base_manifest else ()
     audit = Audit("run.created", run.run_id, actor, {"model": run.model, "rounds": run.rounds, "strategy": run.strategy})
-    await ledger.commit(Change((Write(KIND, run.run_id, dump(checked(run)), 0),), (audit,)))
+    await ledger.commit(Change((Write(KIND, run.run_id, dump(checked(run)), 0), *kept), (audit,)))
     return run
 
 

@@ -87,6 +87,10 @@ class Ledger(Protocol):
         """Every document of a kind, by id."""
         ...
 
+    async def kinds(self) -> Sequence[str]:
+        """Every kind of which there is a document, in order."""
+        ...
+
     async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
         """Writes a change whole and gives the new generations by (kind, id).
 

@@ -137,26 +137,32 @@ async def create_release(
         raise BadInput(f"release.kind: {kind!r} is not known", hint=f"one of {', '.join(KINDS)}")
     if not artifacts:
         raise BadInput("release.artifacts: a release needs at least one")
-    for digest in artifacts:
-        if (found := await read_artifact(ledger, digest)).model != model:
-            raise BadInput(f"release.artifacts: {found.name} is of model {found.model!r}, not {model!r}")
+    wanted = tuple(dict.fromkeys(artifacts))
     number = 1 + sum(release.model == model for release in await all_releases(ledger))
     while True:
-        release = Release(
-            release_id=f"{model}-{number}",
-            model=model,
-            kind=kind,
-            artifacts=tuple(dict.fromkeys(artifacts)),
-            created_at=now,
-            note=note,
-        )
+        for digest in wanted:
+            if (found := await read_artifact(ledger, digest)).model != model:
+                raise BadInput(f"release.artifacts: {found.name} is of model {found.model!r}, not {model!r}")
+        kept = [await held_artifact(ledger, digest) for digest in wanted]
+        release = Release(release_id=f"{model}-{number}", model=model, kind=kind, artifacts=wanted, created_at=now, note=note)
         line = Audit("release.created", release.release_id, actor, {"kind": kind, "artifacts": len(artifacts), "note": note})
         try:
-            await ledger.commit(Change((Write("release", release.release_id, dump(release), 0),), (line,)))
+            await ledger.commit(Change((Write("release", release.release_id, dump(release), 0), *kept), (line,)))
         except Conflict:
-            number += 1  # somebody else took this name
+            if await ledger.get("release", release.release_id) is not None:
+                number += 1  # somebody else took this name
             continue
         return release
+
+
+async def held_artifact(ledger: Ledger, digest: str) -> Write:
+    """An artifact as it is, to be written with whatever names it: then who deletes it at this moment fails, or we do.
+
+    Raises NotFound.
+    """
+    if (doc := await ledger.get("artifact", digest)) is None:
+        raise unknown_artifact(digest)
+    return Write("artifact", digest, doc.body, doc.generation)
 
 
 def run_note(run_id: str) -> str:
@@ -183,5 +189,9 @@ async def all_releases(ledger: Ledger) -> list[Release]:
 async def read_artifact(ledger: Ledger, digest: str) -> Artifact:
     """Raises NotFound."""
     if (doc := await ledger.get("artifact", digest)) is None:
-        raise NotFound(f"artifact {digest}: is not known", hint="littoral-cloud artifact list")
+        raise unknown_artifact(digest)
     return load(Artifact, doc)
+
+
+def unknown_artifact(digest: str) -> NotFound:
+    return NotFound(f"artifact {digest}: is not known", hint="littoral-cloud artifact list")

@@ -4,7 +4,8 @@
     ROOT/partial/abcdef...     what has come so far of one that is being put
     ROOT/new/                  files on their way to a name
 
-A file gets its name by rename, after fsync: a reader never sees half a blob, and two who put the same one do no harm.
+A file gets its name by rename, after fsync: a reader never sees half a blob, and two who put the same one do no harm. Putting
+one that is here renews its time of change, so that whoever collects what nobody names leaves it to who just put it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.digest import PREFIX, digest_of, digest_of_file, hex_of
 from littoral.errors import Conflict, DigestMismatch, FleetError, NoSpace, NotFound, TooLarge, is_full
 from littoral.transport import MAX_BLOB_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A whole blob. `changed`: when it was put or renewed, seconds since 1970."""
+
+    digest: str
+    bytes: int
+    changed: float
 
 
 class BlobFolder:
@@ -37,7 +48,7 @@ class BlobFolder:
     def put(self, data: bytes) -> str:
         """Keeps the bytes and gives their digest. Raises NoSpace, leaving nothing behind."""
         digest = digest_of(data)
-        if not self._intact(digest, len(data)):
+        if not self.renew(digest) or not self._intact(digest, len(data)):
             with self._named_later(digest) as temporary:
                 temporary.write_bytes(data)
         return digest
@@ -47,7 +58,7 @@ class BlobFolder:
         if not path.is_file():
             raise NotFound(f"blob: {path} is not a file")
         digest = digest_of_file(path)
-        if not self._intact(digest, path.stat().st_size):
+        if not self.renew(digest) or not self._intact(digest, path.stat().st_size):
             with self._named_later(digest) as temporary:
                 shutil.copyfile(path, temporary)
                 if (copied := digest_of_file(temporary)) != digest:
@@ -115,7 +126,7 @@ class BlobFolder:
             NoSpace: the disk is full.
         """
         final, partial = self._path(digest), self._partial_path(digest)
-        if self.has(digest):
+        if self.renew(digest):
             partial.unlink(missing_ok=True)
             return final
         with _space(partial), _locked(partial) as file:
@@ -127,6 +138,7 @@ class BlobFolder:
             if held > total_bytes or found != digest:
                 partial.unlink(missing_ok=True)
                 raise DigestMismatch(f"blob {digest}: {held} bytes came, their digest is {found}", hint="put it again")
+            os.utime(file)
             os.fsync(file)
             final.parent.mkdir(mode=0o700, exist_ok=True)
             partial.replace(final)
@@ -143,6 +155,54 @@ class BlobFolder:
                         file.unlink()
                         removed += 1
         return removed
+
+    def unfinished(self, before: float) -> tuple[int, int]:
+        """How many files `sweep` would remove, and their bytes."""
+        sizes = []
+        for folder in (self._partial, self._new):
+            for file in folder.iterdir():
+                with suppress(FileNotFoundError):
+                    if (stat := file.stat()).st_mtime < before:
+                        sizes.append(stat.st_size)
+        return len(sizes), sum(sizes)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every whole blob, in no order."""
+        for file in self._whole.glob("??/*"):
+            with suppress(FileNotFoundError):
+                stat = file.stat()
+                yield Entry(PREFIX + file.name, stat.st_size, stat.st_mtime)
+
+    def renew(self, digest: str) -> bool:
+        """Says that somebody wants a blob: until later than now it is not discarded. False where it is not here."""
+        with self._alone(fcntl.LOCK_SH):
+            try:
+                os.utime(self._path(digest))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def discard(self, digest: str, before: float) -> int:
+        """Removes a blob that was not put or renewed since `before` (seconds since 1970), and gives its bytes; 0: it stays."""
+        path = self._path(digest)
+        with self._alone(fcntl.LOCK_EX):
+            try:
+                if (stat := path.stat()).st_mtime >= before:
+                    return 0
+                path.unlink()
+            except FileNotFoundError:
+                return 0
+        return stat.st_size
+
+    @contextmanager
+    def _alone(self, how: int) -> Iterator[None]:
+        """Nobody renews while another discards, in whatever process."""
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, how)
+            yield
+        finally:
+            os.close(folder)
 
     def _path(self, digest: str) -> Path:
         name = hex_of(digest)  # 64 hex digits, so no path leads out of the folder

@@ -19,7 +19,7 @@ from cloud.fleet.ledger import Announcement, AuditEntry, Body, Change, Doc, Fenc
 from cloud.store.announcements import Announcements
 from cloud.store.connection import Connections, Endpoint
 from cloud.store.leases import Leases
-from cloud.store.scripts import AUDIT, COMMIT
+from cloud.store.scripts import AUDIT, COMMIT, SCAN
 from cloud.trust.audit_chain import GENESIS, canonical, link
 from littoral.errors import BadInput, Conflict, LostLease, Unavailable
 
@@ -71,6 +71,17 @@ class RedisLedger:
     async def all(self, kind: str) -> Sequence[Doc]:
         values: Mapping[bytes, bytes] = await self._connections.command("HGETALL", self._docs(kind))
         return [_doc(kind, id.decode(), value) for id, value in sorted(values.items())]
+
+    async def kinds(self) -> Sequence[str]:
+        prefix = self._docs("")
+        pattern = re.sub(r"[*?\[\]\\]", lambda special: f"\\{special[0]}", prefix) + "*"
+        found: set[str] = set()
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._connections.run(SCAN, [self._key("audit")], [cursor, pattern])
+            found |= {key.decode().removeprefix(prefix) for key in keys}
+            if cursor == b"0":
+                return sorted(found)
 
     async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
         _check(change)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,19 @@ async def test_a_document_has_generation_1_when_new_and_one_more_with_every_writ
     doc = await ledger.get("thing", "a")
     assert doc is not None
     assert (doc.generation, doc.body) == (2, {"n": 2})
+
+
+async def test_it_knows_the_kinds_of_which_there_is_a_document(
+    ledger: Ledger, another: Callable[[], AbstractAsyncContextManager[Ledger]], redis_endpoint: Endpoint
+) -> None:
+    assert await ledger.kinds() == []
+    await ledger.commit(Change((write("a", {}, 0), write("a", {}, 0, "node-name"), write("b", {}, 0))))
+    async with another() as other, RedisLedger.open(redis_endpoint, lambda: 0.0, fleet="a*[b]") as stranger:
+        assert await other.kinds() == ["node-name", "thing"]
+        await stranger.commit(Change((write("x", {}, 0, "strange"),)))
+        assert await stranger.kinds() == ["strange"]
+    await ledger.commit(Change((write("a", None, 1, "node-name"),)))
+    assert await ledger.kinds() == ["thing"]
 
 
 async def test_a_change_is_written_whole_or_not_at_all(ledger: Ledger) -> None:

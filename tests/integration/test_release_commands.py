@@ -81,7 +81,7 @@ def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.Capt
     assert said("artifact", "list").splitlines()[0].split()[3:6] == ["ACCURACY", "WORST", "CLASS"]
     for table in (said("artifact", "list"), said("release", "create", "--artifact", digest), said("release", "show", "digits-1")):
         assert "  0.9       0.84 (a)  " in table
-    assert "worst_class:" in said("artifact", "show", "cnn")
+    assert "accuracy 0.9 on 10 examples, worst class 0.84 (a)" in said("artifact", "show", "cnn")
     [row] = json.loads(said("release", "show", "digits-1", "--format", "json"))["artifacts"]
     assert (row["accuracy"], row["worst_class"], row["worst_label"]) == (0.9, 0.84, "a")
     assert list(row["class_accuracy"].items()) == [("b", 0.96), ("a", 0.84)]

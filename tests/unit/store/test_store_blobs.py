@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -138,6 +139,56 @@ def test_old_parts_are_swept_and_new_ones_kept(blobs: BlobFolder) -> None:
     os.utime(blobs.root / "partial" / old.removeprefix("sha256:"), (1000, 1000))
     assert blobs.sweep(2000) == 1
     assert (blobs.held(old), blobs.held(new)) == (0, 1)
+
+
+def test_who_collects_leaves_what_was_put_or_renewed_since(blobs: BlobFolder) -> None:
+    path = blobs.path(blobs.put(DATA))
+    os.utime(path, (1000, 1000))
+    assert [(e.digest, e.bytes, e.changed) for e in blobs.entries()] == [(DIGEST, len(DATA), 1000)]
+    assert blobs.discard(DIGEST, 1000) == 0
+    for renews in (
+        lambda: blobs.put(DATA),
+        lambda: blobs.renew(DIGEST),
+        lambda: blobs.complete(DIGEST, len(DATA)),
+        lambda: blobs.put_file(path),
+    ):
+        os.utime(path, (1000, 1000))
+        renews()
+        assert blobs.discard(DIGEST, 2000) == 0
+        assert blobs.read(DIGEST) == DATA
+    os.utime(path, (1000, 1000))
+    assert blobs.discard(DIGEST, 2000) == len(DATA)
+    assert (blobs.has(DIGEST), blobs.renew(DIGEST), blobs.discard(DIGEST, 2000)) == (False, False, 0)
+    assert blobs.put(DATA) == DIGEST
+
+
+def test_parts_that_came_long_ago_are_young_once_they_are_whole(blobs: BlobFolder) -> None:
+    blobs.append(DIGEST, 0, DATA)
+    os.utime(blobs.root / "partial" / DIGEST.removeprefix("sha256:"), (1000, 1000))
+    assert blobs.unfinished(2000) == (1, len(DATA))
+    blobs.complete(DIGEST, len(DATA))
+    assert (blobs.unfinished(2000), blobs.discard(DIGEST, 2000)) == ((0, 0), 0)
+
+
+def test_of_who_puts_and_who_collects_at_the_same_moment_the_putter_finds_it_there(blobs: BlobFolder) -> None:
+    together = threading.Barrier(2)
+
+    def put() -> str:
+        together.wait()
+        return blobs.put(DATA)
+
+    def collect() -> int:
+        together.wait()
+        return blobs.discard(DIGEST, 2000)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(200):
+            blobs.put(DATA)
+            os.utime(blobs.path(DIGEST), (1000, 1000))
+            putter, collector = pool.submit(put), pool.submit(collect)
+            assert putter.result() == DIGEST
+            assert collector.result() in (0, len(DATA))
+            assert blobs.read(DIGEST) == DATA
 
 
 FULL = """

@@ -1,0 +1,290 @@
+"""littoral-cloud artifact show, diff and gc, as an operator types them, over an embedded Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud.app import Core, open_core
+from cloud.cli import run
+from cloud.factory.package import Packaged
+from cloud.federation.run import FinishedRound, Run, RunState
+from cloud.fleet.ledger import Change, Write
+from cloud.fleet.records import Desired, DesiredModel, Enrolment, Node, Reported, ReportedModel, UpdateState, dump
+from cloud.fleet.releases import create_release, publish
+from cloud.settings import load_settings
+from littoral.digest import digest_of
+from littoral.lineage import BASE, DATA, MEMBER, TEACHER, WEIGHTS, Lineage
+from tests.kit.models import artifact
+
+DAY = 86_400.0
+DATASET = digest_of(b"data")
+TEACHERS = tuple(digest_of(b"teacher %d" % n) for n in range(3))  # the ensemble, and its two members
+RECIPE: Mapping[str, Any] = {
+    "student": {"seed": 2, "threads": 1, "epochs": 4, "methods": [{"kind": "magnitude", "sparsity": 0.5}]},
+    "teacher": {"combine": "logits", "members": [{"seed": 1}, {"seed": 7}]},
+    "variant": "onnx",
+}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A coordinator's data folder with artifacts of which nothing is young."""
+
+    folder: Path
+    digests: dict[str, str]  # of manifests, by name
+
+
+async def put(core: Core, folder: Path, name: str, seed: int, *, base: str = "", **fields: Any) -> str:
+    """Publishes an artifact of its own weights and gives its digest."""
+    weights = f"weights of {name}".encode()
+    parents: tuple[str, ...] = (DATASET, digest_of(weights), *((base,) if base else TEACHERS))
+    roles = (DATA, WEIGHTS, *((BASE,) if base else (TEACHER, MEMBER, MEMBER)))
+    recipe = {"run": {"seed": 3}} if base else RECIPE
+    lineage = Lineage(roles, 2, 1, {"littoral": "0.1.0", "torch": "2.13.0"}, "x86_64 AVX2")
+    manifest = artifact(folder / name, seed=seed, name=name, parents=parents, recipe=recipe, lineage=lineage)
+    manifest = replace(manifest, class_accuracy=(0.75, 0.25, 0.5), **fields)
+    files = {file.path: (folder / name / file.path).read_bytes() for file in manifest.files}
+    made = await publish(core, Packaged(manifest, files), core.clock() - 9 * DAY, weights=weights, data="/data/digits.npz")
+    return made.manifest_digest
+
+
+def grown_old(folder: Path) -> None:
+    for path in (folder / "blobs").rglob("*"):
+        if path.is_file():
+            os.utime(path, (1e9, 1e9))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """`served`: released, on a node. `learnt`: released, of a run that began with `served`. `tuned`: wanted on a node, made from
+    `base`, which nothing else needs. `lost`, `lost-too`: nobody needs them. And a blob that nobody names."""
+    monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
+
+    async def made() -> dict[str, str]:
+        async with open_core(load_settings()) as core:
+            digests = {}
+            for seed, name in enumerate(("served", "base", "lost", "lost-too")):
+                digests[name] = await put(core, tmp_path / "made", name, seed)
+            digests["tuned"] = await put(core, tmp_path / "made", "tuned", 8, base=digest_of(b"weights of base"))
+            digests["learnt"] = await put(core, tmp_path / "made", "learnt", 9, base=digest_of(b"weights of served"))
+            now = core.clock()
+            await create_release(core.ledger, "tiny", [digests["served"]], "manual", "by hand", now, actor="ada")
+            await create_release(core.ledger, "tiny", [digests["learnt"]], "federated", "run r1", now, actor="loop")
+            for path in ("first", "second"):
+                core.blobs.put(f"global model after the {path} round".encode())
+            core.blobs.put(b"nobody's")
+            core.blobs.append(digest_of(b"never whole"), 0, b"never")
+            served = ReportedModel(
+                state=UpdateState.SUCCEEDED, desired_generation=1, target=digests["served"], serving=digests["served"]
+            )
+            wanted = DesiredModel(manifest_digest=digests["tuned"], rollout_id="tiny-1-r1", generation=2)
+            federated = Run(
+                run_id="r1",
+                model="tiny",
+                strategy="fedavg",
+                rounds=2,
+                local_epochs=1,
+                learning_rate=1e-3,
+                batch_size=8,
+                seed=3,
+                architecture={"name": "linear"},
+                input={},
+                classes=3,
+                base_weights=digest_of(b"weights of served"),
+                base_manifest=digests["served"],
+                state=RunState.SUCCEEDED,
+                finished=tuple(
+                    FinishedRound(
+                        number=n,
+                        seconds=1.0,
+                        weights=digest_of(data),
+                        participants=("n1",),
+                        failed={},
+                        bytes_down=1,
+                        bytes_up=1,
+                        metrics={},
+                    )
+                    for n, data in enumerate((b"global model after the first round", b"weights of learnt"), 1)
+                ),
+            )
+            node = Node(
+                node_id="n1",
+                name="gateway",
+                enrolment=Enrolment.ACCEPTED,
+                public_key_sha256="",
+                certificate_sha256="",
+                certificate_expires_at=4e9,
+                enrolled_at=now,
+            )
+            writes = (
+                Write("node", "n1", dump(node), 0),
+                Write("reported", "n1", dump(Reported(generation=1, observed_generation=1, models={"tiny": served})), 0),
+                Write("desired", "n1", dump(Desired(models={"tiny": wanted})), 0),
+                Write("run", "r1", dump(federated), 0),
+                Write("measurement", f"{digests['lost']}@n1", {"manifest_digest": digests["lost"]}, 0),
+            )
+            await core.ledger.commit(Change(writes))
+        grown_old(tmp_path / "cloud")
+        return digests
+
+    return Shop(tmp_path / "cloud", asyncio.run(made()))
+
+
+@pytest.fixture
+def said(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What a command that succeeds prints; parsed where it was asked for as JSON."""
+
+    def of(*words: str) -> Any:
+        assert run(words) == 0, capsys.readouterr().err
+        out = capsys.readouterr().out
+        return json.loads(out) if "json" in words else out
+
+    return of
+
+
+def test_the_story_is_a_tree_from_the_data_to_the_node(shop: Shop, said: Any) -> None:
+    told = said("artifact", "show", "served")
+    assert told.splitlines()[0] == f"served (tiny, onnxruntime)  {shop.digests['served']}"
+    for line in (
+        "+- accuracy 0.5 on 100 examples, worst class 0.25 (class 1)",
+        f"|  `- weights {digest_of(b'weights of served')} (held: a run can begin with them)",
+        "+- student: epochs 4, seed 2, threads 1",
+        f"|  +- teacher {TEACHERS[0]}: combine logits",
+        f"|  |  +- member {TEACHERS[1]}: seed 1",
+        f"|  |  `- member {TEACHERS[2]}: seed 7",
+        f"|  +- data {DATASET} in /data/digits.npz",
+        "|  +- method magnitude: sparsity 0.5",
+        "+- made with: littoral 0.1.0, torch 2.13.0; on x86_64 AVX2; seed 2, threads 1",
+        "+- served by gateway",
+        "`- audit trail",
+    ):
+        assert f"\n{line}\n" in told
+    assert "|  `- tiny-1: manual, by hand, " in told
+    assert " by ada\n" in told
+    assert "+- made from it\n|  `- learnt  " in told
+    assert "artifact.signed" in told
+
+
+def test_what_a_fleet_learnt_leads_back_to_what_the_run_began_with(shop: Shop, said: Any) -> None:
+    told = said("artifact", "show", "learnt")
+    assert "\n+- federated run r1: fedavg, 2 rounds, 1 nodes, seed 3\n" in told
+    assert f"\n|  `- served (tiny, onnxruntime)  {shop.digests['served']}\n" in told
+    whole = said("artifact", "show", shop.digests["learnt"][7:20], "--format", "json")
+    assert (whole["run"], whole["base"], whole["roles"]) == ("r1", shop.digests["served"], ["data", "weights", "base"])
+    assert [release["release_id"] for release in whole["releases"]] == ["tiny-2"]
+    assert (whole["served_by"], whole["lineage"]["seed"]) == ([], 2)
+    assert said("artifact", "show", "tuned", "--format", "json")["wanted_by"] == ["gateway"]
+    assert said("artifact", "show", "base", "--format", "json")["children"] == [shop.digests["tuned"]]
+
+
+def test_a_diff_names_each_key_that_changed(shop: Shop, said: Any) -> None:
+    async def another() -> None:
+        async with open_core(load_settings()) as core:
+            recipe = {**RECIPE, "student": {**RECIPE["student"], "epochs": 5, "methods": []}}
+            await put(
+                core, shop.folder / "made", "other", 0, recipe=recipe, accuracy=0.625, architecture={"name": "linear", "width": 3}
+            )
+
+    asyncio.run(another())
+    changes = said("artifact", "diff", "served", "other", "--format", "json")["changes"]
+    found = {f"{c['section']}.{c['key']}": (c["before"], c["after"]) for c in changes}
+    assert found == {
+        "artifact.name": ("served", "other"),
+        "architecture.width": (None, 3),
+        "recipe.student.epochs": (4, 5),
+        "recipe.student.methods": (None, []),
+        "recipe.student.methods[0].kind": ("magnitude", None),
+        "recipe.student.methods[0].sparsity": (0.5, None),
+        "parents.weights": ([digest_of(b"weights of served")], [digest_of(b"weights of other")]),
+        "metrics.accuracy": (0.5, 0.625),
+    }
+    table = said("artifact", "diff", "served", "other")
+    assert "recipe        student.epochs" in table
+    assert said("artifact", "diff", "served", shop.digests["served"]) == "nothing differs\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "what", "way_out"),
+    [
+        ("servd", "'servd' is no artifact", "the nearest name is 'served'"),
+        ("zzz", "'zzz' is no artifact", "littoral-cloud artifact list"),
+        ("", "'' is no artifact", "littoral-cloud artifact list"),
+        ("sha256:", "'sha256:' is no artifact", "littoral-cloud artifact list"),
+    ],
+)
+def test_who_mistypes_is_told_what_is_nearest(
+    shop: Shop, capsys: pytest.CaptureFixture[str], wanted: str, what: str, way_out: str
+) -> None:
+    for words in (("show", wanted), ("diff", "served", wanted)):
+        assert run(["artifact", *words]) == 4
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert f"error: artifact: {what}\n  hint: " in told.err
+        assert way_out in told.err
+
+
+def test_a_digest_that_nearly_fits_and_a_beginning_of_many_are_told_by_what_is_there(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = shop.digests["served"].removeprefix("sha256:")
+    assert run(["artifact", "show", digest[:20] + ("0" if digest[20] != "0" else "1")]) == 4
+    assert f"the nearest digest begins {digest[:12]} (served)" in capsys.readouterr().err
+
+    async def again() -> str:
+        async with open_core(load_settings()) as core:
+            return await put(core, shop.folder / "made", "served", 0, accuracy=0.75)
+
+    other = asyncio.run(again()).removeprefix("sha256:")
+    assert run(["artifact", "show", "served"]) == 4
+    told = capsys.readouterr().err
+    assert "'served' is the name of 2 artifacts" in told
+    assert f"{digest[:12]} (served)" in told
+    assert f"{other[:12]} (served)" in told
+    assert run(["artifact", "show", other[:12]]) == 0
+
+
+def test_what_nobody_needs_is_said_first_and_then_deleted_and_audited(shop: Shop, said: Any) -> None:
+    dry = said("artifact", "gc", "--dry-run", "--format", "json")
+    assert [row["name"] for row in dry["artifacts"]] == ["lost", "lost-too"]
+    assert {row["name"]: row["why"] for row in dry["kept"]} == {
+        "served": "release tiny-1",
+        "learnt": "release tiny-2",
+        "tuned": "desired n1",
+        "base": "artifact tuned was made from it",
+    }
+    assert dry["deleted"] is None
+    assert "nobody needs 2 of 6 artifacts" in said("artifact", "gc", "--dry-run")
+    held = {path: path.stat().st_size for path in (shop.folder / "blobs").rglob("*") if path.is_file()}
+    done = said("artifact", "gc", "--format", "json")["deleted"]
+    left = {path for path in (shop.folder / "blobs").rglob("*") if path.is_file()}
+    gone = [size for path, size in held.items() if path not in left]
+    # Two artifacts of three blobs each, the models of two rounds that nothing goes on from, and what nobody names.
+    assert done == {"artifacts": 2, "blobs": 9, "unfinished": 1, "bytes": sum(gone)}
+    assert (len(gone), dry["bytes"]) == (10, done["bytes"])
+    assert sorted(row["name"] for row in said("artifact", "list", "--format", "json")) == ["base", "learnt", "served", "tuned"]
+    for name in ("served", "learnt", "tuned", "base"):
+        assert said("artifact", "show", name, "--format", "json")["weights_held"] is True
+    actions = [json.loads(line)["action"] for line in audit(said)]
+    assert actions[-3:] == ["artifact.deleted", "artifact.deleted", "blobs.collected"]
+    assert said("artifact", "gc", "--format", "json")["deleted"] == {"artifacts": 0, "blobs": 0, "unfinished": 0, "bytes": 0}
+
+
+def audit(said: Any) -> list[str]:
+    out: str = said("audit", "show", "--format=json")
+    return out.splitlines()
+
+
+def test_what_is_young_stays(shop: Shop, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said("artifact", "gc", "--older-than", "30d", "--format", "json")["deleted"]["artifacts"] == 0
+    assert run(["artifact", "gc", "--older-than", "9m"]) == 2
+    assert "600 s at least" in capsys.readouterr().err
+    assert run(["artifact", "gc", "--older-than", "soon"]) == 2
+    assert "--older-than: 'soon' is no time" in capsys.readouterr().err
