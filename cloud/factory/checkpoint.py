@@ -6,6 +6,7 @@ does not go on from it but begins anew, and replaces it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -52,7 +53,8 @@ class Checkpoints:
                 os.fsync(file.fileno())
             part.replace(place)
         except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
             raise unwritten(f"checkpoints: {place}", error, hint="name another folder") from error
 
     def load(self, name: str, key: str) -> Checkpoint | None:

@@ -126,7 +126,7 @@ def test_a_disk_that_becomes_full_leaves_nothing_half_written(tmp_path: Path) ->
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(NoSpace, match=r"cannot be written, 2,304 bytes: File too large"):
+        with pytest.raises(NoSpace, match=r"2,304 bytes, cannot be written: File too large"):
             cached(tmp_path).of(0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
