@@ -181,8 +181,8 @@ class Connections:
                     log.warning("redis: %s is back", self.endpoint)
                 return reply
             except (RedisError, OSError) as error:
-                if not _passes(error):
-                    raise _translated(error, self.endpoint) from error
+                if not passes(error):
+                    raise translated(error, self.endpoint) from error
                 if not self._away and delay > FIRST_DELAY_S:  # once an outage, and not for a connection that had grown old
                     self._away = True
                     log.warning("redis: %s cannot be had (%s); trying for %g s", self.endpoint, error, patience_s)
@@ -197,7 +197,9 @@ class Connections:
     async def check(self) -> None:
         """Raises BadInput where this Redis cannot hold a ledger: too old, a cluster, or one that throws keys away."""
         call = functools.partial(self._execute, "INFO")
-        if (no := unfit(_fields(await self._patiently(call, min(self.patience_s, FIRST_CONTACT_S))), self.endpoint)) is not None:
+        if (
+            no := unfit(fields_of(await self._patiently(call, min(self.patience_s, FIRST_CONTACT_S))), self.endpoint)
+        ) is not None:
             raise no
 
 
@@ -217,7 +219,7 @@ def unfit(info: Mapping[str, str], endpoint: Endpoint) -> BadInput | None:
     return None
 
 
-def _fields(info: Any) -> Mapping[str, str]:
+def fields_of(info: Any) -> Mapping[str, str]:
     """INFO's reply: text, or what redis-py made of it."""
     if isinstance(info, Mapping):
         return {str(name): str(value) for name, value in info.items()}
@@ -225,7 +227,7 @@ def _fields(info: Any) -> Mapping[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _passes(error: Exception) -> bool:
+def passes(error: Exception) -> bool:
     """Whether the same call may succeed a little later."""
     if _code(error) in _REFUSED:
         return False
@@ -257,7 +259,8 @@ def _code(error: BaseException) -> str:
     return match[1] if match else ""
 
 
-def _translated(error: Exception, endpoint: Endpoint) -> FleetError:
+def translated(error: Exception, endpoint: Endpoint) -> FleetError:
+    """In our words: what happened, and the way out."""
     code = _code(error)
     if code in _REFUSED:
         return BadInput(f"redis: {endpoint} refuses us: {error}", hint="set LITTORAL_REDIS_PASSWORD_FILE")
