@@ -1,6 +1,7 @@
 """The labelled examples that a node holds: a folder of .npz files with arrays x and y, read in the order of their names.
 
-x is uint8, (n, H, W) or (n, C, H, W), raw as the model's clients send it; y holds n class numbers. Every fifth example is
+x is raw as the model's clients send it: of images uint8, (n, H, W) or (n, C, H, W); of a table numbers, (n, features); of series
+floats, (n, channels, steps). y holds n class numbers. Every fifth example is
 held out: it judges models (probation, federated evaluation) and is never trained on.
 """
 
@@ -17,15 +18,15 @@ from littoral.errors import BadData
 
 HOLDOUT_EVERY = 5
 
-Images = npt.NDArray[np.uint8]
+Images = npt.NDArray[Any]  # uint8 images, or float32 rows of a table or series
 Labels = npt.NDArray[np.int64]
 
 
 def read_labelled(folder: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
-    """All examples of a folder as (n, *shape) uint8 and (n,) int64.
+    """All examples of a folder, (n, *shape) uint8 of images and else float32, and (n,) int64.
 
     Args:
-        shape: of one example, channels first, for example (1, 28, 28).
+        shape: of one example, channels first, for example (1, 28, 28); (features,) or (channels, steps).
 
     Raises BadData, naming the file, where there is none or one is not what it must be.
     """
@@ -71,8 +72,11 @@ def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
             x, y = archive["x"], archive["y"]
     except (OSError, KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadData(f"labelled data: {path}: {error}", hint="write it with numpy.savez(path, x=..., y=...)") from error
-    if x.dtype != np.uint8:
-        raise BadData(f"labelled data: {path}: x must be uint8, is {x.dtype}")
+    images = len(shape) == 3
+    if (x.dtype != np.uint8) if images else x.dtype.kind not in "iubf":
+        raise BadData(f"labelled data: {path}: x must be {'uint8' if images else 'numbers'}, is {x.dtype}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise BadData(f"labelled data: {path}: x holds a value that is not finite", hint="leave those rows out")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise BadData(f"labelled data: {path}: y must be one row of integers, is {y.dtype} of shape {y.shape}")
     if len(x) != len(y):
@@ -84,7 +88,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
 
 def _shaped(x: npt.NDArray[Any], shape: tuple[int, ...], path: Path) -> Images:
     if x.shape[1:] == shape:
-        return np.asarray(x, np.uint8)
+        return np.asarray(x, np.uint8 if len(shape) == 3 else np.float32)
     if len(shape) == 3 and shape[0] == 1 and x.shape[1:] == shape[1:]:
         return np.asarray(x[:, None], np.uint8)
     raise BadData(f"labelled data: {path}: one example has shape {x.shape[1:]}, the model takes {shape}")

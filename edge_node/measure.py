@@ -113,24 +113,23 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
     It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for whoever is first.
     """
     from edge_node.runtimes import opened, version
-    from edge_node.update.probe import check_probe
+    from edge_node.update.probe import check_probe, one_inference
 
     load_average = os.getloadavg()[0]
     try:
-        raw = manifest.probe.input_array(manifest.input.shape)
-        one = manifest.input.prepare(raw[:1])
+        once = one_inference(manifest)
         first = opened(manifest, folder, threads)
-        first.infer(one)
+        once(first)
         first.close()
         _reset_peak()
         before = _memory()
         began = time.perf_counter()
         model = opened(manifest, folder, threads)
-        model.infer(one)
+        once(model)
         start_ms = (time.perf_counter() - began) * 1_000
         try:
             check_probe(model, manifest)
-            taken = _timed(lambda: model.infer(one))
+            taken = _timed(lambda: once(model))
             peak = _added(before, _memory())
         finally:
             model.close()

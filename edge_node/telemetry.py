@@ -105,7 +105,7 @@ class Telemetry:
         """One request.
 
         Args:
-            raw_inputs: (n, *shape) as the client sent them; None where they could not be read.
+            raw_inputs: (n, *shape), what the sketch counts (Input.sketched); None where they could not be read.
             logits: (n, classes); None where there are none.
             seconds: from the decoded request to the logits.
         """
@@ -178,8 +178,9 @@ class Telemetry:
             self._closed.append((model, window))
         window = _Window(
             manifest_digest,
-            classes=np.zeros(len(manifest.output.labels), np.int64),
-            sketch=Sketch(manifest.sketch, int(np.prod(manifest.input.shape))),
+            classes=np.zeros(len(manifest.output.labels), np.int64) if manifest.output.labels else None,
+            # A model that was imported without data, or whose inputs have no one size, has nothing to be held against.
+            sketch=Sketch(manifest.sketch, int(np.prod(manifest.input.shape))) if manifest.sketch.edges else None,
         )
         self._windows[model] = window
         return window

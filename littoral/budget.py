@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from littoral.errors import BadInput, NoFit
+from littoral.signature import Metric
 
 _BYTES = {"": "1", "b": "1", "kb": "1e3", "mb": "1e6", "kib": "1024", "mib": "1048576"}
 _UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -104,6 +105,12 @@ class Measured:
     energy_mj: float | None = None  # None: not measurable there; binds nobody
     worst_class: float | None = None  # accuracy of its worst class; None: not known, and so inside no budget that bounds it
     worst_label: str = ""  # which class that is
+    metric: Metric | None = None  # how good it is at a task that is no classification; None: accuracy says it
+
+    @property
+    def score(self) -> float:
+        """Of two candidates for one task, the better one has the higher score."""
+        return self.metric.score if self.metric else self.accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +159,19 @@ def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Ex
 
 
 def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
-    """The most accurate candidate inside the budget; ties go to the faster, then the smaller, then the lower digest.
+    """The best candidate inside the budget, by its accuracy or its metric; ties go to the faster, then the smaller, then the
+    lower digest.
 
-    Raises NoFit, naming the limit that binds the candidate which comes nearest.
+    Raises NoFit, naming the limit that binds the candidate which comes nearest. BadInput: candidates have different metrics.
     """
+    metrics = {(c.metric.name, c.metric.higher_is_better) if c.metric else ("accuracy", True) for c in candidates}
+    if len(metrics) > 1:
+        raise BadInput(
+            f"candidates: are measured by {' and '.join(sorted(name for name, _ in metrics))}", hint="compare those of one metric"
+        )
     fitting = [c for c in candidates if not excesses(c, budget)]
     if fitting:
-        return min(fitting, key=lambda c: (-c.accuracy, c.latency_ms, c.artifact_bytes, c.manifest_digest))
+        return min(fitting, key=lambda c: (-c.score, c.latency_ms, c.artifact_bytes, c.manifest_digest))
     if not candidates:
         raise NoFit("no candidate was measured", hint="measure candidates on this node first")
     nearest = min(candidates, key=lambda c: (max(e.ratio for e in excesses(c, budget)), c.manifest_digest))

@@ -21,9 +21,14 @@ from littoral.digest import check_digest
 from littoral.errors import BadManifest
 from littoral.identity import seal, unseal
 from littoral.lineage import Lineage, lineage_from
+from littoral.resize import FITS, METHODS, resized
+from littoral.signature import Metric, Signature, metric_from, signature_from
 
 PAYLOAD_TYPE = "application/vnd.littoral.manifest+json"
 SCHEMA = 1
+FOREIGN_SCHEMA = 2
+"""Of a manifest with a signature: agents from before there were any refuse it, and do not serve it wrongly."""
+TASKS = ("classification", "regression", "detection", "custom")
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 
@@ -47,10 +52,19 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """How images of any size become those that a model takes, see littoral.resize; Input.shape says which size and colour."""
+
+    method: str  # "area" or "bilinear"
+    fit: str  # "pad" or "stretch"
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """The tensor that a client sends: raw values. The node gives the model `(raw * scale - mean) / std` as float32.
 
-    `shape` leaves the batch out, for example (1, 28, 28). `mean` and `std` hold one value, or one for each channel.
+    `shape` leaves the batch out: (channels, height, width) of images, (features,) of a table, (channels, steps) of series. `mean`
+    and `std` hold one value, or one for each channel or feature. With `resize`, images come in any size, in grey or colour.
     """
 
     name: str
@@ -58,6 +72,23 @@ class Input:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: Resize | None = None
+
+    @property
+    def images(self) -> bool:
+        """Whether it takes images, and not rows of a table or series."""
+        return len(self.shape) == 3
+
+    def sized(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Images as they came, (n, C, H, W), in the model's size and colour, (n, *shape). Raises BadInput."""
+        if self.resize is None or raw.shape[1:] == self.shape:
+            return raw
+        return resized(raw, self.shape, self.resize.method, self.resize.fit)
+
+    def sketched(self, raw: npt.NDArray[Any], prepared: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """What the input sketch counts: pixels as they are; of measured values what the model sees, for a column in thousands
+        would hide one in thousandths."""
+        return raw if self.images else prepared
 
     def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """From (n, *shape), any number type, to float32 of the same shape."""
@@ -70,7 +101,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The tensor that the model gives: logits, one for each class. `labels` are the classes' names, in order."""
+    """The tensor that the model gives: logits, one for each class. `labels` are the classes' names, in order; where the task is
+    no classification there are none."""
 
     name: str
     labels: tuple[str, ...]
@@ -104,6 +136,10 @@ class Probe:
         return np.frombuffer(base64.b64decode(self.logits), dtype=np.float32).reshape(self.count, -1)
 
 
+NO_PROBE = Probe("", "uint8", 0, "", 0.0)
+"""Of a manifest with a signature, which has a probe of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class SketchSpec:
     """How a node sketches its inputs; see littoral.sketch. `edges` has features rows of bins - 1 rising values."""
@@ -124,7 +160,7 @@ class Manifest:
     files: tuple[File, ...]
     input: Input
     output: Output
-    accuracy: float  # fraction, on `accuracy_examples` held-out examples, of the artifact as exported
+    accuracy: float  # fraction, on `accuracy_examples` held-out examples, of the artifact as exported; 0 where `metric` says it
     accuracy_examples: int
     probe: Probe
     sketch: SketchSpec
@@ -133,7 +169,15 @@ class Manifest:
     class_accuracy: tuple[float, ...] = ()  # as `accuracy`, of each label in order; empty: written before it was measured
     lineage: Lineage | None = None  # what the parents were, and what else decided these bytes; None: written before it was kept
     remarks: tuple[str, ...] = ()  # what whoever releases it should know, a sentence each
+    task: str = "classification"  # of TASKS
+    metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
+    signature: Signature | None = None  # of a model that was imported, in place of input, output and probe
     schema: int = SCHEMA
+
+    @property
+    def score(self) -> float:
+        """Of two artifacts for one task, the better one has the higher score."""
+        return self.metric.score if self.metric else self.accuracy
 
     @property
     def artifact_bytes(self) -> int:
@@ -158,6 +202,8 @@ class Manifest:
     def encode(self) -> bytes:
         """Canonical JSON. A file that travels as it lies says nothing about it; what is not known is left out."""
         body = asdict(self)
+        if body["input"]["resize"] is None:
+            del body["input"]["resize"]
         for file in body["files"]:
             if file["transfer"] is None:
                 del file["transfer"]
@@ -165,6 +211,14 @@ class Manifest:
             del body["lineage"]
         if not self.remarks:
             del body["remarks"]
+        if self.task == "classification":
+            del body["task"]
+        if self.metric is None:
+            del body["metric"]
+        if self.signature is None:
+            del body["signature"]
+        else:
+            del body["input"], body["probe"]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     def seal(self, key: Ed25519PrivateKey) -> bytes:
@@ -192,8 +246,11 @@ class Manifest:
             raise BadManifest("manifest: is not JSON") from error
         if not isinstance(body, dict):
             raise BadManifest(f"manifest: must be an object, is {type(body).__name__}")
-        if body.get("schema") != SCHEMA:
-            raise BadManifest(f"manifest.schema: is {body.get('schema')!r}, this agent reads {SCHEMA}", hint="upgrade the agent")
+        if (schema := body.get("schema")) not in (SCHEMA, FOREIGN_SCHEMA) or isinstance(schema, bool):
+            read = f"{SCHEMA} and {FOREIGN_SCHEMA}"
+            raise BadManifest(f"manifest.schema: is {schema!r}, this agent reads {read}", hint="upgrade the agent")
+        if (schema == FOREIGN_SCHEMA) != ("signature" in body):
+            raise BadManifest(f"manifest.signature: is {'missing' if schema == FOREIGN_SCHEMA else 'none of schema 1'}")
         return _manifest_from(body)
 
 
@@ -248,13 +305,15 @@ def _manifest_from(body: Mapping[str, Any]) -> Manifest:
     files = tuple(_file_from(f, f"{top}.files[{i}]") for i, f in enumerate(_take(body, top, "files", list)))
     if not files or len({f.path for f in files}) != len(files):
         raise BadManifest(f"{top}.files: must hold at least one file, and no name twice")
-    raw_input, raw_output = _take(body, top, "input", dict), _take(body, top, "output", dict)
-    shape = _numbers(raw_input, f"{top}.input", "shape")
-    if any(d != int(d) or d < 1 for d in shape):
-        raise BadManifest(f"{top}.input.shape: {list(shape)} must hold whole numbers from 1")
+    task = body.get("task", TASKS[0])
+    if task not in TASKS:
+        raise BadManifest(f"{top}.task: {task!r:.40} is not known to this agent", hint=f"one of {', '.join(TASKS)}")
+    signature = signature_from(body["signature"], f"{top}.signature") if "signature" in body else None
+    raw_output = _take(body, top, "output", dict)
     labels = _take(raw_output, f"{top}.output", "labels", list)
-    if len(labels) < 2 or not all(isinstance(label, str) for label in labels):
+    if (len(labels) < 2 and task == TASKS[0]) or not all(isinstance(label, str) for label in labels):
         raise BadManifest(f"{top}.output.labels: must hold at least two names")
+    given = _input_from(_take(body, top, "input", dict), f"{top}.input") if signature is None else _first_of(signature)
     accuracy = float(_take(body, top, "accuracy", (int, float)))
     if not 0 <= accuracy <= 1:
         raise BadManifest(f"{top}.accuracy: {accuracy} is not a fraction between 0 and 1")
@@ -268,25 +327,55 @@ def _manifest_from(body: Mapping[str, Any]) -> Manifest:
         runtime_options=_take(body, top, "runtime_options", dict),
         requires=_take(body, top, "requires", dict),
         files=files,
-        input=Input(
-            _take(raw_input, f"{top}.input", "name", str),
-            tuple(int(d) for d in shape),
-            float(_take(raw_input, f"{top}.input", "scale", (int, float))),
-            _numbers(raw_input, f"{top}.input", "mean"),
-            _numbers(raw_input, f"{top}.input", "std"),
-        ),
+        input=given,
         output=Output(_take(raw_output, f"{top}.output", "name", str), tuple(labels)),
         accuracy=accuracy,
         accuracy_examples=_take(body, top, "accuracy_examples", int),
-        probe=_probe_from(_take(body, top, "probe", dict), f"{top}.probe", tuple(int(d) for d in shape), len(labels)),
-        sketch=_sketch_from(_take(body, top, "sketch", dict), f"{top}.sketch"),
+        probe=NO_PROBE if signature else _probe_from(_take(body, top, "probe", dict), f"{top}.probe", given.shape, len(labels)),
+        sketch=_sketch_from(_take(body, top, "sketch", dict), f"{top}.sketch", none=signature is not None),
         parents=parents,
         recipe=_take(body, top, "recipe", dict),
         class_accuracy=_class_accuracy_from(body, top, len(labels)),
         remarks=_remarks_from(body, top),
+        task=task,
+        metric=metric_from(body["metric"], f"{top}.metric") if "metric" in body else None,
+        signature=signature,
+        schema=FOREIGN_SCHEMA if signature else SCHEMA,
         lineage=lineage_from(body["lineage"], f"{top}.lineage", len(parents)) if "lineage" in body else None,
     )
     return manifest
+
+
+def _input_from(body: Mapping[str, Any], path: str) -> Input:
+    shape = _numbers(body, path, "shape")
+    if any(d != int(d) or d < 1 for d in shape):
+        raise BadManifest(f"{path}.shape: {list(shape)} must hold whole numbers from 1")
+    return Input(
+        _take(body, path, "name", str),
+        tuple(int(d) for d in shape),
+        float(_take(body, path, "scale", (int, float))),
+        _numbers(body, path, "mean"),
+        _numbers(body, path, "std"),
+        _resize_from(body, path, len(shape)),
+    )
+
+
+def _first_of(signature: Signature) -> Input:
+    """What stands for the input of a model that has a signature: its first one, as it is."""
+    first = signature.inputs[0]
+    return Input(first.name, first.shape[1:], 1.0, (0.0,), (1.0,))
+
+
+def _resize_from(body: Mapping[str, Any], path: str, dimensions: int) -> Resize | None:
+    if body.get("resize") is None:
+        return None
+    given = _take(body, path, "resize", dict)
+    found = Resize(_take(given, f"{path}.resize", "method", str), _take(given, f"{path}.resize", "fit", str))
+    if found.method not in METHODS or found.fit not in FITS or dimensions != 3:
+        raise BadManifest(
+            f"{path}.resize: {found.method[:40]!r}, {found.fit[:40]!r} is not known to this agent", hint="upgrade the agent"
+        )
+    return found
 
 
 def _class_accuracy_from(body: Mapping[str, Any], path: str, classes: int) -> tuple[float, ...]:
@@ -323,9 +412,10 @@ def _probe_from(body: Mapping[str, Any], path: str, shape: tuple[int, ...], clas
     return probe
 
 
-def _sketch_from(body: Mapping[str, Any], path: str) -> SketchSpec:
+def _sketch_from(body: Mapping[str, Any], path: str, *, none: bool) -> SketchSpec:
+    """`none`: there may be no edges, and inputs are not sketched then."""
     rows = _take(body, path, "edges", list)
     edges = tuple(_numbers({"row": row}, f"{path}.edges[{i}]", "row") for i, row in enumerate(rows))
-    if not edges or any(len(row) != len(edges[0]) or list(row) != sorted(row) for row in edges):
+    if not (edges or none) or any(len(row) != len(edges[0]) or list(row) != sorted(row) for row in edges):
         raise BadManifest(f"{path}.edges: rows must be of one length and rise")
     return SketchSpec(_take(body, path, "seed", int), edges)

@@ -35,10 +35,13 @@ TERMINATED = 143
 @app.callback(invoke_without_command=True, epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
 def train(
     data: Annotated[
-        Path | None, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")
+        Path | None,
+        typer.Option(help="IDX folder, folder of images a class, or .npz of images, a table or series: docs/data.md."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students; unset: the recipe's.")] = None,
-    recipe: Annotated[str, typer.Option(help="A recipe's name (see --recipes), or a TOML file.")] = "demo",
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name (see --recipes), or a TOML file; unset: demo, table or series.")
+    ] = None,
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
     every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
     keep: Annotated[
@@ -57,8 +60,9 @@ def train(
     Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
     """
     from cloud.data.sources import load_dataset
+    from cloud.factory.preparation import noted
     from cloud.factory.production import check_recipe, check_teacher
-    from cloud.factory.recipe_file import about, names, recipe_named
+    from cloud.factory.recipe_file import USUAL, about, names, recipe_named
     from cloud.factory.resume import Kept
     from cloud.settings import load_settings
 
@@ -68,9 +72,12 @@ def train(
     if data is None:
         raise BadInput("train: --data is missing", hint="name an IDX folder, an .npz file or an image folder")
     settings = load_settings(data_dir=data_dir)
-    plan = recipe_named(recipe, model=model)
     examples = load_dataset(data)
+    recipe = recipe or USUAL[examples.kind]
+    plan = recipe_named(recipe, model=model)
     check_recipe(plan, examples)
+    for note in noted(examples):
+        typer.echo(note, err=True)
     if dry_run:
         check_teacher(plan, examples)
         emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))

@@ -1,4 +1,8 @@
-"""One type for every labelled image set, whatever it was read from."""
+"""One type for every labelled data set, whatever it was read from: images, tables or time series.
+
+What it is can be seen from its arrays, and nothing else says it: whole numbers of three or four dimensions are images, two
+dimensions are a table, floats of three dimensions are series. docs/data.md has every layout with an example.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from littoral.digest import PREFIX
 from littoral.errors import BadData, BadInput
+from littoral.manifest import Resize
 
 Images = npt.NDArray[np.uint8]
+Inputs = npt.NDArray[Any]  # uint8 images, or float32 of a table or of series
+Kind = Literal["images", "table", "series"]
 Labels = npt.NDArray[np.int64]
 
 TEST_EVERY = 5
@@ -23,9 +30,9 @@ TEST_EVERY = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Labelled images: x (n, C, H, W) uint8, y (n,) int64, indices into the data set's labels."""
+    """Labelled inputs: x as Dataset has them, y (n,) int64, indices into the data set's labels."""
 
-    x: Images
+    x: Inputs
     y: Labels
 
     def __len__(self) -> int:
@@ -34,25 +41,31 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A labelled image set with a train and a test split.
+    """A labelled data set with a train and a test split.
 
-    `train_x` and `test_x` are uint8 (n, C, H, W); `train_y` and `test_y` are int64 (n,), indices into `labels`. `digest`
-    names the content of all four arrays and the labels, so equal digests mean equal data, however it was stored.
+    `train_x` and `test_x` are images, uint8 (n, C, H, W), a table, float32 (n, features), or series, float32 (n, channels,
+    steps); `train_y` and `test_y` are int64 (n,), indices into `labels`. `digest` names the content of all four arrays and the
+    labels, so equal digests mean equal data, however it was stored.
     """
 
     name: str
-    train_x: Images
+    train_x: Inputs
     train_y: Labels
-    test_x: Images
+    test_x: Inputs
     test_y: Labels
     labels: tuple[str, ...]
     digest: str
+    resize: Resize | None = None  # how images were brought to their size; a node does the same with what its clients send
+    notes: tuple[str, ...] = ()  # what whoever trains on it should know; for people
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        channels, height, width = self.train_x.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """Of one example: (channels, height, width), (features,) or (channels, steps)."""
+        return self.train_x.shape[1:]
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.shape)
 
     @property
     def classes(self) -> int:
@@ -82,22 +95,31 @@ class Dataset:
             )
         if count == 0:
             return self, Examples(self.train_x[:0], self.train_y[:0])
-        kept = assemble(self.name, self.train_x[:-count], self.train_y[:-count], self.test_x, self.test_y, labels=self.labels)
+        kept = self._again(self.name, self.train_x[:-count], self.train_y[:-count], self.test_x, self.test_y)
         return kept, Examples(self.train_x[-count:], self.train_y[-count:])
 
     def first(self, train: int, test: int) -> Dataset:
         """The first examples of each split: a smaller set to try a recipe on."""
-        return assemble(
-            self.name, self.train_x[:train], self.train_y[:train], self.test_x[:test], self.test_y[:test], labels=self.labels
-        )
+        return self._again(self.name, self.train_x[:train], self.train_y[:train], self.test_x[:test], self.test_y[:test])
 
     def for_validation(self, count: int) -> Dataset:
         """The last `count` training examples take the place of the test split: what choices are made on."""
         kept, held = self.hold_back(count)
-        return assemble(f"{self.name}-validation", kept.train_x, kept.train_y, held.x, held.y, labels=self.labels)
+        return self._again(f"{self.name}-validation", kept.train_x, kept.train_y, held.x, held.y)
 
     def renamed(self, name: str) -> Dataset:
         return replace(self, name=name)
+
+    def _again(self, name: str, train_x: Inputs, train_y: Labels, test_x: Inputs, test_y: Labels) -> Dataset:
+        """Other examples of the same."""
+        made = assemble(name, train_x, train_y, test_x, test_y, labels=self.labels)
+        return replace(made, resize=self.resize, notes=self.notes)
+
+
+def kind_of(shape: tuple[int, ...]) -> Kind:
+    """What an example of this shape is."""
+    kinds: dict[int, Kind] = {1: "table", 2: "series"}
+    return kinds.get(len(shape), "images")
 
 
 def assemble(
@@ -113,30 +135,33 @@ def assemble(
 
     Args:
         name: what messages call it; usually the file or folder.
-        train_x, test_x: images, (n, H, W) or (n, C, H, W) of whole numbers from 0 to 255.
+        train_x, test_x: images, (n, H, W) or (n, C, H, W) of whole numbers from 0 to 255; a table, (n, features) of any
+            numbers; or series, (n, channels, steps) of floats.
         train_y, test_y: (n,). With `labels`, indices into it; without, any whole numbers or texts, whose sorted different
             values become the labels.
         labels: the classes' names, in order.
 
     Raises:
-        BadData: counts or shapes do not match, values are out of range, a split is empty, there are fewer than two
-            classes, two have one name, or a class has no example in one of the splits.
+        BadData: counts or shapes do not match, values are out of range or not finite, a split is empty, there are fewer than
+            two classes, two have one name, or a class has no example in one of the splits.
     """
-    train_x, test_x = _images(f"{name}: training images", train_x), _images(f"{name}: test images", test_x)
+    train_x, test_x = inputs_from(f"{name}: training", train_x), inputs_from(f"{name}: test", test_x)
+    kind, other = kind_of(train_x.shape[1:]), kind_of(test_x.shape[1:])
     if train_x.shape[1:] != test_x.shape[1:]:
         raise BadData(
-            f"{name}: training images are {_size(train_x)}, test images {_size(test_x)}",
-            hint="both splits need one number of channels, one height, one width",
+            f"{name}: training {kind} are {_size(train_x)}, test {other} {_size(test_x)}",
+            hint="both splits need one shape of an example, and one kind of number",
         )
     train_y, test_y = np.asarray(train_y), np.asarray(test_y)
     for split, x, y in (("training", train_x, train_y), ("test", test_x, test_y)):
         if y.ndim != 1 or y.dtype.kind not in "iuU":
             raise BadData(
                 f"{name}: {split} labels must be one row of whole numbers or texts, are {y.dtype} with shape {y.shape}",
-                hint="one label an image; of one-hot rows take argmax(axis=1)",
+                hint="one label for each example; of one-hot rows take argmax(axis=1)",
             )
         if len(x) != len(y):
-            raise BadData(f"{name}: {len(x)} {split} images but {len(y)} {split} labels", hint="one label an image, in one order")
+            many = "images" if kind == "images" else "examples"
+            raise BadData(f"{name}: {len(x)} {split} {many} but {len(y)} {split} labels", hint="one label for each, in one order")
         if len(x) == 0:
             raise BadData(
                 f"{name}: the {split} split is empty", hint="a data set needs examples to learn from and to be measured on"
@@ -156,12 +181,47 @@ def split_every(y: npt.NDArray[Any], every: int = TEST_EVERY) -> npt.NDArray[np.
     return test
 
 
-def _images(what: str, x: npt.NDArray[Any]) -> Images:
+def inputs_from(what: str, x: npt.NDArray[Any]) -> Inputs:
+    """Images as uint8 (n, C, H, W), a table as float32 (n, features), series as float32 (n, channels, steps).
+
+    Args:
+        what: whose they are, for messages: "NAME: training".
+
+    Raises:
+        BadData: the shape is none of these, or a value is out of range or not finite; names the first one's place.
+    """
     x = np.asarray(x)
+    if x.dtype.kind not in "iubf":
+        raise BadData(f"{what}: values are {x.dtype}", hint="numbers are wanted; text columns become numbers first")
+    if x.ndim == 2 or (x.ndim == 3 and x.dtype.kind == "f"):
+        return _measured(what, x)
+    return _images(f"{what} images", x)
+
+
+def _measured(what: str, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """A table or series."""
+    if 0 in x.shape[1:]:
+        raise BadData(f"{what} inputs: shape is {x.shape}", hint="it must be (n, features), or (n, channels, steps)")
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+        values = np.ascontiguousarray(x, dtype=np.float32)
+    if not (finite := np.isfinite(values)).all():
+        row, column, *step = (int(at) for at in np.argwhere(~finite)[0])
+        where = f"channel {column}, step {step[0]}" if step else f"column {column}"
+        raise BadData(
+            f"{what} inputs: row {row}, {where} is {x[(row, column, *step)]}; {int((~finite).sum())} values are not finite",
+            hint="fill them or leave those rows out; counted from 0, as float32",
+        )
+    return values
+
+
+def _images(what: str, x: npt.NDArray[Any]) -> Images:
     if x.ndim == 3:
         x = x[:, None]
     if x.ndim != 4 or 0 in x.shape[1:]:
-        raise BadData(f"{what}: shape is {x.shape}", hint="it must be (n, height, width) or (n, channels, height, width)")
+        raise BadData(
+            f"{what}: shape is {x.shape}",
+            hint="images: (n, height, width) or (n, channels, height, width); table: (n, features); series: (n, channels, steps)",
+        )
     if x.shape[1] > 4 >= x.shape[3]:
         raise BadData(f"{what}: shape {x.shape} has its channels last", hint="transpose to (n, channels, height, width)")
     if x.dtype.kind not in "iub":
@@ -173,7 +233,7 @@ def _images(what: str, x: npt.NDArray[Any]) -> Images:
     return np.ascontiguousarray(x, dtype=np.uint8)
 
 
-def _size(x: Images) -> str:
+def _size(x: Inputs) -> str:
     return "x".join(str(d) for d in x.shape[1:])
 
 
@@ -212,8 +272,13 @@ def _indices(
     return train_y.astype(np.int64), test_y.astype(np.int64), names
 
 
-def _digest(train_x: Images, train_y: Labels, test_x: Images, test_y: Labels, labels: tuple[str, ...]) -> str:
-    hashed = hashlib.sha256(repr((train_x.shape, test_x.shape, labels)).encode())
-    for array in (train_x, train_y.astype("<i8"), test_x, test_y.astype("<i8")):
+def _digest(train_x: Inputs, train_y: Labels, test_x: Inputs, test_y: Labels, labels: tuple[str, ...]) -> str:
+    kind = () if train_x.dtype == np.uint8 else ("<f4",)  # images were there first, and keep their digests
+    hashed = hashlib.sha256(repr((train_x.shape, test_x.shape, labels, *kind)).encode())
+    for array in (_little(train_x), train_y.astype("<i8"), _little(test_x), test_y.astype("<i8")):
         hashed.update(np.ascontiguousarray(array).data)
     return PREFIX + hashed.hexdigest()
+
+
+def _little(x: Inputs) -> Inputs:
+    return x if x.dtype == np.uint8 else x.astype("<f4")

@@ -1,38 +1,67 @@
-"""Folders of PNG and JPEG images, one folder a class."""
+"""Folders of PNG and JPEG images, one folder a class.
+
+Images of one size and one colour are taken as they are. Where they differ, nothing is guessed: `data.toml` in the folder says
+which size and colour all get, and how; the rule travels in the manifest, and nodes apply it to what their clients send.
+
+    resize = [28, 28]      # height and width
+    channels = "grey"      # or "rgb"
+    method = "area"        # or "bilinear"
+    fit = "pad"            # proportions stay, black around; or "stretch"
+"""
 
 from __future__ import annotations
 
+import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from cloud.data.dataset import Dataset, Images, assemble, split_every
 from littoral.errors import BadData
+from littoral.manifest import Resize
+from littoral.resize import FITS, METHODS, MOST, resized
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+RULE = "data.toml"
+CHANNELS = {"grey": 1, "rgb": 3}
 _ORIENTATION = 0x0112  # EXIF; from 5 on the image lies on its side
 _GREY = ("1", "L", "I;16", "LA")
+_EXAMPLE = 'resize = [28, 28] and channels = "grey"'
+USUAL = Resize("area", "pad")
 
 
-def load_image_folder(folder: Path, *, size: tuple[int, int] | None = None, name: str | None = None) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What every image of a folder becomes. None: all images have one size, or one colour, and keep it."""
+
+    size: tuple[int, int] | None = None  # height, width; pixels
+    channels: str | None = None  # of CHANNELS
+    how: Resize = USUAL
+
+
+def load_image_folder(folder: Path, *, rule: Rule | None = None, name: str | None = None) -> Dataset:
     """A data set from `folder/CLASS/*.png|jpg`, or from `folder/train/CLASS/...` and `folder/test/CLASS/...`.
 
-    Without train and test folders, of each class every fifth file by name becomes a test example. Grey images give one channel;
-    as soon as one image has colour, all get three. Images of another size than `size` are scaled to fit, keeping their
-    proportions, and centred on black.
+    Without train and test folders, of each class every fifth file by name becomes a test example. Grey images give one channel,
+    colour ones three; transparency is dropped, an EXIF orientation is applied.
 
     Args:
-        size: (height, width) in pixels; None: the size that most images have (of equals the smallest).
+        rule: None: as `folder/data.toml` says; without one, all images must be of one size, and all grey or all in colour.
 
     Raises:
-        BadData: an image cannot be read (it is named), there is none, or see assemble.
+        BadData: an image cannot be read, or is unlike the others without a rule for it (it is named), there is none, the rule is
+            wrong, or see assemble.
     """
     called = name or folder.name
+    rule = rule or read_rule(folder)
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         train, test = _files(folder / "train"), _files(folder / "test")
         names = tuple(sorted({label for _, label in (*train, *test)}))
@@ -46,19 +75,71 @@ def load_image_folder(folder: Path, *, size: tuple[int, int] | None = None, name
         raise BadData(
             f"{folder}: the {'test' if train else 'training'} split has no image", hint="at least two images a class are needed"
         )
-    looks = [_look(path) for path, _ in (*train, *test)]
-    height, width = size or min(((n, s) for s, n in Counter(s for s, _ in looks).items()), key=lambda c: (-c[0], c[1]))[1]
-    mode = "L" if all(grey for _, grey in looks) else "RGB"
+    paths = [path for path, _ in (*train, *test)]
+    looks = [_look(path) for path in paths]
+    size, channels = rule.size or looks[0][0], rule.channels or _colour(looks[0][1])
+    if rule.size is None:
+        _alike(folder, paths, [f"{high} high and {wide} wide" for (high, wide), _ in looks], "resize = [28, 28]")
+    if rule.channels is None:
+        _alike(folder, paths, [_colour(grey) for _, grey in looks], 'channels = "grey", or "rgb"')
+    shape = (CHANNELS[channels], *size)
     index = {label: i for i, label in enumerate(names)}
-    x_train, x_test = (_stack([path for path, _ in split], mode, height, width) for split in (train, test))
+    x_train, x_test = (_stack([path for path, _ in split], shape, rule.how) for split in (train, test))
     y_train, y_test = (np.array([index[label] for _, label in split], np.int64) for split in (train, test))
-    return assemble(called, x_train, y_train, x_test, y_test, labels=names)
+    made = assemble(called, x_train, y_train, x_test, y_test, labels=names)
+    return replace(made, resize=rule.how if rule.size or rule.channels else None)
 
 
 def is_image_folder(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/*")) or any(
         path.suffix.lower() in SUFFIXES for path in folder.glob("train/*/*")
     )
+
+
+def read_rule(folder: Path) -> Rule:
+    """What `folder/data.toml` says; the empty rule where there is none. Raises BadData, naming the key."""
+    path = folder / RULE
+    try:
+        body = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return Rule()
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path}: cannot be read: {error}", hint=f"it is TOML, like {_EXAMPLE}") from error
+    if unknown := sorted(set(body) - {"resize", "channels", "method", "fit"}):
+        raise BadData(f"{path}: {unknown[0]!r} is not known", hint="it has resize, channels, method and fit")
+    size = body.get("resize")
+    if size is not None and not (
+        isinstance(size, list) and len(size) == 2 and all(type(side) is int and 1 <= side <= MOST for side in size)
+    ):
+        raise BadData(f"{path}: resize is {size!r}", hint=f"height and width in pixels, 1 to {MOST}, like resize = [28, 28]")
+    choices: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "channels": (body.get("channels"), tuple(CHANNELS)),
+        "method": (body.get("method", "area"), METHODS),
+        "fit": (body.get("fit", "pad"), FITS),
+    }
+    for key, (value, known) in choices.items():
+        if value is not None and value not in known:
+            raise BadData(f"{path}: {key} is {value!r}", hint=f"one of {', '.join(known)}")
+    how = Resize(choices["method"][0], choices["fit"][0])
+    return Rule((size[0], size[1]) if size else None, choices["channels"][0], how)
+
+
+def _alike(folder: Path, paths: Sequence[Path], seen: Sequence[str], way_out: str) -> None:
+    """Raises BadData, naming an image of the rarest kind, where not all were seen to be alike."""
+    counts = Counter(seen)
+    if len(counts) == 1:
+        return
+    usual, rare = counts.most_common()[0][0], counts.most_common()[-1][0]
+    odd = paths[seen.index(rare)]
+    raise BadData(
+        f"{folder}: {odd.relative_to(folder)} is {rare}, {counts[usual]} of {len(seen)} images are {usual}"
+        + (f", and there are {len(counts) - 2} more sizes" if len(counts) > 2 else ""),
+        hint=f"take it out, or say in {folder / RULE} what all become: {way_out}",
+    )
+
+
+def _colour(grey: bool) -> str:
+    return "grey" if grey else "rgb"
 
 
 def _files(folder: Path) -> list[tuple[Path, str]]:
@@ -95,13 +176,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _stack(paths: Sequence[Path], mode: str, height: int, width: int) -> Images:
-    channels = 1 if mode == "L" else 3
-    stacked = np.zeros((len(paths), channels, height, width), np.uint8)
+def _stack(paths: Sequence[Path], shape: tuple[int, int, int], how: Resize) -> Images:
+    stacked = np.zeros((len(paths), *shape), np.uint8)
     for row, path in zip(stacked, paths, strict=True):
         with _opened(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert(mode)
-            if image.size != (width, height):
-                image = ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=0)
-            row[:] = np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+            pixels = _pixels(ImageOps.exif_transpose(opened))
+        if max(pixels.shape) > MOST:
+            raise BadData(f"{path}: is {pixels.shape[1]}x{pixels.shape[2]}, at most {MOST} a side are resized", hint="shrink it")
+        row[:] = resized(pixels[None], shape, how.method, how.fit)[0]
     return stacked
+
+
+def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """(1 or 3, height, width), as a client would send it: decoded and nothing else."""
+    if image.mode.startswith("I;16"):  # 16 bits of grey: the upper eight
+        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[None]
+    grey = image.mode in _GREY
+    plain = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
+    return plain[None] if grey else plain.transpose(2, 0, 1)

@@ -31,6 +31,7 @@ from cloud.factory.prune import sparse_or_free
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of, wiring_of
 from littoral.architectures import build
+from littoral.architectures import sizes_of as sizes_of_input
 from littoral.architectures.pruned import FIELD, sizes_of
 from littoral.errors import BadInput
 
@@ -91,7 +92,7 @@ class Channels:
         """
         if student.spec.get("quantized"):
             raise BadInput(f"channels: {student.name} is quantized already", hint="prune first, then quantize")
-        given = {"channels": student.input.shape[0], "height": student.input.shape[1], "width": student.input.shape[2]}
+        given = sizes_of_input(student.spec, student.input.shape)
         classes = lesson.dataset.classes
         plain = {k: v for k, v in student.spec.items() if k != FIELD}
         with computing(lesson.threads), seeded(self.seed):
@@ -129,10 +130,12 @@ class _Pruner:
             if name not in layers:
                 near = difflib.get_close_matches(name, layers, 1, 0.0)
                 raise BadInput(f"channels: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
-        answers = wiring_of(module, shape, threads=threads).answers
-        logits = [layers[name] for name, where in answers.items() if name in layers and where.any()]
+        wiring = wiring_of(module, shape, threads=threads)
+        fixed = [layers[name] for name, where in wiring.answers.items() if name in layers and where.any()]
+        # A depthwise layer over the network's own input has as many channels as that has.
+        fixed += [layer for name, layer in layers.items() if getattr(layer, "groups", 1) > 1 and wiring.seen[name].any()]
         try:
-            self._pruner = self._made(plan, [*logits, *(layers[name] for name in plan.skip)])
+            self._pruner = self._made(plan, [*fixed, *(layers[name] for name in plan.skip)])
         except (RuntimeError, IndexError, AssertionError, ValueError, KeyError) as error:
             raise BadInput(
                 f"channels: the outputs of {type(module).__name__}'s layers cannot be followed: {type(error).__name__}: {error}",

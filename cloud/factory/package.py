@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from cloud.data.dataset import Dataset, Images
+from cloud.data.dataset import Dataset, Inputs
 from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
 from cloud.factory.made_with import lineage_of
 from cloud.factory.metrics import class_accuracy, learnt_nothing
@@ -75,7 +75,7 @@ class Bench:
     input: Input
     test: Prepared
     calibration: Prepared
-    probe: Images  # raw
+    probe: Inputs  # raw
     sketch: SketchSpec
 
     @classmethod
@@ -84,14 +84,15 @@ class Bench:
         the other one's."""
         given = given or input_of(dataset)
         if given.shape != dataset.shape:
-            raise BadInput(f"input.shape: the model takes {given.shape}, the images of {dataset.name} are {dataset.shape}")
+            raise BadInput(f"input.shape: the model takes {given.shape}, the {dataset.kind} of {dataset.name} {dataset.shape}")
+        some = _spread(dataset.train_x, SKETCH_EXAMPLES)
         return cls(
             dataset,
             given,
             given.prepare(dataset.test_x),
             given.prepare(_spread(dataset.train_x, CALIBRATION)),
             dataset.test_x[_probe_places(dataset)],
-            fit(_spread(dataset.train_x, SKETCH_EXAMPLES), seed=SKETCH_SEED),
+            fit(given.sketched(some, given.prepare(some)), seed=SKETCH_SEED),
         )
 
     def calibration_of(self, examples: int) -> Prepared:
@@ -224,8 +225,8 @@ def _transfer_of(coded: bytes | None) -> Transfer | None:
     return None if coded is None else Transfer(codec.NAME, digest_of(coded), len(coded))
 
 
-def answers_of(packaged: Packaged, raw: Images, *, threads: int = 1) -> Logits:
-    """What an artifact answers to raw images, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
+def answers_of(packaged: Packaged, raw: Inputs, *, threads: int = 1) -> Logits:
+    """What an artifact answers to raw inputs, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
     manifest = packaged.manifest
     exported = Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
     infer: Callable[..., Logits] = loaded(RUNNERS[manifest.runtime])
@@ -248,8 +249,8 @@ def _probe_places(dataset: Dataset) -> npt.NDArray[np.int64]:
     return np.concatenate([firsts, rest])[:count].astype(np.int64)
 
 
-def _spread(x: Images, count: int) -> Images:
-    """At most `count` images, evenly from the whole."""
+def _spread(x: Inputs, count: int) -> Inputs:
+    """At most `count` inputs, evenly from the whole."""
     return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)]
 
 

@@ -28,7 +28,7 @@ from cloud.factory.teachers import Ensemble, Teacher, loaded_teachers, ready_tea
 from cloud.factory.training import Trained, accuracy_of, taught, train_teacher
 from cloud.factory.views import Augment
 from cloud.factory.weights import arrays_of, module_of, weights_digest
-from littoral.architectures import build
+from littoral.architectures import build, sizes_of
 from littoral.errors import BadInput
 from littoral.lineage import MEMBER, TEACHER
 from littoral.manifest import Input
@@ -153,18 +153,20 @@ def check_recipe(recipe: Production, dataset: Dataset) -> None:
     Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
     that is not there or takes out what cannot be taken out.
     """
-    channels, height, width = dataset.shape
     for student in recipe.students:
+        _check_views(student, dataset)
         for variant in student.variants:
             if variant not in EXPORTERS:
                 raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
+    for name, plan in trained_teachers(recipe.teacher):
+        _check_schedule(name, plan.schedule, dataset)
     plans: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
     plans += [(name, plan.architecture, ()) for name, plan in trained_teachers(recipe.teacher)]
     plans += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
     for name, spec, methods in plans:
         try:
             with seeded(0):
-                module = build(spec, channels=channels, height=height, width=width, classes=dataset.classes)
+                module = build(spec, **sizes_of(spec, dataset.shape), classes=dataset.classes)
             for method in methods:
                 module = method.rehearsed(module, dataset.shape)
         except BadInput as error:
@@ -175,6 +177,20 @@ def check_teacher(recipe: Production, dataset: Dataset) -> None:
     """Loads each teacher that is not trained here, and tries it on a few images. Raises what ready_teacher raises."""
     if recipe.teacher is not None:
         loaded_teachers(recipe.teacher, dataset)
+
+
+def _check_views(student: StudentRecipe, dataset: Dataset) -> None:
+    for plan in (student, *student.methods):
+        _check_schedule(f"student {student.name}", schedule_of(plan, student), dataset)
+
+
+def _check_schedule(name: str, schedule: Schedule, dataset: Dataset) -> None:
+    """Raises BadInput where what is no image would be moved as one."""
+    if dataset.kind != "images" and (schedule.shift or schedule.augment):
+        moved = "augment" if schedule.augment else "shift"
+        raise BadInput(
+            f"{name}: schedule.{moved} moves images, {dataset.name} holds {dataset.kind}", hint=f"leave {moved} out of the recipe"
+        )
 
 
 def answers_bytes(recipe: Production, dataset: Dataset) -> int:
@@ -188,15 +204,14 @@ def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-
     What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong. For the demo and tests.
     """
     claimed = {packaged.manifest.name: packaged.manifest for packaged in made.packaged}
-    channels, height, width = made.bench.dataset.shape
-    classes = made.bench.dataset.classes
+    shape, classes = made.bench.dataset.shape, made.bench.dataset.classes
     spoilt = []
     for student in made.students:
         arrays = {
             name: rng.permutation(array.reshape(-1)).reshape(array.shape) if array.ndim > 1 else array
             for name, array in arrays_of(student.module).items()
         }
-        module = module_of(student.spec, arrays, channels=channels, height=height, width=width, classes=classes)
+        module = module_of(student.spec, arrays, **sizes_of(student.spec, shape), classes=classes)
         spoilt.append(replace(student, module=module, digest=weights_digest(module)))
     production = replace(
         made.production,

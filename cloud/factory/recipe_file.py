@@ -40,6 +40,9 @@ SOURCES: Mapping[str, type[Any]] = {
 }
 """What kind of teacher a table describes, by the key that it holds."""
 
+USUAL: Mapping[str, str] = {"images": "demo", "table": "table", "series": "series"}
+"""The recipe for a data set of each kind where none is named."""
+
 TOP = ("about", "model", "at_once", "teacher", "student")
 SEARCH = "search"
 """The table that makes of a recipe the beginning of a search (cloud/factory/search)."""

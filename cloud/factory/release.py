@@ -14,6 +14,7 @@ from cloud.factory.weights import Arrays, arrays_from, arrays_of, module_of, wei
 from cloud.federation.run import Run, RunState
 from cloud.fleet.records import Release
 from cloud.fleet.releases import create_release, publish, read_artifact, release_of_run, run_note
+from littoral.architectures import sizes_of
 from littoral.errors import BadInput, Conflict
 from littoral.lineage import BASE
 from littoral.manifest import Input
@@ -57,12 +58,12 @@ async def release_run(core: Core, run: Run, now: float, *, actor: str = "operato
         raise BadInput(f"run {run.run_id}: its data set is not known", hint="publish the base with its data set, then run again")
     dataset = load_dataset(run.data)
     base = await read_artifact(core.ledger, run.base_manifest)
-    channels, height, width = dataset.shape
     weights = core.blobs.read(run.weights)
-    module = module_of(
-        run.architecture, arrays_from(weights), channels=channels, height=height, width=width, classes=dataset.classes
+    sizes = sizes_of(run.architecture, dataset.shape)
+    module = module_of(run.architecture, arrays_from(weights), **sizes, classes=dataset.classes)
+    given = Input(
+        INPUT_NAME, dataset.shape, run.input["scale"], tuple(run.input["mean"]), tuple(run.input["std"]), dataset.resize
     )
-    given = Input(INPUT_NAME, dataset.shape, run.input["scale"], tuple(run.input["mean"]), tuple(run.input["std"]))
     made = candidates_from(
         module,
         run.architecture,
@@ -103,8 +104,7 @@ async def release_weights(
     Raises BadInput, BadData or NotFound where weights, spec and data do not go together.
     """
     dataset = load_dataset(data)
-    channels, height, width = dataset.shape
-    module = module_of(spec, arrays, channels=channels, height=height, width=width, classes=dataset.classes)
+    module = module_of(spec, arrays, **sizes_of(spec, dataset.shape), classes=dataset.classes)
     kept = weights_bytes(arrays)
     made = candidates_from(module, spec, dataset, model=model, name=name)
     artifacts = [await publish(core, packaged, now, weights=kept, data=data, actor=actor) for packaged in made]

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cloud.data.dataset import Dataset, Images
+from cloud.data.dataset import Dataset, Inputs
 from cloud.factory.function_teacher import FunctionTeacher
 from cloud.factory.lesson import Logits
 from cloud.factory.onnx_teacher import OnnxTeacher
@@ -34,6 +34,7 @@ from cloud.factory.recipes import (
 )
 from cloud.factory.training import Trained, logits_of
 from cloud.factory.weights import load_weights, module_of
+from littoral.architectures import sizes_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral.manifest import Input
@@ -60,7 +61,7 @@ class Teacher(Protocol):
         """That it was trained for here; 0 where it came from elsewhere."""
         ...
 
-    def logits(self, x: Images) -> Logits:
+    def logits(self, x: Inputs) -> Logits:
         """(n, classes) float32 to raw images, (n, C, H, W) uint8.
 
         Raises BadInput or RuntimeFailure where it cannot, or answers something else.
@@ -92,7 +93,7 @@ class NetworkTeacher:
     def seconds(self) -> float:
         return self.trained.seconds
 
-    def logits(self, x: Images) -> Logits:
+    def logits(self, x: Inputs) -> Logits:
         return logits_of(self.trained.module, self.trained.input, x, threads=self.threads)
 
 
@@ -123,7 +124,7 @@ class Ensemble:
     def seconds(self) -> float:
         return sum(member.seconds for member in self.members)
 
-    def logits(self, x: Images) -> Logits:
+    def logits(self, x: Inputs) -> Logits:
         shares = np.array(self.weights, np.float64) / sum(self.weights)
         if self.combine == "logits":
             mean = sum(share * m.logits(x).astype(np.float64) for share, m in zip(shares, self.members, strict=True))
@@ -173,8 +174,7 @@ def foreign_teacher(recipe: OnnxRecipe | WeightsRecipe | FunctionRecipe, dataset
     if isinstance(recipe, OnnxRecipe):
         return OnnxTeacher.load(recipe, dataset, given)
     arrays, spec = load_weights(Path(recipe.weights))
-    channels, height, width = dataset.shape
-    module = module_of(spec, arrays, channels=channels, height=height, width=width, classes=dataset.classes)
+    module = module_of(spec, arrays, **sizes_of(spec, dataset.shape), classes=dataset.classes)
     network = Trained.of(Path(recipe.weights).stem, module, spec, given, 0.0)
     return NetworkTeacher(
         network, identity(network.digest, {} if given == input_of(dataset) else recipe.resolved()), recipe.threads
@@ -183,6 +183,11 @@ def foreign_teacher(recipe: OnnxRecipe | WeightsRecipe | FunctionRecipe, dataset
 
 def prepared_as(recipe: OnnxRecipe | WeightsRecipe, dataset: Dataset) -> Input:
     """How a foreign network wants its pixels. Raises BadInput where its mean is not one value or one a channel."""
+    if dataset.kind != "images" and (recipe.mean or recipe.prepare == "unit"):
+        raise BadInput(
+            f"teacher.{'mean' if recipe.mean else 'prepare'}: speaks of pixels over 255, {dataset.name} holds {dataset.kind}",
+            hint='prepare = "standard" as our own networks have it, or "raw"',
+        )
     if recipe.mean:
         if len(recipe.mean) not in (1, dataset.shape[0]):
             raise BadInput(

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cloud.data.dataset import Dataset, Images, Labels
+from cloud.data.dataset import Dataset, Inputs, Labels
 from cloud.factory.chance import computing, seeded
 from cloud.factory.checkpoint import Checkpoints
 from cloud.factory.lesson import Answers, Lesson, Logits, Progress, Schedule, no_progress
 from cloud.factory.preparation import input_of, tensor_of
 from cloud.factory.weights import parameters_of, weights_digest
-from littoral.architectures import build
+from littoral.architectures import build, sizes_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral.manifest import Input
@@ -86,8 +86,8 @@ def train_teacher(
     return taught(lesson, spec, name=name, epochs=epochs, schedule=schedule, seed=seed)
 
 
-def cache_logits(teacher: Trained, x: Images, *, threads: int = 1) -> Logits:
-    """The teacher's logits of raw images, (n, classes): computed once, used by every student."""
+def cache_logits(teacher: Trained, x: Inputs, *, threads: int = 1) -> Logits:
+    """The teacher's logits of raw inputs, (n, classes): computed once, used by every student."""
     return logits_of(teacher.module, teacher.input, x, threads=threads)
 
 
@@ -125,15 +125,14 @@ def distil(
 
 def taught(lesson: Lesson, spec: Mapping[str, Any], *, name: str, epochs: int, schedule: Schedule, seed: int) -> Trained:
     """A new network of this architecture, taught by a lesson. Raises what littoral.architectures.build and Lesson.teach raise."""
-    channels, height, width = lesson.dataset.shape
     with seeded(seed):
-        module = build(spec, channels=channels, height=height, width=width, classes=lesson.dataset.classes)
+        module = build(spec, **sizes_of(spec, lesson.dataset.shape), classes=lesson.dataset.classes)
     seconds = lesson.teach(module, name=name, epochs=epochs, schedule=schedule, seed=seed)
     return Trained.of(name, module, spec, lesson.input or input_of(lesson.dataset), seconds)
 
 
-def logits_of(module: nn.Module, given: Input, x: Images, *, threads: int = 1) -> Logits:
-    """(n, classes) float32, of raw images."""
+def logits_of(module: nn.Module, given: Input, x: Inputs, *, threads: int = 1) -> Logits:
+    """(n, classes) float32, of raw inputs."""
     module = module.eval()
     with computing(threads), torch.inference_mode():
         parts = [module(tensor_of(given, x[i : i + EVALUATION_BATCH])).numpy() for i in range(0, len(x), EVALUATION_BATCH)]

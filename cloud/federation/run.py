@@ -69,7 +69,7 @@ class Run:
     batch_size: int
     seed: int
     architecture: Mapping[str, Any]  # what littoral.architectures.build takes
-    input: Mapping[str, Any]  # {"shape": [C, H, W], "scale", "mean", "std"}: how nodes prepare raw examples
+    input: Mapping[str, Any]  # {"shape": of one example, "scale", "mean", "std"}: how nodes prepare raw examples
     classes: int
     base_weights: str  # digest of the safetensors blob that the run begins with
     base_manifest: str = ""  # of the artifact whose weights these are

@@ -16,7 +16,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 
 from cloud.federation.strategies import Sampling, build_strategy
-from littoral.architectures import build
+from littoral.architectures import build, sizes_of
 from littoral.errors import BadInput
 
 app = ServerApp()
@@ -65,13 +65,8 @@ def initial_arrays(context: Context) -> ArrayRecord:
         return given
     shape = json.loads(str(context.run_config["input"]))["shape"]
     torch.manual_seed(int(context.run_config["seed"]))
-    net = build(
-        json.loads(str(context.run_config["architecture"])),
-        channels=shape[0],
-        height=shape[1],
-        width=shape[2],
-        classes=int(context.run_config["classes"]),
-    )
+    spec = json.loads(str(context.run_config["architecture"]))
+    net = build(spec, **sizes_of(spec, tuple(shape)), classes=int(context.run_config["classes"]))
     return ArrayRecord(net.state_dict())
 
 

@@ -6,12 +6,17 @@ hardware class. One that could not be run on the node is out, whatever it did el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloud.fleet.records import Artifact, MeasurementRecord, Presence
 from littoral.budget import Budget, Measured, best_fit, excesses
 from littoral.errors import NoFit
+from littoral.signature import Metric
+
+LEAST = -math.inf
+"""No floor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,11 @@ class Row:
     measured_on: str  # node id; "" where it was not measured
     out: tuple[str, ...]
     chosen: bool
+    metric: Metric | None = None  # in place of accuracy, where the task is no classification
+
+    @property
+    def score(self) -> float:
+        return self.metric.score if self.metric else self.accuracy
 
 
 def measurement_for(
@@ -64,12 +74,12 @@ def choose(
     measurements: Sequence[MeasurementRecord],
     *,
     model: str,
-    floor: float = 0.0,
+    floor: float = LEAST,
 ) -> Measured:
     """The best candidate inside the node's budget for the model.
 
     Args:
-        floor: candidates of a lower accuracy are out; a fraction.
+        floor: candidates of a lower score are out; a fraction where that is the accuracy.
 
     Raises NoFit, in an operator's words.
     """
@@ -78,8 +88,8 @@ def choose(
         raise NoFit(_why_none(node_id, presence, artifacts, measurements), hint="explain lists every candidate")
     budget = presence.budget_for(model)
     chosen = best_fit(candidates, budget)
-    if chosen.accuracy < floor:
-        raise NoFit(f"the best that fits, {chosen.name}, has an accuracy of {chosen.accuracy:.4f}, wanted at least {floor:.4f}")
+    if chosen.score < floor:
+        raise NoFit(f"the best that fits, {chosen.name}, {_under(chosen, floor)}")
     return chosen
 
 
@@ -90,7 +100,7 @@ def explain(
     measurements: Sequence[MeasurementRecord],
     *,
     model: str,
-    floor: float = 0.0,
+    floor: float = LEAST,
 ) -> list[Row]:
     """Every candidate with its figures, what kept it out, and whether it was chosen; best accuracy first."""
     try:
@@ -99,7 +109,7 @@ def explain(
         chosen = ""
     budget = presence.budget_for(model)
     rows = [_row(node_id, presence, artifact, measurements, budget, floor, chosen) for artifact in artifacts]
-    return sorted(rows, key=lambda row: (-row.accuracy, row.artifact_bytes, row.manifest_digest))
+    return sorted(rows, key=lambda row: (-row.score, row.artifact_bytes, row.manifest_digest))
 
 
 def _row(
@@ -122,8 +132,8 @@ def _row(
         out.append(f"measurement: {measured.failure}: {measured.detail}")
     if measured is not None and worked:
         out += [str(excess) for excess in excesses(as_measured(artifact, measured), budget)]
-    if artifact.accuracy < floor:
-        out.append(f"accuracy: {artifact.accuracy:.4f} is under {floor:.4f}")
+    if artifact.score < floor:
+        out.append(_under(artifact, floor))
     label, worst = artifact.worst_class or ("", None)
     return Row(
         manifest_digest=artifact.manifest_digest,
@@ -139,7 +149,17 @@ def _row(
         measured_on=measured.node_id if measured else "",
         out=tuple(out),
         chosen=artifact.manifest_digest == chosen,
+        metric=artifact.metric,
     )
+
+
+def _under(candidate: Artifact | Measured, floor: float) -> str:
+    """In words: what it was measured to be, and what it had to be."""
+    metric = candidate.metric
+    if metric is None:
+        return f"accuracy: {candidate.accuracy:.4f} is under {floor:.4f}"
+    bound = "under" if metric.higher_is_better else "over"
+    return f"{metric.name}: {metric.value:.6g} is {bound} {floor if metric.higher_is_better else -floor:.6g}"
 
 
 def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
@@ -156,6 +176,7 @@ def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
         samples=measured.samples,
         worst_class=worst,
         worst_label=label,
+        metric=artifact.metric,
     )
 
 

@@ -26,6 +26,7 @@ from cloud.fleet.ledger import Doc
 from littoral.budget import Budget
 from littoral.errors import FleetError
 from littoral.manifest import worst_of
+from littoral.signature import Metric
 
 R = TypeVar("R")
 
@@ -207,7 +208,14 @@ class Artifact:
         ""  # digest of the safetensors blob that it was exported from; "": not held, so nothing can be trained on from it
     )
     data: str = ""  # where its data set lies on the coordinator's machine; "": not known
+    task: str = "classification"
+    metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
     schema: int = 1
+
+    @property
+    def score(self) -> float:
+        """Of two artifacts for one task, the better one has the higher score."""
+        return self.metric.score if self.metric else self.accuracy
 
     @property
     def worst_class(self) -> tuple[str, float] | None:

@@ -92,6 +92,8 @@ async def publish(
         parents=manifest.parents,
         class_accuracy=manifest.accuracy_by_label,
         remarks=manifest.remarks,
+        task=manifest.task,
+        metric=manifest.metric,
         created_at=now,
         weights=core.blobs.put(weights) if weights else "",
         data=data,
@@ -100,7 +102,7 @@ async def publish(
         "artifact.signed",
         digest,
         actor,
-        {"model": artifact.model, "name": artifact.name, "accuracy": artifact.accuracy, "bytes": artifact.artifact_bytes},
+        {"model": artifact.model, "name": artifact.name, **measured_of(artifact), "bytes": artifact.artifact_bytes},
     )
     while True:
         doc = await core.ledger.get("artifact", digest)
@@ -114,6 +116,11 @@ async def publish(
         except Conflict:
             continue  # somebody else publishes the same
         return after
+
+
+def measured_of(artifact: Artifact) -> dict[str, float]:
+    """What it was measured to be worth: {"accuracy": ...}, or its metric by name."""
+    return {artifact.metric.name: artifact.metric.value} if artifact.metric else {"accuracy": artifact.accuracy}
 
 
 def _completed(before: Artifact, again: Artifact) -> Artifact:
@@ -140,9 +147,14 @@ async def create_release(
     wanted = tuple(dict.fromkeys(artifacts))
     number = 1 + sum(release.model == model for release in await all_releases(ledger))
     while True:
+        judged = {}
         for digest in wanted:
             if (found := await read_artifact(ledger, digest)).model != model:
                 raise BadInput(f"release.artifacts: {found.name} is of model {found.model!r}, not {model!r}")
+            judged[found.task, found.metric.name if found.metric else "accuracy"] = found.name
+        if len(judged) > 1:
+            said = ", ".join(f"{name} by {metric} of {task}" for (task, metric), name in judged.items())
+            raise BadInput(f"release.artifacts: are judged in different ways: {said}", hint="one task and one metric a release")
         kept = [await held_artifact(ledger, digest) for digest in wanted]
         release = Release(release_id=f"{model}-{number}", model=model, kind=kind, artifacts=wanted, created_at=now, note=note)
         line = Audit("release.created", release.release_id, actor, {"kind": kind, "artifacts": len(artifacts), "note": note})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cloud.fleet.choice import choose
-from cloud.fleet.records import Enrolment
+from cloud.fleet.choice import LEAST, choose
+from cloud.fleet.records import Artifact, Enrolment
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Refused, State
 from littoral.errors import NoFit
@@ -58,9 +58,17 @@ def fits_budget(node: NodeView, seen: Seen) -> str | None:
 
 
 def accuracy_floor(node: NodeView, seen: Seen) -> float:
-    """What a candidate's accuracy must be at least on this node; a fraction. 0 where it serves nothing that is known."""
+    """What a candidate's score must be at least on this node: so much under the served model's accuracy, or, of another metric,
+    that share of its value. LEAST where it serves nothing that is known, or something that is judged by another metric."""
     serving = seen.artifacts.get(node.serving(seen.rollout.model))
-    return max(0.0, serving.accuracy - seen.rollout.policy.max_accuracy_loss) if serving else 0.0
+    if serving is None or any(_judged_by(candidate) != _judged_by(serving) for candidate in seen.candidates):
+        return LEAST
+    loss = seen.rollout.policy.max_accuracy_loss
+    return serving.score - loss * abs(serving.score) if serving.metric else max(0.0, serving.accuracy - loss)
+
+
+def _judged_by(artifact: Artifact) -> str:
+    return artifact.metric.name if artifact.metric else "accuracy"
 
 
 RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, not_in_another_rollout)

@@ -18,7 +18,7 @@ from edge_node.federation.simulated import mnist_partition
 from edge_node.federation.task import TrainingTask, task_from
 from edge_node.federation.training import Schedule, judge, seed_of, train
 from edge_node.labelled import Images, Labels, read_labelled, split
-from littoral.architectures import build
+from littoral.architectures import build, sizes_of
 from littoral.errors import BadData, BadInput
 
 app = ClientApp()
@@ -63,8 +63,7 @@ def _open(message: Message) -> tuple[TrainingTask, torch.nn.Module]:
     if not isinstance(config, ConfigRecord) or not isinstance(arrays, ArrayRecord):
         raise BadInput("federated message: must hold an ArrayRecord `arrays` and a ConfigRecord `config`")
     task = task_from(config)
-    channels, height, width = task.shape
-    net = build(task.architecture, channels=channels, height=height, width=width, classes=task.classes)
+    net = build(task.architecture, **sizes_of(task.architecture, task.input.shape), classes=task.classes)
     net.load_state_dict(arrays.to_torch_state_dict(), strict=True)
     return task, net
 
@@ -72,7 +71,7 @@ def _open(message: Message) -> tuple[TrainingTask, torch.nn.Module]:
 def _examples(task: TrainingTask, context: Context) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
     folder = context.node_config.get("labelled")
     if folder is not None:
-        x, y = read_labelled(Path(str(folder)), task.shape)
+        x, y = read_labelled(Path(str(folder)), task.input.shape)
     elif "partition-id" in context.node_config:
         index, of = int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
         x, y = mnist_partition(Path(task.data), index, of)

@@ -31,13 +31,7 @@ class TrainingTask:
     freeze_head: bool
     data: str = ""  # folder of MNIST, only for `flwr run`'s simulated nodes
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        channels, height, width = self.input.shape
-        return channels, height, width
-
-    def prepare(self, raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return self.input.prepare(raw)
 
 
@@ -65,15 +59,18 @@ def _fraction(config: Mapping[str, Any], name: str) -> float:
 
 
 def input_from(body: Mapping[str, Any]) -> Input:
-    """From {"shape": [C, H, W], "scale": s, "mean": [..], "std": [..]}. Raises BadInput, naming the field."""
+    """From {"shape": [C, H, W], [features] or [channels, steps], "scale": s, "mean": [..], "std": [..]}.
+
+    Raises BadInput, naming the field.
+    """
     try:
         shape = tuple(int(d) for d in body["shape"])
         mean, std = tuple(float(v) for v in body["mean"]), tuple(float(v) for v in body["std"])
         scale = float(body["scale"])
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"federated config: input is {dict(body)!r}: {error}") from error
-    if len(shape) != 3 or min(shape) < 1 or not mean or not std or 0.0 in std:
-        raise BadInput(f"federated config: input is {dict(body)!r}: shape must be (C, H, W), std not 0")
+    if not 1 <= len(shape) <= 3 or min(shape) < 1 or not mean or not std or 0.0 in std:
+        raise BadInput(f"federated config: input is {dict(body)!r}: shape must have one to three sizes, std not 0")
     return Input("input", shape, scale, mean, std)
 
 

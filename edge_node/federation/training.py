@@ -43,8 +43,10 @@ def seed_of(*parts: object) -> int:
 
 
 def _tensors(x: Images, y: Labels) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.from_numpy(np.ascontiguousarray(x)).to(memory_format=torch.channels_last)
-    return images, torch.from_numpy(np.ascontiguousarray(y))
+    inputs = torch.from_numpy(np.ascontiguousarray(x))
+    if inputs.dim() == 4:
+        inputs = inputs.to(memory_format=torch.channels_last)
+    return inputs, torch.from_numpy(np.ascontiguousarray(y))
 
 
 def _train_mode(net: nn.Module) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 
 Tensor = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 
 REGISTRY: Mapping[str, str] = {
     "onnxruntime": "edge_node.runtimes.onnx_runtime",
@@ -41,6 +42,13 @@ class Model(Protocol):
         """(n, *shape) prepared inputs to (n, classes) logits.
 
         Raises RuntimeFailure where the shape or type is not the model's, or the runtime gives up.
+        """
+        ...
+
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Every tensor of the manifest's signature by name, of a model that has one.
+
+        Raises RuntimeFailure where it has none, or the runtime gives up, or answers with other tensors.
         """
         ...
 

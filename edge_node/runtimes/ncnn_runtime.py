@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Tensor, checked, only_file
+from edge_node.runtimes import Array, Tensor, checked, only_file
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -53,6 +54,9 @@ class NcnnModel:
             with self._lock:
                 self._running -= 1
             self._free_when_done()
+
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        raise RuntimeFailure(f"ncnn: {self._name} has no signature", hint="models that were imported run in onnxruntime")
 
     def close(self) -> None:
         with self._lock:

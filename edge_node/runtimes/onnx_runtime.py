@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import gc
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Tensor, checked, only_file
+from edge_node.runtimes import Array, Tensor, checked, only_file
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
+from littoral.signature import DATATYPES, Signature
 
 
 def version() -> str:
@@ -32,6 +34,7 @@ class OnnxModel:
         self._outputs = [manifest.output.name]
         self._classes = len(manifest.output.labels)
         self._name = manifest.name
+        self._signature = manifest.signature
 
     def infer(self, x: Tensor) -> Tensor:
         session = self._session
@@ -50,6 +53,24 @@ class OnnxModel:
             )
         result: Tensor = logits
         return result
+
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        session, signature = self._session, self._signature
+        if session is None or signature is None:
+            raise RuntimeFailure(f"{self._name}: {'was closed' if session is None else 'has no signature'}")
+        try:
+            found = session.run([spec.name for spec in signature.outputs], dict(feeds))
+        except Exception as error:  # onnxruntime's errors share no base
+            raise RuntimeFailure(f"onnxruntime: {self._name}: {error}") from error
+        answers = {spec.name: np.asarray(array) for spec, array in zip(signature.outputs, found, strict=True)}
+        for spec in signature.outputs:
+            array = answers[spec.name]
+            if array.dtype != DATATYPES[spec.datatype] or not spec.fits(array.shape):
+                raise RuntimeFailure(
+                    f"onnxruntime: {self._name} answers {spec.name} with {array.dtype} {array.shape}, "
+                    f"the manifest names {spec.datatype} {spec.sizes}"
+                )
+        return answers
 
     def close(self) -> None:
         if self._session is not None:
@@ -74,9 +95,22 @@ def load(manifest: Manifest, folder: Path, threads: int) -> OnnxModel:
     except Exception as error:  # onnxruntime's errors share no base
         raise RuntimeFailure(f"onnxruntime: cannot load {path.name}: {error}", hint="release it again") from error
     inputs, outputs = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
-    if manifest.input.name not in inputs or manifest.output.name not in outputs:
+    if manifest.signature is not None:
+        _check_signature(manifest.signature, session, path.name)
+    elif manifest.input.name not in inputs or manifest.output.name not in outputs:
         raise RuntimeFailure(
             f"onnxruntime: {path.name} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, "
             f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
         )
     return OnnxModel(session, manifest)
+
+
+def _check_signature(signature: Signature, session: Any, file: str) -> None:
+    """Raises RuntimeFailure where the file takes other tensors than the manifest names, or does not give those."""
+    taken, given = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
+    wanted, named = {spec.name for spec in signature.inputs}, {spec.name for spec in signature.outputs}
+    if taken != wanted or not named <= given:
+        raise RuntimeFailure(
+            f"onnxruntime: {file} has inputs {sorted(taken)} and outputs {sorted(given)}, "
+            f"the manifest names {sorted(wanted)} and {sorted(named)}"
+        )

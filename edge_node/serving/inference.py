@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_node.runtimes import Model
 from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import Answer, Array, read, tensors_of
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Manifest
+from littoral.manifest import Input, Manifest
 
 INLINE_S = 0.002
 """What is expected to take longer runs in the worker thread: it would hold up every other request and the session."""
+INLINE_PIXELS = 50_000
+"""Values of images that are resized in the loop itself."""
 _TIMED_FIRST, _TIMED_EVERY = 4, 64
+T = TypeVar("T")
+X = TypeVar("X")
 
 
 @dataclass(slots=True)
@@ -35,15 +38,15 @@ class _Cost:
     seconds: float = 0.0  # an example
     runs: int = 0
 
-    def run(self, model: Model, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, infer: Callable[[X], T], given: X, examples: int) -> T:
         self.runs += 1
         if self.runs > _TIMED_FIRST and self.runs % _TIMED_EVERY:
-            return model.infer(prepared)
+            return infer(given)
         began = time.thread_time()
-        logits = model.infer(prepared)
-        newest = (time.thread_time() - began) / len(prepared)
+        answer = infer(given)
+        newest = (time.thread_time() - began) / examples
         self.seconds = newest if self.runs <= _TIMED_FIRST else (self.seconds + newest) / 2
-        return logits
+        return answer
 
 
 class Inference:
@@ -73,13 +76,18 @@ class Inference:
         with self._slots.lease(name) as served:
             request = read(body, served.manifest, tail)
             began = self._monotonic()
-            prepared = _prepared(served.manifest, request.raw)
+            if served.manifest.signature is not None:
+                tensors = await self._tensors(name, served, request.inputs, began)
+                return Answer(name, served.manifest_digest, request, tensors)
+            raw = await self._sized(served.manifest.input, request.raw)
+            prepared = _prepared(served.manifest, raw)
+            counted = served.manifest.input.sketched(raw, prepared)
             try:
                 logits = await self._logits(name, served, prepared)
             except BaseException:
-                self._count(name, served, request.raw, None, began)
+                self._count(name, served, counted, None, began, ok=False)
                 raise
-            self._count(name, served, request.raw, logits, began)
+            self._count(name, served, counted, logits, began, ok=True)
             return Answer(name, served.manifest_digest, request, tensors_of(served.manifest, logits))
 
     def close(self) -> None:
@@ -88,32 +96,57 @@ class Inference:
             self._worker.shutdown()
             self._worker = None
 
+    async def _sized(self, given: Input, raw: Array) -> Array:
+        """Large images leave the loop: resizing one takes longer than a small model's inference."""
+        if given.resize is None or raw.shape[1:] == given.shape or raw.size <= INLINE_PIXELS:
+            return given.sized(raw)
+        return await self._in_thread(given.sized, raw)
+
     async def _logits(self, name: str, served: Served, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        cost = self._costs.get(name)
-        if cost is None or cost.manifest_digest != served.manifest_digest:
-            cost = self._costs[name] = _Cost(served.manifest_digest)
-        if cost.seconds * len(prepared) > INLINE_S:
-            logits = await self._elsewhere(cost, served, prepared)
-        else:
-            logits = cost.run(served.model, prepared)
+        logits = await self._run(name, served, served.model.infer, prepared, len(prepared))
         if not np.isfinite(logits).all():
             raise RuntimeFailure(f"model {served.manifest.name}: answered with values that are not numbers")
         return logits
 
-    async def _elsewhere(self, cost: _Cost, served: Served, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    async def _tensors(self, name: str, served: Served, inputs: Mapping[str, Array], began: float) -> Mapping[str, Array]:
+        """What a model that was imported answers."""
+        first = next(iter(inputs.values()))
+        examples = len(first) if first.ndim else 1
+        try:
+            tensors = await self._run(name, served, served.model.run, inputs, examples)
+            for output, values in tensors.items():
+                if values.dtype.kind == "f" and np.isnan(values).any():
+                    raise RuntimeFailure(f"model {served.manifest.name}: answered {output} with values that are not numbers")
+        except BaseException:
+            self._count(name, served, None, None, began, ok=False)
+            raise
+        manifest = served.manifest
+        scores = tensors[manifest.output.name] if manifest.output.labels else None
+        self._count(name, served, first if manifest.sketch.edges else None, scores, began, ok=True)
+        return tensors
+
+    async def _run(self, name: str, served: Served, infer: Callable[[X], T], given: X, examples: int) -> T:
+        cost = self._costs.get(name)
+        if cost is None or cost.manifest_digest != served.manifest_digest:
+            # Our own networks are small; what was imported may be anything, and has to show it first.
+            unknown = 0.0 if served.manifest.signature is None else INLINE_S
+            cost = self._costs[name] = _Cost(served.manifest_digest, unknown)
+        if cost.seconds * examples > INLINE_S or (cost.runs == 0 and cost.seconds):
+            return await self._in_thread(cost.run, infer, given, examples)
+        return cost.run(infer, given, examples)
+
+    async def _in_thread(self, work: Callable[..., T], *given: Any) -> T:
         if self._worker is None:
             self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
-        running = asyncio.get_running_loop().run_in_executor(self._worker, cost.run, served.model, prepared)
+        running = asyncio.get_running_loop().run_in_executor(self._worker, work, *given)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])  # the lease must outlive the thread's use of the model
             raise
 
-    def _count(self, name: str, served: Served, raw: Array, logits: npt.NDArray[np.float32] | None, began: float) -> None:
-        self._telemetry.observe(
-            name, served.manifest, served.manifest_digest, raw, logits, self._monotonic() - began, ok=logits is not None
-        )
+    def _count(self, name: str, served: Served, raw: Array | None, logits: Array | None, began: float, *, ok: bool) -> None:
+        self._telemetry.observe(name, served.manifest, served.manifest_digest, raw, logits, self._monotonic() - began, ok=ok)
 
 
 def _prepared(manifest: Manifest, raw: Array) -> npt.NDArray[np.float32]:

@@ -2,8 +2,8 @@
 
 https://github.com/open-inference/open-inference-protocol: specification/protocol/inference_rest.md. Tensors in binary form are
 the extension that Triton and its clients speak: the JSON, `Inference-Header-Content-Length` bytes long, then the tensors' bytes,
-little endian, each as long as its parameter `binary_data_size` says. Every model has one input and two outputs: its logits (FP32,
-(n, classes)) and `label` (INT64, (n,)), the index of the largest.
+little endian, each as long as its parameter `binary_data_size` says. Our own models have one input and two outputs: logits (FP32,
+(n, classes)) and `label` (INT64, (n,)), the index of the largest. One that was imported has the inputs and outputs of its file.
 """
 
 from __future__ import annotations
@@ -18,37 +18,27 @@ import numpy.typing as npt
 import orjson
 
 from littoral.errors import BadInput
-from littoral.manifest import Manifest
+from littoral.manifest import Input, Manifest
+from littoral.resize import MOST
+from littoral.signature import DATATYPES, Signature
 
 Array = npt.NDArray[Any]
 
 MAX_BATCH = 256
 LABEL = "label"
-DATATYPES: Mapping[str, np.dtype[Any]] = {
-    name: np.dtype(kind)
-    for name, kind in (
-        ("BOOL", "?"),
-        ("UINT8", "u1"),
-        ("UINT16", "<u2"),
-        ("UINT32", "<u4"),
-        ("UINT64", "<u8"),
-        ("INT8", "i1"),
-        ("INT16", "<i2"),
-        ("INT32", "<i4"),
-        ("INT64", "<i8"),
-        ("FP16", "<f2"),
-        ("FP32", "<f4"),
-        ("FP64", "<f8"),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    raw: Array  # (n, *shape), as the client sent it
+    inputs: Mapping[str, Array]  # by name, as the client sent them
     outputs: tuple[tuple[str, bool], ...]  # name, in binary form
     id: str | None
     parameters: Mapping[str, Any]
+
+    @property
+    def raw(self) -> Array:
+        """Of a model with one input, (n, *shape)."""
+        return next(iter(self.inputs.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +75,21 @@ def tensors_of(manifest: Manifest, logits: npt.NDArray[np.float32]) -> Mapping[s
 
 
 def metadata(name: str, manifest: Manifest, manifest_digest: str) -> dict[str, Any]:
-    """The protocol's model metadata. -1 stands for the batch."""
-    return {
-        "name": name,
-        "versions": [manifest_digest],
-        "platform": manifest.runtime,
-        "inputs": [{"name": manifest.input.name, "datatype": "UINT8", "shape": [-1, *manifest.input.shape]}],
-        "outputs": [
-            {"name": manifest.output.name, "datatype": "FP32", "shape": [-1, len(manifest.output.labels)]},
-            {"name": LABEL, "datatype": "INT64", "shape": [-1]},
-        ],
-    }
+    """The protocol's model metadata. -1 stands for the batch, and for any other size that a client chooses."""
+    about = {"name": name, "versions": [manifest_digest], "platform": manifest.runtime}
+    if manifest.signature is not None:
+        return {**about, "inputs": manifest.signature.inputs, "outputs": manifest.signature.outputs}
+    outputs = [
+        {"name": manifest.output.name, "datatype": "FP32", "shape": [-1, len(manifest.output.labels)]},
+        {"name": LABEL, "datatype": "INT64", "shape": [-1]},
+    ]
+    return {**about, "inputs": [_described(manifest.input)], "outputs": outputs}
+
+
+def _described(given: Input) -> dict[str, Any]:
+    """Images that the node resizes may have any number of channels, height and width that it can."""
+    shape = [-1, -1, -1] if given.resize else given.shape
+    return {"name": given.name, "datatype": "UINT8" if given.images else "FP32", "shape": [-1, *shape]}
 
 
 def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Request:
@@ -112,8 +106,12 @@ def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Reque
     binary = parameters.pop("binary_data_output", False)
     if not isinstance(binary, bool):
         raise BadInput(f"parameters.binary_data_output: must be true or false, is {_shown(binary)}")
-    outputs = _outputs(body.get("outputs"), manifest, binary)
-    return Request(_input(body.get("inputs"), manifest, tail), outputs, given_id, parameters)
+    signature = manifest.signature
+    known = tuple(spec.name for spec in signature.outputs) if signature else (manifest.output.name, LABEL)
+    outputs = _outputs(body.get("outputs"), known, binary)
+    given = body.get("inputs")
+    inputs = _inputs(given, signature, tail) if signature else {manifest.input.name: _input(given, manifest, tail)}
+    return Request(inputs, outputs, given_id, parameters)
 
 
 def _input(inputs: Any, manifest: Manifest, tail: memoryview | None) -> Array:
@@ -127,52 +125,114 @@ def _input(inputs: Any, manifest: Manifest, tail: memoryview | None) -> Array:
     datatype = tensor.get("datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise BadInput(f"inputs[0].datatype: {_shown(datatype)} is not taken", hint=f"one of {', '.join(DATATYPES)}")
-    shape = _shape(tensor.get("shape"), manifest.input.shape)
-    size = _parameters(tensor, "inputs[0].parameters").get("binary_data_size")
-    if size is not None:
-        if "data" in tensor:
-            raise BadInput("inputs[0].data: is given, and parameters.binary_data_size too: one or the other")
-        return _from_bytes(size, tail, shape, datatype)
-    if tail:
-        raise BadInput(f"body: {len(tail)} bytes follow the JSON, and no input has a parameter binary_data_size")
-    return _from_json(tensor.get("data"), shape, datatype)
+    shape = _shape(tensor.get("shape"), manifest.input, datatype)
+    values, left = _values(tensor, "inputs[0]", shape, datatype, tail)
+    _check_used(left, tail)
+    return values
 
 
-def _shape(given: Any, wanted: tuple[int, ...]) -> tuple[int, ...]:
-    if not isinstance(given, list) or not all(isinstance(d, int) and not isinstance(d, bool) for d in given):
-        raise BadInput(f"inputs[0].shape: {_shown(given)} must be a list of whole numbers")
-    if tuple(given[1:]) != wanted or not 1 <= given[0] <= MAX_BATCH:
+def _inputs(given: Any, signature: Signature, tail: memoryview | None) -> dict[str, Array]:
+    """Every input of a model that was imported, each once, in the datatype and shape that it takes."""
+    names = [spec.name for spec in signature.inputs]
+    if not isinstance(given, list) or not all(isinstance(tensor, dict) for tensor in given):
+        raise BadInput(f"inputs: must be a list of tensors, {', '.join(names)}; is {_kind(given)}")
+    sent = [tensor.get("name") for tensor in given]
+    if len(sent) != len(names) or any(name not in sent for name in names):
+        raise BadInput(f"inputs: {_shown(sent)} must name each input of this model once", hint=f"it has {', '.join(names)}")
+    specs, found, left = {spec.name: spec for spec in signature.inputs}, {}, tail
+    for i, tensor in enumerate(given):
+        at, spec = f"inputs[{i}]", specs[tensor["name"]]
+        if tensor.get("datatype") != spec.datatype:
+            raise BadInput(f"{at}.datatype: {_shown(tensor.get('datatype'))}, {spec.name} is {spec.datatype}")
+        shape = _whole_numbers(tensor.get("shape"), f"{at}.shape")
+        if not spec.fits(shape) or any(size < 1 for size in shape):
+            raise BadInput(f"{at}.shape: {_shown(list(shape))}, {spec.name} takes {spec.sizes}")
+        found[spec.name], left = _values(tensor, at, shape, spec.datatype, left)
+    _check_used(left, tail)
+    batches = {array.shape[0] for spec, array in zip(specs.values(), (found[name] for name in specs), strict=True) if spec.shape}
+    if signature.batched and (len(batches) > 1 or max(batches) > MAX_BATCH):
+        raise BadInput(f"inputs: have {sorted(batches)} examples", hint=f"as many in each, 1 to {MAX_BATCH}")
+    return found
+
+
+def _values(
+    tensor: Mapping[str, Any], at: str, shape: tuple[int, ...], datatype: str, tail: memoryview | None
+) -> tuple[Array, memoryview | None]:
+    """One tensor, and what of the bytes behind the JSON is left for the next."""
+    size = _parameters(tensor, f"{at}.parameters").get("binary_data_size")
+    if size is None:
+        return _from_json(tensor.get("data"), shape, datatype, at), tail
+    if "data" in tensor:
+        raise BadInput(f"{at}.data: is given, and parameters.binary_data_size too: one or the other")
+    wanted, there = math.prod(shape) * DATATYPES[datatype].itemsize, len(tail) if tail is not None else 0
+    if size != wanted or isinstance(size, bool):
+        raise BadInput(f"{at}.parameters.binary_data_size: {_shown(size)}, {datatype} {list(shape)} takes {wanted}")
+    if tail is None or there < wanted:
         raise BadInput(
-            f"inputs[0].shape: {_shown(given)}, wanted [n, {', '.join(map(str, wanted))}] with n from 1 to {MAX_BATCH}"
+            f"body: {there} bytes follow the JSON, the input takes {wanted}",
+            hint="Inference-Header-Content-Length: bytes of the JSON",
         )
+    return _from_bytes(tail[:wanted], shape, datatype, at), tail[wanted:]
+
+
+def _check_used(left: memoryview | None, tail: memoryview | None) -> None:
+    """Raises BadInput where bytes follow the JSON that no input has taken."""
+    if left and tail is not None and len(left) == len(tail):
+        raise BadInput(f"body: {len(tail)} bytes follow the JSON, and no input has a parameter binary_data_size")
+    if left and tail is not None:
+        raise BadInput(
+            f"body: {len(tail)} bytes follow the JSON, the input takes {len(tail) - len(left)}",
+            hint="Inference-Header-Content-Length: bytes of the JSON",
+        )
+
+
+def _shape(given: Any, wanted: Input, datatype: str) -> tuple[int, ...]:
+    _whole_numbers(given, "inputs[0].shape")
+    if given and 1 <= given[0] <= MAX_BATCH and (tuple(given[1:]) == wanted.shape or _resizable(given, wanted, datatype)):
+        return tuple(given)
+    sized = f", or UINT8 [n, 1 or 3, height, width], sides up to {MOST}" if wanted.resize else ""
+    raise BadInput(
+        f"inputs[0].shape: {_shown(given)}, wanted [n, {', '.join(map(str, wanted.shape))}] with n from 1 to {MAX_BATCH}{sized}"
+    )
+
+
+def _whole_numbers(given: Any, at: str) -> tuple[int, ...]:
+    if not isinstance(given, list) or not all(isinstance(d, int) and not isinstance(d, bool) for d in given):
+        raise BadInput(f"{at}: {_shown(given)} must be a list of whole numbers")
     return tuple(given)
 
 
-def _from_json(given: Any, shape: tuple[int, ...], datatype: str) -> Array:
+def _resizable(given: list[int], wanted: Input, datatype: str) -> bool:
+    if wanted.resize is None or datatype != "UINT8" or len(given) != 4:
+        return False
+    return given[1] in (1, 3) and all(1 <= side <= MOST for side in given[2:])
+
+
+def _from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str) -> Array:
     """Flat, or nested as `shape` says: any other nesting would be another order of the values."""
     if not isinstance(given, list):
-        raise BadInput(f"inputs[0].data: must be a list of numbers, is {_kind(given)}")
+        raise BadInput(f"{at}.data: must be a list of numbers, is {_kind(given)}")
     kind, wanted = DATATYPES[datatype], math.prod(shape)
     if datatype == "UINT8" and len(given) == wanted and (pixels := _pixels(given)) is not None:
         return pixels.reshape(shape)
     try:
         values = np.asarray(given)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise BadInput(f"inputs[0].data: cannot be read as {datatype}: {str(error)[:200]}") from error
+        raise BadInput(f"{at}.data: cannot be read as {datatype}: {str(error)[:200]}") from error
     if values.size and values.dtype.kind not in "biuf":
-        raise BadInput("inputs[0].data: holds something else than numbers", hint="numbers alone, of at most 64 bits")
+        raise BadInput(f"{at}.data: holds something else than numbers", hint="numbers alone, of at most 64 bits")
     if values.size != wanted:
-        raise BadInput(f"inputs[0].data: holds {values.size} values, shape {list(shape)} wants {wanted}")
+        raise BadInput(f"{at}.data: holds {values.size} values, shape {list(shape)} wants {wanted}")
     if values.ndim > 1 and values.shape != shape:
-        raise BadInput(f"inputs[0].data: is nested as {list(values.shape)}, wanted {list(shape)}, or flat")
+        raise BadInput(f"{at}.data: is nested as {list(values.shape)}, wanted {list(shape)}, or flat")
     if kind.kind in "iu":
         limits = np.iinfo(kind)
         if values.dtype.kind == "f" or values.min() < limits.min or values.max() > limits.max:
             raise BadInput(
-                f"inputs[0].data: holds a value that {datatype} cannot hold", hint=f"whole numbers, {limits.min} to {limits.max}"
+                f"{at}.data: holds a value that {datatype} cannot hold", hint=f"whole numbers, {limits.min} to {limits.max}"
             )
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        return _finite(values.astype(kind), datatype).reshape(shape)
+        return _finite(values.astype(kind), datatype, at).reshape(shape)
 
 
 def _pixels(given: list[Any]) -> Array | None:
@@ -183,31 +243,23 @@ def _pixels(given: list[Any]) -> Array | None:
         return None
 
 
-def _from_bytes(size: Any, tail: memoryview | None, shape: tuple[int, ...], datatype: str) -> Array:
+def _from_bytes(data: memoryview, shape: tuple[int, ...], datatype: str, at: str) -> Array:
+    """As many bytes as they take."""
     kind = DATATYPES[datatype]
-    wanted, there = math.prod(shape) * kind.itemsize, len(tail) if tail is not None else 0
-    if size != wanted or isinstance(size, bool):
-        raise BadInput(f"inputs[0].parameters.binary_data_size: {_shown(size)}, {datatype} {list(shape)} takes {wanted}")
-    if tail is None or there != wanted:
-        raise BadInput(
-            f"body: {there} bytes follow the JSON, the input takes {wanted}",
-            hint="Inference-Header-Content-Length: bytes of the JSON",
-        )
     if kind.kind == "b":
-        truths: Array = np.frombuffer(tail, np.uint8) != 0
+        truths: Array = np.frombuffer(data, np.uint8) != 0
         return truths.reshape(shape)
-    return _finite(np.frombuffer(tail, kind), datatype).reshape(shape)
+    return _finite(np.frombuffer(data, kind), datatype, at).reshape(shape)
 
 
-def _finite(values: Array, datatype: str) -> Array:
+def _finite(values: Array, datatype: str, at: str) -> Array:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise BadInput(f"inputs[0].data: holds a value that is not finite as {datatype}")
+        raise BadInput(f"{at}.data: holds a value that is not finite as {datatype}")
     return values
 
 
-def _outputs(given: Any, manifest: Manifest, binary: bool) -> tuple[tuple[str, bool], ...]:
+def _outputs(given: Any, known: tuple[str, ...], binary: bool) -> tuple[tuple[str, bool], ...]:
     """All where the request names none."""
-    known = (manifest.output.name, LABEL)
     if given is None or given == []:
         return tuple((name, binary) for name in known)
     if not isinstance(given, list) or not all(isinstance(o, dict) and isinstance(o.get("name"), str) for o in given):

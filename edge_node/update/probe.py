@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from edge_node.runtimes import Model
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
+from littoral.signature import Signature
+
+_WAY_OUT = "was it exported for another kind of processor?"
 
 
 class ProbeMismatch(RuntimeFailure):
@@ -16,7 +23,11 @@ class ProbeMismatch(RuntimeFailure):
 
 
 def check_probe(model: Model, manifest: Manifest) -> None:
-    """Raises ProbeMismatch where a logit is off by more than the probe's tolerance, or is no number."""
+    """Raises ProbeMismatch where a logit is off by more than the probe's tolerance, or is no number; of a model with a signature,
+    where an output is."""
+    if manifest.signature is not None:
+        _check_outputs(model, manifest.name, manifest.signature)
+        return
     raw = manifest.probe.input_array(manifest.input.shape)
     wanted = manifest.probe.logit_array()
     logits = model.infer(manifest.input.prepare(raw))
@@ -27,6 +38,40 @@ def check_probe(model: Model, manifest: Manifest) -> None:
     furthest = float(np.abs(logits - wanted).max())
     if furthest > manifest.probe.tolerance:
         raise ProbeMismatch(
-            f"probe: {manifest.name}: a logit is off by {furthest:.4g}, allowed is {manifest.probe.tolerance:g}",
-            hint="was it exported for another kind of processor?",
+            f"probe: {manifest.name}: a logit is off by {furthest:.4g}, allowed is {manifest.probe.tolerance:g}", hint=_WAY_OUT
         )
+
+
+def one_inference(manifest: Manifest) -> Callable[[Model], object]:
+    """Runs a model on the probe's first example; where its batch is fixed, on the whole probe."""
+    if manifest.signature is None:
+        one = manifest.input.prepare(manifest.probe.input_array(manifest.input.shape)[:1])
+        return lambda model: model.infer(one)
+    first = slice(0, 1) if manifest.signature.batched else slice(None)
+    feeds = {name: np.ascontiguousarray(array[first]) for name, array in _arrays(manifest.signature).items()}
+    return lambda model: model.run(feeds)
+
+
+def _arrays(signature: Signature) -> Mapping[str, npt.NDArray[Any]]:
+    return {name: packed.array() for name, packed in signature.probe.inputs.items()}
+
+
+def _check_outputs(model: Model, name: str, signature: Signature) -> None:
+    answers = model.run(_arrays(signature))
+    for spec in signature.outputs:
+        wanted, found = signature.probe.outputs[spec.name].array(), answers[spec.name]
+        if found.shape != wanted.shape:
+            raise ProbeMismatch(f"probe: {name}: {spec.name} has shape {found.shape}, wanted {wanted.shape}", hint=_WAY_OUT)
+        if not found.size:
+            continue
+        allowed = signature.probe.tolerances[spec.name]
+        if found.dtype.kind != "f":
+            if (share := float((found != wanted).mean())) > allowed:
+                raise ProbeMismatch(f"probe: {name}: {share:.2%} of {spec.name} differ, allowed are {allowed:.2%}", hint=_WAY_OUT)
+            continue
+        if not np.array_equal(np.isfinite(found), np.isfinite(wanted)):
+            raise ProbeMismatch(f"probe: {name} answers {spec.name} with values that are not numbers")
+        with np.errstate(invalid="ignore"):  # what is infinite on both sides
+            furthest = float(np.nanmax(np.abs(found.astype(np.float64) - wanted.astype(np.float64)), initial=0.0))
+        if furthest > allowed:
+            raise ProbeMismatch(f"probe: {name}: {spec.name} is off by {furthest:.4g}, allowed is {allowed:g}", hint=_WAY_OUT)

@@ -77,6 +77,9 @@ async def _judge(job: Job) -> Findings:
     manifest = await job.manifest()
     if job.kit.labelled is None:
         return Findings()
+    if manifest.signature is not None:
+        job.kit.log("labelled-unused", detail=f"{manifest.name} was imported: it is judged by its probe and by failed requests")
+        return Findings()
     if job.candidate is None:
         raise NotFound(f"update of {job.update.model}: nothing is on trial")
     try:
@@ -88,7 +91,7 @@ async def _judge(job: Job) -> Findings:
         return Findings()
     accuracy = await _accuracy(job.candidate, manifest, x, y)
     previous = None
-    if job.standby is not None:
+    if job.standby is not None and job.standby.manifest.signature is None:
         previous = await _accuracy(job.standby.model, job.standby.manifest, x, y)
     return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
 

@@ -4,6 +4,7 @@ A new one is one file that opens with its paper, with a function `build(*, chann
 defaults are the paper's and a spec SMALL that is cut for 28x28 pixels and one CPU core; and one line in REGISTRY. torch is
 imported when one is built, not when this is. Every layer has a name (pnnx writes Python that does not import where layers have
 numbers), every network takes (n, channels, height, width) float32 as manifest.Input prepares it, and gives (n, classes) logits.
+One that takes rows of a table, (n, features), or series, (n, channels, steps), says so in TAKES.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 REGISTRY: Mapping[str, str] = {
     "compact_cnn": "littoral.architectures.compact_cnn",
+    "depthwise_1d": "littoral.architectures.depthwise_1d",
     "lenet5": "littoral.architectures.lenet5",
     "lenet_300_100": "littoral.architectures.lenet_300_100",
     "mobilenet_v1": "littoral.architectures.mobilenet_v1",
@@ -68,6 +70,31 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
     if switch("quantized", spec.get("quantized", False)):
         network = importlib.import_module("littoral.architectures.quantized").quantized(network)
     return network
+
+
+def sizes_of(spec: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, int]:
+    """What `build` wants to know of an input of this shape: channels, height and width. A table's features are channels of one
+    pixel, a series is one row.
+
+    Raises:
+        BadInput: this architecture does not take such inputs; names those that do.
+    """
+    kind = {1: "table", 2: "series"}.get(len(shape), "images")
+    if kind not in takes(spec.get("name")):
+        able = [name for name in sorted(REGISTRY) if kind in takes(name)]
+        raise BadInput(
+            f"architecture.name: {spec.get('name')} takes {' or '.join(takes(spec.get('name')))}, "
+            f"the data are {'a table' if kind == 'table' else kind} of shape {list(shape)}",
+            hint=f"for these: {', '.join(able)}",
+        )
+    channels, height, width = {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1])}.get(len(shape), shape)
+    return {"channels": channels, "height": height, "width": width}
+
+
+def takes(name: Any) -> tuple[str, ...]:
+    """Of "images", "table" and "series", what an architecture is made for. Raises BadInput where its name is unknown."""
+    kinds: tuple[str, ...] = getattr(_module(name), "TAKES", ("images",))
+    return kinds
 
 
 def small_spec(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from littoral.architectures.parameters import widths_of
 
+TAKES = ("images", "table", "series")
 SMALL = {"hidden": (48, 24)}
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from littoral.architectures.parameters import one_of, widths_of
 
+TAKES = ("images", "table", "series")
 SMALL = {"widths": (48, 24)}
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}

@@ -21,9 +21,11 @@ from cloud.factory.training import Trained, logits_of, train_teacher
 from littoral.architectures import REGISTRY, build
 from littoral.manifest import Input
 from tests.kit.images import bars
+from tests.kit.measured import series, table
 
 SPECS = {
     "compact_cnn": {"widths": [8, 16]},
+    "depthwise_1d": {"stem": 16, "stem_kernel": 5, "widths": [16], "kernels": [5], "last": [16], "last_kernel": 5, "dilation": 1},
     "lenet5": {"maps": [6, 12], "hidden": 16},
     "lenet_300_100": {"hidden": [16, 8]},
     "mobilenet_v1": {"stem": 8, "widths": [16, 16], "strides": [2, 1], "resolution": 0.7},
@@ -114,6 +116,29 @@ def test_odd_edges_are_cut_as_torch_cuts_them(spec: dict[str, Any], shape: tuple
     artifact: Exported = loaded(EXPORTERS[variant])(network, given, calibration=prepared)
     found = loaded(RUNNERS[artifact.runtime])(artifact, prepared)
     assert np.abs(found - wanted).max() <= NEAR[variant] * np.abs(wanted).max()
+
+
+MEASURED = [("perceptron", "table"), ("perceptron", "series"), ("depthwise_1d", "series")]
+
+
+@functools.cache
+def taught_on(architecture: str, kind: str) -> Trained:
+    spec = {"name": architecture, **SPECS[architecture]}
+    examples = {"table": table, "series": series}[kind]()
+    return train_teacher(examples, spec, epochs=3, seed=1, schedule=Schedule(batch=16, learning_rate=1e-2))
+
+
+@pytest.mark.parametrize("variant", EXPORTERS)
+@pytest.mark.parametrize(("architecture", "kind"), MEASURED)
+def test_rows_of_a_table_and_series_are_answered_as_the_network_does(architecture: str, kind: str, variant: str) -> None:
+    network = taught_on(architecture, kind)
+    examples = {"table": table, "series": series}[kind]()
+    prepared = network.input.prepare(examples.train_x[:128])
+    artifact: Exported = loaded(EXPORTERS[variant])(network.module, network.input, calibration=prepared)
+    wanted = logits_of(network.module, network.input, examples.test_x)
+    given = loaded(RUNNERS[artifact.runtime])(artifact, network.input.prepare(examples.test_x))
+    assert np.abs(given - wanted).max() <= NEAR[variant] * np.abs(wanted).max()
+    assert (given.argmax(1) == examples.test_y).mean() > 0.8
 
 
 @pytest.mark.parametrize("variant", EXPORTERS)

@@ -6,6 +6,7 @@ import pytest
 from cloud.data.dataset import assemble, split_every
 from littoral.errors import BadData, BadInput
 from tests.kit.images import bars
+from tests.kit.measured import table
 
 
 def images(count: int, *shape: int) -> np.ndarray:
@@ -46,8 +47,14 @@ def test_the_digest_names_the_content_not_the_name() -> None:
         (images(2), [0, 0], images(2), [0, 1], "no example of '1' in the training split"),
         (images(2), [0, 1], images(2, 5, 4), [0, 1], "training images are 1x4x4, test images 1x5x4"),
         (images(2, 8, 8, 3), [0, 1], images(2, 8, 8, 3), [0, 1], "channels last"),
-        (images(2, 4), [0, 1], images(2, 4), [0, 1], "shape is"),
-        (images(2).astype(np.float32), [0, 1], images(2), [0, 1], "values are float32"),
+        (np.zeros(2), [0, 1], images(2), [0, 1], "training images: shape is"),
+        (images(2, 1, 4, 4).astype(np.float32), [0, 1], images(2), [0, 1], "values are float32"),
+        (images(2).astype(np.float32), [0, 1], images(2), [0, 1], "training series are 4x4, test images 1x4x4"),
+        (np.array([["a"], ["b"]]), [0, 1], images(2), [0, 1], "values are <U1"),
+        (np.zeros((2, 0)), [0, 1], np.zeros((2, 0)), [0, 1], r"shape is \(2, 0\)"),
+        (np.array([[1, 2], [3, np.nan]]), [0, 1], np.zeros((2, 2)), [0, 1], "training inputs: row 1, column 1 is nan; 1 values"),
+        (np.zeros((2, 2)), [0, 1], np.array([[1, np.inf], [1e300, 0]]), [0, 1], "test inputs: row 0, column 1 is inf; 2 values"),
+        (np.zeros((2, 1, 3)), [0, 1], np.array([[[1, 2, -np.inf]]] * 2), [0, 1], "row 0, channel 0, step 2 is -inf"),
         (images(2).astype(np.int32) + 256, [0, 1], images(2), [0, 1], "values run from 256 to 256"),
         (images(2), [[0, 1], [1, 0]], images(2), [0, 1], "one row of whole numbers"),
         (images(2), [0.0, 1.0], images(2), [0, 1], "one row of whole numbers"),
@@ -97,3 +104,24 @@ def test_every_class_with_two_examples_is_in_both_splits() -> None:
     test = split_every(y)
     assert {int(label): int(test[y == label].sum()) for label in np.unique(y)} == {0: 2, 1: 1, 2: 1}
     assert test.tolist() == split_every(y).tolist()
+
+
+def test_numbers_of_two_dimensions_are_a_table_and_floats_of_three_are_series() -> None:
+    y = np.array([0, 1])
+    for x, kind in ((np.zeros((2, 7), np.int64), "table"), (np.zeros((2, 7)), "table"), (np.zeros((2, 3, 9)), "series")):
+        data = assemble("d", x, y, x, y)
+        assert (data.kind, data.shape, data.train_x.dtype) == (kind, x.shape[1:], np.float32)
+    assert assemble("d", images(2), y, images(2), y).kind == "images"
+
+
+def test_the_digest_of_images_is_what_it_was_before_there_were_tables() -> None:
+    """Checkpoints, answers and manifests name data by it."""
+    assert bars().digest == "sha256:8aca3cd32e31c8b15c3de57279dd233380ac0dfee17a4b507273a6fd0a36b4d4"
+
+
+def test_parts_of_a_table_are_tables() -> None:
+    data = table()
+    kept, held = data.hold_back(60)
+    assert (kept.kind, kept.shape, held.x.dtype, len(held)) == ("table", (5,), np.float32, 60)
+    assert kept.digest != data.digest
+    assert data.first(30, 30).shape == (5,)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cloud.data import load_dataset
-from cloud.data.image_folder import load_image_folder
 from littoral.errors import BadData, NotFound
+from littoral.manifest import Resize
+from tests.kit.measured import rows
 
 
 def test_an_npz_with_its_own_splits(tmp_path: Path) -> None:
@@ -99,27 +100,114 @@ def test_folders_of_images_are_classes(tmp_path: Path) -> None:
     assert data.test_x[:, 0, 0, 0].tolist() == [4, 204]
 
 
-def test_one_coloured_image_gives_all_three_channels(tmp_path: Path) -> None:
+def grey_and_colour(folder: Path) -> Path:
     for split in ("train", "test"):
-        picture(tmp_path / split / "a" / "1.png", 7)
+        for i in range(3):
+            picture(folder / split / "a" / f"{i}.png", 7)
+        picture(folder / split / "b" / "1.png", 250)
+    picture(folder / "test" / "b" / "2.png", (255, 0, 0))
+    return folder
+
+
+def test_one_coloured_image_among_grey_ones_is_named_and_changes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"test/b/2\.png is rgb, 8 of 9 images are grey") as refused:
+        load_dataset(grey_and_colour(tmp_path))
+    assert "data.toml" in refused.value.hint
+
+
+def test_the_rule_says_what_colour_all_get(tmp_path: Path) -> None:
+    folder = grey_and_colour(tmp_path)
+    (folder / "data.toml").write_text('channels = "rgb"')
+    data = load_dataset(folder)
+    assert data.shape == (3, 6, 8)
+    assert data.test_x[-1].mean(axis=(1, 2)).tolist() == [255, 0, 0]
+    assert data.test_x[0].mean(axis=(1, 2)).tolist() == [7, 7, 7]
+    (folder / "data.toml").write_text('channels = "grey"')
+    grey = load_dataset(folder)
+    assert grey.shape == (1, 6, 8)
+    assert grey.test_x[-1, 0, 0, 0] == 76
+    assert grey.resize == Resize("area", "pad")
+
+
+def test_coloured_images_have_three_channels_without_a_rule(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        picture(tmp_path / split / "a" / "1.png", (0, 9, 0))
         picture(tmp_path / split / "b" / "1.jpg", (255, 0, 0))
     data = load_dataset(tmp_path)
-    assert data.shape == (3, 6, 8)
+    assert (data.shape, data.resize) == ((3, 6, 8), None)
     red, green, _ = data.test_x[1].mean(axis=(1, 2))
     assert red > 240
     assert green < 15
 
 
-def test_images_of_another_size_are_scaled_to_fit_and_centred_on_black(tmp_path: Path) -> None:
+def sizes(folder: Path) -> Path:
     for name in ("a", "b"):
         for i in range(3):
-            picture(tmp_path / name / f"{i}.png", 100)
-    picture(tmp_path / "b" / "3.png", 100, size=(8, 8))
-    data = load_image_folder(tmp_path)
-    odd = data.test_x[1, 0]
-    assert odd.shape == (6, 8)
-    assert odd[3].tolist() == [0, 100, 100, 100, 100, 100, 100, 0]
-    assert load_image_folder(tmp_path, size=(4, 4)).shape == (1, 4, 4)
+            picture(folder / name / f"{i}.png", 100)
+    picture(folder / "b" / "3.png", 100, size=(8, 8))
+    return folder
+
+
+def test_sizes_that_differ_want_a_rule(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"b/3\.png is 8 high and 8 wide, 6 of 7 images are 6 high and 8 wide") as refused:
+        load_dataset(sizes(tmp_path))
+    assert "resize = [28, 28]" in refused.value.hint
+
+
+def test_by_the_rule_images_keep_their_proportions_on_black_or_are_stretched(tmp_path: Path) -> None:
+    folder = sizes(tmp_path)
+    (folder / "data.toml").write_text("resize = [6, 8]")
+    data = load_dataset(folder)
+    assert data.test_x[1, 0, 3].tolist() == [0, 100, 100, 100, 100, 100, 100, 0]
+    (folder / "data.toml").write_text('resize = [4, 4]\nmethod = "bilinear"\nfit = "stretch"')
+    data = load_dataset(folder)
+    assert (data.shape, data.resize) == ((1, 4, 4), Resize("bilinear", "stretch"))
+    assert (data.test_x == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("resize = 28", "resize is 28"),
+        ("resize = [28]", r"resize is \[28\]"),
+        ("resize = [0, 28]", "resize is"),
+        ("resize = [28.0, 28]", "resize is"),
+        ("resize = [1000000, 28]", "resize is"),
+        ('channels = "blue"', "channels is 'blue'"),
+        ("method = 3", "method is 3"),
+        ('fit = "crop"', "fit is 'crop'"),
+        ("size = [1, 1]", "'size' is not known"),
+        ("resize = [", "cannot be read"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused_by_its_key(tmp_path: Path, text: str, said: str) -> None:
+    (sizes(tmp_path) / "data.toml").write_text(text)
+    with pytest.raises(BadData, match=said):
+        load_dataset(tmp_path)
+
+
+def test_sixteen_bits_of_grey_keep_the_upper_eight(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.full((4, 4), 0x8001, np.uint16)).save(tmp_path / name / f"{i}.png")
+    assert (load_dataset(tmp_path).train_x == 0x80).all()
+
+
+def test_a_class_without_a_test_image_is_named(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "test/a"):
+        picture(tmp_path / name / "1.png", 7)
+    with pytest.raises(BadData, match="no example of 'b' in the test split"):
+        load_dataset(tmp_path)
+
+
+def test_a_table_and_series_in_an_npz(tmp_path: Path) -> None:
+    x, y = rows(30)
+    np.savez(tmp_path / "t.npz", x=x, y=y)
+    data = load_dataset(tmp_path / "t.npz")
+    assert (data.kind, data.shape, len(data.train_y), len(data.test_y)) == ("table", (5,), 24, 6)
+    np.savez(tmp_path / "s.npz", x=np.zeros((9, 2, 40), np.float32), y=np.arange(9) % 3)
+    assert (load_dataset(tmp_path / "s.npz").kind, load_dataset(tmp_path / "s.npz").shape) == ("series", (2, 40))
 
 
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:

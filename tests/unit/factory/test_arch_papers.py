@@ -42,6 +42,8 @@ def network(name: str, spec: dict[str, Any], shape: tuple[int, int, int], classe
 
 MNIST: dict[str, Any] = {"shape": (1, 28, 28), "classes": 10}
 CIFAR: dict[str, Any] = {"shape": (3, 32, 32), "classes": 10}
+SPEECH: dict[str, Any] = {"shape": (64, 1, 128), "classes": 30}
+MATCHBOX = "MatchboxNet, arXiv 2004.08531, table 3"
 V1 = "MobileNets, arXiv 1704.04861, table"
 V2 = "MobileNetV2, arXiv 1801.04381, table 4"
 S1 = "ShuffleNet, arXiv 1707.01083, table"
@@ -53,6 +55,9 @@ ROWS = [
     # "267K" and "431K".
     Printed("Deep Compression, arXiv 1510.00149, table 2", "lenet_300_100", parameters=(0.267, 0.0005), **MNIST),
     Printed("Deep Compression, arXiv 1510.00149, table 3", "lenet5", parameters=(0.431, 0.0005), **MNIST),
+    # Table 3 ("77K", "93K"), 64 features of 128 steps, 30 classes.
+    Printed(MATCHBOX, "depthwise_1d", {}, (0.077, 0.0005), **SPEECH),
+    Printed(MATCHBOX, "depthwise_1d", {"repeats": 2}, (0.093, 0.0005), **SPEECH),
     # Table 6, width multiplier.
     Printed(f"{V1} 6", "mobilenet_v1", {}, (4.2, 0.05), (569, 0.5)),
     Printed(f"{V1} 6", "mobilenet_v1", {"multiplier": 0.75}, (2.6, 0.05), (325, 0.5)),

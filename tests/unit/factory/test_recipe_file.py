@@ -14,11 +14,12 @@ from cloud.factory.methods import METHODS
 from cloud.factory.package import EXPORTERS
 from cloud.factory.production import check_recipe
 from cloud.factory.prune import Magnitude
-from cloud.factory.recipe_file import BUILT_IN, about, names, parse_recipe, read_recipe, recipe_named
+from cloud.factory.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named
 from cloud.factory.recipes import EnsembleRecipe, FunctionRecipe, OnnxRecipe, Production, TeacherRecipe, WeightsRecipe
 from cloud.factory.views import Augment
 from littoral.errors import BadInput, NotFound
 from tests.kit.images import bars
+from tests.kit.measured import series, table
 
 STUDENT = """
 [[student]]
@@ -40,10 +41,11 @@ def parse(text: str) -> Production:
 @pytest.mark.parametrize("name", names())
 def test_a_shipped_recipe_can_be_read_and_is_its_resolved_self(name: str) -> None:
     recipe = recipe_named(name)
-    assert recipe.model == "digits"
+    kind = name if name in USUAL else "images"
+    assert recipe.model == ("digits" if kind == "images" else name)
     assert recipe_named(name, model="mine").model == "mine"
     assert len(about(name)) > 20
-    check_recipe(recipe, bars(size=28))
+    check_recipe(recipe, {"images": bars(size=28), "table": table(), "series": series()}[kind])
     for student in recipe.students:
         assert set(student.variants) <= set(EXPORTERS)
         assert [method["kind"] for method in student.resolved()["methods"]] == [m.kind for m in student.methods]

@@ -82,7 +82,7 @@ def test_why_nothing_can_be_chosen_is_said_in_words() -> None:
         choose("me", presence(runtimes=("coreml",)), ALL, EVERY, model=MODEL)
     with pytest.raises(NoFit, match="none of 3 candidates was measured"):
         choose("me", presence(), ALL, [], model=MODEL)
-    with pytest.raises(NoFit, match=r"wanted at least 0\.9950"):
+    with pytest.raises(NoFit, match=r"accuracy: 0\.9900 is under 0\.9950"):
         choose("me", presence(), ALL, EVERY, model=MODEL, floor=0.995)
 
 

@@ -1,0 +1,205 @@
+"""What a model from elsewhere takes and gives: tensors by name, of any number type, as many as it has.
+
+Our own networks take one prepared input and give logits (manifest.Input, manifest.Output); one that was imported keeps its own
+inputs and outputs, and nodes serve them as they are. Its probe holds a tensor for each.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.errors import BadManifest
+
+Array = npt.NDArray[Any]
+FREE = -1
+"""A size that a client chooses; where it comes first, the batch."""
+MOST_RANK = 16
+MOST_TENSORS = 64
+DATATYPES: Mapping[str, np.dtype[Any]] = {
+    name: np.dtype(kind)
+    for name, kind in (
+        ("BOOL", "?"),
+        ("UINT8", "u1"),
+        ("UINT16", "<u2"),
+        ("UINT32", "<u4"),
+        ("UINT64", "<u8"),
+        ("INT8", "i1"),
+        ("INT16", "<i2"),
+        ("INT32", "<i4"),
+        ("INT64", "<i8"),
+        ("FP16", "<f2"),
+        ("FP32", "<f4"),
+        ("FP64", "<f8"),
+    )
+}
+"""By the names of the Open Inference Protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    name: str
+    datatype: str  # of DATATYPES
+    shape: tuple[int, ...]  # the whole, the batch too where it has one; FREE where any size is taken
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == len(self.shape) and all(own in (FREE, size) for own, size in zip(self.shape, shape, strict=True))
+
+    @property
+    def sizes(self) -> str:
+        """For messages: [n, 3, ?, ?]."""
+        return f"[{', '.join('any' if size == FREE else str(size) for size in self.shape)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An array in a manifest."""
+
+    datatype: str
+    shape: tuple[int, ...]
+    data: str  # base64, little endian, C order
+
+    @classmethod
+    def of(cls, array: Array) -> Packed:
+        datatype = datatype_of(array)
+        little = np.ascontiguousarray(array, DATATYPES[datatype])
+        return cls(datatype, tuple(array.shape), base64.b64encode(little.tobytes()).decode())
+
+    def array(self) -> Array:
+        """Raises ValueError where data and shape do not fit together."""
+        return np.frombuffer(base64.b64decode(self.data, validate=True), DATATYPES[self.datatype]).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorProbe:
+    """What this very artifact answered to these inputs when it was made.
+
+    `tolerances` by output: of floats the largest absolute difference, of whole numbers and truths the largest share that differs.
+    """
+
+    inputs: Mapping[str, Packed]
+    outputs: Mapping[str, Packed]
+    tolerances: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    probe: TensorProbe
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first size of every input is a batch that the client chooses."""
+        return all(spec.shape[:1] == (FREE,) for spec in self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How good an artifact is at its task, as it was measured when it was made."""
+
+    name: str  # "accuracy", "rmse", or package.module:function
+    value: float
+    higher_is_better: bool
+
+    @property
+    def score(self) -> float:
+        """Of two artifacts of one metric, the better one has the higher score."""
+        return self.value if self.higher_is_better else -self.value
+
+
+def datatype_of(array: Array) -> str:
+    """Raises ValueError where the protocol has no name for it."""
+    wanted = array.dtype.newbyteorder("<")
+    for name, kind in DATATYPES.items():
+        if kind == wanted:
+            return name
+    raise ValueError(f"{array.dtype} has no name in the Open Inference Protocol")
+
+
+def encoded(signature: Signature) -> dict[str, Any]:
+    """As JSON values."""
+    return asdict(signature)
+
+
+def signature_from(body: Any, path: str) -> Signature:
+    """Raises BadManifest, naming the field."""
+    inputs, outputs = (_specs(_of(body, path, name, list), f"{path}.{name}") for name in ("inputs", "outputs"))
+    probe = _of(body, path, "probe", dict)
+    packed = {
+        side: {name: _packed(value, f"{path}.probe.{side}.{name}") for name, value in _of(probe, path, side, dict).items()}
+        for side in ("inputs", "outputs")
+    }
+    tolerances = _of(probe, f"{path}.probe", "tolerances", dict)
+    for name, value in tolerances.items():
+        if not _number(value) or value < 0:
+            raise BadManifest(f"{path}.probe.tolerances.{name:.40}: {value!r:.40} must be a number that is not negative")
+    for side, specs in (("inputs", inputs), ("outputs", outputs)):
+        for spec in specs:
+            held = packed[side].get(spec.name)
+            if held is None or held.datatype != spec.datatype or not spec.fits(held.shape):
+                raise BadManifest(f"{path}.probe.{side}: holds no {spec.datatype} {spec.sizes} for {spec.name!r:.40}")
+    if set(tolerances) != {spec.name for spec in outputs}:
+        raise BadManifest(f"{path}.probe.tolerances: must hold one for each output")
+    return Signature(
+        inputs, outputs, TensorProbe(packed["inputs"], packed["outputs"], {k: float(v) for k, v in tolerances.items()})
+    )
+
+
+def metric_from(body: Any, path: str) -> Metric:
+    """Raises BadManifest, naming the field."""
+    name, better = _of(body, path, "name", str), _of(body, path, "higher_is_better", bool)
+    value = body.get("value")
+    if not _number(value):
+        raise BadManifest(f"{path}.value: {value!r:.40} must be a number")
+    return Metric(name, float(value), better)
+
+
+def _specs(body: list[Any], path: str) -> tuple[TensorSpec, ...]:
+    if not 1 <= len(body) <= MOST_TENSORS:
+        raise BadManifest(f"{path}: holds {len(body)} tensors, wanted 1 to {MOST_TENSORS}")
+    found = []
+    for i, entry in enumerate(body):
+        at = f"{path}[{i}]"
+        name, datatype, shape = _of(entry, at, "name", str), _of(entry, at, "datatype", str), _of(entry, at, "shape", list)
+        if datatype not in DATATYPES:
+            raise BadManifest(f"{at}.datatype: {datatype[:40]!r} is not known", hint=f"one of {', '.join(DATATYPES)}")
+        if len(shape) > MOST_RANK or not all(type(size) is int and (size == FREE or size >= 0) for size in shape):
+            raise BadManifest(f"{at}.shape: must hold at most {MOST_RANK} whole numbers, -1 for any size")
+        found.append(TensorSpec(name, datatype, tuple(shape)))
+    if len({spec.name for spec in found}) != len(found):
+        raise BadManifest(f"{path}: two tensors have one name")
+    return tuple(found)
+
+
+def _packed(body: Any, path: str) -> Packed:
+    datatype, shape, data = _of(body, path, "datatype", str), _of(body, path, "shape", list), _of(body, path, "data", str)
+    sound = datatype in DATATYPES and len(shape) <= MOST_RANK and all(type(size) is int and size >= 0 for size in shape)
+    if not sound or len(data) != -(-math.prod(shape) * DATATYPES[datatype].itemsize // 3) * 4:
+        raise BadManifest(f"{path}: data does not have the length that datatype and shape give")
+    made = Packed(datatype, tuple(shape), data)
+    try:
+        made.array()
+    except (ValueError, binascii.Error) as error:
+        raise BadManifest(f"{path}: is not base64 of {datatype} {shape}") from error
+    return made
+
+
+def _of(body: Any, path: str, name: str, kind: type) -> Any:
+    if not isinstance(body, dict):
+        raise BadManifest(f"{path}: must be an object, is {type(body).__name__}")
+    value = body.get(name)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise BadManifest(f"{path}.{name}: must be {kind.__name__}, is {'missing' if value is None else type(value).__name__}")
+    return value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
