@@ -12,10 +12,11 @@ there are blobs that nobody names, for the next time.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from cloud.lineage.story import made_from
 from littoral.errors import BadInput, Conflict, FleetError
 
 LEASE = "artifact-gc"
+LEASE_S = 3.0
+"""Whoever was killed holds the next one up for so long."""
 LEAST_AGE_S = 600.0
 """Whatever is younger may belong to somebody who is about to name it."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -113,7 +116,7 @@ async def see(ledger: Ledger, now: float, older_than_s: float) -> Seen:
 
 def decide(seen: Seen) -> tuple[list[Kept], list[Artifact]]:
     """Which artifacts stay, and why; and which go. Pure."""
-    artifacts = [load(Artifact, doc) for doc in seen.artifacts]
+    artifacts = sorted((load(Artifact, doc) for doc in seen.artifacts), key=lambda a: (a.created_at, a.name, a.manifest_digest))
     why: dict[str, str] = {}
     for artifact in artifacts:
         if (who := seen.named.get(artifact.manifest_digest)) is not None:
@@ -146,12 +149,14 @@ def plan(seen: Seen, blobs: BlobStore) -> Plan:
 async def collect(ledger: Ledger, blobs: BlobStore, now: float, older_than_s: float, fence: Fence, *, actor: str) -> Collected:
     """Deletes what nobody needs. May be stopped anywhere, and called again."""
     seen = await see(ledger, now, older_than_s)
-    going = plan(seen, blobs).gone  # all of it, so that an unreadable manifest is told before anything is gone
+    going = (
+        await asyncio.to_thread(plan, seen, blobs)
+    ).gone  # all of it, so that an unreadable manifest is told before anything is gone
     generations = {doc.id: doc.generation for doc in seen.artifacts}
     deleted = 0
     for artifact in going:
         deleted += await _deleted(ledger, seen, artifact, generations[artifact.manifest_digest], fence, actor)
-    left = plan(await see(ledger, now, older_than_s), blobs)
+    left = await asyncio.to_thread(plan, await see(ledger, now, older_than_s), blobs)
     count = freed = 0
     digests = list(left.blobs)
     for at in range(0, len(digests), _BATCH):
@@ -159,11 +164,15 @@ async def collect(ledger: Ledger, blobs: BlobStore, now: float, older_than_s: fl
         # Before it is done: a trail that knows of too much is better than one that knows of too little.
         details = {"blobs": len(batch), "bytes": sum(left.blobs[digest] for digest in batch)}
         await ledger.commit(Change((), (Audit("blobs.collected", "blobs", actor, details),)), fence=fence)
-        for digest in batch:
-            freed += (size := blobs.discard(digest, seen.cutoff))
-            count += size > 0
-    swept = blobs.sweep(seen.cutoff)
+        sizes = await asyncio.to_thread(_discarded, blobs, batch, seen.cutoff)
+        freed += sum(sizes)
+        count += sum(size > 0 for size in sizes)
+    swept = await asyncio.to_thread(blobs.sweep, seen.cutoff)
     return Collected(deleted, count, swept, freed + left.unfinished_bytes)
+
+
+def _discarded(blobs: BlobStore, digests: Sequence[str], before: float) -> list[int]:
+    return [blobs.discard(digest, before) for digest in digests]
 
 
 async def _deleted(ledger: Ledger, seen: Seen, artifact: Artifact, generation: int, fence: Fence, actor: str) -> bool:
