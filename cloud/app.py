@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +14,7 @@ from cloud.store.blobs import BlobFolder
 from cloud.store.connection import Endpoint, endpoint_from
 from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
+from cloud.store.searches import RedisSearch
 from cloud.trust.store import Trust, has_trust, open_trust
 from littoral.errors import NotFound, unwritten
 
@@ -48,10 +50,7 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
         except OSError as error:
             place = error.filename or settings.data_dir
             raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
-        if settings.redis_url is not None:
-            endpoint = endpoint_from(settings.redis_url, settings.redis_password_file)
-        else:
-            endpoint = Endpoint(socket=await stack.enter_async_context(embedded_redis(settings.data_dir / "redis")))
+        endpoint = await stack.enter_async_context(_redis(settings))
         ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
         yield Core(settings, ledger, blobs, trust, clock)
 
@@ -69,3 +68,23 @@ async def open_existing(settings: Settings, *, clock: Clock = _wall_clock) -> As
         )
     async with open_core(settings, clock=clock) as core:
         yield core
+
+
+@asynccontextmanager
+async def open_search(settings: Settings, name: str) -> AsyncIterator[RedisSearch]:
+    """Where a search of this name is kept: the Redis that the settings name, else the embedded one. Raises as open_core."""
+    async with _redis(settings) as endpoint:
+        search = await asyncio.to_thread(RedisSearch, endpoint, name)
+        try:
+            yield search
+        finally:
+            search.close()
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[Endpoint]:
+    if settings.redis_url is not None:
+        yield endpoint_from(settings.redis_url, settings.redis_password_file)
+        return
+    async with embedded_redis(settings.data_dir / "redis") as socket:
+        yield Endpoint(socket=socket)

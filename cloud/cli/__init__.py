@@ -26,6 +26,7 @@ NOUNS = {
     "serve": "Run the coordinator.",
     "demo": "The whole loop on this machine.",
     "train": "Teacher, students, release: from a data set.",
+    "compress": "Search for the best students for a budget.",
     "token": "Join tokens: what a new node needs.",
     "node": "The nodes of the fleet.",
     "artifact": "Signed models.",

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
+from cloud.cli.stopping import TERMINATED, told_to_stop
 from littoral.errors import BadInput, unwritten
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ app = typer.Typer(help="Trains a teacher, distils students, exports and signs th
 
 TRAINING = "training"
 ANSWERS = "answers"
-TERMINATED = 143
 
 
 @app.callback(invoke_without_command=True, epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
@@ -117,7 +114,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress, _told_to_stop() as told:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress, told_to_stop() as told:
             task = progress.add_task(TRAINING, total=1.0)
             return make_students(
                 examples,
@@ -135,33 +132,6 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
         if told.signals[0] == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise typer.Exit(TERMINATED) from None
-
-
-class _Told:
-    """What signals came while training went on."""
-
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-        self.signals: list[int] = []
-
-    def note(self, number: int, _: FrameType | None) -> None:
-        self.signals.append(number)
-        self.stop.set()
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[_Told]:
-    """SIGINT and SIGTERM ask training to end at its next step, with a checkpoint there."""
-    told = _Told()
-    if threading.current_thread() is not threading.main_thread():
-        yield told
-        return
-    before = {number: signal.signal(number, told.note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool, format: Format) -> dict[str, Any]:

@@ -1,0 +1,269 @@
+"""littoral-cloud compress: the best students, found by trying. Stopped or killed, the same command goes on; several share one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit
+from cloud.cli.stopping import TERMINATED, Told, told_to_stop
+from littoral.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cloud.data.dataset import Dataset
+    from cloud.factory.search import Found, SearchRecipe
+    from cloud.factory.search.board import Run
+    from cloud.settings import Settings
+
+app = typer.Typer(add_completion=False, help="Searches for students that are accurate, small and fast: the best for a budget.")
+
+FOLDER = "search"
+_SHOWN = ("trial", "accuracy", "worst_class", "transfer_bytes", "macs", "p95_ms", "runtime", "fits")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+
+
+@app.command(
+    epilog="Example: littoral-cloud compress small --data data/mnist --model digits --budget 'artifact<=20KB,p95<=2ms'",
+)
+def compress(
+    recipe: Annotated[str, typer.Argument(help="A TOML file with a [search] table, or a search's name.")] = "small",
+    data: Annotated[
+        Path | None, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students; unset: the recipe's.")] = None,
+    budget: Annotated[
+        str, typer.Option(help="Stop at a student inside it, as in artifact<=20KB,p95<=2ms,worst>=97%,runtime=ncnn.")
+    ] = "",
+    trials: Annotated[int | None, typer.Option(help="How many; unset: as the recipe says.", min=1)] = None,
+    time_budget: Annotated[str, typer.Option("--time-budget", help="Stop then, with the best so far: 90s, 30m, 2h.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes on this machine, each with one thread.", min=1, max=64)] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for front.png, report.html, front.json; unset: the data folder.")
+    ] = None,
+    release: Annotated[bool, typer.Option("--release", help="Make a release of the front (inside the budget).")] = False,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and roll it out as well.")] = False,
+    every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many trials, minutes and bytes it will take, and end.")
+    ] = False,
+    only_work: Annotated[bool, typer.Option("--only-work", hidden=True)] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Draws students from a space, trains and measures each, and shows the front: those that no other beats in everything.
+
+    Processes with one LITTORAL_REDIS_URL, recipe and data share one search. Stopped or killed, the same command goes on.
+    """
+    from cloud.data.sources import load_dataset
+    from cloud.factory.search.board import check_budget
+    from cloud.factory.search.recipe import search_named, with_trials
+    from cloud.factory.search.report import rows_of
+    from cloud.factory.search.trial import Held
+    from cloud.settings import load_settings
+    from littoral.budget import Budget
+
+    if data is None:
+        raise BadInput("compress: --data is missing", hint="name an IDX folder, an .npz file or an image folder")
+    settings = load_settings(data_dir=data_dir)
+    seconds = _seconds(time_budget)
+    check_budget(Budget.parse(budget))
+    plan = with_trials(search_named(recipe, model=model), trials)
+    examples = load_dataset(data)
+    if dry_run:
+        from cloud.factory.search.estimate import estimated
+
+        held = Held.of(examples, plan.settings.held_out)
+        plan.check(held.dataset)
+        name = plan.name(examples.digest)
+        emit({"search": name, **asdict(estimated(plan, held, clock=time.perf_counter))}, format)
+        return
+    name = plan.name(examples.digest)
+    place = None if only_work else report or settings.data_dir / FOLDER / name
+    with told_to_stop() as told, _others(workers - 1, sys.argv[1:]):
+        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place))
+    if only_work:
+        return
+    body: dict[str, Any] = {
+        "search": name,
+        "ended": found.reason,
+        "trials": len(found.trials),
+        "seconds": round(found.seconds, 1),
+    }
+    body |= {"best": found.best.number if found.best else None, "report": str(place)}
+    if found.reason != "stopped" and (release or rollout):
+        body |= asyncio.run(_released(settings, found, data, rollout))
+    _emitted(body, rows_of(found, found.front), format)
+    if found.reason == "stopped":
+        typer.echo(f"search {name}: stopped with {len(found.trials)} trials done; the same command goes on from there", err=True)
+        if told.signals and told.signals[0] == signal.SIGTERM:
+            raise typer.Exit(TERMINATED)
+        raise KeyboardInterrupt
+    found.check()
+
+
+def _seconds(text: str) -> float | None:
+    """Raises BadInput for what is not a length of time."""
+    if not text:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise BadInput(f"--time-budget: {text!r} is not a length of time", hint="write 90s, 30m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+async def _searched(
+    settings: Settings,
+    plan: SearchRecipe,
+    examples: Dataset,
+    budget: str,
+    seconds: float | None,
+    told: Told,
+    every: int,
+    report: Path | None,
+) -> Found:
+    from rich.console import Console
+
+    from cloud.app import open_search
+    from cloud.factory.search.compress import compress as searched
+    from cloud.factory.search.report import write_report
+
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    name = plan.name(examples.digest)
+    async with open_search(settings, name) as store:
+        console.print(f"search {name}: {plan.settings.trials} trials")
+        with _Front(console, plan, budget) as shown:
+            found = await asyncio.to_thread(
+                searched,
+                None,
+                examples,
+                budget,
+                recipe=plan,
+                time_budget_s=seconds,
+                store=store,
+                folder=settings.data_dir / FOLDER,
+                watch=shown,
+                tell=console.print,
+                stop=told.stop,
+                clock=time.perf_counter,
+                every=every,
+            )
+        if report is not None:
+            await asyncio.to_thread(write_report, found, report)
+    return found
+
+
+def _emitted(body: dict[str, Any], rows: Sequence[dict[str, Any]], format: Format) -> None:
+    if format == Format.JSON:
+        emit({**body, "front": rows}, format)
+        return
+    emit(body, format)
+    typer.echo()
+    emit(rows, format, columns=_SHOWN)
+
+
+async def _released(settings: Settings, found: Found, data: Path, rollout: bool) -> dict[str, Any]:
+    from cloud.app import open_core
+    from cloud.factory.release import release_made
+    from cloud.rollouts.controller import start_rollout
+    from littoral.budget import Budget, excesses
+
+    inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
+    found.check()
+    made = await asyncio.to_thread(found.made, inside)
+    async with open_core(settings) as core:
+        now = core.clock()
+        out = await release_made(core, made, now, kind="initial", note=f"search {found.name}", data=str(data.resolve()))
+        started = await start_rollout(core.ledger, out, now) if rollout else ""
+    return {"release": out.release_id, "rollout": started, "students": [p.manifest.name for p in made.packaged]}
+
+
+@contextmanager
+def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
+    """So many more workers of the same search, each a process; they end with it."""
+    same = [*arguments, "--workers", "1", "--only-work"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", "from cloud.cli import main; main()", *same],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(count)
+    ]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
+
+
+class _Front:
+    """The front as a table that is drawn again whenever the journal has changed; lines where there is no terminal."""
+
+    def __init__(self, console: Console, plan: SearchRecipe, budget: str) -> None:
+        from rich.live import Live
+
+        from littoral.budget import Budget
+
+        self._console, self._plan, self._budget = console, plan, Budget.parse(budget)
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        self._done = -1
+
+    def __enter__(self) -> _Front:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, runs: Sequence[Run]) -> None:
+        from cloud.factory.search.board import valid
+
+        counted = list(valid(runs).values())
+        done = sum(run.state == "done" for run in counted)
+        running = [f"{run.number}" for run in counted if run.state == "running"]
+        entered = len({run.number for run in counted})
+        line = (
+            f"{entered} of {self._plan.settings.trials} trials drawn, {done} runs done, at work: {', '.join(running) or 'none'}"
+        )
+        if self._live:
+            self._live.update(self._table(runs, line), refresh=True)
+        elif done != self._done:
+            self._console.print(line)
+        self._done = done
+
+    def _table(self, runs: Sequence[Run], line: str) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        from cloud.factory.search.board import front
+        from littoral.budget import excesses
+
+        table = Table(title=Text(line), title_justify="left")
+        for name in ("trial", "accuracy", "bytes that travel", "MACs", "p95 ms", "fits"):
+            table.add_column(name, justify="right")
+        for run in front(runs, self._plan.settings):
+            if (o := run.outcome) is not None:
+                fits = "no" if excesses(o.measured(""), self._budget) else "yes"
+                cells = (str(run.number), f"{o.accuracy:.2%}", f"{o.transfer_bytes:,}", f"{o.macs:,}", f"{o.p95_ms:.3f}", fits)
+                table.add_row(*map(Text, cells))
+        return table
