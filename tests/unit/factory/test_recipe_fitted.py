@@ -14,6 +14,7 @@ from cloud.factory.recipe_file import parse_recipe
 from cloud.factory.recipes import DEMO
 from cloud.factory.training import accuracy_of, logits_of
 from tests.kit.images import bars
+from tests.kit.measured import series, table
 
 
 def repeated(data: Dataset, count: int) -> Dataset:
@@ -54,3 +55,10 @@ def test_it_is_written_to_a_file_that_says_the_same(quick: bool) -> None:
     recipe = fitted(bars(), "it-is.mine_0", quick=quick)
     text = as_toml(recipe, 'for "bars" \\ and\nmore')
     assert parse_recipe(text, what="r.toml") == recipe
+
+
+@pytest.mark.parametrize("data", [table(60), series(60)], ids=["table", "series"])
+def test_tables_and_series_fit_too(data: Dataset) -> None:
+    for quick in (False, True):
+        check_recipe(fitted(data, quick=quick), data)
+    assert parse_recipe(as_toml(fitted(data), "x"), what="r.toml") == fitted(data)
