@@ -105,7 +105,8 @@ def compress(
         "seconds": round(found.seconds, 1),
     }
     body |= {"best": found.best.number if found.best else None, "report": str(place)}
-    if found.reason != "stopped" and (release or rollout):
+    fits = found.best is not None
+    if found.reason != "stopped" and fits and (release or rollout):
         body |= asyncio.run(_released(settings, found, data, rollout))
     _emitted(body, rows_of(found, found.front), format)
     if found.reason == "stopped":
@@ -183,7 +184,8 @@ async def _released(settings: Settings, found: Found, data: Path, rollout: bool)
     from littoral.budget import Budget, excesses
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
-    found.check()
+    if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
+        inside.append(found.best)
     made = await asyncio.to_thread(found.made, inside)
     async with open_core(settings) as core:
         now = core.clock()

@@ -188,5 +188,5 @@ def _starts(body: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]
 def _shorten(table: dict[str, Any], fraction: float) -> None:
     """Fewer epochs of the student and of its methods, at least one each."""
     for part in (table, *table.get("method", [])):
-        if isinstance(part.get("epochs"), int):
+        if isinstance(part.get("epochs"), int) and part["epochs"] >= 1:  # else the recipe's own check refuses it
             part["epochs"] = max(1, math.ceil(part["epochs"] * fraction))
