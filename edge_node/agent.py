@@ -31,6 +31,7 @@ from edge_node.update.artifacts import Artifacts
 from edge_node.update.desired import Updates
 from edge_node.update.job import Kit
 from edge_node.wire import hello_to
+from littoral.codec import FEATURES
 from littoral.errors import BadData
 from littoral.fleet.v1 import session_pb2
 
@@ -167,7 +168,7 @@ class Agent:
                 examples = count(self._settings.labelled)
             except BadData as error:
                 self._log("labelled-unreadable", detail=str(error))
-        features = ("measure",) if self._participant is None else ("measure", "federated", "coded-messages")
+        features = ("measure", *FEATURES) + (() if self._participant is None else ("federated", "coded-messages"))
         return hello_to(self._boot_id, features, self._hardware, self._settings.node_budget(), examples)
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:

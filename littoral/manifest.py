@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from littoral.codec import NAME
+from littoral.codec import CODINGS
 from littoral.digest import check_digest
 from littoral.errors import BadManifest
 from littoral.identity import seal, unseal
@@ -34,7 +34,7 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What travels in place of a file, and gives it back: a blob, coded as `codec` says (littoral.codec.NAME)."""
+    """What travels in place of a file, and gives it back: a blob, coded as `codec` says (one of littoral.codec.CODINGS)."""
 
     codec: str
     digest: str
@@ -292,8 +292,10 @@ def _file_from(body: Any, path: str) -> File:
 def _transfer_from(body: Any, path: str) -> Transfer:
     if not isinstance(body, dict):
         raise BadManifest(f"{path}: must be an object")
-    if (codec := _take(body, path, "codec", str)) != NAME:
-        raise BadManifest(f"{path}.codec: {codec[:40]!r} is not known to this agent, it reads {NAME}", hint="upgrade the agent")
+    if (codec := _take(body, path, "codec", str)) not in CODINGS:
+        raise BadManifest(
+            f"{path}.codec: {codec[:40]!r} is not known to this agent, it reads {', '.join(CODINGS)}", hint="upgrade the agent"
+        )
     size = _take(body, path, "bytes", int)
     if size < 0:
         raise BadManifest(f"{path}.bytes: {size} is negative")

@@ -94,9 +94,7 @@ def compress(
         return
     name = plan.name(examples.digest)
     place = None if only_work else report or settings.data_dir / FOLDER / name
-    same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
-    same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
-    with told_to_stop() as told, _others(workers - 1, same):
+    with told_to_stop() as told, _others(workers - 1, sys.argv[1:]):
         found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place))
     if only_work:
         return
@@ -107,8 +105,7 @@ def compress(
         "seconds": round(found.seconds, 1),
     }
     body |= {"best": found.best.number if found.best else None, "report": str(place)}
-    fits = found.best is not None
-    if found.reason != "stopped" and fits and (release or rollout):
+    if found.reason != "stopped" and (release or rollout):
         body |= asyncio.run(_released(settings, found, data, rollout))
     _emitted(body, rows_of(found, found.front), format)
     if found.reason == "stopped":
@@ -186,8 +183,7 @@ async def _released(settings: Settings, found: Found, data: Path, rollout: bool)
     from littoral.budget import Budget, excesses
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
-    if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
-        inside.append(found.best)
+    found.check()
     made = await asyncio.to_thread(found.made, inside)
     async with open_core(settings) as core:
         now = core.clock()
@@ -199,9 +195,10 @@ async def _released(settings: Settings, found: Found, data: Path, rollout: bool)
 @contextmanager
 def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
     """So many more workers of the same search, each a process; they end with it."""
+    same = [*arguments, "--workers", "1", "--only-work"]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", "from cloud.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from cloud.cli import main; main()", *same],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

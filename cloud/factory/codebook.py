@@ -8,7 +8,9 @@ Before that, for a part of the steps, weights may still change to another value:
 by the gradients taken at the shared values (M. Courbariaux et al.: BinaryConnect, https://arxiv.org/abs/1511.00363), and takes
 the value nearest to its copy, while the values follow the means of their members. `reassign` 0 is
 the paper's fixed assignment. With a `rate`, nearest is not all: what travels is entropy coded, so a weight goes where
-squared error plus the price of the code is least (levels.py), and 0, the cheapest, is one of the choices.
+squared error plus the price of the code is least (levels.py), and 0, the cheapest, is one of the choices. An error counts by its
+share of the layer's mean square, or, with `weigh` = "damage", by what the loss would miss: the mean square of the layer's
+gradient, as in damage.py. Layers of few weights that much hangs on then keep fine steps.
 
 Norms are folded first. Shared values are exact in float16, zeros are plain zeros, and the exporters keep every value as it is.
 """
@@ -29,13 +31,16 @@ from torch import nn
 
 from cloud.factory.folding import folded_student
 from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.levels import Floats, k_means, prices, uniform
+from cloud.factory.levels import Floats, binary, k_means, prices, uniform
 from cloud.factory.method import check_teaching
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of
 from littoral.architectures.quantized import FIELD as QUANTIZED
 from littoral.errors import BadInput
 
+_MEMORY = 0.99  # of the mean square of a gradient, a step
+_LEAST = 1e-30
+_SQUARE = "square"
 _RAMP = 0.5  # of the steps in which values may change: until there the rate grows
 
 
@@ -44,9 +49,10 @@ class Codebook:
     """Shares the weights of convolutions and linear layers; see the module.
 
     `bits`: 2^bits values a layer beside 0, of convolutions `conv_bits` where given, of layers named in `layers` their own; as
-    "uniform" 2^bits - 1 equal steps with 0 among them. `bias`: 2 to 8 shares biases as well, 16 makes them exact in float16,
-    32 leaves them. `rate`: what a bit of code weighs beside the squared error, in mean squares of the layer's weights; 0.003 to
-    0.03. `reassign`: up to which share of the steps a weight may change its value; 0 is the paper's way.
+    "uniform" 2^bits - 1 equal steps with 0 among them, of biases a power of two. `bias`: 2 to 8 shares biases as well, 16 makes
+    them exact in float16, 32 leaves them. `rate`: what a bit of code weighs beside the squared error, in mean squares of the
+    layer's weights; 0.003 to 0.03, and up to 0.3 for one or two bits a weight. `weigh`: whose error counts how much, see the
+    module. `reassign`: up to which share of the steps a weight may change its value; 0 is the paper's way.
     """
 
     epochs: int
@@ -58,6 +64,7 @@ class Codebook:
     bias: int = 16
     levels: Literal["k-means", "uniform"] = "k-means"
     rate: float = 0.0
+    weigh: Literal["size", "damage"] = "size"
     reassign: float = 0.7
     every: int = 1  # steps between two assignments
     half: bool = True  # shared values are exact in float16
@@ -71,6 +78,8 @@ class Codebook:
             raise BadInput(f"codebook.bias: {self.bias}", hint="2 to 8 shares biases, 16 rounds them to float16, 32 leaves them")
         if not 0 <= self.rate < 1 or not 0 <= self.reassign <= 1:
             raise BadInput(f"codebook: rate {self.rate}, reassign {self.reassign}", hint="rate 0 to 1, reassign from 0 to 1")
+        if self.weigh not in ("size", "damage"):
+            raise BadInput(f"codebook.weigh: {self.weigh!r}", hint="size or damage")
         if self.rate and not self.reassign:
             raise BadInput("codebook.rate: needs steps in which weights may change their value", hint="reassign over 0")
         if self.every < 1:
@@ -128,11 +137,13 @@ class Shared:
     def __init__(self, bits: Mapping[str, int], plan: Codebook) -> None:
         self._bits, self._plan = dict(bits), plan
         self._held: dict[str, _Book | _Half | _Nothing] = {}
+        self._squares: dict[str, float] = {}  # by parameter that has a price: mean square of its gradient
 
     @property
     def key(self) -> str:
         plan = self._plan
-        said = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.half]
+        said: list[Any] = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.half]
+        said += [plan.weigh] * (plan.weigh != "size")
         return f"shared weights {json.dumps(said, sort_keys=True)}"
 
     def attach(self, module: nn.Module) -> None:
@@ -144,33 +155,49 @@ class Shared:
             elif not torch.count_nonzero(parameter):
                 self._held[name] = _Nothing()
             else:
-                self._held[name] = _Book(parameter, bits, self._plan, price=name.endswith(".weight"))
+                self._held[name] = _Book(parameter, bits, self._plan, matrix=parameter.ndim > 1)
         if self._plan.reassign == 0:
             self._fix()
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
         for name, held in self._held.items():
-            held.before_step(module.get_parameter(name))
+            parameter = module.get_parameter(name)
+            if self._plan.weigh == "damage" and isinstance(held, _Book) and held.priced and parameter.grad is not None:
+                now = float(parameter.grad.square().mean())
+                self._squares[name] = _MEMORY * self._squares.get(name, now) + (1 - _MEMORY) * now
+            held.before_step(parameter)
 
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
         last = math.floor(self._plan.reassign * steps)
         rate = self._plan.rate * min(1.0, step / max(1.0, _RAMP * last))
         due = step % self._plan.every == 0 or step >= last
+        dear = self._dear() if due else {}
         for name, held in self._held.items():
-            held.after_step(module.get_parameter(name), rate, due)
+            held.after_step(module.get_parameter(name), rate * dear.get(name, 1.0), due)
         if step >= last:
             self._fix()
+
+    def _dear(self) -> dict[str, float]:
+        """How many times the usual price a bit of each parameter has: the less, the more the loss would miss of it."""
+        books = {name: held for name, held in self._held.items() if isinstance(held, _Book) and name in self._squares}
+        damage = {name: max(self._squares[name] * book.spread, _LEAST) for name, book in books.items()}
+        total = sum(book.count for book in books.values())
+        mean = sum(book.count * math.log(damage[name]) for name, book in books.items()) / max(1, total)
+        return {name: math.exp(mean) / value for name, value in damage.items()}
 
     def _fix(self) -> None:
         for held in self._held.values():
             held.fix()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return {f"{name}/{key}": tensor for name, held in self._held.items() for key, tensor in held.tensors().items()}
+        squares = {f"{name}/{_SQUARE}": torch.tensor(square, dtype=torch.float64) for name, square in self._squares.items()}
+        held = {f"{name}/{key}": tensor for name, held in self._held.items() for key, tensor in held.tensors().items()}
+        return squares | held
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._squares = {k.removesuffix(f"/{_SQUARE}"): float(v) for k, v in tensors.items() if k.endswith(f"/{_SQUARE}")}
         for name, held in self._held.items():
             held.restore({k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
 
@@ -225,18 +252,18 @@ class _Nothing:
 class _Book:
     """A parameter whose values that are not 0 are shared."""
 
-    def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, price: bool) -> None:
+    def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, matrix: bool) -> None:
         alive = parameter.detach().flatten().nonzero().flatten()
         self._zeros = parameter.numel() - len(alive)
         self._alive = alive if self._zeros else None  # what is 0 now stays 0; None: all are alive
-        self._half, self._priced = plan.half, price and plan.rate > 0
+        self._half, self.priced = plan.half, matrix and plan.rate > 0
         self._copy: torch.Tensor | None = self._gather(parameter)  # None: assignments stay
         x = self._copy.numpy()
-        self._spread = float(np.square(x.astype(np.float64)).mean())
+        self.spread, self.count = float(np.square(x.astype(np.float64)).mean()), len(x)
         if plan.levels == "uniform":
-            self._levels = uniform(x, bits)
+            self._levels = uniform(x, bits) if matrix else binary(x, bits)
         else:
-            self._levels = k_means(x, min(2**bits, len(np.unique(x))), zero=self._priced)
+            self._levels = k_means(x, min(2**bits, len(np.unique(x))), zero=self.priced)
         self._index = self._levels.assign(x)
         with torch.no_grad():
             self._show(parameter)
@@ -266,7 +293,7 @@ class _Book:
         self._show(parameter)
 
     def _assign(self, x: npt.NDArray[Any], rate: float) -> None:
-        cost = rate * self._spread * prices(self._index, self._levels, self._zeros) if self._priced else None
+        cost = rate * self.spread * prices(self._index, self._levels, self._zeros) if self.priced else None
         self._index = self._levels.assign(x, cost, self._index)
         self._levels = self._levels.moved(x, self._index)
 

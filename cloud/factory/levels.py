@@ -10,6 +10,7 @@ All of it is exact arithmetic in one order: the same values give the same levels
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 _ROUNDS = 100
+_BEYOND = 0.1  # of a doubling: so far beyond the last level a value may lie
 _STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the product is exact in float16
 
 
@@ -26,12 +28,13 @@ _STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the
 class Levels:
     """`values`, in any order. `codes`: of uniform steps, how many steps each level is; None: each level moves by itself.
 
-    `zero`: which level is 0 and stays 0; None: none does.
+    `zero`: which level is 0 and stays 0; None: none does. `fixed`: steps stay as they were chosen.
     """
 
     values: Floats
     codes: Floats | None = None
     zero: int | None = None
+    fixed: bool = False
 
     def assign(self, x: npt.NDArray[Any], prices: Floats | None = None, guess: Indices | None = None) -> Indices:
         """The level of each x: the nearest one, or that with the least squared error plus price.
@@ -57,6 +60,8 @@ class Levels:
 
     def moved(self, x: npt.NDArray[Any], index: Indices) -> Levels:
         """The levels that fit their members best; one without members stays where it is."""
+        if self.fixed:
+            return self
         counts = np.bincount(index, minlength=len(self.values))
         sums = np.bincount(index, weights=x, minlength=len(self.values))
         if self.codes is not None:
@@ -117,6 +122,15 @@ def uniform(x: npt.NDArray[Any], bits: int) -> Levels:
             break
         levels = after
     return levels
+
+
+def binary(x: npt.NDArray[Any], bits: int) -> Levels:
+    """Levels of -(2^(bits-1) - 1) to 2^(bits-1) - 1 steps of a power of two, the smallest with which none is much too far away:
+    in float32 such a value has two bytes that are 0, and one that few others have."""
+    most = 2 ** (bits - 1) - 1
+    codes = np.arange(-most, most + 1, dtype=np.float64)
+    step = 2.0 ** math.ceil(math.log2(max(float(np.abs(x).max()), 2.0**-20) / most) - _BEYOND)
+    return Levels(codes * step, codes, zero=most, fixed=True)
 
 
 def prices(index: Indices, levels: Levels, zeros: int) -> Floats:

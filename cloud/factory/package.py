@@ -184,7 +184,11 @@ def package(
     by_class = class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes)
     probe = bench.input.prepare(bench.probe)
     answers = infer(exported, probe, threads=1)
-    coded = {path: code for path, code in codec.encode_files(exported.files).items() if len(code) < len(exported.files[path])}
+    coded = {
+        path: code
+        for path, code in codec.encode_files(exported.files, dictionaries=True).items()
+        if len(code) < len(exported.files[path])
+    }
     manifest = Manifest(
         model=model,
         name=name,
@@ -222,7 +226,7 @@ def _said(variant: str, module: nn.Module, options: Options, examples: int) -> d
 
 def _transfer_of(coded: bytes | None) -> Transfer | None:
     """None: the file is no smaller coded, and travels as it lies."""
-    return None if coded is None else Transfer(codec.NAME, digest_of(coded), len(coded))
+    return None if coded is None else Transfer(codec.coding_of(coded), digest_of(coded), len(coded))
 
 
 def answers_of(packaged: Packaged, raw: Inputs, *, threads: int = 1) -> Logits:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.records import Artifact, Release, dump, load
+from littoral.codec import feature_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral.manifest import Manifest
@@ -94,6 +95,7 @@ async def publish(
         remarks=manifest.remarks,
         task=manifest.task,
         metric=manifest.metric,
+        needs=needs_of(manifest),
         created_at=now,
         weights=core.blobs.put(weights) if weights else "",
         data=data,
@@ -116,6 +118,12 @@ async def publish(
         except Conflict:
             continue  # somebody else publishes the same
         return after
+
+
+def needs_of(manifest: Manifest) -> tuple[str, ...]:
+    """What a node must have to read what travels: littoral.codec.FEATURES."""
+    needs = (feature_of(file.transfer.codec) for file in manifest.files if file.transfer is not None)
+    return tuple(sorted({need for need in needs if need is not None}))
 
 
 def measured_of(artifact: Artifact) -> dict[str, float]:

@@ -37,6 +37,15 @@ def has_runtime(node: NodeView, seen: Seen) -> str | None:
     )
 
 
+def reads_what_travels(node: NodeView, seen: Seen) -> str | None:
+    """It has the dictionaries that the candidates for its runtimes are coded with (littoral.codec)."""
+    if node.presence is None:
+        return None
+    offered = [candidate for candidate in seen.candidates if candidate.runtime in node.presence.runtimes]
+    lacking = sorted({need for candidate in offered for need in candidate.needs} - set(node.presence.features))
+    return f"lacks {', '.join(lacking)}, with which the release is coded: upgrade the agent" if lacking else None
+
+
 def not_in_another_rollout(node: NodeView, seen: Seen) -> str | None:
     """One update of a machine at a time. Rollouts of one model wait for each other; this is about other models."""
     for id, other in seen.others.items():
@@ -71,7 +80,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, not_in_another_rollout)
+RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, reads_what_travels, not_in_another_rollout)
 """Before anything is measured."""
 
 RULES_WHEN_MEASURED: tuple[Rule, ...] = (*RULES, fits_budget)

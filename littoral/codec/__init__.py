@@ -11,6 +11,19 @@ from __future__ import annotations
 
 from littoral.codec.container import NAME, BadCoding, is_coded
 from littoral.codec.decoding import decode, decode_file
+from littoral.codec.dictionary import CODINGS, FEATURES, coding_of, feature_of
 from littoral.codec.encoding import encode, encode_files
 
-__all__ = ["NAME", "BadCoding", "decode", "decode_file", "encode", "encode_files", "is_coded"]
+__all__ = [
+    "CODINGS",
+    "FEATURES",
+    "NAME",
+    "BadCoding",
+    "coding_of",
+    "decode",
+    "decode_file",
+    "encode",
+    "encode_files",
+    "feature_of",
+    "is_coded",
+]

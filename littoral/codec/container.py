@@ -17,7 +17,7 @@ STORED, ZSTD, MIXED = range(3)
 """How the text is coded: what is no array, and the plan of what is."""
 METHODS = 0x07
 HAS_PLAN, HAS_LENGTH, HAS_DICTIONARY = 0x08, 0x10, 0x20
-"""Flags beside the method. A dictionary shared beforehand has its place in the format; this version knows none."""
+"""Flags beside the method. The number of a dictionary that both sides have (dictionary.py) follows its flag."""
 
 WINDOW_LOG = 20
 """zstd's window, 1 MiB: what a node's memory gives for decoding, whatever the size of the file."""
@@ -25,6 +25,8 @@ CHUNK = 1 << 18
 MAX_PLAN_BYTES = 1 << 20
 MAX_MIXED_BYTES = 1 << 14
 """Of a text that is coded bit by bit."""
+MAX_DICTIONARIES = 127
+"""The highest number that a dictionary may have: one byte."""
 MAX_PARTS = 1 << 14
 MAX_PIECE_BYTES = 1 << 22
 MAX_LANES = 1 << 12

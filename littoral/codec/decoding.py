@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from littoral.codec import plan, planes
+from littoral.codec import dictionary, plan, planes
 from littoral.codec.codebook import NIBBLE
 from littoral.codec.coder import Coder, decoder_of
 from littoral.codec.container import (
@@ -19,6 +19,7 @@ from littoral.codec.container import (
     HAS_LENGTH,
     HAS_PLAN,
     MAGIC,
+    MAX_DICTIONARIES,
     MAX_MIXED_BYTES,
     MAX_PLAN_BYTES,
     METHODS,
@@ -61,16 +62,18 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
     if total > limit:
         raise TooLarge(f"coded bytes: decode to {total} bytes, at most {limit} are taken")
     how = reader.byte()
-    if how & ~(METHODS | HAS_PLAN | HAS_LENGTH):
-        what = "a dictionary" if how & HAS_DICTIONARY else f"flags {how:#04x}"
-        raise BadCoding(f"coded bytes: need {what}, which this version does not know", hint="upgrade the agent")
+    if how & ~(METHODS | HAS_PLAN | HAS_LENGTH | HAS_DICTIONARY):
+        raise BadCoding(f"coded bytes: need flags {how:#04x}, which this version does not know", hint="upgrade the agent")
+    shared = dictionary.numbered(reader.varint(MAX_DICTIONARIES, "dictionary")) if how & HAS_DICTIONARY else b""
+    if shared and how & METHODS != MIXED:
+        raise BadCoding(f"coded bytes: a dictionary for method {how & METHODS}, which has no use for one")
     plan_bytes = reader.varint(MAX_PLAN_BYTES, "plan") if how & HAS_PLAN else 0
     rest = reader
     if how & HAS_LENGTH:
         size = reader.varint(1 << 62, "length of the text")
         reader = rest.part(size)
     coder = decoder_of(reader.read()) if how & METHODS == MIXED else None
-    text = _Text(_pieces_of(how & METHODS, reader) if coder is None else decoded(coder))
+    text = _Text(_pieces_of(how & METHODS, reader) if coder is None else decoded(coder, shared))
     parts = _plan_of(text.take(plan_bytes), total) if how & HAS_PLAN else []
     text_bytes = total - sum(part.bytes for _, part in parts)
     if coder is not None:  # the arrays come behind the text in the same code

@@ -3,15 +3,16 @@ the plan of it all as one text. Whatever does not pay is left in the text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from littoral.codec import plan, planes
+from littoral.codec import dictionary, plan, planes
 from littoral.codec.choice import ranks_of
 from littoral.codec.codebook import DTYPES, NIBBLE
 from littoral.codec.coder import Encoder, Meter, TooDear
 from littoral.codec.container import (
     BYTES_A_ROUND,
     FREE_ROUNDS,
+    HAS_DICTIONARY,
     HAS_LENGTH,
     HAS_PLAN,
     MAGIC,
@@ -36,25 +37,48 @@ _PLANES_FROM = 1 << 11
 _SMALL = 1 << 10
 
 
-def encode_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of an artifact, each coded, by name. Of ncnn's two files one says what lies where in the other."""
+def encode_files(files: Mapping[str, bytes], *, dictionaries: bool = False) -> dict[str, bytes]:
+    """The files of an artifact, each coded, by name. Of ncnn's two files one says what lies where in the other.
+
+    Args:
+        dictionaries: see `encode`.
+    """
     coded = {}
     for name, data in files.items():
         param = files.get(f"{name.removesuffix('.bin')}.param") if name.endswith(".bin") else None
-        coded[name] = _encode(data, arrays_in(data) if param is None else arrays_beside(param, data), quick=False)
+        found = arrays_in(data) if param is None else arrays_beside(param, data)
+        coded[name] = _encode(data, found, quick=False, dictionaries=dictionaries)
     return coded
 
 
-def encode(data: bytes, *, quick: bool = False) -> bytes:
+def encode(data: bytes, *, quick: bool = False, dictionaries: bool = False) -> bytes:
     """Coded bytes: `decode` gives `data` back. The same bytes give the same code, with one version of zstd.
 
     Args:
         quick: for what travels once, such as an update: nothing is mixed, zstd does not try hard.
+        dictionaries: the decoder may be asked for one (dictionary.py); `coding_of` the coded bytes says whether it is.
     """
-    return _encode(data, arrays_in(data), quick)
+    return _encode(data, arrays_in(data), quick, dictionaries)
 
 
-def _encode(data: bytes, arrays_found: list[Found], quick: bool) -> bytes:
+def text_of(data: bytes) -> bytes:
+    """What of a file is text: its plan, and all that is no array. Dictionaries are made of it."""
+    planned, text, _, _ = _apart(data, arrays_in(data), quick=False)
+    return planned + text
+
+
+def _encode(data: bytes, arrays_found: list[Found], quick: bool, dictionaries: bool) -> bytes:
+    planned, text, pieces, arrays = _apart(data, arrays_found, quick)
+    head = bytes([MAGIC]) + varint(len(data))
+    coded = head + _body(planned, planned + text, pieces, arrays, quick, dictionaries)
+    # What cannot be read back must not reach a node, whatever the reason: the file then travels as text alone.
+    if planned and (len(planned) > MAX_PLAN_BYTES or (not quick and decode(coded, limit=len(data)) != data)):
+        return _encode(data, [], quick, dictionaries)
+    return coded
+
+
+def _apart(data: bytes, arrays_found: list[Found], quick: bool) -> tuple[bytes, bytes, bytes, list[tuple[Grid, Whole]]]:
+    """(plan, text, pieces, arrays of ranks)"""
     parts: list[tuple[int, plan.Part]] = []
     arrays: list[tuple[Grid, Whole]] = []
     text, pieces = bytearray(), bytearray()
@@ -76,42 +100,44 @@ def _encode(data: bytes, arrays_found: list[Found], quick: bool) -> bytes:
             gap = b""
         done = found.offset + found.size if made else done
     text += data[done:]
-    planned = plan.write(parts) if parts else b""
-    head = bytes([MAGIC]) + varint(len(data))
-    coded = head + _body(planned, planned + text, bytes(pieces), arrays, quick)
-    # What cannot be read back must not reach a node, whatever the reason: the file then travels as text alone.
-    if parts and (len(planned) > MAX_PLAN_BYTES or (not quick and decode(coded, limit=len(data)) != data)):
-        return _encode(data, [], quick)
-    return coded
+    return plan.write(parts) if parts else b"", bytes(text), bytes(pieces), arrays
 
 
-def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Whole]], quick: bool) -> bytes:
-    """[length of the plan] [length of what comes first] text, pieces, arrays; or text and arrays in one code, then pieces."""
+def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Whole]], quick: bool, dictionaries: bool) -> bytes:
+    """[dictionary] [length of the plan] [length of what comes first] text, pieces, arrays; or text and arrays in one code, then
+    pieces."""
     method, first = _text(text, quick)
-    coder = Encoder()
-    if not quick and len(text) <= MAX_MIXED_BYTES and _mixed_pays(text, len(first)):
+    coder, number = Encoder(), None
+    if not quick and len(text) <= MAX_MIXED_BYTES:
+        number = _mixed_with(text, len(first), dictionary.NUMBERS if dictionaries else ())
+    if number is not None:
         method = MIXED
-        code_text(coder, text)
+        code_text(coder, text, dictionary.numbered(number) if number else b"")
     for grid, ranks in arrays:
         code_ranks(coder, grid, ranks)
     coded = coder.finish()
     if method == MIXED:
         first, coded = coded, b""
     has_length = bool(pieces or coded)
-    how = method | HAS_PLAN * bool(planned) | HAS_LENGTH * has_length
-    lengths = (varint(len(planned)) if planned else b"") + (varint(len(first)) if has_length else b"")
-    return bytes([how]) + lengths + first + pieces + coded
+    how = method | HAS_PLAN * bool(planned) | HAS_LENGTH * has_length | HAS_DICTIONARY * bool(number)
+    numbers = (varint(number) if number else b"") + (varint(len(planned)) if planned else b"")
+    return bytes([how]) + numbers + (varint(len(first)) if has_length else b"") + first + pieces + coded
 
 
-def _mixed_pays(text: bytes, otherwise: int) -> bool:
+def _mixed_with(text: bytes, otherwise: int, numbers: Sequence[int]) -> int | None:
+    """The dictionary with which mixing the text takes the fewest bytes, 0 for none; None where no mixing pays."""
     if len(text) > _SMALL and otherwise > 0.95 * len(text):  # noise
-        return False
-    meter = Meter(8.0 * otherwise)
-    try:
-        code_text(meter, text)
-    except TooDear:
-        return False
-    return True
+        return None
+    best = None
+    least = 8.0 * otherwise
+    for number in (0, *numbers):
+        meter = Meter(least - 8 * bool(number))
+        try:
+            code_text(meter, text, dictionary.numbered(number) if number else b"")
+        except TooDear:
+            continue
+        best, least = number, meter.bits + 8 * bool(number)
+    return best
 
 
 def _usable(found: list[Found]) -> list[Found]:

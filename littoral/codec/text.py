@@ -3,11 +3,14 @@
 Context mixing as in M. Mahoney's PAQ6 (Florida Tech CS-2005-16): counts of each context, of which the contradicted one is cut,
 mixed in the logistic domain by weights that are chosen by how many contexts were seen before. It takes a fifth off what zstd
 makes of a graph of two kilobytes, at some 60 microseconds a byte: for texts of at most MAX_MIXED_BYTES. Whole numbers throughout.
+
+A model may have read a dictionary beforehand (dictionary.py): it then begins a text with what it learnt there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from littoral.codec.coder import Coder
 from littoral.codec.tables import FAR, PRECISION, UNIT, chances_list, logs_list
@@ -18,7 +21,14 @@ _SEEN = 7  # what one observation adds to a count
 _FIRST = 2  # what a count begins with
 _MOST = 60 * _SEEN
 _KEPT = 3 * _SEEN  # what a contradicted count may keep
+_HALF = 16  # bits: where the second count of a cell begins
+_LOW = (1 << _HALF) - 1
+_UNSEEN = _FIRST << _HALF | _FIRST
 _MATCH = 4  # equal bytes that make a match
+
+
+class _Bits(Protocol):
+    def bit(self, chance: int, bit: int | None) -> int: ...
 
 
 class Text:
@@ -26,12 +36,12 @@ class Text:
 
     def __init__(self) -> None:
         self.bytes = bytearray()
-        self._contexts: list[dict[int, list[int]]] = [{} for _ in range(7)]
+        self._contexts: list[dict[int, int]] = [{} for _ in range(7)]  # two counts in one number: a third of a list's memory
         self._weights = [[(1 << _WEIGHT) * 3 // 10] * 8 for _ in range(7 * 3)]
         self._places: dict[bytes, int] = {}  # behind each run of _MATCH bytes
         self._match, self._matched = 0, 0  # where the text goes on as it does here, and for how long it did
 
-    def code(self, coder: Coder, byte: int | None) -> int:
+    def code(self, coder: _Bits, byte: int | None) -> int:
         """Codes the next byte, or gives it where it is None."""
         keys = self._keys()
         expected = self.bytes[self._match] | 256 if self._matched else 0
@@ -50,17 +60,17 @@ class Text:
         three = two << 8 | last3
         return 0, last, two, three, three << 8 | last4, last4 << 2 | len(self.bytes) & 3, last2 << 8 | last3
 
-    def _bit(self, coder: Coder, keys: tuple[int, ...], node: int, hint: int, bit: int | None) -> int:
+    def _bit(self, coder: _Bits, keys: tuple[int, ...], node: int, hint: int, bit: int | None) -> int:
         logs = logs_list()
-        cells, sides, known = [], [], 0
-        for key, context in zip(keys, self._contexts, strict=True):
-            cell = context.get(key << 8 | node)
+        places, cells, sides, known = [key << 8 | node for key in keys], [], [], 0
+        for place, context in zip(places, self._contexts, strict=True):
+            cell = context.get(place)
             if cell is None:
-                cell = context[key << 8 | node] = [_FIRST, _FIRST]
+                cell = _UNSEEN
                 sides.append(0)
             else:
                 known += 1
-                sides.append(logs[cell[1]] - logs[cell[0]])
+                sides.append(logs[cell >> _HALF] - logs[cell & _LOW])
             cells.append(cell)
         sides.append(hint * (logs[2 * min(self._matched, 15) + 1] + UNIT // 2))
         trust = 0 if not hint else 1 if self._matched < 8 else 2
@@ -70,12 +80,14 @@ class Text:
         bit = coder.bit(chance, bit)
         wrong = ((bit << PRECISION) - chance) >> (PRECISION - _WEIGHT)
         weights[:] = [weight + (side * wrong >> _PACE) for weight, side in zip(weights, sides, strict=True)]
-        for cell in cells:
-            cell[bit] += _SEEN
-            if cell[bit] > _MOST:
-                cell[:] = (cell[0] + 1) >> 1, (cell[1] + 1) >> 1
-            if cell[1 - bit] > _KEPT:
-                cell[1 - bit] = (cell[1 - bit] + _KEPT) >> 1
+        for place, context, cell in zip(places, self._contexts, cells, strict=True):
+            zero, one = cell & _LOW, cell >> _HALF
+            seen, other = (one + _SEEN, zero) if bit else (zero + _SEEN, one)
+            if seen > _MOST:
+                seen, other = (seen + 1) >> 1, (other + 1) >> 1
+            if other > _KEPT:
+                other = (other + _KEPT) >> 1
+            context[place] = seen << _HALF | other if bit else other << _HALF | seen
         return bit
 
     def _append(self, byte: int) -> None:
@@ -91,15 +103,31 @@ class Text:
             self._places[run] = len(self.bytes)
 
 
-def code_text(coder: Coder, text: bytes) -> None:
+class _Reading:
+    """A coder that codes nothing: what is read is known."""
+
+    def bit(self, chance: int, bit: int | None) -> int:
+        assert bit is not None
+        return bit
+
+
+def after(dictionary: bytes) -> Text:
+    """A model that has read a dictionary."""
+    model, reading = Text(), _Reading()
+    for byte in dictionary:
+        model.code(reading, byte)
+    return model
+
+
+def code_text(coder: Coder, text: bytes, dictionary: bytes = b"") -> None:
     """Codes a whole text."""
-    model = Text()
+    model = after(dictionary)
     for byte in text:
         model.code(coder, byte)
 
 
-def decoded(coder: Coder) -> Iterator[bytes]:
+def decoded(coder: Coder, dictionary: bytes = b"") -> Iterator[bytes]:
     """The bytes of a text, one by one, for as long as they are asked for."""
-    model = Text()
+    model = after(dictionary)
     while True:
         yield bytes([model.code(coder, None)])

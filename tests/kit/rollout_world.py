@@ -140,6 +140,7 @@ class World:
         runtimes: tuple[str, ...] = ("onnxruntime", "ncnn"),
         serving: str = "",
         labelled: int = 0,
+        features: tuple[str, ...] = (),
     ) -> Actor:
         node = Node(
             node_id=node_id,
@@ -157,7 +158,7 @@ class World:
             boot_id="0" * 32,
             agent_version="1",
             protocol_version=1,
-            features=(),
+            features=features,
             hardware={},
             hardware_class=f"class-of-{node_id}",
             runtimes=runtimes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,32 @@ def entropy(trained: Trained) -> float:
     return bits
 
 
+def test_by_damage_the_layer_on_which_more_hangs_stays_finer(dense: Trained) -> None:
+    plan = replace(BOOK, bits=4, rate=0.2, levels="uniform")
+    bits = {}
+    for weigh in ("size", "damage"):
+        module = copy.deepcopy(dense.module)
+        shared = Shared(plan.bits_of(module), replace(plan, weigh=weigh))
+        shared.attach(module)
+        for step in range(1, 11):
+            for name, parameter in module.named_parameters():
+                parameter.grad = torch.full_like(parameter, 1.0 if name == "fc1.weight" else 0.1)
+            shared.before_step(module, step, 10)
+            shared.after_step(module, step, 10)
+        bits[weigh] = _bits(replace(dense, module=module))
+    assert bits["damage"]["fc1.weight"] > bits["size"]["fc1.weight"] + 0.2
+    assert bits["damage"]["fc2.weight"] < bits["size"]["fc2.weight"]
+
+
+def _bits(net: Trained) -> dict[str, float]:
+    """Of a weight of each layer, by how often each value is there."""
+    found = {}
+    for name, weight in weights(net).items():
+        share = torch.unique(weight, return_counts=True)[1] / weight.numel()
+        found[name] = float(-(share * share.log2()).sum())
+    return found
+
+
 def test_layers_and_biases_may_have_bits_of_their_own(data: Dataset, cnn: Trained) -> None:
     book = replace(BOOK, bits=4, conv_bits=2, layers={"features.conv1": 5}, bias=2)
     shared = book.apply(cnn, Lesson(data))
@@ -151,7 +178,9 @@ def test_layers_and_biases_may_have_bits_of_their_own(data: Dataset, cnn: Traine
     assert all(count <= 4 for name, count in counts.items() if name.endswith("bias"))
 
 
-@pytest.mark.parametrize("book", [BOOK, replace(BOOK, levels="uniform", bias=3, every=4), replace(BOOK, rate=0.02, reassign=0.5)])
+@pytest.mark.parametrize(
+    "book", [BOOK, replace(BOOK, levels="uniform", bias=3, every=4), replace(BOOK, rate=0.02, reassign=0.5, weigh="damage")]
+)
 @pytest.mark.parametrize("stopped_at", [3, 12, 20])
 def test_sharing_that_is_stopped_ends_with_the_same_weights(
     data: Dataset, sparse: Trained, tmp_path: Path, book: Codebook, stopped_at: int
@@ -189,6 +218,7 @@ def test_a_convolution_whose_channels_lie_last_resumes_as_well(data: Dataset, cn
         ({"layers": {"fc1": 1}}, r"codebook\.layers\.fc1: 1"),
         ({"bias": 12}, r"codebook\.bias: 12"),
         ({"rate": 0.1, "reassign": 0.0}, r"codebook\.rate"),
+        ({"weigh": "much"}, r"codebook\.weigh"),
         ({"every": 0}, r"codebook\.every: 0"),
         ({"levels": "cubic"}, r"levels: 'cubic'"),
     ],

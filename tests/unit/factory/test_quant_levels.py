@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.factory.levels import Levels, k_means, prices, uniform
+from cloud.factory.levels import Levels, binary, k_means, prices, uniform
 
 NUMBERS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=60)
 FEW = st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=12)
@@ -77,3 +77,16 @@ def test_rounded_levels_are_never_minus_zero() -> None:
     levels = Levels(np.array([-1e-12, 0.5]))
     assert not np.signbit(levels.rounded(half=True)).any()
     assert not np.signbit(Levels(np.array([-0.0])).rounded(half=False)).any()
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6])
+def test_binary_steps_are_powers_of_two_that_reach_the_largest_value_and_stay(bits: int) -> None:
+    x = np.random.default_rng(bits).normal(size=200) * 3
+    levels = binary(x, bits)
+    steps = np.diff(levels.values)
+    assert np.log2(steps[0]) == round(np.log2(steps[0]))
+    assert (steps == steps[0]).all()
+    assert np.abs(x).max() <= levels.values[-1] * 2**0.1
+    assert levels.moved(x, levels.assign(x)) is levels
+    seen = levels.rounded(half=True).view(np.uint32) & 0xFFFF
+    assert not seen.any(), "the two low bytes of a float32 are 0"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.codec import BadCoding, decode, decode_file, encode, is_coded
-from littoral.codec.container import HAS_DICTIONARY, MAGIC, STORED, ZSTD, Reader, varint
+from littoral.codec.container import HAS_DICTIONARY, MAGIC, MIXED, STORED, ZSTD, Reader, varint
 from littoral.errors import BadInput, TooLarge
 
 
@@ -94,8 +94,11 @@ def test_a_window_that_a_small_node_has_no_memory_for_is_refused() -> None:
 
 
 def test_what_a_later_version_may_write_is_refused_by_name() -> None:
-    with pytest.raises(BadCoding, match="a dictionary"):
-        decode(bytes([MAGIC, 1, STORED | HAS_DICTIONARY, 7, 65]), limit=1)
+    with pytest.raises(BadCoding, match="need dictionary 100, this version has 1, 2") as refused:
+        decode(bytes([MAGIC, 1, MIXED | HAS_DICTIONARY, 100, 65]), limit=1)
+    assert refused.value.hint == "upgrade the agent"
+    with pytest.raises(BadCoding, match="a dictionary for method 0"):
+        decode(bytes([MAGIC, 1, STORED | HAS_DICTIONARY, 1, 65]), limit=1)
     with pytest.raises(BadCoding, match="flags"):
         decode(bytes([MAGIC, 1, STORED | 0x80, 65]), limit=1)
     with pytest.raises(BadCoding, match="method 6"):

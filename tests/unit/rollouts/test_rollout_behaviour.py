@@ -192,6 +192,19 @@ def test_a_candidate_that_cannot_run_on_a_node_is_not_given_to_it() -> None:
     assert [a.name for a in ended.assignments] == ["small"]
 
 
+def test_what_is_coded_with_a_dictionary_goes_only_where_that_is() -> None:
+    coded = replace(GOOD, needs=("graphs-1",))
+    world = World([coded, NCNN])
+    world.add_node("new", features=("measure", "graphs-1"))
+    world.add_node("old", features=("measure",))
+    world.add_node("other", runtimes=("ncnn",))
+    ended = run(world, world.start(world.release(1, coded, NCNN)))
+    assert {a.node_id for a in ended.assignments} == {"new", "other"}
+    [no] = ended.refused
+    assert (no.node_id, no.rule) == ("old", "reads-what-travels")
+    assert "lacks graphs-1" in no.words
+
+
 def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_go_on() -> None:
     world = four()
     world.actors["a"].fate = Fate(measures={GOOD.manifest_digest: "never"})
