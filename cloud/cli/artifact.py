@@ -79,6 +79,8 @@ def _as_json(story: Story) -> dict[str, Any]:
     body |= by_class(manifest.worst_class, manifest.accuracy_by_label, Format.JSON)
     body["probe"] = {"count": manifest.probe.count, "tolerance": manifest.probe.tolerance}
     body["sketch"] = {"seed": manifest.sketch.seed, "features": len(manifest.sketch.edges)}
+    if (signature := manifest.signature) is not None:
+        body["signature"] = {"inputs": signature.inputs, "outputs": signature.outputs}
     return {
         "digest": found.manifest_digest,
         "created": when(found.created_at),

@@ -100,6 +100,8 @@ def _made_with(manifest: Manifest) -> list[Branch]:
 
 def _figures(origin: Origin) -> tuple[Branch, ...]:
     manifest = origin.manifest
+    score = f"{manifest.metric.name} {manifest.metric.value:.6g}" if manifest.metric else f"accuracy {manifest.accuracy:.6g}"
+    task = "" if manifest.task == "classification" else f"{manifest.task}: "
     worst = f", worst class {manifest.worst_class[1]:.6g} ({manifest.worst_class[0]})" if manifest.worst_class else ""
     files = tuple(
         Branch(f"{file.path}: {file.bytes:,} bytes" + (f", {file.transfer.bytes:,} travel" if file.transfer else ""))
@@ -109,7 +111,7 @@ def _figures(origin: Origin) -> tuple[Branch, ...]:
     remarks = tuple(Branch(f"remark: {remark}") for remark in origin.artifact.remarks)
     return (
         *remarks,
-        Branch(f"accuracy {manifest.accuracy:.6g} on {manifest.accuracy_examples:,} examples{worst}"),
+        Branch(f"{task}{score} on {manifest.accuracy_examples:,} examples{worst}"),
         Branch(f"size {sizes}", files),
     )
 

@@ -229,10 +229,16 @@ def _transfer_of(coded: bytes | None) -> Transfer | None:
     return None if coded is None else Transfer(codec.coding_of(coded), digest_of(coded), len(coded))
 
 
+def exported_of(packaged: Packaged) -> Exported:
+    """An artifact's files as an exporter gives them."""
+    manifest = packaged.manifest
+    return Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
+
+
 def answers_of(packaged: Packaged, raw: Inputs, *, threads: int = 1) -> Logits:
     """What an artifact answers to raw inputs, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
     manifest = packaged.manifest
-    exported = Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
+    exported = exported_of(packaged)
     infer: Callable[..., Logits] = loaded(RUNNERS[manifest.runtime])
     return infer(exported, manifest.input.prepare(raw), threads=threads)
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cloud.data.dataset import Dataset, assemble, split_every
-from cloud.export.exported import Exported
 from cloud.factory.counts import macs_of
 from cloud.factory.latency import compare
-from cloud.factory.package import Bench, Packaged, candidates_from
+from cloud.factory.package import Bench, candidates_from, exported_of
 from cloud.factory.production import Made, make_students, teach_students
 from cloud.factory.recipes import Production
 from cloud.factory.resume import Kept, Tell, tell_nobody
@@ -118,8 +117,3 @@ def made(
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
     return make_students(held.dataset, together, kept=kept, tell=tell, teacher=teacher)
-
-
-def exported_of(packaged: Packaged) -> Exported:
-    manifest = packaged.manifest
-    return Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)

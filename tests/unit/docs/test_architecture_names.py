@@ -1,4 +1,4 @@
-"""docs/architecture.md names functions; a reader must find every one of them in the file given."""
+"""docs/architecture.md and docs/lineage.md name functions; a reader must find every one of them in the file given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TEXT = " ".join((ROOT / "docs" / "architecture.md").read_text().split())
+TEXT = " ".join(" ".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("architecture", "lineage")).split())
 NAMED = re.findall(r"`([A-Za-z_.]+)`(?:, `[A-Za-z_.]+`| and `[A-Za-z_.]+`)* \(`([a-z_/]+\.py)`\)", TEXT)
 FILES = sorted(set(re.findall(r"`((?:cloud|edge_node|littoral|docs|tests)/[a-z_/]+\.py)`", TEXT)))
 
