@@ -123,13 +123,17 @@ def decide(seen: Seen) -> tuple[list[Kept], list[Artifact]]:
             why[artifact.manifest_digest] = who
         elif artifact.created_at >= seen.cutoff:
             why[artifact.manifest_digest] = "is young"
+    named_by: dict[str, list[Artifact]] = {}
+    for artifact in artifacts:
+        for digest in {artifact.manifest_digest, artifact.weights} - {""}:
+            named_by.setdefault(digest, []).append(artifact)
     children = [a for a in artifacts if a.manifest_digest in why]
     while children:
         child = children.pop()
-        for artifact in artifacts:
-            if artifact.manifest_digest not in why and {artifact.manifest_digest, artifact.weights} & made_from(child) - {""}:
-                why[artifact.manifest_digest] = f"artifact {child.name} was made from it"
-                children.append(artifact)
+        for parent in [parent for digest in sorted(made_from(child)) for parent in named_by.get(digest, ())]:
+            if parent.manifest_digest not in why:
+                why[parent.manifest_digest] = f"artifact {child.name} was made from it"
+                children.append(parent)
     kept = [Kept(a, why[a.manifest_digest]) for a in artifacts if a.manifest_digest in why]
     return kept, [a for a in artifacts if a.manifest_digest not in why]
 

@@ -22,6 +22,7 @@ from cloud.settings import load_settings
 from littoral.digest import digest_of
 from littoral.errors import NotFound
 from littoral.manifest import Manifest
+from tests.kit.cloud import running_cloud
 from tests.kit.shop import DAY, Shop, grown_old, put
 
 pytest_plugins = ("tests.kit.shop_fixture",)
@@ -143,3 +144,15 @@ def test_nothing_is_deleted_where_it_is_not_known_what_is_needed(shop: Shop, cap
         assert "error: artifact served: its manifest cannot be read" in told.err
         assert "publish it again" in told.err
     assert sorted(shop.folder.glob("blobs/sha256/??/*")) == before
+
+
+async def test_while_the_coordinator_serves_it_collects_as_well(shop: Shop) -> None:
+    async with running_cloud(shop.folder) as cloud:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from cloud.cli import main; main()", "artifact", "gc", "--format", "json"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        assert json.loads(out)["deleted"]["artifacts"] == 2
+        assert await whole(cloud.core) == ["base", "learnt", "served", "tuned"]

@@ -23,7 +23,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def other(value: Any) -> Any:
-    """Another value of the same kind, all over."""
+    """Another value of the same kind, all over; of what is not there, something."""
+    if value is None:
+        return "x"
     if isinstance(value, str):
         return value + "x"
     if isinstance(value, bool) or not isinstance(value, int | float | tuple | dict):
