@@ -23,6 +23,8 @@ FREE = -1
 """A size that a client chooses; where it comes first, the batch."""
 MOST_RANK = 16
 MOST_TENSORS = 64
+MOST_VALUES = 1 << 26
+"""Of one tensor of a probe."""
 DATATYPES: Mapping[str, np.dtype[Any]] = {
     name: np.dtype(kind)
     for name, kind in (
@@ -60,21 +62,38 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An array in a manifest."""
+    """An array in a manifest, whole, or so many of its values: a manifest is small, and an input may be an image of megabytes.
+
+    As an input, values are repeated until the shape is full. Of an output, those at evenly spread places are compared.
+    """
 
     datatype: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of the whole
     data: str  # base64, little endian, C order
 
     @classmethod
-    def of(cls, array: Array) -> Packed:
+    def of(cls, array: Array, *, most: int | None = None) -> Packed:
+        """`most`: values that are kept; None: all of them."""
         datatype = datatype_of(array)
-        little = np.ascontiguousarray(array, DATATYPES[datatype])
-        return cls(datatype, tuple(array.shape), base64.b64encode(little.tobytes()).decode())
+        flat = np.ascontiguousarray(array, DATATYPES[datatype]).reshape(-1)
+        kept = flat[_places(flat.size, min(flat.size, most or flat.size))]
+        return cls(datatype, tuple(array.shape), base64.b64encode(kept.tobytes()).decode())
 
-    def array(self) -> Array:
-        """Raises ValueError where data and shape do not fit together."""
-        return np.frombuffer(base64.b64decode(self.data, validate=True), DATATYPES[self.datatype]).reshape(self.shape)
+    def values(self) -> Array:
+        """Those that are kept. Raises ValueError where they are no whole numbers of values."""
+        return np.frombuffer(base64.b64decode(self.data, validate=True), DATATYPES[self.datatype])
+
+    def filled(self) -> Array:
+        """An input of this shape."""
+        return np.resize(self.values(), self.shape)
+
+    def picked(self, array: Array) -> Array:
+        """What of an output of this shape is held against `values`."""
+        return array.reshape(-1)[_places(array.size, len(self.values()))]
+
+
+def _places(size: int, kept: int) -> npt.NDArray[np.int64]:
+    return np.arange(kept, dtype=np.int64) * size // max(1, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +201,15 @@ def _specs(body: list[Any], path: str) -> tuple[TensorSpec, ...]:
 def _packed(body: Any, path: str) -> Packed:
     datatype, shape, data = _of(body, path, "datatype", str), _of(body, path, "shape", list), _of(body, path, "data", str)
     sound = datatype in DATATYPES and len(shape) <= MOST_RANK and all(type(size) is int and size >= 0 for size in shape)
-    if not sound or len(data) != -(-math.prod(shape) * DATATYPES[datatype].itemsize // 3) * 4:
-        raise BadManifest(f"{path}: data does not have the length that datatype and shape give")
+    if not sound or math.prod(shape) > MOST_VALUES:
+        raise BadManifest(f"{path}: is no array of at most {MOST_VALUES:,} values")
     made = Packed(datatype, tuple(shape), data)
     try:
-        made.array()
+        kept = len(made.values())
     except (ValueError, binascii.Error) as error:
-        raise BadManifest(f"{path}: is not base64 of {datatype} {shape}") from error
+        raise BadManifest(f"{path}.data: is not base64 of {datatype}") from error
+    if kept > math.prod(shape) or (kept == 0) != (math.prod(shape) == 0):
+        raise BadManifest(f"{path}.data: holds {kept} values for the shape {shape}")
     return made
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import open_existing
+from cloud.cli.importing import EXAMPLE, import_
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
 from cloud.cli.token import seconds
 from cloud.cli.tree import lines, told
@@ -195,3 +196,6 @@ def _row(a: Artifact) -> dict[str, Any]:
         "digest": a.manifest_digest.removeprefix("sha256:")[:12],
         "remarks": list(a.remarks),
     }
+
+
+app.command("import", epilog=EXAMPLE)(import_)

@@ -1,9 +1,13 @@
-"""NumPy's .npz: either x_train, y_train, x_test, y_test, or x and y, of which a test split is taken by a fixed rule."""
+"""NumPy's .npz: either x_train, y_train, x_test, y_test, or x and y, of which a test split is taken by a fixed rule.
+
+Images, a table or series: see cloud/data/dataset.py for what tells them apart.
+"""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +25,13 @@ def load_npz(path: Path, *, name: str | None = None) -> Dataset:
     """A data set in one .npz file.
 
     Arrays `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`, where of each class, in order, every fifth example becomes
-    a test example (`split_every`). An optional `labels` names the classes that whole numbers in y stand for. Images are
-    (n, H, W) or (n, C, H, W) of uint8. Nothing pickled is ever read.
+    a test example (`split_every`). An optional `labels` names the classes that whole numbers in y stand for. x is what
+    `assemble` takes. Nothing pickled is ever read.
 
     Raises:
         NotFound: no such file. BadData: damaged, pickled, an array is missing, or see assemble.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path, (*_SPLIT, *_WHOLE, "labels"))
     names = tuple(str(label) for label in arrays["labels"]) if "labels" in arrays else None
     called = name or path.stem
     if all(key in arrays for key in _SPLIT):
@@ -42,8 +46,8 @@ def load_npz(path: Path, *, name: str | None = None) -> Dataset:
     raise BadData(f"{path}: holds {held}", hint=f"wanted are {', '.join(_SPLIT)}, or x and y")
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    wanted = (*_SPLIT, *_WHOLE, "labels")
+def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz file by name; `wanted` None: all of them. Raises what load_npz raises."""
     hint = "write it again with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
     try:
         with path.open("rb") as file:  # numpy leaves a file open that it could not read
@@ -51,7 +55,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise BadData(f"{path}: is a single array, not an .npz file", hint=hint)
             with loaded:
-                return {key: loaded[key] for key in loaded.files if key in wanted}
+                return {key: loaded[key] for key in loaded.files if wanted is None or key in wanted}
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
     except MemoryError as error:

@@ -59,6 +59,9 @@ class Limits:
             raise BadInput(f"limits: {self.memory:,} bytes, {self.seconds:g} s", hint="at least 268,435,456 bytes and over 0 s")
 
 
+USUAL_LIMITS: Final = Limits()
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ForeignModel:
     """Tensors of a type that nodes cannot be sent have no datatype here: "seq(map(int64,tensor(float)))" stands in its place."""
@@ -118,7 +121,7 @@ def open_model(path: Path, *, what: str = "model", threads: int = 1, limits: Lim
         that onnxruntime does not have, weights outside its folder or behind a link, tensors that do not hold what they declare.
         RuntimeFailure: onnxruntime cannot load it. ForeignCrash, Hung: it took down its process, or was not loaded in time.
     """
-    child = _Child(what, str(path), threads, limits or Limits())
+    child = _Child(what, str(path), threads, limits or USUAL_LIMITS)
     try:
         about, arrays = child.ask({"do": "open", "path": str(path.absolute())}, {})
         inputs, outputs = (tuple(_spec(*entry) for entry in about[side]) for side in ("inputs", "outputs"))

@@ -53,15 +53,16 @@ def one_inference(manifest: Manifest) -> Callable[[Model], object]:
 
 
 def _arrays(signature: Signature) -> Mapping[str, npt.NDArray[Any]]:
-    return {name: packed.array() for name, packed in signature.probe.inputs.items()}
+    return {name: packed.filled() for name, packed in signature.probe.inputs.items()}
 
 
 def _check_outputs(model: Model, name: str, signature: Signature) -> None:
     answers = model.run(_arrays(signature))
     for spec in signature.outputs:
-        wanted, found = signature.probe.outputs[spec.name].array(), answers[spec.name]
-        if found.shape != wanted.shape:
-            raise ProbeMismatch(f"probe: {name}: {spec.name} has shape {found.shape}, wanted {wanted.shape}", hint=_WAY_OUT)
+        packed = signature.probe.outputs[spec.name]
+        if (shape := answers[spec.name].shape) != packed.shape:
+            raise ProbeMismatch(f"probe: {name}: {spec.name} has shape {shape}, wanted {packed.shape}", hint=_WAY_OUT)
+        wanted, found = packed.values(), packed.picked(answers[spec.name])
         if not found.size:
             continue
         allowed = signature.probe.tolerances[spec.name]
