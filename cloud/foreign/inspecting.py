@@ -153,10 +153,11 @@ class _Beside:
         except ValueError as error:
             raise BadInput(f"{called}, at a place that is no number", hint=_WAY_OUT) from error
         descriptor = self._opened(said.get("location", ""), called)
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            os.close(descriptor)
+            raise BadInput(f"{called}, which is no file", hint=_WAY_OUT)
         with open(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise BadInput(f"{called}, which is no file", hint=_WAY_OUT)
             length = about.st_size - offset if length < 0 else length
             if offset < 0 or length < 0 or offset + length > about.st_size:
                 raise BadInput(

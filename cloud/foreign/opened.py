@@ -166,6 +166,8 @@ class _Child:
         if body["do"] == "open":
             more["what"] = self._what
         with self._lock:
+            if not self._end.alive:
+                raise RuntimeFailure(f"{self._what}: {self._path} was closed, or its process was ended", hint="open it again")
             try:
                 self._pipe.send(packed({**body, **more}, arrays), self._limits.seconds)
                 reply, answers = self._pipe.receive(self._limits.seconds)
