@@ -11,7 +11,7 @@ import typer
 
 from cloud.app import open_existing
 from cloud.cli.importing import EXAMPLE, import_
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 from cloud.cli.token import seconds
 from cloud.cli.tree import lines, told
 from cloud.fleet.records import Artifact, load
@@ -189,7 +189,7 @@ def _row(a: Artifact) -> dict[str, Any]:
         "name": a.name,
         "model": a.model,
         "runtime": a.runtime,
-        "accuracy": a.accuracy,
+        **worth(a.accuracy, a.metric, Format.TABLE),
         "bytes": a.artifact_bytes,
         "parameters": a.parameters,
         "created": when(a.created_at),

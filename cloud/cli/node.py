@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import open_existing
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 from cloud.fleet.nodes import NodeView, ServedModel, decommission, explain_node, find_node, view_nodes
 from cloud.settings import Settings, load_settings
 
@@ -91,7 +91,7 @@ async def _explain(settings: Settings, wanted: str, model: str | None, format: F
             "model": name,
             "candidate": row.name,
             "runtime": row.runtime,
-            "accuracy": row.accuracy,
+            **worth(row.accuracy, row.metric, format),
             **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
             "bytes": row.artifact_bytes,
             "p95_ms": row.latency_ms,

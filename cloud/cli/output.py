@@ -17,6 +17,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from littoral.errors import FleetError
+from littoral.signature import Metric
 
 
 class Format(StrEnum):
@@ -94,6 +95,13 @@ def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], for
     if format == Format.JSON:
         return {"worst_class": least, "worst_label": label, "class_accuracy": dict(accuracy)}
     return {"worst_class": None if least is None else f"{least:.6g} ({label})"}
+
+
+def worth(accuracy: float, metric: Metric | None, format: Format) -> dict[str, Any]:
+    """How good an artifact is at its task. In a table one cell says it, by the metric's name where that is not the accuracy."""
+    if format == Format.JSON:
+        return {"accuracy": accuracy, "metric": None if metric is None else asdict(metric)}
+    return {"accuracy": accuracy if metric is None else f"{metric.name} {metric.value:.6g}"}
 
 
 def when(seconds: float) -> str:

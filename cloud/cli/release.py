@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import Core, open_core, open_existing
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked, when, worth
 from cloud.fleet.names import checked_name
 from cloud.fleet.records import Release
 from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
@@ -137,7 +137,7 @@ async def _tell(core: Core, release: Release, format: Format) -> None:
         {
             "name": a.name,
             "runtime": a.runtime,
-            "accuracy": a.accuracy,
+            **worth(a.accuracy, a.metric, format),
             **by_class(a.worst_class, a.class_accuracy, format),
             "bytes": a.artifact_bytes,
             "digest": a.manifest_digest,

@@ -1,4 +1,4 @@
-"""A model from elsewhere: imported by the command, released, chosen by its metric, served by a real agent with its own tensors."""
+"""A model from elsewhere: imported by the command, released, and served by a real agent with its own tensors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cloud.foreign.importing import ImportPlan, import_model
 from cloud.settings import load_settings
 from edge_node.store import NodeFolder
 from littoral.manifest import Manifest
+from littoral.signature import Packed
 from tests.kit.agent import MODEL, AgentProcess, Maker, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.foreign import house_prices, houses, write
@@ -103,7 +104,7 @@ async def test_a_spoilt_probe_keeps_an_imported_model_out(fleet: Fleet, maker: M
     [whole] = import_model(write(tmp_path / "m.onnx", house_prices()), ImportPlan(MODEL, task="custom"))
     body = json.loads(whole.manifest.encode())
     held = body["signature"]["probe"]["outputs"]["price"]
-    held["data"] = "A" * (len(held["data"]) - 2) + "=="
+    held["data"] = Packed.of(np.zeros(held["shape"], np.float32)).data
     spoilt = Manifest.decode(json.dumps(body).encode())
     for content in whole.files.values():
         fleet.blobs.put(content)
