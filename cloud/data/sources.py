@@ -9,7 +9,10 @@ from cloud.data.idx import SUMS, is_idx_folder, load_idx
 from cloud.data.npz import load_npz
 from littoral.errors import BadData, NotFound
 
-_KNOWN = "a folder with MNIST's four IDX files, an .npz file, or a folder with one folder of PNG or JPEG images a class"
+_KNOWN = (
+    "a folder with MNIST's four IDX files, an .npz file of images, a table or series, or a folder with one folder of PNG or JPEG "
+    "images a class: docs/data.md"
+)
 
 
 def load_dataset(path: Path | str) -> Dataset:
