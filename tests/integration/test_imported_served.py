@@ -142,7 +142,7 @@ def test_the_command_imports_releases_and_shows(
     assert "mae 0." in capsys.readouterr().out
     shown = said(capsys, "artifact", "show", "prices-onnx")
     assert shown["metric"]["name"] == "mae"
-    assert shown["signature"]["probe"] == {"inputs": ["area", "rooms"], "outputs": ["cheap", "price"]}
+    assert [tensor["name"] for tensor in shown["signature"]["outputs"]] == ["price", "cheap"]
     assert run(["artifact", "show", "prices-onnx"]) == 0
     assert "mae 0." in capsys.readouterr().out
 

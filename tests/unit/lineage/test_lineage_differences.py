@@ -10,7 +10,8 @@ import pytest
 
 from cloud.lineage.difference import Difference, differences
 from littoral.lineage import Lineage
-from littoral.manifest import Manifest
+from littoral.manifest import Manifest, Resize
+from littoral.signature import Metric, Signature, TensorProbe, TensorSpec
 from tests.kit.models import artifact
 
 LINEAGE = Lineage((), 1, 1, {"torch": "2.13.0"}, "x86_64 AVX2")
@@ -20,6 +21,14 @@ LINEAGE = Lineage((), 1, 1, {"torch": "2.13.0"}, "x86_64 AVX2")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     folder: Path = tmp_path_factory.mktemp("artifact")
     return artifact(folder, lineage=LINEAGE, class_accuracy=(0.5, 0.5, 0.5))
+
+
+THERE: dict[str, Any] = {
+    "resize": Resize("area", "pad"),
+    "metric": Metric("rmse", 1.0, False),
+    "signature": Signature((TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1,)),), TensorProbe({}, {}, {})),
+}
+"""In place of what this manifest does not have."""
 
 
 def other(value: Any) -> Any:
@@ -48,13 +57,16 @@ def test_no_field_can_change_unseen(made: Manifest, name: str) -> None:
             if name == "files":
                 changed: Any = tuple(replace(f, **{part.name: other(getattr(f, part.name))}) for f in value)
             else:
-                changed = replace(value, **{part.name: other(getattr(value, part.name))})
+                had = getattr(value, part.name)
+                changed = replace(value, **{part.name: THERE[part.name] if had is None else other(had)})
             assert differences(made, replace(made, **{name: changed})), part.name
     elif name == "parents":
         parents = ("sha256:" + "a" * 64,)
         assert differences(made, replace(made, parents=parents, lineage=replace(LINEAGE, roles=("data",)))) == [
             Difference("data", "digest", None, parents)
         ]
+    elif value is None:
+        assert differences(made, replace(made, **{name: THERE[name]}))
     else:
         found = differences(made, replace(made, **{name: other(value)}))
         assert len(found) == (3 if name == "class_accuracy" else 1)
