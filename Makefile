@@ -42,7 +42,7 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@diff -r -x __init__.py -x __pycache__ build/proto/littoral/fleet littoral/fleet || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift bench-factory  ## every benchmark, to bench/results/ and docs/benchmarks.md
+bench: bench-drift bench-factory bench-search  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
 	$(BIN)/python -m bench.drift_threshold
@@ -59,10 +59,18 @@ $(FACTORY:%=bench-factory-%): bench-factory-%: $(STAMP)
 	$(BIN)/python -m bench.factory $* $(FULL)
 	$(BIN)/python docs/write_benchmarks.py
 
+SEARCH := kills workers hypervolume smallest
+
+bench-search: $(SEARCH:%=bench-search-%)  ## the search: killed, shared, against random values; the smallest artifacts
+
+$(SEARCH:%=bench-search-%): bench-search-%: $(STAMP)
+	$(BIN)/python -m bench.search $*
+	$(BIN)/python docs/write_benchmarks.py
+
 bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its figures
 	$(BIN)/python bench/federated_recipe.py --judge test --degrees -45
 
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) clean
+.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) clean

@@ -25,6 +25,8 @@ typer.core.HAS_RICH = False  # help is plain text: typer would escape "[default:
 NOUNS = {
     "serve": "Run the coordinator.",
     "demo": "The whole loop on this machine.",
+    "init": "Begin a project: a recipe, budgets, and what to type.",
+    "up": "Serve your newest release on this machine: a coordinator and one node.",
     "train": "Teacher, students, release: from a data set.",
     "compress": "Search for the best students for a budget.",
     "token": "Join tokens: what a new node needs.",

@@ -94,7 +94,9 @@ def compress(
         return
     name = plan.name(examples.digest)
     place = None if only_work else report or settings.data_dir / FOLDER / name
-    with told_to_stop() as told, _others(workers - 1, sys.argv[1:]):
+    same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
+    same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
+    with told_to_stop() as told, _others(workers - 1, same):
         found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place))
     if only_work:
         return
@@ -105,7 +107,8 @@ def compress(
         "seconds": round(found.seconds, 1),
     }
     body |= {"best": found.best.number if found.best else None, "report": str(place)}
-    if found.reason != "stopped" and (release or rollout):
+    fits = found.best is not None
+    if found.reason != "stopped" and fits and (release or rollout):
         body |= asyncio.run(_released(settings, found, data, rollout))
     _emitted(body, rows_of(found, found.front), format)
     if found.reason == "stopped":
@@ -183,7 +186,8 @@ async def _released(settings: Settings, found: Found, data: Path, rollout: bool)
     from littoral.budget import Budget, excesses
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
-    found.check()
+    if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
+        inside.append(found.best)
     made = await asyncio.to_thread(found.made, inside)
     async with open_core(settings) as core:
         now = core.clock()
@@ -195,10 +199,9 @@ async def _released(settings: Settings, found: Found, data: Path, rollout: bool)
 @contextmanager
 def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
     """So many more workers of the same search, each a process; they end with it."""
-    same = [*arguments, "--workers", "1", "--only-work"]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", "from cloud.cli import main; main()", *same],
+            [sys.executable, "-c", "from cloud.cli import main; main()", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
 from cloud.cli.stopping import TERMINATED, told_to_stop
+from cloud.fleet.names import checked_name
 from littoral.errors import BadInput, unwritten
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def train(
         Path | None,
         typer.Option(help="IDX folder, folder of images a class, or .npz of images, a table or series: docs/data.md."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students; unset: the recipe's.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name (see --recipes), or a TOML file; unset: demo, table or series.")
+    model: Annotated[
+        str | None, typer.Option(help="Under which name nodes serve the students; unset: the recipe's, or the data's.")
     ] = None,
+    recipe: Annotated[str, typer.Option(help="A name (see --recipes), or a TOML file; auto: fitted to the data.")] = "auto",
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
     every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
     keep: Annotated[
@@ -57,21 +58,24 @@ def train(
     Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
     """
     from cloud.data.sources import load_dataset
+    from cloud.factory.fitted import ABOUT, NAME, fitted
     from cloud.factory.preparation import noted
     from cloud.factory.production import check_recipe, check_teacher
-    from cloud.factory.recipe_file import USUAL, about, names, recipe_named
+    from cloud.factory.recipe_file import about, names, recipe_named
     from cloud.factory.resume import Kept
     from cloud.settings import load_settings
 
     if recipes:
-        emit([{"recipe": name, "about": about(name)} for name in names()], format)
+        emit([{"recipe": NAME, "about": ABOUT}, *({"recipe": name, "about": about(name)} for name in names())], format)
         return
     if data is None:
         raise BadInput("train: --data is missing", hint="name an IDX folder, an .npz file or an image folder")
     settings = load_settings(data_dir=data_dir)
+    if model is not None:
+        checked_name("model", model)
+    named = None if recipe == NAME else recipe_named(recipe, model=model)
     examples = load_dataset(data)
-    recipe = recipe or USUAL[examples.kind]
-    plan = recipe_named(recipe, model=model)
+    plan = named or fitted(examples, model)
     check_recipe(plan, examples)
     for note in noted(examples):
         typer.echo(note, err=True)

@@ -107,6 +107,20 @@ class Dataset:
         kept, held = self.hold_back(count)
         return self._again(f"{self.name}-validation", kept.train_x, kept.train_y, held.x, held.y)
 
+    def judged_on_every(self, every: int) -> tuple[Dataset, Dataset]:
+        """Of each class every `every`-th training example is held out, in the order of the source.
+
+        Returns:
+            The data set without them, and the same with them in the place of the test split.
+
+        Raises:
+            BadData: a class has too few training examples for both.
+        """
+        out = split_every(self.train_y, every)
+        x, y = self.train_x[~out], self.train_y[~out]
+        kept = self._again(self.name, x, y, self.test_x, self.test_y)
+        return kept, self._again(f"{self.name}-held-out", x, y, self.train_x[out], self.train_y[out])
+
     def renamed(self, name: str) -> Dataset:
         return replace(self, name=name)
 

@@ -69,6 +69,10 @@ class Child:
     def running(self) -> bool:
         return self._process.returncode is None
 
+    async def ended(self) -> int:
+        """Its exit code, once it has ended."""
+        return await self._process.wait()
+
     def rss_bytes(self) -> int:
         """Resident memory of the process itself, 0 where it is gone."""
         try:

@@ -248,7 +248,8 @@ def fitting(runs: Sequence[Run], settings: Settings, budget: Budget) -> Run:
     """The most accurate trial inside the budget. Raises NoFit: which limit binds, and what comes nearest."""
     done = {f"trial {run.number}": run for run in finished(runs, settings)}
     if not done:
-        raise NoFit("no trial was trained to the end", hint="give the search more trials or more time")
+        failed = next((f"; the first that failed: {run.problem}" for run in valid(runs).values() if run.state == "failed"), "")
+        raise NoFit(f"no trial was trained to the end{failed}", hint="give the search more trials or more time")
     try:
         return done[best_fit([run.outcome.measured(name) for name, run in done.items() if run.outcome], budget).name]
     except NoFit as error:

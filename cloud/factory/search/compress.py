@@ -58,7 +58,7 @@ from cloud.factory.search.trial import Held, made, tried
 from cloud.factory.teachers import NetworkTeacher, Teacher
 from cloud.factory.training import Trained
 from littoral.budget import Budget
-from littoral.errors import BadInput, Conflict, NoFit, RuntimeFailure
+from littoral.errors import BadInput, Conflict, NoFit, RuntimeFailure, unwritten
 
 _POLL_S = 0.5  # between two looks at what other workers are at
 Reason = Literal["trials", "fits", "time", "stopped"]
@@ -96,8 +96,7 @@ class Found:
 
     def check(self) -> None:
         """Raises NoFit where nothing is inside the budget: says which limit binds, and what comes nearest."""
-        if self.budget is not None:
-            fitting(self.runs, self.recipe.settings, self.budget)
+        fitting(self.runs, self.recipe.settings, self.budget or Budget())
 
     def made(self, runs: Sequence[Run] | None = None) -> Made:
         """The networks and artifacts of these trials; of the front where none are named. Raises NotFound where there is none."""
@@ -160,13 +159,16 @@ def compress(
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     held = Held.of(dataset, plan.settings.held_out)
     plan.check(held.dataset)
-    name = plan.name(dataset.digest)
+    given = given_teacher(model, held.dataset)
+    name = plan.name(dataset.digest, given.digest if given else "")
     if store is None:
         store = FolderStore(folder / name) if folder else MemoryStore()
     scratch = None
     if folder is None:
         folder = scratch = Path(tempfile.mkdtemp(prefix="littoral-search-"))
     kept = Kept(folder / name / "training", folder / "answers", every)
+    for place in (kept.checkpoints, kept.answers):
+        _try(place)
     deadline = math.inf if time_budget_s is None else began + time_budget_s
     work = _Work(
         plan, held, kept, Study(name, plan, store), store, limits if str(limits) else None,
@@ -174,8 +176,18 @@ def compress(
     )  # fmt: skip
     if scratch is not None:  # there for as long as its students may be asked for
         weakref.finalize(work, shutil.rmtree, scratch, True)
-    reason = work.run(given_teacher(model, held.dataset))
+    reason = work.run(given)
     return Found(name, plan, work.budget, tuple(work.study.runs()), reason, clock() - began, work)
+
+
+def _try(folder: Path) -> None:
+    """Raises BadInput or NoSpace where nothing can be written there: before the first trial, and not as the fault of each."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritten(f"search: {folder}", error, hint="name another folder") from error
 
 
 def given_teacher(model: nn.Module | Teacher | None, dataset: Dataset) -> Teacher | None:
@@ -206,8 +218,9 @@ class _Work:
     def run(self, given: Teacher | None) -> Reason:
         try:
             self.teacher = given or self._ready()
-        except Stopped:
-            return "stopped"
+        except Stopped as stopped:
+            self.tell(stopped.message)
+            return "stopped" if self.stop.is_set() else "time"
         passed: set[int] = set()  # entries that others had first
         shown: object = None
         while True:
@@ -280,9 +293,9 @@ class _Work:
             except Conflict as error:  # the worker that was taken for dead still holds the checkpoint
                 self.study.lost(run, error.message)
                 self.stop.wait(self.lease_s / 3)
-            except (TrainingDiverged, RuntimeFailure, BadInput) as error:
-                self.tell(f"trial {run.number}: cannot be made: {error.message}")
-                self.study.failed(run, f"{error.code}: {error.message}")
+            except (TrainingDiverged, RuntimeFailure, BadInput, RuntimeError) as error:  # torch's own are RuntimeErrors
+                self.tell(f"trial {run.number}: cannot be made: {error}")
+                self.study.failed(run, f"{type(error).__name__}: {error}")
             else:
                 if not self.study.done(run, outcome):
                     self.tell(f"trial {run.number}: came too late, another worker has it")
@@ -293,8 +306,13 @@ class _Work:
         first = self.recipe.production({})
         if first.teacher is None:
             return None
-        with _alone(self.kept.checkpoints.parent / "teacher.lock", self.stop):
-            return ready_for(self.held.dataset, first, kept=self.kept, tell=self.tell, stop=self.stop, clock=self.clock)
+        mine = MemoryStore()
+        token = mine.take("teacher", self.lease_s)
+        assert token is not None
+        with lease.kept(
+            mine, "teacher", token, stop=self.stop, deadline=self.deadline, clock=self.clock, ttl_s=self.lease_s
+        ) as watch, _alone(self.kept.checkpoints.parent / "teacher.lock", watch.halt):  # fmt: skip
+            return ready_for(self.held.dataset, first, kept=self.kept, tell=self.tell, stop=watch.halt, clock=self.clock)
 
     def made(self, runs: list[Run]) -> Made:
         if not runs:

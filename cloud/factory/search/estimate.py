@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from cloud.data.dataset import Dataset, assemble
+from cloud.data.dataset import Dataset
 from cloud.factory.lesson import Lesson, Schedule, Step
 from cloud.factory.production import answers_bytes
 from cloud.factory.recipes import Production, schedule_of, trained_teachers
@@ -109,6 +109,4 @@ def _few(dataset: Dataset, batch: int) -> Dataset:
     firsts = np.unique(dataset.train_y, return_index=True)[1]
     others = np.setdiff1d(np.arange(len(dataset.train_y)), firsts)
     places = np.concatenate([firsts, others])[: max(batch, len(firsts))]
-    return assemble(
-        dataset.name, dataset.train_x[places], dataset.train_y[places], dataset.test_x, dataset.test_y, labels=dataset.labels
-    )
+    return replace(dataset, train_x=dataset.train_x[places], train_y=dataset.train_y[places])

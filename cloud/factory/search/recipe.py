@@ -76,16 +76,22 @@ class SearchRecipe:
     def model(self) -> str:
         return str(self.body["model"])
 
-    def digest(self, data: str) -> str:
-        """Of everything that decides which trials there are, but for how many. `data`: the data set's digest."""
+    def digest(self, data: str, teacher: str = "") -> str:
+        """Of everything that decides which trials there are, but for how many.
+
+        Args:
+            data: the data set's digest.
+            teacher: the digest of one that was given in place of the recipe's.
+        """
         said = {k: v for k, v in asdict(self.settings).items() if k not in ("trials", "patience", "objectives")}
         space = {path: asdict(dimension) for path, dimension in self.space.items()}
         body = {key: value for key, value in self.body.items() if key not in ("about", "model", "at_once")}
-        return digest_of(json.dumps([body, space, said, data], sort_keys=True).encode())
+        what = [body, space, said, data, teacher, _teacher_files(self.body.get("teacher", {}), self.folder)]
+        return digest_of(json.dumps(what, sort_keys=True).encode())
 
-    def name(self, data: str) -> str:
+    def name(self, data: str, teacher: str = "") -> str:
         """A short one, for folders and keys."""
-        return hex_of(self.digest(data))[:16]
+        return hex_of(self.digest(data, teacher))[:16]
 
     def production(self, params: Params, *, rung: int = -1, name: str | None = None) -> Production:
         """The recipe of one trial, with one student of one variant.
@@ -185,8 +191,15 @@ def _starts(body: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]
     }
 
 
+def _teacher_files(teacher: Mapping[str, Any], folder: Path) -> list[str]:
+    """Digests of the files that a teacher is read from: another file of the same name is another teacher."""
+    tables = [teacher, *teacher.get("member", [])]
+    places = [folder / table[key] for table in tables for key in ("onnx", "weights") if key in table]
+    return [digest_of(place.read_bytes()) for place in places if place.is_file()]
+
+
 def _shorten(table: dict[str, Any], fraction: float) -> None:
     """Fewer epochs of the student and of its methods, at least one each."""
     for part in (table, *table.get("method", [])):
-        if isinstance(part.get("epochs"), int):
+        if isinstance(part.get("epochs"), int) and part["epochs"] >= 1:  # else the recipe's own check refuses it
             part["epochs"] = max(1, math.ceil(part["epochs"] * fraction))

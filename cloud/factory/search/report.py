@@ -101,10 +101,18 @@ def picture(found: Found, format: str) -> bytes:
                     at = (getattr(run.outcome, name), 100 * run.outcome.accuracy)
                     axis.annotate(str(run.number), at, xytext=(3, 3), textcoords="offset points", fontsize=7)
             axis.set(xlabel=label, ylabel="accuracy, held out, %")
-            axis.set_xscale("log")
+            if max(values := [getattr(run.outcome, name) for run in found.trials], default=1) > 20 * min(values, default=1):
+                axis.set_xscale("log")
+            else:
+                axis.locator_params(axis="x", nbins=5)
             axis.grid(alpha=0.3)
         out = io.BytesIO()
-        figure.savefig(out, format=format, dpi=150, metadata={"Date": None} if format == "svg" else None)
+        figure.savefig(
+            out,
+            format=format,
+            dpi=150,
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")) if format == "svg" else None,
+        )
     return out.getvalue()
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cloud.data.dataset import Dataset, assemble, split_every
+from cloud.data.dataset import Dataset
 from cloud.factory.counts import macs_of
 from cloud.factory.latency import compare
 from cloud.factory.package import Bench, candidates_from, exported_of
@@ -34,19 +34,8 @@ class Held:
 
         Raises BadData where a class has too few training images to lend any.
         """
-        out = split_every(source.train_y, max(2, round(1 / fraction)))
         try:
-            kept = assemble(
-                source.name, source.train_x[~out], source.train_y[~out], source.test_x, source.test_y, labels=source.labels
-            )
-            judged = assemble(
-                f"{source.name}-held-out",
-                source.train_x[~out],
-                source.train_y[~out],
-                source.train_x[out],
-                source.train_y[out],
-                labels=source.labels,
-            )
+            kept, judged = source.judged_on_every(max(2, round(1 / fraction)))
         except BadData as error:
             raise BadData(
                 f"{source.name}: a search holds back training images of every class, and one has too few: {error.message}",

@@ -1,0 +1,124 @@
+"""A recipe that fits a data set: the demo's teacher and students, with as many epochs, as small batches and as large an input as
+the data wants. A place to begin from: `littoral-cloud init` writes it to a file to be changed.
+
+What is fitted is how often each example is seen. Few examples are seen in small batches and many epochs, so that a training has
+some hundred steps whatever there is; 20,000 images and more of MNIST's size or about get the demo's recipe as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from cloud.data.dataset import Dataset
+from cloud.factory.lesson import Schedule
+from cloud.factory.recipes import DEMO, Production, StudentRecipe, TeacherRecipe
+from cloud.fleet.names import name_from
+
+NAME = "auto"
+ABOUT = "the demo's students with epochs, batch and input size that fit the data: what is used where none is named"
+
+MANY = 20_000
+"""Examples from which on the demo's own schedule is used."""
+
+_SIDE = 96  # pixels that a network sees of the longer side; larger images are scaled down inside it
+_STEPS, _STUDENT_STEPS = 800, 500
+_MOST_EPOCHS = 100
+_QUICK_STEPS, _QUICK_STUDENT_STEPS = 500, 300
+
+
+def fitted(dataset: Dataset, model: str | None = None, *, quick: bool = False) -> Production:
+    """The recipe for a data set.
+
+    Args:
+        model: the name under which nodes serve the students; None: after the data set's.
+        quick: two students, each taught for some hundred steps.
+    """
+    named = model or name_from(dataset.name, "model")
+    count = len(dataset.train_y)
+    whole = count >= MANY and max(dataset.shape) <= _SIDE and len(dataset.shape) == 3
+    if whole and not quick:
+        return replace(DEMO, model=named)
+    batch = 64 if count >= 2_000 else 32 if count >= 400 else 16
+    schedule = Schedule(batch=batch, learning_rate=4e-3 if batch == 64 else 3e-3, shift=1 if len(dataset.shape) == 3 else 0)
+    steps, student_steps = (_QUICK_STEPS, _QUICK_STUDENT_STEPS) if quick else (_STEPS, _STUDENT_STEPS)
+    teacher, students = _architectures(dataset.shape)
+
+    def epochs(wanted: int) -> int:
+        return max(1, min(_MOST_EPOCHS, math.ceil(wanted * batch / count)))
+
+    assert isinstance(DEMO.teacher, TeacherRecipe)
+    return Production(
+        named,
+        replace(DEMO.teacher, architecture=teacher, epochs=epochs(steps), schedule=schedule),
+        tuple(
+            replace(student, epochs=epochs(student_steps), schedule=schedule)
+            for student in (students[1:] if quick and len(students) > 2 else students)
+        ),
+    )
+
+
+def _architectures(shape: tuple[int, ...]) -> tuple[Mapping[str, Any], tuple[StudentRecipe, ...]]:
+    """Of the teacher, and students that lack only their epochs."""
+    assert DEMO.teacher is not None
+    match shape:
+        case (_, height, width):
+            assert isinstance(DEMO.teacher, TeacherRecipe)
+            scale = {"resolution": round(_SIDE / max(height, width), 4)} if max(height, width) > _SIDE else {}
+            return {**DEMO.teacher.architecture, **scale}, tuple(
+                replace(student, architecture={**student.architecture, **scale}) for student in DEMO.students
+            )
+        case (_, _):
+            ends = {"last_kernel": 7, "dilation": 1}
+            teacher = {"name": "depthwise_1d", "stem": 48, "stem_kernel": 7, "widths": [48, 48], "kernels": [9, 11], "last": [64]}
+            small = {"name": "depthwise_1d", "stem": 16, "stem_kernel": 5, "widths": [24, 24], "kernels": [5, 7], "last": [32]}
+            smaller = {"name": "depthwise_1d", "stem": 8, "stem_kernel": 5, "widths": [12], "kernels": [7], "last": [16]}
+            return {**teacher, **ends}, (
+                StudentRecipe("dw", {**small, **ends}, 1, seed=2, variants=DEMO.students[0].variants),
+                StudentRecipe("dw-s", {**smaller, **ends}, 1, seed=2, variants=("onnx-int8",)),
+            )
+        case _:
+            return {"name": "perceptron", "widths": [128, 64]}, (
+                StudentRecipe("mlp", {"name": "perceptron", "widths": [32, 16]}, 1, seed=2, variants=DEMO.students[0].variants),
+                StudentRecipe("mlp-s", {"name": "perceptron", "widths": [12]}, 1, seed=2, variants=("onnx-int8",)),
+            )
+
+
+def as_toml(recipe: Production, about: str) -> str:
+    """A recipe with a teacher that is trained here, and students without methods, as a file that read_recipe reads again."""
+    assert isinstance(recipe.teacher, TeacherRecipe)
+    blocks = [_lines({"about": about, "model": recipe.model}), "[teacher]\n" + _lines(_said(recipe.teacher))]
+    blocks += ["[[student]]\n" + _lines(_said(student)) for student in recipe.students]
+    return "\n".join(blocks)
+
+
+def _said(part: TeacherRecipe | StudentRecipe) -> dict[str, Any]:
+    """What is not as it would be without a word."""
+    said: dict[str, Any] = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if field.name == "schedule":
+            usual = asdict(Schedule())
+            value = {name: own for name, own in asdict(value).items() if own != usual[name]}
+        if value != field.default and value != {}:
+            said[field.name] = value
+    return said
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in table.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml(part)}" for name, part in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(part) for part in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        quoted = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+        return f'"{quoted}"'
+    return repr(value)

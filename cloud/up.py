@@ -1,0 +1,197 @@
+"""A fleet of one machine: a coordinator on the data folder and one node beside it, enrolled and serving the newest releases.
+
+The same processes that a user would start by hand, on loopback: enrolment under TLS, the session under mutual TLS, artifacts
+signed, measured on this machine and rolled out. Ports of the coordinator are kept in DATA/up.json, for the node knows them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud.app import Core, open_existing
+from cloud.demo.processes import Child, beside, run_to_end
+from cloud.demo.stage import until
+from cloud.fleet.records import Release, Reported, load
+from cloud.fleet.releases import all_releases
+from cloud.rollouts.controller import start_rollout
+from cloud.rollouts.state import ENDED, KIND, Rollout, State
+from cloud.serving import Serving
+from cloud.settings import Settings
+from littoral.errors import BadInput, Conflict, FleetError, NotFound
+
+PORTS_FILE = "up.json"
+ROLLOUT_S = 600.0
+Tell = Callable[[str], None]
+
+
+class NodeEnded(FleetError):
+    """The coordinator or the node of `littoral-cloud up` ended by itself."""
+
+    code = "node-ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What runs. `models`: by name, the student that the node serves."""
+
+    url: str
+    node_id: str
+    models: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it runs. `http`: HOST:PORT of the node's inference; `budget`: None: as the node's own settings say."""
+
+    settings: Settings
+    node: Path
+    http: str
+    budget: str | None = None
+
+    @property
+    def logs(self) -> Path:
+        return self.settings.data_dir / "logs"
+
+
+async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
+    """Starts both, rolls out what is newest, tells `ready`, and serves until `stop`. Both have ended when it returns.
+
+    Raises:
+        NotFound: nothing was released yet, or littoral-node is not installed. Conflict: a coordinator runs on this folder.
+        NodeEnded: one of both ended by itself. FleetError: it does not start, or no release can be served; says why.
+    """
+    await _check(place)
+    async with AsyncExitStack() as stack:
+        coordinator = await stack.enter_async_context(_coordinator(place))
+        tell("coordinator is up: enrolment under TLS, the fleet under mutual TLS, on loopback")
+        node, url, node_id = await stack.enter_async_context(_node(place))
+        tell(f"node enrolled and running, its folder is {place.node}")
+        core = await stack.enter_async_context(open_existing(place.settings))
+        models = await _served(core, node_id, tell)
+        ready(Up(url, node_id, models))
+        await _while_both_run((coordinator, node), stop)
+
+
+async def _check(place: Place) -> None:
+    if not Path(beside("littoral-node")).exists():
+        raise NotFound("littoral-node: is not installed here", hint="pip install 'littoral[edge]'")
+    if Serving.read(place.settings.data_dir) is not None:
+        raise Conflict(
+            f"data folder: a coordinator runs on {place.settings.data_dir} already",
+            hint="end it, or enrol a node with it: littoral-cloud token create",
+        )
+    async with open_existing(place.settings) as core:
+        if not await all_releases(core.ledger):
+            raise NotFound(f"release: there is none in {place.settings.data_dir}", hint="littoral-cloud train --data YOUR_DATA")
+
+
+@asynccontextmanager
+async def _coordinator(place: Place) -> AsyncIterator[Child]:
+    enrolment, fleet = _ports(place.settings.data_dir / PORTS_FILE)
+    command = [
+        *(beside("littoral-cloud"), "serve", "--format", "json", "--host", "127.0.0.1"),
+        *("--enrolment-port", str(enrolment), "--fleet-port", str(fleet)),
+    ]
+    child = await Child.start("coordinator", command, place.logs / "coordinator.log", _environment(place))
+    try:
+        await child.ready_line()
+        yield child
+    finally:
+        await child.end()
+
+
+@asynccontextmanager
+async def _node(place: Place) -> AsyncIterator[tuple[Child, str, str]]:
+    """The process, the URL of its inference and its id."""
+    node, log, folder = beside("littoral-node"), place.logs / "node.log", ["--data", str(place.node)]
+    # Enrolling again where there is an identity gives that one, and spends nothing.
+    token = [beside("littoral-cloud"), "token", "create", "--name", "up", "--ttl", "10m"]
+    line = await run_to_end("token", token, log, _environment(place))
+    await run_to_end("enroll", [node, "enroll", line, "--name", _host(), *folder], log)
+    command = [node, "run", *folder, "--http", place.http, "--format", "json"]
+    child = await Child.start("node", [*command, *(["--budget", place.budget] if place.budget is not None else [])], log)
+    try:
+        said = json.loads(await child.ready_line())
+        yield child, f"http://{said['http']}", said["node_id"]
+    finally:
+        await child.end()
+
+
+async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
+    """Rolls out the newest release of each model that the node does not serve yet; gives what it serves then, by model."""
+    newest: dict[str, Release] = {release.model: release for release in await all_releases(core.ledger)}
+    for model, release in newest.items():
+        if (await _serves(core, node_id)).get(model) in release.artifacts:
+            continue
+        tell(f"release {release.release_id}: measured on this machine, then served")
+        rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
+        rollout = await _ended(core, rollout_id)
+        if rollout.state is not State.SUCCEEDED:
+            why = "; ".join([rollout.reason, *(f"{refused.rule}: {refused.words}" for refused in rollout.refused)])
+            raise FleetError(
+                f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"
+            )
+    names = {}
+    for model, digest in (await _serves(core, node_id)).items():
+        doc = await core.ledger.get("artifact", digest)
+        names[model] = str(doc.body["name"]) if doc else digest
+    return names
+
+
+async def _ended(core: Core, rollout_id: str) -> Rollout:
+    async def look() -> Rollout | None:
+        doc = await core.ledger.get(KIND, rollout_id)
+        rollout = load(Rollout, doc) if doc else None
+        return rollout if rollout and rollout.state in ENDED else None
+
+    return await until(core.ledger, (KIND,), look, seconds=ROLLOUT_S, what=f"rollout {rollout_id} to end")
+
+
+async def _serves(core: Core, node_id: str) -> dict[str, str]:
+    """Manifest digests by model."""
+    doc = await core.ledger.get("reported", node_id)
+    models = load(Reported, doc).models if doc else {}
+    return {name: model.serving for name, model in models.items() if model.serving}
+
+
+async def _while_both_run(children: tuple[Child, ...], stop: asyncio.Event) -> None:
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    ends = {asyncio.create_task(child.ended(), name=child.name): child for child in children}
+    try:
+        await asyncio.wait([stopped, *ends], return_when=asyncio.FIRST_COMPLETED)
+        for task, child in ends.items():
+            if task.done() and not stopped.done():
+                raise NodeEnded(f"{child.name}: ended by itself: {child.last_words()}", hint="its log is in DATA_DIR/logs")
+    finally:
+        for task in (stopped, *ends):
+            task.cancel()
+        await asyncio.gather(stopped, *ends, return_exceptions=True)
+
+
+def _ports(kept: Path) -> tuple[int, int]:
+    """Those of the last time; else two that are free now, which are kept. Raises BadInput where the file is damaged."""
+    if not kept.exists():
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+            ports = one.getsockname()[1], two.getsockname()[1]
+        kept.write_text(json.dumps(ports) + "\n")
+        return ports
+    try:
+        enrolment, fleet = json.loads(kept.read_text())
+        return int(enrolment), int(fleet)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{kept}: is damaged", hint="remove it and the node's folder, then again") from error
+
+
+def _environment(place: Place) -> dict[str, str]:
+    return {"LITTORAL_DATA_DIR": str(place.settings.data_dir)}
+
+
+def _host() -> str:
+    return "".join(c if c.isalnum() else "-" for c in os.uname().nodename.lower())[:40].strip("-") or "here"

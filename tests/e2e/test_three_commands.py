@@ -1,0 +1,97 @@
+"""From a folder of images to a served student by the commands of the README, and by those of a new project's own README."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from cloud.demo.processes import Child, beside, run_to_end
+from tests.kit.shapes import CLASSES, shape_folder
+
+CLOUD = beside("littoral-cloud")
+
+
+def mentioning(folder: Path) -> list[int]:
+    """Processes whose command line names something in this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                said = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            found += [int(entry.name)] if os.fsencode(folder) in said else []
+    return found
+
+
+@asynccontextmanager
+async def served(folder: Path, command: list[str]) -> AsyncIterator[dict[str, Any]]:
+    """What `up` says when it is ready. Ended as Ctrl-C at a terminal does it; nothing is left running then."""
+    child = await Child.start("up", [*command, "--http", "127.0.0.1:0", "--format", "json"], folder / "up.log")
+    try:
+        yield json.loads(await child.ready_line())
+    finally:
+        if child.running:
+            os.kill(child.pid, signal.SIGINT)
+        async with asyncio.timeout(60):
+            assert await child.ended() == 0
+        await child.end()
+        assert mentioning(folder) == []
+
+
+async def answer(url: str, model: str, image: Path) -> int:
+    pixels = np.asarray(Image.open(image)).transpose(2, 0, 1)
+    tensor = {"name": "input", "shape": [1, *pixels.shape], "datatype": "UINT8", "data": pixels.reshape(-1).tolist()}
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        reply = await client.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]})
+    reply.raise_for_status()
+    return int(next(o for o in reply.json()["outputs"] if o["name"] == "label")["data"][0])
+
+
+async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
+    photos = shape_folder(tmp_path / "My Photos", 16)
+    there = ["--data-dir", str(tmp_path / "cloud")]
+    await run_to_end("train", [CLOUD, "train", "--data", str(photos), *there], tmp_path / "train.log")
+    up = [CLOUD, "up", *there]
+    async with served(tmp_path, up) as said:
+        assert list(said["models"]) == ["my-photos"]
+        asked = [(label, path) for label, kind in enumerate(CLASSES) for path in sorted((photos / kind).iterdir())[:6]]
+        right = [await answer(said["url"], "my-photos", path) == label for label, path in asked]
+        assert sum(right) >= 12  # of 18
+    async with served(tmp_path, up) as again:  # the same node, with what it had
+        assert (again["node_id"], again["models"]) == (said["node_id"], said["models"])
+        await answer(again["url"], "my-photos", photos / "cross" / "000.png")
+
+
+async def test_the_commands_in_a_new_projects_readme_run_as_they_stand(tmp_path: Path) -> None:
+    photos, project = shape_folder(tmp_path / "photos", 6), tmp_path / "new project"
+    told = await run_to_end("init", [CLOUD, "init", str(project), "--data", str(photos)], tmp_path / "init.log")
+    lines = (project / "README.md").read_text().splitlines()
+    commands = [shlex.split(line) for line in lines if line.startswith("    ")]
+    assert len(lines) <= 10
+    assert [command[:2] for command in commands] == [["littoral-cloud", "train"], ["littoral-cloud", "up"], ["curl", "-s"]]
+    assert told.splitlines()[-1] == f"next: cd {shlex.quote(str(project))} && {lines[4].strip()}"
+    recipe = project / "recipe.toml"
+    recipe.write_text(re.sub(r"epochs = \d+", "epochs = 2", recipe.read_text()))  # as a user would, in haste
+    train, up, curl = ([CLOUD, *command[1:]] if command[0] == "littoral-cloud" else command for command in commands)
+    in_project = ["env", "-C", str(project)]
+    await run_to_end("train", [*in_project, *train], tmp_path / "train.log")
+    async with served(tmp_path, [*in_project, *up]) as said:
+        assert said["models"].keys() == {"photos"}
+        url = curl[-1].replace("http://127.0.0.1:8080", said["url"])
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            assert (await client.get(url)).json()["name"] == "photos"
+    assert json.loads(await run_to_end("list", [CLOUD, "node", "list", "--data-dir", str(project / "cloud"), "--format", "json"],
+                                       tmp_path / "list.log"))  # fmt: skip

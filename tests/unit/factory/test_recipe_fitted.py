@@ -1,0 +1,64 @@
+"""The recipe that fits a data set: it fits, it learns, and it can be written to a file and read again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cloud.data.dataset import Dataset
+from cloud.factory.fitted import MANY, as_toml, fitted
+from cloud.factory.production import check_recipe, teach_students
+from cloud.factory.recipe_file import parse_recipe
+from cloud.factory.recipes import DEMO
+from cloud.factory.training import accuracy_of, logits_of
+from tests.kit.images import bars
+from tests.kit.measured import series, table
+
+
+def repeated(data: Dataset, count: int) -> Dataset:
+    index = np.arange(count) % len(data.train_y)
+    return replace(data, train_x=data.train_x[index], train_y=data.train_y[index])
+
+
+def test_many_small_images_get_the_demos_recipe_as_it_is() -> None:
+    many = repeated(bars(size=12), MANY)
+    assert fitted(many, "digits") == DEMO
+    assert fitted(many).model == "bars"
+
+
+@pytest.mark.parametrize("size", [5, 12, 250])
+def test_every_size_of_image_fits(size: int) -> None:
+    if size == 5:
+        data = repeated(bars(30, size=12), 24)
+        data = replace(data, train_x=data.train_x[..., :5, :5], test_x=data.test_x[..., :5, :5])
+    else:
+        data = bars(30, channels=3, size=size)
+    for quick in (False, True):
+        recipe = fitted(data, quick=quick)
+        check_recipe(recipe, data)
+        assert len({student.architecture["name"] for student in recipe.students}) == 2
+        assert ("resolution" in recipe.students[0].architecture) == (size == 250)
+
+
+def test_few_images_are_seen_often_enough_to_be_learnt() -> None:
+    data = bars(90)
+    learnt = teach_students(data, fitted(data, quick=True))
+    assert learnt.teacher_accuracy > 0.9
+    for student in learnt.students:
+        assert accuracy_of(logits_of(student.module, student.input, data.test_x), data.test_y) > 0.8
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_it_is_written_to_a_file_that_says_the_same(quick: bool) -> None:
+    recipe = fitted(bars(), "it-is.mine_0", quick=quick)
+    text = as_toml(recipe, 'for "bars" \\ and\nmore')
+    assert parse_recipe(text, what="r.toml") == recipe
+
+
+@pytest.mark.parametrize("data", [table(60), series(60)], ids=["table", "series"])
+def test_tables_and_series_fit_too(data: Dataset) -> None:
+    for quick in (False, True):
+        check_recipe(fitted(data, quick=quick), data)
+    assert parse_recipe(as_toml(fitted(data), "x"), what="r.toml") == fitted(data)
