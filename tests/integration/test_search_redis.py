@@ -97,10 +97,7 @@ async def test_a_redis_that_lost_what_it_answered_is_noticed(mortal_redis: Morta
 async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = bars()
-    arrays = {"x_train": data.train_x, "y_train": data.train_y, "x_test": data.test_x, "y_test": data.test_y}
-    np.savez(tmp_path / "bars.npz", labels=np.array(data.labels), **arrays)
-    (tmp_path / "mine.toml").write_text(RECIPE)
+    write(tmp_path, RECIPE)
     training = tmp_path / "cloud" / "search"
 
     killed = await begun(tmp_path)
@@ -147,6 +144,29 @@ async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_tw
     alone = await asyncio.to_thread(lambda: compress(None, dataset, recipe=recipe))
     assert weights(runs) == weights(alone.runs)
     assert set(Counter((r.number, r.rung) for r in runs if r.state == "done").values()) == {1}
+
+
+@pytest.mark.timeout(400)  # two processes that import torch
+async def test_two_workers_share_one_search_and_train_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, RECIPE.replace("trials = 2\nbatch = 2", "trials = 6\nbatch = 6").replace("epochs = 40", "epochs = 8"))
+    files = ["compress", str(tmp_path / "mine.toml"), "--data", str(tmp_path / "bars.npz"), "--data-dir", str(tmp_path / "cloud")]
+    code = await asyncio.to_thread(run, [*files, "--workers", "2", "--format", "json"])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    recipe, dataset = search_named(tmp_path / "mine.toml"), load_dataset(tmp_path / "bars.npz")
+    name = recipe.name(dataset.digest)
+    async with embedded_redis(tmp_path / "cloud" / "redis") as socket:
+        runs = await asyncio.to_thread(Study(name, recipe, RedisSearch(Endpoint(socket=socket), name)).runs)
+    assert Counter(run.rung for run in runs if run.state == "done") == {0: 6, 1: 3}
+    assert set(Counter((run.number, run.rung) for run in runs if run.state == "done").values()) == {1}
+
+
+def write(folder: Path, recipe: str) -> None:
+    """The recipe and its data."""
+    data = bars()
+    arrays = {"x_train": data.train_x, "y_train": data.train_y, "x_test": data.test_x, "y_test": data.test_y}
+    np.savez(folder / "bars.npz", labels=np.array(data.labels), **arrays)
+    (folder / "mine.toml").write_text(recipe)
 
 
 def weights(runs: object) -> dict[tuple[int, int], str]:

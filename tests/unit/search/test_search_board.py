@@ -24,14 +24,13 @@ from cloud.factory.search.board import (
     Train,
     Wait,
     next_move,
-    seen,
     taken,
     valid,
 )
-from cloud.factory.search.draw import draw
 from cloud.factory.search.recipe import SearchRecipe
 from cloud.factory.search.store import FolderStore, MemoryStore, SearchStore
 from cloud.factory.search.study import Study
+from cloud.factory.search.worker import drawn
 from littoral.budget import Budget
 from tests.kit.search import tiny
 
@@ -86,22 +85,6 @@ class Worker:
         if self.at is not None:
             self.store.release(self.at[0].lease, self.at[1])
         self.at = None
-
-
-def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[Run]) -> list[Run]:
-    s, before = recipe.settings, [run for run in runs if run.number < move.numbers.start]
-    values = draw(
-        recipe.space,
-        [(r.params, {o: r.outcome.cost(o) for o in s.steer}) for r in seen(before) if r.outcome],
-        list(move.numbers),
-        steer=s.steer,
-        sampler=s.sampler,
-        seed=s.seed,
-        same=recipe.same,
-        taken=[r.params for r in valid(before).values() if r.rung == 0],
-    )
-    named = zip(move.numbers, values, strict=True)
-    return [Run(-1, n, move.batch, len(move.numbers), 0, 0, params, "waiting") for n, params in named if n not in move.there]
 
 
 def results(runs: Sequence[Run]) -> set[tuple[int, int, str, float]]:

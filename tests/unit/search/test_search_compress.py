@@ -12,7 +12,6 @@ import pytest
 from cloud.factory.search import Found, compress
 from cloud.factory.search.board import Run, valid
 from cloud.factory.search.front import dominates
-from cloud.factory.search.store import FolderStore
 from littoral.errors import NoFit
 from tests.kit.images import bars
 from tests.kit.search import tiny
@@ -59,22 +58,6 @@ def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: Found, tm
     assert [key for key, times in ran(rest).items() if times > 1] == []
     weights = {(r.number, r.rung): r.outcome.weights for r in whole.runs if r.outcome}
     assert {(r.number, r.rung): r.outcome.weights for r in rest.runs if r.outcome} == weights
-
-
-def test_two_workers_share_one_search_and_train_nothing_twice(whole: Found, tmp_path: Path) -> None:
-    ends: list[Found] = []
-
-    def work(folder: Path) -> None:
-        ends.append(compress(None, bars(), recipe=tiny(), store=FolderStore(tmp_path / "shared"), folder=folder))
-
-    workers = [threading.Thread(target=work, args=(tmp_path / who,)) for who in ("a", "b")]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [found.reason for found in ends] == ["trials", "trials"]
-    assert trials(ends[0].runs) == trials(whole.runs)
-    assert [key for key, times in ran(ends[1]).items() if times > 1] == []
 
 
 def ran(found: Found) -> Counter[tuple[int, int]]:

@@ -1,0 +1,176 @@
+"""One worker of a search: it looks at the journal, finds the next move (board.py) and makes it, until there is none.
+
+What a killed worker was at is entered again once its lease has lapsed, and goes on from its checkpoint where that is at hand.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cloud.factory.lesson import TrainingDiverged
+from cloud.factory.production import ready_for
+from cloud.factory.resume import Kept, Stopped, Tell
+from cloud.factory.search import lease
+from cloud.factory.search.board import LAPSED, Draw, End, Enter, Lose, Run, Train, Wait, next_move, seen, valid
+from cloud.factory.search.draw import draw
+from cloud.factory.search.recipe import SearchRecipe
+from cloud.factory.search.store import MemoryStore, SearchStore
+from cloud.factory.search.study import Study
+from cloud.factory.search.trial import Held, tried
+from cloud.factory.teachers import Teacher
+from littoral.budget import Budget
+from littoral.errors import BadInput, Conflict, RuntimeFailure
+
+POLL_S = 0.5
+"""Between two looks at what other workers are at."""
+
+Reason = Literal["trials", "fits", "time", "stopped"]
+"""Why a search ended: all trials, a student that fits and was not bettered, the time, or it was told to stop."""
+
+Seen = Callable[[Sequence[Run]], None]
+"""Told what the journal holds whenever that has changed."""
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Worker:
+    """One worker's share of a search. `run` raises what the store and the teacher raise."""
+
+    recipe: SearchRecipe
+    held: Held
+    kept: Kept
+    study: Study
+    store: SearchStore
+    budget: Budget | None
+    stop: threading.Event
+    deadline: float
+    watch: Seen
+    tell: Tell
+    clock: Callable[[], float]
+    lease_s: float
+    teacher: Teacher | None = None
+
+    def run(self, given: Teacher | None) -> Reason:
+        try:
+            self.teacher = given or self._ready()
+        except Stopped as stopped:
+            self.tell(stopped.message)
+            return "stopped" if self.stop.is_set() else "time"
+        passed: set[int] = set()  # entries that others had first
+        shown: object = None
+        while True:
+            if self.stop.is_set():
+                return "stopped"
+            if self.clock() >= self.deadline:
+                return "time"
+            runs = self.study.runs()
+            if (now := [(run.id, run.state) for run in runs]) != shown:
+                shown = now
+                self.watch(runs)
+            open_ones = [run.lease for run in valid(runs).values() if run.state in ("waiting", "running")]
+            move = next_move(runs, self.recipe.settings, self.budget, self.store.held(open_ones), among=passed)
+            match move:
+                case End(reason):
+                    return reason
+                case Wait():
+                    passed.clear()
+                    self.stop.wait(min(POLL_S, self.lease_s))
+                case Lose(run):
+                    if self.study.lost(run, LAPSED):
+                        self.tell(f"trial {run.number}: its worker is gone; its values go to the next one")
+                case Enter(entries):
+                    self.study.enter(entries)
+                case Draw():
+                    self.study.enter(drawn(self.recipe, move, runs))
+                case Train(run):
+                    if (ended := self._train(run, passed)) is not None:
+                        return ended
+
+    def _train(self, run: Run, passed: set[int]) -> Reason | None:
+        """One run, from its lease to its outcome. Gives why the search is to end, where it is."""
+        token = self.store.take(run.lease, self.lease_s)
+        if token is None or not self.study.claim(run):
+            passed.add(run.id)
+            if token is not None:
+                self.store.release(run.lease, token)
+            return None
+        self.watch(self.study.runs())
+        keeping = lease.kept(
+            self.store, run.lease, token, stop=self.stop, deadline=self.deadline, clock=self.clock, ttl_s=self.lease_s
+        )
+        with keeping as watch:
+            try:
+                outcome = tried(
+                    self.recipe, run, self.held, self.teacher, self.kept, tell=self.tell, stop=watch.halt, clock=self.clock
+                )
+            except Stopped as stopped:
+                if watch.error is not None:
+                    raise watch.error from stopped
+                self.tell(f"trial {run.number}: {stopped.message}")
+                self.study.lost(run, "told to stop")
+                return {"stop": "stopped", "time": "time"}.get(watch.why)  # type: ignore[return-value]
+            except Conflict as error:  # the worker that was taken for dead still holds the checkpoint
+                self.study.lost(run, error.message)
+                self.stop.wait(self.lease_s / 3)
+            except (TrainingDiverged, RuntimeFailure, BadInput, RuntimeError) as error:  # torch's own are RuntimeErrors
+                self.tell(f"trial {run.number}: cannot be made: {error}")
+                self.study.failed(run, f"{type(error).__name__}: {error}")
+            else:
+                if not self.study.done(run, outcome):
+                    self.tell(f"trial {run.number}: came too late, another worker has it")
+        return None
+
+    def _ready(self) -> Teacher | None:
+        """The teacher; of several workers of one machine one trains it, and the others find it."""
+        first = self.recipe.production({})
+        if first.teacher is None:
+            return None
+        mine = MemoryStore()
+        token = mine.take("teacher", self.lease_s)
+        assert token is not None
+        with lease.kept(
+            mine, "teacher", token, stop=self.stop, deadline=self.deadline, clock=self.clock, ttl_s=self.lease_s
+        ) as watch, _alone(self.kept.checkpoints.parent / "teacher.lock", watch.halt):  # fmt: skip
+            return ready_for(self.held.dataset, first, kept=self.kept, tell=self.tell, stop=watch.halt, clock=self.clock)
+
+
+def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[Run]) -> Iterator[Run]:
+    """The runs that make a batch whole: a pure function of what the batches before it have shown."""
+    settings, before = recipe.settings, [run for run in runs if run.number < move.numbers.start]
+    values = draw(
+        recipe.space,
+        [(run.params, {o: run.outcome.cost(o) for o in settings.steer}) for run in seen(before) if run.outcome],
+        list(move.numbers),
+        steer=settings.steer,
+        sampler=settings.sampler,
+        seed=settings.seed,
+        same=recipe.same,
+        taken=[run.params for run in valid(before).values() if run.rung == 0],
+    )
+    for number, params in zip(move.numbers, values, strict=True):
+        if number not in move.there:
+            yield Run(-1, number, move.batch, len(move.numbers), 0, 0, params, "waiting")
+
+
+@contextmanager
+def _alone(place: Path, stop: threading.Event) -> Iterator[None]:
+    """Waits until no other process of this machine is in here. Raises Stopped where it is told to stop before."""
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = place.open("w")
+    except OSError as error:
+        raise BadInput(f"search: {place.parent} cannot be written: {error.strerror}", hint="name another folder") from error
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if stop.wait(POLL_S):
+                    raise Stopped("teacher: stopped while another process trained it") from None
+        yield
