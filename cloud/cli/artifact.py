@@ -17,7 +17,7 @@ from cloud.cli.tree import lines, told
 from cloud.fleet.records import Artifact, load
 from cloud.lineage.difference import differences
 from cloud.lineage.find import all_artifacts, find, short
-from cloud.lineage.garbage import LEASE, LEASE_S, Plan, collect, plan, see
+from cloud.lineage.garbage import LEASE, Plan, collect, plan, see
 from cloud.lineage.roles import roles_of
 from cloud.lineage.story import Story, story_of
 from cloud.settings import Settings, load_settings
@@ -155,7 +155,7 @@ def gc(
 
 
 async def _gc(settings: Settings, older_than_s: float, dry_run: bool, format: Format) -> None:
-    async with open_existing(settings) as core, core.ledger.lease(LEASE, ttl_s=LEASE_S) as fence:
+    async with open_existing(settings) as core, core.ledger.lease(LEASE) as fence:
         now = core.clock()
         planned = await asyncio.to_thread(plan, await see(core.ledger, now, older_than_s), core.blobs)
         went = None

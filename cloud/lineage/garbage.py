@@ -28,8 +28,6 @@ from cloud.lineage.story import made_from
 from littoral.errors import BadInput, Conflict, FleetError
 
 LEASE = "artifact-gc"
-LEASE_S = 3.0
-"""Whoever was killed holds the next one up for so long."""
 LEAST_AGE_S = 600.0
 """Whatever is younger may belong to somebody who is about to name it."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

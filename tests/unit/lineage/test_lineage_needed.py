@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.fleet.ledger import Doc
@@ -44,6 +44,7 @@ def families(draw: st.DrawFn) -> tuple[list[Artifact], set[int]]:
 
 
 @given(families())
+@settings(deadline=None)
 def test_what_is_kept_is_the_smallest_family_that_is_closed(family: tuple[list[Artifact], set[int]]) -> None:
     artifacts, named = family
     docs = tuple(Doc("artifact", a.manifest_digest, 1, dump(a)) for a in artifacts)

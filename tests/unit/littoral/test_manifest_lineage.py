@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.errors import BadManifest
@@ -52,6 +52,7 @@ def test_the_first_releases_manifests_know_no_lineage() -> None:
     st.dictionaries(st.text(), st.text()),
     st.text(),
 )
+@settings(deadline=None)
 def test_what_is_written_is_read_again(
     made: Manifest, roles: list[str], seed: int | None, threads: int | None, libraries: dict[str, str], processor: str
 ) -> None:
