@@ -10,12 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from cloud.foreign.frames import Array, Hung, Pipe, packed
 from littoral.errors import BadInput, FleetError, NotFound, RuntimeFailure, TooLarge
@@ -23,6 +24,7 @@ from littoral.signature import FREE, TensorSpec
 
 MEMORY: Final = 4 << 30
 SECONDS: Final = 300.0
+_WORDS = 2_000
 _DATATYPES: Final[Mapping[str, str]] = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -143,6 +145,7 @@ class _Child:
     def __init__(self, what: str, path: str, threads: int, limits: Limits) -> None:
         self._what, self._path, self._threads, self._limits = what, path, threads, limits
         self._lock = threading.Lock()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         main = threading.current_thread() is threading.main_thread()  # the kernel's signal follows the thread
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LITTORAL_")}
         self._process = subprocess.Popen(
@@ -152,14 +155,14 @@ class _Child:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._words,
             env={**kept, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
             bufsize=0,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdin.fileno(), self._process.stdout.fileno())
-        self._end = weakref.finalize(self, _end, self._process)
+        self._end = weakref.finalize(self, _end, self._process, self._words)
 
     def ask(self, body: Mapping[str, Any], arrays: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
         more = {"what": f"{self._what}: {self._path}", "threads": self._threads, "seconds": self._limits.seconds}
@@ -185,20 +188,27 @@ class _Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
         code = self._process.poll()
+        last = self._last_words()
         self.close()
         how = "talked nonsense" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return ForeignCrash(
-            f"{self._what}: {self._path} took down the process that it was opened in ({how})",
+            f"{self._what}: {self._path} took down the process that it was opened in ({how}){last}",
             hint=f"it may take {self._limits.memory:,} bytes of memory; is it what it should be?",
         )
+
+    def _last_words(self) -> str:
+        """The last line that the child said, if any."""
+        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - _WORDS))
+        lines = self._words.read().decode(errors="replace").strip().splitlines()
+        return f": {lines[-1][:200]}" if lines else ""
 
     def close(self) -> None:
         self._end()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], words: IO[bytes]) -> None:
     process.kill()
     process.wait()
-    for stream in (process.stdin, process.stdout):
+    for stream in (process.stdin, process.stdout, words):
         if stream is not None:
             stream.close()

@@ -157,7 +157,7 @@ def test_a_file_that_is_not_there_or_too_large(tmp_path: Path) -> None:
         foreign_teacher(OnnxRecipe(str(tmp_path)), DATA)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200) | st.tuples(st.integers(0, 1500), st.integers(0, 255)))
 def test_a_damaged_file_is_refused_or_answers_in_its_shape(tmp_path: Path, data: bytes | tuple[int, int]) -> None:
     if isinstance(data, tuple):

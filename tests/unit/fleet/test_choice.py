@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cloud.fleet.choice import candidates_for, choose, explain
 from cloud.fleet.records import MeasurementRecord, Presence
 from littoral.budget import Budget
 from littoral.errors import NoFit
+from littoral.signature import Metric
 from tests.kit.rollout_world import MODEL, artifact
 
 LARGE = artifact("large", accuracy=0.99, size=50_000)
@@ -119,3 +122,19 @@ def test_a_node_that_bounds_the_worst_class_gets_no_student_that_lost_one() -> N
     assert (rows["even"].worst_class, rows["even"].worst_label, rows["unknown"].worst_class) == (0.965, "8", None)
     with pytest.raises(NoFit, match=r"nearest is even, worst_class: 0\.965 of '8' is under 0\.99"):
         choose("me", presence(budget=Budget.parse("worst>=99%")), every, records, model=MODEL)
+
+
+def test_of_another_metric_the_best_score_is_chosen_and_a_floor_is_told_in_its_own_figures() -> None:
+    coarse, fine = (
+        replace(artifact, metric=Metric("rmse", value, False), accuracy=0.0, class_accuracy={}, task="regression")
+        for artifact, value in zip(ALL[:2], (2.0, 1.5), strict=True)
+    )
+    node = presence()
+    assert choose("me", node, [coarse, fine], EVERY, model=MODEL).name == fine.name
+    with pytest.raises(NoFit, match=r"rmse: 1\.5 is over 1\.2"):
+        choose("me", node, [coarse, fine], EVERY, model=MODEL, floor=-1.2)
+    rows = explain("me", node, [coarse, fine], EVERY, model=MODEL, floor=-1.8)
+    assert [(row.name, row.chosen, row.out) for row in rows] == [
+        (fine.name, True, ()),
+        (coarse.name, False, ("rmse: 2 is over 1.8",)),
+    ]

@@ -184,7 +184,7 @@ def test_whatever_bytes_a_file_holds_it_is_looked_through_or_refused_in_words(da
     assert refused is None or (0 < len(refused.message) < 700 and refused.hint)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_file_is_opened_or_refused_and_never_takes_us_along(tmp_path: Path, places: list[tuple[int, int]]) -> None:
     whole = bytearray(house_prices().SerializeToString())
