@@ -29,15 +29,17 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cloud.factory.folding import folded_student
+from cloud.factory.folding import folded_student, move_biases
 from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.levels import Floats, binary, k_means, prices, uniform
 from cloud.factory.method import check_teaching
+from cloud.factory.preparation import tensor_of
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of
 from littoral.architectures.quantized import FIELD as QUANTIZED
 from littoral.errors import BadInput
 
+_FEW = 64  # images on which it is seen what a bias does
 _MEMORY = 0.99  # of the mean square of a gradient, a step
 _LEAST = 1e-30
 _SQUARE = "square"
@@ -68,6 +70,7 @@ class Codebook:
     reassign: float = 0.7
     every: int = 1  # steps between two assignments
     half: bool = True  # shared values are exact in float16
+    move_biases: bool = False  # biases that the next layer's own can say as well are 0, see folding.py
 
     def __post_init__(self) -> None:
         named = {"bits": self.bits, "conv_bits": self.conv_bits or self.bits} | {f"layers.{k}": v for k, v in self.layers.items()}
@@ -103,13 +106,17 @@ class Codebook:
         if student.spec.get(QUANTIZED):
             raise BadInput(f"{student.name}: is trained for int8 already", hint="codebook or qat, not both")
         plain = folded_student(student)
+        bits = self.bits_of(plain.module)
+        if self.move_biases:
+            few = tensor_of(student.input, lesson.dataset.train_x[:_FEW])
+            bits |= {f"{name}.bias": 0 for name in move_biases(plain.module, few, threads=lesson.threads)}
         seconds = lesson.teach(
             plain.module,
             name=f"{student.name}-{self.kind}",
             epochs=self.epochs,
             schedule=self.schedule,
             seed=self.seed,
-            constraint=Shared(self.bits_of(plain.module), self),
+            constraint=Shared(bits, self),
         )
         return Trained.of(student.name, plain.module, plain.spec, student.input, seconds)
 
@@ -132,7 +139,7 @@ class Codebook:
 
 
 class Shared:
-    """The constraint behind Codebook."""
+    """The constraint behind Codebook. `bits`: by parameter; 16 rounds it alone, 0 keeps it 0."""
 
     def __init__(self, bits: Mapping[str, int], plan: Codebook) -> None:
         self._bits, self._plan = dict(bits), plan
@@ -150,10 +157,10 @@ class Shared:
         self._held = {}
         for name, bits in self._bits.items():
             parameter = module.get_parameter(name)
-            if bits == 16:
-                self._held[name] = _Half(parameter)
-            elif not torch.count_nonzero(parameter):
+            if bits == 0 or (bits < 16 and not torch.count_nonzero(parameter)):
                 self._held[name] = _Nothing()
+            elif bits == 16:
+                self._held[name] = _Half(parameter)
             else:
                 self._held[name] = _Book(parameter, bits, self._plan, matrix=parameter.ndim > 1)
         if self._plan.reassign == 0:

@@ -1,9 +1,9 @@
 """The one training loop: whatever the factory trains, fine-tunes or holds to a grid goes through `Lesson.teach`.
 
-AdamW under one cycle of the learning rate: I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101; L. N. Smith, N. Topin:
-Super-Convergence, https://arxiv.org/abs/1708.07120. Distillation's loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge
-in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.
-Rethinking the Inception Architecture, 2015, https://arxiv.org/abs/1512.00567 (section 7).
+AdamW (I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101) under one cycle of the learning rate (cycle.py). Distillation's
+loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as
+L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.: Rethinking the Inception Architecture, 2015,
+https://arxiv.org/abs/1512.00567 (section 7).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cloud.data.dataset import Dataset
 from cloud.factory.chance import computing, drawing
 from cloud.factory.checkpoint import Checkpoint, Checkpoints
 from cloud.factory.constraint import FREE, Constraint
+from cloud.factory.cycle import one_cycle
 from cloud.factory.preparation import input_of, tensor_of
 from cloud.factory.views import Augment, Copy, moved
 from cloud.factory.weights import weights_digest
@@ -33,7 +34,6 @@ from littoral.errors import BadInput, FleetError
 from littoral.manifest import Input
 
 Logits = npt.NDArray[np.float32]
-_WHOLE_BYTES = 512_000_000  # of float32 images in memory
 _MODULE, _OPTIMISER, _HELD, _CHANCE = "module.", "optimiser.", "held.", "chance"
 
 
@@ -183,11 +183,9 @@ class _Training:
         self.key = lesson.key(module, epochs, plan, seed, constraint) if lesson.checkpoints else ""
         self.given = lesson.input or input_of(lesson.dataset)
         self.labels = torch.from_numpy(lesson.dataset.train_y.copy())
-        self._prepared: torch.Tensor | None = None
         constraint.attach(module)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
-        self.cycle = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, plan.learning_rate, total_steps=self.steps + 1)
 
     def run(self) -> None:
         done = self._resume()
@@ -203,17 +201,14 @@ class _Training:
         moves = chance.integers(-plan.shift, plan.shift + 1, (self.per_epoch, 2))
         copy = plan.copy(epoch)
         images = Copy(lesson.dataset.train_x, plan.augment, copy, digest=lesson.dataset.digest)
-        whole = None if copy or plan.shift else self._whole()
         soft = self._soft(copy)
+        group = self.optimiser.param_groups[0]
         for place in range(max(0, done - epoch * self.per_epoch), self.per_epoch):
             step = epoch * self.per_epoch + place + 1
             index = order[place * self.batch : (place + 1) * self.batch]
             places = torch.from_numpy(index)
-            if whole is not None:
-                x = whole[places]
-            else:
-                raw = images.take(index)
-                x = tensor_of(self.given, moved(raw, *moves[place].tolist()) if plan.shift else raw)
+            raw = images.take(index)
+            x = tensor_of(self.given, moved(raw, *moves[place].tolist()) if plan.shift else raw)
             loss = self._loss(self.module(x), places, soft)
             value = loss.item()
             if not math.isfinite(value):
@@ -224,19 +219,12 @@ class _Training:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.constraint.before_step(self.module, step, self.steps)
+            rate, moment = one_cycle(step, self.steps, plan.learning_rate)
+            group["lr"], group["betas"] = rate, (moment, group["betas"][1])
             self.optimiser.step()
-            self.cycle.step()
             self.constraint.after_step(self.module, step, self.steps)
             self._keep(step)
             lesson.progress(Step(self.name, step, self.steps, value))
-
-    def _whole(self) -> torch.Tensor | None:
-        """All images as they are, prepared once, where that is not too much: preparing a batch takes as long as a small network's
-        forward pass."""
-        x = self.lesson.dataset.train_x
-        if self._prepared is None and 4 * x.nbytes <= _WHOLE_BYTES:
-            self._prepared = tensor_of(self.given, x)
-        return self._prepared
 
     def _soft(self, copy: int) -> torch.Tensor | None:
         if self.lesson.answers is None:
@@ -269,8 +257,7 @@ class _Training:
         tensors |= {f"{_OPTIMISER}{i}.{k}": v for i, entry in moments["state"].items() for k, v in entry.items()}
         tensors |= {_HELD + k: v for k, v in self.constraint.tensors().items()}
         tensors[_CHANCE] = torch.get_rng_state()
-        notes = {"groups": moments["param_groups"], "cycle": self.cycle.state_dict()}
-        kept.save(self.name, self.key, Checkpoint(step, tensors, notes))
+        kept.save(self.name, self.key, Checkpoint(step, tensors, {"groups": moments["param_groups"]}))
         self.kept = step
 
     def _left(self) -> str:
@@ -292,7 +279,6 @@ class _Training:
                 torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             )
         self.optimiser.load_state_dict({"state": moments, "param_groups": found.notes["groups"]})
-        self.cycle.load_state_dict(dict(found.notes["cycle"]))
         self.constraint.restore(_under(_HELD, found.tensors))
         torch.set_rng_state(found.tensors[_CHANCE])
         self.kept = found.step
