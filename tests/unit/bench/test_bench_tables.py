@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.factory import hinton
+from bench.factory.__main__ import ORDER, TABLES
 from bench.factory.deep_compression import DENSE_BYTES, PUBLISHED, plans
 from bench.factory.kept import Kept
 from bench.factory.specs import ARCHITECTURES
@@ -39,6 +40,14 @@ def test_hintons_student_learns_from_soft_answers(tmp_path: Path) -> None:
     _, learnt = hinton.train(data, student, 1, name="student", kept=kept, answers=answer(data.train_x))
     assert hinton.errors(learnt(data.test_x), data.test_y) < 80  # of 200; guessing makes 180
     assert kept.watch.of("student") > 0
+
+
+def test_all_is_every_table_once_and_after_the_teacher_whose_answers_it_needs() -> None:
+    made = [part[0] for group in ORDER for part in group if len(part) == 1]
+    assert sorted(made) == sorted(TABLES)
+    together = [{part[0] for part in group} for group in ORDER if len(group) > 1]
+    assert not any(group & {"throughput", "pruning"} for group in together)  # they take times
+    assert ("teacher",) in ORDER[0]
 
 
 def test_every_architecture_has_its_rows() -> None:
