@@ -12,12 +12,16 @@ CODED = ("bench.factory.coded", *sorted(f"littoral.codec.{part.name}" for part i
 """The modules that decide how many."""
 
 
-def travels(artifact: Exported) -> int:
-    """Each file as the codec writes it for a node that has nothing yet."""
-    return sum(len(codec.encode(content)) for content in artifact.files.values())
+def travels(artifact: Exported, *, dictionaries: bool = True) -> int:
+    """Each file as the codec writes it for a node that has the dictionary of graphs, which ships with the agent and holds no
+    trained weight; or for one that has nothing at all."""
+    return sum(len(codec.encode(content, dictionaries=dictionaries)) for content in artifact.files.values())
 
 
 def decoded(artifact: Exported) -> Exported:
     """The artifact as a node has it: what was coded, read again."""
-    files = {name: codec.decode(codec.encode(content), limit=len(content)) for name, content in artifact.files.items()}
+    files = {
+        name: codec.decode(codec.encode(content, dictionaries=True), limit=len(content))
+        for name, content in artifact.files.items()
+    }
     return replace(artifact, files=files)
