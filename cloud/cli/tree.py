@@ -50,6 +50,9 @@ def _origin(origin: Origin) -> Branch:
         made.append(Branch(words, (_origin(origin.base),) if origin.base else _unknown_base(parents)))
     elif origin.base is not None:
         made.append(_origin(origin.base))
+    elif "import" in manifest.recipe:
+        file = f"{manifest.architecture.get('file', 'a file')} {' '.join(parents.get(BASE, ()))}"
+        made.append(Branch(f"imported from {file}: {_said(manifest.recipe['import'])}"))
     else:
         made += _unknown_base(parents)
     taught_by = (*_teacher(manifest, parents), *(Branch(f"data {d}{_where(artifact.data)}") for d in parents.get(DATA, ())))

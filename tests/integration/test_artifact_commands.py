@@ -12,6 +12,7 @@ from cloud.app import open_core
 from cloud.cli import run
 from cloud.settings import load_settings
 from littoral.digest import digest_of
+from littoral.signature import Metric
 from tests.kit.shop import DATASET, RECIPE, TEACHERS, Shop, put
 
 pytest_plugins = ("tests.kit.shop_fixture",)
@@ -50,6 +51,24 @@ def test_what_a_fleet_learnt_leads_back_to_what_the_run_began_with(shop: Shop, s
     assert (whole["served_by"], whole["lineage"]["seed"]) == ([], 2)
     assert said("artifact", "show", "tuned", "--format", "json")["wanted_by"] == ["gateway"]
     assert said("artifact", "show", "base", "--format", "json")["children"] == [shop.digests["tuned"]]
+
+
+def test_a_model_from_elsewhere_leads_back_to_its_file(shop: Shop, said: Any) -> None:
+    file = digest_of(b"a file from elsewhere")
+
+    async def imported() -> None:
+        async with open_core(load_settings()) as core:
+            recipe = {"import": {"file": "net.onnx", "output": "y"}, "variant": "onnx"}
+            architecture = {"name": "imported", "file": "net.onnx"}
+            metric = Metric("rmse", 0.25, higher_is_better=False)
+            changed = {"recipe": recipe, "architecture": architecture, "task": "regression", "metric": metric}
+            await put(core, shop.folder / "made", "foreign", 3, base=file, **changed)
+
+    asyncio.run(imported())
+    told = said("artifact", "show", "foreign")
+    assert f"\n+- imported from net.onnx {file}: file net.onnx, output y\n" in told
+    assert "\n+- regression: rmse 0.25 on 100 examples" in told
+    assert said("artifact", "show", "foreign", "--format", "json")["metric"]["value"] == 0.25
 
 
 def test_a_diff_names_each_key_that_changed(shop: Shop, said: Any) -> None:
