@@ -1,7 +1,7 @@
 """Two workers on one Redis against one: trials a minute, one thread each.
 
-Both search the same space from nothing. Time runs from the first claim to the last outcome, so that starting Python is not in it.
-What one machine's other load does to them is in it: run it on an idle one.
+Both search the same space from nothing. Time runs from when every worker has a trial to the last outcome, so that starting Python
+is not in it. What one machine's other load does to them is in it: run it on an idle one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def made() -> Part:
         "Two workers on one Redis against one, one thread each",
         ("round", "one worker, trials a minute", "two workers, trials a minute", "ratio", "load before"),
         tuple((i, one, two, two / one, load) for i, (one, two, load) in enumerate(rates, 1)),
-        (f"{TRIALS} trials of about equal length; from the first claim to the last outcome.",),
+        (f"{TRIALS} trials of about equal length; from when every worker is at one to the last outcome.",),
     )
     loads = ", ".join(f"{load:.1f}" for *_, load in rates)
     note = f"{TRIALS} trials, one thread each; load of the machine before each round: {loads}"
@@ -70,28 +70,26 @@ async def _rates(folder: Path) -> list[tuple[float, float, float]]:
 
 
 async def _rate(folder: Path, workers: int) -> float:
-    """Trials a minute of so many workers, all at work before the first trial is claimed."""
+    """Trials a minute of so many workers."""
     shutil.rmtree(folder, ignore_errors=True)
     recipe, images = written(folder, RECIPE, 2_000)
     async with redis(folder / "redis") as socket:
         started = [await worker(recipe, images, folder / f"w{i}", socket, "--trials", str(TRIALS)) for i in range(workers)]
-        seconds = await _measured(started, recipe, load_dataset(images), socket)
-    return 60 * TRIALS / seconds
+        return await _measured(started, recipe, load_dataset(images), socket)
 
 
 async def _measured(started: list[asyncio.subprocess.Process], recipe: Path, dataset: Dataset, socket: Path) -> float:
     study = study_of(recipe, dataset, socket)
-    first = last = 0.0
+    began, before = 0.0, 0
     while True:
         runs, now = study.runs(), time.perf_counter()
-        if not first and any(run.state != "waiting" for run in runs):
-            first = now
+        if not began and sum(run.state == "running" for run in runs) == len(started):
+            began, before = now, len(done(runs))
         if len(done(runs)) == TRIALS:
-            last = now
             break
         if any(p.returncode for p in started):
             raise RuntimeError("a worker ended early")
         await asyncio.sleep(0.05)
     for process in started:
         await process.communicate()
-    return last - first
+    return 60 * (TRIALS - before) / (now - began)
