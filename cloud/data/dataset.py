@@ -98,6 +98,10 @@ class Dataset:
         kept = self._again(self.name, self.train_x[:-count], self.train_y[:-count], self.test_x, self.test_y)
         return kept, Examples(self.train_x[-count:], self.train_y[-count:])
 
+    def without(self, out: npt.NDArray[np.bool_]) -> Dataset:
+        """The data set without some of its training examples, True where one goes. Raises BadData where a class has none left."""
+        return self._again(self.name, self.train_x[~out], self.train_y[~out], self.test_x, self.test_y)
+
     def first(self, train: int, test: int) -> Dataset:
         """The first examples of each split: a smaller set to try a recipe on."""
         return self._again(self.name, self.train_x[:train], self.train_y[:train], self.test_x[:test], self.test_y[:test])

@@ -10,7 +10,6 @@ from typing import Any
 from cloud.app import Core
 from cloud.data.dataset import Examples
 from cloud.demo.report import NodeRow, RolloutRow, StudentRow
-from cloud.demo.scenario import MODEL
 from cloud.demo.stage import Actor
 from cloud.factory.package import Packaged, answers_of
 from cloud.factory.training import accuracy_of
@@ -33,7 +32,7 @@ async def serving(core: Core, actor: Actor) -> str:
     """Digest of the manifest that a node says it serves; empty: none."""
     doc = await core.ledger.get("reported", actor.node_id)
     models = load(Reported, doc).models if doc else {}
-    return models[MODEL].serving if MODEL in models else ""
+    return models[actor.model].serving if actor.model in models else ""
 
 
 async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
@@ -58,6 +57,7 @@ async def student_row(core: Core, digest: str) -> StudentRow:
         worst_label=label,
         worst_class=worst,
         class_accuracy=found.class_accuracy,
+        remarks=found.remarks,
     )
 
 

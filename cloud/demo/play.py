@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 from cloud.app import Core, open_core
 from cloud.data.dataset import Dataset, Examples
 from cloud.data.shards import rotate
-from cloud.data.sources import load_mnist
 from cloud.demo import evidence, story
-from cloud.demo.report import DriftRow, FederationRow, Report, broken_promises
-from cloud.demo.scenario import DRIFT_DEGREES, HELD_BACK, SEED, Promises
+from cloud.demo.report import DriftRow, FederationRow, Report, RolloutRow, broken_promises, left_out
+from cloud.demo.scenario import DRIFT_DEGREES, QUICK_REQUESTS, SEED
 from cloud.demo.screen import Screen
+from cloud.demo.setting import Setting
 from cloud.demo.stage import Actor, Stage, staged
 from cloud.factory.production import Made
 from cloud.factory.release import release_made
@@ -32,33 +33,35 @@ class Scene:
 
 
 async def play(
-    out: Path, clock: Callable[[], float], monotonic: Callable[[], float], screen: Screen
+    out: Path, setting: Setting, clock: Callable[[], float], monotonic: Callable[[], float], screen: Screen
 ) -> tuple[Report, dict[str, str]]:
     """Runs the demo in an empty folder; gives the report and what did not hold.
 
     Raises FleetError where an act cannot go on; every process has ended then.
     """
-    dataset, held_back = load_mnist().hold_back(HELD_BACK)
-    shards = story.shard(held_back, SEED)
-    async with staged(out, monotonic) as stage:
-        for name, examples in shards.before.items():
-            story.hand_out(stage, name, "before", examples)
-        await story.raise_fleet(stage, screen)
+    async with staged(out, monotonic, setting.recipe.model) as stage:
+        await story.raise_coordinator(stage, screen, loop=setting.learns)
+        made = None
+        if setting.machines is None:  # what a machine may take is chosen from what there is
+            made = await story.produce(setting.dataset, screen, monotonic, setting.recipe)
+        machines = setting.machines_for([packaged.manifest for packaged in made.packaged] if made else [])
+        shards = story.shard(setting.held_back, machines, SEED)
+        await story.raise_fleet(stage, machines, shards, screen)
         settings = load_settings(data_dir=stage.cloud_dir)
         async with open_core(settings, clock=clock) as core:
             names = {actor.node_id: name for name, actor in stage.actors.items()}
-            scene = Scene(core, stage, screen, dataset, names)
-            made = await story.produce(dataset, screen, monotonic)
-            report = await perform(scene, made, shards)
-    report = replace(report, seconds=round(screen.seconds, 1))
-    broken = broken_promises(report, Promises())
+            scene = Scene(core, stage, screen, setting.dataset, names)
+            made = made or await story.produce(setting.dataset, screen, monotonic, setting.recipe)
+            report = await perform(scene, made, shards, learns=setting.learns)
+    report = replace(report, seconds=round(screen.seconds, 1), skipped=left_out(report, setting.promises))
+    broken = broken_promises(report, setting.promises)
     report = replace(report, checks={"held": not broken, **{name: False for name in broken}})
     report.write(out / "report.json")
     return report, broken
 
 
-async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
-    """Everything after training: release, drift, rounds, the better model, and the bad one."""
+async def perform(scene: Scene, made: Made, shards: story.Shards, *, learns: bool) -> Report:
+    """Everything after training: release, (where it learns) drift, rounds, the better model, and the bad one."""
     core, stage, screen = scene.core, scene.stage, scene.screen
     screen.act("Signed, measured on each machine, rolled out in waves")
     data = story.keep_data(scene.dataset, stage.out / "data.npz")
@@ -69,11 +72,42 @@ async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
     students = [await evidence.student_row(core, digest) for digest in first.artifacts]
     stage.start_streams(scene.dataset.test, shards.before, SEED)
     stage.start_watch()
+    for actor in stage.actors.values():
+        served = await evidence.artifact(core, await evidence.serving(core, actor))
+        screen.say(f"{actor.machine.name} serves {served.name}: {served.accuracy:.2%}, {served.artifact_bytes:,} bytes")
+    learnt = await learn(scene, shards) if learns else None
+    if learnt is None:
+        await asyncio.gather(*(a.stream.tally.answers(QUICK_REQUESTS) for a in stage.actors.values() if a.stream is not None))
+    bad = await story.bad_release(core, made, screen)
+    screen.act("What it came to")
+    good = [evidence.rollout_row(initial, "initial", scene.names)]
+    return Report(
+        teacher=story.teacher_row(made),
+        students=students,
+        nodes=[await evidence.node_row(core, actor) for actor in stage.actors.values()],
+        drift=None if learnt is None else replace(learnt.drift, detected=await story.drifted(core, stage)),
+        federation=None if learnt is None else learnt.federation,
+        rollouts=[*good, *([] if learnt is None else [learnt.rollout]), evidence.rollout_row(bad, "bad", scene.names)],
+        seconds=screen.seconds,
+        load_average=await evidence.largest_load(core),
+        audit=await evidence.audit_state(core),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came of drift and rounds."""
+
+    drift: DriftRow
+    federation: FederationRow
+    rollout: RolloutRow
+
+
+async def learn(scene: Scene, shards: story.Shards) -> Learnt:
+    """The inputs of some nodes turn; the fleet learns together, and serves what it learnt."""
+    core, stage, screen = scene.core, scene.stage, scene.screen
     turned = [stage.actors[name] for name in shards.after]
     served_before = {actor.node_id: await evidence.serving(core, actor) for actor in stage.actors.values()}
-    for actor in stage.actors.values():
-        served = await evidence.artifact(core, served_before[actor.node_id])
-        screen.say(f"{actor.machine.name} serves {served.name}: {served.accuracy:.2%}, {served.artifact_bytes:,} bytes")
     await story.baselines(core, stage)
     live_before = await story.drift(core, stage, shards, scene.dataset.test, screen)
     run = await story.learn_together(core, screen)
@@ -81,17 +115,10 @@ async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
     learnt = await story.promoted_by_the_loop(core, screen)
     live_after = await story.live_for(turned, 150)
     served_after = {actor.node_id: await evidence.serving(core, actor) for actor in turned}
-    bad = await story.bad_release(core, made, screen)
-    detected_at_end = await story.drifted(core, stage)
-    screen.act("What it came to")
     worth = await _served_accuracies(scene, turned, served_before, served_after)
-    rows = [await evidence.node_row(core, actor) for actor in stage.actors.values()]
-    return Report(
-        teacher=story.teacher_row(made),
-        students=students,
-        nodes=rows,
-        drift=DriftRow(tuple(sorted(shards.after)), detected_at_end, live_before, live_during, live_after, *worth),
-        federation=FederationRow(
+    return Learnt(
+        DriftRow(tuple(sorted(shards.after)), (), live_before, live_during, live_after, *worth),
+        FederationRow(
             run.strategy,
             run.rounds,
             tuple(round(s, 2) for s in run.seconds_per_round),
@@ -99,14 +126,7 @@ async def perform(scene: Scene, made: Made, shards: story.Shards) -> Report:
             run.bytes_down,
             run.bytes_up,
         ),
-        rollouts=[
-            evidence.rollout_row(initial, "initial", scene.names),
-            evidence.rollout_row(learnt, "federated", scene.names),
-            evidence.rollout_row(bad, "bad", scene.names),
-        ],
-        seconds=screen.seconds,
-        load_average=await evidence.largest_load(core),
-        audit=await evidence.audit_state(core),
+        evidence.rollout_row(learnt, "federated", scene.names),
     )
 
 

@@ -74,13 +74,17 @@ class Screen:
         self._console.print(students, nodes)
         teacher, drift, federation = report.teacher, report.drift, report.federation
         self.say(f"teacher {teacher.accuracy:.2%} with {teacher.parameters:,} parameters in {teacher.seconds:.0f} s")
-        self.say(
-            f"drift on {', '.join(drift.detected) or 'no node'}: live accuracy {drift.accuracy_before:.1%} before, "
-            f"{drift.accuracy_during:.1%} during, {drift.accuracy_after:.1%} after {federation.rounds} rounds"
-        )
+        if drift is not None and federation is not None:
+            self.say(
+                f"drift on {', '.join(drift.detected) or 'no node'}: live accuracy {drift.accuracy_before:.1%} before, "
+                f"{drift.accuracy_during:.1%} during, {drift.accuracy_after:.1%} after {federation.rounds} rounds"
+            )
         for rollout in report.rollouts:
             waves = " | ".join(", ".join(wave) for wave in rollout.waves) or "no wave"
             self.say(f"release {rollout.release} ({rollout.kind}): {rollout.state} [{waves}] {rollout.reason}")
+        for why in dict.fromkeys(report.skipped.values()):
+            names = ", ".join(name for name, reason in report.skipped.items() if reason == why)
+            self.say(f"not checked: {names}: {why}")
         for words in broken.values():
             self._console.print(Text(f"did not hold: {words}", style="bold red"))
         if not broken:

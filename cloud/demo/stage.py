@@ -15,12 +15,15 @@ import numpy as np
 from cloud.cli.output import Format
 from cloud.data.dataset import Examples
 from cloud.demo.processes import Child, beside, run_to_end
-from cloud.demo.scenario import MODEL, REQUESTS_PER_SECOND, Machine
+from cloud.demo.scenario import REQUESTS_PER_SECOND, Machine
 from cloud.demo.traffic import Stream
 from cloud.fleet.ledger import Ledger
 from littoral.errors import FleetError
 
 T = TypeVar("T")
+
+MOST_BYTES = 64_000_000
+"""Of the images of one stream."""
 
 SAMPLE_S = 0.5
 """Seconds between two looks at the agents' memory."""
@@ -32,6 +35,7 @@ class Actor:
 
     machine: Machine
     folder: Path
+    model: str
     node_id: str = ""
     url: str = ""
     child: Child | None = None
@@ -46,6 +50,7 @@ class Stage:
 
     out: Path
     clock: Callable[[], float]
+    model: str
     coordinator: Child | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,11 +67,13 @@ class Stage:
     def measure_lock(self) -> Path:
         return self.out / "measure.lock"
 
-    async def start_coordinator(self) -> None:
+    async def start_coordinator(self, *, loop: bool) -> None:
+        """`loop`: it starts federated rounds and releases by itself when it sees drift."""
         command = [
             *(beside("littoral-cloud"), "serve"),
             *("--enrolment-port", "0", "--fleet-port", "0"),
-            *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--auto-loop", "--format", Format.JSON),
+            *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--format", Format.JSON),
+            *(["--auto-loop"] if loop else []),
         ]
         log = self.out / "logs" / "coordinator.log"
         self.coordinator = await Child.start("coordinator", command, log, self._cloud_environment)
@@ -79,7 +86,7 @@ class Stage:
     async def join(self, machine: Machine) -> Actor:
         """Token, enrolment and start of one node, each by the command that a user would type."""
         log = self.out / "logs" / f"{machine.name}.log"
-        actor = self.actors[machine.name] = Actor(machine, self.out / "nodes" / machine.name)
+        actor = self.actors[machine.name] = Actor(machine, self.out / "nodes" / machine.name, self.model)
         labelled = self.labelled_dir(machine.name)
         labelled.mkdir(parents=True, exist_ok=True)
         token = [beside("littoral-cloud"), "token", "create", "--name", machine.name]
@@ -105,7 +112,9 @@ class Stage:
             rng = np.random.default_rng((seed, index))
             actor.shard = shards[name]
             chosen = _like(test, actor.shard, rng)
-            actor.stream = Stream(actor.url, MODEL, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock)
+            actor.stream = Stream(
+                actor.url, self.model, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock
+            )
             self.tasks.append(asyncio.create_task(actor.stream.run(self.stop), name=f"stream to {name}"))
 
     def turn(self, actor: Actor, test: Examples) -> None:
@@ -148,13 +157,14 @@ def _like(test: Examples, shard: Examples, rng: np.random.Generator) -> Examples
     """Test examples in the class proportions of a shard."""
     share = np.bincount(shard.y, minlength=int(test.y.max()) + 1).astype(np.float64)
     weights = share[test.y] / np.maximum(np.bincount(test.y, minlength=len(share))[test.y], 1)
-    index = rng.choice(len(test.y), size=4_000, p=weights / weights.sum())
+    many = min(4_000, max(1, MOST_BYTES // test.x[0].nbytes))
+    index = rng.choice(len(test.y), size=many, p=weights / weights.sum())
     return Examples(test.x[index], test.y[index])
 
 
 @asynccontextmanager
-async def staged(out: Path, clock: Callable[[], float]) -> AsyncIterator[Stage]:
-    stage = Stage(out, clock)
+async def staged(out: Path, clock: Callable[[], float], model: str) -> AsyncIterator[Stage]:
+    stage = Stage(out, clock, model)
     try:
         yield stage
     finally:

@@ -20,11 +20,11 @@ from cloud.data.dataset import Dataset, Examples
 from cloud.data.shards import dirichlet_shards, rotate
 from cloud.demo import evidence
 from cloud.demo.report import TeacherRow
-from cloud.demo.scenario import DIRICHLET_ALPHA, DRIFT_DEGREES, MACHINES, MODEL, SEED
+from cloud.demo.scenario import DIRICHLET_ALPHA, DRIFT_DEGREES, SEED, Machine
 from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, until
 from cloud.factory.production import Made, make_students, ruin
-from cloud.factory.recipes import DEMO, Production
+from cloud.factory.recipes import Production
 from cloud.factory.release import release_made
 from cloud.federation.run import Run, RunState
 from cloud.fleet.drift import Inputs
@@ -55,11 +55,11 @@ class Shards:
     after: Mapping[str, Examples]
 
 
-def shard(held_back: Examples, seed: int) -> Shards:
+def shard(held_back: Examples, machines: Sequence[Machine], seed: int) -> Shards:
     """Non-IID: each class is shared out over the nodes by a Dirichlet draw. A drifted node's later half is rotated."""
-    parts = dirichlet_shards(held_back.y, len(MACHINES), DIRICHLET_ALPHA, np.random.default_rng(seed))
+    parts = dirichlet_shards(held_back.y, len(machines), DIRICHLET_ALPHA, np.random.default_rng(seed))
     before, after = {}, {}
-    for machine, index in zip(MACHINES, parts, strict=True):
+    for machine, index in zip(machines, parts, strict=True):
         x, y = held_back.x[index], held_back.y[index]
         if not machine.drifts:
             before[machine.name] = Examples(x, y)
@@ -80,18 +80,23 @@ def hand_out(stage: Stage, name: str, part: str, examples: Examples) -> None:
     draft.replace(target)
 
 
-async def raise_fleet(stage: Stage, screen: Screen) -> None:
-    """Coordinator first, then all nodes at once."""
-    screen.act("A coordinator and four machines")
-    await stage.start_coordinator()
+async def raise_coordinator(stage: Stage, screen: Screen, *, loop: bool) -> None:
+    screen.act("A coordinator and its machines")
+    await stage.start_coordinator(loop=loop)
     screen.say("coordinator is up: enrolment under TLS, the fleet under mutual TLS, state in Redis")
+
+
+async def raise_fleet(stage: Stage, machines: Sequence[Machine], shards: Shards, screen: Screen) -> None:
+    """All nodes at once, each with its labelled images."""
+    for name, examples in shards.before.items():
+        hand_out(stage, name, "before", examples)
     async with asyncio.TaskGroup() as tasks:  # one that fails ends the others, and all are awaited
-        joining = [tasks.create_task(stage.join(machine)) for machine in MACHINES]
+        joining = [tasks.create_task(stage.join(machine)) for machine in machines]
     for actor in (task.result() for task in joining):
         screen.say(f"{actor.machine.name} enrolled and running, budget {actor.machine.budget or 'unbounded'}")
 
 
-async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], recipe: Production = DEMO) -> Made:
+async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], recipe: Production) -> Made:
     """Teacher and students, in a thread so that the stage goes on."""
     screen.act("One teacher, several students")
     ended = threading.Event()
@@ -110,6 +115,8 @@ async def produce(dataset: Dataset, screen: Screen, clock: Callable[[], float], 
     screen.say(f"teacher {made.teacher_accuracy:.2%} after {teacher_row(made).seconds:.0f} s")
     for packaged in made.packaged:
         manifest = packaged.manifest
+        for remark in manifest.remarks:
+            screen.say(f"warning: {manifest.name}: {remark}")
         label, worst = manifest.worst_class or ("", math.nan)
         screen.say(
             f"{manifest.name}: {manifest.accuracy:.2%}, its worst class {label} {worst:.2%}, "
@@ -138,7 +145,7 @@ async def baselines(core: Core, stage: Stage) -> None:
 
     async def look() -> bool | None:
         docs = {doc.id: load(Inputs, doc) for doc in await core.ledger.all("inputs")}
-        ids = [f"{actor.node_id}:{MODEL}" for actor in stage.actors.values()]
+        ids = [f"{actor.node_id}:{actor.model}" for actor in stage.actors.values()]
         return True if all(i in docs and docs[i].baseline_full for i in ids) else None
 
     await until(core.ledger, ("inputs",), look, seconds=BASELINE_WAIT_S, what="every node's baseline of inputs")
@@ -146,7 +153,7 @@ async def baselines(core: Core, stage: Stage) -> None:
 
 async def drift(core: Core, stage: Stage, shards: Shards, test: Examples, screen: Screen) -> float:
     """Turns the inputs of some nodes and waits until the cloud has seen it; gives their live accuracy before."""
-    screen.act(f"The world turns: digits rotated by {DRIFT_DEGREES:.0f} degrees on " + " and ".join(shards.after))
+    screen.act(f"The world turns: images rotated by {DRIFT_DEGREES:.0f} degrees on " + " and ".join(shards.after))
     turning = [stage.actors[name] for name in shards.after]
     before = live(turning)
     turned = rotate(test.x, DRIFT_DEGREES)

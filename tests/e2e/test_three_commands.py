@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
 from cloud.demo.processes import Child, beside, run_to_end
@@ -60,6 +61,7 @@ async def answer(url: str, model: str, image: Path) -> int:
     return int(next(o for o in reply.json()["outputs"] if o["name"] == "label")["data"][0])
 
 
+@pytest.mark.timeout(900)
 async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
     photos = shape_folder(tmp_path / "My Photos", 16)
     there = ["--data-dir", str(tmp_path / "cloud")]
@@ -75,6 +77,7 @@ async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
         await answer(again["url"], "my-photos", photos / "cross" / "000.png")
 
 
+@pytest.mark.timeout(900)
 async def test_the_commands_in_a_new_projects_readme_run_as_they_stand(tmp_path: Path) -> None:
     photos, project = shape_folder(tmp_path / "photos", 6), tmp_path / "new project"
     told = await run_to_end("init", [CLOUD, "init", str(project), "--data", str(photos)], tmp_path / "init.log")

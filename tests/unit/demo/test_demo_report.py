@@ -6,8 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from cloud.demo.report import DriftRow, FederationRow, Report, StudentRow, TeacherRow, broken_promises
-from cloud.demo.scenario import Promises
+import numpy as np
+import pytest
+
+from cloud.demo.report import DriftRow, FederationRow, Report, StudentRow, TeacherRow, broken_promises, left_out
+from cloud.demo.scenario import MACHINES, OWN, PROMISES, QUICK, Promises
+from cloud.demo.setting import own, own_machines
+from littoral.budget import Budget
+from littoral.errors import BadInput
+from tests.kit.shapes import shape_arrays
 
 STUDENT = StudentRow(
     name="s-onnx",
@@ -46,3 +53,40 @@ def test_the_written_report_has_the_worst_class_and_all_others(tmp_path: Path) -
     report(STUDENT).write(tmp_path / "report.json")
     [row] = json.loads((tmp_path / "report.json").read_text())["students"]
     assert (row["worst_label"], row["worst_class"], row["class_accuracy"]) == ("8", 0.95, {"3": 0.99, "8": 0.95})
+
+
+def test_what_does_not_apply_is_left_out_and_named_and_nothing_else_is() -> None:
+    low = replace(report(STUDENT), teacher=TeacherRow(0.5, 1, 1.0))
+    assert {"teacher", "small-student"} <= set(broken_promises(replace(low, students=[]), PROMISES))
+    broken, left = broken_promises(low, OWN), left_out(low, OWN)
+    assert set(left) == {"teacher", "best-student", "small-student", "drift-recovered", "clean-kept", "agent-memory"}
+    assert set(broken) == {"architectures", "bad-release", "rollouts", "audit"}
+    quick = replace(low, drift=None, federation=None)
+    assert set(left_out(quick, QUICK)) == {"drift-detected", "drift-recovered", "clean-kept", "rounds"}
+    assert "teacher" in broken_promises(quick, QUICK)
+
+
+def test_a_bad_release_is_no_test_of_students_that_learnt_nothing() -> None:
+    blank = report(replace(STUDENT, remarks=("learnt nothing: ...",)))
+    assert "bad-release" in left_out(blank, PROMISES)
+    assert "bad-release" not in broken_promises(blank, PROMISES)
+
+
+@pytest.mark.parametrize("sizes", [[160_000, 44_000, 80_000, 13_840], [5_000], [90, 100]])
+def test_budgets_for_unknown_data_are_shares_of_the_largest_that_some_student_meets(sizes: list[int]) -> None:
+    machines = own_machines(sizes, quick=False)
+    assert [machine.name for machine in machines] == [machine.name for machine in MACHINES]
+    for machine in machines:
+        limit = Budget.parse(machine.budget).artifact_bytes
+        assert limit is None or any(size <= limit for size in sizes)
+    assert [machine.name for machine in own_machines(sizes, quick=True)] == ["gateway", "meter"]
+
+
+def test_of_each_class_every_tenth_image_goes_to_the_nodes(tmp_path: Path) -> None:
+    x, y = shape_arrays(100, size=12)
+    np.savez(tmp_path / "shapes.npz", x=x, y=y)
+    setting = own(tmp_path / "shapes.npz", quick=True)
+    assert np.bincount(setting.held_back.y).tolist() == [8, 8, 8]
+    assert len(setting.dataset.train_y) == 216
+    with pytest.raises(BadInput, match="240 training images, of which 24 go to 4 nodes"):
+        own(tmp_path / "shapes.npz", quick=False)
