@@ -45,7 +45,7 @@ async def play(
         if setting.machines is None:  # what a machine may take is chosen from what there is
             made = await story.produce(setting.dataset, screen, monotonic, setting.recipe)
         machines = setting.machines_for([packaged.manifest for packaged in made.packaged] if made else [])
-        shards = story.shard(setting.held_back, machines, SEED)
+        shards = story.shard(setting.held_back, machines, setting.alpha, SEED)
         await story.raise_fleet(stage, machines, shards, screen)
         settings = load_settings(data_dir=stage.cloud_dir)
         async with open_core(settings, clock=clock) as core:
@@ -53,8 +53,8 @@ async def play(
             scene = Scene(core, stage, screen, setting.dataset, names)
             made = made or await story.produce(setting.dataset, screen, monotonic, setting.recipe)
             report = await perform(scene, made, shards, learns=setting.learns)
-    report = replace(report, seconds=round(screen.seconds, 1), skipped=left_out(report, setting.promises))
-    broken = broken_promises(report, setting.promises)
+    report = replace(report, seconds=round(screen.seconds, 1), skipped={**left_out(report, setting.promises), **setting.left_out})
+    broken = {name: words for name, words in broken_promises(report, setting.promises).items() if name not in report.skipped}
     report = replace(report, checks={"held": not broken, **{name: False for name in broken}})
     report.write(out / "report.json")
     return report, broken

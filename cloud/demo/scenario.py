@@ -27,7 +27,7 @@ QUICK_MACHINES = (Machine("gateway", ""), Machine("handheld", "runtime=ncnn"))
 DRIFT_DEGREES = -45.0  # clockwise
 DIRICHLET_ALPHA = 1.0
 HELD_BACK = 6_000  # training images that only the nodes have
-OWN_HELD_BACK_EVERY = 10  # of a user's own images, of each class
+OWN_ALPHA = 10.0  # a user's own images: with few of them a node must still see every class
 QUICK_EXAMPLES = 20_000  # of MNIST's training images, where it must be quick
 MOST_SIZE = 0.6  # of the largest student: what a camera takes, where the data is the user's own
 REQUESTS_PER_SECOND = 25.0  # on each node

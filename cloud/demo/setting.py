@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloud.data.dataset import Dataset, Examples, split_every
 from cloud.data.sources import load_dataset, load_mnist
 from cloud.demo.scenario import (
+    DIRICHLET_ALPHA,
     HELD_BACK,
     MACHINES,
     MODEL,
     MOST_SIZE,
     OWN,
-    OWN_HELD_BACK_EVERY,
+    OWN_ALPHA,
     PROMISES,
     QUICK,
     QUICK_EXAMPLES,
@@ -27,8 +28,8 @@ from cloud.factory.recipes import DEMO, Production
 from littoral.errors import BadInput
 from littoral.manifest import Manifest
 
-LEAST_HELD_BACK = 10
-"""Labelled images of a node, below which a round of training on it is not worth the name."""
+LEAST_HELD_BACK = 25
+"""Labelled images of a node: it judges a new model by every fifth, and fewer than five tell no bad one from a good one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +43,8 @@ class Setting:
     machines: tuple[Machine, ...] | None
     promises: Promises
     learns: bool = True
+    alpha: float = DIRICHLET_ALPHA  # how unlike each other the nodes' images are: small is unlike
+    left_out: Mapping[str, str] = field(default_factory=dict)  # checks that this data does not allow, and why
 
     def machines_for(self, made: Sequence[Manifest]) -> tuple[Machine, ...]:
         """The nodes, once the students are there."""
@@ -58,20 +61,26 @@ def mnist(*, quick: bool) -> Setting:
 
 
 def own(path: Path, *, quick: bool) -> Setting:
-    """A user's images: of each class every tenth training example goes to the nodes.
+    """A user's images: of each class every tenth training example goes to the nodes, and up to every second of few.
 
     Raises BadInput where they are no images or too few for four nodes to learn from; what load_dataset raises.
     """
     whole = load_dataset(path)
     if len(whole.shape) != 3:
         raise BadInput(f"demo: {path} holds no images", hint="tables and series: littoral-cloud train and up")
-    dataset, held_back = _hold_back(whole)
-    if not quick and len(held_back) < LEAST_HELD_BACK * len(MACHINES):
+    wanted = LEAST_HELD_BACK * (2 if quick else len(MACHINES))
+    dataset, held_back = _hold_back(whole, max(2, min(10, len(whole.train_y) // wanted)))
+    too_few = len(held_back) < wanted
+    if too_few and not quick:
         raise BadInput(
             f"demo: {path} has {len(whole.train_y)} training images, of which {len(held_back)} go to {len(MACHINES)} nodes",
-            hint=f"each needs {LEAST_HELD_BACK} to learn from: give more images, or --quick, where no node learns",
+            hint=f"each needs {LEAST_HELD_BACK} to learn from and to judge by: give more images, or --quick",
         )
-    return Setting(dataset, held_back, fitted(dataset, quick=quick), None, OWN, learns=not quick)
+    why = f"the nodes have {len(held_back)} labelled images in all: too few to tell a bad model from a good one"
+    left_out = {"bad-release": why} if too_few else {}
+    return Setting(
+        dataset, held_back, fitted(dataset, quick=quick), None, OWN, learns=not quick, alpha=OWN_ALPHA, left_out=left_out
+    )
 
 
 def own_machines(sizes: Sequence[int], *, quick: bool) -> tuple[Machine, ...]:
@@ -87,9 +96,9 @@ def own_machines(sizes: Sequence[int], *, quick: bool) -> tuple[Machine, ...]:
     return (gateway, meter) if quick else (gateway, camera, handheld, meter)
 
 
-def _hold_back(dataset: Dataset) -> tuple[Dataset, Examples]:
-    """Of each class every tenth, and at least one; a class of one example stays where it is. Raises BadInput for none at all."""
-    out = split_every(dataset.train_y, OWN_HELD_BACK_EVERY)
+def _hold_back(dataset: Dataset, every: int) -> tuple[Dataset, Examples]:
+    """Of each class every so many-th, and at least one; a class of one example keeps it. Raises BadInput for none at all."""
+    out = split_every(dataset.train_y, every)
     for label in range(dataset.classes):
         if (dataset.train_y == label).sum() < 2:
             out[dataset.train_y == label] = False

@@ -20,7 +20,7 @@ from cloud.data.dataset import Dataset, Examples
 from cloud.data.shards import dirichlet_shards, rotate
 from cloud.demo import evidence
 from cloud.demo.report import TeacherRow
-from cloud.demo.scenario import DIRICHLET_ALPHA, DRIFT_DEGREES, SEED, Machine
+from cloud.demo.scenario import DRIFT_DEGREES, SEED, Machine
 from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, until
 from cloud.factory.production import Made, make_students, ruin
@@ -56,9 +56,9 @@ class Shards:
     after: Mapping[str, Examples]
 
 
-def shard(held_back: Examples, machines: Sequence[Machine], seed: int) -> Shards:
+def shard(held_back: Examples, machines: Sequence[Machine], alpha: float, seed: int) -> Shards:
     """Non-IID: each class is shared out over the nodes by a Dirichlet draw. A drifted node's later half is rotated."""
-    parts = dirichlet_shards(held_back.y, len(machines), DIRICHLET_ALPHA, np.random.default_rng(seed))
+    parts = dirichlet_shards(held_back.y, len(machines), alpha, np.random.default_rng(seed))
     before, after = {}, {}
     for machine, index in zip(machines, parts, strict=True):
         x, y = held_back.x[index], held_back.y[index]

@@ -16,7 +16,7 @@ from tests.kit.shapes import shape_arrays
 
 @pytest.mark.timeout(900)  # some forty seconds of two cores, and whoever else is at them
 async def test_it_ends_well_says_what_it_did_not_check_and_leaves_nothing_running(tmp_path: Path) -> None:
-    x, y = shape_arrays(30)
+    x, y = shape_arrays(50)
     np.savez(tmp_path / "My Shapes.npz", x=x, y=y, labels=np.array(["circle", "cross", "square"]))
     out = tmp_path / "out"
     process = await asyncio.create_subprocess_exec(

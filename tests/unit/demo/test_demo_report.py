@@ -82,11 +82,16 @@ def test_budgets_for_unknown_data_are_shares_of_the_largest_that_some_student_me
     assert [machine.name for machine in own_machines(sizes, quick=True)] == ["gateway", "meter"]
 
 
-def test_of_each_class_every_tenth_image_goes_to_the_nodes(tmp_path: Path) -> None:
-    x, y = shape_arrays(100, size=12)
+@pytest.mark.parametrize(("each", "held", "judged"), [(300, 24, True), (50, 20, True), (20, 8, False)])
+def test_of_each_class_as_many_images_go_to_the_nodes_as_they_need_to_judge(
+    tmp_path: Path, each: int, held: int, judged: bool
+) -> None:
+    x, y = shape_arrays(each, size=12)
     np.savez(tmp_path / "shapes.npz", x=x, y=y)
     setting = own(tmp_path / "shapes.npz", quick=True)
-    assert np.bincount(setting.held_back.y).tolist() == [8, 8, 8]
-    assert len(setting.dataset.train_y) == 216
-    with pytest.raises(BadInput, match="240 training images, of which 24 go to 4 nodes"):
-        own(tmp_path / "shapes.npz", quick=False)
+    assert np.bincount(setting.held_back.y).tolist() == [held] * 3
+    assert len(setting.dataset.train_y) + 3 * held == each * 3 * 4 // 5
+    assert ("bad-release" in setting.left_out) != judged
+    if each == 20:
+        with pytest.raises(BadInput, match="48 training images, of which 24 go to 4 nodes"):
+            own(tmp_path / "shapes.npz", quick=False)
