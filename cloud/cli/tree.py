@@ -87,7 +87,7 @@ def _teacher(manifest: Manifest, parents: Mapping[str, Sequence[str]]) -> list[B
         return []
     voices, known = recipe.pop("members", ()), parents.get(MEMBER, ())
     members = tuple(Branch(f"member {known[i] if i < len(known) else i + 1}: {_said(voice)}") for i, voice in enumerate(voices))
-    return [Branch(f"teacher {' '.join(digests) or '-'}: {_said(recipe)}", members)]
+    return [Branch(f"teacher {' '.join(digests) or '-'}: {_said(recipe) or 'a network that was given'}", members)]
 
 
 def _unknown_base(parents: Mapping[str, Sequence[str]]) -> tuple[Branch, ...]:
@@ -104,7 +104,7 @@ def _made_with(manifest: Manifest) -> list[Branch]:
 def _figures(origin: Origin) -> tuple[Branch, ...]:
     manifest = origin.manifest
     score = f"{manifest.metric.name} {manifest.metric.value:.6g}" if manifest.metric else f"accuracy {manifest.accuracy:.6g}"
-    task = "" if manifest.task == "classification" else f"{manifest.task}: "
+    task = "" if manifest.task == "classification" else f"{manifest.task}, "
     worst = f", worst class {manifest.worst_class[1]:.6g} ({manifest.worst_class[0]})" if manifest.worst_class else ""
     files = tuple(
         Branch(f"{file.path}: {file.bytes:,} bytes" + (f", {file.transfer.bytes:,} travel" if file.transfer else ""))

@@ -67,7 +67,7 @@ def test_a_model_from_elsewhere_leads_back_to_its_file(shop: Shop, said: Any) ->
     asyncio.run(imported())
     told = said("artifact", "show", "foreign")
     assert f"\n+- imported from net.onnx {file}: file net.onnx, output y\n" in told
-    assert "\n+- regression: rmse 0.25 on 100 examples" in told
+    assert "\n+- regression, rmse 0.25 on 100 examples" in told
     assert said("artifact", "show", "foreign", "--format", "json")["metric"]["value"] == 0.25
 
 

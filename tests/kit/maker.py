@@ -11,9 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cloud.factory.lesson import Schedule
 from cloud.factory.production import make_students
-from cloud.factory.recipes import TINY
+from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe
 from tests.kit.images import bars
+
+QUICK = Schedule(batch=32, learning_rate=1e-2)
+NET = {"name": "compact_cnn", "widths": [4, 8]}
 
 
 def with_version(stack: ExitStack, name: str, version: str) -> None:
@@ -28,7 +32,7 @@ def with_version(stack: ExitStack, name: str, version: str) -> None:
 
 def main(out: Path, changes: list[str]) -> None:
     for change in changes:
-        [student] = TINY.students
+        student = StudentRecipe("tiny", NET, 1, QUICK, 2, ("onnx-int8", "ncnn"))
         with ExitStack() as stack:
             match change.split("="):
                 case ["seed", seed]:
@@ -39,7 +43,7 @@ def main(out: Path, changes: list[str]) -> None:
                     pass
                 case [library, version]:
                     with_version(stack, library, version)
-            made = make_students(bars(), replace(TINY, students=(student,)))
+            made = make_students(bars(), Production("bars", TeacherRecipe(NET, 1, QUICK), (student,)))
         (out / change).mkdir(parents=True)
         for packaged in made.packaged:
             (out / change / f"{packaged.manifest.name}.json").write_bytes(packaged.manifest.encode())

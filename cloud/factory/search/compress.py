@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -144,6 +144,8 @@ def compress(
     held = Held.of(dataset, plan.settings.held_out)
     plan.check(held.dataset)
     given = given_teacher(model, held.dataset)
+    if given is not None:  # so that no manifest says that students learnt from the recipe's
+        plan = replace(plan, body={key: value for key, value in plan.body.items() if key != "teacher"})
     name = plan.name(dataset.digest, given.digest if given else "")
     if store is None:
         store = FolderStore(folder / name) if folder else MemoryStore()

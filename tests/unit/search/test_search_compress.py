@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cloud.factory.search import Found, compress
+from cloud.factory.search import Found, compress, search_from
 from cloud.factory.search.board import Run, valid
 from cloud.factory.search.front import dominates
+from cloud.factory.training import train_teacher
 from littoral.errors import NoFit
 from tests.kit.images import bars
-from tests.kit.search import tiny
+from tests.kit.search import body, tiny
 
 
 def trials(runs: Sequence[Run]) -> set[tuple[int, int, str]]:
@@ -81,3 +82,13 @@ def test_a_budget_ends_the_search_at_a_student_that_is_not_bettered() -> None:
     last = max(run.batch for run in found.runs)
     assert last == found.best.batch + 1
     assert max(r.outcome.accuracy for r in found.trials if r.outcome) == found.best.outcome.accuracy  # type: ignore[union-attr]
+
+
+def test_a_teacher_that_is_given_stands_in_the_manifest_in_place_of_the_recipes() -> None:
+    told = body(trials=1, batch=1, rungs=[1.0])
+    told["teacher"] = {"architecture": {"name": "compact_cnn", "widths": [4, 8]}, "epochs": 1, "seed": 7}
+    teacher = train_teacher(bars(), {"name": "compact_cnn", "widths": [8, 8]}, epochs=1, seed=1)
+    [student] = compress(teacher.module, bars(), recipe=search_from(told, what="tiny.toml")).students()
+    assert student.manifest.recipe["teacher"] is None
+    assert student.manifest.lineage is not None
+    assert student.manifest.lineage.found(student.manifest.parents, "teacher") == (teacher.digest,)
