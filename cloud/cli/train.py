@@ -78,7 +78,7 @@ def train(
     plan = named or fitted(examples, model)
     check_recipe(plan, examples)
     for note in noted(examples):
-        typer.echo(note, err=True)
+        typer.echo(f"{examples.name}: {note}", err=True)
     if dry_run:
         check_teacher(plan, examples)
         emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))

@@ -19,7 +19,7 @@ from cloud.data.dataset import Dataset, Inputs
 from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
 from cloud.factory.made_with import lineage_of
 from cloud.factory.metrics import class_accuracy, learnt_nothing
-from cloud.factory.preparation import input_of
+from cloud.factory.preparation import input_of, noted
 from cloud.factory.training import accuracy_of
 from cloud.factory.weights import parameters_of, weights_digest
 from littoral import codec
@@ -210,7 +210,7 @@ def package(
         parents=tuple(parents),
         recipe={**recipe, "variant": variant},
         lineage=lineage_of(recipe, exported.runtime, parents, roles),
-        remarks=tuple(filter(None, (learnt_nothing(by_class, bench.dataset.test_y),))),
+        remarks=tuple(filter(None, (learnt_nothing(by_class, bench.dataset.test_y), *noted(bench.dataset)))),
     )
     return Packaged(manifest, dict(exported.files), coded)
 

@@ -14,6 +14,7 @@ SCALE = 1.0 / 255.0
 MUTED = 1e30
 """The deviation that travels for a feature or channel of one value. A network never learnt what another value means: whatever a
 node sees there counts as 0."""
+_LISTED = 8
 _AT_ONCE = 2048  # images; numpy counts in 64-bit copies
 
 
@@ -51,10 +52,14 @@ def constant_features(dataset: Dataset) -> list[int]:
 
 
 def noted(dataset: Dataset) -> list[str]:
-    """What whoever trains on it should know, in words."""
+    """What whoever trains on it should know, a sentence each; nothing of its name, for manifests say it too."""
+    constant = constant_features(dataset)
+    if not constant:
+        return [*dataset.notes]
     what = "column" if dataset.kind == "table" else "channel"
-    said = [f"{dataset.name}: {what} {i} has one value in training: it is muted" for i in constant_features(dataset)]
-    return [*dataset.notes, *said]
+    listed = ", ".join(map(str, constant[:_LISTED])) + (f" and {len(constant) - _LISTED} more" if len(constant) > _LISTED else "")
+    many = f"{what}s {listed} have" if len(constant) > 1 else f"{what} {listed} has"
+    return [*dataset.notes, f"{many} one value in training, and {'are' if len(constant) > 1 else 'is'} muted"]
 
 
 def _of_measured(dataset: Dataset) -> Input:

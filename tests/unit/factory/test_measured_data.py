@@ -39,7 +39,9 @@ def test_each_feature_has_its_own_mean_and_deviation() -> None:
 def test_a_feature_of_one_value_is_muted_and_said() -> None:
     data = table()
     assert input_of(data).std[4] == pytest.approx(MUTED)
-    assert noted(data) == ["readings: column 4 has one value in training: it is muted"]
+    assert noted(data) == ["column 4 has one value in training, and is muted"]
+    many = assemble("d", np.ones((6, 12)), np.arange(6) % 2, np.ones((2, 12)), np.arange(2))
+    assert noted(many) == ["columns 0, 1, 2, 3, 4, 5, 6, 7 and 4 more have one value in training, and are muted"]
     other = data.test_x.copy()
     other[:, 4] = -1e6
     np.testing.assert_array_equal(np.round(input_of(data).prepare(other)[:, 4], 6), 0)
