@@ -54,7 +54,8 @@ def made(*, full: bool) -> Part:
             for name, r in rows.items()
         ],
         (
-            f"Batch {BATCH}, MNIST, one thread; {ROUNDS} rounds of about {ROUND_S} s of processor time each way, turn about; the median ratio.",
+            f"Batch {BATCH}, MNIST, one thread; {ROUNDS} rounds of about {ROUND_S} s of processor time each way, turn about;"
+            " the median ratio.",
             "The bare loop has every prepared image in memory as float32, channels last; gather, forward, cross-entropy, "
             "backward, fused AdamW; no schedule, no check, nobody told.",
         ),
