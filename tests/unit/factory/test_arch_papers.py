@@ -16,7 +16,9 @@ from torch import nn
 from cloud.factory.counts import macs_by_layer, macs_of
 from cloud.factory.weights import parameters_of
 from littoral.architectures import REGISTRY, build, small_spec
+from littoral.architectures.folded import folded
 from littoral.architectures.shufflenet_v1 import Unit as ShuffleUnit
+from littoral.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -208,3 +210,13 @@ def test_the_small_nets_are_small(name: str) -> None:
     made = build(spec, channels=1, height=28, width=28, classes=10)
     assert 2_000 <= parameters_of(made) <= 60_000
     assert macs_of(made, (1, 28, 28)) <= 2_000_000
+
+
+def test_with_nothing_between_a_folded_depthwise_filter_has_no_bias() -> None:
+    spec = {**small_spec("mobilenet_v1"), "between": "nothing"}
+    net = folded(build(spec, channels=1, height=28, width=28, classes=10).eval())
+    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
+    biased = {name for name, layer in layers.items() if layer.bias is not None}
+    assert {name for name in layers if name.endswith(".depthwise")} == set(layers) - biased
+    with pytest.raises(BadInput, match=r"architecture\.between: 'gelu'"):
+        build({**spec, "between": "gelu"}, channels=1, height=28, width=28, classes=10)
