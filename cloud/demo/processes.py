@@ -11,7 +11,7 @@ from pathlib import Path
 
 from littoral.errors import FleetError
 
-READY_S = 60.0
+READY_S = 180.0  # a bound on a machine with much else to do
 DRAIN_S = 15.0
 
 
@@ -39,14 +39,14 @@ class Child:
             )
         return cls(name, process, log)
 
-    async def ready_line(self) -> str:
+    async def ready_line(self, within_s: float = READY_S) -> str:
         """The first line that it prints. Raises FleetError with the end of its log where it ends before."""
         assert self._process.stdout is not None
         try:
-            async with asyncio.timeout(READY_S):
+            async with asyncio.timeout(within_s):
                 line = await self._process.stdout.readline()
         except TimeoutError as error:
-            raise FleetError(f"{self.name}: not ready after {READY_S:.0f} s", hint=f"its log is {self._log}") from error
+            raise FleetError(f"{self.name}: not ready after {within_s:.0f} s", hint=f"its log is {self._log}") from error
         if not line:
             await self._process.wait()
             raise FleetError(

@@ -42,11 +42,11 @@ async def served(folder: Path, command: list[str]) -> AsyncIterator[dict[str, An
     """What `up` says when it is ready. Ended as Ctrl-C at a terminal does it; nothing is left running then."""
     child = await Child.start("up", [*command, "--http", "127.0.0.1:0", "--format", "json"], folder / "up.log")
     try:
-        yield json.loads(await child.ready_line())
+        yield json.loads(await child.ready_line(within_s=600))
     finally:
         if child.running:
             os.kill(child.pid, signal.SIGINT)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             assert await child.ended() == 0
         await child.end()
         assert mentioning(folder) == []
