@@ -28,6 +28,7 @@ WIDTH, RESOLUTION, STUDENT, ARCHITECTURE = "width", "resolution", "student", "ar
 _NOT_SEARCHED = ("name", "methods", "variants", "threads")
 _WIDE: Mapping[str, tuple[str, ...]] = {
     "compact_cnn": ("widths",),
+    "depthwise_1d": ("stem", "widths", "last"),
     "lenet5": ("maps", "hidden"),
     "lenet_300_100": ("hidden",),
     "perceptron": ("widths",),

@@ -14,8 +14,9 @@ from cloud.data.dataset import Dataset, assemble
 from cloud.factory.recipe_file import parse_recipe
 from cloud.factory.search import compress, search_from, search_named
 from cloud.factory.search.recipe import SearchRecipe
-from cloud.factory.search.space import Choice
+from cloud.factory.search.space import Choice, resolved
 from cloud.factory.search.trial import Held
+from littoral.architectures import REGISTRY
 from littoral.errors import BadData, BadInput, NotFound
 from tests.kit.images import bars
 from tests.kit.search import body, tiny
@@ -93,6 +94,13 @@ def test_every_kind_of_path_finds_its_place() -> None:
     assert student.schedule.augment.rotation == 3.0
     assert student.export.calibration.method == "entropy"
     assert getattr(student.methods[0], "schedule").learning_rate == 5e-3  # noqa: B009 - a method inherits it
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_architecture_can_be_made_wider(name: str) -> None:
+    student = {"architecture": {"name": name}}
+    wider, same = (resolved(student, {"width": by})["architecture"] for by in (2.0, 1.0))
+    assert {key for key in wider if wider[key] != same[key]}
 
 
 def test_a_rung_is_a_fraction_of_every_epoch() -> None:
