@@ -184,11 +184,7 @@ def package(
     by_class = class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes)
     probe = bench.input.prepare(bench.probe)
     answers = infer(exported, probe, threads=1)
-    coded = {
-        path: code
-        for path, code in codec.encode_files(exported.files, dictionaries=True).items()
-        if len(code) < len(exported.files[path])
-    }
+    files, coded = travelling(exported.files)
     manifest = Manifest(
         model=model,
         name=name,
@@ -197,9 +193,7 @@ def package(
         runtime=exported.runtime,
         runtime_options=dict(exported.runtime_options),
         requires=dict(exported.requires),
-        files=tuple(
-            File(path, digest_of(data), len(data), _transfer_of(coded.get(path))) for path, data in sorted(exported.files.items())
-        ),
+        files=files,
         input=bench.input,
         output=Output(OUTPUT_NAME, bench.dataset.labels),
         accuracy=accuracy_of(logits, bench.dataset.test_y),
@@ -213,6 +207,13 @@ def package(
         remarks=tuple(filter(None, (learnt_nothing(by_class, bench.dataset.test_y), *noted(bench.dataset)))),
     )
     return Packaged(manifest, dict(exported.files), coded)
+
+
+def travelling(files: Mapping[str, bytes]) -> tuple[tuple[File, ...], dict[str, bytes]]:
+    """What a manifest says of an artifact's files, and what travels in place of those that are smaller coded, by path."""
+    coded = {path: code for path, code in codec.encode_files(files, dictionaries=True).items() if len(code) < len(files[path])}
+    named = (File(path, digest_of(data), len(data), _transfer_of(coded.get(path))) for path, data in sorted(files.items()))
+    return tuple(named), coded
 
 
 def _said(variant: str, module: nn.Module, options: Options, examples: int) -> dict[str, Any]:

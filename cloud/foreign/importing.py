@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cloud.factory.made_with import lineage_of
 from cloud.factory.metrics import class_accuracy
-from cloud.factory.package import Packaged
+from cloud.factory.package import Packaged, travelling
 from cloud.foreign.metrics import USUAL, Measure, classes_of, measure_named, scores_of
 from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Limits, open_model
 from cloud.foreign.running import answers_of, probe_feeds
@@ -23,7 +23,7 @@ from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, chosen_size
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.lineage import BASE, DATA
-from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, TASKS, File, Input, Manifest, Output, SketchSpec
+from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, TASKS, Input, Manifest, Output, SketchSpec
 from littoral.signature import DATATYPES, FREE, MOST_RANK, MOST_TENSORS, Metric, Packed, Signature, TensorProbe
 from littoral.sketch import fit
 
@@ -176,6 +176,7 @@ class _Import:
         parents = ((self.given.digest,) if self.given else ()) + (self.digest,)
         roles = ((DATA,) if self.given else ()) + (BASE,)
         first = model.inputs[0]
+        files, coded = travelling({FILE: data})
         manifest = Manifest(
             model=plan.model,
             name=f"{plan.name or self.stem}-{variant}",
@@ -184,7 +185,7 @@ class _Import:
             runtime="onnxruntime",
             runtime_options={},
             requires={"opset": model.opset, "ir": model.ir},
-            files=(File(FILE, digest_of(data), len(data)),),
+            files=files,
             input=Input(first.name, first.shape[1:], 1.0, (0.0,), (1.0,)),
             output=Output(output, labels),
             accuracy=worth.accuracy,
@@ -201,7 +202,7 @@ class _Import:
             signature=Signature(model.inputs, model.outputs, self._probe(feeds, answers, data, graph, _FLOOR[variant])),
             schema=FOREIGN_SCHEMA,
         )
-        return Packaged(manifest, {FILE: data})
+        return Packaged(manifest, {FILE: data}, coded)
 
     def _output(self, answers: Mapping[str, Array]) -> str:
         """The one that is judged: as the plan says, else the first that may be it."""

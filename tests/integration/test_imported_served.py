@@ -29,7 +29,7 @@ pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 
 async def serve(fleet: Fleet, maker: Maker, folder: NodeFolder, packaged: Packaged) -> AgentProcess:
-    for content in packaged.files.values():
+    for content in (*packaged.files.values(), *packaged.coded.values()):
         fleet.blobs.put(content)
     agent = await (await AgentProcess.start(folder.root)).ready()
     await want(fleet, maker.seal(packaged.manifest), 1)
@@ -106,7 +106,7 @@ async def test_a_spoilt_probe_keeps_an_imported_model_out(fleet: Fleet, maker: M
     held = body["signature"]["probe"]["outputs"]["price"]
     held["data"] = Packed.of(np.zeros(held["shape"], np.float32)).data
     spoilt = Manifest.decode(json.dumps(body).encode())
-    for content in whole.files.values():
+    for content in (*whole.files.values(), *whole.coded.values()):
         fleet.blobs.put(content)
     agent = await (await AgentProcess.start(folder.root)).ready()
     await want(fleet, maker.seal(spoilt), 1)
