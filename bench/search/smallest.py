@@ -101,8 +101,8 @@ def made() -> Part:
             "Settings were chosen on 5,000 training images that neither teacher nor students learn from; the standard error of an"
             " accuracy on 10,000 images is 0.08 at 99.3 %. Agrees: test images with the same class in onnxruntime as in torch.",
             *(f"Median of none of these: {100 * wanted:.1f} %." for name, wanted in WANTED.items() if name not in figures),
-            "A figure is the smallest recipe whose median is there on the held-out and on the test images: settings were not chosen"
-            " on the test images, but which of these few recipes counts for which accuracy is read from both.",
+            "A figure is the smallest recipe whose median is there on the held-out and on the test images: settings were not"
+            " chosen on the test images, but which of these few recipes counts for which accuracy is read from both.",
             "Tried: 60 epochs in the place of 30, seed 1: 99.40 % in 6,032 bytes, 99.18 % in 3,331, 99.12 % in 2,525, 98.79 % in"
             " 1,994; smallest-2k5's network on 63 steps a layer: 99.20 % in 3,011 (median of three).",
             "The rows that are published were trained step by step on a machine with much other work, not in one run of this"
