@@ -13,8 +13,9 @@ from cloud.factory.weights import save_weights
 from cloud.trust.store import open_trust
 from littoral.architectures import build
 from littoral.errors import NoSpace
-from tests.kit.disk import tiny_disk as tiny_disk
 from tests.kit.images import bars
+
+pytest_plugins = ("tests.kit.disk",)
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
 FULL = NoSpace.exit_code
