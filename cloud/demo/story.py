@@ -20,7 +20,7 @@ from cloud.data.dataset import Dataset, Examples
 from cloud.data.shards import dirichlet_shards, rotate
 from cloud.demo import evidence
 from cloud.demo.report import TeacherRow
-from cloud.demo.scenario import DRIFT_DEGREES, SEED, Machine
+from cloud.demo.scenario import DRIFT_DEGREES, Machine
 from cloud.demo.screen import Screen
 from cloud.demo.stage import Actor, Stage, until
 from cloud.factory.production import Made, make_students, ruin
@@ -230,7 +230,7 @@ def keep_data(dataset: Dataset, path: Path) -> str:
 async def bad_release(core: Core, made: Made, screen: Screen) -> Doc:
     """A release whose weights were ruined after they were measured: signed like any other, and claiming the old accuracy."""
     screen.act("A bad release, signed like any other")
-    ruined = await asyncio.to_thread(ruin, made, np.random.default_rng(SEED))
+    ruined = await asyncio.to_thread(ruin, made)
     released = await release_made(core, ruined, core.clock(), kind="manual", note="deliberately ruined", data="", actor="demo")
     return await roll_out(core, released, screen)
 

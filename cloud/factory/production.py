@@ -198,17 +198,18 @@ def answers_bytes(recipe: Production, dataset: Dataset) -> int:
     return len(asked_for(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
 
 
-def ruin(made: Made, rng: np.random.Generator, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
-    """The same students with their weights shuffled after they were measured, and manifests that still claim what they were.
+def ruin(made: Made, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
+    """The same students with their classes moved on by one after they were measured, and manifests that claim what they were.
 
-    What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong. For the demo and tests.
+    What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong whatever a node sees, as
+    when labels were read in another order. For the demo and tests.
     """
     claimed = {packaged.manifest.name: packaged.manifest for packaged in made.packaged}
     shape, classes = made.bench.dataset.shape, made.bench.dataset.classes
     spoilt = []
     for student in made.students:
         arrays = {
-            name: rng.permutation(array.reshape(-1)).reshape(array.shape) if array.ndim > 1 else array
+            name: np.roll(array, 1, axis=0) if name.rpartition(".")[0] == "classify" else array
             for name, array in arrays_of(student.module).items()
         }
         module = module_of(student.spec, arrays, **sizes_of(student.spec, shape), classes=classes)

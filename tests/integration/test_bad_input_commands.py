@@ -53,9 +53,8 @@ def npz(**arrays: object) -> None:
     ("arrays", "complaint"),
     [
         ({"x": X, "y": Y[:-1]}, "x has shape (40, 8, 8), y (39,)"),
-        ({"x": X[:, 0], "y": Y}, "shape is (32, 8)"),
         ({"x": X[..., None].repeat(3, -1), "y": Y}, "channels last"),
-        ({"x": X.astype(np.float32), "y": Y}, "values are float32"),
+        ({"x": X[:, None].astype(np.float32), "y": Y}, "values are float32"),
         ({"x_train": X, "y_train": Y, "x_test": X[:, :7], "y_test": Y}, "training images are 1x8x8, test images 1x7x8"),
         ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y % 3}, "no example of '3' in the test split"),
         ({"x": X, "y": Y, "labels": np.array(["a", "b", "c"])}, "whole numbers from 0 to 2"),
@@ -75,6 +74,20 @@ def test_data_that_does_not_fit_together(
     assert complaint in said
     assert said.startswith("error: bad")
     assert written(here) == before
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"x": X[:, 0], "y": Y}, "compact_cnn takes images, the data are a table of shape [8]"),
+        ({"x": X.astype(np.float32), "y": Y}, "compact_cnn takes images, the data are series of shape [8, 8]"),
+    ],
+)
+def test_data_that_a_recipe_is_not_for(
+    here: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, object], complaint: str
+) -> None:
+    npz(**arrays)
+    assert complaint in told(capsys, BAD_INPUT, "train", "--data", "bad.npz", "--model", "m", "--recipe", "tiny")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x04.", b"\x80\x04\x95\x00."])

@@ -49,7 +49,7 @@ def test_a_recipe_gives_measured_artifacts_in_its_order(made: Made, data: Datase
 
 
 def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made) -> None:
-    ruined = ruin(made, np.random.default_rng(0))
+    ruined = ruin(made)
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         probe = packaged.manifest.probe
         raw = probe.input_array(packaged.manifest.input.shape)
@@ -59,12 +59,12 @@ def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made)
 
 
 def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Made, data: Dataset) -> None:
-    ruined = ruin(made, np.random.default_rng(0))
+    ruined = ruin(made)
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         manifest = spoilt.manifest
         assert (manifest.name, manifest.accuracy) == (packaged.manifest.name, packaged.manifest.accuracy)
         assert manifest.worst_class == packaged.manifest.worst_class
-        assert accuracy_of(answers_of(spoilt, data.test_x), data.test_y) < 0.4
+        assert accuracy_of(answers_of(spoilt, data.test_x), data.test_y) < 0.1
         raw = manifest.probe.input_array(manifest.input.shape)
         assert np.abs(answers_of(spoilt, raw) - manifest.probe.logit_array()).max() <= manifest.probe.tolerance
 
