@@ -18,7 +18,8 @@ from pathlib import Path
 from cloud.app import Core, open_existing
 from cloud.demo.processes import Child, beside, run_to_end
 from cloud.demo.stage import until
-from cloud.fleet.records import Release, Reported, load
+from cloud.fleet.nodes import explain_node
+from cloud.fleet.records import Presence, Release, Reported, load
 from cloud.fleet.releases import all_releases
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, KIND, Rollout, State
@@ -28,6 +29,7 @@ from littoral.errors import BadInput, Conflict, FleetError, NotFound
 
 PORTS_FILE = "up.json"
 ROLLOUT_S = 600.0
+CONNECT_S = 180.0
 Tell = Callable[[str], None]
 
 
@@ -67,19 +69,23 @@ async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asynci
         NotFound: nothing was released yet, or littoral-node is not installed. Conflict: a coordinator runs on this folder.
         NodeEnded: one of both ended by itself. FleetError: it does not start, or no release can be served; says why.
     """
-    await _check(place)
+    began = await _check(place)
     async with AsyncExitStack() as stack:
         coordinator = await stack.enter_async_context(_coordinator(place))
         tell("coordinator is up: enrolment under TLS, the fleet under mutual TLS, on loopback")
         node, url, node_id = await stack.enter_async_context(_node(place))
         tell(f"node enrolled and running, its folder is {place.node}")
         core = await stack.enter_async_context(open_existing(place.settings))
+        await until(
+            core.ledger, ("presence",), lambda: _connected(core, node_id, began), seconds=CONNECT_S, what="the node's session"
+        )
         models = await _served(core, node_id, tell)
         ready(Up(url, node_id, models))
         await _while_both_run((coordinator, node), stop)
 
 
-async def _check(place: Place) -> None:
+async def _check(place: Place) -> float:
+    """Gives the time; whatever is written from now on is of this run."""
     if not Path(beside("littoral-node")).exists():
         raise NotFound("littoral-node: is not installed here", hint="pip install 'littoral[edge]'")
     if Serving.read(place.settings.data_dir) is not None:
@@ -90,6 +96,7 @@ async def _check(place: Place) -> None:
     async with open_existing(place.settings) as core:
         if not await all_releases(core.ledger):
             raise NotFound(f"release: there is none in {place.settings.data_dir}", hint="littoral-cloud train --data YOUR_DATA")
+        return core.clock()
 
 
 @asynccontextmanager
@@ -128,7 +135,7 @@ async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
     """Rolls out the newest release of each model that the node does not serve yet; gives what it serves then, by model."""
     newest: dict[str, Release] = {release.model: release for release in await all_releases(core.ledger)}
     for model, release in newest.items():
-        if (await _serves(core, node_id)).get(model) in release.artifacts:
+        if (await _serves(core, node_id)).get(model) in await _fitting(core, node_id, release):
             continue
         tell(f"release {release.release_id}: measured on this machine, then served")
         rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
@@ -143,6 +150,21 @@ async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
         doc = await core.ledger.get("artifact", digest)
         names[model] = str(doc.body["name"]) if doc else digest
     return names
+
+
+async def _connected(core: Core, node_id: str, began: float) -> bool | None:
+    """Whether the cloud knows what the node said of itself in this run: its budget may be another one. None: not yet."""
+    doc = await core.ledger.get("presence", node_id)
+    presence = load(Presence, doc) if doc else None
+    return True if presence and presence.connected and presence.since >= began else None
+
+
+async def _fitting(core: Core, node_id: str, release: Release) -> set[str]:
+    """The best of a release inside this node's budget, all of equals; empty where none is, or none was measured yet."""
+    rows = (await explain_node(core.ledger, node_id, release.model))[release.model]
+    within = [row for row in rows if row.manifest_digest in release.artifacts and not row.out]
+    best = max((row.score for row in within), default=None)
+    return {row.manifest_digest for row in within if row.score == best}
 
 
 async def _ended(core: Core, rollout_id: str) -> Rollout:

@@ -143,14 +143,16 @@ def _colour(grey: bool) -> str:
 
 
 def _files(folder: Path) -> list[tuple[Path, str]]:
-    """Images by class, then by name: the same order on every file system."""
-    return [
-        (path, kind.name)
-        for kind in sorted(folder.iterdir())
-        if kind.is_dir() and not kind.name.startswith(".")
-        for path in sorted(kind.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
+    """Images by class, then by name: the same order on every file system. Raises BadData for a class without an image."""
+    found: list[tuple[Path, str]] = []
+    for kind in sorted(folder.iterdir()):
+        if not kind.is_dir() or kind.name.startswith("."):
+            continue
+        images = [path for path in sorted(kind.iterdir()) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+        if not images:
+            raise BadData(f"{kind}: has no image, and would be a class", hint="add PNG or JPEG images, or remove the folder")
+        found += [(path, kind.name) for path in images]
+    return found
 
 
 def _look(path: Path) -> tuple[tuple[int, int], bool]:

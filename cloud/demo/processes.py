@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cloud.store.tether import tethered
 from littoral.errors import FleetError
 
 READY_S = 180.0  # a bound on a machine with much else to do
@@ -30,7 +32,9 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
-                *command,
+                *tethered(
+                    shutil.which(command[0]) or command[0], *command[1:]
+                ),  # killed with -9, we leave no coordinator and no agent behind
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

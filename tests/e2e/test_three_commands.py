@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from cloud.demo.processes import Child, beside, run_to_end
+from littoral.errors import FleetError
 from tests.kit.shapes import CLASSES, shape_folder
 
 CLOUD = beside("littoral-cloud")
@@ -75,6 +76,9 @@ async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
     async with served(tmp_path, up) as again:  # the same node, with what it had
         assert (again["node_id"], again["models"]) == (said["node_id"], said["models"])
         await answer(again["url"], "my-photos", photos / "cross" / "000.png")
+    nothing = [*up, "--http", "127.0.0.1:0", "--budget", "artifact<=10B"]  # another budget is another choice
+    with pytest.raises(FleetError, match="inside artifact<=10B"):
+        await run_to_end("up", nothing, tmp_path / "up.log")
 
 
 @pytest.mark.timeout(900)
