@@ -68,7 +68,7 @@ def test_the_import_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[s
         assert run(shlex.split(command)[1:]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert '"name": "mae"' in told
-    assert "regression: mae " in told
+    assert "regression, mae 0." in told
 
     import numpy as np
 
