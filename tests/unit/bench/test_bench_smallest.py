@@ -17,8 +17,8 @@ from cloud.factory.training import Trained
 from littoral.architectures import build
 
 
-def point(recipe: str, *rows: tuple[float, int]) -> Point:
-    return Point(recipe, tuple({"test": test, "bytes": size} for test, size in rows))
+def point(recipe: str, *rows: tuple[float, int], held: float = 1.0) -> Point:
+    return Point(recipe, tuple({"test": test, "bytes": size, "held": held} for test, size in rows))
 
 
 def test_the_fewest_bytes_whose_median_is_accurate_enough_are_the_figure() -> None:
@@ -35,6 +35,11 @@ def test_bytes_of_a_recipe_that_falls_short_are_not_its_figure() -> None:
     found = figures_of([small, large])
     assert list(found) == ["bytes_at_99_0"]
     assert found["bytes_at_99_0"].value == 2800, "the larger one is accurate enough for that"
+
+
+def test_what_falls_short_on_the_held_out_images_is_no_figure_whatever_the_test_images_say() -> None:
+    lucky = point("lucky", (0.9910, 1400), (0.9920, 1410), (0.9905, 1420), held=0.9899)
+    assert figures_of([lucky]) == {}
 
 
 def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
