@@ -35,8 +35,9 @@ class Waiting:
         return session_pb2.TelemetryReport.FromString(self.data)
 
 
-def too_much(waiting: Sequence[Waiting]) -> bool:
-    return len(waiting) > MOST_REPORTS or sum(len(entry.data) for entry in waiting) > MOST_BYTES
+def too_much(waiting: Sequence[Waiting], share: float = 1.0) -> bool:
+    """More than this share of either bound."""
+    return len(waiting) > share * MOST_REPORTS or sum(len(entry.data) for entry in waiting) > share * MOST_BYTES
 
 
 def thinned(waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
@@ -45,20 +46,16 @@ def thinned(waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
     The oldest half is added up two by two, window to window; what cannot be added and is still too much goes, the oldest first.
     """
     kept = list(waiting)
-    while _over(kept):
+    while too_much(kept, 0.75):
         half = _paired(kept[: len(kept) // 2 + 1])
         after = [*half, *kept[len(kept) // 2 + 1 :]]
         if len(after) == len(kept):
             break
         kept = after
     gone = []
-    while _over(kept):
+    while too_much(kept, 0.75):
         gone.append(kept.pop(0))
     return kept, gone
-
-
-def _over(waiting: Sequence[Waiting]) -> bool:
-    return len(waiting) * 4 > MOST_REPORTS * 3 or sum(len(entry.data) for entry in waiting) * 4 > MOST_BYTES * 3
 
 
 def _paired(oldest: Sequence[Waiting]) -> list[Waiting]:

@@ -90,6 +90,26 @@ class World:
         self.now += WINDOW_S
         self.reports.flush(self.now)
 
+    def happens(self, event: str) -> None:
+        match event:
+            case "serve":
+                self.serve(1)
+            case "window":
+                self.window()
+            case "connect" if not self.connected:
+                self.connect()
+            case "drop":
+                self.drop()
+            case "acknowledge":
+                self.acknowledge()
+            case "lose":
+                self.acks.clear()  # counted, and the word that says so is lost
+            case "restart" if self.boots < totals.REMEMBERED_BOOTS:
+                self.reports.close(self.now)
+                self.start()
+            case "kill" if self.boots < totals.REMEMBERED_BOOTS:
+                self.start()
+
     @property
     def counted(self) -> int:
         return self.totals.totals.requests if self.totals else 0
@@ -198,22 +218,7 @@ def test_over_clean_restarts_everything_is_counted_once(
 ) -> None:
     world = World(tmp_path_factory.mktemp("spool") / "spool", manifest)
     for event in events:
-        match event:
-            case "serve":
-                world.serve(1)
-            case "window":
-                world.window()
-            case "connect" if not world.connected:
-                world.connect()
-            case "drop":
-                world.drop()
-            case "acknowledge":
-                world.acknowledge()
-            case "lose":
-                world.acks.clear()  # counted, and the word that says so is lost
-            case "restart" if world.boots < totals.REMEMBERED_BOOTS:
-                world.reports.close(world.now)
-                world.start()
+        world.happens(event)
         assert world.counted <= world.observed
     world.drop()
     world.window()
@@ -230,19 +235,7 @@ def test_over_kills_nothing_is_counted_twice(
 ) -> None:
     world = World(tmp_path_factory.mktemp("spool") / "spool", manifest)
     for event in events:
-        match event:
-            case "serve":
-                world.serve(1)
-            case "window":
-                world.window()
-            case "connect" if not world.connected:
-                world.connect()
-            case "drop":
-                world.drop()
-            case "acknowledge":
-                world.acknowledge()
-            case "kill" if world.boots < totals.REMEMBERED_BOOTS:
-                world.start()
+        world.happens(event)
         assert world.counted <= world.observed
 
 
