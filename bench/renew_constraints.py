@@ -19,7 +19,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="littoral-pins-") as folder:
         venv.create(folder, with_pip=True)
         pip = [str(Path(folder) / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", f"{ROOT}[cloud,edge,edge-train,ncnn,dev]"], check=True)
+        subprocess.run([*pip, "install", "--quiet", f"{ROOT}[cloud,edge,edge-train,ncnn,coreml,dev]"], check=True)
         subprocess.run([*pip, "check"], check=True)
         frozen = subprocess.run([*pip, "freeze", "--exclude", "littoral"], check=True, capture_output=True, text=True).stdout
     pins = sorted((line.split("+")[0] for line in frozen.splitlines() if "==" in line), key=str.lower)
