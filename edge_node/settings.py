@@ -15,6 +15,7 @@ from typing import Any
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
+from littoral.transport import split_address
 
 PREFIX = "LITTORAL_NODE_"
 _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: where the folder is cannot stand inside it
@@ -62,10 +63,7 @@ def _rate(text: str, field: str) -> float:
 
 
 def _address(text: str, field: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise BadInput(f"{field}: {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8080; port 0 takes any free one")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return split_address(field, text)
 
 
 def _threads(text: str, field: str) -> int:

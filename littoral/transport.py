@@ -1,6 +1,11 @@
-"""gRPC settings that have to match on both ends of a channel. See docs/decisions/ for where each number comes from."""
+"""gRPC settings that have to match on both ends of a channel, and how an address is written. See docs/decisions/ for where each
+number comes from."""
 
 from __future__ import annotations
+
+import re
+
+from littoral.errors import BadInput
 
 MAX_WORD_BYTES = 64 * 1024
 """Largest message of a session. A larger one is refused by its sender: one over gRPC's own limit ends the whole stream."""
@@ -34,3 +39,11 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS - 5_000),
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
 )
+
+
+def split_address(field: str, text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, where an IPv6 host stands in brackets. Raises BadInput, naming the field."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise BadInput(f"{field}: {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8080; port 0 takes any free one")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from cloud.cli.output import emit_error
+from cloud.cli.output import Format, emit_error
 from cloud.settings import PREFIX
 from littoral import __version__
 from littoral.errors import FleetError, NoSpace, Unavailable, is_full
@@ -114,8 +114,14 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         shown = _family(error)
-        emit_error(shown)
+        emit_error(shown, _format(arguments))
         return shown.exit_code
+
+
+def _format(arguments: Sequence[str]) -> Format:
+    """In which form errors are wanted, of a command line that may have failed before it was parsed."""
+    joined = "\0".join(arguments)
+    return Format.JSON if "--format\0json" in joined or "--format=json" in joined else Format.TABLE
 
 
 def _family(error: BaseException) -> FleetError:

@@ -189,7 +189,7 @@ def _row(a: Artifact) -> dict[str, Any]:
         "name": a.name,
         "model": a.model,
         "runtime": a.runtime,
-        **worth(a.accuracy, a.metric, Format.TABLE),
+        **worth(a.accuracy, a.metric, Format.TABLE, classes=a.class_accuracy),
         "bytes": a.artifact_bytes,
         "parameters": a.parameters,
         "created": when(a.created_at),

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit
 from cloud.cli.stopping import TERMINATED, Told, told_to_stop
-from littoral.errors import BadInput
+from cloud.store.tether import tethered
+from littoral.errors import BadInput, unwritten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,6 +96,8 @@ def compress(
         return
     name = plan.name(examples.digest)
     place = None if only_work else report or settings.data_dir / FOLDER / name
+    if place is not None:
+        _try(place)
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with told_to_stop() as told, _others(workers - 1, same):
@@ -117,6 +121,16 @@ def compress(
             raise typer.Exit(TERMINATED)
         raise KeyboardInterrupt
     found.check()
+
+
+def _try(report: Path) -> None:
+    """Raises BadInput or NoSpace where no report can be written there: before the search, not after."""
+    try:
+        report.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=report):
+            pass
+    except OSError as error:
+        raise unwritten(f"--report: {report}", error, hint="name another folder") from error
 
 
 def _seconds(text: str) -> float | None:
@@ -201,7 +215,7 @@ def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
     """So many more workers of the same search, each a process; they end with it."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", "from cloud.cli import main; main()", *arguments],
+            tethered(sys.executable, "-c", "from cloud.cli import main; main()", *arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -49,7 +49,7 @@ def demo(
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.cancel)
         report, broken = await play(out, setting, time.time, time.monotonic, screen)  # noqa: TID251 - the composition root's clock
-        screen.summary(report, broken)
+        screen.summary(report, broken, answer=format is Format.TABLE)
         if format is Format.JSON:
             emit(report, format)
         if broken:

@@ -91,7 +91,7 @@ async def _explain(settings: Settings, wanted: str, model: str | None, format: F
             "model": name,
             "candidate": row.name,
             "runtime": row.runtime,
-            **worth(row.accuracy, row.metric, format),
+            **worth(row.accuracy, row.metric, format, classes=row.class_accuracy),
             **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
             "bytes": row.artifact_bytes,
             "p95_ms": row.latency_ms,

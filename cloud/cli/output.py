@@ -70,8 +70,12 @@ def table(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Iterable
     )
 
 
-def emit_error(error: FleetError, out: TextIO | None = None) -> None:
+def emit_error(error: FleetError, format: Format = Format.TABLE, out: TextIO | None = None) -> None:
+    """To standard error, for programs as one JSON value on one line."""
     stream = sys.stderr if out is None else out
+    if format == Format.JSON:
+        stream.write(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}) + "\n")
+        return
     stream.write(f"error: {printable(error.message)}\n")
     if error.hint:
         stream.write(f"  hint: {printable(error.hint)}\n")
@@ -97,11 +101,15 @@ def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], for
     return {"worst_class": None if least is None else f"{least:.6g} ({label})"}
 
 
-def worth(accuracy: float, metric: Metric | None, format: Format) -> dict[str, Any]:
-    """How good an artifact is at its task. In a table one cell says it, by the metric's name where that is not the accuracy."""
+def worth(accuracy: float, metric: Metric | None, format: Format, *, classes: Mapping[str, float]) -> dict[str, Any]:
+    """How good an artifact is at its task. In a table one cell says it, by the metric's name where that is not the accuracy.
+
+    `classes`: accuracy by class. Without one, an accuracy of 0 and no metric say that it was never measured: then there is none.
+    """
+    found = accuracy if accuracy or classes else None
     if format == Format.JSON:
-        return {"accuracy": accuracy, "metric": None if metric is None else asdict(metric)}
-    return {"accuracy": accuracy if metric is None else f"{metric.name} {metric.value:.6g}"}
+        return {"accuracy": found, "metric": None if metric is None else asdict(metric)}
+    return {"accuracy": found if metric is None else f"{metric.name} {metric.value:.6g}"}
 
 
 def when(seconds: float) -> str:

@@ -137,7 +137,7 @@ async def _tell(core: Core, release: Release, format: Format) -> None:
         {
             "name": a.name,
             "runtime": a.runtime,
-            **worth(a.accuracy, a.metric, format),
+            **worth(a.accuracy, a.metric, format, classes=a.class_accuracy),
             **by_class(a.worst_class, a.class_accuracy, format),
             "bytes": a.artifact_bytes,
             "digest": a.manifest_digest,

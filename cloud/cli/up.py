@@ -34,9 +34,11 @@ def up(
     from cloud.settings import load_settings
     from cloud.up import Place
     from littoral.budget import Budget
+    from littoral.transport import split_address
 
     if budget is not None:
         Budget.parse(budget)
+    split_address("--http", http)
     settings = load_settings(data_dir=data_dir)
     folder = (node or settings.data_dir / "node").absolute()
     asyncio.run(_until_signalled(Place(settings, folder, http, budget), format))

@@ -39,10 +39,11 @@ def load_npz(path: Path, *, name: str | None = None) -> Dataset:
     if all(key in arrays for key in _WHOLE):
         x, y = arrays["x"], arrays["y"]
         if x.ndim == 0 or y.ndim != 1 or len(x) != len(y):
-            raise BadData(f"{path}: x has shape {x.shape}, y {y.shape}", hint="one label an image, in one order")
+            raise BadData(f"{path}: x has shape {x.shape}, y {y.shape}", hint="one label for each row of x, in one order")
         test = split_every(y, TEST_EVERY)
         return assemble(called, x[~test], y[~test], x[test], y[test], labels=names)
-    held = ", ".join(sorted(arrays)) or "nothing"
+    with np.load(path, allow_pickle=False) as whole:
+        held = ", ".join(whole.files) or "nothing"
     raise BadData(f"{path}: holds {held}", hint=f"wanted are {', '.join(_SPLIT)}, or x and y")
 
 

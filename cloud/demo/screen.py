@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,8 +19,8 @@ class Screen:
     """Prints to one console. Nothing that comes from outside is read as markup."""
 
     def __init__(self, clock: Callable[[], float], *, quiet: bool = False) -> None:
-        wide = None if sys.stderr.isatty() else 120  # a log file has no width of its own
-        self._console = Console(quiet=quiet, highlight=False, stderr=True, width=wide)
+        self._console = Console(quiet=quiet, highlight=False, stderr=True, width=_width(sys.stderr))
+        self._quiet = quiet
         self._clock = clock
         self._begun = clock()
 
@@ -42,7 +43,8 @@ class Screen:
             task = progress.add_task(f"          {title}", total=1.0)
             yield lambda share: progress.update(task, completed=share)
 
-    def summary(self, report: Report, broken: Mapping[str, str]) -> None:
+    def summary(self, report: Report, broken: Mapping[str, str], *, answer: bool) -> None:
+        """`answer`: the tables are the command's answer, and go to standard output."""
         nodes = Table(title="The fleet at the end", title_justify="left")
         for column in ("node", "budget", "student", "runtime", "p50 ms", "p95 ms", "agent MB", "requests", "failed"):
             nodes.add_column(column, justify="left" if column in ("node", "budget", "student", "runtime") else "right")
@@ -71,7 +73,10 @@ class Screen:
                 f"{student.bytes:,}",
                 f"{student.parameters:,}",
             )
-        self._console.print(students, nodes)
+        if answer:
+            Console(quiet=self._quiet, highlight=False, width=_width(sys.stdout)).print(students, nodes)
+        else:
+            self._console.print(students, nodes)
         teacher, drift, federation = report.teacher, report.drift, report.federation
         self.say(f"teacher {teacher.accuracy:.2%} with {teacher.parameters:,} parameters in {teacher.seconds:.0f} s")
         if drift is not None and federation is not None:
@@ -89,3 +94,8 @@ class Screen:
             self._console.print(Text(f"did not hold: {words}", style="bold red"))
         if not broken:
             self._console.print(Text(f"Everything held, in {report.seconds:.0f} s.", style="bold green"))
+
+
+def _width(stream: TextIO) -> int | None:
+    """A log file has none of its own."""
+    return None if stream.isatty() else 120

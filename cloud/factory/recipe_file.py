@@ -6,7 +6,7 @@ docs/recipes.md says how to write one. The recipes in cloud/recipes/ go by their
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -90,17 +90,17 @@ def about(recipe: str) -> str:
 
 def read_recipe(path: Path, *, model: str | None = None) -> Production:
     """A recipe in a file; the files that it names lie beside it. Raises what recipe_named raises."""
-    return parse_recipe(read_text(path), what=str(path), model=model, folder=path.parent)
+    return parse_recipe(read_text(path, names()), what=str(path), model=model, folder=path.parent)
 
 
-def read_text(path: Path) -> str:
-    """What is in a recipe's file. Raises NotFound; BadInput where it is too large or cannot be read."""
+def read_text(path: Path, known: Sequence[str]) -> str:
+    """What is in a recipe's file; `known`: what goes by a name. Raises NotFound; BadInput where it is too large or unreadable."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadInput(f"recipe: {path} holds {path.stat().st_size:,} bytes", hint=f"at most {MOST_BYTES:,}")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFound(f"recipe: {path} does not exist", hint=f"give a .toml file, or one of {', '.join(names())}") from error
+        raise NotFound(f"recipe: {path} does not exist", hint=f"give a .toml file, or one of {', '.join(known)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"recipe: {path} cannot be read: {error}") from error
 

@@ -21,7 +21,7 @@ from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Limits, open
 from cloud.foreign.running import answers_of, probe_feeds
 from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, chosen_sizes, load_samples
 from littoral.digest import digest_of
-from littoral.errors import BadInput, RuntimeFailure
+from littoral.errors import BadInput, NotFound, RuntimeFailure
 from littoral.lineage import BASE, DATA
 from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, TASKS, Input, Manifest, Output, SketchSpec
 from littoral.signature import DATATYPES, FREE, MOST_RANK, MOST_TENSORS, Metric, Packed, Signature, TensorProbe
@@ -91,8 +91,11 @@ def import_model(
         tell: told what could not be done.
 
     Raises:
-        What open_model raises; BadInput or BadData where the data, the labels, the metric and the model do not fit together.
+        NotFound: no such file. What open_model raises;
+        BadInput or BadData where the data, the labels, the metric and the model do not fit together.
     """
+    if not path.is_file():
+        raise NotFound(f"import: {path} is not a file", hint="name an .onnx file")
     measure = _measure(plan, data is not None)
     with open_model(path, threads=plan.threads, limits=plan.limits) as model:
         _check_tensors(model)

@@ -99,7 +99,9 @@ class Collected:
 async def see(ledger: Ledger, now: float, older_than_s: float) -> Seen:
     """Raises BadInput where `older_than_s` is less than LEAST_AGE_S."""
     if not older_than_s >= LEAST_AGE_S:
-        raise BadInput(f"older than {older_than_s:g} s", hint=f"{LEAST_AGE_S:g} s at least: what is being published is younger")
+        raise BadInput(
+            f"--older-than: {older_than_s:g} s", hint=f"{LEAST_AGE_S / 60:g}m at least: what is being published is younger"
+        )
     docs = {kind: tuple(await ledger.all(kind)) for kind in await ledger.kinds()}
     runs = [load(Run, doc) for doc in docs.get(RUN, ())]
     # What nodes hand up in a run is a blob before anybody names it, for as long as a round may last.

@@ -62,6 +62,7 @@ def npz(**arrays: object) -> None:
         ({"x": X[:0], "y": Y[:0]}, "the training split is empty"),
         ({"x": X, "y": Y * 0}, "has one class only, '0'"),
         ({"x": X}, "holds x"),
+        ({"pictures": X, "digits": Y}, "holds pictures, digits"),
         ({"x": np.array([{}] * 40), "y": Y}, "holds pickled objects, which are never read"),
     ],
 )
@@ -258,3 +259,33 @@ def test_a_student_that_learnt_nothing_is_released_with_a_warning(here: Path, ca
         assert (f"warning: tiny-ncnn-fp16: {remark}\n" in said.err) == table
     assert run(["artifact", "show", "tiny-ncnn-fp16", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == [remark]
+
+
+@pytest.mark.parametrize(
+    ("code", "command", "complaint", "hint"),
+    [
+        (NOT_FOUND, "artifact import gone.onnx --model m", "import: gone.onnx is not a file", "name an .onnx file"),
+        (NOT_FOUND, "compress gone.toml --data good.npz", "gone.toml does not exist", "give a .toml file, or one of small"),
+        (
+            BAD_INPUT,
+            "compress small --data good.npz --report good.npz/r",
+            "--report: good.npz/r cannot be written",
+            "name another",
+        ),
+        (BAD_INPUT, "up --http nonsense", "--http: 'nonsense' is not HOST:PORT", "for example 127.0.0.1:8080"),
+    ],
+)
+def test_what_is_wrong_is_named_with_a_way_out_of_this_very_command(
+    here: Path, capsys: pytest.CaptureFixture[str], code: int, command: str, complaint: str, hint: str
+) -> None:
+    before = written(here)
+    said = told(capsys, code, *command.split())
+    assert complaint in said
+    assert f"hint: {hint}" in said
+    assert written(here) == before
+
+
+def test_programs_are_told_of_errors_in_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["artifact", "import", "gone.onnx", "--model", "m", "--format", "json"]) == NOT_FOUND
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error == {"code": "not-found", "message": "import: gone.onnx is not a file", "hint": "name an .onnx file"}

@@ -139,12 +139,12 @@ class SearchRecipe:
 def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecipe:
     """A search by its name, or from a TOML file by its path. Raises NotFound, BadInput as recipe_file.recipe_named."""
     path = Path(recipe)
-    if path.suffix == ".toml" or "/" in str(recipe):
-        return search_from(toml_from(read_text(path), str(path)), what=str(path), model=model, folder=path.parent)
     shipped = resources.files("cloud") / "recipes" / SEARCH
+    names = sorted(entry.name.removesuffix(".toml") for entry in shipped.iterdir())
+    if path.suffix == ".toml" or "/" in str(recipe):
+        return search_from(toml_from(read_text(path, names), str(path)), what=str(path), model=model, folder=path.parent)
     place = shipped / f"{recipe}.toml"
     if not place.is_file():
-        names = sorted(entry.name.removesuffix(".toml") for entry in shipped.iterdir())
         raise NotFound(
             f"search: {str(recipe)!r} is not known",
             hint=f"{fields.nearest(str(recipe), names)}a path to a .toml file, or one of {', '.join(names)}",

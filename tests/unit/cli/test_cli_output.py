@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from cloud.cli.output import Format, emit, emit_error, when
+from cloud.cli.output import Format, emit, emit_error, when, worth
 from littoral.errors import NotFound
 
 
@@ -42,7 +42,7 @@ def test_json_is_for_programs() -> None:
 def test_a_name_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in said([Row("\x1b[2J", 1.0)])
     out = io.StringIO()
-    emit_error(NotFound("node '\x1b]0;x\x07': is not there", hint="look"), out)
+    emit_error(NotFound("node '\x1b]0;x\x07': is not there", hint="look"), out=out)
     assert out.getvalue() == "error: node '\\x1b]0;x\\x07': is not there\n  hint: look\n"
 
 
@@ -54,3 +54,11 @@ def test_times_are_utc() -> None:
 def test_help_imports_nothing_heavy(heavy: str) -> None:
     code = f"import sys; from cloud.cli import run; run(['--help']); sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("accuracy", "classes", "shown"), [(0.0, {}, None), (0.0, {"a": 0.0}, 0.0), (0.9, {}, 0.9)])
+def test_an_accuracy_that_was_never_measured_is_not_shown_as_none_at_all(
+    accuracy: float, classes: dict[str, float], shown: float | None
+) -> None:
+    for format in Format:
+        assert worth(accuracy, None, format, classes=classes)["accuracy"] == shown
