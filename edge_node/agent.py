@@ -18,6 +18,7 @@ from edge_node.hardware import HardwareProfile, profile
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.memory import settle
+from edge_node.notify import Notifier
 from edge_node.reports import Reports
 from edge_node.serving.http import HttpServer
 from edge_node.serving.slots import Slots
@@ -43,13 +44,14 @@ _AGAIN_S = 5.0
 
 
 class Agent:
-    """One node's process.
+    """One node's process. `notify` tells a service manager how it is.
 
     Raises what NodeFolder.identity raises: an agent without an identity serves nothing.
     """
 
-    def __init__(self, folder: NodeFolder, settings: Settings, log: Log) -> None:
+    def __init__(self, folder: NodeFolder, settings: Settings, log: Log, notify: Notifier) -> None:
         self.identity = folder.identity()
+        self._notify = notify
         self._settings = settings
         self._log = log
         self._boot_id = secrets.token_hex(16)
@@ -119,6 +121,7 @@ class Agent:
         await self._http.start()
         try:
             ready(f"{self._settings.http_host}:{self._http.port}")
+            self._notify("READY=1", f"STATUS={self._status()}")
             self._log("started", node=self.identity.node_name, id=self.identity.node_id, http=self._http.port, boot=self._boot_id)
             await self._work_until(stop)
         finally:
@@ -142,9 +145,11 @@ class Agent:
                     ("trials", self._trials.run),
                     ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
                     ("federation", self._take_part),
+                    ("watchdog", lambda: self._notify.keep_alive(self._http.alive, self._status, self._log)),
                 )
             ]
             await stop.wait()
+            self._notify("STOPPING=1")
             self._log("draining", node=self.identity.node_name)
             for part in parts:
                 part.cancel()
@@ -158,6 +163,10 @@ class Agent:
                 traceback.print_exc()
                 self._log("part-failed", part=name, detail=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_AGAIN_S)
+
+    def _status(self) -> str:
+        served = ", ".join(f"{name} ({self._slots.served_name(name)})" for name in self._slots.names()) or "nothing"
+        return f"serves {served}; the cloud is {'there' if self._session.connected else 'away'}"
 
     # -- the session's words ---------------------------------------------------------------------------------------
 

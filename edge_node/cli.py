@@ -150,13 +150,15 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
     from edge_node.agent import Agent
     from edge_node.log import Log
+    from edge_node.notify import notifier
 
+    notify = notifier()
     log = Log(time.time, as_json=parsed.format == "json")  # noqa: TID251 - the command line is where the clock comes in
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
     async def serve() -> None:
-        agent = Agent(folder, settings, log)
+        agent = Agent(folder, settings, log, notify)
         node = agent.identity.node_name
         await agent.run(lambda http: _print(parsed.format, f"ready http={http} node={node}", ready=True, http=http, node=node,
                                             node_id=agent.identity.node_id))  # fmt: skip

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from edge_node.memory import give_back
+from edge_node.notify import answers
 from edge_node.serving.inference import Inference
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.slots import Slots
@@ -89,6 +90,7 @@ class HttpServer:
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
         self._in_flight = 0
+        self._answered = self._answered_before = 0
         self._max_in_flight, self._max_body_bytes, self._body_s = max_in_flight, max_body_bytes, body_s
 
     async def start(self) -> None:
@@ -115,6 +117,13 @@ class HttpServer:
             await asyncio.gather(self._serving, return_exceptions=True)
             self._server = self._serving = None
         self._inference.close()
+
+    async def alive(self) -> str:
+        """ "" where requests are answered: one was since this was last asked, or one of our own is. Else what is wrong."""
+        if self._answered == self._answered_before and (wrong := await answers(self._host, self.port)):
+            return wrong
+        self._answered_before = self._answered
+        return ""
 
     def _new_server(self) -> Any:
         from granian.constants import HTTPModes, Interfaces
@@ -150,6 +159,7 @@ class HttpServer:
 
     async def _app(self, scope: Any, protocol: Any) -> None:
         reply = await self._reply(scope, protocol)
+        self._answered += 1
         protocol.response_bytes(reply.status, [("content-type", reply.content_type), *reply.headers], reply.body)
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:

@@ -52,6 +52,11 @@ class Slots:
         slot = self._slots.get(name)
         return slot.served if slot else None
 
+    def served_name(self, name: str) -> str:
+        """What the artifact under a name is called; "" where none is served."""
+        slot = self._slots.get(name)
+        return slot.served.manifest.name if slot else ""
+
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._slots))
 
