@@ -1,4 +1,8 @@
-"""Who gets a release: an ordered list of rules, each of which can say no in an operator's words. Pure."""
+"""Who gets a release: an ordered list of rules, each of which can say no in an operator's words. Pure.
+
+A node may be in rollouts of several models at once: each model has its own desired state, update and way back there. Rollouts of
+one model wait for each other (observe.py).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Callable
 from cloud.fleet.choice import LEAST, choose
 from cloud.fleet.records import Artifact, Enrolment
 from cloud.rollouts.seen import NodeView, Seen
-from cloud.rollouts.state import Refused, State
+from cloud.rollouts.state import Refused
 from littoral.errors import NoFit
 
 Rule = Callable[[NodeView, Seen], str | None]
@@ -46,14 +50,6 @@ def reads_what_travels(node: NodeView, seen: Seen) -> str | None:
     return f"lacks {', '.join(lacking)}, with which the release is coded: upgrade the agent" if lacking else None
 
 
-def not_in_another_rollout(node: NodeView, seen: Seen) -> str | None:
-    """One update of a machine at a time. Rollouts of one model wait for each other; this is about other models."""
-    for id, other in seen.others.items():
-        if other.state in (State.WAVE, State.ROLLING_BACK) and any(a.node_id == node.id for a in other.assignments):
-            return f"takes part in rollout {id}"
-    return None
-
-
 def fits_budget(node: NodeView, seen: Seen) -> str | None:
     """Some candidate was measured, is inside the budget, and is not much worse than what the node serves."""
     assert node.presence is not None
@@ -80,7 +76,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, reads_what_travels, not_in_another_rollout)
+RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, reads_what_travels)
 """Before anything is measured."""
 
 RULES_WHEN_MEASURED: tuple[Rule, ...] = (*RULES, fits_budget)

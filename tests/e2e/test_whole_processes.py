@@ -6,98 +6,19 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
-import numpy as np
-import pytest
-
 from cloud.app import open_core
-from cloud.data.sources import load_mnist
-from cloud.demo.processes import Child, beside, run_to_end
+from cloud.demo.processes import Child
 from cloud.demo.stage import until
 from cloud.fleet.records import load
 from cloud.rollouts.state import KIND, Rollout, State
 from cloud.settings import load_settings
+from tests.kit.whole import NODE, Fleet, ask
 
-CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
+pytest_plugins = ("tests.kit.whole_fixture",)
+
 WAIT_S = 120.0
-
-
-class Fleet:
-    """One coordinator and its nodes below one folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.environment = {"LITTORAL_DATA_DIR": str(root / "cloud")}
-        self.nodes: dict[str, tuple[Child, str]] = {}
-        self.coordinator: Child | None = None
-        self.ports = ("0", "0")
-
-    async def start_coordinator(self) -> None:
-        enrolment, fleet = self.ports
-        command = [
-            CLOUD,
-            "serve",
-            "--enrolment-port",
-            enrolment,
-            "--fleet-port",
-            fleet,
-            "--heartbeat-interval",
-            "1",
-            "--format",
-            "json",
-        ]
-        self.coordinator = await Child.start("coordinator", command, self.root / "coordinator.log", self.environment)
-        ready = json.loads(await self.coordinator.ready_line())
-        self.ports = (ready["enrolment"].rpartition(":")[2], ready["fleet"].rpartition(":")[2])  # nodes come back to the same
-
-    async def kill_coordinator(self) -> None:
-        assert self.coordinator is not None
-        os.kill(self.coordinator.pid, signal.SIGKILL)
-        await self.coordinator.end()
-
-    async def cloud(self, *words: str) -> str:
-        return await run_to_end(words[0], [CLOUD, *words], self.root / "commands.log", self.environment)
-
-    async def join(self, name: str) -> None:
-        line = await self.cloud("token", "create", "--name", name)
-        folder = ["--data", str(self.root / name)]
-        await run_to_end("enroll", [NODE, "enroll", line, "--name", name, *folder], self.root / f"{name}.log")
-        command = [NODE, "run", *folder, "--http", "127.0.0.1:0", "--format", "json"]
-        child = await Child.start(name, command, self.root / f"{name}.log")
-        self.nodes[name] = (child, f"http://{json.loads(await child.ready_line())['http']}")
-
-    async def end(self) -> None:
-        for child, _ in self.nodes.values():
-            await child.end()
-        if self.coordinator is not None:
-            await self.coordinator.end()
-
-
-async def ask(url: str, body: object = None) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        return await (client.get(url) if body is None else client.post(url, json=body))
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    found = Fleet(tmp_path)
-    try:
-        await found.start_coordinator()
-        yield found
-    finally:
-        await found.end()
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """2,000 of MNIST's images, as a user's .npz file."""
-    mnist = load_mnist()
-    path = tmp_path / "images.npz"
-    np.savez(path, x=mnist.train_x[:2000], y=mnist.train_y[:2000])
-    return path
 
 
 async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it(fleet: Fleet, images: Path) -> None:

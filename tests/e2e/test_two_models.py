@@ -1,0 +1,30 @@
+"""Two models rolled out at once to one node, every part its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from tests.kit.whole import Fleet, ask
+
+pytest_plugins = ("tests.kit.whole_fixture",)
+
+IMAGE = {"inputs": [{"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}]}
+
+
+async def test_two_rollouts_at_once_bring_two_models_to_one_node(fleet: Fleet, images: Path) -> None:
+    await fleet.join("one")
+    releases = []
+    for model in ("digits", "figures"):
+        made = await fleet.cloud("train", "--data", str(images), "--model", model, "--recipe", "tiny", "--format", "json")
+        releases.append(json.loads(made)["release"])
+    started = [json.loads(await fleet.cloud("rollout", "start", release, "--format", "json")) for release in releases]
+    watched = await asyncio.gather(*(fleet.cloud("rollout", "watch", each["rollout"], "--format", "json") for each in started))
+    assert [json.loads(lines.splitlines()[-1])["state"] for lines in watched] == ["SUCCEEDED", "SUCCEEDED"]
+    _, url = fleet.nodes["one"]
+    for model in ("digits", "figures"):
+        answer = await ask(f"{url}/v2/models/{model}/infer", IMAGE)
+        assert (answer.status_code, answer.json()["model_name"]) == (200, model)
+    listed = json.loads(await fleet.cloud("node", "list", "--format", "json"))
+    assert [model["model"] for model in listed[0]["models"]] == ["digits", "figures"]

@@ -1,0 +1,71 @@
+"""A fleet as an operator runs it: every part its own process, started by its own command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import httpx
+
+from cloud.demo.processes import Child, beside, run_to_end
+
+CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
+
+
+class Fleet:
+    """One coordinator and its nodes below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = {"LITTORAL_DATA_DIR": str(root / "cloud")}
+        self.nodes: dict[str, tuple[Child, str]] = {}
+        self.coordinator: Child | None = None
+        self.ports = ("0", "0")
+
+    async def start_coordinator(self, *flags: str) -> None:
+        enrolment, fleet = self.ports
+        command = [
+            CLOUD,
+            "serve",
+            "--enrolment-port",
+            enrolment,
+            "--fleet-port",
+            fleet,
+            "--heartbeat-interval",
+            "1",
+            "--format",
+            "json",
+            *flags,
+        ]
+        self.coordinator = await Child.start("coordinator", command, self.root / "coordinator.log", self.environment)
+        ready = json.loads(await self.coordinator.ready_line())
+        self.ports = (ready["enrolment"].rpartition(":")[2], ready["fleet"].rpartition(":")[2])  # nodes come back to the same
+
+    async def kill_coordinator(self) -> None:
+        assert self.coordinator is not None
+        os.kill(self.coordinator.pid, signal.SIGKILL)
+        await self.coordinator.end()
+
+    async def cloud(self, *words: str) -> str:
+        return await run_to_end(words[0], [CLOUD, *words], self.root / "commands.log", self.environment)
+
+    async def join(self, name: str, *flags: str) -> None:
+        line = await self.cloud("token", "create", "--name", name)
+        folder = ["--data", str(self.root / name)]
+        await run_to_end("enroll", [NODE, "enroll", line, "--name", name, *folder], self.root / f"{name}.log")
+        command = [NODE, "run", *folder, "--http", "127.0.0.1:0", "--format", "json", *flags]
+        child = await Child.start(name, command, self.root / f"{name}.log")
+        self.nodes[name] = (child, f"http://{json.loads(await child.ready_line())['http']}")
+
+    async def end(self) -> None:
+        for child, _ in self.nodes.values():
+            await child.end()
+        if self.coordinator is not None:
+            await self.coordinator.end()
+
+
+async def ask(url: str, body: object = None) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await (client.get(url) if body is None else client.post(url, json=body))
