@@ -21,6 +21,7 @@ from cloud.app import Clock, Core, open_core
 from cloud.federation.controller import RunController
 from cloud.loop import Loop
 from cloud.rollouts import controller as rollouts
+from cloud.rollouts.rechooser import Rechooser
 from cloud.serving import Serving
 from cloud.settings import Settings
 from littoral import __version__
@@ -86,6 +87,7 @@ def _controllers(core: Core, hub: SessionHub, credentials: _Credentials) -> dict
         "sessions": hub.run(),
         "certificates": credentials.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
+        "choice": Rechooser(core.ledger, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
     }
     if core.settings.auto_loop:

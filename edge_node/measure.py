@@ -52,6 +52,8 @@ class MeasurementResult:
     samples: int = 0
     load_average: float = 0.0
     runtime_version: str = ""
+    energy_mj: float | None = None  # one inference; None: nothing is known
+    energy_source: str = ""  # see littoral.budget.ESTIMATE
 
 
 class Measurer:

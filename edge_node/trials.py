@@ -111,5 +111,7 @@ def _word(digest: str, result: MeasurementResult, hardware_class: str) -> sessio
         samples=result.samples,
         load_average=result.load_average,
         runtime_version=result.runtime_version,
+        energy_mj=result.energy_mj,
+        energy_source=result.energy_source,
         hardware_class=hardware_class,
     )

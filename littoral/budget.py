@@ -14,6 +14,9 @@ from typing import Any
 from littoral.errors import BadInput, NoFit
 from littoral.signature import Metric
 
+ESTIMATE = "estimate"
+"""Source of an energy figure that was not counted but reckoned from processor time: it binds nobody."""
+
 _BYTES = {"": "1", "b": "1", "kb": "1e3", "mb": "1e6", "kib": "1024", "mib": "1048576"}
 _UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
     "p95": ("latency_ms", "<=", {"": "1", "ms": "1", "us": "1e-3", "s": "1e3"}),

@@ -190,6 +190,10 @@ class Session:
                 measurement = wire.measurement_from(word.measurement, node_id, now)
                 if not await self._patiently(lambda: sessions.note_measurement(ledger, measurement)):
                     log.warning("session of %s: measured %s, which is no artifact here", node_id, measurement.manifest_digest)
+            case "budget_change":
+                budgets = wire.budgets_from(word.budget_change.budgets, "budget_change.budgets")
+                conditions = wire.conditions_from(word.budget_change.conditions)
+                await self._patiently(lambda: sessions.note_budgets(ledger, node_id, budgets, conditions))
             case "federated_reply":
                 answer = wire.answer_from(word.federated_reply)
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):

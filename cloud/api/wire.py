@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,10 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
     """Raises BadInput, naming the field."""
     if not hello.boot_id or len(hello.boot_id) > 64:
         raise BadInput(f"hello.boot_id: {hello.boot_id[:80]!r} is not 32 hex digits")
-    if len(hello.budgets) > _MAX_MODELS or len(hello.labelled_examples) > _MAX_MODELS:
-        raise BadInput(f"hello.budgets: names more than {_MAX_MODELS} models")
-    for name in {*hello.budgets, *hello.labelled_examples} - {""}:
-        check_model_name(name, "hello.budgets")
+    if len(hello.labelled_examples) > _MAX_MODELS:
+        raise BadInput(f"hello.labelled_examples: names more than {_MAX_MODELS} models")
+    for name in set(hello.labelled_examples) - {""}:
+        check_model_name(name, "hello.labelled_examples")
     return Presence(
         connected=True,
         since=now,
@@ -50,9 +51,30 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         hardware=hardware_from(hello.hardware),
         hardware_class=hello.hardware.hardware_class[:100],
         runtimes=tuple(runtime.name[:100] for runtime in hello.hardware.runtimes),
-        budgets={name: budget_from(budget) for name, budget in hello.budgets.items()},
+        budgets=budgets_from(hello.budgets, "hello.budgets"),
         labelled_examples=dict(hello.labelled_examples),
+        conditions=conditions_from(hello.conditions),
     )
+
+
+def budgets_from(budgets: Mapping[str, session_pb2.Budget], field: str) -> dict[str, Budget]:
+    """By model name. Raises BadInput, naming the field."""
+    if len(budgets) > _MAX_MODELS:
+        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
+    for name in set(budgets) - {""}:
+        check_model_name(name, field)
+    return {name: budget_from(budget, field) for name, budget in budgets.items()}
+
+
+def conditions_from(conditions: hardware_pb2.Conditions) -> dict[str, Any]:
+    """As JSON with the names of the proto's fields; what is no number is left out. Raises BadInput for too many."""
+    if len(conditions.in_force) > _MAX_MODELS:
+        raise BadInput(f"conditions.in_force: names more than {_MAX_MODELS}")
+    body: dict[str, Any] = MessageToDict(conditions, preserving_proto_field_name=True)
+    known = {
+        name: value for name, value in body.items() if name not in ("battery_percent", "celsius") or isinstance(value, float)
+    }
+    return known | ({"in_force": [name[:100] for name in conditions.in_force]} if conditions.in_force else {})
 
 
 def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
@@ -61,17 +83,18 @@ def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
     return body
 
 
-def budget_from(budget: session_pb2.Budget) -> Budget:
+def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
+    """Raises BadInput, naming the field."""
     latency = budget.latency_ms if budget.HasField("latency_ms") else None
     energy = budget.energy_mj if budget.HasField("energy_mj") else None
     worst = budget.worst_class if budget.HasField("worst_class") else None
     if worst is not None and not 0 <= worst <= 1:
-        raise BadInput(f"hello.budgets.worst_class: {worst} is not a fraction between 0 and 1")
+        raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
     return Budget(
-        latency_ms=None if latency is None else _finite(latency, "hello.budgets.latency_ms"),
+        latency_ms=None if latency is None else _finite(latency, f"{field}.latency_ms"),
         artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
         peak_rss_bytes=budget.peak_rss_bytes if budget.HasField("peak_rss_bytes") else None,
-        energy_mj=None if energy is None else _finite(energy, "hello.budgets.energy_mj"),
+        energy_mj=None if energy is None else _finite(energy, f"{field}.energy_mj"),
         runtimes=tuple(budget.runtimes),
         worst_class=worst,
     )
@@ -178,6 +201,8 @@ def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) ->
         samples=word.samples,
         load_average=_finite(word.load_average, "measurement.load_average"),
         runtime_version=word.runtime_version[:100],
+        energy_mj=_finite(word.energy_mj, "measurement.energy_mj") if word.HasField("energy_mj") else None,
+        energy_source=word.energy_source[:100],
         measured_at=now,
     )
 

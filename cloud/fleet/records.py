@@ -91,7 +91,13 @@ class Presence:
     runtimes: tuple[str, ...]
     budgets: Mapping[str, Budget]  # by model name; "" for the others
     labelled_examples: Mapping[str, int]
+    conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
     schema: int = 1
+
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        """Conditions of the node's settings that hold now, such as "battery_low": its budgets are what they make of them."""
+        return tuple(self.conditions.get("in_force", ()))
 
     def budget_for(self, model: str) -> Budget:
         return self.budgets.get(model) or self.budgets.get("") or Budget()
@@ -110,6 +116,8 @@ class DesiredModel:
     rollout_id: str
     generation: int  # of this model's intent on this node; grows with every change of it
     probation: Probation = field(default_factory=Probation)
+    chosen_for: Budget | None = None  # what the node might spend when this was chosen; None: not known
+    unfit: str = ""  # why nothing could be chosen inside `chosen_for`, so that this stands; "": it is inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +188,8 @@ class MeasurementRecord:
     samples: int = 0
     load_average: float = 0.0
     runtime_version: str = ""
+    energy_mj: float | None = None  # one inference; None: nothing is known
+    energy_source: str = ""  # littoral.budget.ESTIMATE: by a stated power; else what counted it
     measured_at: float = 0.0
     schema: int = 1
 

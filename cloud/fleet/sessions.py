@@ -6,8 +6,10 @@ away. What a node says changes that node's own documents and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.records import (
@@ -24,6 +26,7 @@ from cloud.fleet.records import (
     measurement_id,
 )
 from littoral import PROTOCOL_VERSION
+from littoral.budget import Budget
 from littoral.errors import Conflict
 
 PROTOCOL_MIN = 1
@@ -106,7 +109,37 @@ async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
 
 
 async def note_hello(ledger: Ledger, node_id: str, presence: Presence) -> None:
-    await ledger.commit(Change((Write("presence", node_id, dump(presence), None),)))
+    doc = await ledger.get("presence", node_id)
+    lines = budget_lines(node_id, load(Presence, doc), presence) if doc else ()
+    await ledger.commit(Change((Write("presence", node_id, dump(presence), None),), lines))
+
+
+async def note_budgets(ledger: Ledger, node_id: str, budgets: Mapping[str, Budget], conditions: Mapping[str, Any]) -> bool:
+    """Keeps what a node may spend from now on, and how it stands; False where that was known."""
+    while True:
+        if (doc := await ledger.get("presence", node_id)) is None:
+            return False
+        before = load(Presence, doc)
+        after = replace(before, budgets=budgets, conditions=conditions)
+        if after == before:
+            return False
+        try:
+            lines = budget_lines(node_id, before, after)
+            await ledger.commit(Change((Write("presence", node_id, dump(after), doc.generation),), lines))
+        except Conflict:
+            continue
+        return True
+
+
+def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit, ...]:
+    """A line for every model of which the node may spend something else now; "" stands for those that are not named."""
+    lines = []
+    for model in sorted({*before.budgets, *after.budgets}):
+        was, now = before.budget_for(model), after.budget_for(model)
+        if was != now:
+            details = {"model": model, "was": str(was), "budget": str(now), "conditions": list(after.in_force)}
+            lines.append(Audit("budget.changed", node_id, node_id, details))
+    return tuple(lines)
 
 
 async def note_reported(ledger: Ledger, node_id: str, reported: Reported) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cloud.fleet.ledger import Audit, Change, Write
 from cloud.fleet.records import Desired, DesiredModel, Probation, dump
 from cloud.rollouts.observe import not_ours, observe, unmeasured
-from cloud.rollouts.plan import ended, kept, next_wave, previous, sizes_left, with_waves
+from cloud.rollouts.plan import ended, for_now, kept, next_wave, previous, sizes_left, with_waves
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import (
     ENDED,
@@ -85,7 +85,7 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
             moved = replace(moved, assignments=_dropped(rollout.assignments, dropped), waves=ended(rollout.waves, now))
             return _start_wave(seen, moved, now, {})
         case LastWavePassed(dropped):
-            left = {a.node_id: "was offline when its turn came" for a in rollout.assignments if not a.touched and not a.dropped}
+            left = next_wave(seen, _dropped(rollout.assignments, dropped)).dropped
             assignments = _dropped(rollout.assignments, {**left, **dropped})
             nodes = [a.node_id for a in assignments if kept(a, seen)]
             moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now))
@@ -114,13 +114,14 @@ def _start_wave(seen: Seen, rollout: Rollout, now: float, desired: Mapping[str, 
     """The next nodes are told. `rollout` has its assignments; its started waves have ended."""
     changed = dict(desired)
     chosen = next_wave(seen, rollout.assignments)
-    assignments = _dropped(rollout.assignments, {node_id: "was offline when its turn came" for node_id in chosen.dropped})
+    assignments = _dropped(rollout.assignments, chosen.dropped)
     touched = []
     for a in assignments:
         if a.node_id in chosen.nodes:
             node = seen.nodes[a.node_id]
+            a = for_now(a, node, seen)
             base = changed.get(a.node_id, node.desired)
-            generation = _next_generation(node, rollout.model)
+            generation = next_generation(node, rollout.model)
             changed[a.node_id] = base.with_model(
                 rollout.model,
                 DesiredModel(
@@ -128,9 +129,13 @@ def _start_wave(seen: Seen, rollout: Rollout, now: float, desired: Mapping[str, 
                     rollout_id=seen.rollout_id,
                     generation=generation,
                     probation=rollout.policy.probation,
+                    chosen_for=a.chosen_for,
                 ),
             )
-            a = replace(a, generation=generation, previous=previous(node, seen))
+            before = node.wanted(rollout.model)
+            a = replace(
+                a, generation=generation, previous=previous(node, seen), previous_for=before.chosen_for if before else None
+            )
         touched.append(a)
     waves = with_waves(rollout.waves, chosen.nodes, touched, sizes_left(seen, touched), now)
     number = sum(wave.started_at is not None for wave in waves)
@@ -147,9 +152,13 @@ def _roll_back(seen: Seen, rollout: Rollout, reason: str, now: float) -> Decisio
         node = seen.nodes.get(a.node_id)
         if a.touched and node is not None and not_ours(node, a, rollout) is None:
             if a.previous:
-                generation = _next_generation(node, rollout.model)
+                generation = next_generation(node, rollout.model)
                 back = DesiredModel(
-                    manifest_digest=a.previous, rollout_id=seen.rollout_id, generation=generation, probation=UNJUDGED
+                    manifest_digest=a.previous,
+                    rollout_id=seen.rollout_id,
+                    generation=generation,
+                    probation=UNJUDGED,
+                    chosen_for=a.previous_for,
                 )
                 changed[a.node_id] = node.desired.with_model(rollout.model, back)
                 a = replace(a, restore_generation=generation)
@@ -162,7 +171,7 @@ def _roll_back(seen: Seen, rollout: Rollout, reason: str, now: float) -> Decisio
     return Decision(moved, changed, (line,))
 
 
-def _next_generation(node: NodeView, model: str) -> int:
+def next_generation(node: NodeView, model: str) -> int:
     """Larger than any that the node ever saw of this model, over withdrawals and a ledger that began anew."""
     report = node.report(model)
     said = report.desired_generation + 1 if report else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cloud.fleet.choice import choose
@@ -10,6 +10,7 @@ from cloud.fleet.records import Enrolment, UpdateState
 from cloud.rollouts.eligibility import RULES_WHEN_MEASURED, accuracy_floor, refusal
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Assignment, Refused, Wave
+from littoral.errors import NoFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class NextWave:
     nodes: tuple[str, ...]
-    dropped: tuple[str, ...]  # node ids whose turn it was, but that are not there
+    dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
 
 
 def make_plan(seen: Seen) -> Plan:
@@ -46,7 +47,13 @@ def make_plan(seen: Seen) -> Plan:
             already.append(node.id)
             continue
         assignments.append(
-            Assignment(node_id=node.id, manifest_digest=chosen.manifest_digest, name=chosen.name, previous=previous(node, seen))
+            Assignment(
+                node_id=node.id,
+                manifest_digest=chosen.manifest_digest,
+                name=chosen.name,
+                previous=previous(node, seen),
+                chosen_for=node.presence.budget_for(seen.rollout.model),
+            )
         )
     order = sorted(assignments, key=lambda a: canary_rank(seen.nodes[a.node_id], seen))
     return Plan(tuple(order), tuple(refused), tuple(already))
@@ -99,20 +106,38 @@ def sizes_left(seen: Seen, assignments: Sequence[Assignment]) -> tuple[int, ...]
 
 
 def next_wave(seen: Seen, assignments: Sequence[Assignment]) -> NextWave:
-    """The next nodes, in order, that are there. Those that are not are dropped when their turn comes: nothing was asked of them,
-    so nothing has to be undone."""
+    """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: nothing was
+    asked of them, so nothing has to be undone."""
     sizes = sizes_left(seen, assignments)
     waiting = [a for a in assignments if not a.touched and not a.dropped]
     size = sizes[0] if sizes else len(waiting)
     nodes: list[str] = []
-    dropped: list[str] = []
+    dropped: dict[str, str] = {}
     for assignment in waiting:
         if len(nodes) == size:
             break
         node = seen.nodes.get(assignment.node_id)
-        there = node is not None and node.connected and node.node.enrolment is Enrolment.ACCEPTED
-        (nodes if there else dropped).append(assignment.node_id)
-    return NextWave(tuple(nodes), tuple(dropped))
+        if node is None or not node.connected or node.node.enrolment is not Enrolment.ACCEPTED:
+            dropped[assignment.node_id] = "was offline when its turn came"
+            continue
+        try:
+            for_now(assignment, node, seen)
+        except NoFit as error:
+            dropped[assignment.node_id] = f"has another budget since: {error.message}"
+        else:
+            nodes.append(assignment.node_id)
+    return NextWave(tuple(nodes), dropped)
+
+
+def for_now(assignment: Assignment, node: NodeView, seen: Seen) -> Assignment:
+    """As it is where the node may still spend what it was planned for; else chosen again. Raises NoFit."""
+    model = seen.rollout.model
+    if node.presence is None or assignment.chosen_for in (None, node.presence.budget_for(model)):
+        return assignment
+    floor = accuracy_floor(node, seen)
+    chosen = choose(node.id, node.presence, seen.candidates, seen.measurements, model=model, floor=floor)
+    budget = node.presence.budget_for(model)
+    return replace(assignment, manifest_digest=chosen.manifest_digest, name=chosen.name, chosen_for=budget)
 
 
 def with_waves(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cloud.fleet.records import Probation
+from littoral.budget import Budget
 from littoral.errors import FleetError
 
 KIND = "rollout"
@@ -62,6 +63,8 @@ class Assignment:
     generation: int = 0
     restore_generation: int = 0
     dropped: str = ""  # why nothing is expected of it any more
+    chosen_for: Budget | None = None  # what the node might spend when this was chosen
+    previous_for: Budget | None = None  # and what it might when `previous` was
 
     @property
     def touched(self) -> bool:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n littoral/fleet/v1/hardware.proto\x12\x11littoral.fleet.v1\"\xf6\x01\n\x0fHardwareProfile\x12\x0f\n\x07machine\x18\x01 \x01(\t\x12\x11\n\tcpu_model\x18\x02 \x01(\t\x12\x12\n\ncpu_millis\x18\x03 \x01(\r\x12\x0b\n\x03isa\x18\x04 \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x1a\n\x12storage_free_bytes\x18\x06 \x01(\x04\x12\x18\n\x10operating_system\x18\x07 \x01(\t\x12\x0c\n\x04libc\x18\x08 \x01(\t\x12,\n\x08runtimes\x18\t \x03(\x0b\x32\x1a.littoral.fleet.v1.Runtime\x12\x16\n\x0ehardware_class\x18\n \x01(\t\"(\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n littoral/fleet/v1/hardware.proto\x12\x11littoral.fleet.v1\"\x8d\x03\n\x0fHardwareProfile\x12\x0f\n\x07machine\x18\x01 \x01(\t\x12\x11\n\tcpu_model\x18\x02 \x01(\t\x12\x12\n\ncpu_millis\x18\x03 \x01(\r\x12\x0b\n\x03isa\x18\x04 \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x1a\n\x12storage_free_bytes\x18\x06 \x01(\x04\x12\x18\n\x10operating_system\x18\x07 \x01(\t\x12\x0c\n\x04libc\x18\x08 \x01(\t\x12,\n\x08runtimes\x18\t \x03(\x0b\x32\x1a.littoral.fleet.v1.Runtime\x12\x16\n\x0ehardware_class\x18\n \x01(\t\x12\x0f\n\x07threads\x18\x10 \x01(\r\x12\x34\n\x0c\x61\x63\x63\x65lerators\x18\x11 \x03(\x0b\x32\x1e.littoral.fleet.v1.Accelerator\x12\x39\n\x0f\x65nergy_counters\x18\x12 \x03(\x0b\x32 .littoral.fleet.v1.EnergyCounter\x12\x13\n\x0bhas_battery\x18\x13 \x01(\x08\"9\n\x0b\x41\x63\x63\x65lerator\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\"<\n\rEnergyCounter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08readable\x18\x02 \x01(\x08\x12\x0b\n\x03why\x18\x03 \x01(\t\"\xd2\x01\n\nConditions\x12\x15\n\x08on_mains\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x63\x65lsius\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x03hot\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12\x14\n\x07metered\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x10\n\x08in_force\x18\x06 \x03(\tB\x0b\n\t_on_mainsB\x12\n\x10_battery_percentB\n\n\x08_celsiusB\x06\n\x04_hotB\n\n\x08_metered\"(\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'littoral.fleet.v1.hardware_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HARDWAREPROFILE']._serialized_start=56
-  _globals['_HARDWAREPROFILE']._serialized_end=302
-  _globals['_RUNTIME']._serialized_start=304
-  _globals['_RUNTIME']._serialized_end=344
+  _globals['_HARDWAREPROFILE']._serialized_end=453
+  _globals['_ACCELERATOR']._serialized_start=455
+  _globals['_ACCELERATOR']._serialized_end=512
+  _globals['_ENERGYCOUNTER']._serialized_start=514
+  _globals['_ENERGYCOUNTER']._serialized_end=574
+  _globals['_CONDITIONS']._serialized_start=577
+  _globals['_CONDITIONS']._serialized_end=787
+  _globals['_RUNTIME']._serialized_start=789
+  _globals['_RUNTIME']._serialized_end=829
 # @@protoc_insertion_point(module_scope)

@@ -47,20 +47,22 @@ UPDATE_STATE_ROLLED_BACK: UpdateState
 UPDATE_STATE_ABORTED: UpdateState
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "reported", "telemetry", "measurement", "federated_reply", "heartbeat")
+    __slots__ = ("hello", "reported", "telemetry", "measurement", "federated_reply", "heartbeat", "budget_change")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REPORTED_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENT_FIELD_NUMBER: _ClassVar[int]
     FEDERATED_REPLY_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_CHANGE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     reported: ReportedState
     telemetry: TelemetryReport
     measurement: Measurement
     federated_reply: FederatedReply
     heartbeat: Heartbeat
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., reported: _Optional[_Union[ReportedState, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetryReport, _Mapping]] = ..., measurement: _Optional[_Union[Measurement, _Mapping]] = ..., federated_reply: _Optional[_Union[FederatedReply, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    budget_change: BudgetChange
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., reported: _Optional[_Union[ReportedState, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetryReport, _Mapping]] = ..., measurement: _Optional[_Union[Measurement, _Mapping]] = ..., federated_reply: _Optional[_Union[FederatedReply, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., budget_change: _Optional[_Union[BudgetChange, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("welcome", "refusal", "desired", "telemetry_ack", "heartbeat")
@@ -77,7 +79,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples")
+    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions")
     class BudgetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +101,7 @@ class Hello(_message.Message):
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
     LABELLED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -106,7 +109,23 @@ class Hello(_message.Message):
     boot_id: str
     budgets: _containers.MessageMap[str, Budget]
     labelled_examples: _containers.ScalarMap[str, int]
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    conditions: _hardware_pb2.Conditions
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ...) -> None: ...
+
+class BudgetChange(_message.Message):
+    __slots__ = ("budgets", "conditions")
+    class BudgetsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Budget
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Budget, _Mapping]] = ...) -> None: ...
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    budgets: _containers.MessageMap[str, Budget]
+    conditions: _hardware_pb2.Conditions
+    def __init__(self, budgets: _Optional[_Mapping[str, Budget]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ...) -> None: ...
 
 class Budget(_message.Message):
     __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes", "worst_class")
@@ -303,7 +322,7 @@ class TelemetryAck(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., boot_id: _Optional[str] = ...) -> None: ...
 
 class Measurement(_message.Message):
-    __slots__ = ("manifest_digest", "failure", "detail", "p50_ms", "p95_ms", "p99_ms", "peak_rss_bytes", "start_ms", "samples", "load_average", "runtime_version", "hardware_class")
+    __slots__ = ("manifest_digest", "failure", "detail", "p50_ms", "p95_ms", "p99_ms", "peak_rss_bytes", "start_ms", "samples", "load_average", "runtime_version", "hardware_class", "energy_mj", "energy_source")
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +335,8 @@ class Measurement(_message.Message):
     LOAD_AVERAGE_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_VERSION_FIELD_NUMBER: _ClassVar[int]
     HARDWARE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_MJ_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_SOURCE_FIELD_NUMBER: _ClassVar[int]
     manifest_digest: str
     failure: str
     detail: str
@@ -328,7 +349,9 @@ class Measurement(_message.Message):
     load_average: float
     runtime_version: str
     hardware_class: str
-    def __init__(self, manifest_digest: _Optional[str] = ..., failure: _Optional[str] = ..., detail: _Optional[str] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., p99_ms: _Optional[float] = ..., peak_rss_bytes: _Optional[int] = ..., start_ms: _Optional[float] = ..., samples: _Optional[int] = ..., load_average: _Optional[float] = ..., runtime_version: _Optional[str] = ..., hardware_class: _Optional[str] = ...) -> None: ...
+    energy_mj: float
+    energy_source: str
+    def __init__(self, manifest_digest: _Optional[str] = ..., failure: _Optional[str] = ..., detail: _Optional[str] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., p99_ms: _Optional[float] = ..., peak_rss_bytes: _Optional[int] = ..., start_ms: _Optional[float] = ..., samples: _Optional[int] = ..., load_average: _Optional[float] = ..., runtime_version: _Optional[str] = ..., hardware_class: _Optional[str] = ..., energy_mj: _Optional[float] = ..., energy_source: _Optional[str] = ...) -> None: ...
 
 class FederatedTask(_message.Message):
     __slots__ = ("run_id", "message_id", "message_digest", "message_bytes", "round")

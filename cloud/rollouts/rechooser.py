@@ -1,0 +1,145 @@
+"""The thin shell around `rechoice`: woken by what nodes say they may spend and by rollouts that end, repaired by a slow timer.
+
+Only nodes of which something was announced are looked at; all of them at the start, after a rollout ended, and by the timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cloud.fleet.ledger import Announcement, Fence, Ledger
+from cloud.fleet.records import Artifact, Desired, MeasurementRecord, Node, Presence, Release, Reported, load
+from cloud.rollouts.rechoice import Fleet, rechoice
+from cloud.rollouts.seen import NodeView
+from cloud.rollouts.state import ENDED, KIND, Rollout
+from littoral.budget import Budget
+from littoral.errors import Conflict, FleetError, LostLease, Unavailable
+
+log = logging.getLogger(__name__)
+
+LEASE = "choice"
+COALESCE_S = 0.05
+REPAIR_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """`nodes`: ids; None: every one."""
+
+    nodes: frozenset[str] | None
+
+
+class Rechooser:
+    """Args:
+    rng: for the repair timer's jitter.
+    """
+
+    def __init__(self, ledger: Ledger, rng: random.Random) -> None:
+        self._ledger = ledger
+        self._rng = rng
+        self._seen: dict[str, Mapping[str, Budget]] = {}  # what each node might spend when it was looked at last
+
+    async def run(self) -> None:
+        """Until cancelled. A lost lease is waited for again; a Redis that is away, too."""
+        while True:
+            try:
+                async with self._ledger.lease(LEASE) as fence, self._ledger.watch("presence", KIND) as news:
+                    due = News(None)
+                    while True:
+                        await self.advance(due, fence)
+                        due = await self._wait(news)
+            except (LostLease, Unavailable) as error:
+                log.warning("choice: %s", error)
+
+    async def advance(self, news: News, fence: Fence | None) -> int:
+        """Chooses again for these nodes where that is due; gives for how many something was written."""
+        ids = [doc.id for doc in await self._ledger.all("presence")] if news.nodes is None else sorted(news.nodes)
+        fleet: Fleet | None = None
+        changed = 0
+        for node_id in ids:
+            node = await self._node(node_id)
+            if node is None or node.presence is None or not node.connected:
+                continue
+            if news.nodes is not None and self._seen.get(node_id) == node.presence.budgets:
+                continue  # connected, gone, or stands otherwise with the same budget: the rest need not be read
+            fleet = fleet or await self._fleet()
+            changed += await self._choose(node, fleet, fence)
+            self._seen[node_id] = node.presence.budgets
+        return changed
+
+    async def _choose(self, node: NodeView, fleet: Fleet, fence: Fence | None) -> int:
+        while True:
+            try:
+                change = rechoice(node, fleet)
+                if change is None:
+                    return 0
+                await self._ledger.commit(change, fence=fence)
+            except LostLease:
+                raise
+            except Conflict:  # a rollout wrote in between
+                again, fleet = await self._node(node.id), await self._fleet()
+                if again is None:
+                    return 0
+                node = again
+                continue
+            except Unavailable:
+                raise
+            except FleetError as error:
+                log.error("choice for %s: %s", node.name, error)
+                return 0
+            for line in change.audit:
+                log.info("choice for %s: %s %s", node.name, line.action, dict(line.details))
+            return 1
+
+    async def _node(self, node_id: str) -> NodeView | None:
+        ledger = self._ledger
+        doc = await ledger.get("node", node_id)
+        if doc is None:
+            return None
+        presence, desired = await ledger.get("presence", node_id), await ledger.get("desired", node_id)
+        reported = await ledger.get("reported", node_id)
+        return NodeView(
+            load(Node, doc),
+            load(Presence, presence) if presence else None,
+            load(Desired, desired) if desired else Desired(),
+            desired.generation if desired else 0,
+            load(Reported, reported) if reported else None,
+        )
+
+    async def _fleet(self) -> Fleet:
+        ledger = self._ledger
+        return Fleet(
+            {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)},
+            {doc.id: load(Release, doc) for doc in await ledger.all("release")},
+            {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
+            [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")],
+        )
+
+    async def _wait(self, news: AsyncIterator[Announcement]) -> News:
+        """Which nodes to look at, after the first announcement that may matter and a little more, or the repair timer."""
+        pause = REPAIR_S * self._rng.uniform(0.5, 1.5)
+        heard: set[Announcement] = set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                heard.add(await anext(news))
+        if not heard:
+            return News(None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COALESCE_S):
+                while True:
+                    heard.add(await anext(news))
+        if any(not each.id for each in heard) or await self._ended([each.id for each in heard if each.kind == KIND]):
+            return News(None)  # an empty id: announcements were lost
+        return News(frozenset(each.id for each in heard if each.kind == "presence"))
+
+    async def _ended(self, rollouts: Sequence[str]) -> bool:
+        for id in rollouts:
+            doc = await self._ledger.get(KIND, id)
+            if doc is not None and load(Rollout, doc).state in ENDED:
+                return True
+        return False
