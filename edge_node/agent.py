@@ -72,6 +72,7 @@ class Agent:
             budget=settings.node_budget(),
             labelled=settings.labelled,
             threads=settings.threads,
+            limit_s=settings.inference_limit,
             monotonic=monotonic,
             rng=rng,
             log=log,

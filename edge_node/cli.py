@@ -31,6 +31,7 @@ _HELP = {
     "max_download_rate": ("RATE", "for example 200KB/s; default: as fast as it comes"),
     "keep_free": ("SIZE", "disk space that downloads leave alone (default 16MB)"),
     "threads": ("N", "threads of one inference (default 1)"),
+    "inference_limit": ("TIME", "what one inference may take; one that takes longer is ended as a hang (default 30s)"),
 }
 
 

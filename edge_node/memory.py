@@ -68,6 +68,14 @@ def clean_file_mappings(smaps: str) -> Iterator[Mapping]:
             current = None
 
 
+def available_bytes() -> int:
+    """What this machine could give to programs now; all that can be told where there is no /proc: a gigabyte."""
+    for line in _text("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 1_000_000_000
+
+
 def _is_file(path: str) -> bool:
     return path.startswith("/") and not path.endswith(" (deleted)")
 

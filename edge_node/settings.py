@@ -20,6 +20,7 @@ from littoral.transport import split_address
 PREFIX = "LITTORAL_NODE_"
 _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: where the folder is cannot stand inside it
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*")
+_SECONDS = re.compile(r"\s*([0-9]{1,5}(?:\.[0-9]{1,3})?)\s*s?\s*")
 _SIZE_UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 
 
@@ -30,6 +31,7 @@ class Settings:
     `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
     `max_download_rate` is bytes a second, None: as fast as it comes.
     `keep_free` is disk space, bytes, that a download never takes.
+    `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -41,6 +43,7 @@ class Settings:
     max_download_rate: float | None = None
     keep_free: int = 16_000_000
     threads: int = 1
+    inference_limit: float = 30.0
 
     def node_budget(self) -> Budget:
         """The budget as the cloud is told: `runtimes` narrows it."""
@@ -72,6 +75,13 @@ def _threads(text: str, field: str) -> int:
     return int(text)
 
 
+def _seconds(text: str, field: str) -> float:
+    match = _SECONDS.fullmatch(text)
+    if match is None or not 0.1 <= float(match[1]) <= 3_600:
+        raise BadInput(f"{field}: {text!r} is not a time from 0.1s to 3600s", hint="for example 30s")
+    return float(match[1])
+
+
 def _names(text: str, field: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -94,6 +104,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "max_download_rate": _rate,
     "keep_free": parse_size,
     "threads": _threads,
+    "inference_limit": _seconds,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 

@@ -23,6 +23,7 @@ import orjson
 
 from edge_node.memory import give_back
 from edge_node.notify import answers
+from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.inference import Inference
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.slots import Slots
@@ -53,7 +54,16 @@ class TooSlow(FleetError):
     retryable = True
 
 
-STATUS: Mapping[type[FleetError], int] = {BadInput: 400, NotFound: 404, TooSlow: 408, TooLarge: 413, Busy: 429, Unavailable: 503}
+STATUS: Mapping[type[FleetError], int] = {
+    BadInput: 400,
+    NotFound: 404,
+    TooSlow: 408,
+    TooLarge: 413,
+    Busy: 429,
+    Unavailable: 503,
+    RuntimeCrash: 503,
+    RuntimeHang: 503,
+}
 
 
 @dataclass(frozen=True, slots=True)

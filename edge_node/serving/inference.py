@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import Answer, Array, read, tensors_of
 from edge_node.telemetry import Telemetry
@@ -72,7 +73,21 @@ class Inference:
         Raises:
             NotFound: no such model is served. BadInput: names the field, what was wanted and what came; it says nothing about
                 the model and is not counted. RuntimeFailure: the runtime gave up.
+
+        A request that takes a model on trial down with it is answered by the one that stands by.
         """
+        while True:
+            tried = self._slots.get(name)
+            try:
+                return await self._answer(name, body, tail)
+            except (RuntimeCrash, RuntimeHang):
+                if tried is None or not tried.apart:
+                    raise
+                self._slots.back(name, tried)
+                if self._slots.get(name) is None:
+                    raise
+
+    async def _answer(self, name: str, body: Any, tail: memoryview | None) -> Answer:
         with self._slots.lease(name) as served:
             request = read(body, served.manifest, tail)
             began = self._monotonic()
@@ -126,6 +141,8 @@ class Inference:
         return tensors
 
     async def _run(self, name: str, served: Served, infer: Callable[[X], T], given: X, examples: int) -> T:
+        if served.apart:
+            return await self._in_thread(infer, given)
         cost = self._costs.get(name)
         if cost is None or cost.manifest_digest != served.manifest_digest:
             # Our own networks are small; what was imported may be anything, and has to show it first.

@@ -16,9 +16,12 @@ from littoral.manifest import Manifest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
+    """`apart`: the model answers from another process; waiting for it must not hold up the loop."""
+
     manifest: Manifest
     manifest_digest: str
     model: Model
+    apart: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +29,7 @@ class _Slot:
     served: Served
     in_flight: int = 0
     retired: bool = False
+    standby: _Slot | None = None  # what answered before, while `served` is on trial
 
     def close_if_done(self) -> None:
         if self.retired and self.in_flight == 0:
@@ -47,6 +51,31 @@ class Slots:
     def remove(self, name: str) -> Served | None:
         """No request is taken for this name any more."""
         return self._retire(self._slots.pop(name, None))
+
+    def try_out(self, name: str, served: Served) -> None:
+        """As `swap`, but what was there before stays loaded and stands by, until `swap`, `back` or `remove`."""
+        self._slots[name] = _Slot(served, standby=self._slots.get(name))
+
+    def standby(self, name: str) -> Served | None:
+        """What stands by for the model on trial."""
+        slot = self._slots.get(name)
+        return slot.standby.served if slot is not None and slot.standby is not None else None
+
+    def back(self, name: str, tried: Served) -> bool:
+        """Ends the trial of `tried`: what stood by answers requests from now on; without one the name is taken out.
+
+        False where something else answers: whoever came first has done it. Nothing waits here.
+        """
+        slot = self._slots.get(name)
+        if slot is None or slot.served is not tried:
+            return False
+        before, slot.standby = slot.standby, None
+        if before is not None:
+            self._slots[name] = before
+        else:
+            del self._slots[name]
+        self._retire(slot)
+        return True
 
     def get(self, name: str) -> Served | None:
         slot = self._slots.get(name)
@@ -81,6 +110,8 @@ class Slots:
     def _retire(slot: _Slot | None) -> Served | None:
         if slot is None:
             return None
+        standby, slot.standby = slot.standby, None
+        Slots._retire(standby)
         slot.retired = True
         slot.close_if_done()
         return slot.served

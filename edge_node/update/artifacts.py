@@ -6,8 +6,6 @@ A folder appears by one rename, so that half of an artifact is never seen under 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -15,13 +13,12 @@ from pathlib import Path
 
 from edge_node.blobs import Blobs
 from edge_node.store import sync_folder, write_atomic
+from edge_node.update.envelope import ENVELOPE
 from edge_node.update.unpack import Coded, unpack
 from littoral.codec import BadCoding
 from littoral.digest import digest_of, digest_of_file, hex_of
 from littoral.errors import BadManifest, DigestMismatch, NotFound, TooLarge
 from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer
-
-ENVELOPE = "manifest.dsse"
 
 
 class Artifacts:
@@ -151,11 +148,6 @@ class Artifacts:
         for name in gone:
             shutil.rmtree(self._root / name, ignore_errors=True)
         return gone
-
-
-def payload_of(envelope: bytes) -> bytes:
-    """What an envelope holds, its signature unchecked: for a child whose parent has checked it."""
-    return base64.b64decode(json.loads(envelope)["payload"])
 
 
 def _blobs_of(manifest: Manifest) -> list[File | Transfer]:

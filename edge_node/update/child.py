@@ -14,13 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from littoral.errors import RuntimeFailure
-
-
-class RuntimeCrash(RuntimeFailure):
-    """The work took its whole process down, or hung."""
-
-    code = "runtime-crash"
+from edge_node.runtimes.ended import RuntimeCrash
 
 
 async def answer_of(module: str, *arguments: str, what: str, limit_s: float) -> Mapping[str, Any]:

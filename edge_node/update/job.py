@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from edge_node.runtimes import Model
 from edge_node.serving.slots import Served, Slots
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.journal import Journal
@@ -37,6 +36,7 @@ class Kit:
     budget: Budget
     labelled: Path | None
     threads: int
+    limit_s: float  # what one inference may take
     monotonic: Callable[[], float]
     rng: random.Random
     log: Callable[..., None]
@@ -50,8 +50,7 @@ class Job:
     update: Update
     journal: Journal
     kit: Kit
-    candidate: Model | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
-    standby: Served | None = field(default=None)  # the model before, loaded a second time, ready to go back
+    candidate: Served | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
     swapped: bool = False
     counted: tuple[int, int] = (0, 0)  # requests, failed requests when it was swapped in
 
@@ -60,11 +59,10 @@ class Job:
 
     async def release(self) -> None:
         """Closes what was loaded for this job and does not serve."""
-        loose = [self.candidate] if self.candidate is not None and not self.swapped else []
-        loose += [self.standby.model] if self.standby is not None else []
-        self.candidate = self.standby = None
-        for model in loose:
-            await asyncio.to_thread(model.close)
+        loose = self.candidate if not self.swapped else None
+        self.candidate = None
+        if loose is not None:
+            await asyncio.to_thread(loose.model.close)
 
 
 Step = Callable[[Job], Awaitable[Event]]

@@ -8,10 +8,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_node.serving.slots import Served
-from edge_node.update.job import Job, Kit, in_thread
+from edge_node.update.job import Job, Kit
 from edge_node.update.journal import Entry, Journal, Kept
-from edge_node.update.load import load_checked
+from edge_node.update.load import load_here
 from edge_node.update.state import (
     ENDS,
     Begun,
@@ -134,14 +133,13 @@ class Machine:
 
     async def _serve(self, digest: str) -> bool:
         try:
-            manifest, folder = await self._kit.artifacts.open(digest)
-            model = await in_thread(lambda: load_checked(manifest, folder, self._kit.threads))
+            served = await load_here(self._kit, digest)
         except (FleetError, OSError) as error:
             self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
             self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
             return False
-        self._kit.slots.swap(self.model, Served(manifest, digest, model))
-        self._kit.log("serving", model=self.model, manifest=digest, student=manifest.name)
+        self._kit.slots.swap(self.model, served)
+        self._kit.log("serving", model=self.model, manifest=digest, student=served.manifest.name)
         return True
 
     async def _supersede(self) -> None:

@@ -2,8 +2,10 @@
 
     PENDING      the manifest is fetched and its signature checked; room on the disk is found        step: reserve
     DOWNLOADING  the files are fetched                                                                step: download
-    VERIFYING    digests are checked, the model is loaded and tried on the manifest's probe           steps: verify, load
-    PROBATION    the model answers requests, on trial; the previous one stands by                     steps: swap, watch
+    VERIFYING    digests are checked, the model is loaded in a process of its own and tried on the
+                 manifest's probe                                                                 steps: verify, load
+    PROBATION    the model answers requests, on trial, from a process of its own; the previous one
+                 stands by; then it is loaded in the agent itself                                steps: swap, watch, adopt
     SUCCEEDED, FAILED, ROLLED_BACK, ABORTED    ends
 
 On the disk the previous model stays the active one until probation is passed. So a crash at any point, probation
@@ -119,8 +121,15 @@ class Swapped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Passed(Event):
+    """It did well on trial."""
+
+    findings: Findings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kept(Event):
-    """It is the active model on the disk."""
+    """It answers requests from the agent's own process, and is the active model on the disk."""
 
     findings: Findings | None = None
 
@@ -208,6 +217,7 @@ MOVES: Mapping[tuple[State, type[Event]], State] = {
     (S.VERIFYING, Verified): S.VERIFYING,
     (S.VERIFYING, Loaded): S.PROBATION,
     (S.PROBATION, Swapped): S.PROBATION,
+    (S.PROBATION, Passed): S.PROBATION,
     (S.PROBATION, Kept): S.SUCCEEDED,
     (S.PROBATION, Regressed): S.ROLLED_BACK,
     # The wish is what is active already.
@@ -254,6 +264,7 @@ _NEXT_STEP: Mapping[type[Event], str] = {
     Verified: "load",
     Loaded: "swap",
     Swapped: "watch",
+    Passed: "adopt",
 }
 
 
@@ -291,6 +302,8 @@ def _entered(update: Update, event: Event, state: State, now: float) -> tuple[Up
         moved = replace(moved, deadline=now + LIMIT_S[state] + (update.policy.duration_s if state is S.PROBATION else 0.0)
                         if state in LIMIT_S else math.inf)  # fmt: skip
     match event:
+        case Passed(findings=findings):
+            moved = replace(moved, findings=findings)
         case Kept(findings=findings):
             return replace(moved, findings=findings), (Release(),)
         case Regressed(reason=reason, detail=detail, findings=findings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_node.update import download, load, reserve, swap, verify, watch
+from edge_node.update import adopt, download, load, reserve, swap, verify, watch
 from edge_node.update.job import Step
 
 STEPS: dict[str, Step] = {
@@ -12,4 +12,5 @@ STEPS: dict[str, Step] = {
     "load": load.run,
     "swap": swap.run,
     "watch": watch.run,
+    "adopt": adopt.run,
 }

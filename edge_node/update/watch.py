@@ -1,11 +1,12 @@
-"""Step 6, probation: the new model serves while failed requests are counted, and both models are judged on the node's own
-held-out labelled examples. When it has passed, it becomes the active model on the disk.
+"""Step 6, probation: the new model serves, from a process of its own, while failed requests are counted, and both models are
+judged on the node's own held-out labelled examples. Where its process ends, the trial does.
 
 Judging runs in a thread, a few examples at a time, so that requests are not held up.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_node.apart.model import ApartModel
 from edge_node.labelled import read_labelled, split
 from edge_node.runtimes import Model
+from edge_node.serving.slots import Served
 from edge_node.update.job import Job, in_thread
-from edge_node.update.journal import Kept
-from edge_node.update.state import Event, Findings, Policy, Regressed
-from edge_node.update.state import Kept as WasKept
+from edge_node.update.state import Event, Findings, Passed, Policy, Regressed
 from littoral.errors import BadData, NotFound, RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -29,10 +30,28 @@ EARLY_FAILURES = 5
 
 
 async def run(job: Job) -> Event:
+    """The verdict, or the end of the model's process, whichever comes first."""
+    if job.candidate is None:
+        raise NotFound(f"update of {job.update.model}: nothing is on trial")
+    trial = asyncio.ensure_future(_trial(job, job.candidate))
+    gone = asyncio.ensure_future(job.candidate.model.gone()) if isinstance(job.candidate.model, ApartModel) else None
+    try:
+        await asyncio.wait({trial, gone} if gone is not None else {trial}, return_when=asyncio.FIRST_COMPLETED)
+        if gone is not None and gone.done():
+            why = gone.result()
+            return Regressed(job.update.generation, why.code, str(why), _with_requests(Findings(), job))
+        return await trial
+    finally:
+        for task in filter(None, (trial, gone)):
+            task.cancel()
+        await asyncio.gather(*filter(None, (trial, gone)), return_exceptions=True)
+
+
+async def _trial(job: Job, served: Served) -> Event:
     update, kit = job.update, job.kit
     began = kit.monotonic()
     try:
-        findings = await _judge(job)
+        findings = await _judge(job, served)
     except RuntimeFailure as error:
         return Regressed(update.generation, error.code, str(error), _with_requests(Findings(), job))
     if (drop := _accuracy_drop(findings)) > update.policy.max_accuracy_drop:
@@ -51,8 +70,7 @@ async def run(job: Job) -> Event:
         if left <= 0:
             break
         await kit.sleep(min(left, LOOK_S))
-    job.journal.keep(Kept(active=update.manifest_digest, previous=update.replaces))
-    return WasKept(update.generation, findings)
+    return Passed(update.generation, findings)
 
 
 def _accuracy_drop(findings: Findings) -> float:
@@ -72,16 +90,14 @@ def _with_requests(findings: Findings, job: Job) -> Findings:
     return replace(findings, requests=requests - job.counted[0], failed_requests=failed - job.counted[1])
 
 
-async def _judge(job: Job) -> Findings:
+async def _judge(job: Job, served: Served) -> Findings:
     """Both models on the same examples. Without examples, or with ones that cannot be read, nothing is found."""
-    manifest = await job.manifest()
+    manifest = served.manifest
     if job.kit.labelled is None:
         return Findings()
     if manifest.signature is not None:
         job.kit.log("labelled-unused", detail=f"{manifest.name} was imported: it is judged by its probe and by failed requests")
         return Findings()
-    if job.candidate is None:
-        raise NotFound(f"update of {job.update.model}: nothing is on trial")
     try:
         x, y = await in_thread(lambda: _held_out(job.kit.labelled, manifest))
     except BadData as error:
@@ -89,10 +105,11 @@ async def _judge(job: Job) -> Findings:
         return Findings()
     if not len(y):
         return Findings()
-    accuracy = await _accuracy(job.candidate, manifest, x, y)
+    accuracy = await _accuracy(served.model, manifest, x, y)
     previous = None
-    if job.standby is not None and job.standby.manifest.signature is None:
-        previous = await _accuracy(job.standby.model, job.standby.manifest, x, y)
+    standby = job.kit.slots.standby(job.update.model)
+    if standby is not None and standby.manifest.signature is None:
+        previous = await _accuracy(standby.model, standby.manifest, x, y)
     return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
 
 

@@ -40,7 +40,7 @@ async def test_an_agent_killed_before_and_after_a_step_finishes_the_update(
     for moment in ("before", "after"):
         agent = await (await AgentProcess.start(folder.root, crash_at=f"{moment}:{name}")).ready()
         assert await agent.ended() == SIGKILLED
-        if (moment, name) != ("after", "watch"):
+        if (moment, name) != ("after", "adopt"):
             await agent.until("serving", manifest=first)  # the old model, from the first moment
     agent = await (await AgentProcess.start(folder.root)).ready()
     done = await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")

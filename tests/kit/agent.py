@@ -46,8 +46,9 @@ def examples(count: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDAr
     return x.astype(np.uint8), y.astype(np.int64)
 
 
-def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: bool = False) -> bytes:
-    """logits = flatten(x) @ weights; weights is (16, 3). `fragile`: an input with a pixel of 255 makes the runtime fail."""
+def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: bool = False, trap: str = "") -> bytes:
+    """logits = flatten(x) @ weights; weights is (16, 3). An input with a pixel of 255 makes the runtime fail (`fragile`), or does
+    what `trap` says: "crash" (an integer division that x86 traps) or "hang" (a loop of 10**15 turns)."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -65,6 +66,14 @@ def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: boo
             numpy_helper.from_array(np.float32(2), "two"),
             numpy_helper.from_array(np.zeros(2, np.float32), "table"),  # index 2, of a peak of 1.0, lies outside
         ]
+    elif trap:
+        more, values = (_crash if trap == "crash" else _hang)()
+        nodes += [helper.make_node("ReduceMax", ["x"], ["peak"], keepdims=0), *more]
+        nodes += [
+            helper.make_node("Mul", ["trapped", "zero"], ["nothing"]),
+            helper.make_node("Add", ["right", "nothing"], ["logits"]),
+        ]
+        constants += [numpy_helper.from_array(value, name) for name, value in values.items()]
     else:
         nodes.append(helper.make_node("Identity", ["right"], ["logits"]))
     graph = helper.make_graph(
@@ -77,6 +86,49 @@ def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: boo
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, doc_string=note)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _crash() -> tuple[list[Any], dict[str, Any]]:
+    """-2**31 / -1 where the peak is 1, and / 1 where it is less."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Cast", ["peak"], ["whole"], to=TensorProto.INT32),
+        helper.make_node("Mul", ["whole", "minus_two"], ["down"]),
+        helper.make_node("Add", ["down", "one"], ["divisor"]),
+        helper.make_node("Div", ["least", "divisor"], ["quotient"]),
+        helper.make_node("Cast", ["quotient"], ["trapped"], to=TensorProto.FLOAT),
+    ]
+    numbers = {"minus_two": np.int32(-2), "one": np.int32(1), "least": np.int32(-(2**31))}
+    return nodes, {**numbers, "zero": np.float32(0)}
+
+
+def _hang() -> tuple[list[Any], dict[str, Any]]:
+    """10**15 turns where the peak is 1, none where it is less."""
+    from onnx import TensorProto, helper
+
+    turn = helper.make_graph(
+        [helper.make_node("Add", ["sum", "step"], ["next"]), helper.make_node("Identity", ["go"], ["on"])],
+        "turn",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+        ],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("next", TensorProto.FLOAT, [])],
+    )
+    nodes = [
+        helper.make_node("Floor", ["peak"], ["whole"]),
+        helper.make_node("Mul", ["whole", "huge"], ["wide"]),
+        helper.make_node("Cast", ["wide"], ["turns"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["turns", "yes", "zero"], ["trapped"], body=turn),
+    ]
+    return nodes, {"huge": np.float32(1e15), "yes": np.array(True), "step": np.float32(1e-9), "zero": np.float32(0)}
+
+
+def glaring() -> npt.NDArray[np.uint8]:
+    """The input that a fragile or trapped model cannot take: (1, 4, 4)."""
+    return np.full((1, 4, 4), 255, np.uint8)
 
 
 def good_weights() -> npt.NDArray[np.float32]:
@@ -107,6 +159,7 @@ class Maker:
         padding: int = 0,
         probe_error: float = 0.0,
         fragile: bool = False,
+        trap: str = "",
         **fields: Any,
     ) -> str:
         """The manifest's digest.
@@ -116,7 +169,7 @@ class Maker:
             probe_error: added to the logits that the probe expects.
         """
         used = good_weights() if weights is None else weights
-        file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name, fragile=fragile)
+        file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name, fragile=fragile, trap=trap)
         return self.seal(self.manifest(name, used, file, probe_error=probe_error, **fields))
 
     def manifest(

@@ -11,7 +11,7 @@ from edge_node.update.state import ENDS, MOVES, Event, IllegalMove, Restore, Run
 from edge_node.update.steps import STEPS
 
 EVENTS: list[type[Event]] = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
-GOOD_WAY = [s.Begun, s.Reserved, s.Fetched, s.Verified, s.Loaded, s.Swapped, s.Kept]
+GOOD_WAY = [s.Begun, s.Reserved, s.Fetched, s.Verified, s.Loaded, s.Swapped, s.Passed, s.Kept]
 
 
 def event_of(kind: type[Event], generation: int = 1) -> Event:

@@ -1,0 +1,99 @@
+"""Loads one model, tries it on its probe, and answers for it over a socket, in a process of its own.
+
+    python -m edge_node.apart.child --parent PID --line FD --threads N --memory BYTES FOLDER
+
+FOLDER holds an artifact that the parent has verified. Says {"ok": true} once the model is loaded and right on the probe, or
+{"code", "message"} and ends. Then answers every frame, {"do": "infer" | "run"} with the inputs, by one with the outputs or with
+{"code", "message"}; ends with the line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import socket
+from pathlib import Path
+
+from edge_node.apart.frames import Broken, receive, send
+from edge_node.memory import settle
+from edge_node.runtimes import Array, Model, opened, version
+from edge_node.update.envelope import ENVELOPE, payload_of
+from edge_node.update.probe import check_probe
+from littoral.child import die_with_parent
+from littoral.errors import FleetError
+from littoral.manifest import Manifest
+
+_OWN = 64_000_000
+_A_THREAD = 16_000_000
+"""Memory that a child may take beside its model's: what the interpreter allocates, stacks."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m edge_node.apart.child")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--line", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--memory", type=int, required=True)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
+    _expendable()
+    with socket.socket(fileno=arguments.line) as line:
+        try:
+            manifest = Manifest.decode(payload_of((arguments.folder / ENVELOPE).read_bytes()))
+            _import_within(manifest.runtime, arguments.memory + _OWN + _A_THREAD * arguments.threads)
+            model = opened(manifest, arguments.folder, arguments.threads)
+            check_probe(model, manifest)
+            settle()
+        except FleetError as error:
+            send(line, {"code": error.code, "message": str(error)})
+            return
+        send(line, {"ok": True})
+        _serve(line, model)
+
+
+def _serve(line: socket.socket, model: Model) -> None:
+    while True:
+        try:
+            head, arrays = receive(line)
+        except Broken:  # the parent wants no more, or has gone
+            return
+        answers: dict[str, Array] = {}
+        words = {}
+        try:
+            answers = {"": model.infer(arrays[""])} if head["do"] == "infer" else dict(model.run(arrays))
+        except FleetError as error:
+            words = {"code": error.code, "message": error.message}
+        except MemoryError:
+            words = {"code": "runtime-failure", "message": "the memory that it may take is not enough"}
+        send(line, words, answers)
+
+
+def _import_within(runtime: str, more: int) -> None:
+    """Imports the runtime's library and bounds what may be allocated on top: an allocation fails, the machine is not filled."""
+    try:
+        version(runtime)
+    except (ImportError, KeyError):
+        return  # `opened` says it better
+    status = Path("/proc/self/status")
+    if not status.exists():  # not Linux
+        return
+    held = next(int(row.split()[1]) * 1024 for row in status.read_text().splitlines() if row.startswith("VmData:"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held + more
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _expendable() -> None:
+    """When memory is short the kernel takes this process before any other; when it crashes, no dump of it is written: that takes
+    seconds, and the agent hears of the end only then. A limit of 1 says so to a program that takes dumps, too (core(5))."""
+    if (score := Path("/proc/self/oom_score_adj")).exists():
+        score.write_text("1000")
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (1 if hard == resource.RLIM_INFINITY else min(1, hard), hard))
+    os.umask(0o077)
+
+
+if __name__ == "__main__":
+    main()
