@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PROTOS := $(wildcard proto/littoral/fleet/v1/*.proto)
+PROTOS := $(wildcard proto/littoral/*/v*/*.proto)
 
 .DEFAULT_GOAL := help
 
@@ -40,7 +40,7 @@ proto: $(STAMP)  ## write the code for proto/ to littoral/
 proto-check: $(STAMP)
 	@rm -rf build/proto && mkdir -p build/proto
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
-	@diff -r -x __init__.py -x __pycache__ build/proto/littoral/fleet littoral/fleet || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
+	@for room in fleet inference; do diff -r -x __init__.py -x __pycache__ build/proto/littoral/$$room littoral/$$room || exit 1; done || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
 bench: bench-drift bench-factory bench-search  ## every benchmark, to bench/results/ and docs/benchmarks.md
 

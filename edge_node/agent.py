@@ -20,7 +20,8 @@ from edge_node.log import Log
 from edge_node.memory import settle
 from edge_node.notify import Notifier
 from edge_node.reports import Reports
-from edge_node.serving.http import HttpServer
+from edge_node.serving.front import Front
+from edge_node.serving.service import Service
 from edge_node.serving.slots import Slots
 from edge_node.session import Session, open_channel
 from edge_node.settings import Settings
@@ -61,7 +62,7 @@ class Agent:
         self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
         self._slots = Slots()
         self._telemetry = Telemetry()
-        self._http = HttpServer(self._slots, self._telemetry, settings.http_host, settings.http_port)
+        self._front = Front(Service(self._slots, self._telemetry), settings, log)
         runtimes = frozenset(name for name, _ in self._hardware.runtimes)
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
         kit = Kit(
@@ -108,28 +109,28 @@ class Agent:
         self._task_due = asyncio.Event()
         self._changed = asyncio.Event()
 
-    async def run(self, ready: Callable[[str], None]) -> None:
+    async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
         """Until SIGTERM or SIGINT.
 
         Args:
-            ready: called with "host:port" once requests are answered.
+            ready: called with {"http": "host:port", "grpc": ...} once requests are answered.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         await self._updates.start()  # what was verified before serves, with or without a cloud
-        await self._http.start()
+        where = await self._front.start()
         try:
-            ready(f"{self._settings.http_host}:{self._http.port}")
+            ready(where)
             self._notify("READY=1", f"STATUS={self._status()}")
-            self._log("started", node=self.identity.node_name, id=self.identity.node_id, http=self._http.port, boot=self._boot_id)
+            self._log("started", node=self.identity.node_name, id=self.identity.node_id, **where, boot=self._boot_id)
             await self._work_until(stop)
         finally:
             await self._updates.drain()
             if self._participant is not None:
                 await self._participant.close()
-            await self._http.stop()
+            await self._front.stop()
             self._reports.close(time.time())  # noqa: TID251 - the composition root
             self._slots.close()
             await self._blobs.close()
@@ -146,7 +147,7 @@ class Agent:
                     ("trials", self._trials.run),
                     ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
                     ("federation", self._take_part),
-                    ("watchdog", lambda: self._notify.keep_alive(self._http.alive, self._status, self._log)),
+                    ("watchdog", lambda: self._notify.keep_alive(self._front.alive, self._status, self._log)),
                 )
             ]
             await stop.wait()

@@ -26,6 +26,7 @@ _HELP = {
     "budget": ("LIMITS", "what one model may cost: artifact<=20KB,p95<=2ms,rss<=8MB,worst>=97%%,runtime=ncnn"),
     "runtimes": ("NAMES", "runtimes that this node will use, by comma; default: every one it has"),
     "http": ("HOST:PORT", "where inference is served; port 0 takes any free one (default 127.0.0.1:8080)"),
+    "grpc": ("HOST:PORT", "where inference is served over gRPC, or off (default: HTTP's host, the port after HTTP's)"),
     "labelled": ("DIR", "folder of labelled examples (.npz with x and y): judges new models and takes part in federated runs"),
     "measure_lock": ("PATH", "lock file that all nodes of one machine share while they measure"),
     "max_download_rate": ("RATE", "for example 200KB/s; default: as fast as it comes"),
@@ -161,8 +162,13 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     async def serve() -> None:
         agent = Agent(folder, settings, log, notify)
         node = agent.identity.node_name
-        await agent.run(lambda http: _print(parsed.format, f"ready http={http} node={node}", ready=True, http=http, node=node,
-                                            node_id=agent.identity.node_id))  # fmt: skip
+        await agent.run(
+            lambda where: _print(
+                parsed.format,
+                " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
+                ready=True, **where, node=node, node_id=agent.identity.node_id,
+            )
+        )  # fmt: skip
 
     with folder.claimed():
         asyncio.run(serve())

@@ -38,6 +38,8 @@ class Settings:
     runtimes: tuple[str, ...] = ()  # empty: every one that this machine has
     http_host: str = "127.0.0.1"
     http_port: int = 8080  # 0: any free port
+    grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; where nothing is said, the port after HTTP's
+    grpc_told: bool = False  # `grpc` was said
     labelled: Path | None = None
     measure_lock: Path | None = None
     max_download_rate: float | None = None
@@ -67,6 +69,10 @@ def _rate(text: str, field: str) -> float:
 
 def _address(text: str, field: str) -> tuple[str, int]:
     return split_address(field, text)
+
+
+def _grpc(text: str, field: str) -> tuple[str, int] | None:
+    return None if text.strip().lower() == "off" else _address(text, field)
 
 
 def _threads(text: str, field: str) -> int:
@@ -99,6 +105,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "budget": lambda text, field: Budget.parse(text),
     "runtimes": _names,
     "http": _address,
+    "grpc": _grpc,
     "labelled": _path,
     "measure_lock": _path,
     "max_download_rate": _rate,
@@ -168,5 +175,10 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
                 values["http_host"], values["http_port"] = value
             else:
                 values[name] = value
+    if "grpc" in values:
+        values["grpc_told"] = True
+    elif "http_port" in values:
+        port = values["http_port"]
+        values["grpc"] = (values["http_host"], port + 1 if 0 < port < 65535 else 0)
     assert set(values) <= {f.name for f in fields(Settings)}
     return Settings(**values)

@@ -5,6 +5,9 @@
     GET  /v2/models/NAME[/versions/DIGEST]      metadata
     GET  /v2/models/NAME[/versions/DIGEST]/ready
     POST /v2/models/NAME[/versions/DIGEST]/infer
+    POST /v2/repository/index                   every model that this node holds; {"ready": true}: only what is served
+    POST /v2/repository/models/NAME/load        serves it again
+    POST /v2/repository/models/NAME/unload      takes it out of memory
     GET  /metrics                               for Prometheus, see metrics.py
 
 Errors are {"error": words, "hint": words}.
@@ -24,27 +27,14 @@ import orjson
 from edge_node.memory import give_back
 from edge_node.notify import answers
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
-from edge_node.serving.inference import Inference
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
-from edge_node.serving.slots import Slots
-from edge_node.serving.tensors import metadata
-from edge_node.telemetry import Telemetry
-from littoral import __version__
-from littoral.errors import BadInput, FleetError, NotFound, TooLarge, Unavailable
+from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from littoral.errors import BadInput, Conflict, FleetError, NotFound, TooLarge, Unavailable
 
 HEADER_LENGTH = "inference-header-content-length"
-MAX_BODY_BYTES = 8 * 1024 * 1024
-MAX_IN_FLIGHT = 256
 PATIENCE_S = 10.0
 BODY_S = 10.0
 _ATTEMPTS = 3
-
-
-class Busy(FleetError):
-    """More requests are in flight than this node takes."""
-
-    code = "busy"
-    retryable = True
 
 
 class TooSlow(FleetError):
@@ -56,8 +46,10 @@ class TooSlow(FleetError):
 
 STATUS: Mapping[type[FleetError], int] = {
     BadInput: 400,
+    Forbidden: 403,
     NotFound: 404,
     TooSlow: 408,
+    Conflict: 409,
     TooLarge: 413,
     Busy: 429,
     Unavailable: 503,
@@ -77,31 +69,25 @@ class Reply:
 class HttpServer:
     """Args:
     port: 0 takes any free one; `port` tells which.
-    max_in_flight: requests that are read or answered at one time; more are told to come again.
     body_s: how long a body may take to come; seconds.
     """
 
     def __init__(
         self,
-        slots: Slots,
-        telemetry: Telemetry,
+        service: Service,
         host: str,
         port: int,
         *,
-        max_in_flight: int = MAX_IN_FLIGHT,
         max_body_bytes: int = MAX_BODY_BYTES,
         body_s: float = BODY_S,
     ) -> None:
-        self._slots = slots
-        self._telemetry = telemetry
-        self._inference = Inference(slots, telemetry)
+        self._service = service
         self._host = host
         self.port = port
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
-        self._in_flight = 0
         self._answered = self._answered_before = 0
-        self._max_in_flight, self._max_body_bytes, self._body_s = max_in_flight, max_body_bytes, body_s
+        self._max_body_bytes, self._body_s = max_body_bytes, body_s
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
@@ -126,7 +112,6 @@ class HttpServer:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
             self._server = self._serving = None
-        self._inference.close()
 
     async def alive(self) -> str:
         """ "" where requests are answered: one was since this was last asked, or one of our own is. Else what is wrong."""
@@ -149,7 +134,7 @@ class HttpServer:
             log_enabled=False,
             blocking_threads=1,
             backlog=1024,
-            backpressure=self._max_in_flight * 4,
+            backpressure=self._service.max_in_flight * 4,
         )
 
     async def _answering(self) -> bool:
@@ -184,53 +169,52 @@ class HttpServer:
             return Reply(500, orjson.dumps({"error": f"internal: {type(error).__name__}", "hint": "the agent's log says more"}))
 
     async def _routed(self, scope: Any, protocol: Any) -> Reply:
+        service = self._service
         match scope.method, scope.path.strip("/").split("/"):
+            case "POST", ["v2", "models", name, "infer"]:
+                return await self._infer(name, "", scope, protocol)
+            case "POST", ["v2", "models", name, "versions", version, "infer"]:
+                return await self._infer(name, version, scope, protocol)
             case "GET", ["v2"]:
-                return _ok({"name": "littoral-node", "version": __version__, "extensions": ["binary_tensor_data"]})
+                return _ok(service.about())
             case "GET", ["v2", "health", "live"]:
                 return _ok({"live": True})
             case "GET", ["v2", "health", "ready"]:
-                ready = bool(self._slots.names())
-                return Reply(200 if ready else 503, orjson.dumps({"ready": ready, "models": self._slots.names()}))
+                ready = service.ready()
+                return Reply(200 if ready else 503, orjson.dumps({"ready": ready, "models": service.slots.names()}))
             case "GET", ["metrics"]:
-                return Reply(200, exposition(self._telemetry, self._slots), content_type=CONTENT_TYPE)
-            case "GET", ["v2", "models", name] | ["v2", "models", name, "versions", _] as path:
-                self._check_version(name, path)
-                with self._slots.lease(name) as served:
-                    return _ok(metadata(name, served.manifest, served.manifest_digest))
-            case "GET", ["v2", "models", name, "ready"] | ["v2", "models", name, "versions", _, "ready"] as path:
-                self._check_version(name, path)
+                return Reply(200, exposition(service.telemetry, service.slots), content_type=CONTENT_TYPE)
+            case "GET", ["v2", "models", name]:
+                return _ok(service.model(name))
+            case "GET", ["v2", "models", name, "versions", version]:
+                return _ok(service.model(name, version))
+            case "GET", ["v2", "models", name, "ready"]:
+                service.check_version(name)
                 return _ok({"name": name, "ready": True})
-            case "POST", ["v2", "models", name, "infer"] | ["v2", "models", name, "versions", _, "infer"] as path:
-                self._check_version(name, path)
-                return await self._infer(name, scope, protocol)
+            case "GET", ["v2", "models", name, "versions", version, "ready"]:
+                service.check_version(name, version)
+                return _ok({"name": name, "ready": True})
+            case "POST", ["v2", "repository", "index"]:
+                return _ok(service.index(ready=_only_ready(await self._body(scope, protocol))))
+            case "POST", ["v2", "repository", "models", name, "load"]:
+                await service.repository.load(name)
+                return _ok({})
+            case "POST", ["v2", "repository", "models", name, "unload"]:
+                await service.repository.unload(name)
+                return _ok({})
         raise NotFound(
             f"{scope.method} {scope.path[:80]}: there is nothing here", hint="this server speaks /v2 (Open Inference Protocol)"
         )
 
-    def _check_version(self, name: str, path: list[str]) -> None:
-        """Raises NotFound where the model, or the version that the path names, is not served."""
-        served = self._slots.get(name)
-        if served is None:
-            raise NotFound(
-                f"model: {name[:80]!r} is not served here", hint=f"served are {', '.join(self._slots.names()) or 'none'}"
-            )
-        if len(path) > 4 and path[3] == "versions" and path[4] != served.manifest_digest:
-            raise NotFound(f"version: {path[4][:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
-
-    async def _infer(self, name: str, scope: Any, protocol: Any) -> Reply:
-        if self._in_flight >= self._max_in_flight:
-            raise Busy(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
-        self._in_flight += 1
-        try:
+    async def _infer(self, name: str, version: str, scope: Any, protocol: Any) -> Reply:
+        self._service.check_version(name, version)  # before anything is read
+        with self._service.place():
             body, tail = _parsed(await self._body(scope, protocol), scope.headers.get(HEADER_LENGTH))
-            answer = await self._inference.answer(name, body, tail)
+            answer = await self._service.infer(name, body, tail, version)
             encoded, head = answer.encode()
             if head is None:
                 return Reply(200, encoded)
             return Reply(200, encoded, ((HEADER_LENGTH, str(head)),), "application/octet-stream")
-        finally:
-            self._in_flight -= 1
 
     async def _body(self, scope: Any, protocol: Any) -> bytes:
         """Raises TooLarge before more than the limit was kept, TooSlow."""
@@ -256,6 +240,15 @@ class HttpServer:
 
 def _ok(body: Any) -> Reply:
     return Reply(200, orjson.dumps(body))
+
+
+def _only_ready(body: bytes) -> bool:
+    """Of a request for the index. Raises BadInput."""
+    parsed = _parsed(body, None)[0] if body.strip() else {}
+    ready = parsed.get("ready", False) if isinstance(parsed, dict) else None
+    if not isinstance(ready, bool):
+        raise BadInput('body: must be empty, {} or {"ready": true}')
+    return ready
 
 
 def _parsed(body: bytes, head: str | None) -> tuple[Any, memoryview | None]:

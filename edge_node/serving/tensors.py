@@ -53,7 +53,7 @@ class Answer:
         outputs, tail = [], []
         for name, binary in self.request.outputs:
             values = self.tensors[name]
-            output: dict[str, Any] = {"name": name, "shape": values.shape, "datatype": _datatype_of(values)}
+            output: dict[str, Any] = {"name": name, "shape": values.shape, "datatype": datatype_of(values)}
             if binary:
                 tail.append(values.tobytes())
                 output["parameters"] = {"binary_data_size": len(tail[-1])}
@@ -287,7 +287,7 @@ def _parameters(holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return given
 
 
-def _datatype_of(values: Array) -> str:
+def datatype_of(values: Array) -> str:
     return next(name for name, kind in DATATYPES.items() if kind == values.dtype)
 
 

@@ -1,4 +1,4 @@
-"""A node's REST interface with tiny models behind it, and a client of it, in the test's own event loop."""
+"""A node's REST and gRPC interfaces with tiny models behind them, and clients of them, in the test's own event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.runtimes import load
+from edge_node.serving.grpc_server import GrpcServer
 from edge_node.serving.http import HttpServer
+from edge_node.serving.service import MAX_IN_FLIGHT, Service
 from edge_node.serving.slots import Served, Slots
 from edge_node.telemetry import Telemetry
 from tests.kit.models import artifact
@@ -38,6 +40,7 @@ class Node:
     telemetry: Telemetry
     server: HttpServer
     client: httpx.AsyncClient
+    service: Service
 
     async def infer(self, body: Any, model: str = MODEL) -> httpx.Response:
         return await self.client.post(f"/v2/models/{model}/infer", json=body)
@@ -49,19 +52,38 @@ class Node:
         return np.asarray(output["data"], np.float32).reshape(output["shape"])
 
 
-@asynccontextmanager
-async def open_node(*models: Served, **options: Any) -> AsyncIterator[Node]:
-    """Serving the last of `models`; `options` are HttpServer's."""
-    slots, telemetry = Slots(), Telemetry()
+def slots_with(*models: Served) -> Slots:
+    """Serving the last of `models`."""
+    slots = Slots()
     for model in models:
         slots.swap(MODEL, model)
-    server = HttpServer(slots, telemetry, "127.0.0.1", 0, **options)
+    return slots
+
+
+@asynccontextmanager
+async def open_grpc(service: Service, **options: Any) -> AsyncIterator[GrpcServer]:
+    """`options` are GrpcServer's."""
+    server = GrpcServer(service, "127.0.0.1", 0, **options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def open_node(*models: Served, max_in_flight: int = MAX_IN_FLIGHT, **options: Any) -> AsyncIterator[Node]:
+    """Serving the last of `models`; `options` are HttpServer's."""
+    slots, telemetry = slots_with(*models), Telemetry()
+    service = Service(slots, telemetry, max_in_flight=max_in_flight)
+    server = HttpServer(service, "127.0.0.1", 0, **options)
     await server.start()
     base = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=10.0) as client:
         try:
-            yield Node(slots, telemetry, server, client)
+            yield Node(slots, telemetry, server, client, service)
         finally:
             await client.aclose()
             await server.stop()
+            service.close()
             slots.close()

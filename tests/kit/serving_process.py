@@ -15,6 +15,7 @@ from cryptography import x509  # noqa: F401 - the agent has it too
 
 from edge_node.runtimes import load
 from edge_node.serving.http import HttpServer
+from edge_node.serving.service import Service
 from edge_node.serving.slots import Served, Slots
 from edge_node.telemetry import Telemetry, rss_bytes
 from littoral.fleet.v1 import session_pb2
@@ -33,7 +34,8 @@ class Echo(grpc.GenericRpcHandler):
 
 async def main(folder: Path) -> None:
     slots = Slots()
-    http = HttpServer(slots, Telemetry(), "127.0.0.1", 0)
+    service = Service(slots, Telemetry())
+    http = HttpServer(service, "127.0.0.1", 0)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Echo(),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -52,6 +54,7 @@ async def main(folder: Path) -> None:
         await call.done_writing()
     await http.stop()
     await server.stop(1)
+    service.close()
     slots.close()
 
 

@@ -21,6 +21,18 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
     assert load_settings(tmp_path / "nowhere", {}, {}) == Settings()
 
 
+def test_grpc_is_the_port_after_https_unless_told(tmp_path: Path) -> None:
+    def grpc(**flags: str) -> tuple[str, int] | None:
+        return load_settings(tmp_path, flags, {}).grpc
+
+    assert grpc() == ("127.0.0.1", 8081)
+    assert grpc(http="127.0.0.1:9000") == ("127.0.0.1", 9001)
+    assert grpc(http="[::1]:0") == ("::1", 0)
+    assert grpc(http="127.0.0.1:65535") == ("127.0.0.1", 0)
+    assert grpc(http="127.0.0.1:9000", grpc="127.0.0.1:1234") == ("127.0.0.1", 1234)
+    assert grpc(grpc="off") is None
+
+
 def test_an_unknown_key_or_variable_names_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text("treads = 3\n")
     with pytest.raises(BadInput, match=r"'treads' is not a setting.*did you mean threads"):

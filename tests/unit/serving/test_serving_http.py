@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edge_node.serving.http import HEADER_LENGTH, HttpServer
+from edge_node.serving.service import Service
 from edge_node.serving.slots import Slots
 from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
@@ -30,7 +31,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 async def test_the_server_says_what_it_is_and_what_it_serves(node: Node) -> None:
     server = (await node.client.get("/v2")).json()
     assert server["name"] == "littoral-node"
-    assert server["extensions"] == ["binary_tensor_data"]
+    assert server["extensions"] == ["binary_tensor_data", "model_repository"]
     for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{MODEL}/ready", f"/v2/models/{MODEL}/versions/seed-0/ready"):
         assert (await node.client.get(path)).status_code == 200, path
     metadata = (await node.client.get(f"/v2/models/{MODEL}")).json()
@@ -212,7 +213,7 @@ async def test_a_port_in_use_is_named_with_the_flag_that_changes_it(tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port}: Address already in use \(.*--http HOST:PORT\)"):
-            await HttpServer(Slots(), Telemetry(), "127.0.0.1", port).start()
+            await HttpServer(Service(Slots(), Telemetry()), "127.0.0.1", port).start()
 
 
 async def test_it_stops_and_starts_again_on_the_same_port(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ async def test_it_stops_and_starts_again_on_the_same_port(tmp_path: Path) -> Non
         await first.logits(images(1))
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
-    again = HttpServer(Slots(), Telemetry(), "127.0.0.1", port)
+    again = HttpServer(Service(Slots(), Telemetry()), "127.0.0.1", port)
     await again.start()
     assert again.port == port
     await again.stop()

@@ -1,0 +1,191 @@
+"""Open Inference Protocol v2 over gRPC, as `inference.GRPCInferenceService`, in the agent's own event loop.
+
+Handlers take their request as a stream of one message. On the wire that is the same call, but it lets them look at who asks, and
+take one of the bounded places, before the message has come; and give the place back where it does not come.
+
+Errors are status codes (STATUS) with "words (hint)".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.serving.messages import answer_to, metadata_to, request_from
+from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFailure, TooLarge, Unavailable
+from littoral.inference.v2 import inference_pb2 as pb
+
+SERVICE = "inference.GRPCInferenceService"
+BODY_S = 10.0
+GRACE_S = 5.0
+MAX_CONNECTIONS = 512
+_ENVELOPE_BYTES = 64 * 1024
+"""Names, shapes and parameters around the values."""
+
+STATUS: Mapping[type[FleetError], grpc.StatusCode] = {
+    BadInput: grpc.StatusCode.INVALID_ARGUMENT,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    Conflict: grpc.StatusCode.ABORTED,
+    TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+    RuntimeCrash: grpc.StatusCode.UNAVAILABLE,
+    RuntimeHang: grpc.StatusCode.UNAVAILABLE,
+    RuntimeFailure: grpc.StatusCode.INTERNAL,
+}
+
+_Answering = Callable[[Any], Awaitable[Any]]
+
+
+class GrpcServer:
+    """Args:
+    port: 0 takes any free one; `port` tells which.
+    body_s: how long a request may take to come; seconds.
+    max_connections: held at one time; more are closed as they come.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        *,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_s: float = BODY_S,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._service = service
+        self._host = host
+        self.port = port
+        self._body_s = body_s
+        self._options = (
+            ("grpc.max_receive_message_length", max_body_bytes + _ENVELOPE_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
+            ("grpc.max_concurrent_streams", service.max_in_flight),
+            ("grpc.max_allowed_incoming_connections", max_connections),
+            ("grpc.server_handshake_timeout_ms", round(body_s * 1000)),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        )
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
+        self._server = grpc.aio.server(options=self._options)
+        self._server.add_generic_rpc_handlers((self._handlers(),))
+        address = f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            self._server = None
+            raise Unavailable(
+                f"grpc: cannot listen on {address}", hint="choose another with --grpc HOST:PORT, or --grpc off"
+            ) from error
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Takes no new request; those that are under way are answered."""
+        if self._server is not None:
+            await self._server.stop(GRACE_S)
+            self._server = None
+
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        answering: Mapping[str, tuple[_Answering, Any, bool]] = {
+            "ServerLive": (self._live, pb.ServerLiveRequest, False),
+            "ServerReady": (self._ready, pb.ServerReadyRequest, False),
+            "ModelReady": (self._model_ready, pb.ModelReadyRequest, False),
+            "ServerMetadata": (self._about, pb.ServerMetadataRequest, False),
+            "ModelMetadata": (self._model, pb.ModelMetadataRequest, False),
+            "ModelInfer": (self._infer, pb.ModelInferRequest, True),
+            "RepositoryIndex": (self._index, pb.RepositoryIndexRequest, False),
+            "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest, False),
+            "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest, False),
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: grpc.stream_unary_rpc_method_handler(
+                    self._handler(answer, counted=counted),
+                    request_deserializer=request.FromString,
+                    response_serializer=_serialized,
+                )
+                for name, (answer, request, counted) in answering.items()
+            },
+        )
+
+    def _handler(self, answer: _Answering, *, counted: bool) -> Callable[[AsyncIterator[Any], Any], Awaitable[Any]]:
+        async def handled(requests: AsyncIterator[Any], context: Any) -> Any:
+            try:
+                place: AbstractContextManager[None] = self._service.place() if counted else nullcontext()
+                with place:
+                    return await answer(await self._only(requests))
+            except FleetError as error:
+                status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+                await context.abort(status, str(error))
+            except Exception as error:  # noqa: BLE001 - the boundary: a bug answers this request alone
+                traceback.print_exc()
+                await context.abort(grpc.StatusCode.INTERNAL, f"internal: {type(error).__name__} (the agent's log says more)")
+
+        return handled
+
+    async def _only(self, requests: AsyncIterator[Any]) -> Any:
+        """The one message of a call. Raises Unavailable where it does not come in time, BadInput where none comes."""
+        try:
+            async with asyncio.timeout(self._body_s):
+                return await anext(requests)
+        except TimeoutError as error:
+            raise Unavailable(f"request: did not come in {self._body_s:g} s") from error
+        except StopAsyncIteration as error:
+            raise BadInput("request: the call ended without one") from error
+
+    async def _live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._service.ready())
+
+    async def _model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+        try:
+            self._service.check_version(request.name, request.version)
+        except NotFound:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def _about(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(**self._service.about())
+
+    async def _model(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+        return metadata_to(self._service.model(request.name, request.version))
+
+    async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+        self._service.check_version(request.model_name, request.model_version)
+        body, tail = request_from(request)
+        return answer_to(await self._service.infer(request.model_name, body, tail))
+
+    async def _index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
+        response = pb.RepositoryIndexResponse()
+        for entry in self._service.index(ready=request.ready):
+            response.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        return response
+
+    async def _load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
+        await self._service.repository.load(request.model_name)
+        return pb.RepositoryModelLoadResponse()
+
+    async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
+        await self._service.repository.unload(request.model_name)
+        return pb.RepositoryModelUnloadResponse()
+
+
+def _serialized(response: Any) -> bytes:
+    data: bytes = response.SerializeToString()
+    return data

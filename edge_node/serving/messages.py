@@ -1,0 +1,131 @@
+"""Open Inference Protocol's gRPC messages to and from what REST has: the JSON of a request, and the bytes behind it.
+
+So everything that is checked of a request is checked once, in tensors.py. Values that come in typed fields are made bytes first;
+answers always go as raw bytes, which is what the fast clients read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edge_node.serving.tensors import Answer, datatype_of
+from littoral.errors import BadInput
+from littoral.inference.v2 import inference_pb2 as pb
+from littoral.signature import DATATYPES
+
+_CONTENTS: Mapping[str, str] = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+"""The field for each datatype, by the protocol."""
+
+
+def request_from(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview | None]:
+    """A request's JSON and what would follow it. Raises BadInput, naming the field."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise BadInput(
+            f"raw_input_contents: {len(raw)} for {len(request.inputs)} inputs", hint="one for each input, or none at all"
+        )
+    inputs, tail = [], []
+    for i, tensor in enumerate(request.inputs):
+        shape = list(tensor.shape)
+        if raw and tensor.HasField("contents"):
+            raise BadInput(f"inputs[{i}].contents: is given, and raw_input_contents too: one or the other")
+        data = raw[i] if raw else _bytes_of(tensor, f"inputs[{i}]")
+        if tensor.datatype in DATATYPES:
+            wanted = math.prod(shape) * DATATYPES[tensor.datatype].itemsize
+            if len(data) != wanted and all(size >= 0 for size in shape):
+                where = (
+                    f"raw_input_contents[{i}]: {len(data)} bytes" if raw else f"inputs[{i}].contents: {len(data)} bytes of values"
+                )
+                raise BadInput(f"{where}, {tensor.datatype} {shape} takes {wanted}")
+        tail.append(data)
+        inputs.append(
+            {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": shape,
+                "parameters": {"binary_data_size": len(data)},
+            }
+        )
+    parameters = _parameters(request.parameters)
+    parameters.pop("binary_data_output", None)  # of REST: here everything is
+    body: dict[str, Any] = {
+        "inputs": inputs,
+        "outputs": [{"name": output.name} for output in request.outputs],
+        "parameters": parameters,
+    }
+    if request.id:
+        body["id"] = request.id
+    return body, memoryview(tail[0] if len(tail) == 1 else b"".join(tail))
+
+
+def answer_to(answer: Answer) -> pb.ModelInferResponse:
+    response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.manifest_digest, id=answer.request.id or "")
+    for name, value in answer.request.parameters.items():
+        response.parameters[name].CopyFrom(_parameter_to(value))
+    for name, _ in answer.request.outputs:
+        values = answer.tensors[name]
+        response.outputs.add(name=name, datatype=datatype_of(values), shape=values.shape)
+        response.raw_output_contents.append(values.tobytes())
+    return response
+
+
+def metadata_to(about: Mapping[str, Any]) -> pb.ModelMetadataResponse:
+    """Args:
+    about: tensors.metadata, whose tensors are objects or dataclasses.
+    """
+    response = pb.ModelMetadataResponse(name=about["name"], versions=about["versions"], platform=about["platform"])
+    for kind in ("inputs", "outputs"):
+        for spec in about[kind]:
+            name, datatype, shape = (
+                (spec["name"], spec["datatype"], spec["shape"])
+                if isinstance(spec, Mapping)
+                else (spec.name, spec.datatype, spec.shape)
+            )
+            getattr(response, kind).add(name=name, datatype=datatype, shape=shape)
+    return response
+
+
+def _bytes_of(tensor: pb.ModelInferRequest.InferInputTensor, at: str) -> bytes:
+    field = _CONTENTS.get(tensor.datatype)
+    if field is None:
+        if tensor.datatype in DATATYPES:
+            raise BadInput(f"{at}.contents: {tensor.datatype} has no field there", hint="send it in raw_input_contents")
+        return b""  # tensors.py says which datatypes there are
+    others = [other.name for other, _ in tensor.contents.ListFields() if other.name != field]
+    if others:
+        raise BadInput(f"{at}.contents.{others[0]}: is given, {tensor.datatype} stands in {field}")
+    given = getattr(tensor.contents, field)
+    kind = DATATYPES[tensor.datatype]
+    if kind.kind in "iu" and kind.itemsize < 4 and given:
+        limits = np.iinfo(kind)
+        if min(given) < limits.min or max(given) > limits.max:
+            raise BadInput(f"{at}.contents.{field}: holds a value that {tensor.datatype} cannot hold")
+    return np.array(given, kind).tobytes()
+
+
+def _parameters(given: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
+    return {name: getattr(value, chosen) for name, value in given.items() if (chosen := value.WhichOneof("parameter_choice"))}
+
+
+def _parameter_to(value: Any) -> pb.InferParameter:
+    if isinstance(value, bool):
+        return pb.InferParameter(bool_param=value)
+    if isinstance(value, int):
+        return pb.InferParameter(int64_param=value) if value < 1 << 63 else pb.InferParameter(uint64_param=value)
+    return pb.InferParameter(double_param=value) if isinstance(value, float) else pb.InferParameter(string_param=str(value))

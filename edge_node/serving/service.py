@@ -1,0 +1,155 @@
+"""What a node's REST and gRPC interfaces have in common: the Open Inference Protocol without a transport.
+
+Both ask the same `Service` for the same things, so a request means the same over both, waits in the same bounded queue, and is
+refused in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edge_node.serving.inference import Inference
+from edge_node.serving.slots import Slots
+from edge_node.serving.tensors import Answer, metadata
+from edge_node.telemetry import Telemetry
+from littoral import __version__
+from littoral.errors import FleetError, NotFound
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_IN_FLIGHT = 256
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+
+
+class Busy(FleetError):
+    """More requests are in flight than this node takes."""
+
+    code = "busy"
+    retryable = True
+
+
+class Forbidden(FleetError):
+    """The caller may not do this here."""
+
+    code = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model of the repository. `reason` says why it is not ready."""
+
+    name: str
+    version: str
+    state: str  # READY, UNAVAILABLE
+    reason: str = ""
+
+
+class Repository(Protocol):
+    """The models that this node holds, served or not."""
+
+    def entries(self) -> Sequence[Entry]: ...
+
+    async def load(self, name: str) -> None:
+        """Serves it again; one that is served stays as it is.
+
+        Raises NotFound; Conflict where an update of it is under way; RuntimeFailure, Unavailable where it cannot be loaded.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Takes it out, once its last request has ended; its memory is given back. One that is not served stays so.
+
+        Raises NotFound; Conflict where an update of it is under way.
+        """
+        ...
+
+
+class OnlyServed(Repository):
+    """What the slots hold, and nothing else: for a node without a folder, which cannot load or unload."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    def entries(self) -> Sequence[Entry]:
+        held = ((name, self._slots.get(name)) for name in self._slots.names())
+        return [Entry(name, served.manifest_digest, READY) for name, served in held if served is not None]
+
+    async def load(self, name: str) -> None:
+        raise Forbidden(f"model: {name[:80]!r} cannot be loaded: this server has no repository")
+
+    async def unload(self, name: str) -> None:
+        raise Forbidden(f"model: {name[:80]!r} cannot be unloaded: this server has no repository")
+
+
+class Service:
+    """For one event loop.
+
+    Args:
+        max_in_flight: requests that are read or answered at one time, over all protocols; more are told to come again.
+        repository: None: index says what is served, load and unload are refused.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        telemetry: Telemetry,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        repository: Repository | None = None,
+    ) -> None:
+        self.slots = slots
+        self.telemetry = telemetry
+        self.inference = Inference(slots, telemetry)
+        self.repository = repository or OnlyServed(slots)
+        self.max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places for requests, from before its body is read to its answer. Raises Busy where all are taken."""
+        if self._in_flight >= self.max_in_flight:
+            raise Busy(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def about(self) -> dict[str, Any]:
+        return {"name": "littoral-node", "version": __version__, "extensions": list(EXTENSIONS)}
+
+    def ready(self) -> bool:
+        return bool(self.slots.names())
+
+    def model(self, name: str, version: str = "") -> dict[str, Any]:
+        """Metadata of a model. Raises NotFound."""
+        self.check_version(name, version)
+        with self.slots.lease(name) as served:
+            return metadata(name, served.manifest, served.manifest_digest)
+
+    def check_version(self, name: str, version: str = "") -> None:
+        """Raises NotFound where the model, or the version that is asked for, is not served. "": any."""
+        served = self.slots.get(name)
+        if served is None:
+            raise NotFound(
+                f"model: {name[:80]!r} is not served here", hint=f"served are {', '.join(self.slots.names()) or 'none'}"
+            )
+        if version and version != served.manifest_digest:
+            raise NotFound(f"version: {version[:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
+
+    async def infer(self, name: str, body: Any, tail: memoryview | None = None, version: str = "") -> Answer:
+        """See Inference.answer. Raises NotFound for another version, too."""
+        self.check_version(name, version)
+        return await self.inference.answer(name, body, tail)
+
+    def index(self, *, ready: bool) -> list[Entry]:
+        """Args:
+        ready: only what is served.
+        """
+        return [entry for entry in self.repository.entries() if entry.state == READY or not ready]
+
+    def close(self) -> None:
+        self.inference.close()
