@@ -1,4 +1,4 @@
-"""littoral-node: enroll, run, doctor. argparse alone: a serving agent pays for no more."""
+"""littoral-node: enroll, run, doctor, and what installs it. argparse alone: a serving agent pays for no more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge_node.installing import cli as installing
 from edge_node.settings import KNOWN, PREFIX, load_settings
 from edge_node.store import NodeFolder
 from littoral import __version__
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     nouns.add_parser(
         "doctor", parents=[common], help="say what is well with this node, and what is not", epilog=_EXAMPLES["doctor"]
     )
+    installing.add_commands(nouns)
     return parser
 
 
@@ -197,7 +199,7 @@ def _print(form: str, text: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
-_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor}
+_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **installing.COMMANDS}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""install, upgrade and uninstall alone, out of a wheel that is not installed: see the package's own words."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from edge_node.installing.cli import COMMANDS, add_commands
+from littoral.errors import FleetError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m edge_node.installing", description="Puts a Littoral node on this machine.")
+    add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    parsed = parser.parse_args(arguments)
+    try:
+        return COMMANDS[parsed.command](parsed, os.environ)
+    except FleetError as error:
+        if parsed.format == "json":
+            sys.stderr.write(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}) + "\n")
+        else:
+            sys.stderr.write(f"{parser.prog}: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Virtual environments and what pip puts into them. The system's own packages stay as they are (PEP 668)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from littoral import __version__
+from littoral.errors import BadInput, FleetError, NotFound
+
+OLDEST, NEWEST = (3, 11), (3, 12)
+_TAIL = 2000
+
+
+class InstallFailed(FleetError):
+    """A program that the install runs ended with an error; the end of what it said is in the message."""
+
+    code = "install-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where littoral comes from.
+
+    `place`: a wheel, a folder of wheels, a source tree; None: the package index. `version`: of the index; "": the newest.
+    `options`: for pip, for example ("--index-url", "...").
+    """
+
+    place: Path | None = None
+    version: str = ""
+    options: tuple[str, ...] = ()
+
+
+def clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of a child: what this process was started from must not be imported by it."""
+    return {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+
+
+def ran(words: Sequence[str | Path], *, user: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """What a program printed. Raises InstallFailed, with the end of what it said.
+
+    Args:
+        user: who runs it; "": as this process.
+        environment: added to this process's own.
+    """
+    called = [str(word) for word in words]
+    as_other = {"user": user, "group": user, "extra_groups": []} if user else {}
+    try:
+        done = subprocess.run(
+            called,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            env={**clean(os.environ), **(environment or {})},
+            **as_other,  # type: ignore[call-overload]  # user, group and extra_groups, or none of them
+        )
+    except (OSError, LookupError) as error:
+        raise InstallFailed(f"{called[0]}: cannot be started: {error}") from error
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:]
+        raise InstallFailed(f"{' '.join(called[:6])}: ended with {done.returncode}: {said}")
+    return str(done.stdout)
+
+
+def base_python(chosen: Path | None) -> Path:
+    """The interpreter that environments are made of: `chosen`, or this process's own outside of any environment.
+
+    Raises BadInput where its version is none that littoral runs on.
+    """
+    python = chosen or Path(getattr(sys, "_base_executable", "") or sys.executable)
+    said = ran([python, "-c", "import sys; print(*sys.version_info[:2])"]).split()
+    version = (int(said[0]), int(said[1]))
+    if not OLDEST <= version <= NEWEST:
+        raise BadInput(
+            f"--python {python}: is {version[0]}.{version[1]}, littoral runs on 3.11 and 3.12", hint="name another one"
+        )
+    return python
+
+
+@contextmanager
+def pip_of(python: Path, room: Path) -> Iterator[list[str]]:
+    """The words that start a pip which can fill other environments (`pip --python`, 22.3 or newer).
+
+    This process's own, else that of `python`, else one in an environment made for it in `room`.
+
+    Raises NotFound where there is none to be had.
+    """
+    for candidate in (sys.executable, str(python)):
+        words = [candidate, "-m", "pip", "--disable-pip-version-check"]
+        try:
+            said = ran([*words, "--version"])
+        except InstallFailed:
+            continue
+        if tuple(int(part) for part in said.split()[1].split(".")[:2]) >= (22, 3):
+            yield words
+            return
+    try:
+        ran([python, "-m", "venv", room / "pip"])
+    except InstallFailed as error:
+        raise NotFound(
+            f"{python}: has neither pip nor ensurepip",
+            hint="Debian and Ubuntu: apt install python3-venv; or name a --python that has",
+        ) from error
+    yield [str(room / "pip" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+
+
+def wheel_of(source: Source, pip: Sequence[str], room: Path) -> Path:
+    """The wheel of littoral that a source gives, made or fetched into `room` where it is not one itself.
+
+    Raises BadInput where the place holds none, InstallFailed where pip cannot get it.
+    """
+    place = source.place
+    if place is not None:
+        place = place.expanduser().absolute()
+        if place.is_file() and place.suffix == ".whl":
+            return place
+        if not place.is_dir():
+            raise BadInput(
+                f"--from {place}: is neither a wheel nor a folder", hint="a wheel, a folder of wheels, or a source tree"
+            )
+        if not (place / "pyproject.toml").is_file():
+            return _only_wheel(place)
+    wanted = str(place) if place is not None else f"littoral=={source.version}" if source.version else "littoral"
+    ran([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", room, *source.options, wanted])
+    return _only_wheel(room)
+
+
+def _only_wheel(folder: Path) -> Path:
+    found = sorted(folder.glob("littoral-*.whl"))
+    if len(found) != 1:
+        raise BadInput(f"--from {folder}: holds {len(found)} wheels of littoral, wanted one", hint="name the wheel itself")
+    return found[0]
+
+
+def version_of(wheel: Path) -> str:
+    """From its name. Raises BadInput where it is no wheel of littoral."""
+    parts = wheel.name.split("-")
+    if parts[0] != "littoral" or len(parts) < 5:
+        raise BadInput(f"--from {wheel}: is not a wheel of littoral", hint="its name begins with littoral-VERSION-")
+    return parts[1]
+
+
+def make(python: Path, where: Path) -> None:
+    """An empty environment, without pip: an agent has no use for it."""
+    shutil.rmtree(where, ignore_errors=True)
+    where.parent.mkdir(parents=True, exist_ok=True)
+    ran([python, "-m", "venv", "--without-pip", where])
+
+
+def fill(where: Path, wheel: Path, extras: Sequence[str], pip: Sequence[str], source: Source) -> None:
+    """Puts littoral and what the extras need into an environment."""
+    beside = ("--find-links", str(source.place)) if source.place is not None and source.place.is_dir() else ()
+    wanted = f"littoral[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"littoral @ {wheel.as_uri()}"
+    ran([*pip, "--python", where / "bin" / "python", "install", "--quiet", "--no-cache-dir", *beside, *source.options, wanted])
+
+
+def own_version() -> str:
+    return __version__
