@@ -13,18 +13,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_node.blobs import Blobs
+from edge_node.conditions import Thresholds
 from edge_node.federation.participant import Participant
 from edge_node.hardware import HardwareProfile, profile
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.memory import settle
 from edge_node.notify import Notifier
+from edge_node.overlay import widest
 from edge_node.reports import Reports
 from edge_node.serving.front import Front
 from edge_node.serving.service import Service
 from edge_node.serving.slots import Slots
 from edge_node.session import Session, open_channel
 from edge_node.settings import Settings
+from edge_node.situation import Situation
 from edge_node.spool import Spool
 from edge_node.store import NodeFolder
 from edge_node.telemetry import Telemetry
@@ -70,7 +73,7 @@ class Agent:
             slots=self._slots,
             counters=self._telemetry,
             runtimes=runtimes,
-            budget=settings.node_budget(),
+            budget=widest(settings.node_budget(), tuple(settings.overlays().values())),
             labelled=settings.labelled,
             threads=settings.threads,
             limit_s=settings.inference_limit,
@@ -87,6 +90,16 @@ class Agent:
             log=log,
             monotonic=monotonic,
             rng=rng,
+        )
+        self._situation = Situation(
+            {"": settings.node_budget()},
+            settings.overlays(),
+            Thresholds(settings.battery_low, settings.hot_at),
+            root=settings.machine_root,
+            line=settings.metered,
+            changed=self._session.say,
+            log=log,
+            monotonic=monotonic,
         )
         self._updates = Updates(folder, kit, self._blobs, self._say_reported)
         self._trials = Trials(
@@ -143,6 +156,7 @@ class Agent:
                 tasks.create_task(self._tended(name, work), name=name)
                 for name, work in (
                     ("session", self._session.run),
+                    ("situation", self._situation.run),
                     ("updates", self._updates.run),
                     ("trials", self._trials.run),
                     ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
@@ -180,9 +194,11 @@ class Agent:
             except BadData as error:
                 self._log("labelled-unreadable", detail=str(error))
         features = ("measure", *FEATURES) + (() if self._participant is None else ("federated", "coded-messages"))
-        return hello_to(self._boot_id, features, self._hardware, self._settings.node_budget(), examples)
+        now = self._situation
+        return hello_to(self._boot_id, features, self._hardware, now.budgets(), now.conditions(), examples)
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
+        yield self._situation.word()
         yield session_pb2.ConnectRequest(reported=self._updates.reported())
         yield from self._trials.results()
         yield from self._reports.resume()

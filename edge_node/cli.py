@@ -34,6 +34,14 @@ _HELP = {
     "keep_free": ("SIZE", "disk space that downloads leave alone (default 16MB)"),
     "threads": ("N", "threads of one inference (default 1)"),
     "inference_limit": ("TIME", "what one inference may take; one that takes longer is ended as a hang (default 30s)"),
+    "on_battery_low": ("LIMITS", "what takes the place of these limits while the battery is low: artifact<=20KB,p95<=1ms"),
+    "on_battery": ("LIMITS", "the same without mains"),
+    "on_hot": ("LIMITS", "the same while the machine is hot"),
+    "on_metered": ("LIMITS", "the same on a line that is paid by the byte"),
+    "battery_low": ("PERCENT", "under which a battery is low (default 20%%)"),
+    "hot_at": ("DEGREES", "over which the machine is hot, for example 80C; default: where the kernel says so"),
+    "metered": ("WHETHER", "yes, no or auto: is the line paid by the byte (default auto: the machine is asked)"),
+    "machine_root": ("DIR", "below which this machine's sys, proc, dev and run lie, for simulations (default /)"),
 }
 
 

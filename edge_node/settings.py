@@ -30,6 +30,7 @@ class Settings:
 
     `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
     `max_download_rate` is bytes a second, None: as fast as it comes.
+    `on_...` are budgets while a condition holds: see edge_node.overlay and docs/fit.md.
     `keep_free` is disk space, bytes, that a download never takes.
     `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
     """
@@ -46,6 +47,24 @@ class Settings:
     keep_free: int = 16_000_000
     threads: int = 1
     inference_limit: float = 30.0
+    on_battery_low: Budget = field(default_factory=Budget)  # takes the place of the same limits of `budget` while that holds
+    on_battery: Budget = field(default_factory=Budget)
+    on_hot: Budget = field(default_factory=Budget)
+    on_metered: Budget = field(default_factory=Budget)
+    battery_low: float = 20.0  # percent
+    hot_at: float | None = None  # degrees Celsius; None: where the kernel says so
+    metered: bool | None = None  # None: the machine is asked
+    machine_root: Path = Path("/")  # below which the machine's /sys, /proc, /dev and /run lie
+
+    def overlays(self) -> dict[str, Budget]:
+        """By condition of edge_node.conditions, what its settings say; without those that say nothing."""
+        given = {
+            "battery_low": self.on_battery_low,
+            "on_battery": self.on_battery,
+            "hot": self.on_hot,
+            "metered": self.on_metered,
+        }
+        return {name: budget for name, budget in given.items() if budget != Budget()}
 
     def node_budget(self) -> Budget:
         """The budget as the cloud is told: `runtimes` narrows it."""
@@ -101,6 +120,34 @@ def _path(text: str, field: str) -> Path:
         raise BadInput(f"{field}: {text!r}: {error}") from error
 
 
+def _budget(text: str, field: str) -> Budget:
+    try:
+        return Budget.parse(text)
+    except BadInput as error:
+        raise BadInput(f"{field}: {error.message}", hint=error.hint) from error
+
+
+def _percent(text: str, field: str) -> float:
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*%?\s*", text)
+    if match is None or not 1 <= float(match[1]) <= 90:
+        raise BadInput(f"{field}: {text!r} is not a percentage from 1 to 90", hint="for example 20%")
+    return float(match[1])
+
+
+def _celsius(text: str, field: str) -> float:
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*°?[cC]?\s*", text)
+    if match is None or not 20 <= float(match[1]) <= 150:
+        raise BadInput(f"{field}: {text!r} is not a temperature from 20 to 150 degrees Celsius", hint="for example 80C")
+    return float(match[1])
+
+
+def _metered(text: str, field: str) -> bool | None:
+    known = {"auto": None, "yes": True, "no": False}
+    if text.strip().lower() not in known:
+        raise BadInput(f"{field}: {text!r} is none of auto, yes, no")
+    return known[text.strip().lower()]
+
+
 _READ: Mapping[str, Callable[[str, str], Any]] = {
     "budget": lambda text, field: Budget.parse(text),
     "runtimes": _names,
@@ -112,6 +159,14 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "keep_free": parse_size,
     "threads": _threads,
     "inference_limit": _seconds,
+    "on_battery_low": _budget,
+    "on_battery": _budget,
+    "on_hot": _budget,
+    "on_metered": _budget,
+    "battery_low": _percent,
+    "hot_at": _celsius,
+    "metered": _metered,
+    "machine_root": _path,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 

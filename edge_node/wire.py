@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from edge_node.hardware import HardwareProfile
 from edge_node.telemetry import TelemetryReport
@@ -38,7 +38,12 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
 
 
 def hello_to(
-    boot_id: str, features: Iterable[str], hardware: HardwareProfile, budget: Budget, labelled: int | None
+    boot_id: str,
+    features: Iterable[str],
+    hardware: HardwareProfile,
+    budgets: Mapping[str, Budget],
+    conditions: hardware_pb2.Conditions,
+    labelled: int | None,
 ) -> session_pb2.Hello:
     """`labelled`: examples that this node holds, for whatever model; None: it takes part in nothing."""
     hello = session_pb2.Hello(
@@ -47,8 +52,10 @@ def hello_to(
         features=features,
         hardware=hardware_to(hardware),
         boot_id=boot_id,
+        conditions=conditions,
     )
-    hello.budgets[""].CopyFrom(budget_to(budget))
+    for model, budget in budgets.items():
+        hello.budgets[model].CopyFrom(budget_to(budget))
     if labelled is not None:
         hello.labelled_examples[""] = labelled
     return hello

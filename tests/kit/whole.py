@@ -55,7 +55,11 @@ class Fleet:
         line = await self.cloud("token", "create", "--name", name)
         folder = ["--data", str(self.root / name)]
         await run_to_end("enroll", [NODE, "enroll", line, "--name", name, *folder], self.root / f"{name}.log")
-        command = [NODE, "run", *folder, "--http", "127.0.0.1:0", "--format", "json", *flags]
+        await self.run(name, *flags)
+
+    async def run(self, name: str, *flags: str) -> None:
+        """A node that has joined; again where it has ended."""
+        command = [NODE, "run", "--data", str(self.root / name), "--http", "127.0.0.1:0", "--format", "json", *flags]
         child = await Child.start(name, command, self.root / f"{name}.log")
         self.nodes[name] = (child, f"http://{json.loads(await child.ready_line())['http']}")
 

@@ -58,6 +58,13 @@ def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
         ("threads", "0"),
         ("threads", "two"),
         ("labelled", " "),
+        ("on_battery_low", "artifact"),
+        ("on_hot", "p95<=1KB"),
+        ("battery_low", "0%"),
+        ("battery_low", "91"),
+        ("hot_at", "hot"),
+        ("hot_at", "5C"),
+        ("metered", "perhaps"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_origin(tmp_path: Path, name: str, text: str) -> None:
@@ -73,6 +80,18 @@ def test_a_file_that_is_not_what_it_must_be_is_refused(tmp_path: Path, text: str
     (tmp_path / "node.toml").write_bytes(text.encode("latin-1"))
     with pytest.raises(BadInput, match=r"node\.toml"):
         load_settings(tmp_path, {}, {})
+
+
+def test_budgets_while_a_condition_holds_are_read_like_the_plain_one(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text(
+        'budget = "p95<=5ms"\non_battery_low = "p95<=1ms"\nbattery-low = 30\nhot_at = "75.5 C"\nmetered = "no"\n'
+    )
+    settings = load_settings(tmp_path, {"on_metered": "artifact<=20KB", "machine_root": "/tmp/made"}, {})
+    assert settings.overlays() == {"battery_low": Budget.parse("p95<=1ms"), "metered": Budget.parse("artifact<=20KB")}
+    assert (settings.battery_low, settings.hot_at, settings.metered) == (30.0, 75.5, False)
+    assert settings.machine_root == Path("/tmp/made")
+    assert Settings().overlays() == {}
+    assert load_settings(tmp_path, {"metered": "auto"}, {}).metered is None
 
 
 def test_runtimes_narrow_the_budget() -> None:

@@ -1,0 +1,224 @@
+"""How the machine stands: power, heat, and whether its line is paid by the byte. What changes, in contrast to hardware.py.
+
+`read` looks at the kernel's files below a root and never fails for what a machine lacks. `step` decides what holds, with a gap
+between beginning and ending and a wait before the end, so that a loose plug does not change models back and forth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NAMES = ("battery_low", "on_battery", "hot", "metered")
+"""Conditions that settings may give a budget for."""
+
+BATTERY_GAP = 5.0  # points above the threshold at which a battery is not low any more
+HEAT_GAP = 5.0  # degrees below it at which a machine is not hot any more
+STEADY_S = 5.0
+"""A condition ends when it has been gone for this long. It begins at once."""
+
+_MAINS = ("Mains", "USB", "Wireless")
+_TRIPS = ("passive", "hot", "critical")
+_CPU_COOLING = ("processor", "cpu", "cpufreq", "thermal-cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """None: not known."""
+
+    on_mains: bool | None = None
+    battery_percent: float | None = None  # of all batteries together, 0 to 100
+    celsius: float | None = None  # of the hottest zone
+    over_trip: float | None = None  # degrees above the nearest trip point of the kernel's; negative: below
+    throttled: bool = False  # the kernel holds the processor back now
+    throttles: int = 0  # how often the processor was held back since it was switched on
+    metered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """`hot_at`: degrees Celsius; None: the kernel's own trip points."""
+
+    battery_low: float = 20.0
+    hot_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What holds now. `ending`: since when a condition that holds is gone; seconds of the caller's clock."""
+
+    in_force: frozenset[str] = frozenset()
+    ending: Mapping[str, float] = field(default_factory=dict)
+    throttles: int | None = None
+
+    def next_end(self) -> float:
+        """When the next condition ends unless it comes back; infinite where none does."""
+        return min((since + STEADY_S for since in self.ending.values()), default=math.inf)
+
+
+def step(held: Held, reading: Reading, thresholds: Thresholds, now: float) -> Held:
+    """What holds after a reading."""
+    in_force, ending = set(), {}
+    for name in NAMES:
+        was = name in held.in_force
+        if _holds(name, was, held, reading, thresholds):
+            in_force.add(name)
+        elif was:
+            since = held.ending.get(name, now)
+            if now - since < STEADY_S:
+                in_force.add(name)
+                ending[name] = since
+    return Held(frozenset(in_force), ending, reading.throttles)
+
+
+def is_hot(reading: Reading, thresholds: Thresholds, gap: float = 0.0) -> bool | None:
+    """`gap`: degrees below the bound that count as hot still. None: not known."""
+    if thresholds.hot_at is not None:
+        return None if reading.celsius is None else reading.celsius > thresholds.hot_at - gap
+    if reading.throttled:
+        return True
+    return None if reading.over_trip is None else reading.over_trip > -gap
+
+
+def _holds(name: str, was: bool, held: Held, reading: Reading, thresholds: Thresholds) -> bool:
+    match name:
+        case "battery_low":
+            percent, bound = reading.battery_percent, thresholds.battery_low + (BATTERY_GAP if was else 0.0)
+            return reading.on_mains is not True and percent is not None and percent < bound
+        case "on_battery":
+            return reading.on_mains is False
+        case "hot":
+            again = held.throttles is not None and reading.throttles > held.throttles and thresholds.hot_at is None
+            return again or is_hot(reading, thresholds, HEAT_GAP if was else 0.0) is True
+    return reading.metered is True
+
+
+def read(root: Path, metered: bool | None = None) -> Reading:
+    """How the machine whose files lie below `root` stands now.
+
+    Args:
+        metered: what is known of the line already; None: `root`/run/littoral/metered says it, where there is such a file.
+    """
+    on_mains, percent = power(root)
+    celsius, over = heat(root)
+    return Reading(
+        on_mains=on_mains,
+        battery_percent=percent,
+        celsius=celsius,
+        over_trip=over,
+        throttled=throttled(root),
+        throttles=_throttles(root),
+        metered=metered if metered is not None else yes_or_no(text(root / "run/littoral/metered")),
+    )
+
+
+def power(root: Path) -> tuple[bool | None, float | None]:
+    """(on mains, percent of all batteries), of /sys/class/power_supply. Batteries of a mouse or a pen do not count."""
+    plugs, batteries = [], []
+    for supply in _folders(root / "sys/class/power_supply"):
+        kind = text(supply / "type")
+        if kind in _MAINS:
+            plugs.append(text(supply / "online") not in ("", "0"))
+        elif kind == "Battery" and text(supply / "scope") != "Device" and text(supply / "present") != "0":
+            batteries.append(supply)
+    return _on_mains(plugs, [text(battery / "status") for battery in batteries]), _percent(batteries)
+
+
+def _on_mains(plugs: list[bool], statuses: list[str]) -> bool | None:
+    if any(plugs) or "Charging" in statuses:
+        return True
+    if plugs or "Discharging" in statuses:
+        return False if statuses else None  # a plug without power on a machine that runs without a battery is not its own
+    return True if any(status in ("Full", "Not charging") for status in statuses) else None
+
+
+def _percent(batteries: list[Path]) -> float | None:
+    """By what each can hold, where all of them say so; else their mean."""
+    stored = [_stored(battery) for battery in batteries]
+    whole = [pair for pair in stored if pair is not None]
+    if whole and len(whole) == len(batteries):
+        return min(100.0, 100.0 * sum(now for now, _ in whole) / sum(full for _, full in whole))
+    percents = [value for battery in batteries if (value := number(text(battery / "capacity"))) is not None and 0 <= value <= 100]
+    percents += [min(100.0, 100.0 * now / full) for now, full in whole] if not percents else []
+    return sum(percents) / len(percents) if percents else None
+
+
+def _stored(battery: Path) -> tuple[float, float] | None:
+    for name in ("energy", "charge"):
+        now, full = number(text(battery / f"{name}_now")), number(text(battery / f"{name}_full"))
+        if now is not None and full is not None and full > 0 and now >= 0:
+            return now, full
+    return None
+
+
+def heat(root: Path) -> tuple[float | None, float | None]:
+    """(degrees of the hottest zone, degrees over the nearest trip point), of /sys/class/thermal."""
+    temperatures, over = [], []
+    for zone in _folders(root / "sys/class/thermal", "thermal_zone"):
+        millis = number(text(zone / "temp"))
+        if millis is None or not -50_000 < millis < 250_000:  # a sensor that is not there reads absurdly
+            continue
+        temperatures.append(millis / 1_000)
+        for trip in _files(zone, "trip_point_", "_type"):
+            bound = number(text(trip.with_name(trip.name.removesuffix("_type") + "_temp")))
+            if text(trip) in _TRIPS and bound is not None and 20_000 < bound < 250_000:
+                over.append((millis - bound) / 1_000)
+    return max(temperatures, default=None), max(over, default=None)
+
+
+def throttled(root: Path) -> bool:
+    """Whether a cooling device holds the processor back now."""
+    for device in _folders(root / "sys/class/thermal", "cooling_device"):
+        if text(device / "type").lower().startswith(_CPU_COOLING) and (number(text(device / "cur_state")) or 0) > 0:
+            return True
+    return False
+
+
+def _throttles(root: Path) -> int:
+    counts = (
+        number(text(count))
+        for cpu in _folders(root / "sys/devices/system/cpu", "cpu")
+        for count in _files(cpu / "thermal_throttle", "", "_throttle_count")
+    )
+    return int(sum(count for count in counts if count is not None and count >= 0))
+
+
+def yes_or_no(said: str) -> bool | None:
+    """Of "yes", "no (guessed)", "1"; None for anything else."""
+    word = said.split()[0].lower() if said.split() else ""
+    return {"yes": True, "1": True, "true": True, "no": False, "0": False, "false": False}.get(word)
+
+
+def number(said: str) -> float | None:
+    """None where it is no finite number."""
+    try:
+        value = float(said)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def text(path: Path) -> str:
+    """A file's text without the white space around it; empty where it cannot be read, or holds more than a page."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).decode(errors="replace").strip().replace("\0", "")
+    except (OSError, ValueError):
+        return ""
+
+
+def _folders(place: Path, prefix: str = "") -> Iterator[Path]:
+    yield from (entry for entry in _entries(place) if entry.name.startswith(prefix))
+
+
+def _files(place: Path, prefix: str, suffix: str) -> Iterator[Path]:
+    yield from (entry for entry in _entries(place) if entry.name.startswith(prefix) and entry.name.endswith(suffix))
+
+
+def _entries(place: Path) -> list[Path]:
+    try:
+        return sorted(place.iterdir())
+    except OSError:
+        return []

@@ -1,0 +1,67 @@
+"""A whole fleet, and the battery of one of its machines: the cheaper student while it is low, the better one with mains again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from cloud.app import Core, open_core
+from cloud.demo.stage import until
+from cloud.fleet.records import Reported, UpdateState, load
+from cloud.settings import load_settings
+from tests.kit.choices import two_students
+from tests.kit.machine import Machine
+from tests.kit.whole import Fleet
+
+pytest_plugins = ("tests.kit.whole_fixture",)
+
+WAIT_S = 120.0
+
+
+async def until_kept(core: Core, node_id: str, digest: str) -> None:
+    """The node says that it serves this, and keeps it."""
+
+    async def look() -> bool | None:
+        doc = await core.ledger.get("reported", node_id)
+        model = load(Reported, doc).models.get("tiny") if doc else None
+        return True if model and model.serving == digest and model.state is UpdateState.SUCCEEDED else None
+
+    await until(core.ledger, ("reported",), look, seconds=WAIT_S, what=f"{node_id} to serve {digest[:19]}")
+
+
+async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_back(fleet: Fleet, tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.plugged(80)
+    settings = ("--machine-root", str(machine.root), "--on-battery-low", "runtime=ncnn")
+    await fleet.join("camera", *settings)
+    async with open_core(load_settings(data_dir=fleet.root / "cloud"), clock=time.time) as core:  # noqa: TID251
+        best, cheap, release = await two_students(core, tmp_path / "made")
+        await fleet.cloud("rollout", "start", release.release_id, "--probation-s", "0.5")
+        await fleet.cloud("rollout", "watch", f"{release.release_id}-r1")
+        [node] = await core.ledger.all("node")
+        await until_kept(core, node.id, best.manifest_digest)
+
+        machine.unplugged(15)
+        await until_kept(core, node.id, cheap.manifest_digest)
+        shown = json.loads(await fleet.cloud("node", "show", "camera", "--format", "json"))
+        assert shown["budgets"] == {"*": "runtime=ncnn"}
+        assert [model["student"] for model in shown["models"]] == ["cheap"]
+
+        machine.plugged(16)
+        await until_kept(core, node.id, best.manifest_digest)
+
+        # Its owner edits the settings: the node comes back with another budget.
+        child, _ = fleet.nodes["camera"]
+        await child.end()
+        await fleet.run("camera", *settings, "--budget", f"artifact<={cheap.artifact_bytes}B")
+        await until_kept(core, node.id, cheap.manifest_digest)
+        lines = await core.ledger.audit()
+    told = [(line.action, line.details.get("to"), line.details.get("conditions")) for line in lines if "choice" in line.action]
+    assert told == [
+        ("choice.changed", "cheap", ["battery_low"]),
+        ("choice.changed", "best", []),
+        ("choice.changed", "cheap", []),
+    ]
+    assert [line.action for line in lines].count("rollout.wave-started") == 1
+    await fleet.cloud("audit", "verify")
