@@ -34,6 +34,7 @@ from edge_node.telemetry import Telemetry
 from edge_node.trials import Trials
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.desired import Updates
+from edge_node.update.holdings import Holdings
 from edge_node.update.job import Kit
 from edge_node.wire import hello_to
 from littoral.codec import FEATURES
@@ -68,12 +69,15 @@ class Agent:
         self._front = Front(Service(self._slots, self._telemetry), settings, log)
         runtimes = frozenset(name for name, _ in self._hardware.runtimes)
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
+        budgets, overlays = settings.node_budgets(), tuple(settings.overlays().values())
+        holdings = Holdings(folder, settings.whole, budgets, self._slots, artifacts, log)
         kit = Kit(
             artifacts=artifacts,
             slots=self._slots,
             counters=self._telemetry,
             runtimes=runtimes,
-            budget=widest(settings.node_budget(), tuple(settings.overlays().values())),
+            budgets={name: widest(budget, overlays) for name, budget in budgets.items()},
+            holdings=holdings,
             labelled=settings.labelled,
             threads=settings.threads,
             limit_s=settings.inference_limit,
@@ -92,7 +96,7 @@ class Agent:
             rng=rng,
         )
         self._situation = Situation(
-            {"": settings.node_budget()},
+            budgets,
             settings.overlays(),
             Thresholds(settings.battery_low, settings.hot_at),
             root=settings.machine_root,
@@ -104,6 +108,7 @@ class Agent:
         self._updates = Updates(folder, kit, self._blobs, self._say_reported)
         self._trials = Trials(
             artifacts,
+            holdings,
             runtimes=runtimes,
             hardware_class=self._hardware.hardware_class,
             threads=settings.threads,
@@ -195,7 +200,8 @@ class Agent:
                 self._log("labelled-unreadable", detail=str(error))
         features = ("measure", *FEATURES) + (() if self._participant is None else ("federated", "coded-messages"))
         now = self._situation
-        return hello_to(self._boot_id, features, self._hardware, now.budgets(), now.conditions(), examples)
+        whole = self._settings.whole
+        return hello_to(self._boot_id, features, self._hardware, now.budgets(), now.conditions(), whole, examples)
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield self._situation.word()

@@ -42,6 +42,10 @@ _HELP = {
     "hot_at": ("DEGREES", "over which the machine is hot, for example 80C; default: where the kernel says so"),
     "metered": ("WHETHER", "yes, no or auto: is the line paid by the byte (default auto: the machine is asked)"),
     "machine_root": ("DIR", "below which this machine's sys, proc, dev and run lie, for simulations (default /)"),
+    "budgets": ("LIST", "budgets of single models, and their shares: 'digits: share=50%%,p95<=2ms; faces: rss<=8MB,disk<=2MB'"),
+    "memory": ("SIZE", "memory that all models may take together, split by their shares; default: unbounded"),
+    "disk": ("SIZE", "disk that the artifacts of all models may take together, kept ones included; default: unbounded"),
+    "requests": ("N", "requests that are waited for or answered at one time, split between the models (default 256)"),
 }
 
 

@@ -123,8 +123,8 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
         first = opened(manifest, folder, threads)
         once(first)
         first.close()
-        _reset_peak()
-        before = _memory()
+        reset_peak()
+        before = memory()
         began = time.perf_counter()
         model = opened(manifest, folder, threads)
         once(model)
@@ -132,7 +132,7 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
         try:
             check_probe(model, manifest)
             taken = _timed(lambda: once(model))
-            peak = _added(before, _memory())
+            peak = added(before, memory())
         finally:
             model.close()
     except FleetError as error:
@@ -168,7 +168,7 @@ def _timed(infer: Callable[[], object]) -> list[float]:
     return taken
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
     """Sets VmHWM back to what is resident now (proc(5), clear_refs). Where that is not allowed, the peak is the process's own:
     too high for a candidate after a larger one, never too low."""
     try:
@@ -177,7 +177,7 @@ def _reset_peak() -> None:
         print(f"measure: peak memory is not reset: {error}", file=sys.stderr)
 
 
-def _memory() -> dict[str, int]:
+def memory() -> dict[str, int]:
     """The fields of /proc/self/status that are sizes; bytes. Empty where there is no such file."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -187,7 +187,7 @@ def _memory() -> dict[str, int]:
     return {name.rstrip(":"): int(kilobytes) * 1024 for name, kilobytes, _ in words}
 
 
-def _added(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+def added(before: Mapping[str, int], after: Mapping[str, int]) -> int:
     """The peak over what was there before, without the pages of files: they are the runtime's code, as much for every model."""
     if "VmHWM" not in after:
         return 0

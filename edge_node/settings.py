@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from edge_node.store import MODEL_NAME
 from littoral.budget import Budget
 from littoral.errors import BadInput
+from littoral.shares import REQUESTS, Whole, check_shares
 from littoral.transport import split_address
 
 PREFIX = "LITTORAL_NODE_"
@@ -33,6 +35,9 @@ class Settings:
     `on_...` are budgets while a condition holds: see edge_node.overlay and docs/fit.md.
     `keep_free` is disk space, bytes, that a download never takes.
     `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
+    `budgets` are of single models, by name: each stands in place of `budget`, and says the model's share of the whole.
+    `memory` and `disk` are what all models may take together, bytes, None: unbounded; `requests` are those that are waited for or
+    answered at one time.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -55,6 +60,10 @@ class Settings:
     hot_at: float | None = None  # degrees Celsius; None: where the kernel says so
     metered: bool | None = None  # None: the machine is asked
     machine_root: Path = Path("/")  # below which the machine's /sys, /proc, /dev and /run lie
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    memory: int | None = None
+    disk: int | None = None
+    requests: int = REQUESTS
 
     def overlays(self) -> dict[str, Budget]:
         """By condition of edge_node.conditions, what its settings say; without those that say nothing."""
@@ -66,9 +75,20 @@ class Settings:
         }
         return {name: budget for name, budget in given.items() if budget != Budget()}
 
+    @property
+    def whole(self) -> Whole:
+        return Whole(self.memory, self.disk, self.requests)
+
     def node_budget(self) -> Budget:
         """The budget as the cloud is told: `runtimes` narrows it."""
-        return replace(self.budget, runtimes=self.budget.runtimes or self.runtimes)
+        return self._narrowed(self.budget)
+
+    def node_budgets(self) -> dict[str, Budget]:
+        """By model name, as the cloud is told; "" for the models that are not named."""
+        return {"": self.node_budget(), **{name: self._narrowed(budget) for name, budget in self.budgets.items()}}
+
+    def _narrowed(self, budget: Budget) -> Budget:
+        return replace(budget, runtimes=budget.runtimes or self.runtimes)
 
 
 def parse_size(text: str, field: str) -> int:
@@ -105,6 +125,35 @@ def _seconds(text: str, field: str) -> float:
     if match is None or not 0.1 <= float(match[1]) <= 3_600:
         raise BadInput(f"{field}: {text!r} is not a time from 0.1s to 3600s", hint="for example 30s")
     return float(match[1])
+
+
+def _requests(text: str, field: str) -> int:
+    if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text) or not 1 <= int(text) <= 65_535:
+        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 65535", hint="leave it out for 256")
+    return int(text)
+
+
+def _some(text: str, field: str) -> int:
+    if (size := parse_size(text, field)) <= 0:
+        raise BadInput(f"{field}: {text!r} would hold no model", hint="leave it out for no limit")
+    return size
+
+
+def _budgets(text: str, field: str) -> dict[str, Budget]:
+    """Of "NAME: LIMITS; NAME: LIMITS"."""
+    found: dict[str, Budget] = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, colon, limits = part.partition(":")
+        name = name.strip()
+        if not colon or not MODEL_NAME.fullmatch(name):
+            raise BadInput(f"{field}: {part!r} is not NAME: LIMITS", hint="for example 'digits: share=50%; faces: rss<=8MB'")
+        if name in found:
+            raise BadInput(f"{field}: {name} is named twice", hint="write all of its limits at once, by comma")
+        try:
+            found[name] = Budget.parse(limits)
+        except BadInput as error:
+            raise BadInput(f"{field}: {name}: {error.message}", hint=error.hint) from error
+    return found
 
 
 def _names(text: str, field: str) -> tuple[str, ...]:
@@ -167,6 +216,10 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "hot_at": _celsius,
     "metered": _metered,
     "machine_root": _path,
+    "budgets": _budgets,
+    "memory": _some,
+    "disk": _some,
+    "requests": _requests,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 
@@ -192,6 +245,8 @@ def _from_file(path: Path) -> dict[str, str]:
             raise _refuse(str(path), key, list(KNOWN))
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = ",".join(value)
+        if name == "budgets" and isinstance(value, dict):  # a table: [budgets] NAME = "LIMITS"
+            value = "; ".join(f"{model}: {limits}" for model, limits in value.items())
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise BadInput(f"{path}: {key} must be text or a number, is {type(value).__name__}")
         given[name] = str(value)
@@ -236,4 +291,9 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
         port = values["http_port"]
         values["grpc"] = (values["http_host"], port + 1 if 0 < port < 65535 else 0)
     assert set(values) <= {f.name for f in fields(Settings)}
-    return Settings(**values)
+    settings = Settings(**values)
+    check_shares(settings.whole, settings.node_budgets())
+    for name, overlay in settings.overlays().items():
+        if overlay.share is not None or overlay.disk_bytes is not None:
+            raise BadInput(f"condition {name}: {overlay} names a share", hint="shares stand in `budgets`, whatever holds")
+    return settings

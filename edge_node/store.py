@@ -7,6 +7,7 @@ DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
 DIR/models/NAME/slots.json, update.json     what is served and kept of one model; the journal of its update
+DIR/models/NAME/memory.json                 bytes of memory that its artifacts took when they were rehearsed
 DIR/federation/                             of the federated part
 """
 
@@ -27,7 +28,7 @@ from typing import Any
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
 
 _SCHEMA = 1
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -120,9 +121,13 @@ class NodeFolder:
 
     def model(self, name: str) -> Path:
         """Folder of one model. Raises BadInput where the name cannot be a folder's."""
-        if not _MODEL_NAME.fullmatch(name):
+        if not MODEL_NAME.fullmatch(name):
             raise BadInput(f"model name: {name[:80]!r} may hold letters, digits, '.', '_' and '-' only, at most 63")
         return self.root / "models" / name
+
+    def memory(self, name: str) -> Path:
+        """What a model's artifacts took, see edge_node.update.holdings."""
+        return self.model(name) / "memory.json"
 
     def model_names(self) -> list[str]:
         folder = self.root / "models"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_node.measure import MeasurementResult, Measurer
 from edge_node.update.artifacts import Artifacts
+from edge_node.update.holdings import Holdings
 from edge_node.update.reserve import check_runnable
 from littoral.digest import check_digest
 from littoral.errors import FleetError, Unavailable
@@ -26,6 +27,7 @@ class Trials:
     def __init__(
         self,
         artifacts: Artifacts,
+        holdings: Holdings,
         *,
         runtimes: frozenset[str],
         hardware_class: str,
@@ -37,6 +39,7 @@ class Trials:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._artifacts = artifacts
+        self._holdings = holdings
         self._runtimes = runtimes
         self._hardware_class = hardware_class
         self._measurer = Measurer(threads, lock)
@@ -69,6 +72,7 @@ class Trials:
                     self._log("trial-waits", manifest=digest, detail=str(error))
                     await self._sleep(self._rng.uniform(0, _PAUSE_S))
                     continue
+                self._holdings.spare(digest)
                 if digest in self._wanted:
                     self._done[digest] = result
                     self._say(session_pb2.ConnectRequest(measurement=result))
@@ -79,6 +83,7 @@ class Trials:
             check_digest(digest)
             manifest = await self._artifacts.manifest(digest)
             check_runnable(manifest, self._runtimes)
+            self._holdings.check_disk(manifest.model, digest, manifest, trial=True)
             manifest, folder = await self._artifacts.obtain(digest)
             result = await self._measurer.measure(manifest, folder)
         except Unavailable:

@@ -9,10 +9,11 @@ from edge_node.telemetry import TelemetryReport
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
+from littoral.shares import Whole
 
 
 def budget_to(budget: Budget) -> session_pb2.Budget:
-    return session_pb2.Budget(
+    word = session_pb2.Budget(
         latency_ms=budget.latency_ms,
         artifact_bytes=budget.artifact_bytes,
         peak_rss_bytes=budget.peak_rss_bytes,
@@ -20,6 +21,9 @@ def budget_to(budget: Budget) -> session_pb2.Budget:
         runtimes=budget.runtimes,
         worst_class=budget.worst_class,
     )
+    if budget.share is not None or budget.disk_bytes is not None:
+        word.share.CopyFrom(session_pb2.OwnShare(fraction=budget.share, disk_bytes=budget.disk_bytes))
+    return word
 
 
 def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
@@ -43,6 +47,7 @@ def hello_to(
     hardware: HardwareProfile,
     budgets: Mapping[str, Budget],
     conditions: hardware_pb2.Conditions,
+    whole: Whole,
     labelled: int | None,
 ) -> session_pb2.Hello:
     """`labelled`: examples that this node holds, for whatever model; None: it takes part in nothing."""
@@ -53,6 +58,7 @@ def hello_to(
         hardware=hardware_to(hardware),
         boot_id=boot_id,
         conditions=conditions,
+        whole=session_pb2.Whole(memory_bytes=whole.memory_bytes, disk_bytes=whole.disk_bytes, requests=whole.requests),
     )
     for model, budget in budgets.items():
         hello.budgets[model].CopyFrom(budget_to(budget))

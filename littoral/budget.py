@@ -40,10 +40,12 @@ class Budget:
     energy_mj: float | None = None  # per inference
     runtimes: tuple[str, ...] = ()
     worst_class: float | None = None  # the least accuracy that the worst class may have; a fraction
+    share: float | None = None  # of what all models of the node may take together; a fraction, see littoral.shares
+    disk_bytes: int | None = None  # of all artifacts of the model, kept ones included
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads `artifact<=20KB,p95<=2ms,rss<=8MB,energy<=1mJ,worst>=97%,runtime=ncnn`; "" bounds nothing.
+        """Reads `artifact<=20KB,p95<=2ms,rss<=8MB,energy<=1mJ,worst>=97%,runtime=ncnn,share=50%,disk<=2MB`; "" bounds nothing.
 
         Raises BadInput, naming the term and what is known.
         """
@@ -52,7 +54,7 @@ class Budget:
             if term.startswith("runtime="):
                 budget = replace(budget, runtimes=(*budget.runtimes, term.removeprefix("runtime=").strip()))
                 continue
-            budget = replace(budget, **_limit(term))
+            budget = replace(budget, **(_share(term) or _limit(term)))
         return budget
 
     def __str__(self) -> str:
@@ -67,8 +69,31 @@ class Budget:
             terms.append(f"energy<={_digits(self.energy_mj)}mJ")
         if self.worst_class is not None:
             terms.append(f"worst>={_digits(self.worst_class)}")
+        if self.disk_bytes is not None:
+            terms.append(f"disk<={self.disk_bytes}B")
+        if self.share is not None:
+            terms.append(f"share={_digits(self.share)}")
         terms += [f"runtime={name}" for name in self.runtimes]
         return ",".join(terms)
+
+
+_SHARE = re.compile(r"\s*(?:share\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)|disk\s*<=\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*))\s*")
+
+
+def _share(term: str) -> dict[str, Any] | None:
+    """{field: value} of a model's share of its node; None where the term speaks of something else. Raises BadInput."""
+    if (match := _SHARE.fullmatch(term)) is None:
+        if term.startswith("share"):
+            raise BadInput(f"budget: {term!r} is not a share", hint="write share=50% or share=0.5")
+        return None
+    if match[1] is None:
+        if match[4].lower() not in _BYTES:
+            raise BadInput(f"budget: unknown unit {match[4]!r} in {term!r}", hint=f"one of {', '.join(filter(None, _BYTES))}")
+        return {"disk_bytes": round(Decimal(match[3]) * Decimal(_BYTES[match[4].lower()]))}
+    value = Decimal(match[1]) * (Decimal("0.01") if match[2] else 1)
+    if not 0 < value <= 1:
+        raise BadInput(f"budget: {term!r} is not between 0 and all", hint="write share=50% or share=0.5")
+    return {"share": float(value)}
 
 
 def _limit(term: str) -> dict[str, Any]:

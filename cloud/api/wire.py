@@ -24,6 +24,7 @@ from littoral.budget import Budget
 from littoral.digest import check_digest
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
+from littoral.shares import REQUESTS, Whole
 from littoral.sketch import Counted
 
 MAX_TRIALS = 256
@@ -54,6 +55,15 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         budgets=budgets_from(hello.budgets, "hello.budgets"),
         labelled_examples=dict(hello.labelled_examples),
         conditions=conditions_from(hello.conditions),
+        whole=whole_from(hello.whole),
+    )
+
+
+def whole_from(whole: session_pb2.Whole) -> Whole:
+    return Whole(
+        memory_bytes=whole.memory_bytes if whole.HasField("memory_bytes") else None,
+        disk_bytes=whole.disk_bytes if whole.HasField("disk_bytes") else None,
+        requests=whole.requests or REQUESTS,
     )
 
 
@@ -90,6 +100,9 @@ def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
     worst = budget.worst_class if budget.HasField("worst_class") else None
     if worst is not None and not 0 <= worst <= 1:
         raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
+    fraction = budget.share.fraction if budget.share.HasField("fraction") else None
+    if fraction is not None and not 0 < fraction <= 1:
+        raise BadInput(f"{field}.share: {fraction} is not a fraction between 0 and 1")
     return Budget(
         latency_ms=None if latency is None else _finite(latency, f"{field}.latency_ms"),
         artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
@@ -97,6 +110,8 @@ def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
         energy_mj=None if energy is None else _finite(energy, f"{field}.energy_mj"),
         runtimes=tuple(budget.runtimes),
         worst_class=worst,
+        share=fraction,
+        disk_bytes=budget.share.disk_bytes if budget.share.HasField("disk_bytes") else None,
     )
 
 
@@ -163,6 +178,8 @@ def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
         reason=model.reason[:100],
         detail=model.detail[:_TEXT],
         probation=_probation_from(model.probation) if model.HasField("probation") else None,
+        memory_bytes=model.holding.memory_bytes,
+        disk_bytes=model.holding.disk_bytes,
     )
 
 

@@ -9,6 +9,7 @@ from cloud.fleet.choice import Row, explain
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.records import (
     Artifact,
+    Desired,
     Enrolment,
     MeasurementRecord,
     Node,
@@ -17,9 +18,11 @@ from cloud.fleet.records import (
     UpdateState,
     dump,
     load,
+    models_on,
 )
 from cloud.fleet.telemetry import Telemetry, telemetry_id
 from littoral.errors import BadInput, Conflict, NotFound
+from littoral.shares import shares_of
 
 LIST_HINT = "see `littoral-cloud node list`"
 
@@ -38,6 +41,11 @@ class ServedModel:
     p50_ms: float | None = None
     p95_ms: float | None = None
     rss_bytes: int | None = None  # of the agent's process
+    memory_bytes: int | None = None  # what it takes, as it was rehearsed there; its share, None: unbounded
+    memory_share: int | None = None
+    disk_bytes: int | None = None  # of its artifacts, kept ones included
+    disk_share: int | None = None
+    requests_share: int | None = None  # of its node's, that may wait or be answered at one time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +72,33 @@ async def view_nodes(ledger: Ledger) -> list[NodeView]:
     nodes = [load(Node, doc) for doc in await ledger.all("node")]
     presences = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
     reports = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
+    desired = {doc.id: load(Desired, doc) for doc in await ledger.all("desired")}
     names = {doc.id: load(Artifact, doc).name for doc in await ledger.all("artifact")}
     totals = {doc.id: load(Telemetry, doc) for doc in await ledger.all("telemetry")}
-    views = [_view(node, presences.get(node.node_id), reports.get(node.node_id), names, totals) for node in nodes]
+    views = [
+        _view(
+            node,
+            presences.get(node.node_id),
+            desired.get(node.node_id, Desired()),
+            reports.get(node.node_id),
+            names,
+            totals,
+        )
+        for node in nodes
+    ]
     return sorted(views, key=lambda view: (view.node.name, view.node.node_id))
 
 
 def _view(
     node: Node,
     presence: Presence | None,
+    desired: Desired,
     reported: Reported | None,
     names: Mapping[str, str],
     totals: Mapping[str, Telemetry],
 ) -> NodeView:
+    on_it = models_on(desired, reported)
+    shares = shares_of(presence.whole, presence.budgets, on_it) if presence is not None else {}
     models = []
     for name, model in sorted(reported.models.items()) if reported else ():
         total = totals.get(telemetry_id(node.node_id, name))
@@ -86,7 +108,16 @@ def _view(
             manifest_digest=model.serving,
             state=model.state,
             reason=model.reason,
+            memory_bytes=model.memory_bytes or None,
+            disk_bytes=model.disk_bytes,
         )
+        if (share := shares.get(name)) is not None:
+            served = replace(
+                served,
+                memory_share=share.memory_bytes,
+                disk_share=share.disk_bytes,
+                requests_share=share.requests,
+            )
         if total is not None and total.manifest_digest == model.serving:
             counted = any(total.serving.latency_counts)
             served = replace(
@@ -98,7 +129,12 @@ def _view(
                 rss_bytes=total.rss_bytes,
             )
         models.append(served)
-    return NodeView(node=node, presence=presence, models=tuple(models), problem=reported.problem if reported else "")
+    return NodeView(
+        node=node,
+        presence=presence.sharing(on_it) if presence is not None else None,
+        models=tuple(models),
+        problem=reported.problem if reported else "",
+    )
 
 
 async def find_node(ledger: Ledger, name_or_id: str) -> Node:
@@ -152,7 +188,10 @@ async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Ma
     models = {artifact.model for artifact in artifacts}
     if model is not None and model not in models:
         raise NotFound(f"model: there is no {model!r}", hint=f"known are {', '.join(sorted(models)) or 'none yet'}")
-    presence = load(Presence, seen)
+    desired, reported = await ledger.get("desired", node.node_id), await ledger.get("reported", node.node_id)
+    presence = load(Presence, seen).sharing(
+        models_on(load(Desired, desired) if desired else Desired(), load(Reported, reported) if reported else None)
+    )
     measurements = [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
     return {
         name: explain(node.node_id, presence, [a for a in artifacts if a.model == name], measurements, model=name)

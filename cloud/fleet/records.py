@@ -15,7 +15,7 @@ Kinds of one room alone live there: rollout (cloud/rollouts), run (cloud/federat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from cloud.fleet.ledger import Doc
 from littoral.budget import Budget
 from littoral.errors import FleetError
 from littoral.manifest import worst_of
+from littoral.shares import Whole, held
 from littoral.signature import Metric
 
 R = TypeVar("R")
@@ -92,12 +93,17 @@ class Presence:
     budgets: Mapping[str, Budget]  # by model name; "" for the others
     labelled_examples: Mapping[str, int]
     conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
+    whole: Whole = field(default_factory=Whole)  # what all models of the node may take together
     schema: int = 1
 
     @property
     def in_force(self) -> tuple[str, ...]:
         """Conditions of the node's settings that hold now, such as "battery_low": its budgets are what they make of them."""
         return tuple(self.conditions.get("in_force", ()))
+
+    def sharing(self, models: Iterable[str]) -> Presence:
+        """With budgets bounded by each model's share, these being on the node: also of one more that would come."""
+        return replace(self, budgets=held(self.whole, self.budgets, frozenset(models)))
 
     def budget_for(self, model: str) -> Budget:
         return self.budgets.get(model) or self.budgets.get("") or Budget()
@@ -162,6 +168,8 @@ class ReportedModel:
     reason: str = ""
     detail: str = ""
     probation: ProbationResult | None = None
+    memory_bytes: int = 0  # that what serves takes; 0: not known
+    disk_bytes: int = 0  # of its artifacts, kept ones included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +179,12 @@ class Reported:
     models: Mapping[str, ReportedModel] = field(default_factory=dict)
     problem: str = ""
     schema: int = 1
+
+
+def models_on(desired: Desired, reported: Reported | None) -> frozenset[str]:
+    """Models that a node serves, or is to serve."""
+    serving = (name for name, model in reported.models.items() if model.serving) if reported else ()
+    return frozenset((*desired.models, *serving))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

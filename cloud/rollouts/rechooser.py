@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cloud.fleet.ledger import Announcement, Fence, Ledger
-from cloud.fleet.records import Artifact, Desired, MeasurementRecord, Node, Presence, Release, Reported, load
+from cloud.fleet.records import Artifact, MeasurementRecord, Node, Presence, Release, Reported, load
 from cloud.rollouts.rechoice import Fleet, rechoice
-from cloud.rollouts.seen import NodeView
+from cloud.rollouts.seen import NodeView, view_of
 from cloud.rollouts.state import ENDED, KIND, Rollout
 from littoral.budget import Budget
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
@@ -103,11 +103,10 @@ class Rechooser:
             return None
         presence, desired = await ledger.get("presence", node_id), await ledger.get("desired", node_id)
         reported = await ledger.get("reported", node_id)
-        return NodeView(
+        return view_of(
             load(Node, doc),
             load(Presence, presence) if presence else None,
-            load(Desired, desired) if desired else Desired(),
-            desired.generation if desired else 0,
+            desired,
             load(Reported, reported) if reported else None,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cloud.fleet.ledger import Ledger
+from cloud.fleet.ledger import Doc, Ledger
 from cloud.fleet.records import (
     Artifact,
     Desired,
@@ -17,6 +17,7 @@ from cloud.fleet.records import (
     Reported,
     ReportedModel,
     load,
+    models_on,
 )
 from cloud.rollouts.state import ENDED, Rollout
 from littoral.errors import NotFound
@@ -115,12 +116,13 @@ async def nodes(ledger: Ledger) -> Mapping[str, NodeView]:
     desired = {doc.id: doc for doc in await ledger.all("desired")}
     views = {}
     for doc in await ledger.all("node"):
-        intent = desired.get(doc.id)
-        views[doc.id] = NodeView(
-            load(Node, doc),
-            presence.get(doc.id),
-            load(Desired, intent) if intent else Desired(),
-            intent.generation if intent else 0,
-            reported.get(doc.id),
-        )
+        views[doc.id] = view_of(load(Node, doc), presence.get(doc.id), desired.get(doc.id), reported.get(doc.id))
     return views
+
+
+def view_of(node: Node, presence: Presence | None, desired: Doc | None, reported: Reported | None) -> NodeView:
+    """One node; its budgets are bounded by each model's share of it, with the models that are on it or are to come."""
+    wanted = load(Desired, desired) if desired else Desired()
+    if presence is not None:
+        presence = presence.sharing(models_on(wanted, reported))
+    return NodeView(node, presence, wanted, desired.generation if desired else 0, reported)

@@ -2,9 +2,9 @@
 
     python -m edge_node.apart.child --parent PID --line FD --threads N --memory BYTES FOLDER
 
-FOLDER holds an artifact that the parent has verified. Says {"ok": true} once the model is loaded and right on the probe, or
-{"code", "message"} and ends. Then answers every frame, {"do": "infer" | "run"} with the inputs, by one with the outputs or with
-{"code", "message"}; ends with the line.
+FOLDER holds an artifact that the parent has verified. Says {"ok": true, "memory_bytes"} once the model is loaded and right on the
+probe, or {"code", "message"} and ends. Then answers every frame, {"do": "infer" | "run"} with the inputs, by one with the outputs
+or with {"code", "message"}; ends with the line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 from pathlib import Path
 
 from edge_node.apart.frames import Broken, receive, send
+from edge_node.measure import added, memory, reset_peak
 from edge_node.memory import settle
 from edge_node.runtimes import Array, Model, opened, version
 from edge_node.update.envelope import ENVELOPE, payload_of
@@ -43,14 +44,29 @@ def main() -> None:
         try:
             manifest = Manifest.decode(payload_of((arguments.folder / ENVELOPE).read_bytes()))
             _import_within(manifest.runtime, arguments.memory + _OWN + _A_THREAD * arguments.threads)
-            model = opened(manifest, arguments.folder, arguments.threads)
-            check_probe(model, manifest)
+            model, taken = _loaded(manifest, arguments.folder, arguments.threads)
             settle()
         except FleetError as error:
             send(line, {"code": error.code, "message": str(error)})
             return
-        send(line, {"ok": True})
+        send(line, {"ok": True, "memory_bytes": taken})
         _serve(line, model)
+
+
+def _loaded(manifest: Manifest, folder: Path, threads: int) -> tuple[Model, int]:
+    """A model that is right on its probe, and the bytes that it added at its peak.
+
+    It is loaded once before, uncounted: what the runtime's library takes at its first use is no model's.
+    """
+    first = opened(manifest, folder, threads)
+    check_probe(first, manifest)
+    first.close()
+    settle()
+    reset_peak()
+    before = memory()
+    model = opened(manifest, folder, threads)
+    check_probe(model, manifest)
+    return model, added(before, memory())
 
 
 def _serve(line: socket.socket, model: Model) -> None:

@@ -13,9 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,7 @@ class ApartModel:
         self._closed = False
         self._gone = asyncio.Event()
         self._last_words = b""
+        self.memory_bytes = 0  # that the model added there, at its peak; 0: not known
         self._line, theirs = socket.socketpair()
         self._errors, errors = os.pipe()
         for end in (self._errors, errors):
@@ -100,7 +102,11 @@ class ApartModel:
     def wait_loaded(self, limit_s: float) -> None:
         """Blocks until the model is loaded and right on its probe. Raises what the child found, RuntimeCrash, RuntimeHang."""
         with self._turn:
-            self._answer(limit_s, "to be loaded")
+            self._answer(limit_s, "to be loaded", self._take_ready)
+
+    def _take_ready(self, head: Mapping[str, Any]) -> None:
+        taken = head.get("memory_bytes")
+        self.memory_bytes = taken if type(taken) is int and taken >= 0 else 0
 
     def _ask(self, what: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         with self._turn:
@@ -113,7 +119,9 @@ class ApartModel:
                 send(self._line, {"do": what}, arrays)
             return self._answer(self._limit_s, "for one inference")
 
-    def _answer(self, limit_s: float, what: str) -> dict[str, Array]:
+    def _answer(
+        self, limit_s: float, what: str, told: Callable[[Mapping[str, Any]], None] = lambda head: None
+    ) -> dict[str, Array]:
         try:
             self._line.settimeout(limit_s)
             head, arrays = receive(self._line)
@@ -128,6 +136,7 @@ class ApartModel:
             failure = RuntimeFailure(str(head.get("message", ""))[:2_000])
             failure.code = str(head["code"])[:100]  # type: ignore[misc]  # on this one error: the class is the child's
             raise failure
+        told(head)
         return arrays
 
     def _end(self, why: RuntimeFailure) -> RuntimeFailure:

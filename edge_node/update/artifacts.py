@@ -141,6 +141,17 @@ class Artifacts:
         await self.fetch(digest, manifest)
         return manifest, await self.assemble(digest, manifest)
 
+    def bytes_of(self, digest: str) -> int:
+        """Of its files on the disk, without the signed manifest; 0 where it is not here."""
+        return _files_bytes(self.folder(digest))
+
+    def bytes_held(self) -> int:
+        """Of the files of every artifact that is here."""
+        return sum(_files_bytes(folder) for folder in self._root.iterdir())
+
+    def drop(self, digest: str) -> None:
+        shutil.rmtree(self.folder(digest), ignore_errors=True)
+
     def sweep(self, keep: Collection[str]) -> list[str]:
         """Deletes every artifact that is not in `keep`; gives their digests' hex digits."""
         kept = {hex_of(digest) for digest in keep}
@@ -153,6 +164,12 @@ class Artifacts:
 def _blobs_of(manifest: Manifest) -> list[File | Transfer]:
     """What is fetched, once each: two files may be alike."""
     return list({blob.digest: blob for blob in (file.transfer or file for file in manifest.files)}.values())
+
+
+def _files_bytes(folder: Path) -> int:
+    if not folder.is_dir():
+        return 0
+    return sum(file.stat().st_size for file in folder.iterdir() if file.name != ENVELOPE)
 
 
 def _check(folder: Path, manifest: Manifest) -> None:

@@ -52,6 +52,7 @@ class Updates:
         self._observed = 0
         self._refused = ""  # what of the desired state makes no sense
         self._wake = asyncio.Event()
+        kit.holdings.follow(self._here)
 
     async def start(self) -> None:
         """Serves what was proved before."""
@@ -90,7 +91,15 @@ class Updates:
         )
         for name, machine in self._machines.items():
             state.models[name].CopyFrom(_reported_model(machine))
+            holding = session_pb2.Holding(
+                memory_bytes=self._kit.holdings.memory_bytes(name), disk_bytes=self._kit.holdings.disk_bytes(name)
+            )
+            state.models[name].holding.CopyFrom(holding)
         return state
+
+    def _here(self) -> dict[str, set[str]]:
+        """Models that are on this node or coming to it, and what each needs on the disk."""
+        return {name: digests for name, machine in self._machines.items() if (digests := machine.digests()) or machine.serving}
 
     async def _reconcile(self, desired: session_pb2.DesiredState) -> None:
         problems = []

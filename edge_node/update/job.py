@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edge_node.serving.slots import Served, Slots
 from edge_node.update.artifacts import Artifacts
+from edge_node.update.holdings import Holdings
 from edge_node.update.journal import Journal
 from edge_node.update.state import Event, Update
 from littoral.budget import Budget
@@ -33,7 +34,8 @@ class Kit:
     slots: Slots
     counters: Counters
     runtimes: frozenset[str]
-    budget: Budget
+    budgets: Mapping[str, Budget]  # by model name, the widest that may ever hold; "" for the models that are not named
+    holdings: Holdings
     labelled: Path | None
     threads: int
     limit_s: float  # what one inference may take
@@ -41,6 +43,9 @@ class Kit:
     rng: random.Random
     log: Callable[..., None]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def budget_for(self, model: str) -> Budget:
+        return self.budgets.get(model) or self.budgets.get("") or Budget()
 
 
 @dataclass(slots=True)

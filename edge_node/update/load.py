@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_node.apart.model import open_apart
+from edge_node.apart.model import ApartModel, open_apart
 from edge_node.memory import available_bytes
 from edge_node.runtimes import Model, load
 from edge_node.serving.slots import Served
@@ -37,12 +37,20 @@ async def load_here(kit: Kit, digest: str) -> Served:
 async def load_apart(kit: Kit, digest: str) -> Served:
     """An artifact that is held, loaded in a process of its own. Raises what Artifacts.open and `open_apart` raise."""
     manifest, folder = await kit.artifacts.open(digest)
-    memory = kit.budget.peak_rss_bytes or available_bytes()
+    own, share = kit.budget_for(manifest.model).peak_rss_bytes, kit.holdings.share(manifest.model).memory_bytes
+    memory = min((most for most in (own, share) if most), default=0) or available_bytes()
     model = await open_apart(folder, kit.threads, memory=memory, limit_s=kit.limit_s)
     return Served(manifest, digest, model, apart=True)
 
 
 async def run(job: Job) -> Event:
-    loaded = load_here if job.update.proved else load_apart
-    job.candidate = await loaded(job.kit, job.update.manifest_digest)
+    model, digest, holdings = job.update.model, job.update.manifest_digest, job.kit.holdings
+    if job.update.proved:
+        holdings.check_memory(model, digest)
+        job.candidate = await load_here(job.kit, digest)
+    else:
+        job.candidate = await load_apart(job.kit, digest)
+        assert isinstance(job.candidate.model, ApartModel)
+        holdings.note_memory(model, digest, job.candidate.model.memory_bytes)
+        holdings.check_memory(model, digest)
     return Loaded(job.update.generation)

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
+from edge_node.update.holdings import OverShare
 from edge_node.update.job import Job, Kit
 from edge_node.update.journal import Entry, Journal, Kept
 from edge_node.update.load import load_here
@@ -113,7 +114,8 @@ class Machine:
         """The cloud's wish: does nothing where it is fulfilled or under way, else begins, after ending what is under way."""
         now = self.update
         known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
-        lost = now is not None and now.state is State.SUCCEEDED and manifest_digest != self._kept.active  # the disk failed
+        # The disk failed, or it did not fit any more when the agent began.
+        lost = now is not None and now.state is State.SUCCEEDED and (manifest_digest != self._kept.active or not self.serving)
         if known and not lost:
             return
         await self._supersede()
@@ -133,7 +135,12 @@ class Machine:
 
     async def _serve(self, digest: str) -> bool:
         try:
+            self._kit.holdings.check_kept(self.model, digest)
             served = await load_here(self._kit, digest)
+        except OverShare as error:
+            self.problem = f"{self.model}: {error.code}: {error}"
+            self._kit.log("over-share", model=self.model, manifest=digest, detail=str(error))
+            return False
         except (FleetError, OSError) as error:
             self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
             self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))

@@ -4,54 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
 
 import numpy as np
 
-from cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
-from cloud.fleet.telemetry import KIND as TELEMETRY
-from cloud.fleet.telemetry import Counts, Telemetry, telemetry_id
+from cloud.fleet.records import Probation
 from edge_node.store import NodeFolder
-from tests.kit.agent import NODE, QUICK, AgentProcess, Maker, examples, good_weights
+from tests.kit.agent import QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
+from tests.kit.several import counted, reported, until, want
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 LONG = Probation(duration_s=600.0, max_failure_rate=0.2)
 GLARING = np.full((1, 4, 4), 255, np.uint8)  # makes a fragile model fail
-ENDS = ("SUCCEEDED", "FAILED", "ROLLED_BACK")
-
-
-async def want(fleet: Fleet, **models: tuple[str, int, Probation]) -> None:
-    """Each model: its manifest, the generation of that wish, and the probation."""
-    await fleet.want(
-        NODE,
-        Desired(
-            models={
-                name: DesiredModel(manifest_digest=digest, rollout_id="r", generation=generation, probation=probation)
-                for name, (digest, generation, probation) in models.items()
-            }
-        ),
-    )
-
-
-async def reported(fleet: Fleet, **generations: int) -> Mapping[str, ReportedModel]:
-    """What the cloud knows, once the update of each named model ended, at that generation."""
-    return await until(fleet, {name: (generation, ENDS) for name, generation in generations.items()})
-
-
-async def until(fleet: Fleet, wanted: Mapping[str, tuple[int, tuple[str, ...]]], **serving: str) -> Mapping[str, ReportedModel]:
-    """What the cloud knows, once each model's update came to one of its states, and those named serve these manifests."""
-    async with asyncio.timeout(60), fleet.ledger.watch("reported") as announcements:
-        while True:
-            if (doc := await fleet.ledger.get("reported", NODE)) is not None:
-                models = load(Reported, doc).models
-                if all(
-                    name in models and models[name].desired_generation == generation and models[name].state in states
-                    for name, (generation, states) in wanted.items()
-                ) and all(models[name].serving == digest for name, digest in serving.items()):
-                    return models
-            await anext(announcements)
 
 
 async def test_one_model_is_rolled_back_while_another_answers_every_request(
@@ -88,16 +53,6 @@ async def test_one_model_is_rolled_back_while_another_answers_every_request(
     assert (await counted(fleet, "digits", 5)).failed_requests == 5
     assert (await counted(fleet, "faces", len(statuses))).failed_requests == 0
     await agent.stop()
-
-
-async def counted(fleet: Fleet, model: str, requests: int) -> Counts:
-    """What the cloud has counted of a model, once it is so many requests."""
-    async with asyncio.timeout(30), fleet.ledger.watch(TELEMETRY) as announcements:
-        while True:
-            doc = await fleet.ledger.get(TELEMETRY, telemetry_id(NODE, model))
-            if doc is not None and (totals := load(Telemetry, doc).totals).requests == requests:
-                return totals
-            await anext(announcements)
 
 
 async def test_an_agent_killed_in_the_middle_of_two_updates_finishes_both(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
