@@ -66,11 +66,12 @@ class Agent:
         self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
         self._slots = Slots()
         self._telemetry = Telemetry()
-        self._front = Front(Service(self._slots, self._telemetry), settings, log)
         runtimes = frozenset(name for name, _ in self._hardware.runtimes)
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
         budgets, overlays = settings.node_budgets(), tuple(settings.overlays().values())
         holdings = Holdings(folder, settings.whole, budgets, self._slots, artifacts, log)
+        service = Service(self._slots, self._telemetry, max_in_flight=settings.requests, split=holdings.requests)
+        self._front = Front(service, settings, log)
         kit = Kit(
             artifacts=artifacts,
             slots=self._slots,

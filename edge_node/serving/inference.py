@@ -53,14 +53,15 @@ class _Cost:
 class Inference:
     """Answers requests from what the slots hold, and counts every one of a model that is served. For one event loop.
 
-    One inference at a time leaves the loop, in a thread of its own: two would fight for the cores and add to the peak of memory.
+    One inference of a model at a time leaves the loop, in the model's own thread: two would fight for the cores and add to the
+    peak of memory. Another model does not wait for it.
     """
 
     def __init__(self, slots: Slots, telemetry: Telemetry, monotonic: Callable[[], float] = time.perf_counter) -> None:
         self._slots = slots
         self._telemetry = telemetry
         self._monotonic = monotonic
-        self._worker: ThreadPoolExecutor | None = None
+        self._workers: dict[str, ThreadPoolExecutor] = {}  # by model
         self._costs: dict[str, _Cost] = {}  # by model
 
     async def answer(self, name: str, body: Any, tail: memoryview | None = None) -> Answer:
@@ -94,7 +95,7 @@ class Inference:
             if served.manifest.signature is not None:
                 tensors = await self._tensors(name, served, request.inputs, began)
                 return Answer(name, served.manifest_digest, request, tensors)
-            raw = await self._sized(served.manifest.input, request.raw)
+            raw = await self._sized(name, served.manifest.input, request.raw)
             prepared = _prepared(served.manifest, raw)
             counted = served.manifest.input.sketched(raw, prepared)
             try:
@@ -106,16 +107,16 @@ class Inference:
             return Answer(name, served.manifest_digest, request, tensors_of(served.manifest, logits))
 
     def close(self) -> None:
-        """Ends the worker thread, once it is done with what it has."""
-        if self._worker is not None:
-            self._worker.shutdown()
-            self._worker = None
+        """Ends the worker threads, once they are done with what they have."""
+        for worker in self._workers.values():
+            worker.shutdown()
+        self._workers.clear()
 
-    async def _sized(self, given: Input, raw: Array) -> Array:
+    async def _sized(self, name: str, given: Input, raw: Array) -> Array:
         """Large images leave the loop: resizing one takes longer than a small model's inference."""
         if given.resize is None or raw.shape[1:] == given.shape or raw.size <= INLINE_PIXELS:
             return given.sized(raw)
-        return await self._in_thread(given.sized, raw)
+        return await self._in_thread(name, given.sized, raw)
 
     async def _logits(self, name: str, served: Served, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         logits = await self._run(name, served, served.model.infer, prepared, len(prepared))
@@ -142,20 +143,20 @@ class Inference:
 
     async def _run(self, name: str, served: Served, infer: Callable[[X], T], given: X, examples: int) -> T:
         if served.apart:
-            return await self._in_thread(infer, given)
+            return await self._in_thread(name, infer, given)
         cost = self._costs.get(name)
         if cost is None or cost.manifest_digest != served.manifest_digest:
             # Our own networks are small; what was imported may be anything, and has to show it first.
             unknown = 0.0 if served.manifest.signature is None else INLINE_S
             cost = self._costs[name] = _Cost(served.manifest_digest, unknown)
         if cost.seconds * examples > INLINE_S or (cost.runs == 0 and cost.seconds):
-            return await self._in_thread(cost.run, infer, given, examples)
+            return await self._in_thread(name, cost.run, infer, given, examples)
         return cost.run(infer, given, examples)
 
-    async def _in_thread(self, work: Callable[..., T], *given: Any) -> T:
-        if self._worker is None:
-            self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
-        running = asyncio.get_running_loop().run_in_executor(self._worker, work, *given)
+    async def _in_thread(self, name: str, work: Callable[..., T], *given: Any) -> T:
+        if (worker := self._workers.get(name)) is None:
+            worker = self._workers[name] = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"inference of {name}")
+        running = asyncio.get_running_loop().run_in_executor(worker, work, *given)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edge_node.serving.inference import Inference
+from edge_node.serving.places import Busy as Busy
+from edge_node.serving.places import Places, Split, evenly
 from edge_node.serving.slots import Slots
 from edge_node.serving.tensors import Answer, metadata
 from edge_node.telemetry import Telemetry
@@ -22,13 +24,6 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-
-
-class Busy(FleetError):
-    """More requests are in flight than this node takes."""
-
-    code = "busy"
-    retryable = True
 
 
 class Forbidden(FleetError):
@@ -89,7 +84,8 @@ class Service:
 
     Args:
         max_in_flight: requests that are read or answered at one time, over all protocols; more are told to come again.
-        repository: None: index says what is served, load and unload are refused.
+        split: how many of them each model has; None: even parts.
+    repository: None: index says what is served, load and unload are refused.
     """
 
     def __init__(
@@ -99,10 +95,12 @@ class Service:
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         repository: Repository | None = None,
+        split: Split | None = None,
     ) -> None:
         self.slots = slots
         self.telemetry = telemetry
         self.inference = Inference(slots, telemetry)
+        self._places = Places(slots, split or evenly(max_in_flight))
         self.repository = repository or OnlyServed(slots)
         self.max_in_flight = max_in_flight
         self._in_flight = 0
@@ -141,9 +139,10 @@ class Service:
             raise NotFound(f"version: {version[:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
 
     async def infer(self, name: str, body: Any, tail: memoryview | None = None, version: str = "") -> Answer:
-        """See Inference.answer. Raises NotFound for another version, too."""
+        """See Inference.answer. Raises NotFound for another version, too; Busy where the model's places are taken."""
         self.check_version(name, version)
-        return await self.inference.answer(name, body, tail)
+        with self._places.of(name):
+            return await self.inference.answer(name, body, tail)
 
     def index(self, *, ready: bool) -> list[Entry]:
         """Args:

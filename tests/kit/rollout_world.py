@@ -28,7 +28,7 @@ from cloud.fleet.records import (
     measurement_id,
 )
 from cloud.rollouts.decide import next_actions
-from cloud.rollouts.seen import NodeView, Snapshot
+from cloud.rollouts.seen import Snapshot, view_of
 from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits, limit_s
 from littoral.budget import Budget
 from littoral.digest import digest_of
@@ -118,8 +118,7 @@ class World:
         reported, presence = self.of(Reported, "reported"), self.of(Presence, "presence")
         nodes = {}
         for id, node in self.of(Node, "node").items():
-            generation, desired = self.desired(id)
-            nodes[id] = NodeView(node, presence.get(id), desired, generation, reported.get(id))
+            nodes[id] = view_of(node, presence.get(id), self.docs.get(("desired", id)), reported.get(id))
         rollouts = {id: (doc.generation, load(Rollout, doc)) for (kind, id), doc in self.docs.items() if kind == KIND}
         return Snapshot(
             {id: held for id, held in rollouts.items() if held[1].state not in ENDED},
