@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.app import Core, open_existing
-from cloud.demo.processes import Child, beside, run_to_end
-from cloud.demo.stage import until
+from cloud.fleet.ledger import until
 from cloud.fleet.nodes import explain_node
 from cloud.fleet.records import Presence, Release, Reported, load
 from cloud.fleet.releases import all_releases
+from cloud.processes import Child, beside, run_to_end
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, KIND, Rollout, State
 from cloud.serving import Serving

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from cloud.cli.output import Format
 from cloud.data.dataset import Examples
-from cloud.demo.processes import Child, beside, run_to_end
 from cloud.demo.scenario import REQUESTS_PER_SECOND, Machine
 from cloud.demo.traffic import Stream
-from cloud.fleet.ledger import Ledger
+from cloud.processes import Child, beside, run_to_end
 from littoral.errors import FleetError
-
-T = TypeVar("T")
 
 MOST_BYTES = 64_000_000
 """Of the images of one stream."""
@@ -169,22 +165,3 @@ async def staged(out: Path, clock: Callable[[], float], model: str) -> AsyncIter
         yield stage
     finally:
         await stage.close()
-
-
-async def until(
-    ledger: Ledger, kinds: tuple[str, ...], look: Callable[[], Awaitable[T | None]], *, seconds: float, what: str
-) -> T:
-    """Looks once, and again whenever a document of these kinds was written, until there is something to see.
-
-    Raises FleetError, saying what was waited for, after `seconds`.
-    """
-    try:
-        async with asyncio.timeout(seconds), ledger.watch(*kinds) as news:
-            if (seen := await look()) is not None:
-                return seen
-            async for _ in news:
-                if (seen := await look()) is not None:
-                    return seen
-    except TimeoutError as error:
-        raise FleetError(f"waited {seconds:.0f} s for {what}, in vain") from error
-    raise FleetError(f"the ledger's announcements ended while waiting for {what}")

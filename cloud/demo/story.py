@@ -22,13 +22,13 @@ from cloud.demo import evidence
 from cloud.demo.report import TeacherRow
 from cloud.demo.scenario import DRIFT_DEGREES, Machine
 from cloud.demo.screen import Screen
-from cloud.demo.stage import Actor, Stage, until
+from cloud.demo.stage import Actor, Stage
 from cloud.factory.production import Made, make_students, ruin
 from cloud.factory.recipes import Production
 from cloud.factory.release import release_made
 from cloud.federation.run import Run, RunState
 from cloud.fleet.drift import Inputs
-from cloud.fleet.ledger import Doc
+from cloud.fleet.ledger import Doc, until
 from cloud.fleet.records import Release, load
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, Rollout

@@ -6,10 +6,15 @@ A document is a JSON object under (kind, id) with a generation that grows by one
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from littoral.errors import FleetError
+
+T = TypeVar("T")
 
 Body = Mapping[str, Any]
 
@@ -117,3 +122,22 @@ class Ledger(Protocol):
     async def audit_head(self) -> str:
         """The chain of the last line that was written; 64 zeros before the first."""
         ...
+
+
+async def until(
+    ledger: Ledger, kinds: tuple[str, ...], look: Callable[[], Awaitable[T | None]], *, seconds: float, what: str
+) -> T:
+    """Looks once, and again whenever a document of these kinds was written, until there is something to see.
+
+    Raises FleetError, saying what was waited for, after `seconds`.
+    """
+    try:
+        async with asyncio.timeout(seconds), ledger.watch(*kinds) as news:
+            if (seen := await look()) is not None:
+                return seen
+            async for _ in news:
+                if (seen := await look()) is not None:
+                    return seen
+    except TimeoutError as error:
+        raise FleetError(f"waited {seconds:.0f} s for {what}, in vain") from error
+    raise FleetError(f"the ledger's announcements ended while waiting for {what}")

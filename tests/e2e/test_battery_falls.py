@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from cloud.app import Core, open_core
-from cloud.demo.stage import until
+from cloud.fleet.ledger import until
 from cloud.fleet.records import Reported, UpdateState, load
 from cloud.settings import load_settings
 from tests.kit.choices import two_students

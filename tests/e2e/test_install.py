@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cloud.demo.processes import Child
+from cloud.processes import Child
 from littoral import __version__
 from tests.kit.cloud import Cloud, running_cloud
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.demo.processes import beside
+from cloud.processes import beside
 from tests.e2e.test_three_commands import mentioning
 from tests.kit.shapes import shape_arrays
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cloud.demo.processes import Child, beside, run_to_end
+from cloud.processes import Child, beside, run_to_end
 from littoral.errors import FleetError
 from tests.kit.shapes import CLASSES, shape_folder
 

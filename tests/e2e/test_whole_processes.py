@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from cloud.app import open_core
-from cloud.demo.processes import Child
-from cloud.demo.stage import until
+from cloud.fleet.ledger import until
 from cloud.fleet.records import load
+from cloud.processes import Child
 from cloud.rollouts.state import KIND, Rollout, State
 from cloud.settings import load_settings
 from tests.kit.whole import NODE, Fleet, ask

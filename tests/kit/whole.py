@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from cloud.demo.processes import Child, beside, run_to_end
+from cloud.processes import Child, beside, run_to_end
 
 CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
 

@@ -1,4 +1,4 @@
-"""The demo's processes: started as a user would start them, ended with the demo whatever happens."""
+"""Processes of ours, started as a user would start them, and ended with us whatever happens."""
 
 from __future__ import annotations
 
