@@ -15,6 +15,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ class WorkersGrid(Grid):
 
     def __init__(self, workers: dict[int, WarmWorker], loop: asyncio.AbstractEventLoop) -> None:
         self.workers, self.loop = workers, loop
+        self.calls: dict[str, Future[bytes]] = {}
         self.bytes_down = self.bytes_up = 0
         self.ends: list[float] = []
         self.arrays: ArrayRecord | None = None
@@ -58,23 +60,30 @@ class WorkersGrid(Grid):
         return sorted(self.workers)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError
+        """Gives each to its worker, which begins at once."""
+        names = []
+        for i, message in enumerate(messages):
+            names.append(f"{len(self.ends)}-{i}")
+            name_message(message, names[-1])
+            data = to_bytes(message)
+            self.bytes_down += len(data)
+            call = self.workers[message.metadata.dst_node_id].call(data)
+            self.calls[names[-1]] = asyncio.run_coroutine_threadsafe(call, self.loop)
+        return names
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError
+        """The replies that are there."""
+        return [self._reply(name) for name in message_ids if self.calls[name].done()]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        async def all_of(requests: list[tuple[int, bytes]]) -> list[bytes]:
-            return await asyncio.gather(*(self.workers[node].call(data) for node, data in requests))
+        names = list(self.push_messages(messages))
+        wait([self.calls[name] for name in names], timeout)
+        return self.pull_messages(names)
 
-        requests = []
-        for i, message in enumerate(messages):
-            name_message(message, f"{len(self.ends)}-{i}")
-            requests.append((message.metadata.dst_node_id, to_bytes(message)))
-        replies = asyncio.run_coroutine_threadsafe(all_of(requests), self.loop).result(timeout)
-        self.bytes_down += sum(len(data) for _, data in requests)
-        self.bytes_up += sum(map(len, replies))
-        return [from_bytes(reply) for reply in replies]
+    def _reply(self, name: str) -> Message:
+        data = self.calls.pop(name).result()
+        self.bytes_up += len(data)
+        return from_bytes(data)
 
     def round_finished(self, number: int, arrays: ArrayRecord, metrics: MetricRecord) -> None:
         self.ends.append(time.perf_counter())

@@ -37,26 +37,26 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def draw(report: dict[str, Any]) -> str:
+TOP, BOTTOM = 78, 300
+COLUMNS = (24, 256, 488, 720)
+
+
+def above(report: dict[str, Any]) -> list[str]:
+    """From the teacher to the fleet."""
     teacher, students, nodes = report["teacher"], report["students"], report["nodes"]
-    drift, federation = report["drift"], report["federation"]
     good = next(r for r in report["rollouts"] if r["kind"] == "initial")
-    bad = next((r for r in report["rollouts"] if r["kind"] == "bad"), None)
     sizes = sorted(s["bytes"] for s in students)
-    seconds = sorted(federation["seconds_per_round"])
     p50s = sorted(n["p50_ms"] for n in nodes)
-    top, bottom = 78, 300
-    columns = [24, 256, 488, 720]
-    parts = [
+    return [
         box(
-            columns[0],
-            top,
+            COLUMNS[0],
+            TOP,
             "Teacher",
             [f"{percent(teacher['accuracy'])}, {teacher['parameters']:,} parameters", f"{teacher['seconds']:.0f} s"],
         ),
         box(
-            columns[1],
-            top,
+            COLUMNS[1],
+            TOP,
             "Students",
             [
                 f"{len(students)} artifacts, {len({s['architecture'] for s in students})} architectures",
@@ -64,14 +64,14 @@ def draw(report: dict[str, Any]) -> str:
             ],
         ),
         box(
-            columns[2],
-            top,
+            COLUMNS[2],
+            TOP,
             "Signed, in waves",
             [" then ".join(str(len(w)) for w in good["waves"]) + " nodes, canary first", good["state"]],
         ),
         box(
-            columns[3],
-            top,
+            COLUMNS[3],
+            TOP,
             "The fleet",
             [
                 f"{len(nodes)} nodes, p50 {p50s[0]:.2f} to {p50s[-1]:.2f} ms",
@@ -79,9 +79,19 @@ def draw(report: dict[str, Any]) -> str:
             ],
             fill=SAND,
         ),
+    ]
+
+
+def below(report: dict[str, Any]) -> list[str]:
+    """From drift back to students; and the release that was stopped."""
+    drift, federation = report["drift"], report["federation"]
+    seconds = sorted(federation["seconds_per_round"])
+    bad = bad_of(report)
+    stopped = ["A bad release", f"{bad['state']} at {', '.join(bad['waves'][0])}", "no other node served it"] if bad else []
+    return [
         box(
-            columns[3],
-            bottom,
+            COLUMNS[3],
+            BOTTOM,
             "Drift",
             [
                 f"seen on {', '.join(drift['detected'])}",
@@ -90,8 +100,8 @@ def draw(report: dict[str, Any]) -> str:
             fill=SAND,
         ),
         box(
-            columns[2],
-            bottom,
+            COLUMNS[2],
+            BOTTOM,
             "Federated rounds",
             [
                 f"{federation['rounds']} of {federation['strategy']}, {len(federation['participants'])} nodes",
@@ -99,31 +109,33 @@ def draw(report: dict[str, Any]) -> str:
             ],
         ),
         box(
-            columns[1],
-            bottom,
+            COLUMNS[1],
+            BOTTOM,
             "New students",
             [
                 f"drifted inputs: {percent(drift['served_drifted_after'])}",
                 f"clean inputs: {percent(drift['served_clean_after'])}",
             ],
         ),
-    ]
+    ] + ([box(COLUMNS[0], BOTTOM, stopped[0], stopped[1:], stroke=RED)] if stopped else [])
+
+
+def arrows_of(report: dict[str, Any]) -> list[str]:
     middle = BOX_H // 2
-    arrows = [arrow(columns[i] + BOX_W, top + middle, columns[i + 1] - 4, top + middle) for i in range(3)]
-    arrows.append(arrow(columns[3] + BOX_W // 2, top + BOX_H, columns[3] + BOX_W // 2, bottom - 4))
-    arrows += [arrow(columns[i + 1], bottom + middle, columns[i] + BOX_W + 4, bottom + middle) for i in (2, 1)]
-    arrows.append(arrow(columns[1] + BOX_W - 30, bottom, columns[2] + 30, top + BOX_H + 4))
-    if bad is not None:
-        parts.append(
-            box(
-                columns[0],
-                bottom,
-                "A bad release",
-                [f"{bad['state']} at {', '.join(bad['waves'][0])}", "no other node served it"],
-                stroke=RED,
-            )
-        )
-        arrows.append(arrow(columns[0] + BOX_W - 30, bottom, columns[2] + 6, top + BOX_H + 4, colour=RED, dashed=True))
+    found = [arrow(COLUMNS[i] + BOX_W, TOP + middle, COLUMNS[i + 1] - 4, TOP + middle) for i in range(3)]
+    found.append(arrow(COLUMNS[3] + BOX_W // 2, TOP + BOX_H, COLUMNS[3] + BOX_W // 2, BOTTOM - 4))
+    found += [arrow(COLUMNS[i + 1], BOTTOM + middle, COLUMNS[i] + BOX_W + 4, BOTTOM + middle) for i in (2, 1)]
+    found.append(arrow(COLUMNS[1] + BOX_W - 30, BOTTOM, COLUMNS[2] + 30, TOP + BOX_H + 4))
+    if bad_of(report) is not None:
+        found.append(arrow(COLUMNS[0] + BOX_W - 30, BOTTOM, COLUMNS[2] + 6, TOP + BOX_H + 4, colour=RED, dashed=True))
+    return found
+
+
+def bad_of(report: dict[str, Any]) -> dict[str, Any] | None:
+    return next((r for r in report["rollouts"] if r["kind"] == "bad"), None)
+
+
+def draw(report: dict[str, Any]) -> str:
     audit = report["audit"]
     chain = "intact" if audit["intact"] else "BROKEN"
     trail = f"one audit trail: {audit['lines']} lines, chain {chain}; the whole run {report['seconds']:.0f} s"
@@ -137,8 +149,8 @@ def draw(report: dict[str, Any]) -> str:
         f'aria-label="The loop: teacher, students, rollout, fleet, drift, federated rounds, new students"><defs>{heads}</defs>'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
         f'<text x="24" y="44" font-size="20" font-weight="700" fill="{INK}">One run of make demo, as measured</text>'
-        + "".join(arrows)
-        + "".join(parts)
+        + "".join(arrows_of(report))
+        + "".join(above(report) + below(report))
         + f'<text x="24" y="{HEIGHT - 40}" font-size="14" fill="{INK}">{escape(trail)}</text></svg>\n'
     )
 
