@@ -42,7 +42,7 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@for room in fleet inference; do diff -r -x __init__.py -x __pycache__ build/proto/littoral/$$room littoral/$$room || exit 1; done || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift bench-factory bench-search  ## every benchmark, to bench/results/ and docs/benchmarks.md
+bench: bench-drift bench-factory bench-search bench-edge  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
 	$(BIN)/python -m bench.drift_threshold
@@ -69,10 +69,26 @@ $(SEARCH:%=bench-search-%): bench-search-%: $(STAMP)
 	$(BIN)/python -m bench.search $*
 	$(BIN)/python docs/write_benchmarks.py
 
+EDGE := serving swap disk
+MLSERVER := build/mlserver/.installed
+
+bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores
+
+$(EDGE:%=bench-edge-%): bench-edge-%: $(STAMP)
+	$(BIN)/python -m bench.edge $*
+	$(BIN)/python docs/write_benchmarks.py
+
+bench-edge-serving: $(MLSERVER)
+
+$(MLSERVER):
+	$(PYTHON) -m venv build/mlserver
+	build/mlserver/bin/pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime
+	@touch $@
+
 bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its figures
 	$(BIN)/python bench/federated_recipe.py --judge test --degrees -45
 
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) clean
+.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) clean
