@@ -1,8 +1,8 @@
 """What an enrolled agent writes to the disk while it serves: ten minutes at one request a second, its cloud connected.
 
-/proc/PID/io counts what the process caused to be sent to the storage layer (write_bytes), what it took back before it got there
-(cancelled_write_bytes), and what it passed to write(2), pipes and sockets too (wchar). The file system is asked as well: the bytes
-of the files that changed.
+/proc/PID/io counts what the process caused to be sent to the storage layer (write_bytes), what it took back before it got
+there (cancelled_write_bytes), and what it passed to write(2), pipes and sockets too (wchar). The files are looked at as well:
+how many bytes those have that changed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def made(*, quick: bool = False) -> Part:
     began = time.perf_counter()
     seconds, settle = (15, 2) if quick else (SECONDS, SETTLE_S)
     with agent("node-disk") as running:
-        time.sleep(settle)  # what the start and the first update wrote is over
+        time.sleep(settle)  # noqa: TID251 - what the start and the first update wrote is over
         before, files = counters(running.pid), sizes(running.folder)
-        at = time.time()
+        at = time.time()  # noqa: TID251 - files say when they were changed
         asked = asyncio.run(ask(running.http, seconds))
         after = counters(running.pid)
         changed = [path for path, (size, modified) in sizes(running.folder).items() if modified >= at and path.is_file()]

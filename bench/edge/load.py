@@ -82,7 +82,9 @@ class Grpc:
         self._answered = False
         wide = struct.pack(">HI", 4, WIDE)
         self.socket.sendall(
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, wide) + frame(WINDOW, 0, 0, struct.pack(">I", WIDE - 65_535))
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + frame(SETTINGS, 0, 0, wide)
+            + frame(WINDOW, 0, 0, struct.pack(">I", WIDE - 65_535))
         )
 
     def send(self) -> None:

@@ -152,7 +152,7 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> 
                 return
         except httpx.HTTPError:
             pass
-        time.sleep(0.1)
+        time.sleep(0.1)  # noqa: TID251 - it says nothing by itself
     raise RuntimeError(f"MLServer does not become ready: see {log}")
 
 
@@ -207,7 +207,11 @@ def part(
     rest = {n: median(("MLServer 1.7.1", "REST JSON", n), "rate") for n in (1, 32)}
     figures = {
         "rest_throughput_vs_mlserver": Figure(
-            ratios(32), "times", "higher", "32 connections, JSON tensors, one round each", ("MLServer 1.7.1, requests/s", rest[32])
+            ratios(32),
+            "times",
+            "higher",
+            "32 connections, JSON tensors, one round each",
+            ("MLServer 1.7.1, requests/s", rest[32]),
         ),
         "rest_throughput_vs_mlserver_c1": Figure(
             ratios(1), "times", "higher", "one connection, JSON tensors", ("MLServer 1.7.1, requests/s", rest[1])
@@ -224,7 +228,7 @@ def part(
         ("server", "transport", "connections", "requests/s", "p50 ms", "p99 ms", "CPU ms a request", "failed", "RSS MB"),
         rows,
         (
-            f"Medians of {rounds} rounds of {seconds:g} s in which the servers take turns; client and server share the machine's cores.",
+            f"Medians of {rounds} rounds of {seconds:g} s in which the servers take turns; client and server share the cores.",
             "CPU counts the server's process alone. MLServer: parallel_workers 0. REST binary is not asked of MLServer,",
             "which does not know the extension.",
         ),

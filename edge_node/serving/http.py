@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over REST, on granian's embedded server in the agent's own event loop.
+"""Open Inference Protocol v2 over REST, on an HTTP/1.1 server of its own in the agent's event loop.
 
     GET  /v2                                    this server
     GET  /v2/health/live, /v2/health/ready      200, or 503 while nothing is served
@@ -11,15 +11,18 @@
     GET  /metrics                               for Prometheus, see metrics.py
 
 Errors are {"error": words, "hint": words}.
+
+connection.py cuts requests out of bytes; here is what they mean.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -27,22 +30,18 @@ import orjson
 from edge_node.memory import give_back
 from edge_node.notify import answers
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.serving.connection import Connection, Limits, Reply, TooSlow
+from edge_node.serving.http1 import Head, unpacked
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, TooLarge, Unavailable
 
 HEADER_LENGTH = "inference-header-content-length"
+MAX_CONNECTIONS = 512
 PATIENCE_S = 10.0
 BODY_S = 10.0
-_ATTEMPTS = 3
-
-
-class TooSlow(FleetError):
-    """A request's body does not come: it would hold one of the places for ever."""
-
-    code = "too-slow"
-    retryable = True
-
+BACKLOG = 256
+SWEEP_S = 1.0
 
 STATUS: Mapping[type[FleetError], int] = {
     BadInput: 400,
@@ -58,18 +57,11 @@ STATUS: Mapping[type[FleetError], int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
-
-
 class HttpServer:
     """Args:
     port: 0 takes any free one; `port` tells which.
     body_s: how long a body may take to come; seconds.
+    max_connections: held at one time; more are closed as they come.
     """
 
     def __init__(
@@ -80,38 +72,54 @@ class HttpServer:
         *,
         max_body_bytes: int = MAX_BODY_BYTES,
         body_s: float = BODY_S,
+        max_connections: int = MAX_CONNECTIONS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._service = service
         self._host = host
         self.port = port
-        self._server: Any = None
-        self._serving: asyncio.Task[None] | None = None
+        self._limits = Limits(head_s=body_s, body_s=body_s, body_bytes=max_body_bytes)
+        self._max_connections = max_connections
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._connections: set[Connection] = set()
+        self._emptied = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
         self._answered = self._answered_before = 0
-        self._max_body_bytes, self._body_s = max_body_bytes, body_s
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
-        wanted = self.port
-        for attempt in range(_ATTEMPTS):
-            self.port = _free_port(self._host, wanted)
-            self._server = self._new_server()
-            self._serving = asyncio.create_task(self._server.serve(), name="http server")
-            if await self._answering():
-                give_back()  # what only the start needed
-                return
-            await self.stop()
-            if wanted or attempt + 1 == _ATTEMPTS:
-                break  # a port that was asked for was taken between two looks at it
-        raise Unavailable(f"http: cannot listen on {self._host}:{self.port}", hint="choose another with --http HOST:PORT")
+        loop = asyncio.get_running_loop()
+        listener = _listener(self._host, self.port)
+        self.port = int(listener.getsockname()[1])
+        self._server = await loop.create_server(
+            lambda: Connection(self, self._limits, time.monotonic),
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._limits.head_s if self._tls else None,
+        )
+        self._sweep()
+        give_back()  # what only the start needed
 
     async def stop(self) -> None:
         """Takes no new connection, ends those that are open once their requests are answered."""
-        if self._server is not None and self._serving is not None:
-            self._server.stop()
-            await asyncio.wait({self._serving}, timeout=PATIENCE_S)
-            self._serving.cancel()
-            await asyncio.gather(self._serving, return_exceptions=True)
-            self._server = self._serving = None
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in tuple(self._connections):
+            connection.close()
+        self._check_emptied()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._emptied.wait()
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self._server.wait_closed()
+        self._server = None
 
     async def alive(self) -> str:
         """ "" where requests are answered: one was since this was last asked, or one of our own is. Else what is wrong."""
@@ -120,61 +128,55 @@ class HttpServer:
         self._answered_before = self._answered
         return ""
 
-    def _new_server(self) -> Any:
-        from granian.constants import HTTPModes, Interfaces
-        from granian.server.embed import Server
+    # -- what connections ask --------------------------------------------------------------------------------------
 
-        return Server(
-            self._app,
-            address=self._host,
-            port=self.port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.http1,
-            websockets=False,
-            log_enabled=False,
-            blocking_threads=1,
-            backlog=1024,
-            backpressure=self._service.max_in_flight * 4,
-        )
+    def admit(self, connection: Connection) -> bool:
+        if len(self._connections) >= self._max_connections:
+            return False
+        self._connections.add(connection)
+        self._emptied.clear()
+        return True
 
-    async def _answering(self) -> bool:
-        """granian does not say when it listens: its port is tried until it answers. False where the server ended instead."""
-        assert self._serving is not None
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not self._serving.done() and asyncio.get_running_loop().time() < deadline:
-            try:
-                _, writer = await asyncio.open_connection(self._host, self.port)
-            except OSError:
-                await asyncio.sleep(0.01)
-                continue
-            writer.close()
-            await writer.wait_closed()
-            return True
-        return False
+    def gone(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._check_emptied()
 
-    async def _app(self, scope: Any, protocol: Any) -> None:
-        reply = await self._reply(scope, protocol)
+    def begin(self, head: Head) -> Callable[[], None] | None:
+        """An inference takes one of the places before its body is read; its model must be there."""
+        match head.path.strip("/").split("/") if head.method == "POST" else []:
+            case ["v2", "models", name, "infer"]:
+                self._service.check_version(name)
+            case ["v2", "models", name, "versions", version, "infer"]:
+                self._service.check_version(name, version)
+            case _:
+                return None
+        self._service.enter()
+        return self._service.leave
+
+    async def answer(self, head: Head, body: bytes) -> Reply:
         self._answered += 1
-        protocol.response_bytes(reply.status, [("content-type", reply.content_type), *reply.headers], reply.body)
-
-    async def _reply(self, scope: Any, protocol: Any) -> Reply:
         try:
-            return await self._routed(scope, protocol)
+            return await self._routed(head, body)
         except FleetError as error:
-            status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
-            headers = (("retry-after", "1"),) if status in (429, 503) else ()
-            return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers)
+            return self.refusal(error)
         except Exception as error:  # noqa: BLE001 - the boundary: a bug answers this request alone
             traceback.print_exc()
             return Reply(500, orjson.dumps({"error": f"internal: {type(error).__name__}", "hint": "the agent's log says more"}))
 
-    async def _routed(self, scope: Any, protocol: Any) -> Reply:
+    def refusal(self, error: FleetError) -> Reply:
+        status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+        headers = (("retry-after", "1"),) if status in (429, 503) else ()
+        return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _routed(self, head: Head, body: bytes) -> Reply:
         service = self._service
-        match scope.method, scope.path.strip("/").split("/"):
+        match head.method, head.path.strip("/").split("/"):
             case "POST", ["v2", "models", name, "infer"]:
-                return await self._infer(name, "", scope, protocol)
+                return await self._infer(name, "", head, body)
             case "POST", ["v2", "models", name, "versions", version, "infer"]:
-                return await self._infer(name, version, scope, protocol)
+                return await self._infer(name, version, head, body)
             case "GET", ["v2"]:
                 return _ok(service.about())
             case "GET", ["v2", "health", "live"]:
@@ -195,7 +197,7 @@ class HttpServer:
                 service.check_version(name, version)
                 return _ok({"name": name, "ready": True})
             case "POST", ["v2", "repository", "index"]:
-                return _ok(service.index(ready=_only_ready(await self._body(scope, protocol))))
+                return _ok(service.index(ready=_only_ready(body)))
             case "POST", ["v2", "repository", "models", name, "load"]:
                 await service.repository.load(name)
                 return _ok({})
@@ -203,39 +205,28 @@ class HttpServer:
                 await service.repository.unload(name)
                 return _ok({})
         raise NotFound(
-            f"{scope.method} {scope.path[:80]}: there is nothing here", hint="this server speaks /v2 (Open Inference Protocol)"
+            f"{head.method} {head.path[:80]}: there is nothing here", hint="this server speaks /v2 (Open Inference Protocol)"
         )
 
-    async def _infer(self, name: str, version: str, scope: Any, protocol: Any) -> Reply:
-        self._service.check_version(name, version)  # before anything is read
-        with self._service.place():
-            body, tail = _parsed(await self._body(scope, protocol), scope.headers.get(HEADER_LENGTH))
-            answer = await self._service.infer(name, body, tail, version)
-            encoded, head = answer.encode()
-            if head is None:
-                return Reply(200, encoded)
-            return Reply(200, encoded, ((HEADER_LENGTH, str(head)),), "application/octet-stream")
+    async def _infer(self, name: str, version: str, head: Head, body: bytes) -> Reply:
+        body = unpacked(body, head.headers.get("content-encoding"), self._limits.body_bytes)
+        parsed, tail = _parsed(body, head.headers.get(HEADER_LENGTH))
+        answer = await self._service.infer(name, parsed, tail, version)
+        encoded, length = answer.encode()
+        if length is None:
+            return Reply(200, encoded)
+        return Reply(200, encoded, ((HEADER_LENGTH, str(length)),), "application/octet-stream")
 
-    async def _body(self, scope: Any, protocol: Any) -> bytes:
-        """Raises TooLarge before more than the limit was kept, TooSlow."""
-        most = self._max_body_bytes
-        declared = scope.headers.get("content-length")
-        try:
-            async with asyncio.timeout(self._body_s):
-                if declared is not None and declared.isdigit():
-                    if int(declared) > most:
-                        raise TooLarge(f"body: {declared} bytes, at most {most} are taken", hint="send a smaller batch")
-                    whole: bytes = await protocol()
-                    return whole
-                parts, size = [], 0
-                async for part in protocol:
-                    size += len(part)
-                    if size > most:
-                        raise TooLarge(f"body: over {most} bytes", hint="send a smaller batch")
-                    parts.append(part)
-                return b"".join(parts)
-        except TimeoutError as error:
-            raise TooSlow(f"body: did not come in {self._body_s:g} s") from error
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        for connection in tuple(self._connections):
+            connection.overdue(now)
+        self._sweeper = loop.call_later(min(SWEEP_S, self._limits.body_s / 4), self._sweep)
+
+    def _check_emptied(self) -> None:
+        if not self._connections:
+            self._emptied.set()
 
 
 def _ok(body: Any) -> Reply:
@@ -264,15 +255,15 @@ def _parsed(body: bytes, head: str | None) -> tuple[Any, memoryview | None]:
         raise BadInput(f"body: is not JSON: {error}") from error
 
 
-def _free_port(host: str, port: int) -> int:
-    """The port, bound once to see that it can be; granian's own failure would be a backtrace."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Unavailable(
-                f"http: cannot listen on {host}:{port}: {error.strerror}", hint="choose another with --http HOST:PORT"
-            ) from error
-        return int(probe.getsockname()[1])
+def _listener(host: str, port: int) -> socket.socket:
+    """Bound. Raises Unavailable."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"http: cannot listen on {host}:{port}: {error.strerror}", hint="choose another with --http HOST:PORT"
+        ) from error
+    return listener

@@ -100,9 +100,9 @@ class Inference:
             counted = served.manifest.input.sketched(raw, prepared)
             try:
                 logits = await self._logits(name, served, prepared)
-            except BaseException:
+            except Exception:
                 self._count(name, served, counted, None, began, ok=False)
-                raise
+                raise  # a client that went away says nothing about the model: a cancellation is not counted
             self._count(name, served, counted, logits, began, ok=True)
             return Answer(name, served.manifest_digest, request, tensors_of(served.manifest, logits))
 
@@ -133,7 +133,7 @@ class Inference:
             for output, values in tensors.items():
                 if values.dtype.kind == "f" and np.isnan(values).any():
                     raise RuntimeFailure(f"model {served.manifest.name}: answered {output} with values that are not numbers")
-        except BaseException:
+        except Exception:
             self._count(name, served, None, None, began, ok=False)
             raise
         manifest = served.manifest

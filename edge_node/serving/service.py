@@ -105,16 +105,24 @@ class Service:
         self.max_in_flight = max_in_flight
         self._in_flight = 0
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """One of the places for requests, from before its body is read to its answer. Raises Busy where all are taken."""
+    def enter(self) -> None:
+        """Takes one of the places for requests, from before its body is read to its answer. Raises Busy where all are taken."""
         if self._in_flight >= self.max_in_flight:
             raise Busy(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
         self._in_flight += 1
+
+    def leave(self) -> None:
+        """Gives a place back."""
+        self._in_flight -= 1
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """`enter`, and `leave` whatever happens."""
+        self.enter()
         try:
             yield
         finally:
-            self._in_flight -= 1
+            self.leave()
 
     def about(self) -> dict[str, Any]:
         return {"name": "littoral-node", "version": __version__, "extensions": list(EXTENSIONS)}

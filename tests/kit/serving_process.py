@@ -1,6 +1,6 @@
 """What an agent holds while it serves, in a process of its own: python -m tests.kit.serving_process FOLDER
 
-gRPC, ONNX Runtime, granian, orjson, numpy and cryptography in one process and one event loop. Prints its HTTP port and its gRPC
+gRPC, ONNX Runtime, orjson, numpy and cryptography in one process and one event loop. Prints its HTTP port and its gRPC
 port; each line on stdin is answered with its RSS in bytes; ends with stdin.
 """
 
