@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import json
 import logging
 import os
@@ -12,9 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge_node.asking import cli as asking
 from edge_node.installing import cli as installing
 from edge_node.settings import KNOWN, PREFIX, load_settings
-from edge_node.store import NodeFolder
+from edge_node.store import NodeFolder, write_json
 from littoral import __version__
 from littoral.errors import BadInput, FleetError, NoSpace, is_full
 
@@ -75,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     nouns.add_parser(
         "doctor", parents=[common], help="say what is well with this node, and what is not", epilog=_EXAMPLES["doctor"]
     )
+    asking.add_commands(nouns)
     installing.add_commands(nouns)
     return parser
 
@@ -176,17 +179,30 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     async def serve() -> None:
         agent = Agent(folder, settings, log, notify)
         node = agent.identity.node_name
-        await agent.run(
-            lambda where: _print(
+
+        def ready(where: Mapping[str, str]) -> None:
+            write_json(folder.serving, where)
+            _print(
                 parsed.format,
                 " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
                 ready=True, **where, node=node, node_id=agent.identity.node_id,
-            )
-        )  # fmt: skip
+            )  # fmt: skip
+
+        await agent.run(ready)
 
     with folder.claimed():
         asyncio.run(serve())
+    _leave()
     return 0
+
+
+def _leave() -> None:
+    """Ends the process of an agent that is done: all is closed and drained. Threads of the HTTP server and of gRPC are still
+    there, and the interpreter that takes itself down around them ends, one time in four, in a panic of theirs (SIGABRT)."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -211,7 +227,7 @@ def _print(form: str, text: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
-_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **installing.COMMANDS}
+_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **asking.COMMANDS, **installing.COMMANDS}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last and makes it whole
 DIR/key.new.pem                             key of an enrolment that is under way: asking again gives the same node
 DIR/node.toml                               settings (optional)
+DIR/serving.json                            where the agent that was last started answers
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
@@ -114,6 +115,11 @@ class NodeFolder:
     def telemetry(self) -> Path:
         """Reports that wait for the cloud, see edge_node.spool."""
         return self.root / "telemetry.spool"
+
+    @property
+    def serving(self) -> Path:
+        """Where the agent answers, written when it is ready: `infer` and `watch` look there."""
+        return self.root / "serving.json"
 
     @property
     def pending_key(self) -> Path:

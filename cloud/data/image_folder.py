@@ -12,28 +12,24 @@ which size and colour all get, and how; the rule travels in the manifest, and no
 from __future__ import annotations
 
 import tomllib
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps
 
 from cloud.data.dataset import Dataset, Images, assemble, split_every
 from littoral.errors import BadData
 from littoral.manifest import Resize
+from littoral.pixels import GREY, opened, upright
 from littoral.resize import FITS, METHODS, MOST, resized
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 RULE = "data.toml"
 CHANNELS = {"grey": 1, "rgb": 3}
 _ORIENTATION = 0x0112  # EXIF; from 5 on the image lies on its side
-_GREY = ("1", "L", "I;16", "LA")
 _EXAMPLE = 'resize = [28, 28] and channels = "grey"'
 USUAL = Resize("area", "pad")
 
@@ -157,42 +153,18 @@ def _files(folder: Path) -> list[tuple[Path, str]]:
 
 def _look(path: Path) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) without decoding the pixels."""
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        return ((width, height) if turned else (height, width)), image.mode in _GREY
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An open image; whatever pillow finds wrong with it, then or later, becomes BadData that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise BadData(
-            f"{path}: cannot be read as an image ({path.stat().st_size} bytes held): {error}",
-            hint="replace it or take it out of the folder",
-        ) from error
+        return ((width, height) if turned else (height, width)), image.mode in GREY
 
 
 def _stack(paths: Sequence[Path], shape: tuple[int, int, int], how: Resize) -> Images:
     stacked = np.zeros((len(paths), *shape), np.uint8)
     for row, path in zip(stacked, paths, strict=True):
-        with _opened(path) as opened:
-            pixels = _pixels(ImageOps.exif_transpose(opened))
+        with opened(path) as image:
+            pixels = upright(image)
         if max(pixels.shape) > MOST:
             raise BadData(f"{path}: is {pixels.shape[1]}x{pixels.shape[2]}, at most {MOST} a side are resized", hint="shrink it")
         row[:] = resized(pixels[None], shape, how.method, how.fit)[0]
     return stacked
-
-
-def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """(1 or 3, height, width), as a client would send it: decoded and nothing else."""
-    if image.mode.startswith("I;16"):  # 16 bits of grey: the upper eight
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[None]
-    grey = image.mode in _GREY
-    plain = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
-    return plain[None] if grey else plain.transpose(2, 0, 1)

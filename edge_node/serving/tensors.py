@@ -75,8 +75,22 @@ def tensors_of(manifest: Manifest, logits: npt.NDArray[np.float32]) -> Mapping[s
 
 
 def metadata(name: str, manifest: Manifest, manifest_digest: str) -> dict[str, Any]:
-    """The protocol's model metadata. -1 stands for the batch, and for any other size that a client chooses."""
-    about = {"name": name, "versions": [manifest_digest], "platform": manifest.runtime}
+    """The protocol's model metadata. -1 stands for the batch, and for any other size that a client chooses.
+
+    `parameters` are ours: what a client needs to make an example of a file and words of an answer, as the manifest says it.
+    """
+    about = {
+        "name": name,
+        "versions": [manifest_digest],
+        "platform": manifest.runtime,
+        "parameters": {
+            "task": manifest.task,
+            "labels": manifest.output.labels,
+            "output": manifest.output.name,
+            "shape": manifest.input.shape,
+            "resize": manifest.input.resize,
+        },
+    }
     if manifest.signature is not None:
         return {**about, "inputs": manifest.signature.inputs, "outputs": manifest.signature.outputs}
     outputs = [

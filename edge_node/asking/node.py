@@ -1,0 +1,164 @@
+"""Who answers: the node that runs here, over its REST interface; or an artifact's folder, in this process."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_node.asking.about import About, about_from
+from littoral.errors import BadInput, DigestMismatch, FleetError, NotFound, RuntimeFailure, Unavailable
+from littoral.signature import DATATYPES, datatype_of
+
+Array = npt.NDArray[Any]
+HEADER_LENGTH = "Inference-Header-Content-Length"
+TIMEOUT_S = 60.0
+_AGAIN = (408, 429, 502, 503, 504)
+
+
+class Oracle(Protocol):
+    def about(self) -> About:
+        """Raises NotFound where there is no such model, or none yet; Unavailable where nobody answers."""
+        ...
+
+    def ask(self, about: About, values: Array) -> Mapping[str, Array]:
+        """Every output by name. Raises BadInput for what is wrong with the values, Unavailable where asking again may help."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Node:
+    """Args:
+    address: host:port of its REST interface.
+    model: name of a served model; "": the only one.
+    """
+
+    def __init__(self, address: str, model: str = "") -> None:
+        host, _, port = address.rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]")
+        self._address, self._model = address, model
+        self._connection = http.client.HTTPConnection(
+            {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare),  # noqa: S104 - where it listens on all, it is asked on this one
+            int(port),
+            timeout=TIMEOUT_S,
+        )
+
+    def about(self) -> About:
+        if not self._model:
+            served = self._call("GET", "/v2/health/ready", accept=(200, 503)).get("models") or []
+            if len(served) != 1:
+                raise NotFound(
+                    f"{self._address}: serves {', '.join(map(str, served)) or 'no model yet'}",
+                    hint="say which with --model NAME" if served else "roll one out: littoral-cloud rollout start",
+                )
+            return about_from(self._call("GET", f"/v2/models/{served[0]}"))
+        return about_from(self._call("GET", f"/v2/models/{self._model}"))
+
+    def ask(self, about: About, values: Array) -> Mapping[str, Array]:
+        data = np.ascontiguousarray(values).tobytes()
+        tensor = {
+            "name": about.inputs[0].name,
+            "shape": list(values.shape),
+            "datatype": datatype_of(values),
+            "parameters": {"binary_data_size": len(data)},
+        }
+        head = json.dumps({"inputs": [tensor]}).encode()
+        answer = self._call("POST", f"/v2/models/{about.model}/infer", head + data, {HEADER_LENGTH: str(len(head))})
+        return {
+            output["name"]: np.asarray(output["data"], DATATYPES[output["datatype"]]).reshape(output["shape"])
+            for output in answer["outputs"]
+        }
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (200,),
+    ) -> Any:
+        try:
+            self._connection.request(method, path, body, dict(headers or {}))
+            answer = self._connection.getresponse()
+            said, status = answer.read(), answer.status
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Unavailable(
+                f"node {self._address}: does not answer: {error}", hint="does littoral-node run here? --http HOST:PORT says where"
+            ) from error
+        try:
+            parsed = json.loads(said)
+        except ValueError as error:
+            raise Unavailable(f"node {self._address}: answered {status}, and no JSON", hint="is it littoral-node?") from error
+        if status in accept:
+            return parsed
+        raise _error_of(status, f"node: {parsed.get('error', status)}", str(parsed.get("hint", "")))
+
+
+class Folder:
+    """An artifact's folder, for example DIR/artifacts/HEX of a node.
+
+    Args:
+        trusted: raw Ed25519 public keys by key id; None: the signature is not checked, and `unsigned` says so.
+    """
+
+    def __init__(self, folder: Path, trusted: Mapping[str, bytes] | None) -> None:
+        from edge_node.runtimes import load
+        from edge_node.update.envelope import ENVELOPE, payload_of
+        from edge_node.update.probe import check_probe
+        from littoral.digest import digest_of, digest_of_file
+        from littoral.manifest import Manifest
+
+        envelope = (folder / ENVELOPE).read_bytes()
+        self.unsigned = trusted is None
+        self._digest = digest_of(envelope)
+        self._manifest = Manifest.decode(payload_of(envelope)) if trusted is None else Manifest.open(envelope, trusted)
+        for file in self._manifest.files:
+            if not (folder / file.path).is_file() or digest_of_file(folder / file.path) != file.digest:
+                raise DigestMismatch(f"--model {folder}: {file.path} is not what the manifest names")
+        self._loaded = load(self._manifest, folder, 1)
+        try:
+            check_probe(self._loaded, self._manifest)
+        except BaseException:
+            self._loaded.close()
+            raise
+
+    def about(self) -> About:
+        import orjson  # as a client would get it
+
+        from edge_node.serving.tensors import metadata
+
+        return about_from(orjson.loads(orjson.dumps(metadata(self._manifest.model, self._manifest, self._digest))))
+
+    def ask(self, about: About, values: Array) -> Mapping[str, Array]:
+        from edge_node.serving.tensors import tensors_of
+
+        if self._manifest.signature is not None:
+            return self._loaded.run({about.inputs[0].name: values})
+        prepared = self._manifest.input.prepare(values)
+        if not np.isfinite(prepared).all():
+            raise BadInput("holds values that are no finite numbers, or too large")
+        logits = self._loaded.infer(prepared)
+        if not np.isfinite(logits).all():
+            raise RuntimeFailure(f"model {self._manifest.name}: answered with values that are not numbers")
+        return tensors_of(self._manifest, logits)
+
+    def close(self) -> None:
+        self._loaded.close()
+
+
+def _error_of(status: int, message: str, hint: str) -> FleetError:
+    if status in _AGAIN:
+        return Unavailable(message, hint=hint)
+    if status == 404:
+        return NotFound(message, hint=hint)
+    return BadInput(message, hint=hint) if status < 500 else RuntimeFailure(message, hint=hint)
