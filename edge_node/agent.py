@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edge_node.blobs import Blobs
 from edge_node.conditions import Thresholds
+from edge_node.crashes import CrashBook
 from edge_node.federation.participant import Participant
 from edge_node.hardware import HardwareProfile, profile
 from edge_node.labelled import count
@@ -76,6 +77,7 @@ class Agent:
             artifacts=artifacts,
             slots=self._slots,
             counters=self._telemetry,
+            crashes=CrashBook(folder.root / "crashes.json", log),
             runtimes=runtimes,
             budgets={name: widest(budget, overlays) for name, budget in budgets.items()},
             holdings=holdings,
@@ -139,8 +141,8 @@ class Agent:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         await self._updates.start()  # what was verified before serves, with or without a cloud
-        where = await self._front.start()
         try:
+            where = await self._front.start()
             ready(where)
             self._notify("READY=1", f"STATUS={self._status()}")
             self._log("started", node=self.identity.node_name, id=self.identity.node_id, **where, boot=self._boot_id)
@@ -164,6 +166,7 @@ class Agent:
                     ("session", self._session.run),
                     ("situation", self._situation.run),
                     ("updates", self._updates.run),
+                    ("proof", self._updates.prove),
                     ("trials", self._trials.run),
                     ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
                     ("federation", self._take_part),

@@ -180,6 +180,9 @@ def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
         probation=_probation_from(model.probation) if model.HasField("probation") else None,
         memory_bytes=model.holding.memory_bytes,
         disk_bytes=model.holding.disk_bytes,
+        crashes=model.crashes,
+        hangs=model.hangs,
+        incident=model.incident[:_TEXT],
     )
 
 

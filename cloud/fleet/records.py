@@ -170,6 +170,9 @@ class ReportedModel:
     probation: ProbationResult | None = None
     memory_bytes: int = 0  # that what serves takes; 0: not known
     disk_bytes: int = 0  # of its artifacts, kept ones included
+    crashes: int = 0  # of the node's agent, in a row, that are counted against it
+    hangs: int = 0  # since the agent's start
+    incident: str = ""  # the last crash or hang, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

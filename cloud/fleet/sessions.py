@@ -158,10 +158,13 @@ async def note_reported(ledger: Ledger, node_id: str, reported: Reported) -> boo
 
 
 def moves(node_id: str, before: Reported | None, after: Reported) -> tuple[Audit, ...]:
-    """A line for every model whose update came to another state."""
+    """A line for every model whose update came to another state, and for every crash or hang that is told for the first time."""
     lines = []
     for name, model in after.models.items():
         old = before.models.get(name) if before else None
+        if model.incident and (old is None or old.incident != model.incident):
+            told: dict[str, object] = {"model": name, "manifest": model.serving, "detail": model.incident}
+            lines.append(Audit("model.troubled", node_id, node_id, told | {"crashes": model.crashes, "hangs": model.hangs}))
         if model.state is UpdateState.UNSPECIFIED or (old is not None and _update_of(old) == _update_of(model)):
             continue
         details: dict[str, object] = {"model": name, "manifest": model.target, "generation": model.desired_generation}

@@ -13,7 +13,7 @@ from edge_node.update.state import Kept as WasKept
 
 async def run(job: Job) -> Event:
     update, kit = job.update, job.kit
-    served = await load_here(kit, update.manifest_digest)
+    served = await load_here(kit, update.model, update.manifest_digest)
     try:
         job.journal.keep(Kept(active=update.manifest_digest, previous=update.replaces))
     except BaseException:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 from edge_node.blobs import Blobs
+from edge_node.crashes import PROVED_S
 from edge_node.store import NodeFolder
 from edge_node.update.job import Kit
 from edge_node.update.journal import Journal
@@ -56,8 +57,10 @@ class Updates:
 
     async def start(self) -> None:
         """Serves what was proved before."""
-        for name in self._folder.model_names():
-            await self._machine(name).start()
+        machines = [self._machine(name) for name in self._folder.model_names()]
+        crashes = self._kit.crashes.reopen({machine.model: digest for machine in machines if (digest := machine.trying())})
+        for machine in machines:
+            await machine.start(crashes.get(machine.model))
         self._changed()
 
     def want(self, desired: session_pb2.DesiredState) -> None:
@@ -78,12 +81,21 @@ class Updates:
                 await self._reconcile(self._desired)
             self._sweep()
 
+    async def prove(self) -> None:
+        """Writes down which models have served well for a while, until cancelled: what happens to the agent later is not counted
+        against them."""
+        while True:
+            await self._kit.sleep(PROVED_S / 2)
+            self._kit.crashes.proved({name: digest for name, machine in self._machines.items() if (digest := machine.proved())})
+
     async def drain(self) -> None:
         for machine in self._machines.values():
             await machine.drain()
+        self._kit.crashes.ended()
 
     def reported(self) -> session_pb2.ReportedState:
-        problems = [self._refused, *(machine.problem for machine in self._machines.values())]
+        machines = self._machines.values()
+        problems = [self._refused, *(machine.problem for machine in machines), *(machine.incident for machine in machines)]
         state = session_pb2.ReportedState(
             generation=self._generation.value,
             observed_generation=self._observed,
@@ -161,7 +173,12 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> Policy:
 
 def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
     if (update := machine.update) is None:
-        return session_pb2.ReportedModel(serving_manifest_digest=machine.serving, previous_manifest_digest=machine.previous)
+        return session_pb2.ReportedModel(
+            serving_manifest_digest=machine.serving,
+            previous_manifest_digest=machine.previous,
+            crashes=machine.crashes,
+            incident=machine.incident,
+        )
     model = session_pb2.ReportedModel(
         state=f"UPDATE_STATE_{update.state}",
         desired_generation=update.generation,
@@ -170,6 +187,8 @@ def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
         previous_manifest_digest=machine.previous,
         reason=update.reason,
         detail=update.detail,
+        crashes=machine.crashes,
+        incident=machine.incident,
     )
     if update.findings is not None:
         model.probation.CopyFrom(_findings_to(update.findings))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from edge_node.crashes import CrashBook
 from edge_node.serving.slots import Served, Slots
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.holdings import Holdings
@@ -33,6 +34,7 @@ class Kit:
     artifacts: Artifacts
     slots: Slots
     counters: Counters
+    crashes: CrashBook
     runtimes: frozenset[str]
     budgets: Mapping[str, Budget]  # by model name, the widest that may ever hold; "" for the models that are not named
     holdings: Holdings

@@ -27,10 +27,19 @@ def load_checked(manifest: Manifest, folder: Path, threads: int) -> Model:
     return model
 
 
-async def load_here(kit: Kit, digest: str) -> Served:
-    """An artifact that is held, loaded in this process. Raises what Artifacts.open and `load_checked` raise."""
+async def load_here(kit: Kit, name: str, digest: str) -> Served:
+    """An artifact that is held, loaded in this process, which may not survive it: that is written down before.
+
+    Raises what Artifacts.open and `load_checked` raise.
+    """
     manifest, folder = await kit.artifacts.open(digest)
-    model = await in_thread(lambda: load_checked(manifest, folder, kit.threads), undo=Model.close)
+    kit.crashes.loading(name, digest)
+    try:
+        model = await in_thread(lambda: load_checked(manifest, folder, kit.threads), undo=Model.close)
+    except BaseException:
+        kit.crashes.not_loaded()
+        raise
+    kit.crashes.loaded(name, digest)
     return Served(manifest, digest, model)
 
 
@@ -47,7 +56,7 @@ async def run(job: Job) -> Event:
     model, digest, holdings = job.update.model, job.update.manifest_digest, job.kit.holdings
     if job.update.proved:
         holdings.check_memory(model, digest)
-        job.candidate = await load_here(job.kit, digest)
+        job.candidate = await load_here(job.kit, model, digest)
     else:
         job.candidate = await load_apart(job.kit, digest)
         assert isinstance(job.candidate.model, ApartModel)

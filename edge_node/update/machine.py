@@ -8,10 +8,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
+from edge_node.apart.model import ApartModel
+from edge_node.crashes import LIMIT, PROVED_S, Crash
+from edge_node.serving.slots import Served
 from edge_node.update.holdings import OverShare
 from edge_node.update.job import Job, Kit
 from edge_node.update.journal import Entry, Journal, Kept
-from edge_node.update.load import load_here
+from edge_node.update.load import load_apart, load_here
 from edge_node.update.state import (
     ENDS,
     Begun,
@@ -22,6 +25,7 @@ from edge_node.update.state import (
     Effect,
     Event,
     Expired,
+    GivenUp,
     IllegalMove,
     Policy,
     Release,
@@ -55,13 +59,16 @@ class Machine:
         self.model = model
         self.update: Update | None = None
         self.problem = ""
+        self.incident = ""
         self._journal = journal
         self._kit = kit
         self._changed = changed
         self._kept = journal.kept()
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._pauses = 0
+        self._since: tuple[str, float, int] | None = None  # what is served, since when it is seen, answers until then
         self._entry: Entry | None = None  # what the journal said at the start, until it is resumed
 
     # -- what others see -------------------------------------------------------------------------------------------
@@ -81,6 +88,23 @@ class Machine:
         """Digest of the manifest that is kept to go back to; empty: none."""
         return self._kept.active if self.serving != self._kept.active else self._kept.previous
 
+    @property
+    def crashes(self) -> int:
+        """Of the agent, in a row, that are counted against what is served."""
+        return self._kit.crashes.crashes(self.model)
+
+    def proved(self) -> str:
+        """Digest of what has served from the agent itself for PROVED_S since this first saw it, and has answered; empty: none."""
+        served = self._kit.slots.get(self.model)
+        if served is None or served.apart:
+            self._since = None
+            return ""
+        requests, failed = self._kit.counters.counters(self.model)
+        if self._since is None or self._since[0] != served.manifest_digest:
+            self._since = (served.manifest_digest, self._kit.monotonic(), requests - failed)
+        digest, since, answered = self._since
+        return digest if self._kit.monotonic() - since >= PROVED_S and requests - failed > answered else ""
+
     def digests(self) -> set[str]:
         """Artifacts that must stay on the disk."""
         wanted = {self.update.manifest_digest} if self.update is not None and self.busy else set()
@@ -88,17 +112,40 @@ class Machine:
 
     # -- from the outside ------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Serves what was proved before; the kept model where the active one is damaged."""
-        for digest in filter(None, (self._kept.active, self._kept.previous)):
-            if await self._serve(digest):
-                if digest != self._kept.active:
+    def trying(self) -> str:
+        """Digest of the manifest whose update was loading it or had it on trial when the agent ended without a word, and counts
+        that; empty: none."""
+        entry = self._journal.read()
+        counts = entry is not None and not entry.clean and entry.update.state in (State.VERIFYING, State.PROBATION)
+        return entry.update.manifest_digest if entry is not None and counts else ""
+
+    async def start(self, crash: Crash | None = None) -> None:
+        """Serves what was proved before; the kept model where the active one is damaged or was given up.
+
+        Args:
+            crash: how the agent ended the last time, where that has to do with this model.
+        """
+        if crash is not None:
+            self.incident = str(crash)
+            self._kit.log("agent-crashed", model=self.model, manifest=crash.manifest_digest, detail=self.incident)
+        active = self._kept.active
+        given_up = bool(active) and self._kit.crashes.given_up(
+            self.model, active
+        )  # asked before another takes its place in the book
+        for digest in filter(None, (active, self._kept.previous)):
+            if not (given_up and digest == active) and await self._serve(digest):
+                if digest != active:
                     self._kept = Kept(active=digest)
                     self._journal.keep(self._kept)
                 break
+        if given_up and not self.serving and (served := await self._serve_apart(active)) is not None:
+            self._tending = asyncio.create_task(self._tend(served), name=f"process of {self.model}")
         self._entry = self._journal.read()
         if self._entry is not None:
             self.update = replace(self._entry.update, replaces=self._kept.active)
+            if given_up and self._kept.active != active and self.update.manifest_digest == active:
+                detail = f"the agent crashed {LIMIT} times in a row with this model; served is {self.serving[:19]}"
+                await self._apply(GivenUp(self.update.generation, "crash-loop", detail))
 
     async def resume(self) -> None:
         """Goes on with the update that was under way when the agent ended. Once, after `start`."""
@@ -119,24 +166,63 @@ class Machine:
         if known and not lost:
             return
         await self._supersede()
-        proved = manifest_digest in (self._kept.active, self._kept.previous) and self._kit.artifacts.held(manifest_digest)
+        given_up = self._kit.crashes.given_up(self.model, manifest_digest)
+        kept = manifest_digest in (self._kept.active, self._kept.previous) and not given_up
+        proved = kept and self._kit.artifacts.held(manifest_digest)
         self.update = Update(self.model, manifest_digest, generation, policy, replaces=self._kept.active, proved=proved)
         self._pauses = 0
-        served = manifest_digest == self._kept.active == self.serving
+        served = kept and manifest_digest == self._kept.active == self.serving
         await self._begin(WasKept(generation) if served else Begun(generation))
 
     async def drain(self) -> None:
         """Ends in good order; the journal says where to go on."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
         await self._halt()
         if self.update is not None and self.busy:
             await self._apply(Drained(self.update.generation), clean=True)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    async def _serve_apart(self, digest: str) -> Served | None:
+        """The last way to serve a model that takes the agent down, where there is none before it: a process of its own."""
+        try:
+            served = await load_apart(self._kit, digest)
+        except (FleetError, OSError) as error:
+            self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
+            self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
+            return None
+        self.problem = (
+            f"{self.model}: artifact {digest[:19]} took the agent down {LIMIT} times in a row, and there is none to go back to: "
+            f"it is served from a process of its own"
+        )
+        self._kit.slots.swap(self.model, served)
+        self._kit.log("serving", model=self.model, manifest=digest, student=served.manifest.name, apart=True)
+        return served
+
+    async def _tend(self, served: Served) -> None:
+        """Begins the process of a model that is served that way again whenever it ends, until something else is served."""
+        pauses = 0
+        while isinstance(served.model, ApartModel):
+            self.incident = f"{self.model}: {await served.model.gone()}"
+            self._kit.log("model-crashed", model=self.model, manifest=served.manifest_digest, detail=self.incident)
+            self._kit.slots.back(self.model, served)
+            self._changed()
+            await self._pause(pauses)
+            pauses += 1
+            if self.serving or (again := await self._serve_apart(served.manifest_digest)) is None:
+                return
+            served = again
+            self._changed()
+
+    async def _pause(self, pauses: int) -> None:
+        await self._kit.sleep(self._kit.rng.uniform(0, min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2.0 ** min(pauses, 10))))
+
     async def _serve(self, digest: str) -> bool:
         try:
             self._kit.holdings.check_kept(self.model, digest)
-            served = await load_here(self._kit, digest)
+            served = await load_here(self._kit, self.model, digest)
         except OverShare as error:
             self.problem = f"{self.model}: {error.code}: {error}"
             self._kit.log("over-share", model=self.model, manifest=digest, detail=str(error))
@@ -179,7 +265,7 @@ class Machine:
     async def _until_the_end(self, following: Run | RunLater | None) -> None:
         while following is not None:
             if isinstance(following, RunLater):
-                await self._kit.sleep(self._kit.rng.uniform(0, min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2.0 ** min(self._pauses, 10))))
+                await self._pause(self._pauses)
                 self._pauses += 1
             event = await self._perform(following.step)
             if not isinstance(event, Deferred):

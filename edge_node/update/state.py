@@ -6,7 +6,8 @@
                  manifest's probe                                                                 steps: verify, load
     PROBATION    the model answers requests, on trial, from a process of its own; the previous one
                  stands by; then it is loaded in the agent itself                                steps: swap, watch, adopt
-    SUCCEEDED, FAILED, ROLLED_BACK, ABORTED    ends
+    SUCCEEDED, FAILED, ROLLED_BACK, ABORTED    ends; only what takes the agent down or hangs afterwards turns a SUCCEEDED into a
+                                               ROLLED_BACK
 
 On the disk the previous model stays the active one until probation is passed. So a crash at any point, probation
 included, restarts with a model that was proved; an update that crashes the agent CRASH_LIMIT times is given up.
@@ -148,6 +149,14 @@ class Broke(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp(Event):
+    """It was the active model, and took the agent down or hung too often since: the one before is active again."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deferred(Event):
     """The step cannot be done now, but later perhaps: no way to the cloud."""
 
@@ -220,6 +229,8 @@ MOVES: Mapping[tuple[State, type[Event]], State] = {
     (S.PROBATION, Passed): S.PROBATION,
     (S.PROBATION, Kept): S.SUCCEEDED,
     (S.PROBATION, Regressed): S.ROLLED_BACK,
+    # It was good, until it was not.
+    (S.SUCCEEDED, GivenUp): S.ROLLED_BACK,
     # The wish is what is active already.
     (S.PENDING, Kept): S.SUCCEEDED,
     # No way now.
@@ -280,9 +291,12 @@ def step(update: Update, event: Event, now: float) -> tuple[Update, tuple[Effect
     Args:
         now: seconds of the clock on which deadlines stand.
 
-    Raises IllegalMove where the table has no such move. An event of another generation, or after the end, changes nothing.
+    Raises IllegalMove where the table has no such move. An event of another generation, or after the end, changes nothing, but
+    that what succeeded may be given up.
     """
-    if event.generation != update.generation or update.state in ENDS:
+    if event.generation != update.generation:
+        return update, ()
+    if update.state in ENDS and (update.state, type(event)) not in MOVES:
         return update, ()
     if (update.state, type(event)) not in MOVES:
         raise IllegalMove(f"update of {update.model}: {type(event).__name__} in {update.state}")
@@ -308,7 +322,7 @@ def _entered(update: Update, event: Event, state: State, now: float) -> tuple[Up
             return replace(moved, findings=findings), (Release(),)
         case Regressed(reason=reason, detail=detail, findings=findings):
             return replace(moved, reason=reason, detail=detail, findings=findings), (Restore(), Release())
-        case Broke(reason=reason, detail=detail):
+        case Broke(reason=reason, detail=detail) | GivenUp(reason=reason, detail=detail):
             return replace(moved, reason=reason, detail=detail), _way_back(tried)
         case Expired():
             return replace(moved, reason="timed-out", detail=f"longer in {update.state} than is allowed"), _way_back(tried)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cloud.fleet.records import Probation
+from cloud.fleet.records import Probation, Reported, load
 from edge_node.store import NodeFolder
-from tests.kit.agent import AgentProcess, Maker, examples, glaring, good_weights, reported, want
+from littoral.digest import hex_of
+from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, glaring, good_weights, reported, want
 from tests.kit.fleet import Fleet
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
@@ -90,3 +94,122 @@ async def test_a_first_model_that_crashes_is_taken_out_and_the_node_lives(fleet:
     assert agent.rss_bytes() < 100_000_000
     assert await agent.stop() == 0
     assert agent.noise == []
+
+
+async def ready(folder: NodeFolder, **environment: str) -> AgentProcess:
+    return await (await AgentProcess.start(folder.root, module="tests.kit.mortal_agent", environment=environment)).ready()
+
+
+async def two_versions(fleet: Fleet, maker: Maker, folder: NodeFolder) -> tuple[str, str]:
+    """The first is kept, the second is active; generation 2."""
+    first, second = maker.artifact("first"), maker.artifact("second", weights=good_weights() * 2)
+    maker.install(folder, first)
+    agent = await ready(folder)
+    await want(fleet, second, 2)
+    assert (await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")).previous == first
+    assert await agent.stop() == 0
+    return first, second
+
+
+async def incidents(fleet: Fleet) -> list[str]:
+    return [str(entry.details["detail"]) for entry in await fleet.ledger.audit() if entry.action == "model.troubled"]
+
+
+async def test_a_model_that_kills_the_agent_as_it_is_loaded_is_given_up_after_three_times(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    first, second = await two_versions(fleet, maker, folder)
+    deadly = {"DIE_OF": hex_of(second), "DIE_AT": "load"}
+    for _ in range(3):
+        dying = await AgentProcess.start(folder.root, module="tests.kit.mortal_agent", environment=deadly)
+        assert await dying.ended() == -signal.SIGSEGV
+        assert not any(event["event"] == "serving" for event in dying.events)
+    agent = await ready(folder, **deadly)  # it would kill it again
+    assert await agent.accuracy() == 1.0
+    told = await agent.until("agent-crashed")
+    assert "counted against it: 3 of 3" in told["detail"]
+    done = await reported(fleet, 2, "ROLLED_BACK")
+    assert (done.reason, done.serving, done.previous, done.target) == ("crash-loop", first, "", second)
+    assert "was loaded; counted against it: 3 of 3" in done.incident
+    assert any("3 of 3" in detail for detail in await incidents(fleet))
+    assert await agent.stop() == 0
+    agent = await ready(folder, **deadly)  # it is not tried again
+    await agent.until("serving", manifest=first)
+    await reported(fleet, 2, "ROLLED_BACK", serving=first)
+    await agent.stop()
+    agent = await ready(folder)
+    await want(fleet, second, 3)  # unless a new wish asks for it
+    assert (await reported(fleet, 3, "SUCCEEDED", "FAILED", "ROLLED_BACK")).serving == second
+    await agent.stop()
+
+
+async def test_a_model_that_kills_the_agent_as_it_first_serves_is_given_up_and_one_that_proved_itself_is_not(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    first, second = await two_versions(fleet, maker, folder)
+    deadly = {"DIE_OF": hex_of(second), "DIE_AT": "infer"}
+    for _ in range(4):  # one more than it takes
+        agent = await ready(folder, **deadly, PROVED_S="0.2")
+        while f'"{MODEL}": {{"crashes": 0, "manifest_digest": "{second}", "proved": true}}' not in standings(folder):
+            assert await agent.accuracy() == 1.0  # it answers, and time passes
+        with suppress(OSError, http.client.HTTPException):
+            await agent.infer(glaring())
+        assert await agent.ended() == -signal.SIGSEGV
+    for number in (1, 2, 3):
+        agent = await ready(folder, **deadly)
+        await agent.until("serving", manifest=second)
+        told = (await agent.until("agent-crashed"))["detail"]
+        assert ("not counted" if number == 1 else f"counted against it: {number - 1} of 3") in told
+        with suppress(OSError, http.client.HTTPException):
+            await agent.infer(glaring())
+        assert await agent.ended() == -signal.SIGSEGV
+    agent = await ready(folder, **deadly)
+    await agent.until("serving", manifest=first)
+    assert (await agent.infer(glaring()))[0] == 200
+    done = await reported(fleet, 2, "ROLLED_BACK")
+    assert (done.reason, done.serving) == ("crash-loop", first)
+    await agent.stop()
+
+
+async def test_a_deadly_model_without_one_before_it_is_served_from_a_process_of_its_own(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    only = maker.artifact("only")
+    maker.install(folder, only)
+    deadly = {"DIE_OF": hex_of(only), "DIE_AT": "load"}
+    for _ in range(3):
+        dying = await AgentProcess.start(folder.root, module="tests.kit.mortal_agent", environment=deadly)
+        assert await dying.ended() == -signal.SIGSEGV
+    agent = await ready(folder, **deadly)
+    assert await agent.accuracy() == 1.0
+    (child,) = children_of(agent.pid)
+    os.kill(child, signal.SIGSEGV)
+    await agent.until("model-crashed")
+    while (await agent.infer(examples(1)[0]))[0] != 200:
+        pass  # it is begun again
+    assert children_of(agent.pid) != [child]
+    doc = await fleet.until("reported", NODE)
+    assert "served from a process of its own" in load(Reported, doc).problem
+    second = maker.artifact("second", weights=good_weights() * 2)
+    await want(fleet, second, 2)  # the cloud can still help
+    assert (await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")).serving == second
+    assert children_of(agent.pid) == []
+    assert await agent.stop() == 0
+
+
+async def test_an_agent_that_cannot_have_its_port_blames_no_model(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
+    maker.install(folder, maker.artifact("first"))
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        for _ in range(3):
+            agent = await AgentProcess.start(folder.root, "--http", f"127.0.0.1:{busy.getsockname()[1]}")
+            assert await agent.ended() == 8
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    assert not any(event["event"] == "agent-crashed" for event in agent.events)
+    assert await agent.accuracy() == 1.0
+    await agent.stop()
+
+
+def standings(folder: NodeFolder) -> str:
+    return " ".join((folder.root / "crashes.json").read_text().split()).replace("{ ", "{").replace(" }", "}")

@@ -266,7 +266,7 @@ class ReportedState(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., observed_generation: _Optional[int] = ..., models: _Optional[_Mapping[str, ReportedModel]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ReportedModel(_message.Message):
-    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "holding")
+    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "holding")
     STATE_FIELD_NUMBER: _ClassVar[int]
     DESIRED_GENERATION_FIELD_NUMBER: _ClassVar[int]
     TARGET_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +275,9 @@ class ReportedModel(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     PROBATION_FIELD_NUMBER: _ClassVar[int]
+    CRASHES_FIELD_NUMBER: _ClassVar[int]
+    HANGS_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
     HOLDING_FIELD_NUMBER: _ClassVar[int]
     state: UpdateState
     desired_generation: int
@@ -284,8 +287,11 @@ class ReportedModel(_message.Message):
     reason: str
     detail: str
     probation: ProbationResult
+    crashes: int
+    hangs: int
+    incident: str
     holding: Holding
-    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., holding: _Optional[_Union[Holding, _Mapping]] = ...) -> None: ...
+    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., holding: _Optional[_Union[Holding, _Mapping]] = ...) -> None: ...
 
 class ProbationResult(_message.Message):
     __slots__ = ("accuracy", "previous_accuracy", "examples", "requests", "failed_requests")

@@ -1,0 +1,151 @@
+"""Who is counted when the agent ended without a word, and what is written for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_node import crashes as c
+from edge_node.crashes import Book, CrashBook, Standing
+
+OLD, NEW, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
+HERE = "this start of the machine"
+
+
+def running(**models: Standing) -> Book:
+    return Book(machine=HERE, clean=False, models=models)
+
+
+def first_start(book: Book) -> Any:
+    started, crashes = c.reopened(book, HERE, {})
+    assert crashes == {}
+    return c.reopened(c.loading(started, "m", NEW), HERE, {})
+
+
+def test_a_model_that_takes_the_agent_down_as_it_is_loaded_is_given_up_at_the_third_time() -> None:
+    book = Book()
+    for number in (1, 2, 3):
+        assert not c.given_up(book, "m", NEW)
+        book, crashes = c.reopened(c.loading(book, "m", NEW), HERE, {}) if number > 1 else first_start(book)
+        assert crashes["m"].crashes == number
+        assert f"counted against it: {number} of 3" in str(crashes["m"])
+    assert c.given_up(book, "m", NEW)
+    assert not c.given_up(book, "m", OLD)
+
+
+def test_the_one_that_was_being_loaded_is_counted_and_nobody_else() -> None:
+    book = c.loading(running(a=Standing(OLD), b=Standing(OTHER)), "b", NEW)
+    after, crashes = c.reopened(book, HERE, {})
+    assert set(crashes) == {"b"}
+    assert after.models == {"a": Standing(OLD), "b": Standing(NEW, crashes=1)}
+
+
+def test_a_crash_while_an_update_is_tried_is_counted_there_and_not_here() -> None:
+    book = running(m=Standing(OLD), n=Standing(OTHER))
+    after, _ = c.reopened(book, HERE, {"m": NEW})
+    assert (after.models["m"].crashes, after.models["n"].crashes) == (0, 1)
+    adopting = c.loading(book, "m", NEW)
+    after, crashes = c.reopened(adopting, HERE, {"m": NEW})
+    assert crashes == {}
+    assert {standing.crashes for standing in after.models.values()} == {0}
+    active_again = c.loading(book, "m", OLD)  # at the next start the old one is loaded: this is not the update's doing
+    after, _ = c.reopened(active_again, HERE, {"m": NEW})
+    assert after.models["m"] == Standing(OLD, crashes=1)
+
+
+def test_what_has_proved_itself_is_reported_and_not_counted() -> None:
+    book = c.proved(running(m=Standing(OLD, crashes=2), n=Standing(OTHER, crashes=1)), {"m": OLD, "n": NEW})
+    assert book.models == {"m": Standing(OLD, proved=True), "n": Standing(OTHER, crashes=1)}
+    for number in range(1, 6):
+        book, crashes = c.reopened(book, HERE, {})
+        assert (crashes["m"].crashes, crashes["m"].ends) == (0, number)
+        assert "not counted" in str(crashes["m"])
+        book = c.proved(c.loaded(book, "m", OLD), {"m": OLD})
+    assert not c.given_up(book, "m", OLD)
+
+
+def test_a_cut_of_the_power_counts_nothing() -> None:
+    book = c.loading(running(m=Standing(OLD, crashes=2)), "m", OLD)
+    after, crashes = c.reopened(book, "the next start of the machine", {})
+    assert crashes == {}
+    assert after.models["m"].crashes == 2
+    assert after.blamed is None
+
+
+def test_an_orderly_end_interrupts_a_row_but_brings_back_nothing_that_was_given_up() -> None:
+    book = Book(HERE, True, 5, None, {"m": Standing(OLD, crashes=2), "n": Standing(NEW, crashes=3)})
+    after, crashes = c.reopened(book, HERE, {})
+    assert crashes == {}
+    assert (after.ends, after.models["m"].crashes, after.models["n"].crashes) == (0, 0, 3)
+    assert c.loaded(after, "n", NEW).models["n"].crashes == 0  # a new wish brought it back
+
+
+@given(st.lists(st.sampled_from(["load", "loaded", "prove", "crash", "end", "cut"]), max_size=60))
+def test_nothing_is_given_up_without_three_crashes_in_a_row_and_everything_with_them(happenings: list[str]) -> None:
+    book, _ = c.reopened(Book(), HERE, {})
+    row, up, shut = 0, False, False  # crashes in a row while it was loading or loaded and not proved; is it loaded or loading
+    for what in happenings:
+        if what == "load":
+            book, up, shut = c.loading(book, "m", NEW), True, False
+            row = 0 if row >= c.LIMIT else row
+        elif what == "loaded" and up:
+            book = c.loaded(book, "m", NEW)
+        elif what == "prove" and up and book.blamed is None:
+            book, row, shut = c.proved(book, {"m": NEW}), 0, True
+        elif what == "crash":
+            was = c.given_up(book, "m", NEW)
+            loading = book.blamed is not None
+            known = "m" in book.models
+            book, _ = c.reopened(book, HERE, {})
+            if loading or (known and not shut and not was):
+                row += 1
+            up = False
+            if was and not loading:
+                assert c.given_up(book, "m", NEW)
+        elif what in ("end", "cut"):
+            ended = Book(book.machine, what == "end", book.ends, None if what == "end" else book.blamed, book.models)
+            was = c.given_up(book, "m", NEW)
+            book, _ = c.reopened(ended, HERE if what == "end" else "another", {})
+            book = Book(HERE, False, book.ends, None, book.models)
+            row = 0 if what == "end" and not was else row
+            up = False
+            assert c.given_up(book, "m", NEW) == was
+        assert book.models.get("m", Standing(NEW)).crashes <= max(row, c.LIMIT)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema": 1}', b'{"schema": 9}', b'{"schema": 1, "models": {"m": 3}}'])
+def test_a_book_that_makes_no_sense_blames_nobody(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "crashes.json"
+    path.write_bytes(damage)
+    book = CrashBook(path, lambda *words, **fields: None)
+    assert book.reopen({}) == {}
+    book.loading("m", NEW)
+    assert CrashBook(path, lambda *words, **fields: None).reopen({})["m"].crashes == 1
+
+
+def test_it_is_written_as_it_is_loaded_and_not_for_what_changes_nothing(tmp_path: Path) -> None:
+    path, logged = tmp_path / "crashes.json", []
+
+    def log(event: str, **fields: Any) -> None:
+        logged.append(event)
+
+    book = CrashBook(path, log)
+    book.reopen({})
+    book.ended()
+    assert not path.exists()  # a node that serves nothing writes nothing
+    for _ in range(50):
+        book.loading("m", NEW)
+        book.loaded("m", NEW)
+        for _ in range(20):
+            book.proved({"m": NEW})
+        written = path.stat().st_mtime_ns
+        book.proved({"m": NEW})
+        assert path.stat().st_mtime_ns == written
+    (tmp_path / "no").write_bytes(b"")
+    unwritable = CrashBook(tmp_path / "no" / "crashes.json", log)  # its folder is a file
+    unwritable.loading("m", NEW)
+    assert logged[-1] == "crashes-not-written"
