@@ -17,11 +17,11 @@ from pathlib import Path
 
 from cloud.app import Core, open_existing
 from cloud.fleet.ledger import until
-from cloud.fleet.nodes import explain_node
 from cloud.fleet.records import Presence, Release, Reported, load
 from cloud.fleet.releases import all_releases
 from cloud.processes import Child, beside, run_to_end
 from cloud.rollouts.controller import start_rollout
+from cloud.rollouts.explain import explain_node
 from cloud.rollouts.state import ENDED, KIND, Rollout, State
 from cloud.serving import Serving
 from cloud.settings import Settings
@@ -161,7 +161,7 @@ async def _connected(core: Core, node_id: str, began: float) -> bool | None:
 
 async def _fitting(core: Core, node_id: str, release: Release) -> set[str]:
     """The best of a release inside this node's budget, all of equals; empty where none is, or none was measured yet."""
-    rows = (await explain_node(core.ledger, node_id, release.model))[release.model]
+    rows = (await explain_node(core.ledger, node_id, release.model))[release.model].rows
     within = [row for row in rows if row.manifest_digest in release.artifacts and not row.out]
     best = max((row.score for row in within), default=None)
     return {row.manifest_digest for row in within if row.score == best}

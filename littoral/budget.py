@@ -130,7 +130,7 @@ class Measured:
     latency_ms: float  # p95
     peak_rss_bytes: int
     samples: int
-    energy_mj: float | None = None  # None: not measurable there; binds nobody
+    energy_mj: float | None = None  # None: not counted there; binds nobody
     worst_class: float | None = None  # accuracy of its worst class; None: not known, and so inside no budget that bounds it
     worst_label: str = ""  # which class that is
     metric: Metric | None = None  # how good it is at a task that is no classification; None: accuracy says it
@@ -163,7 +163,7 @@ def excesses(candidate: Measured, budget: Budget) -> tuple[Excess, ...]:
     """Every limit of the budget that the candidate breaks; empty: it fits."""
     over = []
     if budget.runtimes and candidate.runtime not in budget.runtimes:
-        over.append(Excess("runtime", candidate.runtime, "/".join(budget.runtimes), float("inf")))
+        over.append(Excess("runtime", candidate.runtime, "/".join(budget.runtimes), float("inf"), "is not among"))
     for limit in (field for field, bound, _ in _UNITS.values() if bound == "<="):
         allowed, measured = getattr(budget, limit), getattr(candidate, limit)
         if allowed is not None and measured is not None and measured > allowed:
@@ -187,8 +187,8 @@ def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Ex
 
 
 def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
-    """The best candidate inside the budget, by its accuracy or its metric; ties go to the faster, then the smaller, then the
-    lower digest.
+    """The best candidate inside the budget, by its accuracy or its metric; ties go to the smaller, then by name and digest: to
+    what stays the same whenever it is measured again.
 
     Raises NoFit, naming the limit that binds the candidate which comes nearest. BadInput: candidates have different metrics.
     """
@@ -199,7 +199,7 @@ def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
         )
     fitting = [c for c in candidates if not excesses(c, budget)]
     if fitting:
-        return min(fitting, key=lambda c: (-c.score, c.latency_ms, c.artifact_bytes, c.manifest_digest))
+        return min(fitting, key=lambda c: (-c.score, c.artifact_bytes, c.name, c.manifest_digest, c.latency_ms))
     if not candidates:
         raise NoFit("no candidate was measured", hint="measure candidates on this node first")
     nearest = min(candidates, key=lambda c: (max(e.ratio for e in excesses(c, budget)), c.manifest_digest))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
-from cloud.fleet.nodes import NodeView, ServedModel, decommission, explain_node, find_node, view_nodes
+from cloud.fleet.choice import Row
+from cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, view_nodes
+from cloud.rollouts.explain import Explained, explain_node
 from cloud.settings import Settings, load_settings
+from littoral.budget import ESTIMATE
 
 app = typer.Typer(help="The nodes of the fleet.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -76,34 +80,61 @@ def explain(
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Every candidate with its measured figures, and each limit that kept it off this node."""
+    """Every candidate with its figures, measured on this node or its class of hardware, and each limit that kept it out.
+
+    An energy with a ~ before it is estimated from processor time: no budget is held against it.
+    """
     asyncio.run(_explain(load_settings(data_dir=data_dir), node, model, format))
 
 
 async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:
     async with open_existing(settings) as core:
         found = await explain_node(core.ledger, wanted, model)
+        names = {view.node.node_id: view.node.name for view in await view_nodes(core.ledger)}
     if format == Format.JSON:
-        emit(found, format)
+        emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)
         return
-    rows: list[Mapping[str, Any]] = [
-        {
-            "model": name,
-            "candidate": row.name,
-            "runtime": row.runtime,
-            **worth(row.accuracy, row.metric, format, classes=row.class_accuracy),
-            **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
-            "bytes": row.artifact_bytes,
-            "p95_ms": row.latency_ms,
-            "rss_bytes": row.peak_rss_bytes,
-            "measured_on": row.measured_on,
-            "chosen": row.chosen,
-            "why_not": "; ".join(row.out),
-        }
-        for name, candidates in found.items()
-        for row in candidates
-    ]
-    emit(rows, format)
+    for name, of in found.items():
+        holds = f" ({', '.join(of.conditions)})" if of.conditions else ""
+        emit(f"{name}: {of.release or 'no release yet'}; budget: {of.budget or 'no limits'}{holds}")
+        if of.remark:
+            emit(of.remark)
+        emit([_line(row, of, names, format) for row in of.rows], format)
+        for row in of.rows:
+            for note in row.notes:
+                emit(f"{row.name}: {note}")
+
+
+def _candidate(row: Row, of: Explained) -> dict[str, Any]:
+    """For programs: everything."""
+    about = {"budget": str(of.budget), "conditions": list(of.conditions), "release": of.release, "remark": of.remark}
+    return {
+        **asdict(row),
+        "energy_estimated": row.energy_source == ESTIMATE,
+        "serving": row.manifest_digest == of.serving,
+        **about,
+    }
+
+
+def _line(row: Row, of: Explained, names: Mapping[str, str], format: Format) -> dict[str, Any]:
+    estimated = "~" if row.energy_source == ESTIMATE else ""
+    by = row.measured_by if row.measured_by != "its class" else f"its class, {names.get(row.measured_on, row.measured_on)}"
+    return {
+        "candidate": row.name,
+        "runtime": row.runtime,
+        **worth(row.accuracy, row.metric, format, classes=row.class_accuracy),
+        **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
+        "bytes": row.artifact_bytes,
+        "p50_ms": row.p50_ms,
+        "p95_ms": row.latency_ms,
+        "p99_ms": row.p99_ms,
+        "rss_bytes": row.peak_rss_bytes,
+        "energy_mj": None if row.energy_mj is None else f"{estimated}{row.energy_mj:.4g}",
+        "measured_by": by,
+        "chosen": row.chosen,
+        "serves": row.manifest_digest == of.serving,
+        "why_not": row.why_not,
+    }
 
 
 def _rows(view: NodeView) -> list[dict[str, Any]]:
@@ -152,6 +183,7 @@ def _full(view: NodeView) -> dict[str, Any]:
         "memory_bytes": presence.whole.memory_bytes if presence else None,  # for all models
         "disk_bytes": presence.whole.disk_bytes if presence else None,
         "requests": presence.whole.requests if presence else None,
+        "conditions": dict(presence.conditions) if presence else {},
         "labelled_examples": dict(presence.labelled_examples) if presence else {},
         "problem": view.problem or None,
         "models": list(view.models),

@@ -7,11 +7,11 @@ hardware class. One that could not be run on the node is out, whatever it did el
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cloud.fleet.records import Artifact, MeasurementRecord, Presence
-from littoral.budget import Budget, Measured, best_fit, excesses
+from littoral.budget import ESTIMATE, Budget, Measured, best_fit, excesses
 from littoral.errors import NoFit
 from littoral.signature import Metric
 
@@ -19,9 +19,9 @@ LEAST = -math.inf
 """No floor."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One candidate for one node. `out` holds every reason that kept it out, in words; figures are None where not measured."""
+    """One candidate for one node. `out` holds every limit that kept it out, in words; figures are None where not measured."""
 
     manifest_digest: str
     name: str
@@ -31,10 +31,19 @@ class Row:
     worst_label: str
     class_accuracy: Mapping[str, float]  # by label
     artifact_bytes: int
+    p50_ms: float | None
     latency_ms: float | None  # p95
+    p99_ms: float | None
+    start_ms: float | None
     peak_rss_bytes: int | None
+    energy_mj: float | None  # one inference
+    energy_source: str  # littoral.budget.ESTIMATE: it binds nobody; "": nothing is known
+    samples: int
     measured_on: str  # node id; "" where it was not measured
+    measured_by: str  # "this node", or "its class": another machine of the same hardware class
     out: tuple[str, ...]
+    why_not: str  # all of `out`, or why another one that fits was chosen; "" for the chosen one
+    notes: tuple[str, ...]  # limits that could not be held against it
     chosen: bool
     metric: Metric | None = None  # in place of accuracy, where the task is no classification
 
@@ -101,15 +110,32 @@ def explain(
     *,
     model: str,
     floor: float = LEAST,
+    offered: Container[str] | None = None,
+    release: str = "",
 ) -> list[Row]:
-    """Every candidate with its figures, what kept it out, and whether it was chosen; best accuracy first."""
+    """Every candidate with its figures, what kept it out, and whether it was chosen; best accuracy first.
+
+    Args:
+        offered: manifest digests that may be chosen, of the release that the node follows; None: all.
+        release: its id, for what is said of the others.
+    """
+    among = [a for a in artifacts if offered is None or a.manifest_digest in offered]
     try:
-        chosen = choose(node_id, presence, artifacts, measurements, model=model, floor=floor).manifest_digest
+        digest = choose(node_id, presence, among, measurements, model=model, floor=floor).manifest_digest
     except NoFit:
-        chosen = ""
-    budget = presence.budget_for(model)
-    rows = [_row(node_id, presence, artifact, measurements, budget, floor, chosen) for artifact in artifacts]
-    return sorted(rows, key=lambda row: (-row.score, row.artifact_bytes, row.manifest_digest))
+        digest = ""
+    chosen = next((a for a in among if a.manifest_digest == digest), None)
+    rows = []
+    for artifact in artifacts:
+        row = _row(node_id, presence, artifact, measurements, presence.budget_for(model), floor)
+        if artifact is chosen:
+            row = replace(row, chosen=True)
+        elif offered is not None and artifact.manifest_digest not in offered:
+            row = replace(row, why_not=f"is not in {release}, the release that this node follows")
+        else:
+            row = replace(row, why_not="; ".join(row.out) or (_beaten(artifact, chosen) if chosen else ""))
+        rows.append(row)
+    return sorted(rows, key=lambda row: (-row.score, row.artifact_bytes, row.name, row.manifest_digest))
 
 
 def _row(
@@ -119,10 +145,9 @@ def _row(
     measurements: Sequence[MeasurementRecord],
     budget: Budget,
     floor: float,
-    chosen: str,
 ) -> Row:
     measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
-    worked = measured is not None and not measured.failure
+    worked = measured if measured is not None and not measured.failure else None
     out = []
     if artifact.runtime not in presence.runtimes:
         out.append(f"runtime: {artifact.runtime} is not on this node")
@@ -130,8 +155,8 @@ def _row(
         out.append("measurement: there is none of this node or its like")
     elif measured.failure:
         out.append(f"measurement: {measured.failure}: {measured.detail}")
-    if measured is not None and worked:
-        out += [str(excess) for excess in excesses(as_measured(artifact, measured), budget)]
+    if worked is not None:
+        out += [str(excess) for excess in excesses(as_measured(artifact, worked), budget)]
     if artifact.score < floor:
         out.append(_under(artifact, floor))
     label, worst = artifact.worst_class or ("", None)
@@ -144,13 +169,46 @@ def _row(
         worst_label=label,
         class_accuracy=artifact.class_accuracy,
         artifact_bytes=artifact.artifact_bytes,
-        latency_ms=measured.p95_ms if measured and worked else None,
-        peak_rss_bytes=measured.peak_rss_bytes if measured and worked else None,
+        p50_ms=worked.p50_ms if worked else None,
+        latency_ms=worked.p95_ms if worked else None,
+        p99_ms=worked.p99_ms if worked else None,
+        start_ms=worked.start_ms if worked else None,
+        peak_rss_bytes=worked.peak_rss_bytes if worked else None,
+        energy_mj=worked.energy_mj if worked else None,
+        energy_source=worked.energy_source if worked else "",
+        samples=worked.samples if worked else 0,
         measured_on=measured.node_id if measured else "",
+        measured_by="" if measured is None else "this node" if measured.node_id == node_id else "its class",
         out=tuple(out),
-        chosen=artifact.manifest_digest == chosen,
+        why_not="",
+        notes=_notes(worked, budget),
+        chosen=False,
         metric=artifact.metric,
     )
+
+
+def _notes(measured: MeasurementRecord | None, budget: Budget) -> tuple[str, ...]:
+    """Of a limit on energy, which only what was counted is held against."""
+    if budget.energy_mj is None or measured is None or _counted(measured) is not None:
+        return ()
+    known = "is not known" if measured.energy_mj is None else f"is only estimated, {measured.energy_mj:.4g} mJ"
+    return (f"energy_mj: {known} there, so the limit of {budget.energy_mj:g} binds nobody",)
+
+
+def _counted(measured: MeasurementRecord) -> float | None:
+    """Energy of one inference where something counted it; millijoules."""
+    return None if measured.energy_source in ("", ESTIMATE) else measured.energy_mj
+
+
+def _beaten(artifact: Artifact, chosen: Artifact) -> str:
+    """Why another one that is inside the budget as well was chosen."""
+    if artifact.score < chosen.score:
+        theirs, best = (f"{a.metric.name} {a.metric.value:.6g}" if a.metric else f"{a.accuracy:.6g}" for a in (artifact, chosen))
+        return f"fits, but {chosen.name} is more accurate: {best} against {theirs}"
+    if artifact.artifact_bytes > chosen.artifact_bytes:
+        sizes = f"{artifact.artifact_bytes} bytes against {chosen.artifact_bytes}"
+        return f"fits and is as accurate as {chosen.name}, but larger: {sizes}"
+    return f"fits, and is as accurate and as large as {chosen.name}, which comes first by name"
 
 
 def _under(candidate: Artifact | Measured, floor: float) -> str:
@@ -174,6 +232,7 @@ def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
         latency_ms=measured.p95_ms,
         peak_rss_bytes=measured.peak_rss_bytes,
         samples=measured.samples,
+        energy_mj=_counted(measured),
         worst_class=worst,
         worst_label=label,
         metric=artifact.metric,

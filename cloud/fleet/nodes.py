@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cloud.fleet.choice import Row, explain
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.records import (
     Artifact,
     Desired,
     Enrolment,
-    MeasurementRecord,
     Node,
     Presence,
     Reported,
@@ -170,30 +168,3 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
         except Conflict:
             continue
         return out
-
-
-async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Mapping[str, Sequence[Row]]:
-    """By model, every candidate there is, with what kept it out on this node.
-
-    Args:
-        model: None for every model.
-
-    Raises NotFound where there is no such node, it never connected, or there is no such model.
-    """
-    node = await find_node(ledger, name_or_id)
-    seen = await ledger.get("presence", node.node_id)
-    if seen is None:
-        raise NotFound(f"node {node.name}: never connected, so nothing is known of it", hint="start its agent")
-    artifacts = [load(Artifact, doc) for doc in await ledger.all("artifact")]
-    models = {artifact.model for artifact in artifacts}
-    if model is not None and model not in models:
-        raise NotFound(f"model: there is no {model!r}", hint=f"known are {', '.join(sorted(models)) or 'none yet'}")
-    desired, reported = await ledger.get("desired", node.node_id), await ledger.get("reported", node.node_id)
-    presence = load(Presence, seen).sharing(
-        models_on(load(Desired, desired) if desired else Desired(), load(Reported, reported) if reported else None)
-    )
-    measurements = [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
-    return {
-        name: explain(node.node_id, presence, [a for a in artifacts if a.model == name], measurements, model=name)
-        for name in sorted(models if model is None else {model})
-    }

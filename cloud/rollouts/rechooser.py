@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cloud.fleet.ledger import Announcement, Fence, Ledger
-from cloud.fleet.records import Artifact, MeasurementRecord, Node, Presence, Release, Reported, load
+from cloud.fleet.records import Artifact, Release, load
 from cloud.rollouts.rechoice import Fleet, rechoice
-from cloud.rollouts.seen import NodeView, view_of
+from cloud.rollouts.seen import NodeView, measurements, nodes
 from cloud.rollouts.state import ENDED, KIND, Rollout
 from littoral.budget import Budget
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
@@ -97,18 +97,7 @@ class Rechooser:
             return 1
 
     async def _node(self, node_id: str) -> NodeView | None:
-        ledger = self._ledger
-        doc = await ledger.get("node", node_id)
-        if doc is None:
-            return None
-        presence, desired = await ledger.get("presence", node_id), await ledger.get("desired", node_id)
-        reported = await ledger.get("reported", node_id)
-        return view_of(
-            load(Node, doc),
-            load(Presence, presence) if presence else None,
-            desired,
-            load(Reported, reported) if reported else None,
-        )
+        return (await nodes(self._ledger, node_id)).get(node_id)
 
     async def _fleet(self) -> Fleet:
         ledger = self._ledger
@@ -116,7 +105,7 @@ class Rechooser:
             {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)},
             {doc.id: load(Release, doc) for doc in await ledger.all("release")},
             {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
-            [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")],
+            await measurements(ledger),
         )
 
     async def _wait(self, news: AsyncIterator[Announcement]) -> News:

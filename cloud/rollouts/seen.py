@@ -106,17 +106,29 @@ async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
         {doc.id: load(Release, doc) for doc in await ledger.all("release")},
         {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
         await nodes(ledger),
-        [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")],
+        await measurements(ledger),
     )
 
 
-async def nodes(ledger: Ledger) -> Mapping[str, NodeView]:
-    presence = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
-    reported = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
-    desired = {doc.id: doc for doc in await ledger.all("desired")}
+async def measurements(ledger: Ledger) -> list[MeasurementRecord]:
+    return [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
+
+
+async def nodes(ledger: Ledger, *only: str) -> Mapping[str, NodeView]:
+    """By id; `only`: these alone, as far as they are there."""
+    docs: dict[str, dict[str, Doc]] = {}
+    for kind in ("node", "presence", "desired", "reported"):
+        found = [await ledger.get(kind, id) for id in only] if only else await ledger.all(kind)
+        docs[kind] = {doc.id: doc for doc in found if doc is not None}
     views = {}
-    for doc in await ledger.all("node"):
-        views[doc.id] = view_of(load(Node, doc), presence.get(doc.id), desired.get(doc.id), reported.get(doc.id))
+    for id, doc in docs["node"].items():
+        presence, reported = docs["presence"].get(id), docs["reported"].get(id)
+        views[id] = view_of(
+            load(Node, doc),
+            load(Presence, presence) if presence else None,
+            docs["desired"].get(id),
+            load(Reported, reported) if reported else None,
+        )
     return views
 
 

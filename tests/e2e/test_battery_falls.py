@@ -47,6 +47,14 @@ async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_ba
         shown = json.loads(await fleet.cloud("node", "show", "camera", "--format", "json"))
         assert shown["budgets"] == {"*": "runtime=ncnn"}
         assert [model["student"] for model in shown["models"]] == ["cheap"]
+        explained = json.loads(await fleet.cloud("node", "explain", "camera", "--format", "json"))["tiny"]
+        assert [(row["name"], row["chosen"], row["serving"]) for row in explained] == [
+            ("best", False, False),
+            ("cheap", True, True),
+        ]
+        assert explained[0]["why_not"] == "runtime: onnxruntime is not among ncnn"
+        assert explained[0]["conditions"] == ["battery_low"]
+        assert "tiny-1; budget: runtime=ncnn (battery_low)" in await fleet.cloud("node", "explain", "camera")
 
         machine.plugged(16)
         await until_kept(core, node.id, best.manifest_digest)

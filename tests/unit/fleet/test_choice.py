@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloud.fleet.choice import candidates_for, choose, explain
 from cloud.fleet.records import MeasurementRecord, Presence
-from littoral.budget import Budget
+from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
 from littoral.signature import Metric
 from tests.kit.rollout_world import MODEL, artifact
@@ -138,3 +141,66 @@ def test_of_another_metric_the_best_score_is_chosen_and_a_floor_is_told_in_its_o
         (fine.name, True, ()),
         (coarse.name, False, ("rmse: 2 is over 1.8",)),
     ]
+
+
+def test_every_candidate_but_the_chosen_one_says_why_not() -> None:
+    same, twin = artifact("same", accuracy=0.99, size=60_000), artifact("twin", accuracy=0.99, size=50_000)
+    every = [*ALL, same, twin]
+    records = [measured(a.manifest_digest, p95_ms=ms) for a, ms in zip(every, (3.0, 1.0, 1.0, 0.1, 0.2), strict=True)]
+    rows = explain("me", presence(), every, records, model=MODEL)
+    assert [(row.name, row.why_not) for row in rows] == [
+        ("large", ""),
+        ("twin", "fits, and is as accurate and as large as large, which comes first by name"),
+        ("same", "fits and is as accurate as large, but larger: 60000 bytes against 50000"),
+        ("ncnn", "fits, but large is more accurate: 0.99 against 0.98"),
+        ("small", "fits, but large is more accurate: 0.99 against 0.97"),
+    ]
+    assert [row.chosen for row in rows] == [True, False, False, False, False]
+
+
+def test_whether_a_figure_is_of_the_node_or_of_its_class_is_said() -> None:
+    records = [measured(LARGE.manifest_digest), measured(SMALL.manifest_digest, "other", p95_ms=2.0)]
+    rows = {row.name: row for row in explain("me", presence(), ALL, records, model=MODEL)}
+    assert (rows["large"].measured_by, rows["large"].measured_on) == ("this node", "me")
+    assert (rows["small"].measured_by, rows["small"].measured_on, rows["small"].latency_ms) == ("its class", "other", 2.0)
+    assert (rows["ncnn"].measured_by, rows["ncnn"].p50_ms) == ("", None)
+
+
+def test_an_energy_limit_is_held_against_what_was_counted_and_against_nothing_else() -> None:
+    counted = replace(measured(LARGE.manifest_digest), energy_mj=3.0, energy_source="rapl")
+    estimated = replace(measured(NCNN.manifest_digest), energy_mj=3.0, energy_source=ESTIMATE)
+    node = presence(budget=Budget.parse("energy<=1mJ"))
+    records = [counted, estimated, measured(SMALL.manifest_digest)]
+    assert choose("me", node, ALL, records, model=MODEL).name == "ncnn"
+    rows = {row.name: row for row in explain("me", node, ALL, records, model=MODEL)}
+    assert rows["large"].out == ("energy_mj: 3.0 is over 1.0",)
+    assert rows["large"].notes == ()
+    assert rows["ncnn"].notes == ("energy_mj: is only estimated, 3 mJ there, so the limit of 1 binds nobody",)
+    assert rows["small"].notes == ("energy_mj: is not known there, so the limit of 1 binds nobody",)
+    assert explain("me", presence(), ALL, records, model=MODEL)[0].notes == ()
+
+
+def test_what_is_of_another_release_is_listed_and_not_chosen() -> None:
+    rows = explain("me", presence(), ALL, EVERY, model=MODEL, offered={SMALL.manifest_digest}, release="digits-1")
+    assert [(row.name, row.chosen) for row in rows] == [("large", False), ("ncnn", False), ("small", True)]
+    assert rows[0].why_not == "is not in digits-1, the release that this node follows"
+
+
+some_artifacts = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.sampled_from([0.9, 0.95, 0.99]), st.integers(1, 5)), unique_by=lambda t: t[0]
+)
+some_budgets = st.builds(Budget, artifact_bytes=st.one_of(st.none(), st.integers(1, 5)))
+
+
+@given(some_artifacts, some_budgets, st.randoms(use_true_random=False))
+def test_the_rows_do_not_depend_on_any_order_and_at_most_one_is_chosen(
+    made: list[tuple[str, float, int]], budget: Budget, rng: Random
+) -> None:
+    every = [artifact(name, accuracy=accuracy, size=size) for name, accuracy, size in made]
+    records = [measured(a.manifest_digest) for a in every]
+    rows = explain("me", presence(budget=budget), every, records, model=MODEL)
+    rng.shuffle(every)
+    rng.shuffle(records)
+    assert explain("me", presence(budget=budget), every, records, model=MODEL) == rows
+    assert sum(row.chosen for row in rows) == any(not row.out for row in rows)
+    assert all(bool(row.why_not) is not row.chosen for row in rows)

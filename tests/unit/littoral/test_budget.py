@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,9 +126,60 @@ def test_the_order_of_the_candidates_does_not_matter(found: list[Measured], budg
     assert (other.accuracy, other.latency_ms, other.artifact_bytes, other.manifest_digest) == key
 
 
-def test_equal_accuracy_goes_to_the_faster_then_the_smaller() -> None:
-    slow, fast, small = one(latency_ms=2.0), one(latency_ms=1.0, artifact_bytes=9), one(latency_ms=1.0, artifact_bytes=8)
+def test_equal_accuracy_goes_to_the_smaller_then_by_name_whatever_the_clock_said() -> None:
+    fast, slow, small = one(latency_ms=1.0, name="a"), one(latency_ms=2.0, name="b"), one(latency_ms=9.0, artifact_bytes=8)
     assert best_fit([slow, fast, small], Budget()) is small
+    for noise in (0.5, 1.0, 1.5):
+        assert best_fit([slow, replace(fast, latency_ms=noise)], Budget()).name == "a"
+        assert best_fit([replace(slow, latency_ms=noise), fast], Budget()).name == "a"
+
+
+@given(st.lists(candidates, min_size=1, max_size=6), budgets, budgets)
+def test_a_wider_budget_never_gives_a_less_accurate_choice(found: list[Measured], budget: Budget, other: Budget) -> None:
+    wide = wider(budget, other)
+    try:
+        narrow = best_fit(found, budget)
+    except NoFit:
+        return
+    assert best_fit(found, wide).score >= narrow.score
+
+
+def wider(one: Budget, other: Budget) -> Budget:
+    """Of each limit the looser one."""
+    values: dict[str, Any] = {}
+    for field in fields(Budget):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if field.name == "runtimes":
+            values[field.name] = tuple(dict.fromkeys((*a, *b))) if a and b else ()
+        elif a is None or b is None:
+            values[field.name] = None
+        else:
+            values[field.name] = min(a, b) if field.name == "worst_class" else max(a, b)
+    return Budget(**values)
+
+
+@given(st.lists(candidates, min_size=1, max_size=6), budgets)
+def test_the_choice_is_the_best_by_exhaustive_check(found: list[Measured], budget: Budget) -> None:
+    """Every candidate is held against every limit by hand, and nothing that is inside comes before the choice."""
+
+    def inside(c: Measured) -> bool:
+        return (
+            (not budget.runtimes or c.runtime in budget.runtimes)
+            and (budget.latency_ms is None or c.latency_ms <= budget.latency_ms)
+            and (budget.artifact_bytes is None or c.artifact_bytes <= budget.artifact_bytes)
+            and (budget.peak_rss_bytes is None or c.peak_rss_bytes <= budget.peak_rss_bytes)
+            and (budget.energy_mj is None or c.energy_mj is None or c.energy_mj <= budget.energy_mj)
+            and (budget.worst_class is None or (c.worst_class is not None and c.worst_class >= budget.worst_class))
+        )
+
+    fitting = sorted((-c.accuracy, c.artifact_bytes, c.name, c.manifest_digest) for c in found if inside(c))
+    try:
+        chosen = best_fit(found, budget)
+    except NoFit:
+        assert fitting == []
+        return
+    assert inside(chosen)
+    assert (-chosen.accuracy, chosen.artifact_bytes, chosen.name, chosen.manifest_digest) == fitting[0]
 
 
 def test_energy_that_cannot_be_measured_binds_nobody() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.fleet.records import Artifact, DesiredModel, MeasurementRecord, Presence, UpdateState
+from cloud.rollouts.explain import Explained, explained
 from cloud.rollouts.rechoice import Fleet, holder, rechoice
 from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
 from littoral.budget import Budget
@@ -223,6 +224,40 @@ def test_a_release_for_other_nodes_alone_is_nobody_elses_choice() -> None:
     settle(world)
     assert world.actors["a"].serving == BEST.manifest_digest
     assert world.actors["b"].serving == LATER.manifest_digest
+
+
+def explained_of(world: World, node_id: str) -> Explained:
+    node = world.snapshot().nodes[node_id]
+    assert node.presence is not None
+    return explained(node, node.presence, MODEL, fleet_of(world))
+
+
+def test_what_is_explained_is_of_the_release_that_the_node_follows() -> None:
+    world = released(("a", WIDE), ("b", NARROW))
+    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    of_a, of_b = explained_of(world, "a"), explained_of(world, "b")
+    assert (of_a.release, of_b.release) == (f"{MODEL}-2", f"{MODEL}-1")
+    assert [(row.name, row.chosen) for row in of_a.rows] == [
+        ("later", True),
+        ("best", False),
+        ("middle", False),
+        ("cheap", False),
+    ]
+    assert of_a.rows[3].why_not == f"is not in {MODEL}-2, the release that this node follows"
+    assert [row.name for row in of_b.rows if row.chosen] == ["cheap"]
+    assert of_b.serving == CHEAP.manifest_digest
+    spends(world, "b", NONE)
+    assert explained_of(world, "b").remark == "is to be chosen again: its budget is another one since"
+    settle(world)
+    assert explained_of(world, "b").remark.startswith("keeps what it has: none of 3 candidates is inside artifact<=10B")
+    assert explained_of(world, "b").conditions == ("battery_low",)
+
+
+def test_a_rollout_that_holds_the_node_is_named() -> None:
+    world = released(("a", WIDE))
+    slow = world.start(world.release(2, LATER))
+    run(world, slow, until=State.WAVE)
+    assert explained_of(world, "a").remark == f"{slow} decides until it ends"
 
 
 BUDGETS = st.sampled_from([WIDE, NARROW, NONE, Budget(artifact_bytes=12_000), Budget(artifact_bytes=35_000)])
