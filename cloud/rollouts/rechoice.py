@@ -138,7 +138,7 @@ def _intent(
         details |= {"keeps": _name(wanted.manifest_digest, fleet), "reason": why}
         return replace(wanted, chosen_for=budget, unfit=why), (Audit("choice.kept", node.id, ACTOR, details),)
     if wanted is not None and wanted.manifest_digest == chosen.manifest_digest:
-        return replace(wanted, chosen_for=budget, unfit=""), ()
+        return replace(wanted, rollout_id=source.rollout_id, chosen_for=budget, unfit=""), ()
     before = wanted.manifest_digest if wanted else ""
     after = DesiredModel(
         manifest_digest=chosen.manifest_digest,

@@ -274,7 +274,7 @@ def best(candidates: list[Artifact], budget: Budget, measured: set[str]) -> Arti
 
 
 @given(STEPS, STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_whatever_budgets_do_before_and_in_a_rollout_each_node_ends_with_the_best_that_fits(
     before: list[tuple[str, Budget, int]], during: list[tuple[str, Budget, int]]
 ) -> None:
