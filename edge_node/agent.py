@@ -37,6 +37,7 @@ from edge_node.update.artifacts import Artifacts
 from edge_node.update.desired import Updates
 from edge_node.update.holdings import Holdings
 from edge_node.update.job import Kit
+from edge_node.update.local import LocalRepository
 from edge_node.wire import hello_to
 from littoral.codec import FEATURES
 from littoral.errors import BadData
@@ -71,8 +72,6 @@ class Agent:
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
         budgets, overlays = settings.node_budgets(), tuple(settings.overlays().values())
         holdings = Holdings(folder, settings.whole, budgets, self._slots, artifacts, log)
-        service = Service(self._slots, self._telemetry, max_in_flight=settings.requests, split=holdings.requests)
-        self._front = Front(service, settings, log)
         kit = Kit(
             artifacts=artifacts,
             slots=self._slots,
@@ -109,6 +108,14 @@ class Agent:
             monotonic=monotonic,
         )
         self._updates = Updates(folder, kit, self._blobs, self._say_reported)
+        service = Service(
+            self._slots,
+            self._telemetry,
+            max_in_flight=settings.requests,
+            repository=LocalRepository(self._updates),
+            split=holdings.requests,
+        )
+        self._front = Front(service, settings, folder.root, log, now=time.time())  # noqa: TID251 - the composition root
         self._trials = Trials(
             artifacts,
             holdings,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 
 from edge_node.log import Log
@@ -75,11 +76,11 @@ class Notifier:
             await asyncio.sleep(period / 4 if wrong else period / 2)
 
 
-async def answers(host: str, port: int) -> str:
+async def answers(host: str, port: int, *, tls: bool = False) -> str:
     """Whether a node answers GET /v2/health/live here with 200: "" or what it did instead."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all, it is asked on this one
     try:
-        reader, writer = await asyncio.open_connection(reached, port)
+        reader, writer = await asyncio.open_connection(reached, port, ssl=_unchecked() if tls else None)
     except OSError as error:
         return f"{reached}:{port}: {error.strerror or error}"
     try:
@@ -92,6 +93,13 @@ async def answers(host: str, port: int) -> str:
         writer.close()
     line = said.split(b"\r\n", 1)[0].decode("latin-1")
     return "" if line.split(" ")[1:2] == ["200"] else f"{reached}:{port}: answered {line[:80]!r}"
+
+
+def _unchecked() -> ssl.SSLContext:
+    """It is this very process that is asked, and whether it answers that matters."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def notifier() -> Notifier:

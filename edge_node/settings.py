@@ -46,6 +46,10 @@ class Settings:
     http_port: int = 8080  # 0: any free port
     grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; where nothing is said, the port after HTTP's
     grpc_told: bool = False  # `grpc` was said
+    token_file: Path | None = None  # the three of them: where a listener can be reached from elsewhere
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allow_load: bool = False
     labelled: Path | None = None
     measure_lock: Path | None = None
     max_download_rate: float | None = None
@@ -108,6 +112,12 @@ def _rate(text: str, field: str) -> float:
 
 def _address(text: str, field: str) -> tuple[str, int]:
     return split_address(field, text)
+
+
+def _switch(text: str, field: str) -> bool:
+    if text.strip().lower() not in ("on", "off"):
+        raise BadInput(f"{field}: {text!r} is neither on nor off")
+    return text.strip().lower() == "on"
 
 
 def _grpc(text: str, field: str) -> tuple[str, int] | None:
@@ -202,6 +212,10 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "runtimes": _names,
     "http": _address,
     "grpc": _grpc,
+    "token_file": _path,
+    "tls_cert": _path,
+    "tls_key": _path,
+    "allow_load": _switch,
     "labelled": _path,
     "measure_lock": _path,
     "max_download_rate": _rate,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from edge_node.serving.access import Access, access_of, is_loopback
 from edge_node.serving.grpc_server import GrpcServer
 from edge_node.serving.http import HttpServer
 from edge_node.serving.service import Service
+from edge_node.serving.tls import Tls, tls_of
 from edge_node.settings import Settings
 from littoral.errors import Unavailable
 
@@ -14,14 +17,32 @@ from littoral.errors import Unavailable
 class Front:
     """Args:
     service: what both ask.
+    folder: the node's, for a certificate that it makes for itself.
+    now: seconds since 1970-01-01 UTC.
+
+    Raises BadInput, naming the setting, where a listener could be reached from elsewhere and has no token, or wrong TLS files.
     """
 
-    def __init__(self, service: Service, settings: Settings, log: Callable[..., None]) -> None:
+    def __init__(self, service: Service, settings: Settings, folder: Path, log: Callable[..., None], *, now: float) -> None:
         self._service = service
         self._settings = settings
         self._log = log
-        self._http = HttpServer(service, settings.http_host, settings.http_port)
+        http = settings.http_host
+        access, self._grpc_access = self._access("http", http), Access()
+        hosts = [http]
+        if settings.grpc is not None:
+            hosts.append(settings.grpc[0])
+            self._grpc_access = self._access("grpc", settings.grpc[0])
+        elsewhere = tuple(host for host in hosts if not is_loopback(host))
+        self._tls = tls_of(folder, elsewhere, settings.tls_cert, settings.tls_key, now=now) if elsewhere else None
+        self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http))
         self._grpc: GrpcServer | None = None
+
+    def _access(self, name: str, host: str) -> Access:
+        return access_of(host, f"--{name} {host}", self._settings.token_file, allow_load=self._settings.allow_load)
+
+    def _tls_on(self, host: str) -> Tls | None:
+        return None if is_loopback(host) else self._tls
 
     async def start(self) -> dict[str, str]:
         """Where requests are taken, by protocol, once they are. Raises Unavailable where a port is in use or may not be bound."""
@@ -32,6 +53,8 @@ class Front:
                 host, port = self._settings.grpc
                 self._grpc = await self._grpc_on(host, port)
                 addresses["grpc"] = f"{host}:{self._grpc.port}"
+            if self._tls is not None:
+                addresses["certificate_sha256"] = self._tls.fingerprint
         except BaseException:
             await self.stop()
             raise
@@ -49,13 +72,13 @@ class Front:
         self._service.close()
 
     async def _grpc_on(self, host: str, port: int) -> GrpcServer:
-        server = GrpcServer(self._service, host, port)
+        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host))
         try:
             await server.start()
         except Unavailable as error:
             if self._settings.grpc_told:
                 raise
             self._log("grpc-elsewhere", detail=f"{error.message}: nobody asked for it, so any free port is taken")
-            server = GrpcServer(self._service, host, 0)
+            server = GrpcServer(self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host))
             await server.start()
         return server

@@ -18,8 +18,10 @@ import grpc
 import grpc.aio
 
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.serving.access import Access, NoToken
 from edge_node.serving.messages import answer_to, metadata_to, request_from
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from edge_node.serving.tls import Tls
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFailure, TooLarge, Unavailable
 from littoral.inference.v2 import inference_pb2 as pb
 
@@ -32,6 +34,7 @@ _ENVELOPE_BYTES = 64 * 1024
 
 STATUS: Mapping[type[FleetError], grpc.StatusCode] = {
     BadInput: grpc.StatusCode.INVALID_ARGUMENT,
+    NoToken: grpc.StatusCode.UNAUTHENTICATED,
     Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     NotFound: grpc.StatusCode.NOT_FOUND,
     Conflict: grpc.StatusCode.ABORTED,
@@ -51,6 +54,8 @@ class GrpcServer:
     port: 0 takes any free one; `port` tells which.
     body_s: how long a request may take to come; seconds.
     max_connections: held at one time; more are closed as they come.
+    access: what is asked of callers; None: nothing.
+    tls: None: plain.
     """
 
     def __init__(
@@ -62,11 +67,15 @@ class GrpcServer:
         max_body_bytes: int = MAX_BODY_BYTES,
         body_s: float = BODY_S,
         max_connections: int = MAX_CONNECTIONS,
+        access: Access | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._service = service
         self._host = host
         self.port = port
         self._body_s = body_s
+        self._access = access or Access()
+        self._tls = tls
         self._options = (
             ("grpc.max_receive_message_length", max_body_bytes + _ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),
@@ -84,7 +93,11 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._handlers(),))
         address = f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
         try:
-            self.port = self._server.add_insecure_port(address)
+            if self._tls is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                pair = (self._tls.key.read_bytes(), self._tls.certificate.read_bytes())
+                self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
         except RuntimeError as error:
             self._server = None
             raise Unavailable(
@@ -125,6 +138,8 @@ class GrpcServer:
     def _handler(self, answer: _Answering, *, counted: bool) -> Callable[[AsyncIterator[Any], Any], Awaitable[Any]]:
         async def handled(requests: AsyncIterator[Any], context: Any) -> Any:
             try:
+                if answer != self._live:
+                    self._access.check(_authorization(context))
                 place: AbstractContextManager[None] = self._service.place() if counted else nullcontext()
                 with place:
                     return await answer(await self._only(requests))
@@ -178,12 +193,18 @@ class GrpcServer:
         return response
 
     async def _load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
+        self._access.check_repository()
         await self._service.repository.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
+        self._access.check_repository()
         await self._service.repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
+
+
+def _authorization(context: Any) -> str | None:
+    return next((value for name, value in context.invocation_metadata() or () if name == "authorization"), None)
 
 
 def _serialized(response: Any) -> bytes:

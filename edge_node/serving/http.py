@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -30,10 +29,12 @@ import orjson
 from edge_node.memory import give_back
 from edge_node.notify import answers
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.serving.access import Access, NoToken
 from edge_node.serving.connection import Connection, Limits, Reply, TooSlow
 from edge_node.serving.http1 import Head, unpacked
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from edge_node.serving.tls import Tls
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, TooLarge, Unavailable
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -42,9 +43,12 @@ PATIENCE_S = 10.0
 BODY_S = 10.0
 BACKLOG = 256
 SWEEP_S = 1.0
+LIVE = "/v2/health/live"
+AGAIN = (("retry-after", "1"),)
 
 STATUS: Mapping[type[FleetError], int] = {
     BadInput: 400,
+    NoToken: 401,
     Forbidden: 403,
     NotFound: 404,
     TooSlow: 408,
@@ -62,6 +66,8 @@ class HttpServer:
     port: 0 takes any free one; `port` tells which.
     body_s: how long a body may take to come; seconds.
     max_connections: held at one time; more are closed as they come.
+    access: what is asked of callers; None: nothing.
+    tls: None: plain.
     """
 
     def __init__(
@@ -73,13 +79,15 @@ class HttpServer:
         max_body_bytes: int = MAX_BODY_BYTES,
         body_s: float = BODY_S,
         max_connections: int = MAX_CONNECTIONS,
-        tls: ssl.SSLContext | None = None,
+        access: Access | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._service = service
         self._host = host
         self.port = port
         self._limits = Limits(head_s=body_s, body_s=body_s, body_bytes=max_body_bytes)
         self._max_connections = max_connections
+        self._access = access or Access()
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
@@ -96,7 +104,7 @@ class HttpServer:
             lambda: Connection(self, self._limits, time.monotonic),
             sock=listener,
             backlog=BACKLOG,
-            ssl=self._tls,
+            ssl=self._tls.context() if self._tls else None,
             ssl_handshake_timeout=self._limits.head_s if self._tls else None,
         )
         self._sweep()
@@ -123,7 +131,7 @@ class HttpServer:
 
     async def alive(self) -> str:
         """ "" where requests are answered: one was since this was last asked, or one of our own is. Else what is wrong."""
-        if self._answered == self._answered_before and (wrong := await answers(self._host, self.port)):
+        if self._answered == self._answered_before and (wrong := await answers(self._host, self.port, tls=self._tls is not None)):
             return wrong
         self._answered_before = self._answered
         return ""
@@ -142,7 +150,9 @@ class HttpServer:
         self._check_emptied()
 
     def begin(self, head: Head) -> Callable[[], None] | None:
-        """An inference takes one of the places before its body is read; its model must be there."""
+        """Looks at who asks. An inference takes one of the places before its body is read; its model must be there."""
+        if head.path != LIVE:
+            self._access.check(head.headers.get("authorization"))
         match head.path.strip("/").split("/") if head.method == "POST" else []:
             case ["v2", "models", name, "infer"]:
                 self._service.check_version(name)
@@ -165,7 +175,7 @@ class HttpServer:
 
     def refusal(self, error: FleetError) -> Reply:
         status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
-        headers = (("retry-after", "1"),) if status in (429, 503) else ()
+        headers = {401: (("www-authenticate", "Bearer"),), 429: AGAIN, 503: AGAIN}.get(status, ())
         return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers)
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -199,9 +209,11 @@ class HttpServer:
             case "POST", ["v2", "repository", "index"]:
                 return _ok(service.index(ready=_only_ready(body)))
             case "POST", ["v2", "repository", "models", name, "load"]:
+                self._access.check_repository()
                 await service.repository.load(name)
                 return _ok({})
             case "POST", ["v2", "repository", "models", name, "unload"]:
+                self._access.check_repository()
                 await service.repository.unload(name)
                 return _ok({})
         raise NotFound(

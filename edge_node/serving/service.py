@@ -85,7 +85,7 @@ class Service:
     Args:
         max_in_flight: requests that are read or answered at one time, over all protocols; more are told to come again.
         split: how many of them each model has; None: even parts.
-    repository: None: index says what is served, load and unload are refused.
+        repository: None: index says what is served, load and unload are refused.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edge_node.blobs import Blobs
 from edge_node.crashes import PROVED_S
@@ -54,6 +54,11 @@ class Updates:
         self._refused = ""  # what of the desired state makes no sense
         self._wake = asyncio.Event()
         kit.holdings.follow(self._here)
+
+    @property
+    def machines(self) -> Mapping[str, Machine]:
+        """By model."""
+        return self._machines
 
     async def start(self) -> None:
         """Serves what was proved before."""

@@ -41,7 +41,7 @@ from edge_node.update.state import (
 from edge_node.update.state import Kept as WasKept
 from edge_node.update.steps import STEPS
 from edge_node.update.swap import restore
-from littoral.errors import FleetError, Unavailable
+from littoral.errors import Conflict, FleetError, NotFound, Unavailable
 
 _DETAIL = 500  # characters that are reported
 _MAY_WAIT = (State.PENDING, State.DOWNLOADING, State.VERIFYING)
@@ -60,6 +60,7 @@ class Machine:
         self.update: Update | None = None
         self.problem = ""
         self.incident = ""
+        self._unloaded = False  # a client of this node took it out of memory
         self._journal = journal
         self._kit = kit
         self._changed = changed
@@ -104,6 +105,11 @@ class Machine:
             self._since = (served.manifest_digest, self._kit.monotonic(), requests - failed)
         digest, since, answered = self._since
         return digest if self._kit.monotonic() - since >= PROVED_S and requests - failed > answered else ""
+
+    @property
+    def active(self) -> str:
+        """Digest of the manifest that is served after a restart; empty: none."""
+        return self._kept.active
 
     def digests(self) -> set[str]:
         """Artifacts that must stay on the disk."""
@@ -163,8 +169,9 @@ class Machine:
         known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
         # The disk failed, or it did not fit any more when the agent began.
         lost = now is not None and now.state is State.SUCCEEDED and (manifest_digest != self._kept.active or not self.serving)
-        if known and not lost:
+        if known and (not lost or self._unloaded):
             return
+        self._unloaded = False
         await self._supersede()
         given_up = self._kit.crashes.given_up(self.model, manifest_digest)
         kept = manifest_digest in (self._kept.active, self._kept.previous) and not given_up
@@ -173,6 +180,46 @@ class Machine:
         self._pauses = 0
         served = kept and manifest_digest == self._kept.active == self.serving
         await self._begin(WasKept(generation) if served else Begun(generation))
+
+    async def unload(self) -> None:
+        """Takes the model out of memory, once its last request has ended. Raises Conflict while an update is under way."""
+        self._check_quiet()
+        served = self._kit.slots.get(self.model)
+        if served is not None and served.apart:
+            raise Conflict(
+                f"model {self.model}: answers from a process of its own, which ends with it alone", hint="roll out another"
+            )
+        if served is not None:
+            self._unloaded = True
+            self.problem = f"{self.model}: a client of this node has unloaded it"
+            self._kit.slots.remove(self.model)
+            self._kit.log("unloaded", model=self.model, manifest=self._kept.active)
+            self._changed()
+
+    async def load(self) -> None:
+        """Serves the active model again where nothing is served.
+
+        Raises NotFound where there is none; Conflict while an update is under way; what `load_here` raises.
+        """
+        self._check_quiet()
+        if self.serving:
+            return
+        if not self._kept.active:
+            raise NotFound(f"model {self.model}: nothing was rolled out to it yet")
+        self._kit.holdings.check_kept(self.model, self._kept.active)
+        served = await load_here(self._kit, self.model, self._kept.active)
+        if self.busy or self.serving:  # something else came first
+            await asyncio.to_thread(served.model.close)
+            self._check_quiet()
+            return
+        self._unloaded, self.problem = False, ""
+        self._kit.slots.swap(self.model, served)
+        self._kit.log("serving", model=self.model, manifest=self._kept.active, student=served.manifest.name)
+        self._changed()
+
+    def _check_quiet(self) -> None:
+        if self.update is not None and self.busy:
+            raise Conflict(f"model {self.model}: an update of it is {self.update.state}", hint="again when it has ended")
 
     async def drain(self) -> None:
         """Ends in good order; the journal says where to go on."""

@@ -258,6 +258,7 @@ class AgentProcess:
         self._grew = asyncio.Condition()
         self._reader = asyncio.create_task(self._read())
         self.http = ""
+        self.said: dict[str, Any] = {}  # when it was ready
 
     @classmethod
     async def start(
@@ -288,7 +289,8 @@ class AgentProcess:
             await self._process.wait()
             await self._reader
             raise AssertionError(f"ended with {self._process.returncode} before it was ready: {self.events} {self.noise}")
-        self.http = json.loads(line)["http"]
+        self.said = json.loads(line)
+        self.http = self.said["http"]
         return self
 
     async def _read(self) -> None:

@@ -1,0 +1,91 @@
+"""Who may ask this node what.
+
+On loopback anybody on the machine may do anything. As soon as a listener is reachable from elsewhere, callers need the token and
+the connection TLS, and models are not loaded or unloaded unless that was allowed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from edge_node.serving.service import Forbidden
+from littoral.errors import BadInput, FleetError
+
+MIN_TOKEN = 16
+"""Characters."""
+_SCHEME = "Bearer "
+
+
+class NoToken(FleetError):
+    """The caller shows no token, or a wrong one."""
+
+    code = "no-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Of one listener. `token` None: none is asked for."""
+
+    token: str | None = None
+    repository: bool = True  # models may be loaded and unloaded
+
+    def check(self, authorization: str | None) -> None:
+        """Raises NoToken.
+
+        Args:
+            authorization: the header's value, or the metadata's of that name.
+        """
+        if self.token is None:
+            return
+        given = (authorization or "").removeprefix(_SCHEME)
+        if not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise NoToken(f"authorization: {'is wrong' if authorization else 'is missing'}", hint="authorization: Bearer TOKEN")
+
+    def check_repository(self) -> None:
+        """Raises Forbidden."""
+        if not self.repository:
+            raise Forbidden(
+                "repository: from elsewhere models are loaded and unloaded only where the node runs with --allow-load on"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_token(path: Path | None, listens: str) -> str:
+    """The token in a file.
+
+    Args:
+        listens: the setting that makes it needed, with its value.
+
+    Raises:
+        BadInput: there is none, it is too short, or others on this machine may read it.
+    """
+    way_out = "head -c 24 /dev/urandom | base64 > FILE; chmod 600 FILE; then --token-file FILE; or listen on 127.0.0.1"
+    if path is None:
+        raise BadInput(f"{listens}: can be reached from elsewhere, and no token is set (token-file)", hint=way_out)
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"token-file {path}: cannot be read: {error}", hint=way_out) from error
+    if len(token) < MIN_TOKEN or not token.isascii() or any(c.isspace() for c in token):
+        raise BadInput(f"token-file {path}: must hold one word of at least {MIN_TOKEN} ASCII characters", hint=way_out)
+    if mode & 0o004 and path.stat().st_uid == os.getuid():
+        raise BadInput(f"token-file {path}: everybody on this machine may read it", hint=f"chmod 600 {path}")
+    return token
+
+
+def access_of(host: str, listens: str, token_file: Path | None, *, allow_load: bool) -> Access:
+    """What a listener on this host asks of its callers. Raises BadInput where it would have to ask for a token and has none."""
+    if is_loopback(host):
+        return Access()
+    return Access(read_token(token_file, listens), allow_load)
