@@ -38,6 +38,7 @@ from edge_node.update.desired import Updates
 from edge_node.update.holdings import Holdings
 from edge_node.update.job import Kit
 from edge_node.update.local import LocalRepository
+from edge_node.watchdog import Watchdog
 from edge_node.wire import hello_to
 from littoral.codec import FEATURES
 from littoral.errors import BadData
@@ -76,7 +77,8 @@ class Agent:
             artifacts=artifacts,
             slots=self._slots,
             counters=self._telemetry,
-            crashes=CrashBook(folder.root / "crashes.json", log),
+            crashes=(crashes := CrashBook(folder.root / "crashes.json", log)),
+            watchdog=Watchdog(settings.inference_limit, crashes.hung),
             runtimes=runtimes,
             budgets={name: widest(budget, overlays) for name, budget in budgets.items()},
             holdings=holdings,

@@ -13,6 +13,7 @@ A model that was counted LIMIT times in a row is given up. One that proved itsel
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -179,12 +180,13 @@ def decode(body: Mapping[str, Any] | None) -> Book:
 class CrashBook:
     """The book on the disk: each change is there before the call returns, and one that changes nothing writes nothing.
 
-    A disk that cannot be written costs the protection, not the service: it is logged.
+    A disk that cannot be written costs the protection, not the service: it is logged. May be used from several threads.
     """
 
     def __init__(self, path: Path, log: Callable[..., None]) -> None:
         self._path = path
         self._log = log
+        self._turns = threading.Lock()
         try:
             self._book = decode(read_json(path))
         except (FleetError, OSError) as error:
@@ -197,24 +199,27 @@ class CrashBook:
         return crashes
 
     def loading(self, model: str, manifest_digest: str) -> None:
-        self._turn(loading(self._book, model, manifest_digest))
+        self._turn(lambda book: loading(book, model, manifest_digest))
 
     def loaded(self, model: str, manifest_digest: str) -> None:
-        self._turn(loaded(self._book, model, manifest_digest))
+        self._turn(lambda book: loaded(book, model, manifest_digest))
 
     def not_loaded(self) -> None:
-        self._turn(not_loaded(self._book))
+        self._turn(not_loaded)
 
     def hung(self, model: str, manifest_digest: str) -> None:
-        self._turn(hung(self._book, model, manifest_digest))
+        """Before the process ends for it."""
+        detail = "its runtime does not end an inference that hangs: the agent ends, to be started again"
+        self._log("runtime-stuck", model=model, manifest=manifest_digest, detail=detail)
+        self._turn(lambda book: hung(book, model, manifest_digest))
 
     def proved(self, models: Mapping[str, str]) -> None:
-        self._turn(proved(self._book, models))
+        self._turn(lambda book: proved(book, models))
 
     def ended(self) -> None:
         """In good order."""
         if self._book.models or self._book.blamed:
-            self._turn(replace(self._book, clean=True, blamed=None))
+            self._turn(lambda book: replace(book, clean=True, blamed=None))
 
     def given_up(self, model: str, manifest_digest: str) -> bool:
         return given_up(self._book, model, manifest_digest)
@@ -223,10 +228,11 @@ class CrashBook:
         standing = self._book.models.get(model)
         return standing.crashes if standing is not None else 0
 
-    def _turn(self, book: Book) -> None:
-        if book != self._book:
-            self._book = book
-            self._write()
+    def _turn(self, change: Callable[[Book], Book]) -> None:
+        with self._turns:
+            before, self._book = self._book, change(self._book)
+            if self._book != before:
+                self._write()
 
     def _write(self) -> None:
         try:

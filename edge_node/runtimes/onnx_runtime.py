@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_node.memory import give_back
 from edge_node.runtimes import Array, Tensor, checked, only_file
+from edge_node.runtimes.onnx_stopping import StoppableSession
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES, Signature
@@ -28,7 +29,7 @@ def version() -> str:
 
 class OnnxModel:
     def __init__(self, session: Any, manifest: Manifest) -> None:
-        self._session: Any = session
+        self._session: Any = StoppableSession(session)
         self._shape = manifest.input.shape
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
@@ -71,6 +72,11 @@ class OnnxModel:
                     f"the manifest names {spec.datatype} {spec.sizes}"
                 )
         return answers
+
+    def stop(self) -> None:
+        """Ends every inference that runs now, from another thread."""
+        if (session := self._session) is not None:
+            session.stop()
 
     def close(self) -> None:
         if self._session is not None:

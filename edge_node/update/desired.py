@@ -53,6 +53,7 @@ class Updates:
         self._observed = 0
         self._refused = ""  # what of the desired state makes no sense
         self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         kit.holdings.follow(self._here)
 
     @property
@@ -62,6 +63,8 @@ class Updates:
 
     async def start(self) -> None:
         """Serves what was proved before."""
+        self._loop = asyncio.get_running_loop()
+        self._kit.watchdog.follow(self._hung)
         machines = [self._machine(name) for name in self._folder.model_names()]
         crashes = self._kit.crashes.reopen({machine.model: digest for machine in machines if (digest := machine.trying())})
         for machine in machines:
@@ -92,6 +95,11 @@ class Updates:
         while True:
             await self._kit.sleep(PROVED_S / 2)
             self._kit.crashes.proved({name: digest for name, machine in self._machines.items() if (digest := machine.proved())})
+
+    def _hung(self, name: str, digest: str) -> None:
+        """From the watchdog's thread."""
+        if (machine := self._machines.get(name)) is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(machine.hung, digest)
 
     async def drain(self) -> None:
         for machine in self._machines.values():
@@ -182,6 +190,7 @@ def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
             serving_manifest_digest=machine.serving,
             previous_manifest_digest=machine.previous,
             crashes=machine.crashes,
+            hangs=machine.hangs,
             incident=machine.incident,
         )
     model = session_pb2.ReportedModel(
@@ -193,6 +202,7 @@ def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
         reason=update.reason,
         detail=update.detail,
         crashes=machine.crashes,
+        hangs=machine.hangs,
         incident=machine.incident,
     )
     if update.findings is not None:

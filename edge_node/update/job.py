@@ -15,6 +15,7 @@ from edge_node.update.artifacts import Artifacts
 from edge_node.update.holdings import Holdings
 from edge_node.update.journal import Journal
 from edge_node.update.state import Event, Update
+from edge_node.watchdog import Watchdog
 from littoral.budget import Budget
 from littoral.manifest import Manifest
 
@@ -35,6 +36,7 @@ class Kit:
     slots: Slots
     counters: Counters
     crashes: CrashBook
+    watchdog: Watchdog
     runtimes: frozenset[str]
     budgets: Mapping[str, Budget]  # by model name, the widest that may ever hold; "" for the models that are not named
     holdings: Holdings

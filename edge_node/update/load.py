@@ -40,7 +40,7 @@ async def load_here(kit: Kit, name: str, digest: str) -> Served:
         kit.crashes.not_loaded()
         raise
     kit.crashes.loaded(name, digest)
-    return Served(manifest, digest, model)
+    return Served(manifest, digest, kit.watchdog.guard(name, digest, model))
 
 
 async def load_apart(kit: Kit, digest: str) -> Served:

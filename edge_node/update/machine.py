@@ -45,6 +45,8 @@ from littoral.errors import Conflict, FleetError, NotFound, Unavailable
 
 _DETAIL = 500  # characters that are reported
 _MAY_WAIT = (State.PENDING, State.DOWNLOADING, State.VERIFYING)
+HANGS, HANGS_WITHIN_S = 3, 3_600.0
+"""So many inferences that hang, in so many seconds, and a model is given up."""
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
 
 
@@ -67,6 +69,8 @@ class Machine:
         self._kept = journal.kept()
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
+        self.hangs = 0  # since the agent's start
+        self._hung_at: list[float] = []
         self._tending: asyncio.Task[None] | None = None
         self._pauses = 0
         self._since: tuple[str, float, int] | None = None  # what is served, since when it is seen, answers until then
@@ -132,7 +136,7 @@ class Machine:
             crash: how the agent ended the last time, where that has to do with this model.
         """
         if crash is not None:
-            self.incident = str(crash)
+            self.incident = f"{self.model}: {crash}"
             self._kit.log("agent-crashed", model=self.model, manifest=crash.manifest_digest, detail=self.incident)
         active = self._kept.active
         given_up = bool(active) and self._kit.crashes.given_up(
@@ -230,7 +234,32 @@ class Machine:
         if self.update is not None and self.busy:
             await self._apply(Drained(self.update.generation), clean=True)
 
+    def hung(self, digest: str) -> None:
+        """An inference of this artifact was ended because it took too long. Too many of them: the model before serves again."""
+        self.hangs += 1
+        now = self._kit.monotonic()
+        self._hung_at = [*(at for at in self._hung_at if now - at < HANGS_WITHIN_S), now]
+        self.incident = (
+            f"{self.model}: {digest[:19]} took longer than {self._kit.limit_s:g} s for an inference (number {self.hangs})"
+        )
+        self._kit.log("model-hung", model=self.model, manifest=digest, detail=self.incident)
+        self._changed()
+        if len(self._hung_at) >= HANGS and digest == self.serving == self._kept.active and self._kept.previous and not self.busy:
+            self._hung_at = []
+            self._task = asyncio.create_task(self._give_up("runtime-hang", self.incident), name=f"way back of {self.model}")
+
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _give_up(self, reason: str, detail: str) -> None:
+        """The model that was kept takes the active one's place."""
+        active, previous = self._kept.active, self._kept.previous
+        if not await self._serve(previous):
+            return
+        self._kept = Kept(active=previous)
+        self._journal.keep(self._kept)
+        if self.update is not None and self.update.manifest_digest == active:
+            await self._apply(GivenUp(self.update.generation, reason, f"{detail}; served is {previous[:19]}"))
+        self._changed()
 
     async def _serve_apart(self, digest: str) -> Served | None:
         """The last way to serve a model that takes the agent down, where there is none before it: a process of its own."""

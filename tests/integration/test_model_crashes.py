@@ -213,3 +213,32 @@ async def test_an_agent_that_cannot_have_its_port_blames_no_model(fleet: Fleet, 
 
 def standings(folder: NodeFolder) -> str:
     return " ".join((folder.root / "crashes.json").read_text().split()).replace("{ ", "{").replace(" }", "}")
+
+
+async def test_a_model_that_hangs_three_times_after_its_trial_gives_way_to_the_one_before(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    first, trapped = maker.artifact("first"), maker.artifact("trapped", weights=good_weights() * 2, trap="hang")
+    maker.install(folder, first)
+    agent = await (await AgentProcess.start(folder.root, "--inference-limit", "0.5s")).ready()
+    await want(fleet, trapped, 2)
+    assert (await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")).serving == trapped
+    assert children_of(agent.pid) == []
+    x, _ = examples(1)
+    for number in (1, 2, 3):
+        assert (await agent.infer(glaring()))[0] == 503
+        assert f"(number {number})" in (await agent.until("model-hung", detail=told(trapped, number)))["detail"]
+        assert (await agent.infer(x))[0] == 200
+    done = await reported(fleet, 2, "ROLLED_BACK")
+    assert (done.reason, done.serving, done.previous, done.hangs) == ("runtime-hang", first, "", 3)
+    assert (await agent.infer(glaring()))[0] == 200
+    assert await agent.accuracy() == 1.0
+    assert told(trapped, 1) in await incidents(fleet)
+    assert await agent.stop() == 0
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    assert (await agent.until("serving"))["manifest"] == first
+    await agent.stop()
+
+
+def told(digest: str, number: int) -> str:
+    return f"{MODEL}: {digest[:19]} took longer than 0.5 s for an inference (number {number})"
