@@ -63,7 +63,7 @@ class Agent:
         self._settings = settings
         self._log = log
         self._boot_id = secrets.token_hex(16)
-        self._hardware: HardwareProfile = profile(folder.root)
+        self._hardware: HardwareProfile = profile(folder.root, threads=settings.threads, root=settings.machine_root)
         rng, monotonic = random.Random(self._boot_id), time.monotonic  # noqa: S311 - jitter, not secrets
         self._blobs = self._blob_folder(folder.blobs, folder, rng)
         self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
@@ -125,6 +125,7 @@ class Agent:
             hardware_class=self._hardware.hardware_class,
             threads=settings.threads,
             lock=settings.measure_lock,
+            machine_root=settings.machine_root,
             say=self._session.say,
             log=log,
             rng=rng,

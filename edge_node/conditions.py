@@ -210,14 +210,15 @@ def text(path: Path) -> str:
 
 
 def _folders(place: Path, prefix: str = "") -> Iterator[Path]:
-    yield from (entry for entry in _entries(place) if entry.name.startswith(prefix))
+    yield from (entry for entry in entries(place) if entry.name.startswith(prefix))
 
 
 def _files(place: Path, prefix: str, suffix: str) -> Iterator[Path]:
-    yield from (entry for entry in _entries(place) if entry.name.startswith(prefix) and entry.name.endswith(suffix))
+    yield from (entry for entry in entries(place) if entry.name.startswith(prefix) and entry.name.endswith(suffix))
 
 
-def _entries(place: Path) -> list[Path]:
+def entries(place: Path) -> list[Path]:
+    """Of a folder, by name; none where it cannot be read."""
     try:
         return sorted(place.iterdir())
     except OSError:

@@ -11,6 +11,8 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_node.accelerators import Accelerator, accelerators
+from edge_node.energy import Counter, counters, has_battery
 from edge_node.runtimes import available
 
 ISA_OF_FLAGS = (
@@ -45,13 +47,19 @@ class HardwareProfile:
     libc: str
     runtimes: tuple[tuple[str, str], ...]  # name, version
     hardware_class: str
+    threads: int = 1  # of one inference
+    accelerators: tuple[Accelerator, ...] = ()
+    energy_counters: tuple[Counter, ...] = ()
+    has_battery: bool = False
 
 
-def profile(data_dir: Path) -> HardwareProfile:
+def profile(data_dir: Path, *, threads: int = 1, root: Path = Path("/")) -> HardwareProfile:
     """Of this process: what the cgroup and the affinity mask leave it, not what the host has.
 
     Args:
         data_dir: a folder that exists, on the disk whose free space counts.
+        threads: of one inference.
+        root: below which the files of its accelerators, batteries and energy counters lie.
     """
     cpuinfo = _read("/proc/cpuinfo")
     found = HardwareProfile(
@@ -65,6 +73,10 @@ def profile(data_dir: Path) -> HardwareProfile:
         libc=" ".join(part for part in platform.libc_ver() if part),
         runtimes=tuple(sorted(available().items())),
         hardware_class="",
+        threads=threads,
+        accelerators=accelerators(root),
+        energy_counters=counters(root),
+        has_battery=has_battery(root),
     )
     return _with_class(found)
 
@@ -77,7 +89,8 @@ def threads_allowed() -> int:
 def class_of(profile: HardwareProfile) -> str:
     """16 hex digits: equal for machines on which the same artifact costs the same, as far as a profile can tell.
 
-    Free space and the kernel's version are left out, memory counts in whole GiB.
+    Free space and the kernel's version are left out, memory counts in whole GiB. How the machine stands (battery, heat, line) is
+    a condition, and an accelerator counts where a runtime uses it.
     """
     kind = [
         profile.machine,
@@ -88,6 +101,7 @@ def class_of(profile: HardwareProfile) -> str:
         profile.operating_system.split()[0],
         profile.libc,
         sorted(profile.runtimes),
+        *([{"threads": profile.threads}] if profile.threads != 1 else []),
     ]
     return hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
 

@@ -1,6 +1,6 @@
 """Measures candidates on this machine in a process of its own: what a candidate does to it cannot touch serving.
 
-    python -m edge_node.measure --parent PID --threads N [--lock FILE]
+    python -m edge_node.measure --parent PID --threads N [--lock FILE] [--machine-root DIR]
 
 reads one line of JSON a candidate, {"folder", "manifest"}, and answers each with one line, a MeasurementResult. With a lock file
 only one process of the machine measures at a time.
@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -59,8 +60,9 @@ class MeasurementResult:
 class Measurer:
     """Keeps one measuring process warm between candidates; `close` ends it and gives its memory back."""
 
-    def __init__(self, threads: int, lock: Path | None, *, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, threads: int, lock: Path | None, *, limit_s: float = LIMIT_S, machine_root: Path = Path("/")) -> None:
         self._threads = threads
+        self._machine_root = machine_root
         self._limit_s = limit_s
         self._lock = lock
         self._child: asyncio.subprocess.Process | None = None
@@ -102,18 +104,19 @@ class Measurer:
         lock = () if self._lock is None else ("--lock", str(self._lock.resolve()))
         self._child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "edge_node.measure"),
-            *("--parent", str(os.getpid()), "--threads", str(self._threads), *lock),
+            *("--parent", str(os.getpid()), "--threads", str(self._threads), "--machine-root", str(self._machine_root), *lock),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
         return self._child
 
 
-def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResult:
+def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path = Path("/")) -> MeasurementResult:
     """In this very process: load, probe, then one inference after another, batch 1.
 
     It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for whoever is first.
     """
+    from edge_node.energy import spent
     from edge_node.runtimes import opened, version
     from edge_node.update.probe import check_probe, one_inference
 
@@ -133,6 +136,7 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
             check_probe(model, manifest)
             taken = _timed(lambda: once(model))
             peak = added(before, memory())
+            energy = spent(lambda: once(model), machine_root, platform.machine())
         finally:
             model.close()
     except FleetError as error:
@@ -147,6 +151,8 @@ def measured(manifest: Manifest, folder: Path, threads: int) -> MeasurementResul
         samples=len(taken),
         load_average=load_average,
         runtime_version=version(manifest.runtime),
+        energy_mj=energy.millijoules,
+        energy_source=energy.source,
     )
 
 
@@ -210,6 +216,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--lock", type=Path)
+    parser.add_argument("--machine-root", type=Path, default=Path("/"))
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     for line in sys.stdin:
@@ -218,7 +225,7 @@ def main() -> None:
         with _turn(arguments.lock):
             sys.stdout.write("{}\n")
             sys.stdout.flush()
-            result = measured(manifest, Path(request["folder"]), arguments.threads)
+            result = measured(manifest, Path(request["folder"]), arguments.threads, arguments.machine_root)
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         sys.stdout.flush()
 

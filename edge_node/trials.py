@@ -33,6 +33,7 @@ class Trials:
         hardware_class: str,
         threads: int,
         lock: Path | None,
+        machine_root: Path = Path("/"),
         say: Callable[[session_pb2.ConnectRequest], bool],
         log: Callable[..., None],
         rng: random.Random,
@@ -42,7 +43,7 @@ class Trials:
         self._holdings = holdings
         self._runtimes = runtimes
         self._hardware_class = hardware_class
-        self._measurer = Measurer(threads, lock)
+        self._measurer = Measurer(threads, lock, machine_root=machine_root)
         self._say = say
         self._log = log
         self._rng = rng

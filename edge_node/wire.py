@@ -38,6 +38,12 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
         libc=profile.libc,
         runtimes=[hardware_pb2.Runtime(name=name, version=version) for name, version in profile.runtimes],
         hardware_class=profile.hardware_class,
+        threads=profile.threads,
+        accelerators=[hardware_pb2.Accelerator(kind=a.kind, name=a.name, device=a.device) for a in profile.accelerators],
+        energy_counters=[
+            hardware_pb2.EnergyCounter(name=c.name, readable=c.readable, why=c.why) for c in profile.energy_counters
+        ],
+        has_battery=profile.has_battery,
     )
 
 

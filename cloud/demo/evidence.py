@@ -13,9 +13,9 @@ from cloud.demo.report import NodeRow, RolloutRow, StudentRow
 from cloud.demo.stage import Actor
 from cloud.factory.package import Packaged, answers_of
 from cloud.factory.training import accuracy_of
-from cloud.fleet.choice import as_measured
+from cloud.fleet.choice import as_measured, measurement_for
 from cloud.fleet.ledger import AuditEntry, Doc
-from cloud.fleet.records import Artifact, MeasurementRecord, Reported, load, measurement_id
+from cloud.fleet.records import Artifact, MeasurementRecord, Presence, Reported, load
 from cloud.rollouts.state import Rollout
 from cloud.trust.audit_chain import verify
 from littoral.budget import Budget, excesses
@@ -62,16 +62,18 @@ async def student_row(core: Core, digest: str) -> StudentRow:
 
 
 async def node_row(core: Core, actor: Actor) -> NodeRow:
-    """What a node serves, what that was measured to cost on it, and whether that is inside its budget."""
+    """What a node serves, what that was measured to cost on it or its like, and whether that is inside its budget."""
     digest = await serving(core, actor)
     tally = actor.stream.tally if actor.stream is not None else None
     requests, failed = (tally.requests, tally.failed) if tally else (0, 0)
-    measured = await core.ledger.get("measurement", measurement_id(digest, actor.node_id)) if digest else None
-    if measured is None:
+    presence = await core.ledger.get("presence", actor.node_id)
+    records = [load(MeasurementRecord, doc) for doc in await core.ledger.all("measurement")]
+    figures = measurement_for(actor.node_id, load(Presence, presence), digest, records) if presence and digest else None
+    if figures is None:
         return NodeRow(
             actor.machine.name, "", "", math.nan, math.nan, actor.peak_rss, actor.machine.budget, False, requests, failed
         )
-    figures, served = load(MeasurementRecord, measured), await artifact(core, digest)
+    served = await artifact(core, digest)
     return NodeRow(
         name=actor.machine.name,
         runtime=served.runtime,

@@ -150,9 +150,16 @@ def _observe_rolling_back(seen: Seen, now: float) -> Event:
 
 
 def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
-    """Candidates that this node has a runtime for and never measured itself; manifest digests."""
-    runtimes = node.presence.runtimes if node.presence else ()
-    done = {m.manifest_digest for m in seen.measurements if m.node_id == node.id}
+    """Candidates that this node has a runtime for, and that neither it nor its class of hardware has measured; manifest digests.
+
+    What could not be run elsewhere may run here: failures are nobody's but the node's that had them.
+    """
+    runtimes, kind = (node.presence.runtimes, node.presence.hardware_class) if node.presence else ((), "")
+    done = {
+        m.manifest_digest
+        for m in seen.measurements
+        if m.node_id == node.id or (kind and m.hardware_class == kind and not m.failure)
+    }
     return tuple(c.manifest_digest for c in seen.candidates if c.runtime in runtimes and c.manifest_digest not in done)
 
 

@@ -1,7 +1,7 @@
 """A rollout: what it is, what may happen to it when, as a table, and for how long a state may last.
 
     PENDING       waits until no older rollout of the model runs
-    MEASURING     every node measures the candidates that it can run and that were not measured on it
+    MEASURING     nodes measure the candidates that they can run and that were not measured on them or their class of hardware
     WAVE          some nodes are told to take their candidate; the rollout waits until each has kept it
     ROLLING_BACK  every node that was touched is told to go back to what it had
     SUCCEEDED, ROLLED_BACK, FAILED    ends; FAILED: no node could take it, and none has it

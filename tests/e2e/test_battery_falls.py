@@ -45,7 +45,7 @@ async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_ba
         machine.unplugged(15)
         await until_kept(core, node.id, cheap.manifest_digest)
         shown = json.loads(await fleet.cloud("node", "show", "camera", "--format", "json"))
-        assert shown["budgets"] == {"*": "runtime=ncnn"}
+        assert shown["budgets"]["tiny"] == "runtime=ncnn"
         assert [model["student"] for model in shown["models"]] == ["cheap"]
         explained = json.loads(await fleet.cloud("node", "explain", "camera", "--format", "json"))["tiny"]
         assert [(row["name"], row["chosen"], row["serving"]) for row in explained] == [
@@ -73,3 +73,16 @@ async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_ba
     ]
     assert [line.action for line in lines].count("rollout.wave-started") == 1
     await fleet.cloud("audit", "verify")
+
+    # The next machine of the class, which is this one once more, measures nothing.
+    await fleet.join("door")
+    await fleet.cloud("rollout", "start", release.release_id, "--probation-s", "0.5")
+    watched = await fleet.cloud("rollout", "watch", f"{release.release_id}-r2", "--format", "json")
+    assert json.loads(watched.splitlines()[-1])["state"] == "SUCCEEDED"
+    explained = json.loads(await fleet.cloud("node", "explain", "door", "--format", "json"))["tiny"]
+    assert [(row["name"], row["measured_by"], row["chosen"]) for row in explained] == [
+        ("best", "its class", True),
+        ("cheap", "its class", False),
+    ]
+    assert "trial-done" in (fleet.root / "camera.log").read_text()
+    assert "trial-" not in (fleet.root / "door.log").read_text()

@@ -140,7 +140,9 @@ class World:
         serving: str = "",
         labelled: int = 0,
         features: tuple[str, ...] = (),
+        kind: str = "",
     ) -> Actor:
+        """`kind`: its class of hardware; "": one of its own."""
         node = Node(
             node_id=node_id,
             name=f"name-{node_id}",
@@ -159,7 +161,7 @@ class World:
             protocol_version=1,
             features=features,
             hardware={},
-            hardware_class=f"class-of-{node_id}",
+            hardware_class=kind or f"class-of-{node_id}",
             runtimes=runtimes,
             budgets={MODEL: budget or Budget()},
             labelled_examples={MODEL: labelled},
@@ -274,7 +276,7 @@ class World:
             record = MeasurementRecord(
                 manifest_digest=digest,
                 node_id=actor.node_id,
-                hardware_class=f"class-of-{actor.node_id}",
+                hardware_class=load(Presence, self.docs["presence", actor.node_id]).hardware_class,
                 failure=said,
                 p95_ms=1.0,
                 peak_rss_bytes=1_000,

@@ -15,9 +15,11 @@ import pytest
 
 from edge_node.measure import MeasurementResult, Measurer
 from edge_node.runtimes import REGISTRY, available
+from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest, Probe
+from tests.kit.machine import Machine
 from tests.kit.models import SHAPE, artifact, images
 
 PATIENCE_S = 30.0
@@ -90,6 +92,20 @@ async def test_every_runtime_is_measured_by_one_child(measurer: Measurer, tmp_pa
         assert result.samples >= 200
         assert result.load_average >= 0
         assert result.runtime_version == available()[runtime]
+        assert result.energy_mj is not None
+        assert result.energy_mj > 0
+        assert result.energy_source in (ESTIMATE, "rapl", "battery")
+
+
+async def test_energy_is_counted_by_the_machine_whose_files_are_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.battery(50, power_now=7_000_000)
+    measurer = Measurer(1, None, limit_s=20.0, machine_root=machine.root)
+    result = await measurer.measure(artifact(tmp_path / "model"), tmp_path / "model")
+    await measurer.close()
+    assert result.energy_source == "battery"
+    assert result.energy_mj is not None
+    assert result.energy_mj > 0
 
 
 @pytest.mark.parametrize("runtime", sorted(REGISTRY))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloud.fleet.records import DesiredModel, Enrolment, FederatedTask, Node, Probation, UpdateState, dump
+from cloud.fleet.records import DesiredModel, Enrolment, FederatedTask, MeasurementRecord, Node, Probation, UpdateState, dump
 from cloud.rollouts.decide import UNJUDGED
 from cloud.rollouts.state import Policy, Rollout, State
 from littoral.budget import Budget
@@ -320,3 +320,34 @@ def test_a_decision_on_an_old_reading_is_refused_whole() -> None:
     assert world.rollout(id).state is State.PENDING
     assert run(world, id).state is State.SUCCEEDED
     assert world.desired("a")[1].models["other"] == other
+
+
+def measured_by(world: World) -> list[tuple[str, str]]:
+    """(candidate, node) of every measurement there is."""
+    names = {a.manifest_digest: a.name for a in (OLD, GOOD, SMALL)}
+    return sorted((names[m.manifest_digest], m.node_id) for m in world.of(MeasurementRecord, "measurement").values())
+
+
+def test_the_next_device_of_a_class_needs_no_trial() -> None:
+    world = World([OLD, GOOD, SMALL])
+    world.add_node("a", kind="board")
+    assert run(world, world.start(world.release(1, GOOD, SMALL))).state is State.SUCCEEDED
+    assert measured_by(world) == [("good", "a"), ("small", "a")]
+    world.add_node("b", kind="board", budget=Budget(artifact_bytes=600))
+    world.add_node("c", kind="another")
+    assert run(world, world.start(world.release(2, GOOD, SMALL))).state is State.SUCCEEDED
+    assert measured_by(world) == [("good", "a"), ("good", "c"), ("small", "a"), ("small", "c")]
+    assert world.actors["b"].serving == SMALL.manifest_digest
+    assert world.actors["c"].serving == GOOD.manifest_digest
+
+
+def test_what_could_not_be_run_on_one_device_is_tried_on_the_next_of_its_class() -> None:
+    world = World([OLD, GOOD, SMALL])
+    world.add_node("a", Fate(measures={GOOD.manifest_digest: "runtime-crash"}), kind="board")
+    assert run(world, world.start(world.release(1, GOOD, SMALL))).state is State.SUCCEEDED
+    assert world.actors["a"].serving == SMALL.manifest_digest
+    world.add_node("b", kind="board")
+    assert run(world, world.start(world.release(2, GOOD, SMALL))).state is State.SUCCEEDED
+    assert ("good", "b") in measured_by(world)
+    assert world.actors["b"].serving == GOOD.manifest_digest
+    assert world.actors["a"].serving == SMALL.manifest_digest  # its own failure stands, whatever b could do
