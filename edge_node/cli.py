@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import atexit
 import json
 import logging
 import os
@@ -196,17 +195,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     with folder.claimed():
         asyncio.run(serve())
-    _leave()
     return 0
-
-
-def _leave() -> None:
-    """Ends the process of an agent that is done: all is closed and drained. Threads of the HTTP server and of gRPC are still
-    there, and the interpreter that takes itself down around them ends, one time in four, in a panic of theirs (SIGABRT)."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:

@@ -67,7 +67,7 @@ async def test_a_wheel_becomes_a_node_is_upgraded_and_taken_off_again(cloud: Clo
 
     python = prefix / "current/bin/python"
     found = await said(python, "-c", "import importlib.metadata as m; print(*sorted(d.name.lower() for d in m.distributions()))")
-    assert {"littoral", "onnxruntime", "granian"} <= set(found.split())
+    assert {"littoral", "onnxruntime", "grpcio"} <= set(found.split())
     assert not {"torch", "flwr", "pillow", "pydantic", "pip"} & set(found.split())
     assert "install" in await said(node, "--help")
     findings = json.loads(await said(node, "doctor", "--data", data, "--format", "json"))["findings"]
