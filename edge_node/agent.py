@@ -16,13 +16,14 @@ from edge_node.blobs import Blobs
 from edge_node.conditions import Thresholds
 from edge_node.crashes import CrashBook
 from edge_node.federation.participant import Participant
-from edge_node.hardware import HardwareProfile, profile
+from edge_node.hardware import HardwareProfile, profile, threads_allowed
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.memory import settle
 from edge_node.notify import Notifier
 from edge_node.overlay import widest
 from edge_node.reports import Reports
+from edge_node.runtimes.using import Using, settle_on
 from edge_node.serving.front import Front
 from edge_node.serving.service import Service
 from edge_node.serving.slots import Slots
@@ -63,7 +64,10 @@ class Agent:
         self._settings = settings
         self._log = log
         self._boot_id = secrets.token_hex(16)
-        self._hardware: HardwareProfile = profile(folder.root, threads=settings.threads, root=settings.machine_root)
+        settle_on(Using(settings.providers, folder.runtimes))
+        self._hardware: HardwareProfile = profile(
+            folder.root, threads=min(settings.threads, threads_allowed()), root=settings.machine_root
+        )
         rng, monotonic = random.Random(self._boot_id), time.monotonic  # noqa: S311 - jitter, not secrets
         self._blobs = self._blob_folder(folder.blobs, folder, rng)
         self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
@@ -83,7 +87,7 @@ class Agent:
             budgets={name: widest(budget, overlays) for name, budget in budgets.items()},
             holdings=holdings,
             labelled=settings.labelled,
-            threads=settings.threads,
+            threads=min(settings.threads, threads_allowed()),
             limit_s=settings.inference_limit,
             monotonic=monotonic,
             rng=rng,
@@ -123,7 +127,7 @@ class Agent:
             holdings,
             runtimes=runtimes,
             hardware_class=self._hardware.hardware_class,
-            threads=settings.threads,
+            threads=min(settings.threads, threads_allowed()),
             lock=settings.measure_lock,
             machine_root=settings.machine_root,
             say=self._session.say,

@@ -37,7 +37,6 @@ _HELP = {
     "measure_lock": ("PATH", "lock file that all nodes of one machine share while they measure"),
     "max_download_rate": ("RATE", "for example 200KB/s; default: as fast as it comes"),
     "keep_free": ("SIZE", "disk space that downloads leave alone (default 16MB)"),
-    "threads": ("N", "threads of one inference (default 1)"),
     "inference_limit": ("TIME", "what one inference may take; one that takes longer is ended as a hang (default 30s)"),
     "on_battery_low": ("LIMITS", "what takes the place of these limits while the battery is low: artifact<=20KB,p95<=1ms"),
     "on_battery": ("LIMITS", "the same without mains"),
@@ -51,6 +50,11 @@ _HELP = {
     "memory": ("SIZE", "memory that all models may take together, split by their shares; default: unbounded"),
     "disk": ("SIZE", "disk that the artifacts of all models may take together, kept ones included; default: unbounded"),
     "requests": ("N", "requests that are waited for or answered at one time, split between the models (default 256)"),
+    "threads": ("N", "threads of one inference (default 1); never more than the cgroup's CPUs"),
+    "providers": (
+        "NAMES",
+        "what models may run on, in this order: of tensorrt,cuda,coreml,vulkan,cpu (default without tensorrt)",
+    ),
 }
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from cryptography import x509
 
-from edge_node.runtimes import REGISTRY, available, why_not
+from edge_node.runtimes import REGISTRY, facts, why_not
+from edge_node.runtimes.facts import Facts
+from edge_node.runtimes.using import Using, settle_on
 from edge_node.session import unreachable
 from edge_node.settings import load_settings
 from edge_node.store import Identity, NodeFolder
@@ -23,10 +25,13 @@ from littoral.errors import FleetError
 _SOON_S = 14 * 86_400
 _LITTLE_BYTES = 50_000_000
 _REACH_S = 5.0
+_USUAL = ("onnxruntime", "ncnn")
+"""Runtimes that any machine can have."""
 
 
 class Verdict(StrEnum):
     OK = "ok"
+    NONE = "none"  # is not there, and need not be
     WARN = "warn"
     BAD = "bad"
 
@@ -69,6 +74,7 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> Finding:
         settings = load_settings(folder.root, {}, environment)
     except FleetError as error:
         return Finding("settings", Verdict.BAD, error.message, error.hint)
+    settle_on(Using(settings.providers))  # the runtimes are looked up as the agent will use them
     if settings.labelled is not None and not settings.labelled.is_dir():
         return Finding(
             "settings", Verdict.WARN, f"labelled: {settings.labelled} is no folder", "no model is judged on this node's own data"
@@ -92,16 +98,27 @@ def _certificate(identity: Identity, now: float) -> list[Finding]:
 
 
 def _runtimes() -> list[Finding]:
-    have = available()
-    findings = [Finding("runtime", Verdict.OK, f"{name} {version}") for name, version in sorted(have.items())]
-    findings += [
-        Finding("runtime", Verdict.WARN, f"{missing.name}: {missing.reason}", missing.way_out)
-        for missing in map(why_not, REGISTRY)
-        if missing is not None
-    ]
+    """Each runtime of the registry, available or why not; below it what else it could run on."""
+    have = facts()
+    findings: list[Finding] = []
+    for name in REGISTRY:
+        if name in have:
+            findings.append(Finding("runtime", Verdict.OK, _said_of(name, have[name])))
+            findings += [
+                Finding("provider", Verdict.NONE, f"{missing.name}: not available: {missing.reason}", missing.way_out)
+                for missing in have[name].lacking
+            ]
+        elif (missing := why_not(name)) is not None:
+            verdict = Verdict.WARN if name in _USUAL else Verdict.NONE
+            findings.append(Finding("runtime", verdict, f"{name}: not available: {missing.reason}", missing.way_out))
     if not have:
         findings.append(Finding("runtime", Verdict.BAD, "none: no model can be served", "pip install 'littoral[edge]'"))
     return findings
+
+
+def _said_of(name: str, found: Facts) -> str:
+    onnx = f", ONNX up to IR {found.highest_ir} and opset {found.highest_opset}" if found.highest_opset else ""
+    return f"{name} {found.version}: available, runs on {', '.join(found.devices)}{onnx}"
 
 
 def _disk(root: Path) -> Finding:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from edge_node.accelerators import Accelerator, accelerators
 from edge_node.energy import Counter, counters, has_battery
-from edge_node.runtimes import available
+from edge_node.runtimes import facts
+from edge_node.runtimes.facts import Facts
 
 ISA_OF_FLAGS = (
     "avx",
@@ -51,6 +52,7 @@ class HardwareProfile:
     accelerators: tuple[Accelerator, ...] = ()
     energy_counters: tuple[Counter, ...] = ()
     has_battery: bool = False
+    facts: tuple[tuple[str, Facts], ...] = ()  # of each of the runtimes
 
 
 def profile(data_dir: Path, *, threads: int = 1, root: Path = Path("/")) -> HardwareProfile:
@@ -62,6 +64,7 @@ def profile(data_dir: Path, *, threads: int = 1, root: Path = Path("/")) -> Hard
         root: below which the files of its accelerators, batteries and energy counters lie.
     """
     cpuinfo = _read("/proc/cpuinfo")
+    runtimes = facts()
     found = HardwareProfile(
         machine=platform.machine(),
         cpu_model=cpu_model(cpuinfo),
@@ -71,12 +74,13 @@ def profile(data_dir: Path, *, threads: int = 1, root: Path = Path("/")) -> Hard
         storage_free_bytes=shutil.disk_usage(data_dir).free,
         operating_system=f"{platform.system().lower()} {platform.release()}",
         libc=" ".join(part for part in platform.libc_ver() if part),
-        runtimes=tuple(sorted(available().items())),
+        runtimes=tuple(sorted((name, found.version) for name, found in runtimes.items())),
         hardware_class="",
         threads=threads,
         accelerators=accelerators(root),
         energy_counters=counters(root),
         has_battery=has_battery(root),
+        facts=tuple(sorted(runtimes.items(), key=lambda item: item[0])),
     )
     return _with_class(found)
 
@@ -102,6 +106,7 @@ def class_of(profile: HardwareProfile) -> str:
         profile.libc,
         sorted(profile.runtimes),
         *([{"threads": profile.threads}] if profile.threads != 1 else []),
+        *([accelerated] if (accelerated := [[name, f.devices] for name, f in profile.facts if f.devices != ("cpu",)]) else []),
     ]
     return hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
 

@@ -117,7 +117,7 @@ def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path 
     It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for whoever is first.
     """
     from edge_node.energy import spent
-    from edge_node.runtimes import opened, version
+    from edge_node.runtimes import opened, ran_on, version
     from edge_node.update.probe import check_probe, one_inference
 
     load_average = os.getloadavg()[0]
@@ -134,6 +134,7 @@ def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path 
         start_ms = (time.perf_counter() - began) * 1_000
         try:
             check_probe(model, manifest)
+            device = next(iter(ran_on(model)), "cpu")
             taken = _timed(lambda: once(model))
             peak = added(before, memory())
             energy = spent(lambda: once(model), machine_root, platform.machine())
@@ -150,7 +151,7 @@ def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path 
         start_ms=start_ms,
         samples=len(taken),
         load_average=load_average,
-        runtime_version=version(manifest.runtime),
+        runtime_version=version(manifest.runtime) + ("" if device == "cpu" else f" on {device}"),
         energy_mj=energy.millijoules,
         energy_source=energy.source,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from edge_node.runtimes.using import SAFE, providers_from
 from edge_node.store import MODEL_NAME
 from littoral.budget import Budget
 from littoral.errors import BadInput
@@ -33,6 +34,7 @@ class Settings:
     `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
     `max_download_rate` is bytes a second, None: as fast as it comes.
     `on_...` are budgets while a condition holds: see edge_node.overlay and docs/fit.md.
+    `providers` are of edge_node.runtimes.using.PROVIDERS.
     `keep_free` is disk space, bytes, that a download never takes.
     `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
     `budgets` are of single models, by name: each stands in place of `budget`, and says the model's share of the whole.
@@ -55,6 +57,7 @@ class Settings:
     max_download_rate: float | None = None
     keep_free: int = 16_000_000
     threads: int = 1
+    providers: tuple[str, ...] = SAFE  # what runtimes may run on, in this order; the CPU is always the last
     inference_limit: float = 30.0
     on_battery_low: Budget = field(default_factory=Budget)  # takes the place of the same limits of `budget` while that holds
     on_battery: Budget = field(default_factory=Budget)
@@ -234,6 +237,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "memory": _some,
     "disk": _some,
     "requests": _requests,
+    "providers": lambda text, field: providers_from(_names(text, field), field),
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 

@@ -9,6 +9,7 @@ DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
 DIR/models/NAME/slots.json, update.json     what is served and kept of one model; the journal of its update
 DIR/models/NAME/memory.json                 bytes of memory that its artifacts took when they were rehearsed
+DIR/runtimes/                               engines and timing caches (TensorRT), compiled models (Core ML): may be deleted
 DIR/federation/                             of the federated part
 """
 
@@ -106,6 +107,11 @@ class NodeFolder:
     @property
     def artifacts(self) -> Path:
         return self.root / "artifacts"
+
+    @property
+    def runtimes(self) -> Path:
+        """What runtimes keep from one start to the next; made by the runtime that wants it."""
+        return self.root / "runtimes"
 
     @property
     def federation(self) -> Path:

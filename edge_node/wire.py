@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from edge_node.hardware import HardwareProfile
+from edge_node.runtimes.facts import Facts
 from edge_node.telemetry import TelemetryReport
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.budget import Budget
@@ -36,7 +37,7 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
         storage_free_bytes=profile.storage_free_bytes,
         operating_system=profile.operating_system,
         libc=profile.libc,
-        runtimes=[hardware_pb2.Runtime(name=name, version=version) for name, version in profile.runtimes],
+        runtimes=[runtime_to(name, version, dict(profile.facts).get(name)) for name, version in profile.runtimes],
         hardware_class=profile.hardware_class,
         threads=profile.threads,
         accelerators=[hardware_pb2.Accelerator(kind=a.kind, name=a.name, device=a.device) for a in profile.accelerators],
@@ -44,6 +45,14 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
             hardware_pb2.EnergyCounter(name=c.name, readable=c.readable, why=c.why) for c in profile.energy_counters
         ],
         has_battery=profile.has_battery,
+    )
+
+
+def runtime_to(name: str, version: str, found: Facts | None) -> hardware_pb2.Runtime:
+    if found is None:
+        return hardware_pb2.Runtime(name=name, version=version)
+    return hardware_pb2.Runtime(
+        name=name, version=version, highest_ir=found.highest_ir, highest_opset=found.highest_opset, devices=found.devices
     )
 
 

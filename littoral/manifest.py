@@ -28,6 +28,8 @@ PAYLOAD_TYPE = "application/vnd.littoral.manifest+json"
 SCHEMA = 1
 FOREIGN_SCHEMA = 2
 """Of a manifest with a signature: agents from before there were any refuse it, and do not serve it wrongly."""
+FULL_RANGE = "int8_dot"
+"""In `Manifest.requires`: weights of 8 bits, which CPUs without VNNI or ARM's dot product add up wrongly."""
 TASKS = ("classification", "regression", "detection", "custom")
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
@@ -156,9 +158,9 @@ class Manifest:
     name: str  # of this student, for example "cnn-m-int8"
     architecture: Mapping[str, Any]  # {"name": ..., and what littoral.architectures.build takes}
     parameters: int
-    runtime: str  # "onnxruntime" or "ncnn"
+    runtime: str  # "onnxruntime", "ncnn", "coreml" or "tensorrt"
     runtime_options: Mapping[str, Any]  # what the runtime must be told, for example {"fp16": false}
-    requires: Mapping[str, int]  # {"opset": 18, "ir": 9} for ONNX, {} else
+    requires: Mapping[str, int]  # {"opset": 18, "ir": 9} for ONNX, FULL_RANGE: 1 of some int8, {} else
     files: tuple[File, ...]
     input: Input
     output: Output

@@ -29,7 +29,7 @@ OUTPUT_NAME = "logits"
 class Exported:
     """One artifact: its files by bare name, and what a node must know to load them."""
 
-    runtime: str  # "onnxruntime" or "ncnn"
+    runtime: str  # of edge_node.runtimes.REGISTRY
     files: Mapping[str, bytes]
     runtime_options: Mapping[str, Any] = field(default_factory=dict)
     requires: Mapping[str, int] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Optio
 from cloud.export.lacking import layer_lacking
 from cloud.export.lean import stripped
 from littoral.errors import RuntimeFailure
-from littoral.manifest import Input
+from littoral.manifest import FULL_RANGE, Input
 
 _TORCH_OPSET = 18  # torch silently writes this for anything older
 FILE = "model.onnx"
@@ -109,7 +109,7 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not optimised:
+    if not optimised or FULL_RANGE in exported.requires:  # on whichever CPU this is: calculated in float, nothing saturates
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = InferenceSession(exported.files[FILE], options, providers=["CPUExecutionProvider"])

@@ -16,6 +16,8 @@ _ALWAYS = ("torch", "numpy", "zstandard", "constriction")  # the last two write 
 LIBRARIES: Mapping[str, Sequence[str]] = {
     "onnxruntime": (*_ALWAYS, "onnx", "onnxscript", "onnxruntime"),
     "ncnn": (*_ALWAYS, "ncnn", "pnnx"),
+    "coreml": (*_ALWAYS, "coremltools"),
+    "tensorrt": (*_ALWAYS, "onnx", "onnxscript", "onnxruntime"),
 }
 """Distributions whose version may change the bytes of an artifact, by its runtime; of another one the first four."""
 

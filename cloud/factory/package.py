@@ -34,15 +34,32 @@ EXPORTERS: Mapping[str, str] = {
     "onnx": "cloud.export.onnx:export",
     "onnx-int8": "cloud.factory.quantize:export_int8",
     "onnx-int8-dynamic": "cloud.factory.quantize:export_int8_dynamic",
+    "onnx-int8-full": "cloud.factory.quantize:export_int8_full",
     "ncnn": "cloud.export.ncnn:export",
     "ncnn-fp16": "cloud.export.ncnn:export_fp16",
+    "coreml": "cloud.export.coreml:export",
+    "coreml-fp16": "cloud.export.coreml:export_fp16",
+    "tensorrt-fp16": "cloud.export.tensorrt:export_fp16",
+    "tensorrt-int8": "cloud.factory.quantize:export_tensorrt_int8",
 }
 """What a network can be turned into: an Exporter each."""
 
-RUNNERS: Mapping[str, str] = {"onnxruntime": "cloud.export.onnx:infer", "ncnn": "cloud.export.ncnn:infer"}
-"""How this process runs an artifact of each runtime."""
+RUNNERS: Mapping[str, str] = {
+    "onnxruntime": "cloud.export.onnx:infer",
+    "ncnn": "cloud.export.ncnn:infer",
+    "coreml": "cloud.export.coreml:infer",
+    "tensorrt": "cloud.export.tensorrt:infer",
+}
+"""How this process runs an artifact of each runtime, or, where it cannot, calculates what the artifact says."""
 
-EVERY_VARIANT = tuple(EXPORTERS)
+_NOT_RUN = {
+    "coreml": "measured as the package says, operation by operation in torch: Core ML did not run it",
+    "tensorrt": "measured as the graph says, in float32 on a CPU: TensorRT did not run it",
+}
+"""By runtime, what a manifest remarks of its figures."""
+
+EVERY_VARIANT = ("onnx", "onnx-int8", "onnx-int8-dynamic", "ncnn", "ncnn-fp16")
+"""That any machine can run."""
 PROBES = 16
 MAX_PROBE_BYTES = 1_000_000
 CALIBRATION = DEFAULTS.calibration.examples
@@ -51,8 +68,12 @@ SKETCH_EXAMPLES = 4096
 
 # A probe must tell a wrong model from a right one on another CPU, where sums are rounded in another order. What rounding does
 # to this artifact is measured (see _tolerance); these are floors, as a fraction of its largest logit.
-_FLOOR = {"onnx": 1e-3, "onnx-int8": 5e-2, "onnx-int8-dynamic": 5e-2, "ncnn": 1e-3, "ncnn-fp16": 1e-3}
+_FLOOR = {
+    "onnx": 1e-3, "onnx-int8": 5e-2, "onnx-int8-dynamic": 5e-2, "onnx-int8-full": 5e-2, "ncnn": 1e-3, "ncnn-fp16": 1e-3,
+    "coreml": 1e-3, "coreml-fp16": 1e-2, "tensorrt-fp16": 1e-2, "tensorrt-int8": 5e-2,
+}  # fmt: skip
 _MARGIN = 8.0
+_CALIBRATED = ("onnx-int8", "onnx-int8-full", "tensorrt-int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +225,9 @@ def package(
         parents=tuple(parents),
         recipe={**recipe, "variant": variant},
         lineage=lineage_of(recipe, exported.runtime, parents, roles),
-        remarks=tuple(filter(None, (learnt_nothing(by_class, bench.dataset.test_y), *noted(bench.dataset)))),
+        remarks=tuple(
+            filter(None, (_NOT_RUN.get(exported.runtime), learnt_nothing(by_class, bench.dataset.test_y), *noted(bench.dataset)))
+        ),
     )
     return Packaged(manifest, dict(exported.files), coded)
 
@@ -218,9 +241,9 @@ def travelling(files: Mapping[str, bytes]) -> tuple[tuple[File, ...], dict[str, 
 
 def _said(variant: str, module: nn.Module, options: Options, examples: int) -> dict[str, Any]:
     """What a manifest's recipe says of how the ranges of int8 were found."""
-    if variant != "onnx-int8":
+    if variant not in _CALIBRATED:
         return {}
-    if quantizers(module):
+    if quantizers(module) and variant == "onnx-int8":
         return {"calibration": "trained"}
     return {"calibration": options.calibration.method, "calibration_examples": examples}
 

@@ -18,6 +18,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
 from onnxruntime.quantization.quantize import quantize_dynamic, quantize_static
 from torch import fx, nn
 
+from cloud.export import tensorrt
 from cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, unstrided
 from cloud.export.onnx import converted, to_onnx, written
 from cloud.export.qdq import Rounded, with_integer_weights
 from littoral.architectures.quantized import plain, quantizers
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Input
+from littoral.manifest import FULL_RANGE, Input
 
 CALIBRATION_BATCH = 64
 _METHODS = {
@@ -73,6 +75,27 @@ def export_int8_dynamic(module: nn.Module, given: Input, *, calibration: Prepare
     return written(_by_onnxruntime(to_onnx(module, given, options), quantize), options)
 
 
+def export_int8_full(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """Static int8 ONNX with weights of all 8 bits: a little nearer to float32, and wrong on CPUs that have neither VNNI nor ARM's
+    dot product, which is what it says it requires. Ranges are found by calibration, also of a network that was trained for int8;
+    see Exporter."""
+    if len(calibration) == 0:
+        raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
+    model = quantized(to_onnx(module, given, options), given.name, calibration, options.calibration, reduce_range=False)
+    made = written(model, options)
+    return replace(made, requires={**made.requires, FULL_RANGE: 1})
+
+
+def export_tensorrt_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """int8 as TensorRT takes it (see cloud.export.tensorrt): every zero is 0, weights and values are signed, biases stay float.
+    Ranges are found by calibration, also of a network that was trained for int8; see Exporter."""
+    if len(calibration) == 0:
+        raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
+    graph = to_onnx(module, given, options)
+    model = quantized(graph, given.name, calibration, options.calibration, reduce_range=False, symmetric=True)
+    return tensorrt.wrapped(written(model, options), "int8")
+
+
 def as_trained(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:
     """The int8 graph of a network that was trained for it, with the steps that it was trained with."""
     network = plain(copy.deepcopy(module).eval(), Rounded)
@@ -81,10 +104,24 @@ def as_trained(module: nn.Module, given: Input, options: Options = DEFAULTS) -> 
 
 
 def quantized(
-    model: onnx.ModelProto, input_name: str, calibration: Prepared, how: Calibration = DEFAULTS.calibration
+    model: onnx.ModelProto,
+    input_name: str,
+    calibration: Prepared,
+    how: Calibration = DEFAULTS.calibration,
+    *,
+    reduce_range: bool = True,
+    symmetric: bool = False,
 ) -> onnx.ModelProto:
-    """The graph with int8 weights and uint8 values between layers, whose ranges are found on the calibration inputs."""
-    extra = {"CalibPercentile": how.percentile} if how.method == "percentile" else {}
+    """The graph with int8 weights and uint8 values between layers, whose ranges are found on the calibration inputs.
+
+    Args:
+        reduce_range: weights of 7 bits.
+        symmetric: values between layers are int8, every zero is 0, and weights and biases stay float in the file, the weights
+            behind their QuantizeLinear: TensorRT takes nothing else.
+    """
+    extra: dict[str, Any] = {"CalibPercentile": how.percentile} if how.method == "percentile" else {}
+    if symmetric:
+        extra |= {"ActivationSymmetric": True, "WeightSymmetric": True, "AddQDQPairToWeight": True, "QuantizeBias": False}
 
     def quantize(model: onnx.ModelProto, path: str) -> None:
         quantize_static(
@@ -93,8 +130,8 @@ def quantized(
             _Reader(input_name, calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=_METHODS[how.method],
             extra_options=extra,

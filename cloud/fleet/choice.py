@@ -10,6 +10,7 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cloud.fleet.limits import beyond, takes
 from cloud.fleet.records import Artifact, MeasurementRecord, Presence
 from littoral.budget import ESTIMATE, Budget, Measured, best_fit, excesses
 from littoral.errors import NoFit
@@ -71,7 +72,7 @@ def candidates_for(
     found = []
     for artifact in artifacts:
         measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
-        if artifact.runtime in presence.runtimes and measured is not None and not measured.failure:
+        if takes(artifact, presence) and measured is not None and not measured.failure:
             found.append(as_measured(artifact, measured))
     return found
 
@@ -151,6 +152,8 @@ def _row(
     out = []
     if artifact.runtime not in presence.runtimes:
         out.append(f"runtime: {artifact.runtime} is not on this node")
+    elif above := beyond(artifact, presence):
+        out += above
     elif measured is None:
         out.append("measurement: there is none of this node or its like")
     elif measured.failure:
@@ -244,8 +247,11 @@ def _why_none(node_id: str, presence: Presence, artifacts: Sequence[Artifact], m
     if not runnable:
         wanted = "/".join(sorted({a.runtime for a in artifacts})) or "nothing"
         return f"the release needs {wanted}, this node has {'/'.join(presence.runtimes) or 'no runtime'}"
-    for artifact in runnable:
+    taken = [a for a in runnable if not beyond(a, presence)]
+    if not taken:
+        return "; ".join(f"{a.name}: {limit}" for a in runnable for limit in beyond(a, presence))
+    for artifact in taken:
         measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
         if measured is not None and measured.failure:
             return f"{artifact.name} could not be run here: {measured.failure}: {measured.detail}"
-    return f"none of {len(runnable)} candidates was measured on this node or its like"
+    return f"none of {len(taken)} candidates was measured on this node or its like"

@@ -237,6 +237,7 @@ class Artifact:
     data: str = ""  # where its data set lies on the coordinator's machine; "": not known
     task: str = "classification"
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
+    requires: Mapping[str, int] = field(default_factory=dict)  # of its manifest: {"opset": 18, "ir": 9}
     needs: tuple[str, ...] = ()  # what a node must have to read what travels: littoral.codec.FEATURES
     schema: int = 1
 

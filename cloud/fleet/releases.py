@@ -95,6 +95,7 @@ async def publish(
         remarks=manifest.remarks,
         task=manifest.task,
         metric=manifest.metric,
+        requires=manifest.requires,
         needs=needs_of(manifest),
         created_at=now,
         weights=core.blobs.put(weights) if weights else "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cloud.fleet.choice import LEAST, choose
+from cloud.fleet.limits import beyond, takes
 from cloud.fleet.records import Artifact, Enrolment
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Refused
@@ -41,11 +42,22 @@ def has_runtime(node: NodeView, seen: Seen) -> str | None:
     )
 
 
+def can_take(node: NodeView, seen: Seen) -> str | None:
+    """Some candidate for its runtimes is not above what they take: ONNX versions, instruction sets."""
+    if node.presence is None:
+        return None
+    offered = [candidate for candidate in seen.candidates if candidate.runtime in node.presence.runtimes]
+    above = {candidate.name: beyond(candidate, node.presence) for candidate in offered}
+    if not all(above.values()):
+        return None
+    return "; ".join(f"cannot take {name}: {limit}" for name, limits in above.items() for limit in limits) or None
+
+
 def reads_what_travels(node: NodeView, seen: Seen) -> str | None:
     """It has the dictionaries that the candidates for its runtimes are coded with (littoral.codec)."""
     if node.presence is None:
         return None
-    offered = [candidate for candidate in seen.candidates if candidate.runtime in node.presence.runtimes]
+    offered = [candidate for candidate in seen.candidates if takes(candidate, node.presence)]
     lacking = sorted({need for candidate in offered for need in candidate.needs} - set(node.presence.features))
     return f"lacks {', '.join(lacking)}, with which the release is coded: upgrade the agent" if lacking else None
 
@@ -76,7 +88,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, reads_what_travels)
+RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, can_take, reads_what_travels)
 """Before anything is measured."""
 
 RULES_WHEN_MEASURED: tuple[Rule, ...] = (*RULES, fits_budget)

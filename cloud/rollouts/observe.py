@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cloud.fleet.limits import takes
 from cloud.fleet.records import Enrolment, UpdateState
 from cloud.rollouts.eligibility import RULES, refusal
 from cloud.rollouts.plan import kept, make_plan, next_wave
@@ -150,17 +151,19 @@ def _observe_rolling_back(seen: Seen, now: float) -> Event:
 
 
 def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
-    """Candidates that this node has a runtime for, and that neither it nor its class of hardware has measured; manifest digests.
+    """Candidates that this node can take, and that neither it nor its class of hardware has measured; manifest digests.
 
     What could not be run elsewhere may run here: failures are nobody's but the node's that had them.
     """
-    runtimes, kind = (node.presence.runtimes, node.presence.hardware_class) if node.presence else ((), "")
+    if (presence := node.presence) is None:
+        return ()
+    kind = presence.hardware_class
     done = {
         m.manifest_digest
         for m in seen.measurements
         if m.node_id == node.id or (kind and m.hardware_class == kind and not m.failure)
     }
-    return tuple(c.manifest_digest for c in seen.candidates if c.runtime in runtimes and c.manifest_digest not in done)
+    return tuple(c.manifest_digest for c in seen.candidates if takes(c, presence) and c.manifest_digest not in done)
 
 
 def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | None:

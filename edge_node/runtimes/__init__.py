@@ -1,18 +1,16 @@
 """Runtimes behind one small Protocol. Adding one is one file and one line in REGISTRY.
 
-A runtime's module gives `version() -> str` (raises ImportError where it is not installed) and
-`load(manifest, folder, threads) -> Model`. Its library is imported inside them, never when this package is.
+A runtime's module gives `version() -> str` (raises ImportError where it is not installed), `look() -> Facts` (raises
+RuntimeFailure too, where it is installed and cannot be used) and `load(manifest, folder, threads) -> Model`. Its library is
+imported inside them, never when this package is.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
-import signal
-import subprocess
+import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.memory import give_back, settle
+from edge_node.runtimes.facts import Facts, Missing, Verdict, looked_up
+from edge_node.runtimes.onnx_providers import GET
+from edge_node.runtimes.using import VARIABLE
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -29,10 +30,16 @@ Array = npt.NDArray[Any]
 REGISTRY: Mapping[str, str] = {
     "onnxruntime": "edge_node.runtimes.onnx_runtime",
     "ncnn": "edge_node.runtimes.ncnn_runtime",
+    "coreml": "edge_node.runtimes.coreml_runtime",
+    "tensorrt": "edge_node.runtimes.tensorrt_runtime",
 }
 
-_GET: Mapping[str, str] = {"onnxruntime": "pip install 'littoral[edge]'", "ncnn": "pip install 'littoral[ncnn]'"}
-_IMPORT_S = 60.0
+_GET: Mapping[str, str] = {
+    "onnxruntime": "pip install 'littoral[edge]'",
+    "ncnn": "pip install 'littoral[ncnn]'",
+    "coreml": "on macOS: pip install 'littoral[coreml]'; elsewhere serve an onnx or ncnn variant",
+    "tensorrt": GET["tensorrt"],
+}
 
 
 class Model(Protocol):
@@ -58,28 +65,38 @@ class Model(Protocol):
 
 
 def available() -> dict[str, str]:
-    """Version by name, of every runtime that can be imported here. Looked up once a process, in children of it."""
-    return {name: version for name, (version, _) in _looked_up().items() if version}
+    """Version by name, of every runtime that can be used here. Looked up once a process, in children of it."""
+    return {name: found.version for name, found in facts().items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Why a runtime cannot be used here, and the way out."""
-
-    name: str
-    reason: str
-    way_out: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.reason}; {self.way_out}"
+def facts() -> dict[str, Facts]:
+    """What each runtime is that can be used here, by name; looked up as `available` is."""
+    return {name: found for name, (found, _) in _looked_up(*REGISTRY).items() if found is not None}
 
 
 def why_not(name: str) -> Missing | None:
     """None where a runtime can be used here."""
     if name not in REGISTRY:
         return Missing(name, "not known here", f"known are {', '.join(REGISTRY)}")
-    version, reason = _looked_up()[name]
-    return None if version else Missing(name, reason, _GET.get(name, f"pip install {name}"))
+    found, reason = _looked_up(name)[name]
+    return None if found else Missing(name, reason, _GET[name])
+
+
+def devices_of(name: str) -> tuple[str, ...]:
+    """What a runtime runs on here, in the order in which it is tried; empty where it cannot be used."""
+    found, _ = _looked_up(name)[name]
+    return found.devices if found else ()
+
+
+def look(name: str) -> Facts:
+    """Of a runtime that this process itself imports. Raises ImportError, RuntimeFailure."""
+    found: Facts = importlib.import_module(REGISTRY[name]).look()
+    return found
+
+
+def ran_on(model: Model) -> tuple[str, ...]:
+    """What a loaded model really runs on, the first one first: "cuda", "vulkan", "cpu"; empty of one that runs elsewhere."""
+    return tuple(getattr(model, "devices", ()))
 
 
 def load(manifest: Manifest, folder: Path, threads: int) -> Model:
@@ -134,31 +151,13 @@ def version(name: str) -> str:
     return str(importlib.import_module(REGISTRY[name]).version())
 
 
-@functools.cache
-def _looked_up() -> Mapping[str, tuple[str, str]]:
-    """(version, "") or ("", reason) by name; the children run side by side."""
-    children = {
-        name: subprocess.Popen(
-            (sys.executable, "-m", "edge_node.runtimes.present", name),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in REGISTRY
-    }
-    return {name: _verdict(child) for name, child in children.items()}
+def _looked_up(*names: str) -> Mapping[str, Verdict]:
+    """Of each of these, side by side; once a process, and again for whoever settles on other providers: they decide what a
+    runtime runs on."""
+    using = os.environ.get(VARIABLE, "")
+    if lacking := [name for name in names if (name, using) not in _found]:
+        _found.update({(name, using): verdict for name, verdict in looked_up(lacking).items()})
+    return {name: _found[name, using] for name in names}
 
 
-def _verdict(child: subprocess.Popen[str]) -> tuple[str, str]:
-    with child:
-        try:
-            printed, errors = child.communicate(timeout=_IMPORT_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            return "", f"was not imported after {_IMPORT_S:.0f} s"
-    if child.returncode < 0:
-        return "", f"its import ended with {signal.Signals(-child.returncode).name}: it is not built for this machine"
-    if child.returncode > 0:
-        return "", (errors.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-    return printed.strip(), ""
+_found: dict[tuple[str, str], Verdict] = {}

@@ -1,4 +1,4 @@
-"""ncnn on the CPU (https://github.com/Tencent/ncnn).
+"""ncnn (https://github.com/Tencent/ncnn): on a GPU through Vulkan where there is one and this node allows it, else on the CPU.
 
 It checks nothing: a tensor of the wrong shape is read past its end, and errors are return codes. So everything is checked here,
 before it sees it.
@@ -15,9 +15,13 @@ from typing import Any
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Array, Tensor, checked, only_file
+from edge_node.runtimes import Array, Tensor, checked, devices_of, only_file
+from edge_node.runtimes.facts import Facts, Missing
+from edge_node.runtimes.using import in_use
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
+
+_GET_VULKAN = "a machine with a GPU, and its Vulkan driver and loader (Debian: libvulkan1, mesa-vulkan-drivers)"
 
 
 def version() -> str:
@@ -26,13 +30,33 @@ def version() -> str:
     return str(ncnn.__version__)
 
 
+def look() -> Facts:
+    """Counts the GPUs, which loads Vulkan and talks on stderr where there is none: never in a process that serves."""
+    found = version()
+    gpus = _gpus()
+    allowed = in_use().providers
+    if gpus and "vulkan" in allowed:
+        return Facts(found, devices=("vulkan", "cpu"))
+    if gpus:
+        how = f"allow it: --providers {','.join(('vulkan', *allowed))}"
+        return Facts(found, lacking=(Missing("ncnn vulkan", "is there, and not among the providers that this node allows", how),))
+    return Facts(found, lacking=(Missing("ncnn vulkan", "ncnn finds no GPU that speaks Vulkan here", _GET_VULKAN),))
+
+
+def _gpus() -> int:
+    ncnn: Any = importlib.import_module("ncnn")
+    count = getattr(ncnn, "get_gpu_count", None)  # a build without Vulkan has none
+    return int(count()) if count else 0
+
+
 class NcnnModel:
     """One Extractor a request; only the making of one is safe in several threads (ncnn#4774).
 
     Its memory is freed when it was closed and the last request is through: ncnn would go on reading it.
     """
 
-    def __init__(self, ncnn: Any, net: Any, manifest: Manifest) -> None:
+    def __init__(self, ncnn: Any, net: Any, manifest: Manifest, devices: tuple[str, ...]) -> None:
+        self.devices = devices
         self._ncnn = ncnn
         self._net: Any = net
         self._shape = manifest.input.shape
@@ -94,7 +118,8 @@ def load(manifest: Manifest, folder: Path, threads: int) -> NcnnModel:
     half = bool(manifest.runtime_options.get("fp16", False))
     option = net.opt
     option.num_threads = threads
-    option.use_vulkan_compute = False
+    option.openmp_blocktime = 0  # threads that have nothing to do sleep at once
+    option.use_vulkan_compute = vulkan = "vulkan" in in_use().providers and "vulkan" in devices_of("ncnn")
     option.use_fp16_packed = option.use_fp16_storage = option.use_fp16_arithmetic = half
     option.use_bf16_storage = False
     option.lightmode = True
@@ -107,4 +132,4 @@ def load(manifest: Manifest, folder: Path, threads: int) -> NcnnModel:
             f"ncnn: {param.name} has inputs {net.input_names()} and outputs {net.output_names()}, "
             f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
         )
-    return NcnnModel(ncnn, net, manifest)
+    return NcnnModel(ncnn, net, manifest, ("vulkan", "cpu") if vulkan else ("cpu",))

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU (https://onnxruntime.ai).
+"""ONNX Runtime (https://onnxruntime.ai): on the CPU, and before it on what else this node allows, has, and it was built for.
 
 Threads are told, never guessed, and do not spin while there is nothing to do.
 """
@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Array, Tensor, checked, only_file
+from edge_node.runtimes import Array, Tensor, checked, only_file, onnx_limits
+from edge_node.runtimes.facts import Facts
+from edge_node.runtimes.onnx_providers import NAMES, Wanted, devices_here, opened, ran_on, wanted
 from edge_node.runtimes.onnx_stopping import StoppableSession
+from edge_node.runtimes.using import in_use
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES, Signature
@@ -27,9 +30,31 @@ def version() -> str:
     return str(onnxruntime.__version__)
 
 
+def look() -> Facts:
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+
+    def loads(model: bytes) -> bool:
+        try:
+            onnxruntime.InferenceSession(model, session_options(onnxruntime, 1), providers=[NAMES["cpu"]])
+        except Exception:  # noqa: BLE001 - onnxruntime's errors share no base, and this is the question
+            return False
+        return True
+
+    ir, opset = onnx_limits.highest(loads)
+    devices, lacking = devices_here(
+        onnxruntime, onnx_limits.tiny(*onnx_limits.OLDEST), lambda: session_options(onnxruntime, 1), in_use().providers
+    )
+    return Facts(version(), ir, opset, devices, lacking)
+
+
 class OnnxModel:
-    def __init__(self, session: Any, manifest: Manifest) -> None:
+    """`devices`: what it really runs on, the first one first. `most`: of one request the runtime is given so many rows at once;
+    None: as many as come."""
+
+    def __init__(self, session: Any, manifest: Manifest, most: int | None = None) -> None:
         self._session: Any = StoppableSession(session)
+        self.devices = ran_on(session)
+        self._most = most
         self._shape = manifest.input.shape
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
@@ -42,7 +67,7 @@ class OnnxModel:
         if session is None:
             raise RuntimeFailure(f"{self._name}: was closed")
         try:
-            (logits,) = session.run(self._outputs, {self._input: checked(x, self._shape)})
+            logits = self._logits(session, checked(x, self._shape))
         except RuntimeFailure:
             raise
         except Exception as error:  # onnxruntime's errors share no base
@@ -54,6 +79,12 @@ class OnnxModel:
             )
         result: Tensor = logits
         return result
+
+    def _logits(self, session: Any, x: Tensor) -> Any:
+        if self._most is None or len(x) <= self._most:
+            return session.run(self._outputs, {self._input: x})[0]
+        parts = range(0, len(x), self._most)
+        return np.concatenate([session.run(self._outputs, {self._input: x[i : i + self._most]})[0] for i in parts])
 
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         session, signature = self._session, self._signature
@@ -85,8 +116,8 @@ class OnnxModel:
             give_back()
 
 
-def load(manifest: Manifest, folder: Path, threads: int) -> OnnxModel:
-    onnxruntime: Any = importlib.import_module("onnxruntime")
+def session_options(onnxruntime: Any, threads: int) -> Any:
+    """Threads as told; idle ones sleep, what is not needed is given back, and what goes wrong is said once, by us."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -94,10 +125,23 @@ def load(manifest: Manifest, folder: Path, threads: int) -> OnnxModel:
     options.enable_cpu_mem_arena = False  # an arena never shrinks: 8 MB after a hundred loads, against under 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 4
+    return options
+
+
+def load(manifest: Manifest, folder: Path, threads: int) -> OnnxModel:
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    using = in_use()
+    providers = wanted(using.providers, onnxruntime.get_available_providers(), using.cache)
+    return OnnxModel(session_of(onnxruntime, manifest, folder, threads, providers), manifest)
+
+
+def session_of(onnxruntime: Any, manifest: Manifest, folder: Path, threads: int, providers: Wanted) -> Any:
+    """A session that has the tensors which the manifest names. Raises RuntimeFailure."""
     path = only_file(manifest, folder, ".onnx")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = opened(onnxruntime, str(path), session_options(onnxruntime, threads), providers)
     except Exception as error:  # onnxruntime's errors share no base
         raise RuntimeFailure(f"onnxruntime: cannot load {path.name}: {error}", hint="release it again") from error
     inputs, outputs = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
@@ -108,7 +152,7 @@ def load(manifest: Manifest, folder: Path, threads: int) -> OnnxModel:
             f"onnxruntime: {path.name} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, "
             f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
         )
-    return OnnxModel(session, manifest)
+    return session
 
 
 def _check_signature(signature: Signature, session: Any, file: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_node.apart.model import ApartModel, open_apart
 from edge_node.memory import available_bytes
-from edge_node.runtimes import Model, load
+from edge_node.runtimes import Model, load, ran_on
 from edge_node.serving.slots import Served
 from edge_node.update.job import Job, Kit, in_thread
 from edge_node.update.probe import check_probe
@@ -40,6 +40,7 @@ async def load_here(kit: Kit, name: str, digest: str) -> Served:
         kit.crashes.not_loaded()
         raise
     kit.crashes.loaded(name, digest)
+    kit.log("loaded", model=manifest.model, student=manifest.name, runtime=manifest.runtime, on=",".join(ran_on(model)))
     return Served(manifest, digest, kit.watchdog.guard(name, digest, model))
 
 

@@ -37,7 +37,10 @@ SPECS = {
     "squeezenet": {"stem": 8, "stem_kernel": 3, "expands": [8, 8], "ratio": 4, "pools": [1], "norm": True, "dropout": 0.0},
 }
 # Largest difference from torch's logits, as a fraction of the largest logit.
-NEAR = {"onnx": 1e-5, "ncnn": 1e-5, "ncnn-fp16": 5e-3, "onnx-int8": 0.15, "onnx-int8-dynamic": 0.05}
+NEAR = {
+    "onnx": 1e-5, "ncnn": 1e-5, "ncnn-fp16": 5e-3, "onnx-int8": 0.15, "onnx-int8-dynamic": 0.05, "onnx-int8-full": 0.15,
+    "coreml": 1e-5, "coreml-fp16": 5e-3, "tensorrt-fp16": 1e-5, "tensorrt-int8": 0.15,
+}  # fmt: skip
 
 
 @functools.cache
@@ -98,7 +101,7 @@ EDGES: list[tuple[dict[str, Any], tuple[int, int, int]]] = [
 ]
 
 
-@pytest.mark.parametrize("variant", ["onnx", "ncnn"])
+@pytest.mark.parametrize("variant", ["onnx", "ncnn", "coreml"])
 @pytest.mark.parametrize(("spec", "shape"), EDGES, ids=lambda value: value["name"] if isinstance(value, dict) else str(value))
 def test_odd_edges_are_cut_as_torch_cuts_them(spec: dict[str, Any], shape: tuple[int, int, int], variant: str) -> None:
     channels, height, width = shape

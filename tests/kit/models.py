@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import struct
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,8 +55,41 @@ def ncnn_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, by
     return {"model.param": param.encode(), "model.bin": struct.pack("<I", 0) + np.ascontiguousarray(used.T).tobytes()}
 
 
-FILES_OF: Mapping[str, Callable[..., Mapping[str, bytes]]] = {"onnxruntime": onnx_files, "ncnn": ncnn_files}
+def coreml_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, bytes]:
+    return _converted(used.tobytes(), used.shape, shape)
+
+
+@functools.lru_cache(8)
+def _converted(data: bytes, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Mapping[str, bytes]:
+    from cloud.export.coreml import _coremltools, _quiet
+    from littoral.mlpackage import taken_from
+
+    used = np.frombuffer(data, np.float32).reshape(sizes)
+    ct = _coremltools()
+    mb = importlib.import_module("coremltools.converters.mil").Builder
+
+    @mb.program(input_specs=[mb.TensorSpec((1, *shape))], opset_version=ct.target.iOS15)  # type: ignore[untyped-decorator]
+    def program(x: Any) -> Any:
+        flat = mb.reshape(x=x, shape=(1, used.shape[0]))
+        return mb.linear(x=flat, weight=np.ascontiguousarray(used.T), name="logits")
+
+    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+        precise = {"compute_precision": ct.precision.FLOAT32, "skip_model_load": True}
+        made = ct.convert(program, convert_to="mlprogram", minimum_deployment_target=ct.target.iOS15, **precise)
+        made.save(f"{scratch}/model.mlpackage")
+        return taken_from(Path(scratch) / "model.mlpackage")
+
+
+FILES_OF: Mapping[str, Callable[..., Mapping[str, bytes]]] = {
+    "onnxruntime": onnx_files,
+    "ncnn": ncnn_files,
+    "coreml": coreml_files,
+    "tensorrt": onnx_files,
+}
 """By runtime. A runtime that is added to the registry gets a line here, and passes the same cases."""
+
+HERE = ("ncnn", "onnxruntime")
+"""Runtimes that every machine has on which these tests run; tests/contract holds it to that."""
 
 
 def artifact(
@@ -78,8 +114,8 @@ def artifact(
         architecture={"name": "linear"},
         parameters=used.size,
         runtime=runtime,
-        runtime_options={"fp16": False} if runtime == "ncnn" else {},
-        requires={"opset": 18, "ir": 9} if runtime == "onnxruntime" else {},
+        runtime_options={"ncnn": {"fp16": False}, "tensorrt": {"precision": "fp16", "batch": [1, 1, 4]}}.get(runtime, {}),
+        requires={"opset": 18, "ir": 9} if runtime in ("onnxruntime", "tensorrt") else {},
         files=tuple(File(name, digest_of(data), len(data)) for name, data in files.items()),
         input=Input("x", shape, 1 / 255, (0.0,), (1.0,)),
         output=Output("logits", tuple(f"class {i}" for i in range(classes))),

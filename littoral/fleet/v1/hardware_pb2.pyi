@@ -75,9 +75,15 @@ class Conditions(_message.Message):
     def __init__(self, on_mains: _Optional[bool] = ..., battery_percent: _Optional[float] = ..., celsius: _Optional[float] = ..., hot: _Optional[bool] = ..., metered: _Optional[bool] = ..., in_force: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Runtime(_message.Message):
-    __slots__ = ("name", "version")
+    __slots__ = ("name", "version", "highest_ir", "highest_opset", "devices")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_IR_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_OPSET_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    highest_ir: int
+    highest_opset: int
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., highest_ir: _Optional[int] = ..., highest_opset: _Optional[int] = ..., devices: _Optional[_Iterable[str]] = ...) -> None: ...

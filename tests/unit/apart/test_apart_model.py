@@ -21,13 +21,12 @@ from hypothesis.extra import numpy as hnp
 
 from edge_node.apart.frames import Broken, receive, send
 from edge_node.apart.model import open_apart
-from edge_node.runtimes import REGISTRY
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.update.envelope import ENVELOPE
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES
-from tests.kit.models import artifact, images, logits_of, weights
+from tests.kit.models import HERE, artifact, images, logits_of, weights
 
 KEY = Ed25519PrivateKey.generate()
 ROOM = 200_000_000
@@ -39,7 +38,7 @@ def laid(folder: Path, runtime: str = "onnxruntime", **fields: Any) -> Manifest:
     return manifest
 
 
-@pytest.mark.parametrize("runtime", sorted(REGISTRY))
+@pytest.mark.parametrize("runtime", HERE)
 async def test_it_answers_as_it_would_here_from_any_thread_and_ends_when_it_is_closed(runtime: str, tmp_path: Path) -> None:
     manifest = laid(tmp_path, runtime)
     model = await open_apart(tmp_path, 1, memory=ROOM, limit_s=30)

@@ -55,7 +55,7 @@ def test_the_page_has_the_keys_of_a_recipe_first() -> None:
 
 def test_the_page_names_every_variant() -> None:
     [line] = re.findall(r"^The variants: .*$", PAGE, re.MULTILINE)
-    assert set(re.findall(r"`(onnx[a-z0-9-]*|ncnn[a-z0-9-]*)`", line)) == set(EXPORTERS)
+    assert set(re.findall(r"`((?:onnx|ncnn|coreml|tensorrt)[a-z0-9-]*)`", line)) == set(EXPORTERS)
 
 
 @pytest.mark.parametrize(("place", "settings"), list(enumerate(CLASSES, 1)), ids=[c.__name__ for c in CLASSES])

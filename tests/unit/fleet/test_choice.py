@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.fleet.choice import candidates_for, choose, explain
+from cloud.fleet.limits import beyond, takes
 from cloud.fleet.records import MeasurementRecord, Presence
 from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
@@ -55,6 +57,45 @@ def measured(
 
 
 EVERY = [measured(a.manifest_digest) for a in ALL]
+
+
+@pytest.mark.parametrize(
+    ("requires", "hardware", "words"),
+    [
+        ({"opset": 18, "ir": 8}, {}, ()),
+        ({"opset": 18, "ir": 8}, {"highest_ir": 8, "highest_opset": 18}, ()),
+        (
+            {"opset": 18, "ir": 9},
+            {"highest_ir": 8, "highest_opset": 18},
+            ("ir: needs ONNX IR 9, onnxruntime 1.14 on",),
+        ),
+        ({"opset": 19}, {"highest_ir": 8, "highest_opset": 18}, ("opset: needs ONNX opset 19",)),
+        ({"opset": 19, "ir": 9}, {"highest_ir": 8, "highest_opset": 18}, ("ir: needs", "opset: needs")),
+        ({"int8_dot": 1}, {"isa": ["avx2", "fma"]}, ("isa: int8 of full range needs VNNI or ARM's dot product",)),
+        ({"int8_dot": 1}, {}, ("isa: int8",)),
+        ({"int8_dot": 1}, {"isa": ["avx2", "avx_vnni"]}, ()),
+        ({"int8_dot": 1}, {"isa": ["asimd", "asimddp"]}, ()),
+    ],
+    ids=str,
+)
+def test_nothing_above_what_a_runtime_or_processor_takes_is_offered(
+    requires: dict[str, int], hardware: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    told = dict(hardware)
+    isa = told.pop("isa", [])
+    here = replace(presence(), hardware={"isa": isa, "runtimes": [{"name": "onnxruntime", "version": "1.14", **told}]})
+    new = replace(LARGE, requires=requires)
+    found = beyond(new, here)
+    assert len(found) == len(words)
+    assert all(said.startswith(word) for said, word in zip(found, words, strict=True))
+    assert takes(new, here) == (not words)
+    assert choose("me", here, [new, SMALL], EVERY, model=MODEL).name == ("small" if words else "large")
+    row = next(row for row in explain("me", here, [new, SMALL], EVERY, model=MODEL) if row.name == "large")
+    assert row.out == found
+    assert words == () or found[0] in row.why_not
+    if words:
+        with pytest.raises(NoFit, match="large: " + words[0][:3]):
+            choose("me", here, [new], EVERY, model=MODEL)
 
 
 def test_the_most_accurate_inside_the_budget_is_chosen() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_node.runtimes import REGISTRY
 from edge_node.serving.inference import Inference
 from edge_node.serving.slots import Slots
 from edge_node.telemetry import Telemetry
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
-from tests.kit.models import SHAPE, images
+from tests.kit.models import HERE, SHAPE, images
 from tests.kit.serving import MODEL, request_of, served
 
 LARGE, CLASSES = (1, 128, 128), 800  # 52 MB of weights: several milliseconds an inference
@@ -36,7 +35,7 @@ async def test_a_small_model_is_run_in_the_loop(tmp_path: Path) -> None:
     slots.close()
 
 
-@pytest.mark.parametrize("runtime", sorted(REGISTRY))
+@pytest.mark.parametrize("runtime", HERE)
 async def test_a_large_one_runs_beside_it_and_is_closed_after_a_cancelled_request(runtime: str, tmp_path: Path) -> None:
     slots = Slots()
     large = served(tmp_path / "large", runtime, shape=LARGE, classes=CLASSES)

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_node.runtimes import REGISTRY
 from littoral.errors import RuntimeFailure
-from tests.kit.models import images, logits_of, weights
+from tests.kit.models import HERE, images, logits_of, weights
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
 
 SWAPS, CLIENTS = 50, 8
 
 
-@pytest.mark.parametrize("runtime", sorted(REGISTRY))
+@pytest.mark.parametrize("runtime", HERE)
 async def test_fifty_swaps_under_load_drop_nothing(runtime: str, tmp_path: Path) -> None:
     x = images(2)
     wanted = {f"seed-{seed}": logits_of(x, weights(seed)) for seed in (0, 1)}
