@@ -120,6 +120,7 @@ class Agent:
             max_in_flight=settings.requests,
             repository=LocalRepository(self._updates),
             split=holdings.requests,
+            batch=settings.batch,
         )
         self._front = Front(service, settings, folder.root, log, now=time.time())  # noqa: TID251 - the composition root
         self._trials = Trials(

@@ -29,6 +29,7 @@ _HELP = {
     "runtimes": ("NAMES", "runtimes that this node will use, by comma; default: every one it has"),
     "http": ("HOST:PORT", "where inference is served; port 0 takes any free one (default 127.0.0.1:8080)"),
     "grpc": ("HOST:PORT", "where inference is served over gRPC, or off (default: HTTP's host, the port after HTTP's)"),
+    "batch": ("N", "examples of waiting requests that go through a model together, at most; 1: never (default 32)"),
     "token_file": ("FILE", "what clients from elsewhere must show; needed where the node listens beyond loopback"),
     "tls_cert": ("FILE", "certificate for clients from elsewhere, PEM (default: one that the node makes for itself)"),
     "tls_key": ("FILE", "its key, PEM"),

@@ -48,6 +48,7 @@ class Settings:
     http_port: int = 8080  # 0: any free port
     grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; where nothing is said, the port after HTTP's
     grpc_told: bool = False  # `grpc` was said
+    batch: int = 32  # examples of several requests in one run; 1: never together
     token_file: Path | None = None  # the three of them: where a listener can be reached from elsewhere
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -115,6 +116,12 @@ def _rate(text: str, field: str) -> float:
 
 def _address(text: str, field: str) -> tuple[str, int]:
     return split_address(field, text)
+
+
+def _batch(text: str, field: str) -> int:
+    if not re.fullmatch(r"\s*[0-9]{1,3}\s*", text) or not 1 <= int(text) <= 256:
+        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 256", hint="1: requests are never put together")
+    return int(text)
 
 
 def _switch(text: str, field: str) -> bool:
@@ -215,6 +222,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "runtimes": _names,
     "http": _address,
     "grpc": _grpc,
+    "batch": _batch,
     "token_file": _path,
     "tls_cert": _path,
     "tls_key": _path,

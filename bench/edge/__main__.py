@@ -15,6 +15,7 @@ from bench.report import printed, record
 
 PARTS = {
     "serving": "bench.edge.serving",
+    "swap": "bench.edge.swap",
     "disk": "bench.edge.disk",
 }
 """Each module has `made(*, quick: bool) -> Part`. A part that is added here is a word in EDGE of the Makefile, too."""

@@ -10,12 +10,16 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud.demo.processes import beside
+import numpy as np
+import numpy.typing as npt
+
+from cloud.processes import beside
 
 PLACE = Path("build/bench-edge")
 RECIPE = Path(__file__).with_name("digits.toml")
@@ -45,7 +49,7 @@ def agent(name: str = "node") -> Iterator[Agent]:
         (PLACE / "trained").touch()
     http, grpc = free_port(), free_port()
     environment |= {"LITTORAL_NODE_RUNTIMES": "onnxruntime", "LITTORAL_NODE_GRPC": f"127.0.0.1:{grpc}"}
-    node = PLACE / name
+    node = (PLACE / name).absolute()
     command = [beside("littoral-cloud"), "up", "--http", f"127.0.0.1:{http}", "--node", str(node), "--format", "json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as up:
         try:
@@ -55,10 +59,18 @@ def agent(name: str = "node") -> Iterator[Agent]:
                 raise RuntimeError(f"littoral-cloud up ended with {up.wait()}: its logs are in {PLACE}/cloud/logs")
             json.loads(line)
             [model] = (node / "artifacts").glob("*/*.onnx")
-            yield Agent(http, grpc, pid_of("littoral-node run", str(node)), node, model, model.with_name("manifest.dsse"))
+            yield Agent(http, grpc, pid_of_agent(node), node, model, model.with_name("manifest.dsse"))
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(60)
+
+
+def image_request(port: int, x: npt.NDArray[np.uint8]) -> dict[str, object]:
+    """A request's JSON for one image, (1, ...) uint8, as the served model's metadata names its input."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/{MODEL}", timeout=10) as answer:
+        given = json.load(answer)["inputs"][0]
+    tensor = {"name": given["name"], "shape": [1, *given["shape"][1:]], "datatype": "UINT8", "data": x.ravel().tolist()}
+    return {"inputs": [tensor]}
 
 
 def free_port() -> int:
@@ -66,16 +78,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def pid_of(*words: str) -> int:
-    """The process whose command line holds all of them."""
+def pid_of_agent(folder: Path) -> int:
+    """The process that runs `littoral-node run --data FOLDER`, not the one that started it."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if all(word in line for word in words) and "python" in line.split(" ", 1)[0]:
+        if len(words) > 2 and words[1].endswith("littoral-node") and words[2] == "run" and str(folder) in words:
             return int(place.name)
-    raise RuntimeError(f"no process runs {' '.join(words)}")
+    raise RuntimeError(f"no agent runs on {folder}")
 
 
 def cpu_seconds(pid: int) -> float:

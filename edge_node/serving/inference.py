@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import Answer, Array, read, tensors_of
 from edge_node.telemetry import Telemetry
@@ -23,6 +24,7 @@ INLINE_S = 0.002
 """What is expected to take longer runs in the worker thread: it would hold up every other request and the session."""
 INLINE_PIXELS = 50_000
 """Values of images that are resized in the loop itself."""
+BATCH = 32
 _TIMED_FIRST, _TIMED_EVERY = 4, 64
 T = TypeVar("T")
 X = TypeVar("X")
@@ -38,6 +40,10 @@ class _Cost:
     manifest_digest: str
     seconds: float = 0.0  # an example
     runs: int = 0
+
+    def long(self, examples: int) -> bool:
+        """So many examples leave the loop."""
+        return self.seconds * examples > INLINE_S or (self.runs == 0 and self.seconds > 0)
 
     def run(self, infer: Callable[[X], T], given: X, examples: int) -> T:
         self.runs += 1
@@ -55,10 +61,22 @@ class Inference:
 
     One inference of a model at a time leaves the loop, in the model's own thread: two would fight for the cores and add to the
     peak of memory. Another model does not wait for it.
+
+    Args:
+        batch: examples of several requests that go through a model together, at most (batching.py); 1: never.
     """
 
-    def __init__(self, slots: Slots, telemetry: Telemetry, monotonic: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        telemetry: Telemetry,
+        monotonic: Callable[[], float] = time.perf_counter,
+        *,
+        batch: int = BATCH,
+    ) -> None:
         self._slots = slots
+        self._batch = batch
+        self._batchers: dict[str, tuple[Served, Batcher]] = {}  # by model
         self._telemetry = telemetry
         self._monotonic = monotonic
         self._workers: dict[str, ThreadPoolExecutor] = {}  # by model
@@ -119,39 +137,68 @@ class Inference:
         return await self._in_thread(name, given.sized, raw)
 
     async def _logits(self, name: str, served: Served, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        logits = await self._run(name, served, served.model.infer, prepared, len(prepared))
+        cost = self._cost(name, served)
+        batcher = self._batcher(name, served, cost, lambda feeds: {"": served.model.infer(feeds[""])})
+        if batcher is not None:
+            logits = (await batcher.run({"": prepared}, len(prepared)))[""]
+        else:
+            logits = await self._run(name, served, cost, served.model.infer, prepared, len(prepared))
         if not np.isfinite(logits).all():
             raise RuntimeFailure(f"model {served.manifest.name}: answered with values that are not numbers")
         return logits
 
     async def _tensors(self, name: str, served: Served, inputs: Mapping[str, Array], began: float) -> Mapping[str, Array]:
         """What a model that was imported answers."""
-        first = next(iter(inputs.values()))
+        manifest, first = served.manifest, next(iter(inputs.values()))
         examples = len(first) if first.ndim else 1
         try:
-            tensors = await self._run(name, served, served.model.run, inputs, examples)
+            cost, signature = self._cost(name, served), manifest.signature
+            batched = signature is not None and signature.batched
+            batcher = self._batcher(name, served, cost, served.model.run) if batched else None
+            if batcher is not None:
+                tensors = await batcher.run(inputs, examples)
+            else:
+                tensors = await self._run(name, served, cost, served.model.run, inputs, examples)
             for output, values in tensors.items():
                 if values.dtype.kind == "f" and np.isnan(values).any():
                     raise RuntimeFailure(f"model {served.manifest.name}: answered {output} with values that are not numbers")
         except Exception:
             self._count(name, served, None, None, began, ok=False)
             raise
-        manifest = served.manifest
         scores = tensors[manifest.output.name] if manifest.output.labels else None
         self._count(name, served, first if manifest.sketch.edges else None, scores, began, ok=True)
         return tensors
 
-    async def _run(self, name: str, served: Served, infer: Callable[[X], T], given: X, examples: int) -> T:
-        if served.apart:
-            return await self._in_thread(name, infer, given)
+    def _cost(self, name: str, served: Served) -> _Cost:
         cost = self._costs.get(name)
         if cost is None or cost.manifest_digest != served.manifest_digest:
             # Our own networks are small; what was imported may be anything, and has to show it first.
             unknown = 0.0 if served.manifest.signature is None else INLINE_S
             cost = self._costs[name] = _Cost(served.manifest_digest, unknown)
-        if cost.seconds * examples > INLINE_S or (cost.runs == 0 and cost.seconds):
+        return cost
+
+    async def _run(self, name: str, served: Served, cost: _Cost, infer: Callable[[X], T], given: X, examples: int) -> T:
+        if served.apart:
+            return await self._in_thread(name, infer, given)
+        if cost.long(examples):
             return await self._in_thread(name, cost.run, infer, given, examples)
         return cost.run(infer, given, examples)
+
+    def _batcher(self, name: str, served: Served, cost: _Cost, infer: Callable[[Feeds], Feeds]) -> Batcher | None:
+        """None where requests are better run one by one."""
+        if self._batch == 1 or served.apart or not cost.runs or cost.seconds < BATCH_FROM_S:
+            return None
+        known = self._batchers.get(name)
+        if known is not None and known[0] is served:
+            return known[1] if known[1].pays else None
+        batcher = Batcher(
+            Merger(lambda feeds, examples: cost.run(infer, feeds, examples)),
+            self._batch,
+            long=cost.long,
+            in_thread=lambda work: self._in_thread(name, work),
+        )
+        self._batchers[name] = (served, batcher)
+        return batcher
 
     async def _in_thread(self, name: str, work: Callable[..., T], *given: Any) -> T:
         if (worker := self._workers.get(name)) is None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edge_node.serving.inference import Inference
+from edge_node.serving.inference import BATCH, Inference
 from edge_node.serving.places import Busy as Busy
 from edge_node.serving.places import Places, Split, evenly
 from edge_node.serving.slots import Slots
@@ -84,6 +84,7 @@ class Service:
 
     Args:
         max_in_flight: requests that are read or answered at one time, over all protocols; more are told to come again.
+        batch: examples of several requests that may go through a model together; 1: never.
         split: how many of them each model has; None: even parts.
         repository: None: index says what is served, load and unload are refused.
     """
@@ -96,10 +97,11 @@ class Service:
         max_in_flight: int = MAX_IN_FLIGHT,
         repository: Repository | None = None,
         split: Split | None = None,
+        batch: int = BATCH,
     ) -> None:
         self.slots = slots
         self.telemetry = telemetry
-        self.inference = Inference(slots, telemetry)
+        self.inference = Inference(slots, telemetry, batch=batch)
         self._places = Places(slots, split or evenly(max_in_flight))
         self.repository = repository or OnlyServed(slots)
         self.max_in_flight = max_in_flight
