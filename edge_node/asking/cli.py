@@ -25,6 +25,8 @@ def add_commands(nouns: Any) -> None:
     asked.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default text)")
     asked.add_argument("--data", type=Path, metavar="DIR", help="the node's folder, which says where it answers")
     asked.add_argument("--http", default="", metavar="HOST:PORT", help="where the node answers, if its folder cannot be read")
+    asked.add_argument("--token-file", type=Path, metavar="FILE", help="for a node that listens beyond loopback")
+    asked.add_argument("--certificate-sha256", default="", metavar="HEX", help="of such a node; its folder says it, too")
     asked.add_argument(
         "--model", default="", metavar="NAME|DIR", help="which, where several are served; or an artifact's folder, without a node"
     )
@@ -61,7 +63,7 @@ def infer(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     if parsed.top < 1:
         raise BadInput(f"--top: {parsed.top} names no class")
-    oracle = oracle_of(parsed.model, parsed.http, parsed.data, environment)
+    oracle = oracle_of(parsed, environment)
     found: list[dict[str, Any]] = []
     code = 0
     try:
@@ -108,7 +110,7 @@ def watch(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     def say(line: Mapping[str, Any]) -> None:
         print(json.dumps(line) if parsed.format == "json" else _words(line), flush=True)
 
-    oracle = oracle_of(parsed.model, parsed.http, parsed.data, environment)
+    oracle = oracle_of(parsed, environment)
     watching = Watch(
         folder,
         oracle,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.asking.about import About, about_from
-from littoral.errors import BadInput, DigestMismatch, FleetError, NotFound, RuntimeFailure, Unavailable
+from littoral.errors import BadInput, DigestMismatch, FleetError, NotFound, RuntimeFailure, Unavailable, Untrusted
 from littoral.signature import DATATYPES, datatype_of
+from littoral.transport import split_address
 
 Array = npt.NDArray[Any]
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -33,21 +37,58 @@ class Oracle(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node answers, and what it asks of callers from elsewhere than loopback.
+
+    `address` is host:port. `fingerprint`: SHA-256 of its certificate, hex; "": it speaks without TLS.
+    """
+
+    address: str
+    token: str = ""
+    fingerprint: str = ""
+
+    def connection(self) -> http.client.HTTPConnection:
+        """Not yet open. Raises BadInput where the address is none."""
+        host, port = split_address("--http", self.address)
+        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all, it is asked here
+        if self.fingerprint:
+            return _Pinned(reached, port, self.fingerprint)
+        return http.client.HTTPConnection(reached, port, timeout=TIMEOUT_S)
+
+
+class _Pinned(http.client.HTTPSConnection):
+    """TLS to whoever shows this very certificate: what a node makes for itself no authority has signed."""
+
+    def __init__(self, host: str, port: int, fingerprint: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # `connect` compares the certificate itself
+        super().__init__(host, port, timeout=TIMEOUT_S, context=context)
+        self._fingerprint = fingerprint.lower()
+
+    def connect(self) -> None:
+        """Raises Untrusted, before a word was said."""
+        super().connect()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        shown = hashlib.sha256(self.sock.getpeercert(binary_form=True) or b"").hexdigest()
+        if shown != self._fingerprint:
+            self.close()
+            raise Untrusted(
+                f"node {self.host}:{self.port}: shows the certificate {shown[:16]}..., wanted {self._fingerprint[:16]}...",
+                hint="is it this node? its `ready` line says certificate_sha256",
+            )
+
+
 class Node:
     """Args:
-    address: host:port of its REST interface.
+    place: where its REST interface is.
     model: name of a served model; "": the only one.
     """
 
-    def __init__(self, address: str, model: str = "") -> None:
-        host, _, port = address.rpartition(":")
-        bare = host.removeprefix("[").removesuffix("]")
-        self._address, self._model = address, model
-        self._connection = http.client.HTTPConnection(
-            {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare),  # noqa: S104 - where it listens on all, it is asked on this one
-            int(port),
-            timeout=TIMEOUT_S,
-        )
+    def __init__(self, place: Place, model: str = "") -> None:
+        self._address, self._model = place.address, model
+        self._headers = {"Authorization": f"Bearer {place.token}"} if place.token else {}
+        self._connection = place.connection()
 
     def about(self) -> About:
         if not self._model:
@@ -87,7 +128,7 @@ class Node:
         accept: tuple[int, ...] = (200,),
     ) -> Any:
         try:
-            self._connection.request(method, path, body, dict(headers or {}))
+            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
             answer = self._connection.getresponse()
             said, status = answer.read(), answer.status
         except (OSError, http.client.HTTPException) as error:

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_node.asking.node import Folder, Node, Oracle
+from edge_node.asking.node import Folder, Node, Oracle, Place
 from edge_node.installing.layout import DATA
+from edge_node.serving.access import is_loopback, read_token
 from edge_node.settings import load_settings
 from edge_node.store import NodeFolder, read_json
 from edge_node.update.envelope import ENVELOPE
-from littoral.errors import FleetError
+from littoral.errors import BadInput, FleetError
+from littoral.transport import split_address
 
 
-def address_of(folder: NodeFolder, environment: Mapping[str, str]) -> str:
-    """host:port. A folder that this user may not read leaves the usual one. Raises BadInput for wrong settings."""
+def place_of(
+    folder: NodeFolder, environment: Mapping[str, str], *, http: str, token_file: Path | None, fingerprint: str
+) -> Place:
+    """A folder that this user may not read leaves the usual place. Raises BadInput for wrong settings or no token.
+
+    Args:
+        http, fingerprint: "": as the folder says. token_file: None: as the settings say.
+    """
+    said: Mapping[str, object] = {}
     try:
-        said = read_json(folder.serving)
-        if said is not None and isinstance(said.get("http"), str):
-            return str(said["http"])
+        said = read_json(folder.serving) or {}
         settings = load_settings(folder.root, {}, environment)
     except PermissionError:
         settings = load_settings(Path("/nonexistent"), {}, environment)
-    return f"{settings.http_host}:{settings.http_port}"
+    address = http or str(said.get("http") or f"{settings.http_host}:{settings.http_port}")
+    if is_loopback(split_address("--http", address)[0]):
+        return Place(address)
+    shown = fingerprint or (str(said.get("certificate_sha256", "")) if address == said.get("http") else "")
+    if not shown:
+        raise BadInput(
+            f"--http {address}: is not loopback, and its certificate is not known here",
+            hint="--certificate-sha256 HEX, as the node's `ready` line says it",
+        )
+    return Place(address, read_token(token_file or settings.token_file, f"--http {address}"), shown)
 
 
-def oracle_of(model: str, http: str, data: Path | None, environment: Mapping[str, str]) -> Oracle:
-    """Who is asked.
-
-    Args:
-        model: a served model's name, or an artifact's folder; "": the node's only one.
-        http: host:port; "": as the node's folder says.
-        data: the node's folder; None: the usual one.
-    """
+def oracle_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Oracle:
+    """Who is asked, as the flags of `infer` and `watch` say."""
+    model, data = parsed.model, parsed.data
     folder = NodeFolder((data or DATA).expanduser().absolute())
     if model and (Path(model) / ENVELOPE).is_file():
         return Folder(Path(model), trusted(folder))
-    return Node(http or address_of(folder, environment), model)
+    place = place_of(folder, environment, http=parsed.http, token_file=parsed.token_file, fingerprint=parsed.certificate_sha256)
+    return Node(place, model)
 
 
 def trusted(folder: NodeFolder) -> Mapping[str, bytes] | None:

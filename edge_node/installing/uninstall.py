@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,12 +32,27 @@ def uninstall_steps(install: Install, service: Service | None, *, purge: bool) -
         yield Step(f"remove {install.command}", lambda: _unlink(Path(install.command), layout))
     yield Step(f"remove {layout.prefix}", lambda: _releases(layout))
     if purge:
-        yield Step(
-            f"remove {data}: the node's identity, its models, its reports",
-            lambda: shutil.rmtree(data, ignore_errors=False) if data.is_dir() else None,
-        )
+        yield Step(f"remove {data}: the node's identity, its models, its reports", lambda: _purged(data))
     else:
         yield Step(f"keep {data}", lambda: None)
+
+
+def _purged(data: Path) -> str:
+    """Raises BadInput where something in it cannot be removed."""
+    if not data.is_dir():
+        return "it is gone already"
+    try:
+        for entry in data.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        data.rmdir()
+    except OSError as error:
+        if error.errno == errno.EBUSY and not any(data.iterdir()):
+            return "emptied; something is mounted there"
+        raise BadInput(f"{error.filename or data}: cannot be removed: {error.strerror}", hint="run it as root") from error
+    return ""
 
 
 def _a_nodes(data: Path) -> bool:

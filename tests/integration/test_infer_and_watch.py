@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,16 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from edge_node.serving.access import Access
+from edge_node.serving.http import HttpServer
+from edge_node.serving.service import Service
+from edge_node.serving.tls import tls_of
 from edge_node.store import NodeFolder, write_json
+from edge_node.telemetry import Telemetry
 from edge_node.update.envelope import ENVELOPE
 from littoral.manifest import Input, Resize
 from tests.kit.models import artifact, images, logits_of, weights
-from tests.kit.serving import Node, open_node, served
+from tests.kit.serving import Node, open_node, served, slots_with
 
 PATIENCE_S = 60.0
 RULE = Input("x", (1, 4, 4), 1 / 255, (0.0,), (1.0,), Resize("area", "stretch"))
@@ -103,6 +109,37 @@ async def test_infer_without_a_node_says_so_and_an_artifact_needs_none(data: Pat
     assert (code, json.loads(err)["error"]["code"]) == (8, "unavailable")
     code, _, err = await said("infer", tmp_path / "a.png", "--data", data, "--model", "other", "--format", "json")
     assert (code, json.loads(err)["error"]["code"]) == (4, "not-found")
+
+
+async def test_beyond_loopback_the_certificate_is_compared_before_the_token_is_shown(tmp_path: Path) -> None:
+    pixels = saved(tmp_path / "a.png", 1)
+    folder = NodeFolder(tmp_path / "node")
+    folder.prepare()
+    everywhere = "0.0.0.0"
+    tls = tls_of(folder.root, (everywhere,), None, None, now=time.time())  # noqa: TID251 - a certificate's time is the machine's
+    token = tmp_path / "token"
+    token.write_text("a-token-of-some-length")
+    token.chmod(0o600)
+    service = Service(slots_with(served(tmp_path / "model", seed=SEED, input=RULE)), Telemetry())
+    server = HttpServer(service, everywhere, 0, access=Access(token.read_text()), tls=tls)
+    await server.start()
+    try:
+        address = f"{everywhere}:{server.port}"
+        write_json(folder.serving, {"http": address, "certificate_sha256": tls.fingerprint})
+        words = ("infer", tmp_path / "a.png", "--data", folder.root, "--format", "json")
+        code, out, err = await said(*words, "--token-file", token)
+        assert code == 0, err
+        assert json.loads(out)["answers"][0]["label"] == label_of(pixels)
+        cases: list[tuple[tuple[str | Path, ...], int, str]] = [
+            ((), 2, "no token is set"),
+            (("--token-file", token, "--certificate-sha256", "ab" * 32), 3, "shows the certificate"),
+            (("--token-file", token, "--http", f"localhost.:{server.port}"), 2, "its certificate is not known here"),
+        ]
+        for more, wanted, message in cases:
+            code, _, err = await said(*words, *more)
+            assert (code, message in err) == (wanted, True), err
+    finally:
+        await server.stop()
 
 
 class Watcher:
