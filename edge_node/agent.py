@@ -10,13 +10,14 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from edge_node.blobs import Blobs
 from edge_node.conditions import Thresholds
 from edge_node.crashes import CrashBook
 from edge_node.federation.participant import Participant
-from edge_node.hardware import HardwareProfile, profile, threads_allowed
+from edge_node.hardware import profile, threads_allowed
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.memory import settle
@@ -65,15 +66,14 @@ class Agent:
         self._log = log
         self._boot_id = secrets.token_hex(16)
         settle_on(Using(settings.providers, folder.runtimes))
-        self._hardware: HardwareProfile = profile(
-            folder.root, threads=min(settings.threads, threads_allowed()), root=settings.machine_root
-        )
+        threads = min(settings.threads, threads_allowed())
+        # Looking takes a second: what was served before comes first.
+        self._hardware = cache(lambda: profile(folder.root, threads=threads, root=settings.machine_root))
         rng, monotonic = random.Random(self._boot_id), time.monotonic  # noqa: S311 - jitter, not secrets
         self._blobs = self._blob_folder(folder.blobs, folder, rng)
         self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
         self._slots = Slots()
         self._telemetry = Telemetry()
-        runtimes = frozenset(name for name, _ in self._hardware.runtimes)
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
         budgets, overlays = settings.node_budgets(), tuple(settings.overlays().values())
         holdings = Holdings(folder, settings.whole, budgets, self._slots, artifacts, log)
@@ -83,11 +83,11 @@ class Agent:
             counters=self._telemetry,
             crashes=(crashes := CrashBook(folder.root / "crashes.json", log)),
             watchdog=Watchdog(settings.inference_limit, crashes.hung),
-            runtimes=runtimes,
+            hardware=self._hardware,
             budgets={name: widest(budget, overlays) for name, budget in budgets.items()},
             holdings=holdings,
             labelled=settings.labelled,
-            threads=min(settings.threads, threads_allowed()),
+            threads=threads,
             limit_s=settings.inference_limit,
             monotonic=monotonic,
             rng=rng,
@@ -126,9 +126,8 @@ class Agent:
         self._trials = Trials(
             artifacts,
             holdings,
-            runtimes=runtimes,
-            hardware_class=self._hardware.hardware_class,
-            threads=min(settings.threads, threads_allowed()),
+            hardware=self._hardware,
+            threads=threads,
             lock=settings.measure_lock,
             machine_root=settings.machine_root,
             say=self._session.say,
@@ -144,6 +143,7 @@ class Agent:
         self._task: session_pb2.FederatedTask | None = None
         self._task_due = asyncio.Event()
         self._changed = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -178,11 +178,11 @@ class Agent:
             parts = [
                 tasks.create_task(self._tended(name, work), name=name)
                 for name, work in (
-                    ("session", self._session.run),
+                    ("session", lambda: self._once_looked(self._session.run)),
                     ("situation", self._situation.run),
-                    ("updates", self._updates.run),
+                    ("updates", lambda: self._once_looked(self._updates.run)),
                     ("proof", self._updates.prove),
-                    ("trials", self._trials.run),
+                    ("trials", lambda: self._once_looked(self._trials.run)),
                     ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
                     ("federation", self._take_part),
                     ("watchdog", lambda: self._notify.keep_alive(self._front.alive, self._status, self._log)),
@@ -193,6 +193,11 @@ class Agent:
             self._log("draining", node=self.identity.node_name)
             for part in parts:
                 part.cancel()
+
+    async def _once_looked(self, work: Callable[[], Awaitable[None]]) -> None:
+        async with self._looking:
+            await asyncio.to_thread(self._hardware)
+        await work()
 
     async def _tended(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """A part that falls over is begun again: whatever is wrong with it, the node goes on answering requests."""
@@ -220,7 +225,7 @@ class Agent:
         features = ("measure", *FEATURES) + (() if self._participant is None else ("federated", "coded-messages"))
         now = self._situation
         whole = self._settings.whole
-        return hello_to(self._boot_id, features, self._hardware, now.budgets(), now.conditions(), whole, examples)
+        return hello_to(self._boot_id, features, self._hardware(), now.budgets(), now.conditions(), whole, examples)
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield self._situation.word()

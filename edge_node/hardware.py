@@ -54,6 +54,10 @@ class HardwareProfile:
     has_battery: bool = False
     facts: tuple[tuple[str, Facts], ...] = ()  # of each of the runtimes
 
+    @property
+    def runtime_names(self) -> frozenset[str]:
+        return frozenset(name for name, _ in self.runtimes)
+
 
 def profile(data_dir: Path, *, threads: int = 1, root: Path = Path("/")) -> HardwareProfile:
     """Of this process: what the cgroup and the affinity mask leave it, not what the host has.

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
+from edge_node.hardware import HardwareProfile
 from edge_node.measure import MeasurementResult, Measurer
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.holdings import Holdings
@@ -29,8 +30,7 @@ class Trials:
         artifacts: Artifacts,
         holdings: Holdings,
         *,
-        runtimes: frozenset[str],
-        hardware_class: str,
+        hardware: Callable[[], HardwareProfile],
         threads: int,
         lock: Path | None,
         machine_root: Path = Path("/"),
@@ -41,8 +41,7 @@ class Trials:
     ) -> None:
         self._artifacts = artifacts
         self._holdings = holdings
-        self._runtimes = runtimes
-        self._hardware_class = hardware_class
+        self._hardware = hardware
         self._measurer = Measurer(threads, lock, machine_root=machine_root)
         self._say = say
         self._log = log
@@ -83,7 +82,7 @@ class Trials:
         try:
             check_digest(digest)
             manifest = await self._artifacts.manifest(digest)
-            check_runnable(manifest, self._runtimes)
+            check_runnable(manifest, self._hardware().runtime_names)
             self._holdings.check_disk(manifest.model, digest, manifest, trial=True)
             manifest, folder = await self._artifacts.obtain(digest)
             result = await self._measurer.measure(manifest, folder)
@@ -96,11 +95,11 @@ class Trials:
             self._log("trial-failed", manifest=digest, reason="disk", detail=str(error))
             return self._failed(digest, "disk", str(error))
         self._log("trial-done", manifest=digest, student=manifest.name, p95_ms=round(result.p95_ms, 4))
-        return _word(digest, result, self._hardware_class)
+        return _word(digest, result, self._hardware().hardware_class)
 
     def _failed(self, digest: str, code: str, detail: str) -> session_pb2.Measurement:
         return session_pb2.Measurement(
-            manifest_digest=digest, failure=code, detail=detail[:500], hardware_class=self._hardware_class
+            manifest_digest=digest, failure=code, detail=detail[:500], hardware_class=self._hardware().hardware_class
         )
 
 

@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,9 +102,10 @@ def ran_on(model: Model) -> tuple[str, ...]:
 
 def load(manifest: Manifest, folder: Path, threads: int) -> Model:
     """`opened`, and what it took to load it is given back: the choice for a process that goes on."""
-    if (module := REGISTRY.get(manifest.runtime)) is not None and module not in sys.modules and why_not(manifest.runtime) is None:
+    if (module := REGISTRY.get(manifest.runtime)) is not None and module not in sys.modules:
         settle()  # the runtime's library comes on top of all that the start touched: the peak counts too
-        importlib.import_module(module).version()
+        with suppress(ImportError):  # `opened` says it better
+            importlib.import_module(module).version()
         settle()
     else:
         give_back()

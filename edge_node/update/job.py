@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edge_node.crashes import CrashBook
+from edge_node.hardware import HardwareProfile
 from edge_node.serving.slots import Served, Slots
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.holdings import Holdings
@@ -37,7 +38,7 @@ class Kit:
     counters: Counters
     crashes: CrashBook
     watchdog: Watchdog
-    runtimes: frozenset[str]
+    hardware: Callable[[], HardwareProfile]  # looked at once requests are answered
     budgets: Mapping[str, Budget]  # by model name, the widest that may ever hold; "" for the models that are not named
     holdings: Holdings
     labelled: Path | None

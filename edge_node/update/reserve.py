@@ -46,7 +46,7 @@ def check_runnable(manifest: Manifest, runtimes: frozenset[str]) -> None:
 
 async def run(job: Job) -> Event:
     manifest = await job.manifest()
-    check_fitness(manifest, job.update.model, job.kit.runtimes, job.kit.budget_for(job.update.model))
+    check_fitness(manifest, job.update.model, job.kit.hardware().runtime_names, job.kit.budget_for(job.update.model))
     job.kit.holdings.check_disk(job.update.model, job.update.manifest_digest, manifest)
     job.kit.artifacts.check_room(job.update.manifest_digest, manifest)
     return Reserved(job.update.generation)

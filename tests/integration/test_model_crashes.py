@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import signal
@@ -242,3 +243,24 @@ async def test_a_model_that_hangs_three_times_after_its_trial_gives_way_to_the_o
 
 def told(digest: str, number: int) -> str:
     return f"{MODEL}: {digest[:19]} took longer than 0.5 s for an inference (number {number})"
+
+
+async def test_a_node_answers_before_it_knows_what_its_machine_is_and_before_it_reaches_the_cloud(
+    fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
+) -> None:
+    first = maker.artifact("first")
+    maker.install(folder, first)
+    slow = tmp_path / "path" / "ncnn"
+    slow.mkdir(parents=True)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    (slow / "__init__.py").write_text(f"open({str(gate)!r}).read()\n__version__ = '1'\n")  # its import waits for us
+    path = f"{tmp_path / 'path'}:{os.environ.get('PYTHONPATH', '')}"
+    agent = await (await AgentProcess.start(folder.root, environment={"PYTHONPATH": path})).ready()
+    assert await agent.accuracy() == 1.0
+    assert not any(event["event"] == "session-open" for event in agent.events)
+    await asyncio.to_thread(gate.write_text, "")
+    await agent.until("session-open")
+    await want(fleet, maker.artifact("second", weights=good_weights() * 2), 2)
+    assert (await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")).state == "SUCCEEDED"
+    assert await agent.stop() == 0
