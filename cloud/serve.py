@@ -14,18 +14,22 @@ from typing import Any
 from cloud.api.blob_service import BlobServicer
 from cloud.api.enrolment_service import EnrolmentServicer
 from cloud.api.hub import SessionHub
+from cloud.api.joint_service import JointServicer
 from cloud.api.server import Credentials, Listener, TlsIdentity, join_address
 from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.app import Clock, Core, open_core
 from cloud.federation.controller import RunController
+from cloud.joint.child import TeacherProcess
+from cloud.joint.desk import Desk
+from cloud.joint.hints import HintFiles
 from cloud.loop import Loop
 from cloud.rollouts import controller as rollouts
 from cloud.rollouts.rechooser import Rechooser
 from cloud.serving import Serving
 from cloud.settings import Settings
 from littoral import __version__
-from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, session_pb2_grpc
+from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +70,11 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
     async with open_core(settings, clock=clock) as core:
         hub = SessionHub(core.ledger, clock)
         credentials = _Credentials(core)
-        async with _listening(core, hub, credentials) as serving, asyncio.TaskGroup() as tasks:
+        async with (
+            _desk(core) as desk,
+            _listening(core, hub, desk, credentials) as serving,
+            asyncio.TaskGroup() as tasks,
+        ):
             running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, credentials).items()]
             file = serving.write(settings.data_dir)
             try:
@@ -118,7 +126,23 @@ class _Credentials:
 
 
 @asynccontextmanager
-async def _listening(core: Core, hub: SessionHub, credentials: _Credentials) -> AsyncIterator[Serving]:
+async def _desk(core: Core) -> AsyncIterator[Desk]:
+    """Where nodes that are not sure ask; the process of the teachers ends with it."""
+    settings = core.settings
+    process = TeacherProcess(settings.data_dir) if settings.answer_hints else None
+    hints = HintFiles(settings.data_dir / "hints")
+    keys = core.trust.signing_keys()
+    desk = Desk(core.ledger, core.blobs, keys, process, hints, core.clock, keep_inputs=settings.keep_hint_inputs)
+    try:
+        yield desk
+    finally:
+        await desk.close()
+        if process is not None:
+            await process.close()
+
+
+@asynccontextmanager
+async def _listening(core: Core, hub: SessionHub, desk: Desk, credentials: _Credentials) -> AsyncIterator[Serving]:
     settings = core.settings
     rng = random.Random()  # noqa: S311 - jitter
     terms = Terms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
@@ -126,6 +150,7 @@ async def _listening(core: Core, hub: SessionHub, credentials: _Credentials) -> 
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms), server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
+        joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(core.ledger, desk, core.clock), server)
 
     fleet = await Listener.start("fleet", settings.host, settings.fleet_port, credentials.fleet, register_fleet)
     try:

@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     public_names: tuple[str, ...] = Field(default=(), description="DNS names and addresses by which nodes reach this server.")
     heartbeat_interval_s: float = Field(default=10.0, gt=0, description="Seconds between heartbeats of a session.")
     telemetry_interval_s: float = Field(default=10.0, gt=0, description="Seconds between a node's telemetry reports.")
+    answer_hints: bool = Field(default=False, description="Answer nodes that are not sure by the teacher of their model.")
+    keep_hint_inputs: bool = Field(
+        default=False, description="Keep what nodes asked about with the hints, not the answers alone."
+    )
     auto_loop: bool = Field(default=False, description="Start federated rounds and releases when drift is seen.")
 
 

@@ -137,6 +137,21 @@ class Agent:
         self._reports = Reports(
             self._telemetry, self._boot_id, self._session.say, lambda: self._session.connected, Spool(folder.telemetry), log
         )
+        self._end_joint: Callable[[], Awaitable[None]] | None = None
+        if settings.joint:
+            from edge_node.joint.build import joint_from
+
+            service.second, self._end_joint = joint_from(
+                settings,
+                folder,
+                self._telemetry,
+                lambda: open_channel(self.identity),
+                connected=lambda: self._session.connected,
+                metered=lambda: self._situation.conditions().metered,
+                clock=time.time,  # noqa: TID251 - the composition root
+                monotonic=monotonic,
+                log=log,
+            )
         self._participant: Participant | None = None
         if settings.labelled is not None:
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
@@ -167,6 +182,8 @@ class Agent:
             if self._participant is not None:
                 await self._participant.close()
             await self._front.stop()
+            if self._end_joint is not None:
+                await self._end_joint()
             self._reports.close(time.time())  # noqa: TID251 - the composition root
             self._slots.close()
             await self._blobs.close()

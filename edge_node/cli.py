@@ -56,6 +56,16 @@ _HELP = {
         "NAMES",
         "what models may run on, in this order: of tensorrt,cuda,coreml,vulkan,cpu (default without tensorrt)",
     ),
+    "joint": (
+        "LIST",
+        "by model, the confidence under which the cloud's teacher is asked: 'digits=60%%, faces=0.5'; default: never",
+    ),
+    "joint_per_minute": ("N", "questions to the cloud's teacher a minute, at most (default 10)"),
+    "joint_bytes_per_day": ("SIZE", "bytes that they and their answers may take a day (default 5MB)"),
+    "joint_deadline": ("TIME", "after which the node's own answer is given (default 1s)"),
+    "joint_on_metered": ("WHETHER", "yes or no: ask on a line that is paid by the byte as well (default no)"),
+    "joint_hints": ("SIZE", "disk that what was asked and answered may take (default 1MB)"),
+    "joint_keep_inputs": ("WHETHER", "yes or no: keep the inputs that were asked about there, too (default no)"),
 }
 
 

@@ -72,6 +72,13 @@ class Settings:
     memory: int | None = None
     disk: int | None = None
     requests: int = REQUESTS
+    joint: Mapping[str, float] = field(default_factory=dict)  # by model: the confidence under which the cloud's teacher is asked
+    joint_per_minute: int = 10  # questions
+    joint_bytes_per_day: int = 5_000_000
+    joint_deadline: float = 1.0  # seconds, after which the node's own answer is given
+    joint_on_metered: bool = False
+    joint_hints: int = 1_000_000  # bytes on the disk
+    joint_keep_inputs: bool = False
 
     def overlays(self) -> dict[str, Budget]:
         """By condition of edge_node.conditions, what its settings say; without those that say nothing."""
@@ -149,7 +156,7 @@ def _seconds(text: str, field: str) -> float:
 
 def _requests(text: str, field: str) -> int:
     if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text) or not 1 <= int(text) <= 65_535:
-        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 65535", hint="leave it out for 256")
+        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 65535", hint="leave it out for the default")
     return int(text)
 
 
@@ -174,6 +181,25 @@ def _budgets(text: str, field: str) -> dict[str, Budget]:
         except BadInput as error:
             raise BadInput(f"{field}: {name}: {error.message}", hint=error.hint) from error
     return found
+
+
+def _thresholds(text: str, field: str) -> dict[str, float]:
+    """Of "NAME=60%, NAME=0.5"."""
+    found: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", number)
+        value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+        if not MODEL_NAME.fullmatch(name) or not 0 < value <= 1:
+            raise BadInput(f"{field}: {part!r} is not NAME=CONFIDENCE", hint="for example 'digits=60%, faces=0.5'")
+        found[name] = value
+    return found
+
+
+def _whether(text: str, field: str) -> bool:
+    if text.strip().lower() not in ("yes", "no"):
+        raise BadInput(f"{field}: {text!r} is neither yes nor no", hint="write yes or no")
+    return text.strip().lower() == "yes"
 
 
 def _names(text: str, field: str) -> tuple[str, ...]:
@@ -246,6 +272,13 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "disk": _some,
     "requests": _requests,
     "providers": lambda text, field: providers_from(_names(text, field), field),
+    "joint": _thresholds,
+    "joint_per_minute": _requests,
+    "joint_bytes_per_day": parse_size,
+    "joint_deadline": _seconds,
+    "joint_on_metered": _whether,
+    "joint_hints": parse_size,
+    "joint_keep_inputs": _whether,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 
@@ -273,6 +306,8 @@ def _from_file(path: Path) -> dict[str, str]:
             value = ",".join(value)
         if name == "budgets" and isinstance(value, dict):  # a table: [budgets] NAME = "LIMITS"
             value = "; ".join(f"{model}: {limits}" for model, limits in value.items())
+        if name == "joint" and isinstance(value, dict):  # a table: [joint] NAME = 0.6
+            value = ", ".join(f"{model}={threshold}" for model, threshold in value.items())
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise BadInput(f"{path}: {key} must be text or a number, is {type(value).__name__}")
         given[name] = str(value)

@@ -128,6 +128,11 @@ class NodeFolder:
         return self.root / "serving.json"
 
     @property
+    def hints(self) -> Path:
+        """What was asked of the cloud's teacher, see edge_node.joint."""
+        return self.root / "hints.jsonl"
+
+    @property
     def pending_key(self) -> Path:
         return self.root / "key.new.pem"
 

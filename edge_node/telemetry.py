@@ -38,6 +38,8 @@ class TelemetryReport:
     inputs: Counted | None
     rss_bytes: int
     cpu_seconds: float
+    joint_asked: int = 0  # requests that were sent on to the cloud's teacher
+    joint_answered: int = 0  # and of those, the ones that it answered
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class Total:
 
     requests: int = 0
     failed: int = 0
+    joint_asked: int = 0
+    joint_answered: int = 0
     seconds: float = 0.0  # of those that were answered
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
@@ -55,6 +59,8 @@ class _Window:
     manifest_digest: str
     requests: int = 0
     failed: int = 0
+    joint_asked: int = 0
+    joint_answered: int = 0
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
     classes: npt.NDArray[np.int64] | None = None
     sketch: Sketch | None = None
@@ -126,6 +132,14 @@ class Telemetry:
         if raw_inputs is not None and window.sketch is not None:
             window.sketch_later(raw_inputs)
 
+    def joint(self, model: str, manifest_digest: str, *, answered: bool) -> None:
+        """A request of these was sent on to the cloud's teacher."""
+        total, window = self._totals.setdefault(model, Total()), self._windows.get(model)
+        for counted in (total, window):
+            if counted is not None and (counted is total or window is None or window.manifest_digest == manifest_digest):
+                counted.joint_asked += 1
+                counted.joint_answered += answered
+
     def counters(self, model: str) -> tuple[int, int]:
         """(requests, failed requests) since the process started; both only grow."""
         total = self._totals.get(model)
@@ -165,6 +179,8 @@ class Telemetry:
                     inputs=window.sketch.take() if sketched and window.sketch is not None else None,
                     rss_bytes=rss,
                     cpu_seconds=cpu,
+                    joint_asked=window.joint_asked,
+                    joint_answered=window.joint_answered,
                 )
             )
         return found

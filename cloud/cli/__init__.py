@@ -35,6 +35,7 @@ NOUNS = {
     "release": "Models that may go out together.",
     "rollout": "Bring a release to the nodes, in waves.",
     "round": "Federated runs.",
+    "hint": "What nodes asked the teacher, and both answers.",
     "audit": "Who did what, and whether the trail is whole.",
     "doctor": "Is this machine fit to run the coordinator?",
 }

@@ -36,6 +36,8 @@ def serve(
     heartbeat_interval: Annotated[float | None, typer.Option(help="Seconds between heartbeats of a session.")] = None,
     telemetry_interval: Annotated[float | None, typer.Option(help="Seconds between a node's telemetry reports.")] = None,
     auto_loop: Annotated[bool | None, typer.Option(help="Start federated rounds and releases when drift is seen.")] = None,
+    answer_hints: Annotated[bool | None, typer.Option(help="Answer nodes that are not sure by their model's teacher.")] = None,
+    keep_hint_inputs: Annotated[bool | None, typer.Option(help="Keep the inputs with the hints, not the answers alone.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
@@ -54,6 +56,8 @@ def serve(
         heartbeat_interval_s=heartbeat_interval,
         telemetry_interval_s=telemetry_interval,
         auto_loop=auto_loop,
+        answer_hints=answer_hints,
+        keep_hint_inputs=keep_hint_inputs,
     )
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a line for every stranger whose handshake fails, health checks too
     if logging.getLogger().level > logging.INFO:

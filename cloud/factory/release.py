@@ -7,6 +7,7 @@ from typing import Any
 
 from cloud.app import Core
 from cloud.data.sources import load_dataset
+from cloud.factory.kept_teacher import keep_teacher
 from cloud.factory.package import Bench, candidates_from
 from cloud.factory.preparation import INPUT_NAME
 from cloud.factory.production import Made
@@ -39,6 +40,7 @@ async def release_made(
         _, weights_digest, *_ = packaged.manifest.parents
         artifact = await publish(core, packaged, now, weights=weights.get(weights_digest, b""), data=data, actor=actor)
         digests.append(artifact.manifest_digest)
+    await keep_teacher(core, made)
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)
 
 

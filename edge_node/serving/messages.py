@@ -76,7 +76,7 @@ def request_from(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryv
 
 def answer_to(answer: Answer) -> pb.ModelInferResponse:
     response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.manifest_digest, id=answer.request.id or "")
-    for name, value in answer.request.parameters.items():
+    for name, value in {**answer.request.parameters, **answer.parameters}.items():
         response.parameters[name].CopyFrom(_parameter_to(value))
     for name, _ in answer.request.outputs:
         values = answer.tensors[name]

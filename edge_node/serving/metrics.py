@@ -7,6 +7,8 @@ are part of a name, dots are not. The packages for it are imported when somebody
 | littoral.inference.duration | littoral_inference_duration_seconds | model |
 | littoral.inference.requests | littoral_inference_requests_total | model |
 | littoral.inference.failures | littoral_inference_failures_total | model |
+| littoral.joint.asked | littoral_joint_asked_total | model |
+| littoral.joint.answered | littoral_joint_answered_total | model |
 | littoral.model | littoral_model_info | model, student, runtime, digest |
 | process.memory.usage | process_memory_usage_bytes | |
 | process.cpu.time | process_cpu_time_seconds_total | |
@@ -50,7 +52,11 @@ def _metrics(telemetry: Telemetry, slots: Slots) -> Iterator[Metric]:
     )
     requests = CounterMetricFamily("littoral_inference_requests", "Requests that reached a model.", labels=["model"])
     failures = CounterMetricFamily("littoral_inference_failures", "Of those, the ones that it did not answer.", labels=["model"])
+    asked = CounterMetricFamily("littoral_joint_asked", "Requests sent on to the cloud's teacher.", labels=["model"])
+    answered = CounterMetricFamily("littoral_joint_answered", "Of those, the ones that it answered.", labels=["model"])
     for model, total in sorted(telemetry.totals().items()):
+        asked.add_metric([model], total.joint_asked)
+        answered.add_metric([model], total.joint_answered)
         requests.add_metric([model], total.requests)
         failures.add_metric([model], total.failed)
         taken.add_metric([model], _buckets(total), total.seconds)
@@ -59,7 +65,7 @@ def _metrics(telemetry: Telemetry, slots: Slots) -> Iterator[Metric]:
         if (holds := slots.get(model)) is not None:
             manifest = holds.manifest
             served.add_metric([model], {"student": manifest.name, "runtime": manifest.runtime, "digest": holds.manifest_digest})
-    yield from (taken, requests, failures, served)
+    yield from (taken, requests, failures, asked, answered, served)
     yield GaugeMetricFamily("process_memory_usage_bytes", "Resident memory of the agent.", rss_bytes())
     yield CounterMetricFamily("process_cpu_time_seconds", "CPU that the agent has used.", cpu_seconds())
 

@@ -6,7 +6,7 @@ refused in the same words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from edge_node.serving.tensors import Answer, metadata
 from edge_node.telemetry import Telemetry
 from littoral import __version__
 from littoral.errors import FleetError, NotFound
+from littoral.manifest import Manifest
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
@@ -79,6 +80,10 @@ class OnlyServed(Repository):
         raise Forbidden(f"model: {name[:80]!r} cannot be unloaded: this server has no repository")
 
 
+Second = Callable[[str, Manifest, Answer], Awaitable[Answer]]
+"""Of a model's name, what it serves and its answer: the answer that is given."""
+
+
 class Service:
     """For one event loop.
 
@@ -102,6 +107,7 @@ class Service:
         self.slots = slots
         self.telemetry = telemetry
         self.inference = Inference(slots, telemetry, batch=batch)
+        self.second: Second | None = None  # may give another answer: joint inference
         self._places = Places(slots, split or evenly(max_in_flight))
         self.repository = repository or OnlyServed(slots)
         self.max_in_flight = max_in_flight
@@ -152,7 +158,11 @@ class Service:
         """See Inference.answer. Raises NotFound for another version, too; Busy where the model's places are taken."""
         self.check_version(name, version)
         with self._places.of(name):
-            return await self.inference.answer(name, body, tail)
+            answer = await self.inference.answer(name, body, tail)
+            served = self.slots.get(name) if self.second is not None else None
+            if self.second is None or served is None or served.manifest_digest != answer.manifest_digest:
+                return answer
+            return await self.second(name, served.manifest, answer)
 
     def index(self, *, ready: bool) -> list[Entry]:
         """Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Answer:
     manifest_digest: str
     request: Request
     tensors: Mapping[str, Array]
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # what is said of this answer, beside what the request gave
 
     def encode(self) -> tuple[bytes, int | None]:
         """The body, and the length of its JSON where tensors in binary form follow; None: it is all JSON."""
@@ -63,8 +64,8 @@ class Answer:
         answer: dict[str, Any] = {"model_name": self.model, "model_version": self.manifest_digest, "outputs": outputs}
         if self.request.id is not None:
             answer["id"] = self.request.id
-        if self.request.parameters:
-            answer["parameters"] = self.request.parameters
+        if self.request.parameters or self.parameters:
+            answer["parameters"] = {**self.request.parameters, **self.parameters}
         head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         return (b"".join([head, *tail]), len(head)) if tail else (head, None)
 

@@ -13,13 +13,16 @@ from typing import Any
 
 from cloud.api.blob_service import BlobServicer
 from cloud.api.hub import SessionHub
+from cloud.api.joint_service import JointServicer
 from cloud.api.server import Credentials, Listener, TlsIdentity
 from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.fleet.ledger import Change, Doc, Ledger, Write
 from cloud.fleet.records import Desired, Enrolment, Node, dump, load
+from cloud.joint.desk import Answer, Desk, Question
+from cloud.joint.hints import HintFiles
 from cloud.store.blobs import BlobFolder
-from littoral.fleet.v1 import blob_pb2_grpc, session_pb2_grpc
+from littoral.fleet.v1 import blob_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
 from tests.kit.certificates import Authority, Credential
 from tests.kit.node_client import NodeClient
 
@@ -36,6 +39,16 @@ class MovedClock:
         return time.time() + self.added_s  # noqa: TID251 - the shell of a test
 
 
+class JointDoor:
+    """The desk of the joint service, which a test may put in place later; at first it answers nobody."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    async def second(self, node_id: str, question: Question) -> Answer:
+        return await self.desk.second(node_id, question)
+
+
 @dataclass(slots=True)
 class Fleet:
     ledger: Ledger
@@ -44,6 +57,7 @@ class Fleet:
     listener: Listener
     authority: Authority
     clock: MovedClock
+    joint: JointDoor
 
     @property
     def address(self) -> str:
@@ -100,7 +114,10 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
     hub = SessionHub(ledger, clock)
     terms = Terms("test", heartbeat_s, 1.0, clock, random.Random(7))
 
+    joint = JointDoor(Desk(ledger, blobs, {}, None, HintFiles(folder / "hints"), clock))
+
     def register(grpc_server: Any) -> None:
+        joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(ledger, joint, clock), grpc_server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms), grpc_server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
 
@@ -108,7 +125,7 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
     listener = await Listener.start("fleet", "127.0.0.1", 0, credentials, register)
     sessions = asyncio.create_task(hub.run())
     try:
-        yield Fleet(ledger, blobs, hub, listener, authority, clock)
+        yield Fleet(ledger, blobs, hub, listener, authority, clock, joint)
     finally:
         await hub.drain(2.0)
         await listener.stop(2.0)

@@ -71,5 +71,5 @@ class Fleet:
 
 
 async def ask(url: str, body: object = None) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
         return await (client.get(url) if body is None else client.post(url, json=body))

@@ -1,0 +1,227 @@
+"""Where a node's question is answered: which teacher, what it says, and what is written down of both answers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cloud.fleet.ledger import Change, Ledger, Write
+from cloud.fleet.records import Artifact, dump, load
+from cloud.fleet.telemetry import check_model_name
+from cloud.joint.child import TeacherBusy
+from cloud.joint.hints import HintFiles
+from cloud.joint.teachers import Blobs, KeptTeacher, teacher_of
+from littoral.digest import check_digest
+from littoral.errors import BadInput, Conflict, Unavailable
+
+log = logging.getLogger(__name__)
+
+KIND = "joint"
+MOST_EXAMPLES = 64
+MOST_AT_ONCE = 4
+"""Questions of one node that wait or are answered."""
+_CACHED = 64
+
+
+class HintsOff(Unavailable):
+    """This coordinator does not answer nodes' questions."""
+
+    code = "hints-off"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What a node asks. `x`: (n, *shape) raw, uint8 or float32; `logits`: (n, classes), the node's own."""
+
+    model: str
+    manifest_digest: str
+    x: npt.NDArray[Any]
+    logits: npt.NDArray[np.float32]
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    logits: npt.NDArray[np.float32]
+    teacher: str
+    teacher_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointCount:
+    """Of one model on one node, id NODE:MODEL: examples, and of how many the teacher said the same class."""
+
+    examples: int = 0
+    agreed: int = 0
+    last_at: float = 0.0
+    by_artifact: Mapping[str, int] = field(default_factory=dict)  # examples, by manifest digest
+    schema: int = 1
+
+
+class Process(Protocol):
+    async def ask(self, digest: str, kept: KeptTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
+
+
+class Desk:
+    """Args:
+    process: who answers; None: nobody does here.
+    keep_inputs: whether hints hold the inputs as well.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        trusted: Mapping[str, bytes],
+        process: Process | None,
+        hints: HintFiles,
+        clock: Callable[[], float],
+        *,
+        keep_inputs: bool = False,
+    ) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._trusted = trusted
+        self._process = process
+        self._hints = hints
+        self._clock = clock
+        self._keep_inputs = keep_inputs
+        self._known: dict[str, tuple[str, KeptTeacher, Artifact]] = {}
+        self._answering: dict[asyncio.Task[Answer], str] = {}  # by whom it was asked
+
+    async def second(self, node_id: str, question: Question) -> Answer:
+        """The teacher's answer. A node that waits no longer costs no hint: the answer is written down all the same.
+
+        Raises HintsOff, BadInput, NotFound, TeacherMissing, TeacherBusy, RuntimeFailure.
+        """
+        if self._process is None:
+            raise HintsOff("joint: this coordinator answers no questions", hint="littoral-cloud serve --answer-hints")
+        check_model_name(question.model, "ask.model_name")
+        check_digest(question.manifest_digest, "ask.manifest_digest")
+        if (many := sum(asked == node_id for asked in self._answering.values())) >= MOST_AT_ONCE:
+            raise TeacherBusy(f"joint: {many} questions of this node wait already", hint="the node answers by itself")
+        answering = asyncio.create_task(self._answer(node_id, question, self._process))
+        self._answering[answering] = node_id
+        answering.add_done_callback(self._ended)
+        return await asyncio.shield(answering)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        del self._answering[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("joint: %s", error)
+
+    async def _answer(self, node_id: str, question: Question, process: Process) -> Answer:
+        known = self._known.get(question.manifest_digest)
+        if known is None:
+            known = await teacher_of(self._ledger, self._blobs, self._trusted, question.manifest_digest)
+            while len(self._known) >= _CACHED:
+                del self._known[next(iter(self._known))]
+            self._known[question.manifest_digest] = known
+        digest, kept, artifact = known
+        _check(question, kept, artifact)
+        logits = await process.ask(digest, kept, question.x)
+        await self._write_down(node_id, question, kept, digest, artifact, logits)
+        return Answer(logits, kept.name, digest)
+
+    async def _write_down(
+        self,
+        node_id: str,
+        question: Question,
+        kept: KeptTeacher,
+        digest: str,
+        artifact: Artifact,
+        logits: npt.NDArray[np.float32],
+    ) -> None:
+        now = self._clock()
+        own, other = softmax(question.logits), softmax(logits)
+        labels = tuple(artifact.class_accuracy) if len(artifact.class_accuracy) == kept.classes else ()
+        hints = []
+        for i in range(len(own)):
+            hint: dict[str, Any] = {
+                "at": round(now, 3),
+                "node": node_id,
+                "model": question.model,
+                "manifest": question.manifest_digest,
+                "teacher": digest,
+                "threshold": question.threshold,
+                "confidence": round(float(own[i].max()), 4),
+                "node_class": _named(labels, int(own[i].argmax())),
+                "teacher_class": _named(labels, int(other[i].argmax())),
+                "node_answer": [round(float(p), 4) for p in own[i]],
+                "teacher_answer": [round(float(p), 4) for p in other[i]],
+            }
+            if self._keep_inputs:
+                x = question.x[i]
+                hint["input"] = {
+                    "shape": list(x.shape),
+                    "dtype": str(x.dtype),
+                    "data": base64.b64encode(np.ascontiguousarray(x).tobytes()).decode(),
+                }
+            hints.append(hint)
+        try:
+            await asyncio.to_thread(self._hints.add, question.model, hints)
+        except OSError as error:  # a full disk: the node gets its answer all the same
+            log.error("joint: hints are not kept: %s", error)
+        agreed = int((own.argmax(axis=1) == other.argmax(axis=1)).sum())
+        await self._count(node_id, question, len(own), agreed, now)
+
+    async def _count(self, node_id: str, question: Question, examples: int, agreed: int, now: float) -> None:
+        id = f"{node_id}:{question.model}"
+        while True:
+            doc = await self._ledger.get(KIND, id)
+            before = load(JointCount, doc) if doc else JointCount()
+            counted = before.by_artifact.get(question.manifest_digest, 0) + examples
+            others = {name: count for name, count in before.by_artifact.items() if name != question.manifest_digest}
+            after = replace(
+                before,
+                examples=before.examples + examples,
+                agreed=before.agreed + agreed,
+                last_at=now,
+                by_artifact={**dict(list(others.items())[-7:]), question.manifest_digest: counted},
+            )
+            try:
+                await self._ledger.commit(Change((Write(KIND, id, dump(after), doc.generation if doc else 0),)))
+            except Conflict:
+                continue
+            return
+
+    async def close(self) -> None:
+        open_ones = tuple(self._answering)
+        for task in open_ones:
+            task.cancel()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """(n, classes) to probabilities."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exp = np.exp(shifted)
+    found: npt.NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
+    return found
+
+
+def _check(question: Question, kept: KeptTeacher, artifact: Artifact) -> None:
+    """Raises BadInput, naming the field."""
+    if artifact.model != question.model:
+        raise BadInput(f"ask.model_name: {artifact.name} is of model {artifact.model!r}, not {question.model!r}")
+    if question.x.shape[1:] != kept.shape or not 1 <= len(question.x) <= MOST_EXAMPLES:
+        wanted = f"[1..{MOST_EXAMPLES}, {', '.join(map(str, kept.shape))}]"
+        raise BadInput(f"ask.shape: {list(question.x.shape)}, the teacher takes {wanted}")
+    if question.logits.shape != (len(question.x), kept.classes) or not np.isfinite(question.logits).all():
+        raise BadInput(f"ask.logits: {list(question.logits.shape)}, wanted {[len(question.x), kept.classes]} numbers")
+    if not math.isfinite(question.threshold) or not 0 < question.threshold <= 1:
+        raise BadInput(f"ask.threshold: {question.threshold} is not a fraction between 0 and 1")
+    if question.x.dtype != np.uint8 and not np.isfinite(question.x).all():
+        raise BadInput("ask.inputs: hold a value that is not finite")
+
+
+def _named(labels: tuple[str, ...], place: int) -> str:
+    return labels[place] if labels else str(place)

@@ -1,0 +1,78 @@
+"""The process in which teachers answer: the coordinator imports no torch, and waits for nothing.
+
+    python -m cloud.joint.worker --parent PID --data DIR
+
+Reads one line of JSON a question, {"teacher", "kept", "inputs", "datatype", "shape"}, and answers each with one line, {"logits"}
+or {"code", "message"}. DIR is the coordinator's data folder, whose blobs hold the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from littoral.child import die_with_parent
+
+_HELD = 4
+"""Teachers that stay loaded; the one that was asked longest ago goes first."""
+
+
+class _Teachers:
+    def __init__(self, data_dir: Path) -> None:
+        from cloud.store.blobs import BlobFolder
+
+        self._blobs = BlobFolder(data_dir / "blobs")
+        self._held: dict[str, Any] = {}
+
+    def logits(self, question: Mapping[str, Any]) -> list[list[float]]:
+        """Raises FleetError."""
+        import numpy as np
+
+        teacher = self._teacher(str(question["teacher"]), question["kept"])
+        kind = {"UINT8": np.uint8, "FP32": np.float32}[question["datatype"]]
+        x = np.frombuffer(base64.b64decode(question["inputs"]), kind).reshape(question["shape"])
+        rows: list[list[float]] = teacher.logits(x).tolist()
+        return rows
+
+    def _teacher(self, digest: str, kept: Mapping[str, Any]) -> Any:
+        from cloud.factory.kept_teacher import teacher_from
+        from cloud.fleet.ledger import Doc
+        from cloud.fleet.records import load
+        from cloud.joint.teachers import KIND, KeptTeacher
+
+        teacher = self._held.pop(digest, None) or teacher_from(load(KeptTeacher, Doc(KIND, digest, 1, kept)), self._blobs.path)
+        self._held[digest] = teacher
+        while len(self._held) > _HELD:
+            del self._held[next(iter(self._held))]
+        return teacher
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m cloud.joint.worker")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
+    os.nice(5)
+    give = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not stand between the answers
+    from littoral.errors import FleetError
+
+    teachers = _Teachers(arguments.data)
+    for line in sys.stdin:
+        try:
+            answer: dict[str, Any] = {"logits": teachers.logits(json.loads(line))}
+        except FleetError as error:
+            answer = {"code": error.code, "message": str(error)}
+        give.write(json.dumps(answer) + "\n")
+        give.flush()
+
+
+if __name__ == "__main__":
+    main()

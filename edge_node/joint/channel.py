@@ -1,0 +1,84 @@
+"""The way to the coordinator's teacher: one call over the fleet listener, under this node's certificate. Opened when it is first
+needed, closed when nobody has asked for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from littoral.errors import FleetError
+from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+
+IDLE_S = 60.0
+
+
+class NoAnswer(FleetError):
+    """The cloud's teacher did not answer: the node's own answer stands."""
+
+    code = "no-answer"
+    retryable = True
+
+
+class JointChannel:
+    """For one event loop.
+
+    Args:
+        open: a new channel to the fleet listener.
+    """
+
+    def __init__(self, open: Callable[[], grpc.aio.Channel], idle_s: float = IDLE_S) -> None:
+        self._open = open
+        self._idle_s = idle_s
+        self._channel: grpc.aio.Channel | None = None
+        self._asking = 0
+        self._rest: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def ask(self, question: joint_pb2.AskRequest, deadline_s: float) -> joint_pb2.AskResponse:
+        """Raises NoAnswer, whose message begins with a stable code: the cloud's own, or "deadline", "cloud-away"."""
+        if self._channel is None:
+            self._channel = self._open()
+        self._asking += 1
+        try:
+            stub: Any = joint_pb2_grpc.JointServiceStub(self._channel)
+            answer: joint_pb2.AskResponse = await stub.Ask(question, timeout=deadline_s)
+        except grpc.aio.AioRpcError as error:
+            raise NoAnswer(_why(error)) from error
+        finally:
+            self._asking -= 1
+            self._rest_later()
+        return answer
+
+    async def close(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def _rest_later(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = asyncio.get_running_loop().call_later(self._idle_s, self._begin_rest)
+
+    def _begin_rest(self) -> None:
+        if not self._asking:
+            self._closing = asyncio.get_running_loop().create_task(self.close(), name="joint channel at rest")
+
+
+def _why(error: grpc.aio.AioRpcError) -> str:
+    """The cloud's errors are "code: message"; gRPC's own have no such code."""
+    details = error.details() or ""
+    code, colon, _ = details.partition(": ")
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"deadline: {details}"
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return f"hints-off: this cloud is older: {details}"
+    if colon and code.replace("-", "").isalpha() and code.islower():
+        return details
+    return f"cloud-away: {error.code().name}: {details}"
