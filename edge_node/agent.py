@@ -9,7 +9,6 @@ import signal
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from edge_node.federation.participant import Participant
 from edge_node.hardware import profile, threads_allowed
 from edge_node.labelled import count
 from edge_node.log import Log
-from edge_node.memory import settle
 from edge_node.notify import Notifier
 from edge_node.overlay import widest
 from edge_node.reports import Reports
@@ -45,10 +43,6 @@ from edge_node.wire import hello_to
 from littoral.codec import FEATURES
 from littoral.errors import BadData
 from littoral.fleet.v1 import session_pb2
-
-SETTLE_S = 30.0
-"""Memory is given back after each change of what is served, and this often."""
-
 
 _AGAIN_S = 5.0
 
@@ -157,7 +151,6 @@ class Agent:
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
         self._task: session_pb2.FederatedTask | None = None
         self._task_due = asyncio.Event()
-        self._changed = asyncio.Event()
         self._looking = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
@@ -263,17 +256,7 @@ class Agent:
         self._task = desired.federated if desired.HasField("federated") else None
         self._task_due.set()
 
-    async def _keep_small(self) -> None:
-        """Memory that a start or a swap needed goes back to the system when it is over."""
-        while True:
-            await asyncio.to_thread(settle)
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_S):
-                    await self._changed.wait()
-
     def _say_reported(self) -> None:
-        self._changed.set()
         self._session.say(session_pb2.ConnectRequest(reported=self._updates.reported()))
 
     def _say_reply(self, reply: session_pb2.FederatedReply) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
-from cloud.fleet.ledger import Change, Doc, Ledger, Write
+from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import dump, load
 from littoral.digest import check_digest
 from littoral.errors import BadInput, Conflict
@@ -177,21 +177,6 @@ async def ingest(ledger: Ledger, node_id: str, report: WindowReport, now: float)
         except Conflict:
             continue  # another session of the node wrote in between, or our own write whose answer was lost: fold again
         return True
-
-
-async def totals_of(ledger: Ledger, node_id: str, model: str) -> Telemetry | None:
-    doc = await ledger.get(KIND, telemetry_id(node_id, model))
-    return load(Telemetry, doc) if doc else None
-
-
-async def totals_by_node(ledger: Ledger) -> Mapping[tuple[str, str], Telemetry]:
-    """All totals, by (node id, model name)."""
-    return {_split(doc): load(Telemetry, doc) for doc in await ledger.all(KIND)}
-
-
-def _split(doc: Doc) -> tuple[str, str]:
-    node_id, _, model = doc.id.partition(":")
-    return node_id, model
 
 
 def _added(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]:
