@@ -15,6 +15,7 @@ from bench.report import printed, record
 
 PARTS = {
     "serving": "bench.edge.serving",
+    "batching": "bench.edge.batching",
     "swap": "bench.edge.swap",
     "disk": "bench.edge.disk",
 }

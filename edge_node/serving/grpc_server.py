@@ -28,7 +28,7 @@ from littoral.inference.v2 import inference_pb2 as pb
 SERVICE = "inference.GRPCInferenceService"
 BODY_S = 10.0
 GRACE_S = 5.0
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 256
 _ENVELOPE_BYTES = 64 * 1024
 """Names, shapes and parameters around the values."""
 
