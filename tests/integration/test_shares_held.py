@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cloud.fleet.ledger import Change, Write
+from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Artifact, Desired, MeasurementRecord, Presence, dump, load, measurement_id
 from edge_node.store import NodeFolder
 from littoral.digest import hex_of
@@ -44,6 +45,15 @@ async def test_a_model_beyond_its_share_of_memory_is_refused_and_the_other_one_s
     done = await reported(fleet, digits=2, faces=1)
     assert (done["digits"].state, done["digits"].reason, done["digits"].serving) == ("FAILED", "over-share", small)
     assert "the share of digits is 2000000 of 60000000" in done["digits"].detail
+    [node] = await view_nodes(fleet.ledger)  # as `node show` prints it
+    shown = {model.model: (model.memory_share, model.memory_bytes, model.disk_share) for model in node.models}
+    assert shown == {
+        "digits": (2_000_000, done["digits"].memory_bytes or None, None),
+        "faces": (48_000_000, done["faces"].memory_bytes, None),
+    }
+    assert sum(model.requests_share or 0 for model in node.models) <= 256
+    assert node.presence is not None
+    assert str(node.presence.budget_for("faces")) == "rss<=48000000B,share=0.8"
     for name in ("digits", "faces"):
         assert (await agent.infer(examples(2)[0], name))[0] == 200
     await agent.stop()
