@@ -18,6 +18,7 @@ PARTS = {
     "batching": "bench.edge.batching",
     "swap": "bench.edge.swap",
     "disk": "bench.edge.disk",
+    "crash": "bench.edge.crash",
 }
 """Each module has `made(*, quick: bool) -> Part`. A part that is added here is a word in EDGE of the Makefile, too."""
 

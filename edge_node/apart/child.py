@@ -13,6 +13,7 @@ import argparse
 import os
 import resource
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from edge_node.apart.frames import Broken, receive, send
@@ -87,13 +88,16 @@ def _serve(line: socket.socket, model: Model) -> None:
 
 
 def _import_within(runtime: str, more: int) -> None:
-    """Imports the runtime's library and bounds what may be allocated on top: an allocation fails, the machine is not filled."""
+    """Imports the runtime's library and bounds what may be allocated on top: an allocation fails, the machine is not filled.
+
+    Not beside an NVIDIA device: its driver's own mappings count as allocated, many times what the model takes.
+    """
     try:
         version(runtime)
     except (ImportError, KeyError):
         return  # `opened` says it better
     status = Path("/proc/self/status")
-    if not status.exists():  # not Linux
+    if not status.exists() or Path("/dev/nvidiactl").exists():  # not Linux, or not to be told
         return
     held = next(int(row.split()[1]) * 1024 for row in status.read_text().splitlines() if row.startswith("VmData:"))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -104,8 +108,8 @@ def _import_within(runtime: str, more: int) -> None:
 def _expendable() -> None:
     """When memory is short the kernel takes this process before any other; when it crashes, no dump of it is written: that takes
     seconds, and the agent hears of the end only then. A limit of 1 says so to a program that takes dumps, too (core(5))."""
-    if (score := Path("/proc/self/oom_score_adj")).exists():
-        score.write_text("1000")
+    with suppress(OSError):  # not Linux, or a sandbox without a /proc that can be written: the limit below stays
+        Path("/proc/self/oom_score_adj").write_text("1000")
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (1 if hard == resource.RLIM_INFINITY else min(1, hard), hard))
     os.umask(0o077)

@@ -74,9 +74,7 @@ class Unit:
             yield Line("Service", "RestartSteps", "8", "then later and later")
             yield Line("Service", "RestartMaxDelaySec", "60", "a minute apart at most")
         else:
-            yield Line(
-                "Service", "RestartSec", "3", "no growing pauses before systemd 254; three seconds spare a small processor"
-            )
+            yield Line("Service", "RestartSec", "1", "no growing pauses before systemd 254; a crash is over within two seconds")
         yield Line("Service", "TimeoutStartSec", "300", "a slow card and a large model")
         yield Line("Service", "TimeoutStopSec", "60", "requests that it has are answered first")
         yield Line("Service", "KillMode", "mixed", "SIGTERM to the agent alone: it ends its own children")

@@ -39,7 +39,7 @@ def test_it_may_write_one_folder_and_is_started_again_for_ever() -> None:
 
 def test_a_systemd_that_knows_no_growing_pauses_gets_a_fixed_one() -> None:
     old = replace(USUAL, systemd=252)
-    assert (values(old, "RestartSteps"), values(old, "RestartMaxDelaySec"), values(old, "RestartSec")) == ([], [], ["3"])
+    assert (values(old, "RestartSteps"), values(old, "RestartMaxDelaySec"), values(old, "RestartSec")) == ([], [], ["1"])
 
 
 def test_what_is_asked_for_opens_what_it_must_and_no_more() -> None:
