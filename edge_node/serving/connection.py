@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from edge_node.serving.http1 import MAX_HEAD_BYTES, Chunks, Head, head_of, parse_head
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
         self._buffer: bytes | bytearray = b""
         self._head: Head | None = None
-        self._last: tuple[bytes, Head] = (b"", Head("", "", {}, False, 0))  # clients mostly repeat themselves
+        self._last: tuple[bytes, Head] = (b"", Head("", "", (), {}, False, 0))  # clients mostly repeat themselves
         self._chunks: Chunks | None = None
         self._end: Callable[[], None] | None = None  # of what the handler began
         self._task: asyncio.Task[Reply] | None = None
@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
         if not self.busy:
             self._transport.close()
         elif self._head is not None:
-            self._head = Head(self._head.method, self._head.path, self._head.headers, False, self._head.length)
+            self._head = replace(self._head, keep_alive=False)
 
     def abort(self) -> None:
         self._transport.abort()

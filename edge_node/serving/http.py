@@ -153,7 +153,7 @@ class HttpServer:
         """Looks at who asks. An inference takes one of the places before its body is read; its model must be there."""
         if head.path != LIVE:
             self._access.check(head.headers.get("authorization"))
-        match head.path.strip("/").split("/") if head.method == "POST" else []:
+        match head.parts if head.method == "POST" else ():
             case ["v2", "models", name, "infer"]:
                 self._service.check_version(name)
             case ["v2", "models", name, "versions", version, "infer"]:
@@ -182,7 +182,7 @@ class HttpServer:
 
     async def _routed(self, head: Head, body: bytes) -> Reply:
         service = self._service
-        match head.method, head.path.strip("/").split("/"):
+        match head.method, head.parts:
             case "POST", ["v2", "models", name, "infer"]:
                 return await self._infer(name, "", head, body)
             case "POST", ["v2", "models", name, "versions", version, "infer"]:

@@ -25,6 +25,7 @@ _WORDS = {int(status): status.phrase for status in HTTPStatus}
 class Head:
     method: str
     path: str  # without what follows a question mark
+    parts: tuple[str, ...]  # of the path, between its slashes
     headers: Mapping[str, str]  # names in lower case
     keep_alive: bool
     length: int | None  # bytes of the body; None: it comes in chunks
@@ -50,7 +51,8 @@ def parse_head(raw: bytes) -> Head:
         headers[name] = field[2]
     connection = headers.get("connection", "").lower()
     keep_alive = "close" not in connection if first[3] == "1" else "keep-alive" in connection
-    return Head(first[1], first[2].partition("?")[0], headers, keep_alive, _length(headers))
+    path = first[2].partition("?")[0]
+    return Head(first[1], path, tuple(path.strip("/").split("/")), headers, keep_alive, _length(headers))
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
