@@ -19,6 +19,7 @@ PARTS = {
     "swap": "bench.edge.swap",
     "disk": "bench.edge.disk",
     "crash": "bench.edge.crash",
+    "agreement": "bench.edge.agreement",
 }
 """Each module has `made(*, quick: bool) -> Part`. A part that is added here is a word in EDGE of the Makefile, too."""
 

@@ -7,6 +7,7 @@ That shows what the package says; how Core ML rounds it, and on which of its pro
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import logging
@@ -77,8 +78,12 @@ def _converted(coremltools: Any, network: nn.Module, given: Input, precision: st
                 compute_units=coremltools.ComputeUnit.CPU_ONLY,
                 skip_model_load=True,
             )
-        except Exception as error:  # coremltools' errors share no base
-            raise RuntimeFailure(_cause(error), hint=_WAY_OUT) from error
+            why = ""
+        except Exception as error:  # noqa: BLE001 - coremltools' errors share no base
+            why = _cause(error)
+        if why:
+            gc.collect()  # coremltools leaves a folder to whoever collects it, which Python warns of: here, where it is quiet
+            raise RuntimeFailure(why, hint=_WAY_OUT)
         package = Path(scratch, "model.mlpackage")
         model.save(str(package))
         files = taken_from(package)
