@@ -69,11 +69,7 @@ $(SEARCH:%=bench-search-%): bench-search-%: $(STAMP)
 	$(BIN)/python -m bench.search $*
 	$(BIN)/python docs/write_benchmarks.py
 
-<<<<<<< HEAD
-EDGE := serving batching swap disk crash
-=======
-EDGE := serving batching swap disk agreement
->>>>>>> 4b0dc1b (feat(bench): bench-edge-agreement, top-1 of every runtime and variant with torch; docs: runtimes, what has been run where)
+EDGE := serving batching swap disk crash agreement
 MLSERVER := build/mlserver/.installed
 
 bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores
