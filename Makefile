@@ -69,7 +69,7 @@ $(SEARCH:%=bench-search-%): bench-search-%: $(STAMP)
 	$(BIN)/python -m bench.search $*
 	$(BIN)/python docs/write_benchmarks.py
 
-EDGE := serving batching swap disk crash agreement
+EDGE := serving batching swap disk crash agreement fit
 MLSERVER := build/mlserver/.installed
 
 bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores

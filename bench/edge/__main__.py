@@ -20,6 +20,7 @@ PARTS = {
     "disk": "bench.edge.disk",
     "crash": "bench.edge.crash",
     "agreement": "bench.edge.agreement",
+    "fit": "bench.edge.fit",
 }
 """Each module has `made(*, quick: bool) -> Part`. A part that is added here is a word in EDGE of the Makefile, too."""
 

@@ -123,7 +123,10 @@ class Unit:
             yield Line("Service", key, "yes", reason)
         yield Line("Service", "MemoryDenyWriteExecute", "yes", "none of its runtimes writes code at run time")
         yield Line(
-            "Service", "RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX", "the cloud, its clients, and systemd's own socket"
+            "Service",
+            "RestrictAddressFamilies",
+            "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+            "the cloud, its clients, systemd's own socket, the kernel's word of power",
         )
         yield Line("Service", "SystemCallArchitectures", "native", "no 32-bit calls on a 64-bit kernel")
         yield Line("Service", "SystemCallFilter", "@system-service", "what services call")
