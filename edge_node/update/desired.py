@@ -108,7 +108,11 @@ class Updates:
 
     def reported(self) -> session_pb2.ReportedState:
         machines = self._machines.values()
-        problems = [self._refused, *(machine.problem for machine in machines), *(machine.incident for machine in machines)]
+        problems = [
+            self._refused,
+            *(machine.problem for machine in machines),
+            *(machine.troubles.incident for machine in machines),
+        ]
         state = session_pb2.ReportedState(
             generation=self._generation.value,
             observed_generation=self._observed,
@@ -190,8 +194,8 @@ def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
             serving_manifest_digest=machine.serving,
             previous_manifest_digest=machine.previous,
             crashes=machine.crashes,
-            hangs=machine.hangs,
-            incident=machine.incident,
+            hangs=machine.troubles.hangs,
+            incident=machine.troubles.incident,
         )
     model = session_pb2.ReportedModel(
         state=f"UPDATE_STATE_{update.state}",
@@ -202,8 +206,8 @@ def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
         reason=update.reason,
         detail=update.detail,
         crashes=machine.crashes,
-        hangs=machine.hangs,
-        incident=machine.incident,
+        hangs=machine.troubles.hangs,
+        incident=machine.troubles.incident,
     )
     if update.findings is not None:
         model.probation.CopyFrom(_findings_to(update.findings))

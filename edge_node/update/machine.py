@@ -8,13 +8,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_node.apart.model import ApartModel
-from edge_node.crashes import LIMIT, PROVED_S, Crash
+from edge_node.crashes import LIMIT, Crash
 from edge_node.serving.slots import Served
 from edge_node.update.holdings import OverShare
 from edge_node.update.job import Job, Kit
 from edge_node.update.journal import Entry, Journal, Kept
-from edge_node.update.load import load_apart, load_here
+from edge_node.update.last_resort import serve_apart, tend, words_of
+from edge_node.update.load import load_here
 from edge_node.update.state import (
     ENDS,
     Begun,
@@ -41,12 +41,11 @@ from edge_node.update.state import (
 from edge_node.update.state import Kept as WasKept
 from edge_node.update.steps import STEPS
 from edge_node.update.swap import restore
+from edge_node.update.troubles import Troubles
 from littoral.errors import Conflict, FleetError, NotFound, Unavailable
 
 _DETAIL = 500  # characters that are reported
 _MAY_WAIT = (State.PENDING, State.DOWNLOADING, State.VERIFYING)
-HANGS, HANGS_WITHIN_S = 3, 3_600.0
-"""So many inferences that hang, in so many seconds, and a model is given up."""
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
 
 
@@ -61,7 +60,7 @@ class Machine:
         self.model = model
         self.update: Update | None = None
         self.problem = ""
-        self.incident = ""
+        self.troubles = Troubles(model)
         self._unloaded = False  # a client of this node took it out of memory
         self._journal = journal
         self._kit = kit
@@ -69,11 +68,8 @@ class Machine:
         self._kept = journal.kept()
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
-        self.hangs = 0  # since the agent's start
-        self._hung_at: list[float] = []
         self._tending: asyncio.Task[None] | None = None
         self._pauses = 0
-        self._since: tuple[str, float, int] | None = None  # what is served, since when it is seen, answers until then
         self._entry: Entry | None = None  # what the journal said at the start, until it is resumed
 
     # -- what others see -------------------------------------------------------------------------------------------
@@ -99,16 +95,9 @@ class Machine:
         return self._kit.crashes.crashes(self.model)
 
     def proved(self) -> str:
-        """Digest of what has served from the agent itself for PROVED_S since this first saw it, and has answered; empty: none."""
-        served = self._kit.slots.get(self.model)
-        if served is None or served.apart:
-            self._since = None
-            return ""
+        """See Troubles.proved."""
         requests, failed = self._kit.counters.counters(self.model)
-        if self._since is None or self._since[0] != served.manifest_digest:
-            self._since = (served.manifest_digest, self._kit.monotonic(), requests - failed)
-        digest, since, answered = self._since
-        return digest if self._kit.monotonic() - since >= PROVED_S and requests - failed > answered else ""
+        return self.troubles.proved(self._kit.slots.get(self.model), requests - failed, self._kit.monotonic())
 
     @property
     def active(self) -> str:
@@ -136,20 +125,18 @@ class Machine:
             crash: how the agent ended the last time, where that has to do with this model.
         """
         if crash is not None:
-            self.incident = f"{self.model}: {crash}"
-            self._kit.log("agent-crashed", model=self.model, manifest=crash.manifest_digest, detail=self.incident)
+            self.troubles.note(str(crash))
+            self._kit.log("agent-crashed", model=self.model, manifest=crash.manifest_digest, detail=str(crash))
         active = self._kept.active
-        given_up = bool(active) and self._kit.crashes.given_up(
-            self.model, active
-        )  # asked before another takes its place in the book
+        # Asked before another takes its place in the book.
+        given_up = bool(active) and self._kit.crashes.given_up(self.model, active)
         for digest in filter(None, (active, self._kept.previous)):
             if not (given_up and digest == active) and await self._serve(digest):
                 if digest != active:
-                    self._kept = Kept(active=digest)
-                    self._journal.keep(self._kept)
+                    self._keep_alone(digest)
                 break
-        if given_up and not self.serving and (served := await self._serve_apart(active)) is not None:
-            self._tending = asyncio.create_task(self._tend(served), name=f"process of {self.model}")
+        if given_up and not self.serving:
+            await self._last_resort(active)
         self._entry = self._journal.read()
         if self._entry is not None:
             self.update = replace(self._entry.update, replaces=self._kept.active)
@@ -236,60 +223,51 @@ class Machine:
 
     def hung(self, digest: str) -> None:
         """An inference of this artifact was ended because it took too long. Too many of them: the model before serves again."""
-        self.hangs += 1
-        now = self._kit.monotonic()
-        self._hung_at = [*(at for at in self._hung_at if now - at < HANGS_WITHIN_S), now]
-        self.incident = (
-            f"{self.model}: {digest[:19]} took longer than {self._kit.limit_s:g} s for an inference (number {self.hangs})"
-        )
-        self._kit.log("model-hung", model=self.model, manifest=digest, detail=self.incident)
+        too_many = self.troubles.hung(digest, self._kit.limit_s, self._kit.monotonic())
+        self._kit.log("model-hung", model=self.model, manifest=digest, detail=self.troubles.incident)
         self._changed()
-        if len(self._hung_at) >= HANGS and digest == self.serving == self._kept.active and self._kept.previous and not self.busy:
-            self._hung_at = []
-            self._task = asyncio.create_task(self._give_up("runtime-hang", self.incident), name=f"way back of {self.model}")
+        if too_many and digest == self.serving == self._kept.active and self._kept.previous and not self.busy:
+            self.troubles.forget_hangs()
+            self._task = asyncio.create_task(self._give_up("runtime-hang"), name=f"way back of {self.model}")
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    async def _give_up(self, reason: str, detail: str) -> None:
+    async def _give_up(self, reason: str) -> None:
         """The model that was kept takes the active one's place."""
         active, previous = self._kept.active, self._kept.previous
         if not await self._serve(previous):
             return
-        self._kept = Kept(active=previous)
-        self._journal.keep(self._kept)
+        self._keep_alone(previous)
         if self.update is not None and self.update.manifest_digest == active:
-            await self._apply(GivenUp(self.update.generation, reason, f"{detail}; served is {previous[:19]}"))
+            detail = f"{self.troubles.incident}; served is {previous[:19]}"
+            await self._apply(GivenUp(self.update.generation, reason, detail))
         self._changed()
 
-    async def _serve_apart(self, digest: str) -> Served | None:
-        """The last way to serve a model that takes the agent down, where there is none before it: a process of its own."""
+    def _keep_alone(self, digest: str) -> None:
+        self._kept = Kept(active=digest)
         try:
-            served = await load_apart(self._kit, digest)
+            self._journal.keep(self._kept)
+        except OSError as error:  # a full disk: the next start finds it out again
+            self._kit.log("state-not-written", model=self.model, detail=str(error))
+
+    async def _last_resort(self, digest: str) -> None:
+        try:
+            served = await serve_apart(self._kit, self.model, digest)
         except (FleetError, OSError) as error:
-            self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
-            self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
-            return None
-        self.problem = (
-            f"{self.model}: artifact {digest[:19]} took the agent down {LIMIT} times in a row, and there is none to go back to: "
-            f"it is served from a process of its own"
-        )
-        self._kit.slots.swap(self.model, served)
-        self._kit.log("serving", model=self.model, manifest=digest, student=served.manifest.name, apart=True)
-        return served
+            self._damaged(digest, error)
+            return
+        self.problem = words_of(self.model, digest)
+        self._tending = asyncio.create_task(self._tend(served), name=f"process of {self.model}")
 
     async def _tend(self, served: Served) -> None:
-        """Begins the process of a model that is served that way again whenever it ends, until something else is served."""
-        pauses = 0
-        while isinstance(served.model, ApartModel):
-            self.incident = f"{self.model}: {await served.model.gone()}"
-            self._kit.log("model-crashed", model=self.model, manifest=served.manifest_digest, detail=self.incident)
-            self._kit.slots.back(self.model, served)
+        def told(why: str) -> None:
+            self.troubles.note(why)
             self._changed()
-            await self._pause(pauses)
-            pauses += 1
-            if self.serving or (again := await self._serve_apart(served.manifest_digest)) is None:
-                return
-            served = again
+
+        try:
+            await tend(self._kit, self.model, served, told, self._pause)
+        except (FleetError, OSError) as error:
+            self._damaged(served.manifest_digest, error)
             self._changed()
 
     async def _pause(self, pauses: int) -> None:
@@ -304,12 +282,15 @@ class Machine:
             self._kit.log("over-share", model=self.model, manifest=digest, detail=str(error))
             return False
         except (FleetError, OSError) as error:
-            self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
-            self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
+            self._damaged(digest, error)
             return False
         self._kit.slots.swap(self.model, served)
         self._kit.log("serving", model=self.model, manifest=digest, student=served.manifest.name)
         return True
+
+    def _damaged(self, digest: str, error: Exception) -> None:
+        self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
+        self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
 
     async def _supersede(self) -> None:
         await self._halt()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import edge_node.update.desired as desired
 import edge_node.update.load as load
-import edge_node.update.machine as machine
+import edge_node.update.troubles as troubles
 from edge_node.cli import main
 from edge_node.runtimes import Model, Tensor
 from littoral.manifest import Manifest
@@ -44,5 +44,5 @@ def load_checked(manifest: Manifest, folder: Path, threads: int) -> Model:
 
 if __name__ == "__main__":
     load.load_checked = load_checked
-    desired.PROVED_S = machine.PROVED_S = float(os.environ.get("PROVED_S", "60"))
+    desired.PROVED_S = troubles.PROVED_S = float(os.environ.get("PROVED_S", "60"))
     main()
