@@ -30,6 +30,8 @@ ASIDE = "broken"
 """Folder in the watched one for what cannot be read, and what the model does not take."""
 _LOOK_S = 1.0
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
+_SHARE = 10
+"""Looking at a folder of very many images takes a tenth of the time at most."""
 _BAD_IN_NAMES = re.compile(r"[^\w .,+()-]")
 
 
@@ -82,6 +84,7 @@ class Watch:
             pause = 0.0
             while not stop.is_set():
                 wake.clear()
+                began = self._monotonic()
                 try:
                     waiting = self._round(stop)
                     pause = 0.0
@@ -94,7 +97,9 @@ class Watch:
                     continue
                 if once and not waiting:
                     break
-                wake.wait(min(_LOOK_S, max(self._settle_s / 2, 0.02)) if waiting else _LOOK_S)
+                spent = self._monotonic() - began
+                soon = min(_LOOK_S, max(self._settle_s / 2, 0.02)) if waiting else _LOOK_S
+                wake.wait(max(soon, min(_SHARE * spent, _PAUSE_MOST_S)))
         self._say({"event": "stopped"})
 
     def _round(self, stop: threading.Event) -> bool:

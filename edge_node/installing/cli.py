@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from edge_node.installing.layout import COMMAND, DATA, PREFIX, UNIT, USER, Insta
 from edge_node.installing.system import Service, Systemd, is_root, why_no_systemd
 from edge_node.installing.uninstall import uninstall_steps
 from edge_node.installing.upgrade import upgrade_steps
-from edge_node.installing.work import carried_out
+from edge_node.installing.work import Step, carried_out
 from littoral.errors import BadInput
 
 _EXAMPLES = {
@@ -121,7 +121,7 @@ def install(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     with _got(parsed, chosen.python, own_version()) as (wheel, pip, source):
         wanted = Wanted(chosen, wheel, version_of(wheel), source, pip, _join(parsed, environment), parsed.name)
         printer = _Printer(parsed.format, parsed.dry_run)
-        carried_out(install_steps(wanted, service), printer.step, dry=parsed.dry_run)
+        _carried_out(Layout(Path(chosen.prefix)), install_steps(wanted, service), printer, dry=parsed.dry_run)
     command = Path(chosen.command or node_command(Layout(Path(chosen.prefix))))
     as_user = f"sudo -u {chosen.user} " if chosen.user else ""
     if staged:
@@ -148,7 +148,7 @@ def upgrade(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         wanted = Wanted(done, wheel, version_of(wheel), source, pip)
         printer = _Printer(parsed.format, parsed.dry_run)
         steps = upgrade_steps(wanted, service, within_s=parsed.ready_within, keep=parsed.keep)
-        carried_out(steps, printer.step, dry=parsed.dry_run)
+        _carried_out(_layout(parsed), steps, printer, dry=parsed.dry_run)
     printer.end([] if service else ["the agent that runs is still the old one: start it again"])
     return 0
 
@@ -157,7 +157,7 @@ def uninstall(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int
     done = _layout(parsed).installed()
     purge = parsed.purge or (not parsed.keep_data and _asked(done.data))
     printer = _Printer(parsed.format, parsed.dry_run)
-    carried_out(uninstall_steps(done, _service(done), purge=purge), printer.step, dry=parsed.dry_run)
+    _carried_out(_layout(parsed), uninstall_steps(done, _service(done), purge=purge), printer, dry=parsed.dry_run)
     notes = ["its fleet still lists it: littoral-cloud node decommission NAME"] if purge else []
     printer.end([*notes, *([f"the user {done.user} stays: userdel {done.user}"] if done.user and purge else [])])
     return 0
@@ -200,6 +200,11 @@ def _chosen(parsed: argparse.Namespace) -> Install:
         memory_max=memory,
         devices=parsed.devices,
     )
+
+
+def _carried_out(layout: Layout, steps: Iterable[Step], printer: _Printer, *, dry: bool) -> None:
+    with nullcontext() if dry else layout.claimed():
+        carried_out(steps, printer.step, dry=dry)
 
 
 def _layout(parsed: argparse.Namespace) -> Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge_node.installing.environments import Source, fill, make, ran
@@ -86,11 +87,8 @@ def install_steps(wanted: Wanted, service: Service | None) -> Iterator[Step]:
     if install.user and not has_user(install.user):
         yield Step(f"add the system user {install.user}", lambda: add_user(install.user, data))
     yield from environment_steps(layout, wanted, name)
-    before = layout.running()
     yield Step(f"switch {layout.current} to {name}", lambda: layout.switch(name))
     yield Step(f"write {layout.record}", lambda: layout.keep(install))
-    if before and before != name:
-        yield Step(f"remove {layout.release(before)}", lambda: layout.remove(before))
     if install.command:
         yield Step(f"link {install.command} to it", lambda: _link(Path(install.command), node_command(layout)))
     yield Step(f"make {data}" + (f", for {install.user} alone" if install.user else ""), lambda: _data(data, install.user))
@@ -100,6 +98,8 @@ def install_steps(wanted: Wanted, service: Service | None) -> Iterator[Step]:
         yield Step(f"write {install.unit}", lambda: write_unit(install))
     if service is not None and (wanted.join or (data / "node.json").exists()):
         yield Step("start it, now and with the machine; wait until it is ready", service.start)
+    for old in [other for other in layout.releases() if other != name]:
+        yield Step(f"remove {layout.release(old)}", partial(layout.remove, old))
 
 
 def write_unit(install: Install) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_node.store import read_json, write_atomic, write_json
-from littoral.errors import FleetError, NotFound
+from littoral.errors import FleetError, NotFound, Unavailable, unwritten
 
 PREFIX, DATA = Path("/opt/littoral"), Path("/var/lib/littoral")
 UNIT, COMMAND = Path("/etc/systemd/system/littoral-node.service"), Path("/usr/local/bin/littoral-node")
@@ -79,6 +82,23 @@ class Layout:
         """Its mark first: what is half gone is not taken for whole."""
         (self.release(name) / "release.json").unlink(missing_ok=True)
         shutil.rmtree(self.release(name), ignore_errors=True)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Holds the prefix for one command at a time. Raises Unavailable where another one is at work, BadInput where it cannot
+        be written."""
+        try:
+            self.prefix.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.prefix / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise unwritten(f"--prefix {self.prefix}", error, hint="run it as root, or name a --prefix of your own") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise Unavailable(f"--prefix {self.prefix}: another install or upgrade is at work", hint="wait for it") from error
+        finally:
+            os.close(handle)
 
     def keep(self, install: Install) -> None:
         write_json(self.record, asdict(install))

@@ -76,5 +76,6 @@ def _releases(layout: Layout) -> None:
         layout.remove(name)
     layout.current.unlink(missing_ok=True)
     layout.record.unlink(missing_ok=True)
+    (layout.prefix / ".lock").unlink(missing_ok=True)
     with suppress(OSError):  # not empty: somebody else's files stay
         layout.prefix.rmdir()
