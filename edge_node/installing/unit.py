@@ -70,7 +70,9 @@ class Unit:
         )
         yield Line("Service", "Restart", "always", "whatever it ended with")
         if self.systemd >= GROWING_SINCE:
-            yield Line("Service", "RestartSec", "1", "the first time at once")
+            yield Line(
+                "Service", "RestartSec", "100ms", "the first time at once: the last good model serves again within two seconds"
+            )
             yield Line("Service", "RestartSteps", "8", "then later and later")
             yield Line("Service", "RestartMaxDelaySec", "60", "a minute apart at most")
         else:
