@@ -34,7 +34,7 @@ async def said(*words: str | Path, code: int = 0, **environment: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd="/",
-        env={**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **environment},
+        env={**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, "PIP_NO_COMPILE": "1", **environment},
     )
     out, err = await process.communicate()
     assert process.returncode == code, (words, out.decode(), err.decode())
