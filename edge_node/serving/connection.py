@@ -47,14 +47,28 @@ class TooSlow(FleetError):
     retryable = True
 
 
+class Held(Protocol):
+    """What takes one of the places for connections."""
+
+    def overdue(self, now: float) -> None:
+        """Ends what has waited too long. Called every second or so."""
+        ...
+
+    def close(self) -> None:
+        """At once where nothing is under way, else behind the answer."""
+        ...
+
+    def abort(self) -> None: ...
+
+
 class Handler(Protocol):
     """Who answers."""
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: Held) -> bool:
         """False: there are too many connections."""
         ...
 
-    def gone(self, connection: Connection) -> None: ...
+    def gone(self, connection: Held) -> None: ...
 
     def begin(self, head: Head) -> Callable[[], None] | None:
         """Before a body is read; gives what ends what it began. Raises FleetError where no body is wanted."""
@@ -92,9 +106,14 @@ class Connection(asyncio.Protocol):
         if not self._handler.admit(self):
             self._lingers = True
             self._transport.abort()
+        elif self._buffer:
+            self._advance()
 
     def data_received(self, data: bytes) -> None:
         if self._lingers:
+            return
+        if self._transport is None:  # behind TLS, what comes with a handshake's end is here before we are told of it
+            self._buffer = bytes(self._buffer) + data
             return
         if not self._buffer:
             self._buffer = data

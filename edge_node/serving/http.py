@@ -30,7 +30,8 @@ from edge_node.memory import give_back
 from edge_node.notify import answers
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, NoToken
-from edge_node.serving.connection import Connection, Limits, Reply, TooSlow
+from edge_node.serving.connection import Connection, Held, Limits, Reply, TooSlow
+from edge_node.serving.handshake import Handshake
 from edge_node.serving.http1 import Head, unpacked
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
@@ -90,7 +91,7 @@ class HttpServer:
         self._access = access or Access()
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._connections: set[Connection] = set()
+        self._connections: set[Held] = set()
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._answered = self._answered_before = 0
@@ -100,13 +101,14 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         listener = _listener(self._host, self.port)
         self.port = int(listener.getsockname()[1])
-        self._server = await loop.create_server(
-            lambda: Connection(self, self._limits, time.monotonic),
-            sock=listener,
-            backlog=BACKLOG,
-            ssl=self._tls.context() if self._tls else None,
-            ssl_handshake_timeout=self._limits.head_s if self._tls else None,
-        )
+        context = self._tls.context() if self._tls else None
+
+        def opened() -> asyncio.Protocol:
+            if context is None:
+                return Connection(self, self._limits, time.monotonic)
+            return Handshake(self, self._limits, time.monotonic, context)
+
+        self._server = await loop.create_server(opened, sock=listener, backlog=BACKLOG)
         self._sweep()
         give_back()  # what only the start needed
 
@@ -138,14 +140,14 @@ class HttpServer:
 
     # -- what connections ask --------------------------------------------------------------------------------------
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: Held) -> bool:
         if len(self._connections) >= self._max_connections:
             return False
         self._connections.add(connection)
         self._emptied.clear()
         return True
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: Held) -> None:
         self._connections.discard(connection)
         self._check_emptied()
 

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc.aio as triton
+from tritonclient.utils import InferenceServerException
 
 from cloud.app import open_core
 from cloud.cli import run
@@ -44,6 +46,23 @@ def area(count: int) -> dict[str, Any]:
 
 def rooms(count: int) -> dict[str, Any]:
     return {"name": "rooms", "datatype": "INT64", "shape": [count, 1], "data": list(range(count))}
+
+
+async def asked_over_grpc(address: str) -> None:
+    async with triton.InferenceServerClient(address) as client:
+        about = await client.get_model_metadata(MODEL)
+        assert [(i.name, i.datatype, list(i.shape)) for i in about.inputs] == [
+            ("area", "FP32", [-1, 2]),
+            ("rooms", "INT64", [-1, 1]),
+        ]
+        given = [triton.InferInput("rooms", [2, 1], "INT64"), triton.InferInput("area", [2, 2], "FP32")]
+        given[0].set_data_from_numpy(np.int64([[0], [1]]))
+        given[1].set_data_from_numpy(np.float32([[1, 2], [1, 2]]))
+        answer = await client.infer(MODEL, given)
+        assert answer.as_numpy("price").tolist() == [[7.0], [17.0]]
+        assert answer.as_numpy("cheap").tolist() == [[True], [True]]
+        with pytest.raises(InferenceServerException, match="must name each input"):
+            await client.infer(MODEL, given[:1])
 
 
 async def test_a_node_serves_all_its_inputs_and_outputs_as_they_are(
@@ -96,6 +115,7 @@ async def test_a_node_serves_all_its_inputs_and_outputs_as_they_are(
         assert "15 bytes follow the JSON, the input takes 16" in answer.json()["error"]
         answer = await client.post("/infer", content=start + tail + b"x", headers=length)
         assert "33 bytes follow the JSON, the input takes 32" in answer.json()["error"]
+    await asked_over_grpc(agent.said["grpc"])
     await agent.stop()
     assert agent.noise == []
 

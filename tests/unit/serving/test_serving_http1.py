@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import ssl
 import zlib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_node.serving.http1 import Chunks, head_of, parse_head, unpacked
+from edge_node.serving.tls import tls_of
 from littoral.errors import BadInput, FleetError, TooLarge
 from tests.kit.models import images
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
@@ -177,3 +179,27 @@ async def test_a_client_that_sends_byte_by_byte_does_not_hold_its_place(tmp_path
             dripping.cancel()
             assert (await node.infer(request_of(images(1)))).status_code == 200
         writer.close()
+
+
+async def test_behind_tls_those_who_never_speak_it_are_bounded_too(tmp_path: Path) -> None:
+    tls = tls_of(tmp_path, ("127.0.0.1",), None, None, now=2e9)
+    async with open_node(served(tmp_path / "model"), max_connections=3, body_s=1.0, tls=tls) as node:
+        port = node.server.port
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            ended = await asyncio.gather(reader.read(), return_exceptions=True)
+            assert ended[0] == b"" or isinstance(ended[0], ConnectionError)  # the fourth, at once
+            writer.close()
+            silent[0][1].write(b"GET / HTTP/1.1\r\n\r\n")  # no TLS
+            for reader, writer in silent:
+                await asyncio.gather(reader.read(), return_exceptions=True)
+                writer.close()
+            unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=unchecked)
+                writer.write(infer_request() + infer_request("Connection: close"))
+                said = await reader.read()
+                assert said.count(b"HTTP/1.1 200") == 2
+                writer.close()
