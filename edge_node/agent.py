@@ -16,7 +16,7 @@ from edge_node.blobs import Blobs
 from edge_node.conditions import Thresholds
 from edge_node.crashes import CrashBook
 from edge_node.federation.participant import Participant
-from edge_node.hardware import profile, threads_allowed
+from edge_node.hardware import inference_threads, profile
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.notify import Notifier
@@ -60,7 +60,7 @@ class Agent:
         self._log = log
         self._boot_id = secrets.token_hex(16)
         settle_on(Using(settings.providers, folder.runtimes))
-        threads = min(settings.threads, threads_allowed())
+        threads = inference_threads(settings.threads)
         # Looking takes a second: what was served before comes first.
         self._hardware = cache(lambda: profile(folder.root, threads=threads, root=settings.machine_root))
         rng, monotonic = random.Random(self._boot_id), time.monotonic  # noqa: S311 - jitter, not secrets

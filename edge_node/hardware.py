@@ -94,6 +94,11 @@ def threads_allowed() -> int:
     return max(1, _cpu_millis() // 1000)
 
 
+def inference_threads(wanted: int) -> int:
+    """As many as the settings ask for, and never more than the cgroup's limit leaves: two on one CPU wait for each other."""
+    return min(wanted, threads_allowed())
+
+
 def class_of(profile: HardwareProfile) -> str:
     """16 hex digits: equal for machines on which the same artifact costs the same, as far as a profile can tell.
 

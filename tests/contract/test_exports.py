@@ -36,10 +36,11 @@ SPECS = {
     "shufflenet_v2": {"stem": 8, "stem_pool": False, "widths": [16], "depths": [2], "last": 16},
     "squeezenet": {"stem": 8, "stem_kernel": 3, "expands": [8, 8], "ratio": 4, "pools": [1], "norm": True, "dropout": 0.0},
 }
-# Largest difference from torch's logits, as a fraction of the largest logit.
+# Largest difference from torch's logits, as a fraction of the largest logit. coremltools writes the scale of a resize a little
+# larger than it is (1e-5), so that rounding down gives the size.
 NEAR = {
     "onnx": 1e-5, "ncnn": 1e-5, "ncnn-fp16": 5e-3, "onnx-int8": 0.15, "onnx-int8-dynamic": 0.05, "onnx-int8-full": 0.15,
-    "coreml": 1e-5, "coreml-fp16": 5e-3, "tensorrt-fp16": 1e-5, "tensorrt-int8": 0.15,
+    "coreml": 5e-4, "coreml-fp16": 5e-3, "tensorrt-fp16": 1e-5, "tensorrt-int8": 0.15,
 }  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from edge_node.hardware import (
     cpu_limit_v1,
     cpu_limit_v2,
     cpu_model,
+    inference_threads,
     isa,
     memory_limit,
     profile,
@@ -118,7 +121,18 @@ def test_threads_are_whole_cpus_of_what_this_process_may_use(monkeypatch: pytest
     files = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}
     monkeypatch.setattr(hardware, "_read", lambda path: files.get(path, ""))
     assert threads_allowed() == 1
+    assert inference_threads(4) == 1
     assert hardware._cpu_millis() == 500
+    files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = "-1"
+    assert inference_threads(1) == 1
+    assert inference_threads(1_000) == threads_allowed() == len(os.sched_getaffinity(0))
+
+
+def test_a_process_that_may_use_one_cpu_infers_with_one_thread() -> None:
+    one = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    code = f"import os; {one}; from edge_node.hardware import inference_threads; print(inference_threads(8))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    assert done.stdout.strip() == "1"
 
 
 def test_the_tightest_cgroup_above_counts(monkeypatch: pytest.MonkeyPatch) -> None:
