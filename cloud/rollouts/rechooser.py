@@ -68,8 +68,10 @@ class Rechooser:
             if news.nodes is not None and self._seen.get(node_id) == node.presence.budgets:
                 continue  # connected, gone, or stands otherwise with the same budget: the rest need not be read
             fleet = fleet or await self._fleet()
-            changed += await self._choose(node, fleet, fence)
-            self._seen[node_id] = node.presence.budgets
+            wrote = await self._choose(node, fleet, fence)
+            changed += wrote
+            if not wrote and _settled(node):  # else it is looked at again: a rollout may hold it until it is away
+                self._seen[node_id] = node.presence.budgets
         return changed
 
     async def _choose(self, node: NodeView, fleet: Fleet, fence: Fence | None) -> int:
@@ -131,3 +133,10 @@ class Rechooser:
             if doc is not None and load(Rollout, doc).state in ENDED:
                 return True
         return False
+
+
+def _settled(node: NodeView) -> bool:
+    presence = node.presence
+    return presence is not None and all(
+        m.chosen_for in (None, presence.budget_for(name)) for name, m in node.desired.models.items()
+    )

@@ -98,6 +98,30 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
         await until_wanted(ledger, "a", CHEAP.manifest_digest)
 
 
+async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it_is_back(ledger: Ledger) -> None:
+    world = released(("a", WIDE))
+    id = world.start(world.release(2, artifact("later", accuracy=0.995, size=40_000), CHEAP))
+    while not any(a.touched for a in world.rollout(id).assignments):
+        world.control(commits=1)
+        world.tick(1.0)
+    world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
+    await copied(world, ledger)
+    rechooser = Rechooser(ledger, random.Random(1))
+    only = News(frozenset({"a"}))
+    assert await rechooser.advance(only, None) == 0  # the rollout holds it
+    for kind, of, record, fields in (
+        ("presence", "a", Presence, {"connected": False}),
+        (KIND, id, Rollout, {"state": State.SUCCEEDED, "ended_at": world.now}),
+    ):
+        world.edit(kind, of, record, **fields)
+    await copied(world, ledger)
+    assert await rechooser.advance(News(None), None) == 0
+    world.edit("presence", "a", Presence, connected=True)
+    await copied(world, ledger)
+    assert await rechooser.advance(only, None) == 1
+    await until_wanted(ledger, "a", CHEAP.manifest_digest)
+
+
 class Beaten:
     """A ledger where somebody else writes once just before the first commit."""
 
