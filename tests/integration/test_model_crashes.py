@@ -16,6 +16,7 @@ import pytest
 from cloud.fleet.records import Probation, Reported, load
 from edge_node.store import NodeFolder
 from littoral.digest import hex_of
+from littoral.errors import RuntimeFailure
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, glaring, good_weights, reported, want
 from tests.kit.fleet import Fleet
 
@@ -264,3 +265,24 @@ async def test_a_node_answers_before_it_knows_what_its_machine_is_and_before_it_
     await want(fleet, maker.artifact("second", weights=good_weights() * 2), 2)
     assert (await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")).state == "SUCCEEDED"
     assert await agent.stop() == 0
+
+
+async def test_what_a_runtime_cannot_end_ends_the_agent_and_the_third_time_the_model_is_given_up(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    first, second = await two_versions(fleet, maker, folder)
+    stuck = {"DIE_OF": hex_of(second), "DIE_AT": "stuck", "LITTORAL_NODE_INFERENCE_LIMIT": "0.5s"}
+    for number in (1, 2, 3):
+        agent = await ready(folder, **stuck)
+        await agent.until("serving", manifest=second)
+        if number > 1:
+            assert f"hung; counted against it: {number - 1} of 3" in (await agent.until("agent-crashed"))["detail"]
+        with suppress(OSError, http.client.HTTPException):
+            await agent.infer(glaring())
+        assert await agent.ended() == RuntimeFailure.exit_code
+        await agent.until("runtime-stuck", manifest=second)
+    agent = await ready(folder, **stuck)
+    assert (await agent.infer(glaring()))[0] == 200
+    done = await reported(fleet, 2, "ROLLED_BACK")
+    assert (done.reason, done.serving) == ("crash-loop", first)
+    await agent.stop()

@@ -1,6 +1,7 @@
 """littoral-node whose models end its process: DIE_OF=HEX names the artifacts, by the first digits of their digests, with a
-comma; DIE_AT=load kills it as one of them is loaded in the agent itself, DIE_AT=infer as an input with a pixel of 255 comes.
-PROVED_S=SECONDS is how long a model has to serve until it has proved itself.
+comma. DIE_AT=load kills it as one of them is loaded in the agent itself, DIE_AT=infer as an input with a pixel of 255 comes; with
+DIE_AT=stuck that input never comes back, and its runtime has no way to end it. PROVED_S=SECONDS is how long a model has to serve
+until it has proved itself.
 
 SIGSEGV comes from outside of Python, as from a runtime's own code: nothing can catch it and nothing is written.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import edge_node.update.desired as desired
@@ -29,6 +31,8 @@ class Mortal:
         self.run, self.close = model.run, model.close
 
     def infer(self, x: Tensor) -> Tensor:
+        if float(x.max()) == 1.0 and WHEN == "stuck":
+            threading.Event().wait()
         if float(x.max()) == 1.0:
             os.kill(os.getpid(), signal.SIGSEGV)
         return self._model.infer(x)
