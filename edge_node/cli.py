@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge_node.asking import cli as asking
-from edge_node.installing import cli as installing
+from edge_node.installing import words as installing
 from edge_node.settings import KNOWN, PREFIX, load_settings
 from edge_node.store import NodeFolder, write_json
 from littoral import __version__

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from edge_node.installing.cli import COMMANDS, add_commands
+from edge_node.installing.words import COMMANDS, add_commands
 from littoral.errors import FleetError
 
 
