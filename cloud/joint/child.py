@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 WAITING = 16
 """Questions that may wait for their turn; with more a node is told to answer by itself."""
 LIMIT_S = 60.0
-"""For one question, the start of the process included."""
+"""For one question, once the process has answered one."""
+START_S = 240.0
+"""For the first one: a busy machine imports torch slowly, and ending it would begin that anew."""
 IDLE_S = 600.0
 """After so long without a question the process ends: it holds torch, over 200 MB."""
 _LINE = 1 << 24
@@ -49,6 +51,7 @@ class TeacherProcess:
         self._idle_s = idle_s
         self._limit_s = limit_s
         self._child: asyncio.subprocess.Process | None = None
+        self._warm = False  # it has answered
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._rest: asyncio.TimerHandle | None = None
@@ -102,14 +105,15 @@ class TeacherProcess:
         child = self._child if self.running and self._child is not None else await self._start()
         assert child.stdin is not None
         assert child.stdout is not None
+        limit_s = self._limit_s if self._warm else max(self._limit_s, START_S)
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(limit_s):
                 child.stdin.write(json.dumps(question).encode() + b"\n")
                 await child.stdin.drain()
                 line = await child.stdout.readline()
         except (TimeoutError, OSError, ValueError) as error:
             await self._end()
-            raise RuntimeFailure(f"teacher: gave no answer: {error or f'in {self._limit_s:g} s'}") from error
+            raise RuntimeFailure(f"teacher: gave no answer: {error or f'in {limit_s:g} s'}") from error
         except asyncio.CancelledError:
             await self._end()  # its answer would come to the next question
             raise
@@ -117,6 +121,7 @@ class TeacherProcess:
             code = await child.wait()
             self._child = None
             raise RuntimeFailure(f"teacher: its process ended with {code}; see {self._data_dir / 'joint.log'}")
+        self._warm = True
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -131,6 +136,7 @@ class TeacherProcess:
                 env=training_environment(os.environ, self._data_dir / "flwr"),
                 start_new_session=True,  # a Ctrl-C at the terminal is the coordinator's to handle
             )
+        self._warm = False
         log.info("teacher: process %d", self._child.pid)
         return self._child
 

@@ -59,7 +59,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
-    os.nice(5)
     give = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not stand between the answers
     from littoral.errors import FleetError

@@ -131,16 +131,20 @@ class Updates:
         return {name: digests for name, machine in self._machines.items() if (digests := machine.digests()) or machine.serving}
 
     async def _reconcile(self, desired: session_pb2.DesiredState) -> None:
-        problems = []
-        for name, model in desired.models.items():
-            try:
-                check_digest(model.manifest_digest, f"desired.models[{name[:40]!r}].manifest_digest")
-                await self._machine(name).want(model.manifest_digest, model.generation, _policy_from(model.probation))
-            except BadInput as error:
-                problems.append(str(error))
+        wishes = sorted(desired.models.items())
+        problems = [words for words in await asyncio.gather(*(self._wish(name, model) for name, model in wishes)) if words]
         if (desired.generation, "; ".join(problems)) != (self._observed, self._refused):
             self._observed, self._refused = desired.generation, "; ".join(problems)
             self._changed()
+
+    async def _wish(self, name: str, model: session_pb2.DesiredModel) -> str:
+        """What of it makes no sense; "": it is followed. Each model by itself: a slow one holds up no other."""
+        try:
+            check_digest(model.manifest_digest, f"desired.models[{name[:40]!r}].manifest_digest")
+            await self._machine(name).want(model.manifest_digest, model.generation, _policy_from(model.probation))
+        except BadInput as error:
+            return str(error)
+        return ""
 
     def _machine(self, name: str) -> Machine:
         """Raises BadInput where the name cannot be a model's, or where there are too many."""
