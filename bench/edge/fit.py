@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import statistics
@@ -34,8 +35,8 @@ from cloud.processes import Child, beside, run_to_end
 
 RECIPE = Path(__file__).with_name("fit.toml")
 EXAMPLES = 10_000
-ROUNDS = 7
-COLD = 3
+ROUNDS = 5
+COLD = 2
 LIMIT_S = 120.0
 LOOK_S = 0.01
 Row = Mapping[str, Any]
@@ -96,18 +97,22 @@ async def _made(place: Path, rounds: int) -> tuple[Table, Mapping[str, Figure]]:
 
 def budgets(every: Sequence[Row]) -> list[tuple[str, str, Mapping[str, float]]]:
     """(name, as an operator writes it, limits by column); the first bounds nothing."""
-    middle = {column: sorted(row[column] for row in every)[len(every) // 2] for column in ("artifact_bytes", "latency_ms")}
-    small = sorted(row["artifact_bytes"] for row in every)[1]
-    memory = sorted(row["peak_rss_bytes"] for row in every)[len(every) // 2]
-    worst = sorted(row["worst_class"] for row in every)[len(every) // 3]
-    p95 = round(middle["latency_ms"], 4)
-    third = round(sorted(row["latency_ms"] for row in every)[len(every) // 3], 4)
+    sizes, times = (sorted(row[column] for row in every) for column in ("artifact_bytes", "latency_ms"))
+    smallest = min(every, key=lambda row: row["artifact_bytes"])
+    typical = sorted(every, key=lambda row: row["accuracy"])[len(every) // 2]
     cuts: list[tuple[str, dict[str, float]]] = [
         ("none", {}),
-        ("flash", {"artifact_bytes": middle["artifact_bytes"]}),
-        ("quick", {"latency_ms": p95}),
-        ("tiny", {"artifact_bytes": small, "peak_rss_bytes": max(memory, *(row["peak_rss_bytes"] for row in every[-2:]))}),
-        ("even", {"artifact_bytes": middle["artifact_bytes"], "worst_class": worst, "latency_ms": max(p95, third)}),
+        ("flash", {"artifact_bytes": sizes[len(every) // 2]}),
+        ("quick", {"latency_ms": _up(times[len(every) // 2])}),
+        ("tiny", {"artifact_bytes": sizes[1], "peak_rss_bytes": smallest["peak_rss_bytes"]}),
+        (
+            "even",
+            {
+                "artifact_bytes": typical["artifact_bytes"],
+                "latency_ms": _up(typical["latency_ms"]),
+                "worst_class": math.floor(typical["worst_class"] * 1e4) / 1e4,
+            },
+        ),
     ]
     written = {
         "artifact_bytes": "artifact<={}B",
@@ -116,6 +121,10 @@ def budgets(every: Sequence[Row]) -> list[tuple[str, str, Mapping[str, float]]]:
         "worst_class": "worst>={}",
     }
     return [(name, ",".join(written[column].format(value) for column, value in limits.items()), limits) for name, limits in cuts]
+
+
+def _up(milliseconds: float) -> float:
+    return math.ceil(milliseconds * 1e4) / 1e4
 
 
 def fits(row: Row, limits: Mapping[str, float]) -> bool:
