@@ -14,6 +14,8 @@ from typing import Any
 
 from cryptography import x509
 
+from edge_node.conditions import Thresholds, is_hot, read
+from edge_node.energy import counters
 from edge_node.runtimes import REGISTRY, facts, why_not
 from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.using import Using, settle_on
@@ -60,7 +62,7 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
     Args:
         now: this machine's clock; seconds since 1970-01-01 UTC.
     """
-    findings = [_settings(folder, environment), *_runtimes(), _disk(folder.root)]
+    findings = [_settings(folder, environment), *_conditions(folder, environment), *_runtimes(), _disk(folder.root)]
     try:
         identity = folder.identity()
     except FleetError as error:
@@ -80,6 +82,35 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> Finding:
             "settings", Verdict.WARN, f"labelled: {settings.labelled} is no folder", "no model is judged on this node's own data"
         )
     return Finding("settings", Verdict.OK, f"budget {settings.node_budget()}" if str(settings.node_budget()) else "no limits")
+
+
+def _conditions(folder: NodeFolder, environment: Mapping[str, str]) -> list[Finding]:
+    """How the machine stands, budgets whose condition it never tells, and counters of energy that are closed."""
+    try:
+        settings = load_settings(folder.root, {}, environment)
+    except FleetError:
+        return []  # said already
+    reading = read(settings.machine_root, settings.metered)
+    hot = is_hot(reading, Thresholds(settings.battery_low, settings.hot_at))
+    known = {
+        "battery_low": None if reading.battery_percent is None else f"battery {reading.battery_percent:.0f} %",
+        "on_battery": None if reading.on_mains is None else "on mains" if reading.on_mains else "on battery",
+        "hot": None if hot is None else f"{'hot' if hot else 'not hot'}",
+        "metered": None if reading.metered is None else "line is metered" if reading.metered else "line is not metered",
+    }
+    never = [name for name in settings.overlays() if known[name] is None and name != "metered"]  # that may be asked for later
+    told = ", ".join(text for text in known.values() if text) or "nothing is known of battery, heat and line"
+    stands = Finding("conditions", Verdict.OK, told)
+    if never:
+        which = ", ".join(name if name.startswith("on_") else f"on_{name}" for name in never)
+        stands = Finding(
+            "conditions", Verdict.WARN, f"{told}; {which}: nothing says when that holds", "docs/fit.md: what is read"
+        )
+    closed = [f"{counter.name}: {counter.why}" for counter in counters(settings.machine_root) if not counter.readable]
+    return [
+        stands,
+        *(Finding("energy", Verdict.WARN, detail, "energy is estimated, and no budget held against it") for detail in closed),
+    ]
 
 
 def _certificate(identity: Identity, now: float) -> list[Finding]:
