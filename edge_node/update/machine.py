@@ -190,14 +190,18 @@ class Machine:
     async def load(self) -> None:
         """Serves the active model again where nothing is served.
 
-        Raises NotFound where there is none; Conflict while an update is under way; what `load_here` raises.
+        Raises NotFound where there is none; Conflict while an update is under way, or where it does not fit beside the others;
+        what `load_here` raises.
         """
         self._check_quiet()
         if self.serving:
             return
         if not self._kept.active:
             raise NotFound(f"model {self.model}: nothing was rolled out to it yet")
-        self._kit.holdings.check_kept(self.model, self._kept.active)
+        try:
+            self._kit.holdings.check_kept(self.model, self._kept.active)
+        except OverShare as error:
+            raise Conflict(f"model {self.model}: {error.message}", hint=error.hint) from error
         served = await load_here(self._kit, self.model, self._kept.active)
         if self.busy or self.serving:  # something else came first
             await asyncio.to_thread(served.model.close)

@@ -129,6 +129,7 @@ async def test_a_real_agent_gives_its_own_answer_where_nobody_answers_it_and_els
             if not known:
                 await agent.until("joint-own-answer", reason="teacher-missing")
             assert np.allclose(given, own) is not known
+            assert agent.rss_bytes() < 100_000_000, f"{agent.rss_bytes():,} bytes"
             await agent.stop()
     [hint] = list(HintFiles(tmp_path / "hints").read("tiny"))
     assert (hint["node"], hint["manifest"], hint["teacher"]) == (NODE, artifact, TEACHERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx
 import numpy as np
 
 from cloud.fleet.ledger import Change, Write
@@ -83,6 +84,9 @@ async def test_a_newcomer_that_does_not_fit_beside_what_serves_is_refused_not_th
     assert "wants" in seen["detail"] or "share" in seen["detail"]
     assert (await agent.infer(examples(2)[0], "old"))[0] == 404
     await agent.until("update", model="old", state="FAILED", reason="over-share")  # and the fleet is told
+    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
+        loading = await client.post(f"http://{agent.http}/v2/repository/models/old/load")
+    assert (loading.status_code, "memory: old wants" in loading.json()["error"]) == (409, True)
     await agent.stop()
 
 
