@@ -260,7 +260,8 @@ class Connection(asyncio.Protocol):
         keep_alive = head is not None and head.keep_alive
         self.deadline = self._monotonic() + self._limits.idle_s
         headers = (("content-type", reply.content_type), *reply.headers)
-        self._transport.write(head_of(reply.status, len(reply.body), headers, keep_alive=keep_alive) + reply.body)
+        body = b"" if head is not None and head.method == "HEAD" else reply.body
+        self._transport.write(head_of(reply.status, len(reply.body), headers, keep_alive=keep_alive) + body)
         if not keep_alive:
             self._lingers = True
             self._transport.close()

@@ -184,7 +184,7 @@ class HttpServer:
 
     async def _routed(self, head: Head, body: bytes) -> Reply:
         service = self._service
-        match head.method, head.parts:
+        match "GET" if head.method == "HEAD" else head.method, head.parts:
             case "POST", ["v2", "models", name, "infer"]:
                 return await self._infer(name, "", head, body)
             case "POST", ["v2", "models", name, "versions", version, "infer"]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_node.serving.connection import Connection, Limits
 from edge_node.serving.http1 import Chunks, head_of, parse_head, unpacked
 from edge_node.serving.tls import tls_of
 from littoral.errors import BadInput, FleetError, TooLarge
@@ -145,6 +146,43 @@ async def test_a_request_that_cannot_be_read_is_answered_and_ends_the_connection
         assert await spoken(node, b"nonsense\r\n\r\n" + infer_request(), until=0) == [400]
         assert await spoken(node, b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000, until=0) == [400]
         assert (await node.infer(request_of(images(1)))).status_code == 200
+
+
+async def test_head_is_get_without_the_body(tmp_path: Path) -> None:
+    async with open_node(served(tmp_path)) as node:
+        answer = await node.client.head("/v2/health/ready")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert (await node.client.get("/v2/health/ready")).headers["content-length"] == answer.headers["content-length"]
+
+
+async def test_a_client_that_does_not_read_its_answer_is_given_up() -> None:
+    """With a clock and a transport of the test's own: the kernel would hold megabytes before a real one is stuck."""
+    now = 0.0
+
+    class Stuck:
+        ended = False
+
+        def abort(self) -> None:
+            self.ended = True
+
+        def is_closing(self) -> bool:
+            return self.ended
+
+    class Anybody:
+        def admit(self, connection: object) -> bool:
+            return True
+
+        def gone(self, connection: object) -> None: ...
+
+    limits = Limits(write_s=30.0)
+    connection, transport = Connection(Anybody(), limits, lambda: now), Stuck()  # type: ignore[arg-type]
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    now = 5.0
+    connection.pause_writing()
+    connection.overdue(34.9)
+    assert not transport.ended
+    connection.overdue(35.1)
+    assert transport.ended
 
 
 async def test_more_connections_than_it_holds_are_closed_and_those_that_say_nothing_too(tmp_path: Path) -> None:
