@@ -3,8 +3,8 @@
 A coordinator and one node as processes of their own, nine candidates trained on a part of MNIST (a minute; kept in
 build/bench-edge/fit). Five budgets are cut from what the node measured. For each the node comes back with it and the student that
 it then serves is held against every candidate, by hand. Then the node's battery falls, in a made power supply: time runs from
-when the file is written to the first answer by another student. A node keeps the student before on its disk, so the first fall
-downloads the cheap one and the others find it. In the cold rounds the machine gets hot in between, for which a third student is
+when the file is written to the first answer by another student. A node keeps the student before on its disk, so it
+finds the cheap one there. In the cold rounds the machine gets hot in between, for which a third student is
 served: the cheap one has gone from the disk, and each fall downloads, decodes and tries it again.
 """
 
@@ -69,7 +69,7 @@ async def _made(place: Path, rounds: int) -> tuple[Table, Mapping[str, Figure]]:
             tell(f"fit: {name}: {served}")
         times = await rechoices(fleet, every, rounds)
     note = (
-        f"{len(times.falls)} falls, the first with a download; from the write of the battery's file, which the node looks at "
+        f"{len(times.falls)} falls, the student on the disk; from the write of the battery's file, which the node looks at "
         f"once a second (a real machine's kernel says it at once), to the first answer by the other student; "
         f"load {_spread(times.loads)}"
     )
@@ -209,6 +209,10 @@ class Fleet:
     node: Child | None = None
 
     @property
+    def name(self) -> str:
+        return f"fit-{os.getpid()}"
+
+    @property
     def environment(self) -> dict[str, str]:
         return _environment(self.place / "run/cloud")
 
@@ -221,7 +225,7 @@ class Fleet:
         try:
             await coordinator.ready_line()
             line = await fleet.cloud("token", "create", "--name", "fit", "--ttl", "1h")
-            enrol = [beside("littoral-node"), "enroll", line, "--name", "fit", "--data", str(place / "run/node")]
+            enrol = [beside("littoral-node"), "enroll", line, "--name", fleet.name, "--data", str(place / "run/node")]
             await run_to_end("enroll", enrol, place / "run/node.log")
             fleet.power(80, mains=True)
             fleet.heat(40)
@@ -249,7 +253,7 @@ class Fleet:
         release = json.loads(await self.cloud("release", "list", "--format", "json"))[-1]
         started = json.loads(
             await self.cloud(
-                "rollout", "start", release["release_id"], "--probation-s", "1", "--canary", "fit", "--format", "json"
+                "rollout", "start", release["release_id"], "--probation-s", "1", "--canary", self.name, "--format", "json"
             )
         )
         watched = await self.cloud("rollout", "watch", started["rollout"], "--format", "json")
@@ -259,7 +263,7 @@ class Fleet:
         return await self.explained()
 
     async def explained(self) -> list[Row]:
-        rows: list[Row] = json.loads(await self.cloud("node", "explain", "fit", "--format", "json"))[MODEL]
+        rows: list[Row] = json.loads(await self.cloud("node", "explain", self.name, "--format", "json"))[MODEL]
         self.names = {row["manifest_digest"]: row["name"] for row in rows}
         return [row for row in rows if row["latency_ms"] is not None]
 

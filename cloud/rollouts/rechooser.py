@@ -70,8 +70,10 @@ class Rechooser:
             fleet = fleet or await self._fleet()
             wrote = await self._choose(node, fleet, fence)
             changed += wrote
-            if not wrote and _settled(node):  # else it is looked at again: a rollout may hold it until it is away
+            if not wrote and _settled(node):
                 self._seen[node_id] = node.presence.budgets
+            else:  # it is looked at again whatever is said: a rollout may hold it until it is away
+                self._seen.pop(node_id, None)
         return changed
 
     async def _choose(self, node: NodeView, fleet: Fleet, fence: Fence | None) -> int:

@@ -122,6 +122,19 @@ async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it
     await until_wanted(ledger, "a", CHEAP.manifest_digest)
 
 
+async def test_a_budget_that_goes_to_and_fro_is_followed_each_time(ledger: Ledger) -> None:
+    world = released(("a", WIDE))
+    await copied(world, ledger)
+    rechooser, only = Rechooser(ledger, random.Random(1)), News(frozenset({"a"}))
+    for _ in range(3):
+        for budget, expected in ((NARROW, CHEAP), (WIDE, BEST)):
+            assert await sessions.note_budgets(ledger, "a", {MODEL: budget}, {})
+            assert await rechooser.advance(only, None) == 1
+            await until_wanted(ledger, "a", expected.manifest_digest)
+            if budget is NARROW:  # something else of the node was announced
+                assert await rechooser.advance(only, None) == 0
+
+
 class Beaten:
     """A ledger where somebody else writes once just before the first commit."""
 
