@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 from edge_node.installing.layout import DATA, PREFIX, USER
-from edge_node.installing.unit import GROWING_SINCE, Unit
+from edge_node.installing.unit import Unit
 
 PAGE = Path(__file__).with_name("install.md")
 BEGIN, END = "<!-- written by docs/write_unit.py -->", "<!-- end -->"
 
 
 def table() -> str:
-    """Of the usual unit: a system's Python, a system user, the newest systemd."""
-    unit = Unit(PREFIX / "current/bin/littoral-node", DATA, USER, systemd=GROWING_SINCE)
+    """Of the usual unit: a system's Python, a system user."""
+    unit = Unit(PREFIX / "current/bin/littoral-node", DATA, USER)
     rows = (f"| `{line.key}={line.value}` | {line.reason} |" for line in unit.lines())
     return "\n".join(["| line | why |", "|---|---|", *rows])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_node.installing.environments import Source, fill, make, ran
 from edge_node.installing.layout import Install, Layout
-from edge_node.installing.system import Service, add_user, give, has_user, systemd_version
+from edge_node.installing.system import Service, add_user, give, has_user
 from edge_node.installing.unit import Unit
 from edge_node.installing.work import Step
 from edge_node.store import write_atomic
@@ -47,7 +47,6 @@ def unit_of(install: Install) -> Unit:
         memory_max=install.memory_max,
         home_python=in_a_home(Path(install.python)),
         devices=install.devices,
-        systemd=systemd_version(),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from edge_node.installing.environments import InstallFailed, ran
+from edge_node.installing.environments import ran
 
 BOOTED = Path("/run/systemd/system")
 _IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -60,14 +60,6 @@ def why_no_systemd() -> str:
     if any(mark.exists() for mark in _IN_CONTAINER):
         return "this is a container: the engine restarts the agent (docs/compose.md)"
     return "systemd does not run this machine: have its own supervisor run the command below, and start it again when it ends"
-
-
-def systemd_version() -> int:
-    """0 where it is not known."""
-    try:
-        return int(ran(["systemctl", "--version"]).split()[1])
-    except (InstallFailed, ValueError, IndexError):
-        return 0
 
 
 def is_root() -> bool:

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-GROWING_SINCE = 254
-"""systemd's first version with RestartSteps."""
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -23,7 +20,6 @@ class Unit:
     """What a unit depends on.
 
     `user` "": root's own. `home_python`: the interpreter lies in a home. `devices`: cameras and accelerators are seen.
-    `systemd`: version of the manager, 0 where it is not known.
     """
 
     command: Path
@@ -32,7 +28,6 @@ class Unit:
     memory_max: str = "512M"
     home_python: bool = False
     devices: bool = False
-    systemd: int = 0
 
     def lines(self) -> Iterator[Line]:
         """In order of the file."""
@@ -69,14 +64,12 @@ class Unit:
             "Service", "WatchdogSec", "60", "it says twice in that time that it answered a request; else it is ended and started"
         )
         yield Line("Service", "Restart", "always", "whatever it ended with")
-        if self.systemd >= GROWING_SINCE:
-            yield Line(
-                "Service", "RestartSec", "100ms", "the first time at once: the last good model serves again within two seconds"
-            )
-            yield Line("Service", "RestartSteps", "8", "then later and later")
-            yield Line("Service", "RestartMaxDelaySec", "60", "a minute apart at most")
-        else:
-            yield Line("Service", "RestartSec", "1", "no growing pauses before systemd 254; a crash is over within two seconds")
+        yield Line(
+            "Service",
+            "RestartSec",
+            "1",
+            "a crash is over within two seconds; no RestartSteps: their pauses grow over a whole life, not over one bad hour",
+        )
         yield Line("Service", "TimeoutStartSec", "300", "a slow card and a large model")
         yield Line("Service", "TimeoutStopSec", "60", "requests that it has are answered first")
         yield Line("Service", "KillMode", "mixed", "SIGTERM to the agent alone: it ends its own children")

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from edge_node.installing.unit import Unit
 
-USUAL = Unit(
-    command=Path("/opt/littoral/current/bin/littoral-node"), data=Path("/var/lib/littoral"), user="littoral", systemd=255
-)
+USUAL = Unit(command=Path("/opt/littoral/current/bin/littoral-node"), data=Path("/var/lib/littoral"), user="littoral")
 
 
 def values(unit: Unit, key: str) -> list[str]:
@@ -26,7 +24,8 @@ def test_it_may_write_one_folder_and_is_started_again_for_ever() -> None:
         "WatchdogSec": ["60"],
         "Restart": ["always"],
         "StartLimitIntervalSec": ["0"],
-        "RestartSteps": ["8"],
+        "RestartSec": ["1"],
+        "RestartSteps": [],
         "ProtectSystem": ["strict"],
         "ReadWritePaths": ['"/var/lib/littoral"'],
         "CapabilityBoundingSet": [""],
@@ -35,11 +34,6 @@ def test_it_may_write_one_folder_and_is_started_again_for_ever() -> None:
         "MemoryMax": ["512M"],
     }
     assert {key: values(USUAL, key) for key in wanted} == wanted
-
-
-def test_a_systemd_that_knows_no_growing_pauses_gets_a_fixed_one() -> None:
-    old = replace(USUAL, systemd=252)
-    assert (values(old, "RestartSteps"), values(old, "RestartMaxDelaySec"), values(old, "RestartSec")) == ([], [], ["1"])
 
 
 def test_what_is_asked_for_opens_what_it_must_and_no_more() -> None:
