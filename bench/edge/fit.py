@@ -69,7 +69,8 @@ async def _made(place: Path, rounds: int) -> tuple[Table, Mapping[str, Figure]]:
             tell(f"fit: {name}: {served}")
         times = await rechoices(fleet, every, rounds)
     note = (
-        f"{len(times.falls)} falls, the student on the disk; from the write of the battery's file, which the node looks at "
+        f"{len(times.falls)} falls, the first with a download, then the student is on the disk; "
+        f"from the write of the battery's file, which the node looks at "
         f"once a second (a real machine's kernel says it at once), to the first answer by the other student; "
         f"load {_spread(times.loads)}"
     )
