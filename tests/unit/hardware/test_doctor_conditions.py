@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_node.doctor import Finding, Verdict, examine
+from edge_node.runtimes.using import VARIABLE
 from edge_node.store import NodeFolder
 from tests.kit.machine import Machine
 
@@ -14,6 +15,12 @@ from tests.kit.machine import Machine
 async def found(folder: Path, **variables: str) -> list[Finding]:
     environment = {f"LITTORAL_NODE_{name.upper()}": text for name, text in variables.items()}
     return [f for f in await examine(NodeFolder(folder), environment, now=0.0) if f.check in ("conditions", "energy")]
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor settles on runtimes for its own process, which here is also that of other tests."""
+    monkeypatch.setenv(VARIABLE, "")
 
 
 @pytest.fixture
