@@ -51,6 +51,7 @@ async def play(
         async with open_core(settings, clock=clock) as core:
             names = {actor.node_id: name for name, actor in stage.actors.items()}
             scene = Scene(core, stage, screen, setting.dataset, names)
+            await story.gathered(core, stage)
             made = made or await story.produce(setting.dataset, screen, monotonic, setting.recipe)
             report = await perform(scene, made, shards, learns=setting.learns)
     report = replace(report, seconds=round(screen.seconds, 1), skipped={**left_out(report, setting.promises), **setting.left_out})
@@ -69,6 +70,7 @@ async def perform(scene: Scene, made: Made, shards: story.Shards, *, learns: boo
         core, made, core.clock(), kind="initial", note="the demo's first students", data=data, actor="demo"
     )
     initial = await story.roll_out(core, first, screen)
+    story.check_served(initial)
     students = [await evidence.student_row(core, digest) for digest in first.artifacts]
     stage.start_streams(scene.dataset.test, shards.before, SEED)
     stage.start_watch()

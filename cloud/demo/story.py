@@ -29,12 +29,13 @@ from cloud.factory.release import release_made
 from cloud.federation.run import Run, RunState
 from cloud.fleet.drift import Inputs
 from cloud.fleet.ledger import Doc, until
-from cloud.fleet.records import Release, load
+from cloud.fleet.records import Presence, Release, load
 from cloud.rollouts.controller import start_rollout
-from cloud.rollouts.state import ENDED, Rollout
+from cloud.rollouts.state import ENDED, Rollout, State
 from littoral.errors import FleetError
 
 # Bounds, so that a demo ends; not what it takes. On a machine with much else to do each act may take many times as long.
+CONNECT_WAIT_S = 180.0
 DRIFT_WAIT_S = 600.0
 ROLLOUT_WAIT_S = 600.0
 RUN_WAIT_S = 600.0
@@ -141,6 +142,16 @@ async def ended_rollout(core: Core, rollout_id: str) -> Doc:
     return await until(core.ledger, ("rollout",), look, seconds=ROLLOUT_WAIT_S, what=f"rollout {rollout_id} to end")
 
 
+async def gathered(core: Core, stage: Stage) -> None:
+    """Until every node's session is there: it serves what it has before it looks for the cloud."""
+
+    async def look() -> bool | None:
+        there = {doc.id for doc in await core.ledger.all("presence") if load(Presence, doc).connected}
+        return True if all(actor.node_id in there for actor in stage.actors.values()) else None
+
+    await until(core.ledger, ("presence",), look, seconds=CONNECT_WAIT_S, what="every node's session")
+
+
 async def baselines(core: Core, stage: Stage) -> None:
     """Until every node's own baseline of its inputs is full."""
 
@@ -219,6 +230,15 @@ async def roll_out(core: Core, released: Release, screen: Screen) -> Doc:
     rollout = load(Rollout, doc)
     screen.say(f"{released.kind} release {released.release_id}: {rollout.state} {rollout.reason}".rstrip())
     return doc
+
+
+def check_served(initial: Doc) -> None:
+    """Raises FleetError where the first release did not come to the nodes: then there is nothing to play with."""
+    rollout = load(Rollout, initial)
+    if rollout.state is not State.SUCCEEDED:
+        raise FleetError(
+            f"release {rollout.release_id}: {rollout.state}: {rollout.reason}", hint="the nodes' logs are in OUT/logs"
+        )
 
 
 def keep_data(dataset: Dataset, path: Path) -> str:
