@@ -170,7 +170,7 @@ def test_the_command_imports_releases_and_shows(
     assert wrong == 2
     assert "--size: 'area' is not NAME=NUMBER,..." in capsys.readouterr().err
     assert run(["artifact", "import", str(tmp_path / "gone.onnx"), "--model", "prices"]) == 4
-    assert "gone.onnx does not exist" in capsys.readouterr().err
+    assert "gone.onnx is not a file" in capsys.readouterr().err
 
 
 def test_what_is_judged_in_different_ways_makes_no_release(

@@ -95,8 +95,8 @@ def test_the_probe_holds_every_class_and_stays_small(made: Made, data: Dataset) 
 
 def test_an_unknown_variant_and_another_size_are_refused(made: Made, data: Dataset) -> None:
     student = made.students[0]
-    with pytest.raises(BadInput, match="'coreml' is not known"):
-        candidates_from(student.module, student.spec, data, ("coreml",), model="digits", name="x")
+    with pytest.raises(BadInput, match="'tflite' is not known"):
+        candidates_from(student.module, student.spec, data, ("tflite",), model="digits", name="x")
     with pytest.raises(BadInput, match="the model takes"):
         Bench.of(bars(), student.input)
     assert weights_digest(student.module) == student.digest
