@@ -11,8 +11,10 @@ from bench.search import smallest
 from bench.search.smallest import RECIPES, Point, figures_of, judged, seeded_student
 from cloud.data.sources import load_mnist
 from cloud.factory.codebook import Codebook
+from cloud.factory.damage import Damage
 from cloud.factory.preparation import input_of
 from cloud.factory.recipe_file import recipe_named
+from cloud.factory.recipes import EnsembleRecipe
 from cloud.factory.training import Trained
 from littoral.architectures import build
 
@@ -46,11 +48,12 @@ def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
     for recipe in RECIPES:
         student = recipe_named(recipe).students[0]
         other = seeded_student(student, 7)
-        [book] = other.methods
+        cuts, book = other.methods
+        assert isinstance(cuts, Damage)
         assert isinstance(book, Codebook)
-        assert (other.seed, book.seed) == (7, 7)
+        assert (other.seed, cuts.seed, book.seed) == (7, 7, 7)
         assert seeded_student(other, student.seed) == seeded_student(student, student.seed)
-    assert smallest._teacher_recipe().epochs == 12
+    assert isinstance(smallest._teacher_recipe(), EnsembleRecipe)
 
 
 def test_a_file_is_judged_as_a_node_decodes_it() -> None:
