@@ -57,7 +57,7 @@ def load_settings(**flags: Any) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise BadInput(
             f"setting {name}: {first.get('input')!r}: {first['msg']}",
-            hint=f"give --{name.replace('_', '-')} or set {PREFIX}{name.upper()}",
+            hint=f"give --{name.removesuffix('_s').replace('_', '-')} or set {PREFIX}{name.upper()}",
         ) from error
 
 

@@ -107,7 +107,8 @@ class Agent:
             log=log,
             monotonic=monotonic,
         )
-        self._updates = Updates(folder, kit, self._blobs, self._say_reported)
+        now = time.time()  # noqa: TID251 - the composition root
+        self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now)
         service = Service(
             self._slots,
             self._telemetry,
@@ -116,7 +117,7 @@ class Agent:
             split=holdings.requests,
             batch=settings.batch,
         )
-        self._front = Front(service, settings, folder.root, log, now=time.time())  # noqa: TID251 - the composition root
+        self._front = Front(service, settings, folder.root, log, now=now)
         self._trials = Trials(
             artifacts,
             holdings,

@@ -71,7 +71,9 @@ _HELP = {
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="littoral-node", description="The agent of one machine: fetches, checks and serves its models."
+        prog="littoral-node",
+        description="The agent of one machine: fetches, checks and serves its models.",
+        epilog="Example: littoral-node run --data /var/lib/littoral --budget 'artifact<=100KB,p95<=2ms'",
     )
     parser.add_argument("--version", action="version", version=f"littoral-node {__version__}")
     nouns = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -199,7 +201,10 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         node = agent.identity.node_name
 
         def ready(where: Mapping[str, str]) -> None:
-            write_json(folder.serving, where)
+            try:
+                write_json(folder.serving, where)
+            except OSError as error:  # a full disk: it serves all the same, `infer` and `watch` are told --http
+                log("place-not-written", path=str(folder.serving), detail=str(error))
             _print(
                 parsed.format,
                 " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from edge_node.runtimes import REGISTRY
 from edge_node.runtimes.using import SAFE, providers_from
 from edge_node.store import MODEL_NAME
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.shares import REQUESTS, Whole, check_shares
-from littoral.transport import split_address
+from littoral.transport import is_loopback, split_address
 
 PREFIX = "LITTORAL_NODE_"
 _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: where the folder is cannot stand inside it
@@ -215,6 +216,28 @@ def _path(text: str, field: str) -> Path:
         raise BadInput(f"{field}: {text!r}: {error}") from error
 
 
+def _folder(text: str, field: str) -> Path:
+    path = _path(text, field)
+    if not path.is_dir():
+        raise BadInput(f"{field}: {path} is not a folder", hint="name one that is there, or make it")
+    return path
+
+
+def _lock(text: str, field: str) -> Path:
+    path = _path(text, field)
+    if not path.parent.is_dir():
+        raise BadInput(f"{field}: {path.parent} is not a folder", hint="name a file in a folder that is there")
+    return path
+
+
+def _runtimes(text: str, field: str) -> tuple[str, ...]:
+    names = _names(text, field)
+    for name in names:
+        if name not in REGISTRY:
+            raise BadInput(f"{field}: {name!r} is no runtime", hint=f"known are {', '.join(REGISTRY)}")
+    return names
+
+
 def _budget(text: str, field: str) -> Budget:
     try:
         return Budget.parse(text)
@@ -245,7 +268,7 @@ def _metered(text: str, field: str) -> bool | None:
 
 _READ: Mapping[str, Callable[[str, str], Any]] = {
     "budget": lambda text, field: Budget.parse(text),
-    "runtimes": _names,
+    "runtimes": _runtimes,
     "http": _address,
     "grpc": _grpc,
     "batch": _batch,
@@ -253,8 +276,8 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "tls_cert": _path,
     "tls_key": _path,
     "allow_load": _switch,
-    "labelled": _path,
-    "measure_lock": _path,
+    "labelled": _folder,
+    "measure_lock": _lock,
     "max_download_rate": _rate,
     "keep_free": parse_size,
     "threads": _threads,
@@ -266,7 +289,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "battery_low": _percent,
     "hot_at": _celsius,
     "metered": _metered,
-    "machine_root": _path,
+    "machine_root": _folder,
     "budgets": _budgets,
     "memory": _some,
     "disk": _some,
@@ -328,6 +351,20 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
+def _check_tls(settings: Settings) -> None:
+    """Raises BadInput where TLS is asked for and nobody would speak it."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise BadInput("--tls-cert, --tls-key: one is given without the other", hint="give both, or neither")
+    hosts = [settings.http_host, *([settings.grpc[0]] if settings.grpc else [])]
+    if all(is_loopback(host) for host in hosts):
+        raise BadInput(
+            f"--tls-cert: {settings.tls_cert}: the node listens on loopback alone ({', '.join(hosts)}), where it speaks no TLS",
+            hint="leave it out, or listen elsewhere with --http HOST:PORT",
+        )
+
+
 def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
     """Settings from flags that are not None, the environment, DIR/node.toml and the defaults.
 
@@ -354,6 +391,7 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
     assert set(values) <= {f.name for f in fields(Settings)}
     settings = Settings(**values)
     check_shares(settings.whole, settings.node_budgets())
+    _check_tls(settings)
     for name, overlay in settings.overlays().items():
         if overlay.share is not None or overlay.disk_bytes is not None:
             raise BadInput(f"condition {name}: {overlay} names a share", hint="shares stand in `budgets`, whatever holds")

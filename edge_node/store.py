@@ -232,7 +232,13 @@ class NodeFolder:
     # -- generation of the reported state --------------------------------------------------------------------------
 
     def reported_generation(self) -> int:
-        return int((read_json(self.root / "state.json") or {}).get("reported_generation", 0))
+        """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
+        place = self.root / "state.json"
+        try:
+            return int((read_json(place) or {}).get("reported_generation", 0))
+        except (FleetError, TypeError, ValueError):
+            place.replace(place.with_suffix(".damaged"))
+            return 0
 
     def keep_reported_generation(self, generation: int) -> None:
         write_json(self.root / "state.json", {"schema": _SCHEMA, "reported_generation": generation})

@@ -4,6 +4,7 @@ number comes from."""
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 from littoral.errors import BadInput
 
@@ -47,3 +48,11 @@ def split_address(field: str, text: str) -> tuple[str, int]:
     if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise BadInput(f"{field}: {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8080; port 0 takes any free one")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -24,7 +24,12 @@ from cloud.settings import Settings, load_settings
 from littoral.digest import PREFIX
 from littoral.manifest import Manifest
 
-app = typer.Typer(help="Signed models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Signed models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud artifact show cnn-onnx-int8",
+)
 
 ArtifactArgument = Annotated[str, typer.Argument(help="Its name, or its digest or the beginning of it.", show_default=False)]
 _COLUMNS = ("name", "model", "runtime", "accuracy", "worst_class", "bytes", "parameters", "created", "digest")

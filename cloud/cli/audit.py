@@ -15,7 +15,12 @@ from cloud.settings import Settings, load_settings
 from cloud.trust.audit_chain import GENESIS, verify
 from littoral.errors import Untrusted
 
-app = typer.Typer(help="Who did what, and whether the trail is whole.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Who did what, and whether the trail is whole.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud audit show --follow",
+)
 
 PAGE = 1000
 

@@ -17,7 +17,12 @@ from cloud.lineage.find import short
 from cloud.settings import Settings, load_settings
 from littoral.errors import NotFound
 
-app = typer.Typer(help="What nodes asked the teacher, and both answers.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="What nodes asked the teacher, and both answers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud hint list --model digits",
+)
 
 _COLUMNS = ("at", "node", "model", "artifact", "confidence", "node_class", "teacher_class")
 

@@ -18,7 +18,12 @@ from cloud.rollouts.explain import Explained, explain_node
 from cloud.settings import Settings, load_settings
 from littoral.budget import ESTIMATE
 
-app = typer.Typer(help="The nodes of the fleet.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The nodes of the fleet.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud node explain camera",
+)
 
 NodeArgument = Annotated[str, typer.Argument(help="Its name or id.")]
 

@@ -20,7 +20,12 @@ from cloud.fleet.releases import all_releases, create_release, read_artifact, re
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput
 
-app = typer.Typer(help="Models that may go out together.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Models that may go out together.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud release list --model digits",
+)
 
 _COLUMNS = ("id", "model", "kind", "artifacts", "created", "note")
 

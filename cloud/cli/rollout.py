@@ -23,7 +23,12 @@ from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput, FleetError
 
-app = typer.Typer(help="Bring a release to the nodes, in waves.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Bring a release to the nodes, in waves.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud rollout watch digits-1-r1",
+)
 
 RolloutArgument = Annotated[str, typer.Argument(help="Its id.")]
 

@@ -18,7 +18,12 @@ from cloud.fleet.nodes import find_node
 from cloud.settings import Settings, load_settings
 from littoral.errors import FleetError
 
-app = typer.Typer(help="Federated runs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Federated runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud round list",
+)
 
 RunArgument = Annotated[str, typer.Argument(help="Its id.")]
 

@@ -17,7 +17,12 @@ from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput
 from littoral.identity import JoinLine
 
-app = typer.Typer(help="Join tokens: what a new node needs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Join tokens: what a new node needs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud token create --name gateway --ttl 24h",
+)
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - what is bound is told apart here, nothing is
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}

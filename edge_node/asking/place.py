@@ -8,12 +8,12 @@ from pathlib import Path
 
 from edge_node.asking.node import Folder, Node, Oracle, Place
 from edge_node.installing.layout import DATA
-from edge_node.serving.access import is_loopback, read_token
+from edge_node.serving.access import read_token
 from edge_node.settings import load_settings
 from edge_node.store import NodeFolder, read_json
 from edge_node.update.envelope import ENVELOPE
 from littoral.errors import BadInput, FleetError
-from littoral.transport import split_address
+from littoral.transport import is_loopback, split_address
 
 
 def place_of(

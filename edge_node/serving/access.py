@@ -9,11 +9,11 @@ from __future__ import annotations
 import hmac
 import os
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from edge_node.serving.service import Forbidden
 from littoral.errors import BadInput, FleetError
+from littoral.transport import is_loopback
 
 MIN_TOKEN = 16
 """Characters."""
@@ -51,13 +51,6 @@ class Access:
             raise Forbidden(
                 "repository: from elsewhere models are loaded and unloaded only where the node runs with --allow-load on"
             )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read_token(path: Path | None, listens: str) -> str:

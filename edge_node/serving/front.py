@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_node.serving.access import Access, access_of, is_loopback
+from edge_node.serving.access import Access, access_of
 from edge_node.serving.grpc_server import GrpcServer
 from edge_node.serving.http import HttpServer
 from edge_node.serving.service import Service
 from edge_node.serving.tls import Tls, tls_of
 from edge_node.settings import Settings
 from littoral.errors import Unavailable
+from littoral.transport import is_loopback
 
 
 class Front:

@@ -24,11 +24,15 @@ _AHEAD = 256
 
 
 class Generation:
-    """Grows with every change, over restarts too. The disk holds a bound that is always ahead, so few changes write to it."""
+    """Grows with every change, over restarts too. The disk holds a bound that is always ahead, so few changes write to it.
 
-    def __init__(self, folder: NodeFolder) -> None:
+    It begins at the clock's milliseconds where those are ahead of the bound: a folder whose bound was lost, or that was put back
+    from a copy, must not say what the cloud takes for old. A clock that is behind does no harm.
+    """
+
+    def __init__(self, folder: NodeFolder, now: float) -> None:
         self._folder = folder
-        self._bound = self.value = folder.reported_generation()
+        self._bound = self.value = max(folder.reported_generation(), int(now * 1000))
 
     def grow(self) -> None:
         self.value += 1
@@ -40,15 +44,16 @@ class Generation:
 class Updates:
     """Args:
     on_change: called when `reported` gives something new.
+    now: seconds since 1970 at the start.
     """
 
-    def __init__(self, folder: NodeFolder, kit: Kit, blobs: Blobs, on_change: Callable[[], None]) -> None:
+    def __init__(self, folder: NodeFolder, kit: Kit, blobs: Blobs, on_change: Callable[[], None], *, now: float) -> None:
         self._folder = folder
         self._kit = kit
         self._blobs = blobs
         self._on_change = on_change
         self._machines: dict[str, Machine] = {}
-        self._generation = Generation(folder)
+        self._generation = Generation(folder, now)
         self._desired: session_pb2.DesiredState | None = None
         self._observed = 0
         self._refused = ""  # what of the desired state makes no sense

@@ -7,15 +7,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from cloud.fleet.records import Probation
+from cloud.fleet.records import Probation, Reported, load
 from edge_node.store import NodeFolder
 from edge_node.update.steps import STEPS
 from littoral.digest import hex_of
-from tests.kit.agent import AgentProcess, Maker, good_weights, reported, want
+from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, good_weights, reported, want
 from tests.kit.fleet import Fleet
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
@@ -138,4 +139,46 @@ async def test_a_disk_that_fills_up_during_a_download_fails_the_update_and_nothi
     done = await reported(fleet, 3, "FAILED", "SUCCEEDED", "ROLLED_BACK")
     assert (done.reason, done.serving) == ("no-space", first)
     assert await agent.accuracy() == 1.0
+    await agent.stop()
+
+
+async def test_a_node_that_starts_on_a_full_disk_serves_what_it_has(fleet: Fleet, maker: Maker, small_disk: Path) -> None:
+    folder = await maker.enrol(small_disk / "node")
+    first = serving_first(maker, folder)
+    filler = small_disk / "somebody-else"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    await agent.until("place-not-written")
+    await agent.until("serving", manifest=first)
+    assert await agent.accuracy() == 1.0
+    await agent.stop()
+
+
+async def heard(fleet: Fleet, serving: str, *, later_than: int = 0) -> Reported:
+    """What the cloud knows of the node, once that is newer and names this model as served."""
+    async with asyncio.timeout(30), fleet.ledger.watch("reported") as announcements:
+        while True:
+            if (doc := await fleet.ledger.get("reported", NODE)) is not None:
+                found = load(Reported, doc)
+                model = found.models.get(MODEL)
+                if found.generation > later_than and model is not None and model.serving == serving:
+                    return found
+            await anext(announcements)
+
+
+@pytest.mark.parametrize("damage", [b"{garb", b"[]", b'{"reported_generation": "many"}', None])
+async def test_a_node_whose_count_of_reports_was_lost_is_heard_all_the_same(
+    fleet: Fleet, maker: Maker, folder: NodeFolder, damage: bytes | None
+) -> None:
+    first = serving_first(maker, folder)
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    before = await heard(fleet, first)
+    await agent.stop()
+    place = folder.root / "state.json"
+    place.unlink() if damage is None else place.write_bytes(damage)
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    await heard(fleet, first, later_than=before.generation)
+    assert (folder.root / "state.damaged").exists() == (damage is not None)
     await agent.stop()

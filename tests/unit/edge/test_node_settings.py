@@ -59,6 +59,10 @@ def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
         ("threads", "0"),
         ("threads", "two"),
         ("labelled", " "),
+        ("labelled", "/nonexistent"),
+        ("machine_root", "/nonexistent"),
+        ("measure_lock", "/nonexistent/lock"),
+        ("runtimes", "onnxruntime,foo"),
         ("on_battery_low", "artifact"),
         ("on_hot", "p95<=1KB"),
         ("battery_low", "0%"),
@@ -87,12 +91,25 @@ def test_budgets_while_a_condition_holds_are_read_like_the_plain_one(tmp_path: P
     (tmp_path / "node.toml").write_text(
         'budget = "p95<=5ms"\non_battery_low = "p95<=1ms"\nbattery-low = 30\nhot_at = "75.5 C"\nmetered = "no"\n'
     )
-    settings = load_settings(tmp_path, {"on_metered": "artifact<=20KB", "machine_root": "/tmp/made"}, {})
+    settings = load_settings(tmp_path, {"on_metered": "artifact<=20KB", "machine_root": str(tmp_path)}, {})
     assert settings.overlays() == {"battery_low": Budget.parse("p95<=1ms"), "metered": Budget.parse("artifact<=20KB")}
     assert (settings.battery_low, settings.hot_at, settings.metered) == (30.0, 75.5, False)
-    assert settings.machine_root == Path("/tmp/made")
+    assert settings.machine_root == tmp_path
     assert Settings().overlays() == {}
     assert load_settings(tmp_path, {"metered": "auto"}, {}).metered is None
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"tls_cert": "cert.pem", "tls_key": "key.pem"},
+        {"tls_cert": "cert.pem", "http": "0.0.0.0:0"},
+        {"tls_key": "key.pem", "http": "0.0.0.0:0"},
+    ],
+)
+def test_tls_that_nobody_would_speak_is_refused(tmp_path: Path, flags: dict[str, str]) -> None:
+    with pytest.raises(BadInput, match="--tls-cert"):
+        load_settings(tmp_path, flags, {})
 
 
 def test_runtimes_narrow_the_budget() -> None:

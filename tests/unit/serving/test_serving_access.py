@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from edge_node.serving.access import Access, NoToken, access_of, is_loopback
+from edge_node.serving.access import Access, NoToken, access_of
 from edge_node.serving.front import Front
 from edge_node.serving.service import Forbidden, Service
 from edge_node.serving.slots import Slots
@@ -17,6 +17,7 @@ from edge_node.serving.tls import CERTIFICATE, KEY, tls_of
 from edge_node.settings import load_settings
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput
+from littoral.transport import is_loopback
 from tests.kit.certificates import Authority
 
 NOW = 1_800_000_000.0
