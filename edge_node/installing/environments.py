@@ -130,7 +130,10 @@ def wheel_of(source: Source, pip: Sequence[str], room: Path) -> Path:
         if not (place / "pyproject.toml").is_file():
             return _only_wheel(place)
     wanted = str(place) if place is not None else f"littoral=={source.version}" if source.version else "littoral"
-    ran([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", room, *source.options, wanted])
+    try:
+        ran([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", room, *source.options, wanted])
+    except InstallFailed as error:
+        raise InstallFailed(error.message, hint="name a wheel or a source tree with --from") from error
     return _only_wheel(room)
 
 

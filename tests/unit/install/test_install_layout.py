@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,9 @@ def test_what_is_no_wheel_of_littoral_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="not a wheel of littoral"):
         version_of(tmp_path / "other-1.0-py3-none-any.whl")
     assert version_of(tmp_path / "littoral-1.0rc1-py3-none-any.whl") == "1.0rc1"
+
+
+def test_a_version_that_no_index_has_names_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(InstallFailed) as failed:
+        wheel_of(Source(version="99.99"), [sys.executable, "-m", "pip", "--no-input"], tmp_path)
+    assert "--from" in failed.value.hint
