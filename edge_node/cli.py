@@ -154,6 +154,8 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
     if folder.enrolled() and not parsed.force:
         identity = folder.identity()
+        if parsed.name is not None and parsed.name != identity.node_name:
+            sys.stderr.write(f"littoral-node: stays {identity.node_name!r}, not {parsed.name!r}; --force enrols it anew\n")
         _print(parsed.format, f"already enrolled as {identity.node_name} ({identity.node_id})",
                node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
         return 0

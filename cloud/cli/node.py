@@ -101,7 +101,7 @@ async def _explain(settings: Settings, wanted: str, model: str | None, format: F
         return
     for name, of in found.items():
         holds = f" ({', '.join(of.conditions)})" if of.conditions else ""
-        emit(f"{name}: {of.release or 'no release yet'}; budget: {of.budget or 'no limits'}{holds}")
+        emit(f"{name}: {of.release or 'no release yet'}; budget: {str(of.budget) or 'no limits'}{holds}")
         if of.remark:
             emit(of.remark)
         emit([_line(row, of, names, format) for row in of.rows], format)

@@ -70,6 +70,9 @@ async def test_a_node_enrols_once_runs_and_is_well(cloud: Cloud, tmp_path: Path)
 
     code, again, _ = await littoral_node("enroll", line.render(), "--data", str(place))  # its token is spent, and not needed
     assert (code, again["node_id"], again["enrolled_before"]) == (0, out["node_id"], True)
+    code, again, said = await littoral_node("enroll", line.render(), "--data", str(place), "--name", "other")
+    assert (code, again["node_name"]) == (0, "gateway")
+    assert "stays 'gateway', not 'other'" in said
 
     agent = await (await AgentProcess.start(place)).ready()
     await agent.until("session-open", node=out["node_id"])
