@@ -82,9 +82,15 @@ def test_a_models_name_cannot_lead_out_of_the_folder(folder: NodeFolder, name: s
 
 
 def test_a_file_that_is_not_json_is_named(folder: NodeFolder) -> None:
+    (folder.root / "node.json").write_text("{")
+    with pytest.raises(FleetError, match=r"node\.json"):
+        folder.identity()
+
+
+def test_a_count_that_cannot_be_read_is_put_aside(folder: NodeFolder) -> None:
     (folder.root / "state.json").write_text("{")
-    with pytest.raises(FleetError, match=r"state\.json"):
-        folder.reported_generation()
+    assert folder.reported_generation() == 0
+    assert (folder.root / "state.damaged").read_text() == "{"
 
 
 def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:

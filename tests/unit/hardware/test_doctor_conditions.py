@@ -37,6 +37,7 @@ async def test_how_the_machine_stands_is_said(tmp_path: Path, machine: Machine) 
 
 
 async def test_a_budget_whose_condition_the_machine_never_tells_is_warned_of(tmp_path: Path, machine: Machine) -> None:
+    machine.root.mkdir(exist_ok=True)
     [stands] = await found(
         tmp_path, machine_root=str(machine.root), on_battery_low="p95<=1ms", on_hot="p95<=1ms", on_metered="p95<=1ms"
     )
