@@ -6,11 +6,11 @@ kept unless the coordinator was told to.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from littoral.json_lines import JsonLines, line_of
 
 _NEW, _OLD = ".jsonl", ".jsonl.old"
 MOST_BYTES = 32_000_000
@@ -31,34 +31,14 @@ class HintFiles:
         Raises OSError.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._folder / f"{model}{_NEW}"
-        data = b"".join(json.dumps(hint, sort_keys=True).encode() + b"\n" for hint in hints)
-        if place.exists() and place.stat().st_size + len(data) > self._most:
-            place.replace(self._folder / f"{model}{_OLD}")
-        with place.open("ab+") as file:
-            if file.tell() and _last_byte(file) != b"\n":  # a crash cut the last line
-                data = b"\n" + data
-            file.write(data)
+        self._of(model).add(b"".join(map(line_of, hints)))
 
     def models(self) -> list[str]:
         return sorted({file.name.removesuffix(_OLD).removesuffix(_NEW) for file in self._folder.glob(f"*{_NEW}*")})
 
     def read(self, model: str) -> Iterator[dict[str, Any]]:
         """Oldest first. A line that a crash cut is passed over."""
-        for place in (self._folder / f"{model}{_OLD}", self._folder / f"{model}{_NEW}"):
-            if place.exists():
-                yield from _lines(place)
+        return self._of(model).read()
 
-
-def _last_byte(file: BinaryIO) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1)
-
-
-def _lines(place: Path) -> Iterator[dict[str, Any]]:
-    with place.open("rb") as file:
-        for line in file:
-            try:
-                yield dict(json.loads(line))
-            except ValueError:
-                continue
+    def _of(self, model: str) -> JsonLines:
+        return JsonLines(self._folder / f"{model}{_NEW}", self._folder / f"{model}{_OLD}", self._most)

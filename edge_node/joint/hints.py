@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_node.joint.spending import DAY_S
+from littoral.json_lines import JsonLines, line_of
 
 
 class HintFile:
@@ -18,31 +18,17 @@ class HintFile:
     """
 
     def __init__(self, place: Path, most_bytes: int) -> None:
-        self._place = place
-        self._old = place.with_name(f"{place.name}.old")
         self._most = most_bytes // 2
+        self._lines = JsonLines(place, place.with_name(f"{place.name}.old"), self._most)
 
     def add(self, hint: Mapping[str, Any]) -> None:
         """Raises OSError. One that alone is over the bound is left out."""
-        data = json.dumps(hint, sort_keys=True).encode() + b"\n"
-        if len(data) > self._most:
-            return
-        if self._place.exists() and self._place.stat().st_size + len(data) > self._most:
-            self._place.replace(self._old)
-        with self._place.open("ab") as file:
-            file.write(data)
+        if len(line := line_of(hint)) <= self._most:
+            self._lines.add(line)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Oldest first; a line that a power cut left half is passed over."""
-        for place in (self._old, self._place):
-            if not place.exists():
-                continue
-            with place.open("rb") as file:
-                for line in file:
-                    try:
-                        yield dict(json.loads(line))
-                    except ValueError:
-                        continue
+        return self._lines.read()
 
     def bytes_of_day(self, now: float) -> int:
         """That were sent and received today, as far as the file tells: a restart must not give the day's bytes anew."""
