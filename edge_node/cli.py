@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge_node.asking import cli as asking
+from edge_node.complaint import complain
 from edge_node.installing import words as installing
 from edge_node.settings import KNOWN, PREFIX, load_settings
 from edge_node.store import NodeFolder, write_json
@@ -108,24 +109,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = _COMMANDS[parsed.command](parsed, os.environ)
     except FleetError as error:
-        _complain(error, parsed.format)
+        complain(error, parsed.format)
         code = error.exit_code
     except OSError as error:
         if not is_full(error):
             raise
         full = NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
-        _complain(full, parsed.format)
+        complain(full, parsed.format)
         code = full.exit_code
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
-
-
-def _complain(error: FleetError, form: str) -> None:
-    if form == "json":
-        sys.stderr.write(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}) + "\n")
-    else:
-        sys.stderr.write(f"littoral-node: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
 
 
 def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeFolder:

@@ -122,10 +122,6 @@ def _rate(text: str, field: str) -> float:
     return float(size)
 
 
-def _address(text: str, field: str) -> tuple[str, int]:
-    return split_address(field, text)
-
-
 def _batch(text: str, field: str) -> int:
     if not re.fullmatch(r"\s*[0-9]{1,3}\s*", text) or not 1 <= int(text) <= 256:
         raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 256", hint="1: requests are never put together")
@@ -139,7 +135,7 @@ def _switch(text: str, field: str) -> bool:
 
 
 def _grpc(text: str, field: str) -> tuple[str, int] | None:
-    return None if text.strip().lower() == "off" else _address(text, field)
+    return None if text.strip().lower() == "off" else split_address(text, field)
 
 
 def _threads(text: str, field: str) -> int:
@@ -269,7 +265,7 @@ def _metered(text: str, field: str) -> bool | None:
 _READ: Mapping[str, Callable[[str, str], Any]] = {
     "budget": lambda text, field: Budget.parse(text),
     "runtimes": _runtimes,
-    "http": _address,
+    "http": split_address,
     "grpc": _grpc,
     "batch": _batch,
     "token_file": _path,

@@ -74,6 +74,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return body
 
 
+def put_aside(path: Path) -> None:
+    """A file that is damaged is kept to be looked at, and not followed."""
+    path.replace(path.with_suffix(".damaged"))
+
+
 def write_json(path: Path, body: Mapping[str, Any]) -> None:
     write_atomic(path, json.dumps(body, sort_keys=True, indent=1).encode() + b"\n")
 
@@ -237,7 +242,7 @@ class NodeFolder:
         try:
             return int((read_json(place) or {}).get("reported_generation", 0))
         except (FleetError, TypeError, ValueError):
-            place.replace(place.with_suffix(".damaged"))
+            put_aside(place)
             return 0
 
     def keep_reported_generation(self, generation: int) -> None:

@@ -32,6 +32,10 @@ class FleetError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    def as_dict(self) -> dict[str, str]:
+        """For programs, as JSON values."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
 
 class BadInput(FleetError):
     """A value from outside is not what it must be."""

@@ -42,7 +42,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def split_address(field: str, text: str) -> tuple[str, int]:
+def split_address(text: str, field: str) -> tuple[str, int]:
     """Host and port of HOST:PORT, where an IPv6 host stands in brackets. Raises BadInput, naming the field."""
     host, separator, port = text.rpartition(":")
     if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:

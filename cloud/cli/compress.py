@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import typer
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit
 from cloud.cli.stopping import TERMINATED, Told, told_to_stop
 from cloud.store.tether import tethered
-from littoral.errors import BadInput, unwritten
+from littoral.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,6 +71,7 @@ def compress(
     Processes with one LITTORAL_REDIS_URL, recipe and data share one search. Stopped or killed, the same command goes on.
     """
     from cloud.data.sources import load_dataset
+    from cloud.factory.resume import made_writable
     from cloud.factory.search.board import check_budget
     from cloud.factory.search.recipe import search_named, with_trials
     from cloud.factory.search.report import rows_of
@@ -97,7 +97,7 @@ def compress(
     name = plan.name(examples.digest)
     place = None if only_work else report or settings.data_dir / FOLDER / name
     if place is not None:
-        _try(place)
+        made_writable(place, "--report", hint="name another folder")
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with told_to_stop() as told, _others(workers - 1, same):
@@ -121,16 +121,6 @@ def compress(
             raise typer.Exit(TERMINATED)
         raise KeyboardInterrupt
     found.check()
-
-
-def _try(report: Path) -> None:
-    """Raises BadInput or NoSpace where no report can be written there: before the search, not after."""
-    try:
-        report.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=report):
-            pass
-    except OSError as error:
-        raise unwritten(f"--report: {report}", error, hint="name another folder") from error
 
 
 def _seconds(text: str) -> float | None:

@@ -74,7 +74,7 @@ def emit_error(error: FleetError, format: Format = Format.TABLE, out: TextIO | N
     """To standard error, for programs as one JSON value on one line."""
     stream = sys.stderr if out is None else out
     if format == Format.JSON:
-        stream.write(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}) + "\n")
+        stream.write(json.dumps({"error": error.as_dict()}) + "\n")
         return
     stream.write(f"error: {printable(error.message)}\n")
     if error.hint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import typer
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
 from cloud.cli.stopping import TERMINATED, told_to_stop
 from cloud.fleet.names import checked_name
-from littoral.errors import BadInput, unwritten
+from littoral.errors import BadInput
 
 if TYPE_CHECKING:
     from cloud.data.dataset import Dataset
@@ -62,7 +61,7 @@ def train(
     from cloud.factory.preparation import noted
     from cloud.factory.production import check_recipe, check_teacher
     from cloud.factory.recipe_file import about, names, recipe_named
-    from cloud.factory.resume import Kept
+    from cloud.factory.resume import Kept, made_writable
     from cloud.settings import load_settings
 
     if recipes:
@@ -85,7 +84,7 @@ def train(
         return
     kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
-        _try(folder)
+        made_writable(folder, "train", hint="name another --data-dir")
     made = _made(plan, examples, kept)
     released = asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format))
     if format == Format.JSON:
@@ -97,16 +96,6 @@ def train(
         emit(students, format)
     if not keep:
         kept.forget()
-
-
-def _try(folder: Path) -> None:
-    """Raises BadInput or NoSpace where nothing can be written there: before hours of training, not after."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
-    except OSError as error:
-        raise unwritten(f"train: {folder}", error, hint="name another --data-dir") from error
 
 
 def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:

@@ -38,7 +38,7 @@ def up(
 
     if budget is not None:
         Budget.parse(budget)
-    split_address("--http", http)
+    split_address(http, "--http")
     settings = load_settings(data_dir=data_dir)
     folder = (node or settings.data_dir / "node").absolute()
     asyncio.run(_until_signalled(Place(settings, folder, http, budget), format))

@@ -7,6 +7,7 @@ command finds everything again and goes on, and a recipe of which one student wa
 from __future__ import annotations
 
 import fcntl
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,19 @@ class Stopped(FleetError):
 
 def tell_nobody(_: str) -> None:
     """For callers that show nothing."""
+
+
+def made_writable(folder: Path, what: str, *, hint: str) -> None:
+    """Makes a folder and tries to write there: before hours of work, not after.
+
+    Raises BadInput with this hint, or NoSpace; `what` says whose folder it is.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise unwritten(f"{what}: {folder}", error, hint=hint) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_node.complaint import complain
 from littoral.errors import BadInput, FleetError
 
 _EXAMPLES = {
@@ -76,9 +77,9 @@ def infer(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 answers = answers_of(about, oracle.ask(about, values), len(values), parsed.top)
             except FleetError as error:
                 code = code or error.exit_code
-                found.append({"file": str(path), "error": {"code": error.code, "message": error.message, "hint": error.hint}})
+                found.append({"file": str(path), "error": error.as_dict()})
                 if parsed.format == "text":
-                    sys.stderr.write(f"littoral-node: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+                    complain(error, parsed.format)
                 continue
             found += [
                 {"file": str(path), **({"row": i} if len(answers) > 1 else {}), **a.as_dict()} for i, a in enumerate(answers)

@@ -50,7 +50,7 @@ class Place:
 
     def connection(self) -> http.client.HTTPConnection:
         """Not yet open. Raises BadInput where the address is none."""
-        host, port = split_address("--http", self.address)
+        host, port = split_address(self.address, "--http")
         reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all, it is asked here
         if self.fingerprint:
             return _Pinned(reached, port, self.fingerprint)

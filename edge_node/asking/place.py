@@ -31,7 +31,7 @@ def place_of(
     except PermissionError:
         settings = load_settings(Path("/nonexistent"), {}, environment)
     address = http or str(said.get("http") or f"{settings.http_host}:{settings.http_port}")
-    if is_loopback(split_address("--http", address)[0]):
+    if is_loopback(split_address(address, "--http")[0]):
         return Place(address)
     shown = fingerprint or (str(said.get("certificate_sha256", "")) if address == said.get("http") else "")
     if not shown:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 
+from edge_node.complaint import complain
 from edge_node.installing.words import COMMANDS, add_commands
 from littoral.errors import FleetError
 
@@ -19,10 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[parsed.command](parsed, os.environ)
     except FleetError as error:
-        if parsed.format == "json":
-            sys.stderr.write(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}) + "\n")
-        else:
-            sys.stderr.write(f"{parser.prog}: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        complain(error, parsed.format, program=parser.prog)
         return error.exit_code
 
 

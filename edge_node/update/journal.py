@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_node.store import read_json, write_json
+from edge_node.store import put_aside, read_json, write_json
 from edge_node.update.state import Findings, Policy, State, Update
 from littoral.digest import check_digest
 from littoral.errors import FleetError
@@ -53,7 +53,7 @@ class Journal:
             for digest in filter(None, (kept.active, kept.previous)):
                 check_digest(digest)
         except (KeyError, FleetError):
-            _put_aside(self._slots)
+            put_aside(self._slots)
             return Kept()
         return kept
 
@@ -73,7 +73,7 @@ class Journal:
             check_digest(update.manifest_digest)
             return Entry(update, bool(body["clean"]))
         except (KeyError, TypeError, ValueError, FleetError):
-            _put_aside(self._update)
+            put_aside(self._update)
             return None
 
     def write(self, update: Update, *, clean: bool = False) -> None:
@@ -87,13 +87,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         body = read_json(path)
     except FleetError:
-        _put_aside(path)
+        put_aside(path)
         return None
     if body is not None and body.get("schema") != _SCHEMA:
-        _put_aside(path)
+        put_aside(path)
         return None
     return body
-
-
-def _put_aside(path: Path) -> None:
-    path.replace(path.with_suffix(".damaged"))

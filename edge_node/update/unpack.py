@@ -63,7 +63,7 @@ def main() -> None:
             with Path(place).open("rb") as decoded:
                 os.fsync(decoded.fileno())
     except (BadCoding, TooLarge) as error:
-        say({"code": error.code, "message": error.message, "hint": error.hint})
+        say(error.as_dict())
     except OSError as error:
         say({"errno": error.errno, "message": error.strerror})
     else:

@@ -26,7 +26,7 @@ from cloud.data.sources import load_dataset
 from cloud.factory.package import Packaged
 from cloud.factory.preparation import input_of
 from cloud.factory.production import Made
-from cloud.factory.resume import Kept, Tell, tell_nobody
+from cloud.factory.resume import Kept, Tell, made_writable, tell_nobody
 from cloud.factory.search import lease
 from cloud.factory.search.board import (
     Run,
@@ -43,7 +43,7 @@ from cloud.factory.search.worker import Reason, Seen, Worker
 from cloud.factory.teachers import NetworkTeacher, Teacher
 from cloud.factory.training import Trained
 from littoral.budget import Budget
-from littoral.errors import NoFit, unwritten
+from littoral.errors import NoFit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +154,7 @@ def compress(
         folder = scratch = Path(tempfile.mkdtemp(prefix="littoral-search-"))
     kept = Kept(folder / name / "training", folder / "answers", every)
     for place in (kept.checkpoints, kept.answers):
-        _try(place)
+        made_writable(place, "search", hint="name another folder")
     deadline = math.inf if time_budget_s is None else began + time_budget_s
     work = Worker(
         plan, held, kept, Study(name, plan, store), store, limits if str(limits) else None,
@@ -164,16 +164,6 @@ def compress(
         weakref.finalize(work, shutil.rmtree, scratch, True)
     reason = work.run(given)
     return Found(name, plan, work.budget, tuple(work.study.runs()), reason, clock() - began, work)
-
-
-def _try(folder: Path) -> None:
-    """Raises BadInput or NoSpace where nothing can be written there: before the first trial, and not as the fault of each."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise unwritten(f"search: {folder}", error, hint="name another folder") from error
 
 
 def given_teacher(model: nn.Module | Teacher | None, dataset: Dataset) -> Teacher | None:

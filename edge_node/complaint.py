@@ -1,0 +1,16 @@
+"""How `littoral-node` says on standard error that something failed."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from littoral.errors import FleetError
+
+
+def complain(error: FleetError, form: str, *, program: str = "littoral-node") -> None:
+    """One line of JSON where `form` is "json"; else the message, and the hint below it."""
+    if form == "json":
+        sys.stderr.write(json.dumps({"error": error.as_dict()}) + "\n")
+    else:
+        sys.stderr.write(f"{program}: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
