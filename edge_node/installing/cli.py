@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from edge_node.installing.environments import Source, base_python, own_version, pip_of, version_of, wheel_of
+from edge_node.installing.environments import Source, base_python, pip_of, version_of, wheel_of
 from edge_node.installing.install import Wanted, install_steps, node_command
 from edge_node.installing.layout import COMMAND, DATA, PREFIX, UNIT, Install, Layout
 from edge_node.installing.system import Service, Systemd, is_root, why_no_systemd
@@ -18,6 +18,7 @@ from edge_node.installing.uninstall import uninstall_steps
 from edge_node.installing.upgrade import upgrade_steps
 from edge_node.installing.words import ALWAYS, EXTRAS, INFERS, MEMORY, TRAINS
 from edge_node.installing.work import Step, carried_out
+from littoral import __version__
 from littoral.errors import BadInput
 
 
@@ -44,7 +45,7 @@ def install(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     staged = parsed.root is not None
     why = "" if staged else "--no-systemd" if parsed.no_systemd else why_no_systemd()
     service = None if staged or why else Systemd(UNIT)
-    with _got(parsed, chosen.python, own_version()) as (wheel, pip, source):
+    with _got(parsed, chosen.python, __version__) as (wheel, pip, source):
         wanted = Wanted(chosen, wheel, version_of(wheel), source, pip, _join(parsed, environment), parsed.name)
         printer = _Printer(parsed.format, parsed.dry_run)
         _carried_out(Layout(Path(chosen.prefix)), install_steps(wanted, service), printer, dry=parsed.dry_run)
@@ -155,8 +156,9 @@ def _got(parsed: argparse.Namespace, python: str, version: str) -> Iterator[tupl
     options += ["--constraint", str(parsed.constraint.expanduser().absolute())] if parsed.constraint else []
     origin = parsed.origin.expanduser().absolute() if parsed.origin else None
     source = Source(origin, version, tuple(options))
-    with tempfile.TemporaryDirectory(prefix="littoral-") as room, pip_of(Path(python), Path(room)) as pip:
-        yield wheel_of(source, pip, Path(room)), tuple(pip), source
+    with tempfile.TemporaryDirectory(prefix="littoral-") as room:
+        pip = pip_of(Path(python), Path(room))
+        yield wheel_of(source, pip, Path(room)), pip, source
 
 
 def _asked(data: str) -> bool:

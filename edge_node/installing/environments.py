@@ -6,12 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from littoral import __version__
 from littoral.errors import BadInput, FleetError, NotFound
 
 OLDEST, NEWEST = (3, 11), (3, 12)
@@ -42,12 +40,15 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
 
 
-def ran(words: Sequence[str | Path], *, user: str = "", environment: Mapping[str, str] | None = None) -> str:
+def ran(
+    words: Sequence[str | Path], *, user: str = "", environment: Mapping[str, str] | None = None, well: Collection[int] = (0,)
+) -> str:
     """What a program printed. Raises InstallFailed, with the end of what it said.
 
     Args:
         user: who runs it; "": as this process.
         environment: added to this process's own.
+        well: what it may end with.
     """
     called = [str(word) for word in words]
     as_other = {"user": user, "group": user, "extra_groups": []} if user else {}
@@ -65,7 +66,7 @@ def ran(words: Sequence[str | Path], *, user: str = "", environment: Mapping[str
         )
     except (OSError, LookupError) as error:
         raise InstallFailed(f"{called[0]}: cannot be started: {error}") from error
-    if done.returncode != 0:
+    if done.returncode not in well:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:]
         raise InstallFailed(f"{' '.join(called[:6])}: ended with {done.returncode}: {said}")
     return str(done.stdout)
@@ -86,8 +87,7 @@ def base_python(chosen: Path | None) -> Path:
     return python
 
 
-@contextmanager
-def pip_of(python: Path, room: Path) -> Iterator[list[str]]:
+def pip_of(python: Path, room: Path) -> tuple[str, ...]:
     """The words that start a pip which can fill other environments (`pip --python`, 22.3 or newer).
 
     This process's own, else that of `python`, else one in an environment made for it in `room`.
@@ -95,14 +95,13 @@ def pip_of(python: Path, room: Path) -> Iterator[list[str]]:
     Raises NotFound where there is none to be had.
     """
     for candidate in (sys.executable, str(python)):
-        words = [candidate, "-m", "pip", "--disable-pip-version-check"]
+        words = (candidate, "-m", "pip", "--disable-pip-version-check")
         try:
             said = ran([*words, "--version"])
         except InstallFailed:
             continue
         if tuple(int(part) for part in said.split()[1].split(".")[:2]) >= (22, 3):
-            yield words
-            return
+            return words
     try:
         ran([python, "-m", "venv", room / "pip"])
     except InstallFailed as error:
@@ -110,7 +109,7 @@ def pip_of(python: Path, room: Path) -> Iterator[list[str]]:
             f"{python}: has neither pip nor ensurepip",
             hint="Debian and Ubuntu: apt install python3-venv; or name a --python that has",
         ) from error
-    yield [str(room / "pip" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    return str(room / "pip" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"
 
 
 def wheel_of(source: Source, pip: Sequence[str], room: Path) -> Path:
@@ -164,7 +163,3 @@ def fill(where: Path, wheel: Path, extras: Sequence[str], pip: Sequence[str], so
     beside = ("--find-links", str(source.place)) if source.place is not None and source.place.is_dir() else ()
     wanted = f"littoral[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"littoral @ {wheel.as_uri()}"
     ran([*pip, "--python", where / "bin" / "python", "install", "--quiet", "--no-cache-dir", *beside, *source.options, wanted])
-
-
-def own_version() -> str:
-    return __version__

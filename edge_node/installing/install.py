@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from edge_node.installing.environments import Source, fill, make, ran
-from edge_node.installing.layout import Install, Layout
+from edge_node.installing.layout import Install, Layout, relink
 from edge_node.installing.system import Service, add_user, give, has_user
 from edge_node.installing.unit import Unit
 from edge_node.installing.work import Step
@@ -97,8 +97,14 @@ def install_steps(wanted: Wanted, service: Service | None) -> Iterator[Step]:
         yield Step(f"write {install.unit}", lambda: write_unit(install))
     if service is not None and (wanted.join or (data / "node.json").exists()):
         yield Step("start it, now and with the machine; wait until it is ready", service.start)
-    for old in [other for other in layout.releases() if other != name]:
-        yield Step(f"remove {layout.release(old)}", partial(layout.remove, old))
+    yield from removal_steps(layout, (name,))
+
+
+def removal_steps(layout: Layout, kept: Collection[str]) -> Iterator[Step]:
+    """Every other release goes."""
+    for name in layout.releases():
+        if name not in kept:
+            yield Step(f"remove {layout.release(name)}", partial(layout.remove, name))
 
 
 def write_unit(install: Install) -> None:
@@ -133,10 +139,7 @@ def _link(link: Path, target: Path) -> str:
 
     def linked() -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
-        beside = link.with_name(f".{link.name}.new")
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(target)
-        beside.replace(link)
+        relink(link, target)
 
     _told(link, linked)()
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from edge_node.store import read_json, write_atomic, write_json
+from edge_node.store import read_json, write_json
 from littoral.errors import FleetError, NotFound, Unavailable, unwritten
 
 PREFIX, DATA = Path("/opt/littoral"), Path("/var/lib/littoral")
@@ -69,14 +68,11 @@ class Layout:
         return next(name for n in range(1, 10_000) if (name := version if n == 1 else f"{version}-{n}") not in taken)
 
     def mark_whole(self, name: str, version: str) -> None:
-        write_atomic(self.release(name) / "release.json", json.dumps({"version": version}).encode() + b"\n")
+        write_json(self.release(name) / "release.json", {"version": version})
 
     def switch(self, name: str) -> None:
         """`current` is the one or the other at every moment."""
-        beside = self.prefix / ".current.new"
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(name)
-        beside.replace(self.current)
+        relink(self.current, Path(name))
 
     def remove(self, name: str) -> None:
         """Its mark first: what is half gone is not taken for whole."""
@@ -116,3 +112,11 @@ class Layout:
             return Install(**{**body, "extras": tuple(body["extras"])})
         except (TypeError, KeyError) as error:
             raise FleetError(f"{self.record}: is damaged: {error}", hint="install again with the same --prefix") from error
+
+
+def relink(link: Path, target: Path) -> None:
+    """The link points to the one or the other at every moment."""
+    beside = link.with_name(f".{link.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(link)

@@ -15,7 +15,7 @@ from pathlib import Path
 from edge_node.store import NodeFolder
 from edge_node.update.envelope import ENVELOPE
 from edge_node.update.journal import Journal
-from edge_node.update.load import load_checked
+from edge_node.update.probe import load_checked
 from littoral.digest import hex_of
 from littoral.errors import FleetError
 from littoral.manifest import Manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_node.installing.environments import InstallFailed, ran
-from edge_node.installing.install import Wanted, environment_steps, node_command, write_unit
+from edge_node.installing.install import Wanted, environment_steps, node_command, removal_steps, write_unit
 from edge_node.installing.layout import Layout
 from edge_node.installing.system import Service
 from edge_node.installing.work import Step
@@ -43,9 +43,7 @@ def upgrade_steps(wanted: Wanted, service: Service | None, *, within_s: float, k
             f"restart it; back to {old} where it is not ready in {within_s:g} s",
             lambda: restarted(layout, service, old, new, within_s),
         )
-    gone = [name for name in layout.releases() if name not in (old, new)] + ([] if keep else [old])
-    for name in gone:
-        yield Step(f"remove {layout.release(name)}", lambda name=name: layout.remove(name))  # type: ignore[misc]
+    yield from removal_steps(layout, (old, new) if keep else (new,))
 
 
 def tried(layout: Layout, wanted: Wanted, old: str, new: str) -> str:
@@ -90,10 +88,8 @@ def restarted(layout: Layout, service: Service, old: str, new: str, within_s: fl
 
 
 def _bad(layout: Layout, name: str, data: str, user: str) -> set[str]:
-    """What a release's doctor finds bad. It ends with 1 where it finds anything, so its words are taken from its output."""
-    code = "import subprocess, sys; sys.stdout.write(subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True).stdout)"
-    python = layout.release(name) / "bin" / "python"
-    said = ran([python, "-c", code, node_command(layout, name), "doctor", "--data", data, "--format", "json"], user=user)
+    """What a release's doctor finds bad. It ends with 1 where it finds anything."""
+    said = ran([node_command(layout, name), "doctor", "--data", data, "--format", "json"], user=user, well=(0, 1))
     try:
         findings: list[dict[str, Any]] = json.loads(said)["findings"]
     except (ValueError, KeyError) as error:

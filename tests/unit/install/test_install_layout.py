@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge_node.installing.environments import InstallFailed, Source, version_of, wheel_of
+from edge_node.installing.install import Wanted, removal_steps
 from edge_node.installing.layout import Install, Layout
 from edge_node.installing.uninstall import uninstall_steps
-from edge_node.installing.upgrade import UpgradeRefused, restarted
+from edge_node.installing.upgrade import UpgradeRefused, restarted, upgrade_steps
 from edge_node.installing.work import carried_out
 from edge_node.store import NodeFolder
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable
@@ -50,6 +51,17 @@ def test_a_release_in_use_is_never_written_to(layout: Layout) -> None:
     assert layout.free_name("1.0") == "1.0-2"
     layout.release("1.2").mkdir()  # half made: its name is free
     assert layout.free_name("1.2") == "1.2"
+
+
+def test_old_releases_go_and_nothing_else_does(layout: Layout) -> None:
+    layout.current.unlink()  # then nothing runs: an upgrade that keeps no old release must not take the prefix for one
+    wanted = Wanted(
+        Install(str(layout.prefix), str(layout.prefix.parent / "data"), ("edge",)), Path("w.whl"), "2.0", Source(), ()
+    )
+    *_, last = [step.words for step in upgrade_steps(wanted, None, within_s=1.0, keep=0)]
+    assert last == f"remove {layout.release('1.1')}"
+    carried_out(removal_steps(layout, ("1.1",)), lambda *_: None, dry=False)
+    assert (layout.releases(), layout.prefix.is_dir()) == (["1.1"], True)
 
 
 def test_what_does_not_get_ready_is_switched_back(layout: Layout) -> None:
