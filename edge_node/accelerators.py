@@ -45,7 +45,7 @@ def _rendering(root: Path) -> list[Accelerator]:
     for entry in entries(root / "sys/class/drm"):
         if not _RENDER_NODE.fullmatch(entry.name):
             continue
-        driver = next((w.partition("=")[2] for w in text(entry / "device/uevent").split() if w.startswith("DRIVER=")), "")
+        driver = _driver(entry)
         if driver == "nvidia":
             continue
         vendor, device = text(entry / "device/vendor"), text(entry / "device/device")
@@ -59,7 +59,11 @@ def _other(root: Path) -> list[Accelerator]:
     found = [Accelerator("tpu", "Coral", f"/dev/{e.name}") for e in entries(root / "dev") if _TPU_NODE.fullmatch(e.name)]
     found += [Accelerator("npu", e.name, f"/dev/{e.name}") for e in entries(root / "dev") if _NPU_NODE.fullmatch(e.name)]
     for entry in entries(root / "sys/class/accel"):  # the kernel's own class for them, since Linux 6.2
-        driver = next((w.partition("=")[2] for w in text(entry / "device/uevent").split() if w.startswith("DRIVER=")), "")
+        driver = _driver(entry)
         node = f"dev/accel/{entry.name}"
         found.append(Accelerator("npu", driver or entry.name, f"/{node}" if (root / node).exists() else ""))
     return found
+
+
+def _driver(entry: Path) -> str:
+    return next((w.partition("=")[2] for w in text(entry / "device/uevent").split() if w.startswith("DRIVER=")), "")

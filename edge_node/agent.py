@@ -142,7 +142,7 @@ class Agent:
                 self._telemetry,
                 lambda: open_channel(self.identity),
                 connected=lambda: self._session.connected,
-                metered=lambda: self._situation.conditions().metered,
+                metered=lambda: self._situation.metered,
                 clock=time.time,  # noqa: TID251 - the composition root
                 monotonic=monotonic,
                 log=log,

@@ -19,6 +19,7 @@ HEAT_GAP = 5.0  # degrees below it at which a machine is not hot any more
 STEADY_S = 5.0
 """A condition ends when it has been gone for this long. It begins at once."""
 
+_SUPPLIES = "sys/class/power_supply"
 _MAINS = ("Mains", "USB", "Wireless")
 _TRIPS = ("passive", "hot", "critical")
 _CPU_COOLING = ("processor", "cpu", "cpufreq", "thermal-cpu")
@@ -116,14 +117,15 @@ def read(root: Path, metered: bool | None = None) -> Reading:
 
 def power(root: Path) -> tuple[bool | None, float | None]:
     """(on mains, percent of all batteries), of /sys/class/power_supply. Batteries of a mouse or a pen do not count."""
-    plugs, batteries = [], []
-    for supply in _folders(root / "sys/class/power_supply"):
-        kind = text(supply / "type")
-        if kind in _MAINS:
-            plugs.append(text(supply / "online") not in ("", "0"))
-        elif kind == "Battery" and text(supply / "scope") != "Device" and text(supply / "present") != "0":
-            batteries.append(supply)
-    return _on_mains(plugs, [text(battery / "status") for battery in batteries]), _percent(batteries)
+    supplies, found = entries(root / _SUPPLIES), batteries(root)
+    plugs = [text(supply / "online") not in ("", "0") for supply in supplies if text(supply / "type") in _MAINS]
+    return _on_mains(plugs, [text(battery / "status") for battery in found]), _percent(found)
+
+
+def batteries(root: Path) -> list[Path]:
+    """Those that this machine itself runs on."""
+    supplies = entries(root / _SUPPLIES)
+    return [s for s in supplies if text(s / "type") == "Battery" and text(s / "scope") != "Device" and text(s / "present") != "0"]
 
 
 def _on_mains(plugs: list[bool], statuses: list[str]) -> bool | None:

@@ -77,10 +77,6 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> Finding:
     except FleetError as error:
         return Finding("settings", Verdict.BAD, error.message, error.hint)
     settle_on(Using(settings.providers))  # the runtimes are looked up as the agent will use them
-    if settings.labelled is not None and not settings.labelled.is_dir():
-        return Finding(
-            "settings", Verdict.WARN, f"labelled: {settings.labelled} is no folder", "no model is judged on this node's own data"
-        )
     return Finding("settings", Verdict.OK, f"budget {settings.node_budget()}" if str(settings.node_budget()) else "no limits")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_node.conditions import entries, number, text
+from edge_node.conditions import batteries, entries, number, text
 from littoral.budget import ESTIMATE
 
 WATTS_OF_A_CORE = {"x86_64": 10.0, "aarch64": 2.0, "armv7l": 1.0, "riscv64": 1.0}
@@ -50,14 +50,14 @@ def counters(root: Path) -> tuple[Counter, ...]:
         place = zone / "energy_uj"
         why = "" if number(text(place)) is not None else f"{_path(place, root)} is readable by root alone: see docs/fit.md"
         found.append(Counter(f"rapl:{text(zone / 'name') or zone.name}", why))
-    for battery in _batteries(root):
+    for battery in batteries(root):
         why = "" if _watts(battery) is not None else "it says no power"
         found.append(Counter(f"battery:{battery.name}", why))
     return tuple(found)
 
 
 def has_battery(root: Path) -> bool:
-    return bool(_batteries(root))
+    return bool(batteries(root))
 
 
 def spent(
@@ -81,7 +81,7 @@ def spent(
         used = sum(between(b, _microjoules(zone), _range(zone)) for zone, b in zip(packages, before, strict=True))
         if used > 0:
             return Spent(used / 1_000 / count, "rapl")
-    draining = [battery for battery in _batteries(root) if text(battery / "status") == "Discharging"]
+    draining = [battery for battery in batteries(root) if text(battery / "status") == "Discharging"]
     if draining and all(_watts(battery) is not None for battery in draining):
         count, seconds, _ = _run(once, _BATTERY_S, clock, processor)
         watts = sum(_watts(battery) or 0.0 for battery in draining)
@@ -119,11 +119,6 @@ def _microjoules(zone: Path) -> float:
 
 def _range(zone: Path) -> float:
     return number(text(zone / "max_energy_range_uj")) or 0.0
-
-
-def _batteries(root: Path) -> list[Path]:
-    supplies = entries(root / "sys/class/power_supply")
-    return [s for s in supplies if text(s / "type") == "Battery" and text(s / "scope") != "Device" and text(s / "present") != "0"]
 
 
 def _watts(battery: Path) -> float | None:

@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 
 from edge_node.log import Log
+from littoral.transport import asked_at
 
 _CHECK_S = 5.0
 _UNWATCHED_S = 60.0
@@ -78,7 +79,7 @@ class Notifier:
 
 async def answers(host: str, port: int, *, tls: bool = False) -> str:
     """Whether a node answers GET /v2/health/live here with 200: "" or what it did instead."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all, it is asked on this one
+    reached = asked_at(host)
     try:
         reader, writer = await asyncio.open_connection(reached, port, ssl=_unchecked() if tls else None)
     except OSError as error:

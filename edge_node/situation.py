@@ -65,6 +65,11 @@ class Situation:
         """By model name, what may be spent now."""
         return overlay.in_force(self._plain, self._overlays, self._held.in_force)
 
+    @property
+    def metered(self) -> bool | None:
+        """Whether the line is paid by the byte; None: not known."""
+        return self._reading.metered
+
     def conditions(self) -> hardware_pb2.Conditions:
         reading = self._reading
         return hardware_pb2.Conditions(

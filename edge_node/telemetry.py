@@ -135,10 +135,11 @@ class Telemetry:
     def joint(self, model: str, manifest_digest: str, *, answered: bool) -> None:
         """A request of these was sent on to the cloud's teacher."""
         total, window = self._totals.setdefault(model, Total()), self._windows.get(model)
-        for counted in (total, window):
-            if counted is not None and (counted is total or window is None or window.manifest_digest == manifest_digest):
-                counted.joint_asked += 1
-                counted.joint_answered += answered
+        total.joint_asked += 1
+        total.joint_answered += answered
+        if window is not None and window.manifest_digest == manifest_digest:
+            window.joint_asked += 1
+            window.joint_answered += answered
 
     def counters(self, model: str) -> tuple[int, int]:
         """(requests, failed requests) since the process started; both only grow."""

@@ -37,7 +37,7 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
         storage_free_bytes=profile.storage_free_bytes,
         operating_system=profile.operating_system,
         libc=profile.libc,
-        runtimes=[runtime_to(name, version, dict(profile.facts).get(name)) for name, version in profile.runtimes],
+        runtimes=[runtime_to(name, facts) for name, facts in profile.facts],
         hardware_class=profile.hardware_class,
         threads=profile.threads,
         accelerators=[hardware_pb2.Accelerator(kind=a.kind, name=a.name, device=a.device) for a in profile.accelerators],
@@ -48,11 +48,13 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
     )
 
 
-def runtime_to(name: str, version: str, found: Facts | None) -> hardware_pb2.Runtime:
-    if found is None:
-        return hardware_pb2.Runtime(name=name, version=version)
+def runtime_to(name: str, found: Facts) -> hardware_pb2.Runtime:
     return hardware_pb2.Runtime(
-        name=name, version=version, highest_ir=found.highest_ir, highest_opset=found.highest_opset, devices=found.devices
+        name=name,
+        version=found.version,
+        highest_ir=found.highest_ir,
+        highest_opset=found.highest_opset,
+        devices=found.devices,
     )
 
 

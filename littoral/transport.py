@@ -56,3 +56,8 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def asked_at(host: str) -> str:
+    """Where a server that listens on this host is asked from its own machine: one that listens on all addresses, on loopback."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

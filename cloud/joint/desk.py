@@ -21,11 +21,11 @@ from cloud.joint.hints import HintFiles
 from cloud.joint.teachers import Blobs, KeptTeacher, teacher_of
 from littoral.digest import check_digest
 from littoral.errors import BadInput, Conflict, Unavailable
+from littoral.joint import MOST_EXAMPLES, softmax
 
 log = logging.getLogger(__name__)
 
 KIND = "joint"
-MOST_EXAMPLES = 64
 MOST_AT_ONCE = 4
 """Questions of one node that wait or are answered."""
 _CACHED = 64
@@ -198,14 +198,6 @@ class Desk:
         for task in open_ones:
             task.cancel()
         await asyncio.gather(*open_ones, return_exceptions=True)
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """(n, classes) to probabilities."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exp = np.exp(shifted)
-    found: npt.NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
-    return found
 
 
 def _check(question: Question, kept: KeptTeacher, artifact: Artifact) -> None:

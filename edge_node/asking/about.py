@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from littoral.errors import Unavailable
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    name: str
-    datatype: str
-    shape: tuple[int, ...]  # the batch too; -1: any size
+from littoral.signature import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +24,7 @@ class About:
     output: str
     shape: tuple[int, ...]
     resize: tuple[str, str] | None
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[TensorSpec, ...]
     own: bool
 
     @property
@@ -52,7 +46,7 @@ def about_from(metadata: Mapping[str, Any]) -> About:
             output=str(ours["output"]),
             shape=tuple(map(int, ours["shape"])),
             resize=(str(resize["method"]), str(resize["fit"])) if resize else None,
-            inputs=tuple(Tensor(each["name"], each["datatype"], tuple(each["shape"])) for each in metadata["inputs"]),
+            inputs=tuple(TensorSpec(each["name"], each["datatype"], tuple(each["shape"])) for each in metadata["inputs"]),
             own=outputs == [ours["output"], "label"],
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:

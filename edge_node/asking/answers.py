@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.asking.about import About
+from littoral.joint import softmax
 
 Array = npt.NDArray[Any]
 _SHOWN = 8
@@ -59,8 +60,7 @@ def confidences(scores: Array) -> npt.NDArray[np.float64]:
     exact = np.asarray(scores, np.float64)
     if (exact >= 0).all() and np.abs(exact.sum(axis=1) - 1).max(initial=0.0) < 1e-3:
         return exact
-    powers = np.exp(exact - exact.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return softmax(exact)
 
 
 def _classes(labels: tuple[str, ...], row: npt.NDArray[np.float64], top: int) -> Answer:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_node.asking.about import About, Tensor
+from edge_node.asking.about import About
 from littoral.errors import BadData, BadInput, NotFound, TooLarge
 from littoral.resize import resized
-from littoral.signature import DATATYPES, FREE
+from littoral.signature import DATATYPES, TensorSpec
 
 Array = npt.NDArray[Any]
 MOST_BYTES = 64 * 1024 * 1024
@@ -78,10 +78,10 @@ def _sized(path: Path, pixels: Array, about: About) -> Array:
     )
 
 
-def _as_sent(path: Path, pixels: Array, wanted: Tensor) -> Array:
+def _as_sent(path: Path, pixels: Array, wanted: TensorSpec) -> Array:
     """To a model that was imported: its manifest does not say how pixels become numbers, so only pixels are pixels."""
     for layout in (pixels[None], pixels.transpose(1, 2, 0)[None]):
-        if wanted.datatype == "UINT8" and _fits(wanted.shape, layout.shape):
+        if wanted.datatype == "UINT8" and wanted.fits(layout.shape):
             return np.ascontiguousarray(layout)
     raise BadInput(
         f"{path}: is an image, {wanted.name} takes {wanted.datatype} {list(wanted.shape)}: the manifest does not say how the one "
@@ -99,12 +99,12 @@ def _shaped(path: Path, values: Array, shape: tuple[int, ...]) -> Array:
     raise BadInput(f"{path}: holds {list(values.shape)}, wanted {list(shape)}, or several of them")
 
 
-def _cast(path: Path, values: Array, wanted: Tensor) -> Array:
+def _cast(path: Path, values: Array, wanted: TensorSpec) -> Array:
     kind = DATATYPES[wanted.datatype]
     if not np.can_cast(values.dtype, kind, "same_kind"):
         raise BadInput(f"{path}: holds {values.dtype}, {wanted.name} takes {wanted.datatype}")
     for given in (values, values[None]):
-        if _fits(wanted.shape, given.shape):
+        if wanted.fits(given.shape):
             return given.astype(kind)
     raise BadInput(f"{path}: holds {list(values.shape)}, {wanted.name} takes {list(wanted.shape)}")
 
@@ -179,10 +179,6 @@ def _numbers(path: Path, body: Any) -> Array:
     if values.dtype.kind not in "iuf" or not values.size:
         raise BadData(f"{path}: holds something else than numbers", hint="[1.5, 2] or [[1.5, 2], [3, 4]]")
     return values.astype(np.float32) if values.dtype.kind == "f" else values
-
-
-def _fits(wanted: tuple[int, ...], given: tuple[int, ...]) -> bool:
-    return len(wanted) == len(given) and all(own in (FREE, size) for own, size in zip(wanted, given, strict=True))
 
 
 def _is_number(cell: str) -> bool:

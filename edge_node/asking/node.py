@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edge_node.asking.about import About, about_from
 from littoral.errors import BadInput, DigestMismatch, FleetError, NotFound, RuntimeFailure, Unavailable, Untrusted
 from littoral.signature import DATATYPES, datatype_of
-from littoral.transport import split_address
+from littoral.transport import asked_at, split_address
 
 Array = npt.NDArray[Any]
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -51,10 +51,9 @@ class Place:
     def connection(self) -> http.client.HTTPConnection:
         """Not yet open. Raises BadInput where the address is none."""
         host, port = split_address(self.address, "--http")
-        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all, it is asked here
         if self.fingerprint:
-            return _Pinned(reached, port, self.fingerprint)
-        return http.client.HTTPConnection(reached, port, timeout=TIMEOUT_S)
+            return _Pinned(asked_at(host), port, self.fingerprint)
+        return http.client.HTTPConnection(asked_at(host), port, timeout=TIMEOUT_S)
 
 
 class _Pinned(http.client.HTTPSConnection):
@@ -153,9 +152,8 @@ class Folder:
     """
 
     def __init__(self, folder: Path, trusted: Mapping[str, bytes] | None) -> None:
-        from edge_node.runtimes import load
         from edge_node.update.envelope import ENVELOPE, payload_of
-        from edge_node.update.probe import check_probe
+        from edge_node.update.probe import load_checked
         from littoral.digest import digest_of, digest_of_file
         from littoral.manifest import Manifest
 
@@ -166,12 +164,7 @@ class Folder:
         for file in self._manifest.files:
             if not (folder / file.path).is_file() or digest_of_file(folder / file.path) != file.digest:
                 raise DigestMismatch(f"--model {folder}: {file.path} is not what the manifest names")
-        self._loaded = load(self._manifest, folder, 1)
-        try:
-            check_probe(self._loaded, self._manifest)
-        except BaseException:
-            self._loaded.close()
-            raise
+        self._loaded = load_checked(self._manifest, folder, 1)
 
     def about(self) -> About:
         import orjson  # as a client would get it

@@ -8,6 +8,7 @@ broken, and is set aside. One image is in memory at a time. Whatever the node an
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import re
@@ -15,7 +16,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,6 @@ _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
 _SHARE = 10
 """Looking at a folder of very many images takes a tenth of the time at most."""
 _BAD_IN_NAMES = re.compile(r"[^\w .,+()-]")
-
-
-@dataclass(slots=True)
-class _Arriving:
-    seen: Seen
-    since: float  # monotonic, s: it has not changed from then on
 
 
 class Watch:
@@ -63,11 +57,11 @@ class Watch:
         say: Callable[[Mapping[str, Any]], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._oracle, self._results = folder, oracle, results
+        self._folder, self._oracle = folder, oracle
         self._sorted_to, self._settle_s, self._give_up_s = sorted_to, settle_s, give_up_s
         self._top, self._say, self._monotonic = top, say, monotonic
         self._journal = Journal(results, max_results)
-        self._arriving: dict[str, _Arriving] = {}
+        self._arriving: dict[Seen, float] = {}  # since when each has not changed; monotonic, s
         self._about: About | None = None
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
@@ -105,9 +99,9 @@ class Watch:
     def _round(self, stop: threading.Event) -> bool:
         """Looks once, and asks about all that is whole. Whether something is still arriving."""
         there = sorted(self._there(), key=lambda seen: (seen.changed_ns, seen.name))
-        self._journal.forget(set(there))
-        names = {seen.name for seen in there}
-        self._arriving = {name: each for name, each in self._arriving.items() if name in names}
+        still = set(there)
+        self._journal.forget(still)
+        self._arriving = {seen: since for seen, since in self._arriving.items() if seen in still}
         waiting = False
         for seen in there:
             if stop.is_set():
@@ -116,10 +110,7 @@ class Watch:
                 self._put_away(seen, line)  # it was killed between the line and the move
                 continue
             now = self._monotonic()
-            known = self._arriving.get(seen.name)
-            if known is None or known.seen != seen:
-                known = self._arriving[seen.name] = _Arriving(seen, now)
-            stood = now - known.since
+            stood = now - self._arriving.setdefault(seen, now)
             if stood < self._settle_s or not self._tried(seen, broken=stood >= self._give_up_s):
                 waiting = True
         return waiting
@@ -147,11 +138,11 @@ class Watch:
         return self._done(seen, {"model": about.model, "version": about.version, **body})
 
     def _done(self, seen: Seen, line: Mapping[str, Any]) -> bool:
-        if seen not in set(self._there_named(seen.name)):
+        if self._there_named(seen.name) != seen:
             return False  # it changed while it was read: what was answered is of something else
         line = {"file": seen.name, **line}
         self._journal.write(seen, line)
-        self._arriving.pop(seen.name, None)
+        self._arriving.pop(seen, None)
         self._put_away(seen, line)
         self._say(line)
         return True
@@ -177,7 +168,7 @@ class Watch:
             except OSError as error:
                 if not source.exists():
                     return  # somebody else took it
-                if error.errno != 18:  # EXDEV: another file system
+                if error.errno != errno.EXDEV:  # another file system
                     raise
                 beside = place.with_name(f".{place.name}.new")
                 shutil.copy2(source, beside)
@@ -196,10 +187,12 @@ class Watch:
                             stat = entry.stat(follow_symlinks=False)
                             yield Seen(entry.name, stat.st_size, stat.st_mtime_ns)
 
-    def _there_named(self, name: str) -> Iterator[Seen]:
-        with contextlib.suppress(FileNotFoundError):
+    def _there_named(self, name: str) -> Seen | None:
+        try:
             stat = os.lstat(self._folder / name)
-            yield Seen(name, stat.st_size, stat.st_mtime_ns)
+        except FileNotFoundError:
+            return None
+        return Seen(name, stat.st_size, stat.st_mtime_ns)
 
     @contextlib.contextmanager
     def _woken(self, stop: threading.Event) -> Iterator[threading.Event]:

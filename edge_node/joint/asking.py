@@ -20,12 +20,12 @@ from edge_node.joint.hints import HintFile
 from edge_node.joint.spending import Allowance, Spent, refusal, spend
 from edge_node.serving.tensors import Answer, tensors_of
 from littoral.fleet.v1 import joint_pb2
+from littoral.joint import MOST_EXAMPLES, softmax
 from littoral.manifest import Manifest
 from littoral.transport import MAX_WORD_BYTES
 
 AT_ONCE = 4
 """Questions that wait for the cloud; more are answered by the node."""
-MOST_EXAMPLES = 64
 PAUSE_S = 600.0
 """After the cloud has said that it cannot answer, it is not asked again for so long."""
 AWAY_S = 10.0
@@ -106,7 +106,8 @@ class Joint:
             return replace(answer, parameters={"answered_by": "node", "joint": why})
         joined = logits.copy()
         joined[unsure] = given
-        who = ["cloud" if i in set(unsure.tolist()) else "node" for i in range(len(logits))]
+        asked = set(unsure.tolist())
+        who = ["cloud" if i in asked else "node" for i in range(len(logits))]
         parameters = {"answered_by": who[0] if len(set(who)) == 1 else ",".join(who)}
         return replace(answer, tensors=tensors_of(manifest, joined), parameters=parameters)
 
@@ -211,8 +212,7 @@ class Joint:
 
 def _confidence(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The probability of each example's class; (n,)."""
-    exp = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    found: npt.NDArray[np.float64] = exp.max(axis=1) / exp.sum(axis=1)
+    found: npt.NDArray[np.float64] = softmax(logits).max(axis=1)
     return found
 
 

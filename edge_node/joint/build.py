@@ -23,7 +23,7 @@ def joint_from(
     open: Callable[[], grpc.aio.Channel],
     *,
     connected: Callable[[], bool],
-    metered: Callable[[], bool],
+    metered: Callable[[], bool | None],
     clock: Callable[[], float],
     monotonic: Callable[[], float],
     log: Callable[..., None],

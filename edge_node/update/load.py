@@ -4,27 +4,13 @@ nothing else along. A model that was kept here before is loaded in the agent its
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edge_node.apart.model import ApartModel, open_apart
 from edge_node.memory import available_bytes
-from edge_node.runtimes import Model, load, ran_on
+from edge_node.runtimes import Model, ran_on
 from edge_node.serving.slots import Served
 from edge_node.update.job import Job, Kit, in_thread
-from edge_node.update.probe import check_probe
+from edge_node.update.probe import load_checked
 from edge_node.update.state import Event, Loaded
-from littoral.manifest import Manifest
-
-
-def load_checked(manifest: Manifest, folder: Path, threads: int) -> Model:
-    """A model that is right on its probe. Blocking. Raises RuntimeFailure, ProbeMismatch."""
-    model = load(manifest, folder, threads)
-    try:
-        check_probe(model, manifest)
-    except BaseException:
-        model.close()
-        raise
-    return model
 
 
 async def load_here(kit: Kit, name: str, digest: str) -> Served:

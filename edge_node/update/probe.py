@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_node.runtimes import Model
+from edge_node.runtimes import Model, load
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import Signature
@@ -20,6 +21,17 @@ class ProbeMismatch(RuntimeFailure):
     """A model that was loaded answers its manifest's probe otherwise than it should."""
 
     code = "probe-mismatch"
+
+
+def load_checked(manifest: Manifest, folder: Path, threads: int) -> Model:
+    """A model that is right on its probe. Blocking. Raises RuntimeFailure, ProbeMismatch."""
+    model = load(manifest, folder, threads)
+    try:
+        check_probe(model, manifest)
+    except BaseException:
+        model.close()
+        raise
+    return model
 
 
 def check_probe(model: Model, manifest: Manifest) -> None:

@@ -25,7 +25,7 @@ from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import load
 from cloud.fleet.releases import publish
 from cloud.joint.child import TeacherProcess
-from cloud.joint.desk import Desk, JointCount, Question, softmax
+from cloud.joint.desk import Desk, JointCount, Question
 from cloud.joint.hints import HintFiles
 from cloud.joint.teachers import KeptTeacher, TeacherMissing, Voice, keep, teacher_of
 from cloud.store.blobs import BlobFolder
@@ -34,6 +34,7 @@ from littoral.architectures import build
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+from littoral.joint import softmax
 from littoral.lineage import BASE, DATA, TEACHER, WEIGHTS, Lineage
 from littoral.manifest import Input
 from tests.kit.agent import CLASSES, NODE, QUICK, SHAPE, AgentProcess, Maker, examples, good_weights, onnx_bytes

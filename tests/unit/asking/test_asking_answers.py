@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.asking.about import About, Tensor
+from edge_node.asking.about import About
 from edge_node.asking.answers import answers_of, confidences
+from littoral.signature import TensorSpec
 
-ABOUT = About("m", "v", "classification", ("cat", "dog", "fox"), "logits", (2,), None, (Tensor("x", "FP32", (-1, 2)),), True)
+ABOUT = About("m", "v", "classification", ("cat", "dog", "fox"), "logits", (2,), None, (TensorSpec("x", "FP32", (-1, 2)),), True)
 
 
 def test_the_likeliest_classes_by_name_the_likeliest_first() -> None:

@@ -14,18 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge_node.asking.about import About, Tensor, about_from
+from edge_node.asking.about import About, about_from
 from edge_node.asking.files import examples
 from edge_node.serving.tensors import metadata
 from littoral.errors import BadData, BadInput, NotFound, Unavailable
 from littoral.manifest import Input, Resize
 from littoral.pixels import opened, upright
 from littoral.resize import resized
+from littoral.signature import TensorSpec
 from tests.kit.models import artifact
 
-GREY = About("m", "v", "classification", ("a", "b"), "logits", (1, 4, 6), None, (Tensor("x", "UINT8", (-1, 1, 4, 6)),), True)
+GREY = About("m", "v", "classification", ("a", "b"), "logits", (1, 4, 6), None, (TensorSpec("x", "UINT8", (-1, 1, 4, 6)),), True)
 SIZED = replace(GREY, resize=("area", "pad"))
-TABLE = replace(GREY, shape=(3,), inputs=(Tensor("x", "FP32", (-1, 3)),))
+TABLE = replace(GREY, shape=(3,), inputs=(TensorSpec("x", "FP32", (-1, 3)),))
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
@@ -132,14 +133,14 @@ def test_nothing_pickled_is_opened_and_what_is_not_there_is_said(tmp_path: Path)
 
 def test_an_imported_model_gets_pixels_only_where_it_takes_pixels(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", PIXELS)
-    taken = replace(GREY, own=False, inputs=(Tensor("image", "UINT8", (-1, -1, -1, 1)),))
+    taken = replace(GREY, own=False, inputs=(TensorSpec("image", "UINT8", (-1, -1, -1, 1)),))
     assert examples(path, taken).shape == (1, 4, 6, 1)
     with pytest.raises(BadInput, match="does not say how the one becomes the other"):
-        examples(path, replace(taken, inputs=(Tensor("image", "FP32", (-1, 1, 4, 6)),)))
+        examples(path, replace(taken, inputs=(TensorSpec("image", "FP32", (-1, 1, 4, 6)),)))
     np.save(tmp_path / "a.npy", np.ones((1, 4, 6), np.float64))
-    assert examples(tmp_path / "a.npy", replace(taken, inputs=(Tensor("image", "FP32", (-1, 1, 4, 6)),))).dtype == np.float32
+    assert examples(tmp_path / "a.npy", replace(taken, inputs=(TensorSpec("image", "FP32", (-1, 1, 4, 6)),))).dtype == np.float32
     with pytest.raises(BadInput, match="takes 2 tensors, a, b"):
-        examples(path, replace(taken, inputs=(Tensor("a", "FP32", (1,)), Tensor("b", "FP32", (1,)))))
+        examples(path, replace(taken, inputs=(TensorSpec("a", "FP32", (1,)), TensorSpec("b", "FP32", (1,)))))
 
 
 @given(st.binary(max_size=200))
