@@ -13,9 +13,10 @@ from cloud.fleet.ledger import Ledger
 from cloud.joint.desk import Desk, Question
 from littoral.errors import BadInput, TooLarge
 from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+from littoral.signature import DATATYPES
 from littoral.transport import MAX_WORD_BYTES
 
-_KINDS: dict[str, np.dtype[Any]] = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype("<f4")}
+_KINDS = {name: DATATYPES[name] for name in ("UINT8", "FP32")}
 
 
 class JointServicer(joint_pb2_grpc.JointServiceServicer):

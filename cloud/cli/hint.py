@@ -10,8 +10,7 @@ import typer
 
 from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
-from cloud.fleet.nodes import find_node
-from cloud.fleet.records import Node, load
+from cloud.fleet.nodes import find_node, names_of
 from cloud.joint.hints import HintFiles
 from cloud.lineage.find import short
 from cloud.settings import Settings, load_settings
@@ -47,7 +46,7 @@ def list_(
 
 async def _list(settings: Settings, model: str | None, node: str | None, disagree: bool, last: int, format: Format) -> None:
     async with open_existing(settings) as core:
-        names = {doc.id: load(Node, doc).name for doc in await core.ledger.all("node")}
+        names = await names_of(core.ledger)
         node_id = (await find_node(core.ledger, node)).node_id if node is not None else None
     files = HintFiles(settings.data_dir / "hints")
     known = files.models()

@@ -13,7 +13,7 @@ import typer
 from cloud.app import open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 from cloud.fleet.choice import Row
-from cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, view_nodes
+from cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
 from cloud.rollouts.explain import Explained, explain_node
 from cloud.settings import Settings, load_settings
 from littoral.budget import ESTIMATE
@@ -95,7 +95,7 @@ def explain(
 async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:
     async with open_existing(settings) as core:
         found = await explain_node(core.ledger, wanted, model)
-        names = {view.node.node_id: view.node.name for view in await view_nodes(core.ledger)}
+        names = {} if format == Format.JSON else await names_of(core.ledger)
     if format == Format.JSON:
         emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)
         return

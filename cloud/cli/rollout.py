@@ -12,8 +12,8 @@ import typer
 
 from cloud.app import Core, open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
-from cloud.fleet.nodes import find_node
-from cloud.fleet.records import Node, Probation, load
+from cloud.fleet.nodes import find_node, names_of
+from cloud.fleet.records import Probation, load
 from cloud.fleet.releases import read_release
 from cloud.rollouts.controller import abort as ask_to_abort
 from cloud.rollouts.controller import read_rollout, start_rollout
@@ -113,7 +113,7 @@ def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Forma
 async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         _, rollout = await read_rollout(core.ledger, rollout_id)
-        names = await _names(core)
+        names = await names_of(core.ledger)
         waits: tuple[str, ...] = ()
         if rollout.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout_id in snapshot.rollouts:
             event = observe(snapshot.of(rollout_id), core.clock())
@@ -140,7 +140,7 @@ async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
 
 
 async def _follow(core: Core, rollout_id: str, format: Format) -> None:
-    names, told = await _names(core), ""
+    names, told = await names_of(core.ledger), ""
     async with core.ledger.watch(KIND) as news:
         while True:
             _, rollout = await read_rollout(core.ledger, rollout_id)
@@ -169,10 +169,6 @@ async def _abort(settings: Settings, rollout_id: str) -> None:
     async with open_existing(settings) as core:
         await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
     emit(f"{rollout_id} is asked to stop")
-
-
-async def _names(core: Core) -> Mapping[str, str]:
-    return {doc.id: load(Node, doc).name for doc in await core.ledger.all("node")}
 
 
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:

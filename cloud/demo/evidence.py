@@ -15,7 +15,8 @@ from cloud.factory.package import Packaged, answers_of
 from cloud.factory.training import accuracy_of
 from cloud.fleet.choice import as_measured, measurement_for
 from cloud.fleet.ledger import AuditEntry, Doc
-from cloud.fleet.records import Artifact, MeasurementRecord, Presence, Reported, load
+from cloud.fleet.records import Artifact, Presence, Reported, load
+from cloud.rollouts.seen import measurements
 from cloud.rollouts.state import Rollout
 from cloud.trust.audit_chain import verify
 from littoral.budget import Budget, excesses
@@ -67,7 +68,7 @@ async def node_row(core: Core, actor: Actor) -> NodeRow:
     tally = actor.stream.tally if actor.stream is not None else None
     requests, failed = (tally.requests, tally.failed) if tally else (0, 0)
     presence = await core.ledger.get("presence", actor.node_id)
-    records = [load(MeasurementRecord, doc) for doc in await core.ledger.all("measurement")]
+    records = await measurements(core.ledger)
     figures = measurement_for(actor.node_id, load(Presence, presence), digest, records) if presence and digest else None
     if figures is None:
         return NodeRow(
@@ -90,7 +91,7 @@ async def node_row(core: Core, actor: Actor) -> NodeRow:
 
 async def largest_load(core: Core) -> float:
     """The highest one-minute load average while a candidate was measured."""
-    records = [load(MeasurementRecord, doc) for doc in await core.ledger.all("measurement")]
+    records = await measurements(core.ledger)
     return max((record.load_average for record in records), default=math.nan)
 
 

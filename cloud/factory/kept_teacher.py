@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,21 @@ from cloud.factory.preparation import INPUT_NAME
 from cloud.factory.production import Made
 from cloud.factory.teachers import Ensemble, NetworkTeacher, Teacher
 from cloud.factory.training import Trained
-from cloud.factory.weights import arrays_of, load_weights, module_of, weights_bytes
+from cloud.factory.weights import arrays_of, file_bytes, load_weights, module_of
 from cloud.joint.teachers import KeptTeacher, Voice, keep
 from littoral.architectures import sizes_of
 from littoral.errors import BadInput
 from littoral.manifest import Input
 
 
-async def keep_teacher(core: Core, made: Made) -> bool:
-    """Keeps who the students of a recipe learnt from; False where there is nobody, or one that cannot be kept."""
+async def keep_teacher(core: Core, made: Made) -> None:
+    """Keeps who the students of a recipe learnt from, where there is somebody who can be kept."""
     if made.teacher is None or not made.packaged:
-        return False
+        return
     manifest = made.packaged[0].manifest
     kept = described(made.teacher, manifest.input.shape, len(manifest.output.labels), core.blobs.put)
-    if kept is None:
-        return False
-    await keep(core.ledger, made.teacher.digest, kept)
-    return True
+    if kept is not None:
+        await keep(core.ledger, made.teacher.digest, kept)
 
 
 def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Callable[[bytes], str]) -> KeptTeacher | None:
@@ -42,12 +39,7 @@ def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Calla
         return None
     voices = tuple(
         Voice(
-            weights=put(
-                weights_bytes(
-                    arrays_of(network.trained.module),
-                    {"architecture": json.dumps(dict(network.trained.spec), sort_keys=True)},
-                )
-            ),
+            weights=put(file_bytes(arrays_of(network.trained.module), network.trained.spec)),
             scale=network.trained.input.scale,
             mean=network.trained.input.mean,
             std=network.trained.input.std,
@@ -78,11 +70,6 @@ def teacher_from(kept: KeptTeacher, path: Callable[[str], Path]) -> Teacher:
 
 def _network(kept: KeptTeacher, voice: Voice, weights: Path) -> NetworkTeacher:
     arrays, spec = load_weights(weights)
-    module = module_of(spec, arrays, **_sizes(spec, kept.shape), classes=kept.classes)
+    module = module_of(spec, arrays, **sizes_of(spec, kept.shape), classes=kept.classes)
     given = Input(INPUT_NAME, kept.shape, voice.scale, voice.mean, voice.std)
     return NetworkTeacher.of(Trained.of(kept.name, module, spec, given, 0.0))
-
-
-def _sizes(spec: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, int]:
-    sizes: dict[str, int] = dict(sizes_of(spec, shape))
-    return sizes

@@ -61,9 +61,7 @@ def export_int8(module: nn.Module, given: Input, *, calibration: Prepared, optio
     """Static int8 ONNX; see Exporter. A network trained for int8 needs no calibration, others raise BadInput without."""
     if quantizers(module):
         return written(as_trained(module, given, options), options)
-    if len(calibration) == 0:
-        raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
-    return written(quantized(to_onnx(module, given, options), given.name, calibration, options.calibration), options)
+    return _static(module, given, calibration, options)
 
 
 def export_int8_dynamic(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
@@ -79,21 +77,21 @@ def export_int8_full(module: nn.Module, given: Input, *, calibration: Prepared, 
     """Static int8 ONNX with weights of all 8 bits: a little nearer to float32, and wrong on CPUs that have neither VNNI nor ARM's
     dot product, which is what it says it requires. Ranges are found by calibration, also of a network that was trained for int8;
     see Exporter."""
-    if len(calibration) == 0:
-        raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
-    model = quantized(to_onnx(module, given, options), given.name, calibration, options.calibration, reduce_range=False)
-    made = written(model, options)
+    made = _static(module, given, calibration, options, reduce_range=False)
     return replace(made, requires={**made.requires, FULL_RANGE: 1})
 
 
 def export_tensorrt_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
     """int8 as TensorRT takes it (see cloud.export.tensorrt): every zero is 0, weights and values are signed, biases stay float.
     Ranges are found by calibration, also of a network that was trained for int8; see Exporter."""
+    return tensorrt.wrapped(_static(module, given, calibration, options, reduce_range=False, symmetric=True), "int8")
+
+
+def _static(module: nn.Module, given: Input, calibration: Prepared, options: Options, **how: bool) -> Exported:
+    """`how`: see `quantized`. Raises BadInput where there is nothing to calibrate with."""
     if len(calibration) == 0:
         raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
-    graph = to_onnx(module, given, options)
-    model = quantized(graph, given.name, calibration, options.calibration, reduce_range=False, symmetric=True)
-    return tensorrt.wrapped(written(model, options), "int8")
+    return written(quantized(to_onnx(module, given, options), given.name, calibration, options.calibration, **how), options)
 
 
 def as_trained(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:

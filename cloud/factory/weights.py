@@ -38,6 +38,11 @@ def weights_bytes(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> 
     return data
 
 
+def file_bytes(arrays: Arrays, spec: Mapping[str, Any]) -> bytes:
+    """As load_weights reads them: the weights, and the architecture's spec beside them."""
+    return weights_bytes(arrays, {"architecture": json.dumps(dict(spec), sort_keys=True)})
+
+
 def weights_digest(module: nn.Module) -> str:
     return digest_of(weights_bytes(arrays_of(module)))
 
@@ -50,7 +55,7 @@ def save_weights(path: Path, module: nn.Module, spec: Mapping[str, Any]) -> str:
     arrays = arrays_of(module)
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(weights_bytes(arrays, {"architecture": json.dumps(dict(spec), sort_keys=True)}))
+        part.write_bytes(file_bytes(arrays, spec))
         part.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

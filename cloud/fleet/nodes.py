@@ -139,6 +139,11 @@ def _view(
     )
 
 
+async def names_of(ledger: Ledger) -> Mapping[str, str]:
+    """What operators call each node, by its id."""
+    return {doc.id: load(Node, doc).name for doc in await ledger.all("node")}
+
+
 async def find_node(ledger: Ledger, name_or_id: str) -> Node:
     """Raises NotFound, or BadInput where several nodes have that name."""
     if (doc := await ledger.get("node", name_or_id)) is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cloud.fleet.records import dump
 from cloud.joint.teachers import KeptTeacher
 from littoral.child import training_environment
 from littoral.errors import RuntimeFailure, Unavailable
+from littoral.signature import Packed
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +79,7 @@ class TeacherProcess:
                     {
                         "teacher": digest,
                         "kept": dump(kept),
-                        "inputs": base64.b64encode(np.ascontiguousarray(x).tobytes()).decode(),
-                        "datatype": "UINT8" if x.dtype == np.uint8 else "FP32",
-                        "shape": list(x.shape),
+                        "inputs": asdict(Packed.of(x)),
                     }
                 )
         finally:

@@ -7,7 +7,7 @@ import base64
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,8 +61,6 @@ class JointCount:
 
     examples: int = 0
     agreed: int = 0
-    last_at: float = 0.0
-    by_artifact: Mapping[str, int] = field(default_factory=dict)  # examples, by manifest digest
     schema: int = 1
 
 
@@ -171,22 +169,14 @@ class Desk:
         except OSError as error:  # a full disk: the node gets its answer all the same
             log.error("joint: hints are not kept: %s", error)
         agreed = int((own.argmax(axis=1) == other.argmax(axis=1)).sum())
-        await self._count(node_id, question, len(own), agreed, now)
+        await self._count(node_id, question, len(own), agreed)
 
-    async def _count(self, node_id: str, question: Question, examples: int, agreed: int, now: float) -> None:
+    async def _count(self, node_id: str, question: Question, examples: int, agreed: int) -> None:
         id = f"{node_id}:{question.model}"
         while True:
             doc = await self._ledger.get(KIND, id)
             before = load(JointCount, doc) if doc else JointCount()
-            counted = before.by_artifact.get(question.manifest_digest, 0) + examples
-            others = {name: count for name, count in before.by_artifact.items() if name != question.manifest_digest}
-            after = replace(
-                before,
-                examples=before.examples + examples,
-                agreed=before.agreed + agreed,
-                last_at=now,
-                by_artifact={**dict(list(others.items())[-7:]), question.manifest_digest: counted},
-            )
+            after = replace(before, examples=before.examples + examples, agreed=before.agreed + agreed)
             try:
                 await self._ledger.commit(Change((Write(KIND, id, dump(after), doc.generation if doc else 0),)))
             except Conflict:

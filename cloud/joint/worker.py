@@ -2,14 +2,13 @@
 
     python -m cloud.joint.worker --parent PID --data DIR
 
-Reads one line of JSON a question, {"teacher", "kept", "inputs", "datatype", "shape"}, and answers each with one line, {"logits"}
-or {"code", "message"}. DIR is the coordinator's data folder, whose blobs hold the weights.
+Reads one line of JSON a question, {"teacher", "kept", "inputs"}, where inputs are a littoral.signature.Packed, and answers each
+with one line, {"logits"} or {"code", "message"}. DIR is the coordinator's data folder, whose blobs hold the weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
 import sys
@@ -32,12 +31,11 @@ class _Teachers:
 
     def logits(self, question: Mapping[str, Any]) -> list[list[float]]:
         """Raises FleetError."""
-        import numpy as np
+        from littoral.signature import Packed
 
         teacher = self._teacher(str(question["teacher"]), question["kept"])
-        kind = {"UINT8": np.uint8, "FP32": np.float32}[question["datatype"]]
-        x = np.frombuffer(base64.b64decode(question["inputs"]), kind).reshape(question["shape"])
-        rows: list[list[float]] = teacher.logits(x).tolist()
+        given = Packed(**question["inputs"])
+        rows: list[list[float]] = teacher.logits(given.values().reshape(given.shape)).tolist()
         return rows
 
     def _teacher(self, digest: str, kept: Mapping[str, Any]) -> Any:

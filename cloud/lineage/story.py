@@ -8,7 +8,8 @@ from typing import Protocol
 
 from cloud.federation.run import Run, RunState, all_runs
 from cloud.fleet.ledger import AuditEntry, Ledger
-from cloud.fleet.records import Artifact, Desired, Node, Release, Reported, load
+from cloud.fleet.nodes import names_of
+from cloud.fleet.records import Artifact, Desired, Release, Reported, load
 from cloud.fleet.releases import all_releases
 from cloud.lineage.find import all_artifacts
 from cloud.lineage.roles import parents_by_role
@@ -71,7 +72,7 @@ async def story_of(ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes
     origin = _origin(blobs, trusted, artifact, artifacts, runs, seen=())
     subjects = {digest, *mine, *(r.release_id for r in releases), *((origin.run.run_id,) if origin.run else ())}
     audit = await _lines_about(ledger, subjects)
-    names = {doc.id: load(Node, doc).name for doc in await ledger.all("node")}
+    names = await names_of(ledger)
     reported = {doc.id: load(Reported, doc).models.get(artifact.model) for doc in await ledger.all("reported")}
     desired = {doc.id: load(Desired, doc).models.get(artifact.model) for doc in await ledger.all("desired")}
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from cloud.fleet.choice import Row, explain
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.nodes import find_node
-from cloud.fleet.records import Artifact, Presence, Release, load
+from cloud.fleet.records import Presence
 from cloud.rollouts.rechoice import Fleet, followed, holder
-from cloud.rollouts.seen import NodeView, measurements, nodes
-from cloud.rollouts.state import KIND, Rollout
+from cloud.rollouts.rechooser import read_fleet
+from cloud.rollouts.seen import NodeView, nodes
 from littoral.budget import Budget
 from littoral.errors import NotFound
 
@@ -40,12 +40,7 @@ async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Ma
     node = (await nodes(ledger, found.node_id))[found.node_id]
     if node.presence is None:
         raise NotFound(f"node {node.name}: never connected, so nothing is known of it", hint="start its agent")
-    fleet = Fleet(
-        {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)},
-        {doc.id: load(Release, doc) for doc in await ledger.all("release")},
-        {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
-        await measurements(ledger),
-    )
+    fleet = await read_fleet(ledger)
     models = {artifact.model for artifact in fleet.artifacts.values()}
     if model is not None and model not in models:
         raise NotFound(f"model: there is no {model!r}", hint=f"known are {', '.join(sorted(models)) or 'none yet'}")
@@ -55,7 +50,7 @@ async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Ma
 def explained(node: NodeView, presence: Presence, model: str, fleet: Fleet) -> Explained:
     """Pure. The candidates are those of the release that the node follows; artifacts of other releases are listed as such."""
     sources = followed(node, model, fleet)
-    best = next((s for s in sources if any(_is_wanted(node, model, a) for a in s.candidates)), sources[-1] if sources else None)
+    best = sources[-1] if sources else None  # whoever holds what it shall have is the last
     rows = explain(
         node.id,
         presence,
@@ -73,11 +68,6 @@ def explained(node: NodeView, presence: Presence, model: str, fleet: Fleet) -> E
         _remark(node, model, fleet),
         tuple(rows),
     )
-
-
-def _is_wanted(node: NodeView, model: str, artifact: Artifact) -> bool:
-    wanted = node.wanted(model)
-    return wanted is not None and wanted.manifest_digest == artifact.manifest_digest
 
 
 def _remark(node: NodeView, model: str, fleet: Fleet) -> str:

@@ -58,16 +58,17 @@ class Rechooser:
 
     async def advance(self, news: News, fence: Fence | None) -> int:
         """Chooses again for these nodes where that is due; gives for how many something was written."""
-        ids = [doc.id for doc in await self._ledger.all("presence")] if news.nodes is None else sorted(news.nodes)
+        ids = () if news.nodes is None else sorted(news.nodes)
+        if news.nodes is not None and not ids:
+            return 0
         fleet: Fleet | None = None
         changed = 0
-        for node_id in ids:
-            node = await self._node(node_id)
-            if node is None or node.presence is None or not node.connected:
+        for node_id, node in (await nodes(self._ledger, *ids)).items():
+            if node.presence is None or not node.connected:
                 continue
             if news.nodes is not None and self._seen.get(node_id) == node.presence.budgets:
                 continue  # connected, gone, or stands otherwise with the same budget: the rest need not be read
-            fleet = fleet or await self._fleet()
+            fleet = fleet or await read_fleet(self._ledger)
             wrote = await self._choose(node, fleet, fence)
             changed += wrote
             if not wrote and _settled(node):
@@ -86,7 +87,7 @@ class Rechooser:
             except LostLease:
                 raise
             except Conflict:  # a rollout wrote in between
-                again, fleet = await self._node(node.id), await self._fleet()
+                again, fleet = await self._node(node.id), await read_fleet(self._ledger)
                 if again is None:
                     return 0
                 node = again
@@ -102,15 +103,6 @@ class Rechooser:
 
     async def _node(self, node_id: str) -> NodeView | None:
         return (await nodes(self._ledger, node_id)).get(node_id)
-
-    async def _fleet(self) -> Fleet:
-        ledger = self._ledger
-        return Fleet(
-            {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)},
-            {doc.id: load(Release, doc) for doc in await ledger.all("release")},
-            {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
-            await measurements(ledger),
-        )
 
     async def _wait(self, news: AsyncIterator[Announcement]) -> News:
         """Which nodes to look at, after the first announcement that may matter and a little more, or the repair timer."""
@@ -141,4 +133,13 @@ def _settled(node: NodeView) -> bool:
     presence = node.presence
     return presence is not None and all(
         m.chosen_for in (None, presence.budget_for(name)) for name, m in node.desired.models.items()
+    )
+
+
+async def read_fleet(ledger: Ledger) -> Fleet:
+    return Fleet(
+        {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)},
+        {doc.id: load(Release, doc) for doc in await ledger.all("release")},
+        {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
+        await measurements(ledger),
     )
