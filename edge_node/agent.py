@@ -258,6 +258,8 @@ class Agent:
         self._task_due.set()
 
     def _say_reported(self) -> None:
+        if not self._session.connected:
+            return  # a session that opens begins with it
         self._session.say(session_pb2.ConnectRequest(reported=self._updates.reported()))
 
     def _say_reply(self, reply: session_pb2.FederatedReply) -> None:

@@ -20,7 +20,7 @@ from edge_node.runtimes import REGISTRY, facts, why_not
 from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.using import Using, settle_on
 from edge_node.session import unreachable
-from edge_node.settings import load_settings
+from edge_node.settings import Settings, load_settings
 from edge_node.store import Identity, NodeFolder
 from littoral.errors import FleetError
 
@@ -62,7 +62,7 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
     Args:
         now: this machine's clock; seconds since 1970-01-01 UTC.
     """
-    findings = [_settings(folder, environment), *_conditions(folder, environment), *_runtimes(), _disk(folder.root)]
+    findings = [*_settings(folder, environment), *_runtimes(), _disk(folder.root)]
     try:
         identity = folder.identity()
     except FleetError as error:
@@ -71,21 +71,18 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
     return [enrolled, *_certificate(identity, now), *findings, await _reach(identity)]
 
 
-def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> Finding:
+def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Finding]:
     try:
         settings = load_settings(folder.root, {}, environment)
     except FleetError as error:
-        return Finding("settings", Verdict.BAD, error.message, error.hint)
+        return [Finding("settings", Verdict.BAD, error.message, error.hint)]
     settle_on(Using(settings.providers))  # the runtimes are looked up as the agent will use them
-    return Finding("settings", Verdict.OK, f"budget {settings.node_budget()}" if str(settings.node_budget()) else "no limits")
+    budget = str(settings.node_budget())
+    return [Finding("settings", Verdict.OK, f"budget {budget}" if budget else "no limits"), *_conditions(settings)]
 
 
-def _conditions(folder: NodeFolder, environment: Mapping[str, str]) -> list[Finding]:
+def _conditions(settings: Settings) -> list[Finding]:
     """How the machine stands, budgets whose condition it never tells, and counters of energy that are closed."""
-    try:
-        settings = load_settings(folder.root, {}, environment)
-    except FleetError:
-        return []  # said already
     reading = read(settings.machine_root, settings.metered)
     hot = is_hot(reading, Thresholds(settings.battery_low, settings.hot_at))
     known = {

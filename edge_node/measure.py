@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from littoral.child import die_with_parent
+from littoral.child import die_with_parent, how_ended
 from littoral.errors import FleetError
 from littoral.manifest import Manifest
 
@@ -90,8 +89,7 @@ class Measurer:
         if not line:
             code = await child.wait()
             self._child = None
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            return MeasurementResult(failure="runtime-crash", detail=f"{manifest.name}: its runtime ended with {how}")
+            return MeasurementResult(failure="runtime-crash", detail=f"{manifest.name}: its runtime ended with {how_ended(code)}")
         return MeasurementResult(**json.loads(line))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a process that we start owes the one that started it: to end with it, and to keep to itself."""
+"""What a process that we start owes the one that started it, to end with it and to keep to itself; and how one has ended."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def die_with_parent(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # it went before we asked
         sys.exit(1)
+
+
+def how_ended(code: int) -> str:
+    """Of a process's return code, as subprocess gives it: SIGSEGV, or exit code 3."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def last_line(said: bytes) -> str:
+    """Of what it wrote to stderr."""
+    return " ".join(said.decode(errors="replace").strip().splitlines()[-1:])[:300]
 
 
 def training_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ The codes are documented in docs/errors.md, which is generated from this file. g
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import ClassVar, Self
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -31,6 +31,13 @@ class FleetError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    @classmethod
+    def with_code(cls, code: str, message: str) -> Self:
+        """One that another process found, whose class has this code."""
+        error = cls(message)
+        error.code = code  # type: ignore[misc]  # on this one alone
+        return error
 
     def as_dict(self) -> dict[str, str]:
         """For programs, as JSON values."""

@@ -43,6 +43,7 @@ DATATYPES: Mapping[str, np.dtype[Any]] = {
     )
 }
 """By the names of the Open Inference Protocol."""
+_NAMES = {kind: name for name, kind in DATATYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +137,10 @@ class Metric:
 
 def datatype_of(array: Array) -> str:
     """Raises ValueError where the protocol has no name for it."""
-    wanted = array.dtype.newbyteorder("<")
-    for name, kind in DATATYPES.items():
-        if kind == wanted:
-            return name
-    raise ValueError(f"{array.dtype} has no name in the Open Inference Protocol")
+    name = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("<"))
+    if name is None:
+        raise ValueError(f"{array.dtype} has no name in the Open Inference Protocol")
+    return name
 
 
 def encoded(signature: Signature) -> dict[str, Any]:

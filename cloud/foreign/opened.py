@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from cloud.foreign.frames import Array, Hung, Pipe, packed
+from littoral.child import how_ended
 from littoral.errors import BadInput, FleetError, NotFound, RuntimeFailure, TooLarge
 from littoral.signature import FREE, TensorSpec
 
@@ -190,7 +190,7 @@ class _Child:
         code = self._process.poll()
         last = self._last_words()
         self.close()
-        how = "talked nonsense" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = "talked nonsense" if code is None else how_ended(code)
         return ForeignCrash(
             f"{self._what}: {self._path} took down the process that it was opened in ({how}){last}",
             hint=f"it may take {self._limits.memory:,} bytes of memory; is it what it should be?",

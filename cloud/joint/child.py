@@ -86,9 +86,7 @@ class TeacherProcess:
             self._waiting -= 1
             self._rest_later()
         if "code" in answer:
-            failure = RuntimeFailure(str(answer["message"]))
-            failure.code = str(answer["code"])  # type: ignore[misc]  # on this one error: the class is the child's
-            raise failure
+            raise RuntimeFailure.with_code(str(answer["code"]), str(answer["message"]))
         logits = np.asarray(answer["logits"], np.float32)
         if logits.shape != (len(x), kept.classes) or not np.isfinite(logits).all():
             raise RuntimeFailure(f"teacher {kept.name}: answered {list(logits.shape)}, wanted {[len(x), kept.classes]}")

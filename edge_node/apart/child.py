@@ -96,13 +96,10 @@ def _import_within(runtime: str, more: int) -> None:
         version(runtime)
     except (ImportError, KeyError):
         return  # `opened` says it better
-    status = Path("/proc/self/status")
-    if not status.exists() or Path("/dev/nvidiactl").exists():  # not Linux, or not to be told
+    held = memory().get("VmData")
+    if held is None or Path("/dev/nvidiactl").exists():  # not Linux, or not to be told
         return
-    held = next(int(row.split()[1]) * 1024 for row in status.read_text().splitlines() if row.startswith("VmData:"))
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = held + more
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    _bound(resource.RLIMIT_DATA, held + more)
 
 
 def _expendable() -> None:
@@ -110,9 +107,14 @@ def _expendable() -> None:
     seconds, and the agent hears of the end only then. A limit of 1 says so to a program that takes dumps, too (core(5))."""
     with suppress(OSError):  # not Linux, or a sandbox without a /proc that can be written: the limit below stays
         Path("/proc/self/oom_score_adj").write_text("1000")
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (1 if hard == resource.RLIM_INFINITY else min(1, hard), hard))
+    _bound(resource.RLIMIT_CORE, 1)
     os.umask(0o077)
+
+
+def _bound(kind: int, wanted: int) -> None:
+    """Never over what this process may have at most."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 if __name__ == "__main__":

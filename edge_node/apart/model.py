@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 from edge_node.apart.frames import Broken, receive, send
 from edge_node.runtimes import Array, Tensor
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from littoral.child import how_ended, last_line
 from littoral.errors import RuntimeFailure
 
 LOAD_S = 120.0
@@ -102,9 +103,7 @@ class ApartModel:
     def wait_loaded(self, limit_s: float) -> None:
         """Blocks until the model is loaded and right on its probe. Raises what the child found, RuntimeCrash, RuntimeHang."""
         with self._turn:
-            self._answer(limit_s, "to be loaded", self._take_ready)
-
-    def _take_ready(self, head: Mapping[str, Any]) -> None:
+            head, _ = self._answer(limit_s, "to be loaded")
         taken = head.get("memory_bytes")
         self.memory_bytes = taken if type(taken) is int and taken >= 0 else 0
 
@@ -117,11 +116,9 @@ class ApartModel:
             with suppress(OSError):  # it has gone: receiving says how
                 self._line.settimeout(self._limit_s)
                 send(self._line, {"do": what}, arrays)
-            return self._answer(self._limit_s, "for one inference")
+            return self._answer(self._limit_s, "for one inference")[1]
 
-    def _answer(
-        self, limit_s: float, what: str, told: Callable[[Mapping[str, Any]], None] = lambda head: None
-    ) -> dict[str, Array]:
+    def _answer(self, limit_s: float, what: str) -> tuple[dict[str, Any], dict[str, Array]]:
         try:
             self._line.settimeout(limit_s)
             head, arrays = receive(self._line)
@@ -133,11 +130,8 @@ class ApartModel:
                 raise RuntimeFailure(f"{self._name}: was closed") from error
             raise self._failed() from error
         if "code" in head:
-            failure = RuntimeFailure(str(head.get("message", ""))[:2_000])
-            failure.code = str(head["code"])[:100]  # type: ignore[misc]  # on this one error: the class is the child's
-            raise failure
-        told(head)
-        return arrays
+            raise RuntimeFailure.with_code(str(head["code"])[:100], str(head.get("message", ""))[:2_000])
+        return head, arrays
 
     def _end(self, why: RuntimeFailure) -> RuntimeFailure:
         if self._failure is None:
@@ -159,11 +153,10 @@ class ApartModel:
                 code = self._child.wait(_GONE_S)
             except subprocess.TimeoutExpired:
                 return self._end(RuntimeCrash(f"{self._name}: the process of its runtime answers no more"))
-            how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+            how = how_ended(code)
             if code == -signal.SIGKILL:
                 how += ": killed, for want of memory perhaps"
-            last = self._last_words.decode(errors="replace").strip().splitlines()[-1:]
-            self._failure = RuntimeCrash(f"{self._name}: its runtime ended with {how} {' '.join(last)[:300]}".rstrip())
+            self._failure = RuntimeCrash(f"{self._name}: its runtime ended with {how} {last_line(self._last_words)}".rstrip())
         return type(self._failure)(self._failure.message, hint=self._failure.hint)  # a new one for each who raises it
 
     def _hear(self) -> None:

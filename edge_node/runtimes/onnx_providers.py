@@ -98,7 +98,7 @@ def devices_here(
     says nothing of this machine."""
     built, works, lacking = onnxruntime.get_available_providers(), [], []
     for device in (name for name in NAMES if name != "cpu"):
-        if (missing := _missing(onnxruntime, model, options, device, built)) is not None:
+        if (missing := why_missing(onnxruntime, model, options, device, built)) is not None:
             lacking.append(Missing(f"onnxruntime {device}", missing, GET[device]))
         elif device not in allowed:
             how = f"allow it: --providers {','.join((device, *allowed))}"
@@ -108,7 +108,8 @@ def devices_here(
     return (*sorted(works, key=list(allowed).index), "cpu"), tuple(lacking)
 
 
-def _missing(onnxruntime: Any, model: bytes, options: Callable[[], Any], device: str, built: Sequence[str]) -> str | None:
+def why_missing(onnxruntime: Any, model: bytes, options: Callable[[], Any], device: str, built: Sequence[str]) -> str | None:
+    """None where the device makes a session with a tiny model. `built`: providers that the library was built with."""
     if NAMES[device] not in built:
         return f"onnxruntime {onnxruntime.__version__} was built without {NAMES[device]}"
     said: list[str] = []

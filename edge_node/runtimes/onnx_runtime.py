@@ -30,8 +30,8 @@ def version() -> str:
     return str(onnxruntime.__version__)
 
 
-def look() -> Facts:
-    onnxruntime: Any = importlib.import_module("onnxruntime")
+def limits(onnxruntime: Any) -> tuple[int, int]:
+    """Highest IR and opset that load here."""
 
     def loads(model: bytes) -> bool:
         try:
@@ -40,11 +40,15 @@ def look() -> Facts:
             return False
         return True
 
-    ir, opset = onnx_limits.highest(loads)
+    return onnx_limits.highest(loads)
+
+
+def look() -> Facts:
+    onnxruntime: Any = importlib.import_module("onnxruntime")
     devices, lacking = devices_here(
         onnxruntime, onnx_limits.tiny(*onnx_limits.OLDEST), lambda: session_options(onnxruntime, 1), in_use().providers
     )
-    return Facts(version(), ir, opset, devices, lacking)
+    return Facts(version(), *limits(onnxruntime), devices, lacking)
 
 
 class OnnxModel:

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge_node.runtimes import onnx_limits, onnx_runtime
 from edge_node.runtimes.facts import Facts
-from edge_node.runtimes.onnx_providers import GET, NAMES, devices_here, engine_cache, ran_on
+from edge_node.runtimes.onnx_providers import GET, NAMES, engine_cache, ran_on, why_missing
 from edge_node.runtimes.onnx_runtime import OnnxModel, session_of, session_options
 from edge_node.runtimes.using import in_use
 from littoral.errors import RuntimeFailure
@@ -31,13 +31,10 @@ def version() -> str:
 
 def look() -> Facts:
     onnxruntime: Any = importlib.import_module("onnxruntime")
-    model = onnx_limits.tiny(*onnx_limits.OLDEST)
-    devices, lacking = devices_here(onnxruntime, model, lambda: session_options(onnxruntime, 1), ("tensorrt",))
-    if "tensorrt" not in devices:
-        why = next(missing.reason for missing in lacking if missing.name.endswith("tensorrt"))
+    model, built = onnx_limits.tiny(*onnx_limits.OLDEST), onnxruntime.get_available_providers()
+    if (why := why_missing(onnxruntime, model, lambda: session_options(onnxruntime, 1), "tensorrt", built)) is not None:
         raise RuntimeFailure(why, hint=GET["tensorrt"])
-    plain = onnx_runtime.look()
-    return Facts(version(), plain.highest_ir, plain.highest_opset, ("tensorrt",))
+    return Facts(version(), *onnx_runtime.limits(onnxruntime), ("tensorrt",))
 
 
 def provider_options(manifest: Manifest, cache: Path | None) -> dict[str, str]:

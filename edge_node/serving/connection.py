@@ -94,11 +94,6 @@ class Connection(asyncio.Protocol):
         self._lingers = self._writes = False
         self.deadline = monotonic() + limits.head_s
 
-    @property
-    def busy(self) -> bool:
-        """A request is under way."""
-        return self._head is not None or self._task is not None
-
     # -- what asyncio calls ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -155,9 +150,9 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """At once where nothing is under way, else behind the answer."""
-        if not self.busy:
+        if self._head is None:
             self._transport.close()
-        elif self._head is not None:
+        else:
             self._head = replace(self._head, keep_alive=False)
 
     def abort(self) -> None:

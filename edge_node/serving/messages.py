@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from edge_node.serving.tensors import Answer, datatype_of
+from edge_node.serving.tensors import Answer
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
-from littoral.signature import DATATYPES
+from littoral.signature import DATATYPES, datatype_of
 
 _CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -87,17 +87,12 @@ def answer_to(answer: Answer) -> pb.ModelInferResponse:
 
 def metadata_to(about: Mapping[str, Any]) -> pb.ModelMetadataResponse:
     """Args:
-    about: tensors.metadata, whose tensors are objects or dataclasses.
+    about: tensors.metadata.
     """
     response = pb.ModelMetadataResponse(name=about["name"], versions=about["versions"], platform=about["platform"])
     for kind in ("inputs", "outputs"):
         for spec in about[kind]:
-            name, datatype, shape = (
-                (spec["name"], spec["datatype"], spec["shape"])
-                if isinstance(spec, Mapping)
-                else (spec.name, spec.datatype, spec.shape)
-            )
-            getattr(response, kind).add(name=name, datatype=datatype, shape=shape)
+            getattr(response, kind).add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
     return response
 
 

@@ -61,21 +61,18 @@ class Slots:
         slot = self._slots.get(name)
         return slot.standby.served if slot is not None and slot.standby is not None else None
 
-    def back(self, name: str, tried: Served) -> bool:
-        """Ends the trial of `tried`: what stood by answers requests from now on; without one the name is taken out.
-
-        False where something else answers: whoever came first has done it. Nothing waits here.
-        """
+    def back(self, name: str, tried: Served) -> None:
+        """Ends the trial of `tried`: what stood by answers requests from now on; without one the name is taken out. Where
+        something else answers, whoever came first has done it. Nothing waits here."""
         slot = self._slots.get(name)
         if slot is None or slot.served is not tried:
-            return False
+            return
         before, slot.standby = slot.standby, None
         if before is not None:
             self._slots[name] = before
         else:
             del self._slots[name]
         self._retire(slot)
-        return True
 
     def get(self, name: str) -> Served | None:
         slot = self._slots.get(name)

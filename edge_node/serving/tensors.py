@@ -21,14 +21,13 @@ import orjson
 from littoral.errors import BadInput
 from littoral.manifest import Input, Manifest
 from littoral.resize import MOST
-from littoral.signature import DATATYPES, Signature
+from littoral.signature import DATATYPES, FREE, Signature, TensorSpec, datatype_of
 
 Array = npt.NDArray[Any]
 
 MAX_BATCH = 256
 LABEL = "label"
 _FLAT = {"FP32": "f", "FP64": "d"}
-_NAMES = {kind: name for name, kind in DATATYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +97,16 @@ def metadata(name: str, manifest: Manifest, manifest_digest: str) -> dict[str, A
     if manifest.signature is not None:
         return {**about, "inputs": manifest.signature.inputs, "outputs": manifest.signature.outputs}
     outputs = [
-        {"name": manifest.output.name, "datatype": "FP32", "shape": [-1, len(manifest.output.labels)]},
-        {"name": LABEL, "datatype": "INT64", "shape": [-1]},
+        TensorSpec(manifest.output.name, "FP32", (FREE, len(manifest.output.labels))),
+        TensorSpec(LABEL, "INT64", (FREE,)),
     ]
     return {**about, "inputs": [_described(manifest.input)], "outputs": outputs}
 
 
-def _described(given: Input) -> dict[str, Any]:
+def _described(given: Input) -> TensorSpec:
     """Images that the node resizes may have any number of channels, height and width that it can."""
-    shape = [-1, -1, -1] if given.resize else given.shape
-    return {"name": given.name, "datatype": "UINT8" if given.images else "FP32", "shape": [-1, *shape]}
+    shape = (FREE, FREE, FREE) if given.resize else given.shape
+    return TensorSpec(given.name, "UINT8" if given.images else "FP32", (FREE, *shape))
 
 
 def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Request:
@@ -313,10 +312,6 @@ def _parameters(holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     if not isinstance(given, dict):
         raise BadInput(f"{path}: must be an object, is {_kind(given)}")
     return given
-
-
-def datatype_of(values: Array) -> str:
-    return _NAMES[values.dtype]
 
 
 def _kind(value: Any) -> str:

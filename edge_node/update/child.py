@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from edge_node.runtimes.ended import RuntimeCrash
+from littoral.child import how_ended, last_line
 
 
 async def answer_of(module: str, *arguments: str, what: str, limit_s: float) -> Mapping[str, Any]:
@@ -35,9 +35,7 @@ async def answer_of(module: str, *arguments: str, what: str, limit_s: float) -> 
             child.kill()
             await child.wait()
     if child.returncode:
-        how = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit code {child.returncode}"
-        last = errors.decode(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeCrash(f"{what} ended with {how} {' '.join(last)[:300]}".rstrip())
+        raise RuntimeCrash(f"{what} ended with {how_ended(child.returncode)} {last_line(errors)}".rstrip())
     answer: Mapping[str, Any] = json.loads(printed.splitlines()[-1])
     return answer
 

@@ -124,11 +124,11 @@ class Updates:
             problem="; ".join(filter(None, problems))[:1000],
         )
         for name, machine in self._machines.items():
-            state.models[name].CopyFrom(_reported_model(machine))
+            holdings = self._kit.holdings
             holding = session_pb2.Holding(
-                memory_bytes=self._kit.holdings.memory_bytes(name), disk_bytes=self._kit.holdings.disk_bytes(name)
+                memory_bytes=holdings.memory_bytes(name), disk_bytes=holdings.disk_bytes(machine.digests())
             )
-            state.models[name].holding.CopyFrom(holding)
+            state.models[name].CopyFrom(_reported_model(machine, holding))
         return state
 
     def _here(self) -> dict[str, set[str]]:
@@ -197,27 +197,25 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> Policy:
     return Policy(**values)
 
 
-def _reported_model(machine: Machine) -> session_pb2.ReportedModel:
-    if (update := machine.update) is None:
-        return session_pb2.ReportedModel(
-            serving_manifest_digest=machine.serving,
-            previous_manifest_digest=machine.previous,
-            crashes=machine.crashes,
-            hangs=machine.troubles.hangs,
-            incident=machine.troubles.incident,
-        )
+def _reported_model(machine: Machine, holding: session_pb2.Holding) -> session_pb2.ReportedModel:
     model = session_pb2.ReportedModel(
-        state=f"UPDATE_STATE_{update.state}",
-        desired_generation=update.generation,
-        target_manifest_digest=update.manifest_digest,
         serving_manifest_digest=machine.serving,
         previous_manifest_digest=machine.previous,
-        reason=update.reason,
-        detail=update.detail,
         crashes=machine.crashes,
         hangs=machine.troubles.hangs,
         incident=machine.troubles.incident,
+        holding=holding,
     )
+    if (update := machine.update) is None:
+        return model
+    last = session_pb2.ReportedModel(
+        state=f"UPDATE_STATE_{update.state}",
+        desired_generation=update.generation,
+        target_manifest_digest=update.manifest_digest,
+        reason=update.reason,
+        detail=update.detail,
+    )
+    model.MergeFrom(last)
     if update.findings is not None:
         model.probation.CopyFrom(_findings_to(update.findings))
     return model

@@ -7,7 +7,7 @@ For the time of a probation the model before stands by beside the new one: that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from edge_node.serving.slots import Slots
 from edge_node.store import NodeFolder, read_json, write_json
@@ -64,9 +64,9 @@ class Holdings:
 
     # -- disk ------------------------------------------------------------------------------------------------------
 
-    def disk_bytes(self, model: str) -> int:
-        """Of the model's artifacts that lie here, kept ones included."""
-        return sum(self._artifacts.bytes_of(digest) for digest in self._here().get(model, ()))
+    def disk_bytes(self, digests: Iterable[str]) -> int:
+        """Of those of these artifacts that lie here."""
+        return sum(map(self._artifacts.bytes_of, digests))
 
     def check_disk(self, model: str, digest: str, manifest: Manifest, *, trial: bool = False) -> None:
         """Raises OverShare where an artifact is too large for the model's share, or there is no room beside the others.

@@ -33,18 +33,19 @@ async def run(job: Job) -> Event:
     """The verdict, or the end of the model's process, whichever comes first."""
     if job.candidate is None:
         raise NotFound(f"update of {job.update.model}: nothing is on trial")
+    assert isinstance(job.candidate.model, ApartModel)  # what was kept here before is on no trial
     trial = asyncio.ensure_future(_trial(job, job.candidate))
-    gone = asyncio.ensure_future(job.candidate.model.gone()) if isinstance(job.candidate.model, ApartModel) else None
+    gone = asyncio.ensure_future(job.candidate.model.gone())
     try:
-        await asyncio.wait({trial, gone} if gone is not None else {trial}, return_when=asyncio.FIRST_COMPLETED)
-        if gone is not None and gone.done():
+        await asyncio.wait({trial, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
             why = gone.result()
             return Regressed(job.update.generation, why.code, str(why), _with_requests(Findings(), job))
         return await trial
     finally:
-        for task in filter(None, (trial, gone)):
+        for task in (trial, gone):
             task.cancel()
-        await asyncio.gather(*filter(None, (trial, gone)), return_exceptions=True)
+        await asyncio.gather(trial, gone, return_exceptions=True)
 
 
 async def _trial(job: Job, served: Served) -> Event:
