@@ -24,8 +24,11 @@ _UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
     "rss": ("peak_rss_bytes", "<=", _BYTES),
     "energy": ("energy_mj", "<=", {"": "1", "mj": "1", "uj": "1e-3", "j": "1e3"}),
     "worst": ("worst_class", ">=", {"": "1", "%": "1e-2"}),
+    "disk": ("disk_bytes", "<=", _BYTES),
 }
 """By the name that an operator writes: the field, which way it bounds, and its units."""
+_COSTS = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj")
+"""Of these, what one candidate was measured to take."""
 
 _TERM = re.compile(r"\s*([a-z0-9]+)\s*([<>]=)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z%]*)\s*")
 
@@ -77,7 +80,7 @@ class Budget:
         return ",".join(terms)
 
 
-_SHARE = re.compile(r"\s*(?:share\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)|disk\s*<=\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*))\s*")
+_SHARE = re.compile(r"\s*share\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*")
 
 
 def _share(term: str) -> dict[str, Any] | None:
@@ -86,10 +89,6 @@ def _share(term: str) -> dict[str, Any] | None:
         if term.startswith("share"):
             raise BadInput(f"budget: {term!r} is not a share", hint="write share=50% or share=0.5")
         return None
-    if match[1] is None:
-        if match[4].lower() not in _BYTES:
-            raise BadInput(f"budget: unknown unit {match[4]!r} in {term!r}", hint=f"one of {', '.join(filter(None, _BYTES))}")
-        return {"disk_bytes": round(Decimal(match[3]) * Decimal(_BYTES[match[4].lower()]))}
     value = Decimal(match[1]) * (Decimal("0.01") if match[2] else 1)
     if not 0 < value <= 1:
         raise BadInput(f"budget: {term!r} is not between 0 and all", hint="write share=50% or share=0.5")
@@ -164,7 +163,7 @@ def excesses(candidate: Measured, budget: Budget) -> tuple[Excess, ...]:
     over = []
     if budget.runtimes and candidate.runtime not in budget.runtimes:
         over.append(Excess("runtime", candidate.runtime, "/".join(budget.runtimes), float("inf"), "is not among"))
-    for limit in (field for field, bound, _ in _UNITS.values() if bound == "<="):
+    for limit in _COSTS:
         allowed, measured = getattr(budget, limit), getattr(candidate, limit)
         if allowed is not None and measured is not None and measured > allowed:
             over.append(Excess(limit, measured, allowed, measured / allowed if allowed else float("inf")))

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from bench.edge.fleet import MODEL
+from bench.edge.fleet import MODEL, load_command
 from bench.factory.tables import Part
 from bench.report import Figure, Table
 
@@ -62,7 +62,7 @@ def measured(side: int, classes: int, rounds: int, seconds: float) -> dict[tuple
         ports = {batch: stack.enter_context(server(side, classes, batch)) for batch in (ALONE, TOGETHER)}
         for round_ in range(rounds + 1):  # the first one warms up
             for connections, batch in rates:
-                command = [sys.executable, "-m", "bench.edge.load", "http", str(ports[batch]), str(connections), str(seconds)]
+                command = load_command("http", ports[batch], connections, seconds)
                 found = json.loads(subprocess.run(command, input=request, capture_output=True, check=True).stdout)
                 if found["failed"]:
                     raise RuntimeError(f"{found['failed']} requests failed")

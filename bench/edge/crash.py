@@ -30,7 +30,6 @@ from edge_node.runtimes import load
 from edge_node.serving.inference import Inference
 from edge_node.serving.slots import Served, Slots
 from edge_node.telemetry import Telemetry
-from edge_node.update.envelope import payload_of
 from littoral.manifest import Manifest
 
 TIMES = 20
@@ -40,10 +39,10 @@ PATIENCE_S = 60.0
 def made(*, quick: bool = False) -> Part:
     began, times = time.perf_counter(), 2 if quick else TIMES
     with agent("node-crash") as running:
-        folder, artifact = running.folder, running.model_file.parent
+        folder, artifact, manifest = running.folder, running.model_file.parent, running.manifest
         body = image_request(running.http, np.zeros((1, 1, 28, 28), np.uint8))
     in_service = crashes_of_the_agent(folder, body, times)
-    on_trial = asyncio.run(crashes_on_trial(artifact, body, times))
+    on_trial = asyncio.run(crashes_on_trial(manifest, artifact, body, times))
     rows = [
         ("a model on trial, in its process", times, *(round(pick(on_trial) * 1_000, 1) for pick in (np.median, max))),
         ("a model in service, with the agent", times, *(round(pick(in_service) * 1_000, 1) for pick in (np.median, max))),
@@ -102,8 +101,7 @@ def answered(port: int, body: dict[str, Any]) -> None:
     raise RuntimeError(f"no answer on port {port} in {PATIENCE_S:g} s")
 
 
-async def crashes_on_trial(artifact: Path, body: dict[str, Any], times: int) -> list[float]:
-    manifest = Manifest.decode(payload_of((artifact / "manifest.dsse").read_bytes()))
+async def crashes_on_trial(manifest: Manifest, artifact: Path, body: dict[str, Any], times: int) -> list[float]:
     slots = Slots()
     inference = Inference(slots, Telemetry())
     slots.swap(MODEL, Served(manifest, "before", load(manifest, artifact, 1)))

@@ -61,7 +61,7 @@ async def _made(place: Path, rounds: int) -> tuple[Table, Mapping[str, Figure]]:
         for name, budget, limits in budgets(every):
             await fleet.start_node("--budget", budget)
             best = exhaustive(every, limits)
-            served = await fleet.until(lambda name, best=best: name == best["name"], f"{best['name']} under {budget}")
+            served = await fleet.until(best["name"])
             explained = next(row for row in await fleet.explained() if row["chosen"])
             right += served == best["name"] == explained["name"]
             inside = sum(fits(row, limits) for row in every)
@@ -156,7 +156,7 @@ async def rechoices(fleet: Fleet, every: Sequence[Row], rounds: int) -> Times:
     if len({best, cheap, other}) < 3:
         raise RuntimeError(f"the candidates are not unlike enough: {best}, {cheap}, {other}")
     await fleet.start_node("--on-battery-low", f"artifact<={least}B", "--on-hot", f"artifact<={medium}B", "--hot-at", "80")
-    await fleet.until(lambda name: name == best, "the best at first")
+    await fleet.until(best)
     times = Times([], [], [], [])
 
     async def fall(into: list[float]) -> None:
@@ -280,25 +280,27 @@ class Fleet:
         """Seconds from the change to the first answer by the wanted student."""
         began = time.perf_counter()
         change()
-        await self.until(lambda name: name == wanted, wanted)
+        await self.until(wanted)
         return round(time.perf_counter() - began, 3)
 
-    async def until(self, enough: Callable[[str], bool], what: str) -> str:
-        """Asks for inferences until the student that answers is the one."""
+    async def until(self, wanted: str) -> str:
+        """Asks for inferences until it is this student that answers; gives its name."""
         body = {"inputs": [{"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}]}
         answered = "nobody"
-        async with (
-            asyncio.timeout(LIMIT_S),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.http}", trust_env=False) as client,
-        ):
-            while True:
-                answer = await client.post(f"/v2/models/{MODEL}/infer", json=body)
-                if answer.status_code == 200:
-                    answered = self.names.get(answer.json()["model_version"], "a stranger")
-                    if enough(answered):
-                        return answered
-                await asyncio.sleep(LOOK_S)
-        raise RuntimeError(f"fit: waited for {what}, and {answered} answered")
+        try:
+            async with (
+                asyncio.timeout(LIMIT_S),
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.http}", trust_env=False) as client,
+            ):
+                while answered != wanted:
+                    answer = await client.post(f"/v2/models/{MODEL}/infer", json=body)
+                    if answer.status_code == 200:
+                        answered = self.names.get(answer.json()["model_version"], "a stranger")
+                    if answered != wanted:
+                        await asyncio.sleep(LOOK_S)
+        except TimeoutError as error:
+            raise RuntimeError(f"fit: waited for {wanted}, and {answered} answered") from error
+        return answered
 
 
 def _written(folder: Path, **files: object) -> None:

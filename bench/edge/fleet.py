@@ -10,16 +10,20 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cloud.processes import beside
+from edge_node.update.envelope import ENVELOPE, payload_of
+from littoral.manifest import Manifest
 
 PLACE = Path("build/bench-edge")
 RECIPE = Path(__file__).with_name("digits.toml")
@@ -28,14 +32,14 @@ MODEL = "digits"
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """`model_file`: the ONNX file that it serves; `manifest_file`: what was signed, a DSSE envelope."""
+    """`model_file`: the ONNX file that it serves; `manifest`: of it."""
 
     http: int
     grpc: int
     pid: int
     folder: Path
     model_file: Path
-    manifest_file: Path
+    manifest: Manifest
 
 
 @contextmanager
@@ -59,13 +63,19 @@ def agent(name: str = "node") -> Iterator[Agent]:
                 raise RuntimeError(f"littoral-cloud up ended with {up.wait()}: its logs are in {PLACE}/cloud/logs")
             json.loads(line)
             [model] = (node / "artifacts").glob("*/*.onnx")
-            yield Agent(http, grpc, pid_of_agent(node), node, model, model.with_name("manifest.dsse"))
+            manifest = Manifest.decode(payload_of(model.with_name(ENVELOPE).read_bytes()))
+            yield Agent(http, grpc, pid_of_agent(node), node, model, manifest)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(60)
 
 
-def image_request(port: int, x: npt.NDArray[np.uint8]) -> dict[str, object]:
+def load_command(kind: str, port: int, connections: int, seconds: float) -> list[str]:
+    """The client's: see bench/edge/load.py."""
+    return [sys.executable, "-m", "bench.edge.load", kind, str(port), str(connections), str(seconds)]
+
+
+def image_request(port: int, x: npt.NDArray[np.uint8]) -> dict[str, Any]:
     """A request's JSON for one image, (1, ...) uint8, as the served model's metadata names its input."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/{MODEL}", timeout=10) as answer:
         given = json.load(answer)["inputs"][0]

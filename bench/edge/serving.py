@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.edge.fleet import MODEL, PLACE, Agent, agent, cpu_seconds, free_port, rss_mb
+from bench.edge.fleet import MODEL, PLACE, Agent, agent, cpu_seconds, free_port, load_command, rss_mb
 from bench.factory.tables import Part
 from bench.report import Figure, Table
-from edge_node.update.envelope import payload_of
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
 
@@ -54,7 +53,7 @@ def made(*, quick: bool = False) -> Part:
     began = time.perf_counter()
     rounds, seconds = (1, 1.0) if quick else (ROUNDS, SECONDS)
     with agent() as running:
-        manifest = Manifest.decode(payload_of(running.manifest_file.read_bytes()))
+        manifest = running.manifest
         ours = Server("littoral-node", running.pid, {"http": running.http, "grpc": running.grpc})
         with mlserver(running, manifest) as theirs, echo(running) as nothing:
             runs = measured((ours, theirs), nothing, manifest, rounds, seconds)
@@ -90,7 +89,7 @@ def over_echo(ours: Server, nothing: Server, manifest: Manifest, slices: int) ->
 
 
 def loaded(server: Server, kind: str, request: bytes, connections: int, seconds: float) -> Run:
-    command = [sys.executable, "-m", "bench.edge.load", kind, str(server.ports[kind]), str(connections), str(seconds)]
+    command = load_command(kind, server.ports[kind], connections, seconds)
     before = cpu_seconds(server.pid)
     answer = json.loads(subprocess.run(command, input=request, capture_output=True, check=True).stdout)
     cpu, latencies = cpu_seconds(server.pid) - before, answer["latencies"]

@@ -16,11 +16,10 @@ import time
 import httpx
 import numpy as np
 
-from bench.edge.fleet import MODEL, Agent, agent, image_request, rss_mb
+from bench.edge.fleet import MODEL, Agent, agent, image_request, load_command, rss_mb
 from bench.edge.serving import requests_for
 from bench.factory.tables import Part
 from bench.report import Figure, Table
-from edge_node.update.envelope import payload_of
 from littoral.manifest import Manifest
 
 SWAPS, CYCLES, CONNECTIONS, ROUNDS = 100, 100, 32, 3
@@ -33,7 +32,7 @@ def made(*, quick: bool = False) -> Part:
     swaps, cycles, rounds = (10, 20, 1) if quick else (SWAPS, CYCLES, ROUNDS)
     with agent("node-swap") as running:
         memory = unloaded(running, cycles)
-        manifest = Manifest.decode(payload_of(running.manifest_file.read_bytes()))
+        manifest = running.manifest
         found = [swapped(running, manifest, swaps // rounds + (swaps % rounds > 0)) for _ in range(rounds)]
     growth = round(statistics.median(memory[-FIRST:]) - statistics.median(memory[:FIRST]), 2)
     rows = [
@@ -91,7 +90,7 @@ def swapped(running: Agent, manifest: Manifest, swaps: int) -> tuple[int, int, f
 
 
 def started(port: int, request: bytes, seconds: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "bench.edge.load", "http", str(port), str(CONNECTIONS), str(seconds)]
+    command = load_command("http", port, CONNECTIONS, seconds)
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert client.stdin is not None
     client.stdin.write(request)
