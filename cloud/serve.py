@@ -75,7 +75,7 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
             _listening(core, hub, desk, credentials) as serving,
             asyncio.TaskGroup() as tasks,
         ):
-            running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, credentials).items()]
+            running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, credentials).items()]
             file = serving.write(settings.data_dir)
             try:
                 ready(serving)
@@ -88,11 +88,12 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
                     task.cancel()
 
 
-def _controllers(core: Core, hub: SessionHub, credentials: _Credentials) -> dict[str, Any]:
+def _controllers(core: Core, hub: SessionHub, desk: Desk, credentials: _Credentials) -> dict[str, Any]:
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
     running: dict[str, Any] = {
         "sessions": hub.run(),
+        "teacher": desk.open(),
         "certificates": credentials.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, rng).run(),

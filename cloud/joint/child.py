@@ -1,4 +1,4 @@
-"""The coordinator's side of the process in which teachers answer: begun with the first question, ended when nobody asks."""
+"""The coordinator's side of the process in which teachers answer: begun with the coordinator, and again where it has ended."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ log = logging.getLogger(__name__)
 WAITING = 16
 """Questions that may wait for their turn; with more a node is told to answer by itself."""
 LIMIT_S = 60.0
-"""For one question, once the process has answered one."""
+"""For one question; the first one for a teacher loads it."""
 START_S = 240.0
-"""For the first one: a busy machine imports torch slowly, and ending it would begin that anew."""
-IDLE_S = 600.0
-"""After so long without a question the process ends: it holds torch, over 200 MB."""
+"""Until it is ready: a busy machine imports torch slowly, and ending it would begin that anew."""
 _LINE = 1 << 24
 
 
@@ -47,20 +45,23 @@ class TeacherProcess:
         data_dir: the coordinator's data folder; what the process says goes to DATA/joint.log.
     """
 
-    def __init__(self, data_dir: Path, *, idle_s: float = IDLE_S, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, data_dir: Path, *, limit_s: float = LIMIT_S) -> None:
         self._data_dir = data_dir
-        self._idle_s = idle_s
         self._limit_s = limit_s
         self._child: asyncio.subprocess.Process | None = None
-        self._warm = False  # it has answered
+        self._ready = False  # it has said so
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._rest: asyncio.TimerHandle | None = None
-        self._ending: asyncio.Task[None] | None = None
 
     @property
-    def running(self) -> bool:
-        return self._child is not None and self._child.returncode is None
+    def ready(self) -> bool:
+        """A question that is asked now is answered without waiting for torch."""
+        return self._ready and self._child is not None and self._child.returncode is None
+
+    async def begin(self) -> None:
+        """Returns once it is ready. Raises RuntimeFailure."""
+        async with self._turn:
+            await self._running()
 
     async def ask(self, digest: str, kept: KeptTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(n, classes) logits to raw inputs.
@@ -84,7 +85,6 @@ class TeacherProcess:
                 )
         finally:
             self._waiting -= 1
-            self._rest_later()
         if "code" in answer:
             raise RuntimeFailure.with_code(str(answer["code"]), str(answer["message"]))
         logits = np.asarray(answer["logits"], np.float32)
@@ -93,19 +93,47 @@ class TeacherProcess:
         return logits
 
     async def close(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
         async with self._turn:
             await self._end()
 
     async def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        child = self._child if self.running and self._child is not None else await self._start()
+        child = await self._running()
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(question).encode() + b"\n")
+        return await self._said(child, self._limit_s)
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self.ready and self._child is not None:
+            return self._child
+        await self._end()
+        try:
+            child = await self._start()
+        except OSError as error:
+            raise RuntimeFailure(f"teacher: its process does not start: {error}") from error
+        self._child = child
+        await self._said(child, START_S)
+        self._ready = True
+        log.info("teacher: process %d is ready to answer", child.pid)
+        return child
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        with (self._data_dir / "joint.log").open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "cloud.joint.worker", "--parent", str(os.getpid()), "--data", str(self._data_dir)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output,
+                limit=_LINE,
+                env=training_environment(os.environ, self._data_dir / "flwr"),
+                start_new_session=True,  # a Ctrl-C at the terminal is the coordinator's to handle
+            )
+
+    async def _said(self, child: asyncio.subprocess.Process, limit_s: float) -> dict[str, Any]:
+        """Its next line. Raises RuntimeFailure, having ended it."""
         assert child.stdin is not None
         assert child.stdout is not None
-        limit_s = self._limit_s if self._warm else max(self._limit_s, START_S)
         try:
             async with asyncio.timeout(limit_s):
-                child.stdin.write(json.dumps(question).encode() + b"\n")
                 await child.stdin.drain()
                 line = await child.stdout.readline()
         except (TimeoutError, OSError, ValueError) as error:
@@ -116,38 +144,13 @@ class TeacherProcess:
             raise
         if not line:
             code = await child.wait()
-            self._child = None
+            await self._end()
             raise RuntimeFailure(f"teacher: its process ended with {code}; see {self._data_dir / 'joint.log'}")
-        self._warm = True
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        with (self._data_dir / "joint.log").open("ab") as output:
-            self._child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "cloud.joint.worker", "--parent", str(os.getpid()), "--data", str(self._data_dir)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=output,
-                limit=_LINE,
-                env=training_environment(os.environ, self._data_dir / "flwr"),
-                start_new_session=True,  # a Ctrl-C at the terminal is the coordinator's to handle
-            )
-        self._warm = False
-        log.info("teacher: process %d", self._child.pid)
-        return self._child
-
-    def _rest_later(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
-        self._rest = asyncio.get_running_loop().call_later(self._idle_s, self._begin_rest)
-
-    def _begin_rest(self) -> None:
-        if not self._waiting:
-            self._ending = asyncio.get_running_loop().create_task(self.close(), name="teacher at rest")
-
     async def _end(self) -> None:
-        child, self._child = self._child, None
+        child, self._child, self._ready = self._child, None, False
         if child is not None and child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()

@@ -20,7 +20,7 @@ from cloud.joint.child import TeacherBusy
 from cloud.joint.hints import HintFiles
 from cloud.joint.teachers import Blobs, KeptTeacher, teacher_of
 from littoral.digest import check_digest
-from littoral.errors import BadInput, Conflict, Unavailable
+from littoral.errors import BadInput, Conflict, RuntimeFailure, Unavailable
 from littoral.joint import MOST_EXAMPLES, softmax
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,12 @@ class HintsOff(Unavailable):
     """This coordinator does not answer nodes' questions."""
 
     code = "hints-off"
+
+
+class TeacherStarting(Unavailable):
+    """The process of the teachers is not up yet."""
+
+    code = "teacher-starting"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +71,13 @@ class JointCount:
 
 
 class Process(Protocol):
+    @property
+    def ready(self) -> bool: ...
+
+    async def begin(self) -> None:
+        """Raises RuntimeFailure."""
+        ...
+
     async def ask(self, digest: str, kept: KeptTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
 
 
@@ -95,10 +108,19 @@ class Desk:
         self._known: dict[str, tuple[str, KeptTeacher, Artifact]] = {}
         self._answering: dict[asyncio.Task[Answer], str] = {}  # by whom it was asked
 
-    async def second(self, node_id: str, question: Question) -> Answer:
-        """The teacher's answer. A node that waits no longer costs no hint: the answer is written down all the same.
+    async def open(self) -> None:
+        """Has the process of the teachers begun before somebody waits for it; where it fails, the next question tries again."""
+        if self._process is not None:
+            try:
+                await self._process.begin()
+            except RuntimeFailure as error:
+                log.error("joint: %s", error)
 
-        Raises HintsOff, BadInput, NotFound, TeacherMissing, TeacherBusy, RuntimeFailure.
+    async def second(self, node_id: str, question: Question) -> Answer:
+        """The teacher's answer. A node that waits no longer costs no hint: the answer is written down all the same. Neither does
+        one that is told at once that the process is not up yet: its question begins it.
+
+        Raises HintsOff, BadInput, NotFound, TeacherMissing, TeacherStarting, TeacherBusy, RuntimeFailure.
         """
         if self._process is None:
             raise HintsOff("joint: this coordinator answers no questions", hint="littoral-cloud serve --answer-hints")
@@ -109,6 +131,8 @@ class Desk:
         answering = asyncio.create_task(self._answer(node_id, question, self._process))
         self._answering[answering] = node_id
         answering.add_done_callback(self._ended)
+        if not self._process.ready:
+            raise TeacherStarting("joint: the teacher's process is not up yet", hint="the node answers by itself meanwhile")
         return await asyncio.shield(answering)
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:

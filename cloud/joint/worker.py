@@ -2,8 +2,8 @@
 
     python -m cloud.joint.worker --parent PID --data DIR
 
-Reads one line of JSON a question, {"teacher", "kept", "inputs"}, where inputs are a littoral.signature.Packed, and answers each
-with one line, {"logits"} or {"code", "message"}. DIR is the coordinator's data folder, whose blobs hold the weights.
+Says {"ready"} once torch is there. Then it reads one line of JSON a question, {"teacher", "kept", "inputs"}, where inputs are a
+littoral.signature.Packed, and answers each with one line, {"logits"} or {"code", "message"}. DIR is the coordinator's data folder, whose blobs hold the weights.
 """
 
 from __future__ import annotations
@@ -59,16 +59,20 @@ def main() -> None:
     die_with_parent(arguments.parent)
     give = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not stand between the answers
+    import cloud.factory.kept_teacher  # noqa: F401 - brings torch, before anybody waits for it
     from littoral.errors import FleetError
 
+    def say(word: Mapping[str, Any]) -> None:
+        give.write(json.dumps(word) + "\n")
+        give.flush()
+
     teachers = _Teachers(arguments.data)
+    say({"ready": True})
     for line in sys.stdin:
         try:
-            answer: dict[str, Any] = {"logits": teachers.logits(json.loads(line))}
+            say({"logits": teachers.logits(json.loads(line))})
         except FleetError as error:
-            answer = {"code": error.code, "message": str(error)}
-        give.write(json.dumps(answer) + "\n")
-        give.flush()
+            say({"code": error.code, "message": str(error)})
 
 
 if __name__ == "__main__":

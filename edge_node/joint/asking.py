@@ -30,8 +30,15 @@ PAUSE_S = 600.0
 """After the cloud has said that it cannot answer, it is not asked again for so long."""
 AWAY_S = 10.0
 """The same after it could not be reached."""
+STARTING_S = 2.0
+"""The same while the teacher's process starts there."""
 _CANNOT = ("teacher-missing", "not-found", "bad-input", "too-large")  # of this artifact
 _WILL_NOT = ("hints-off", "not-accepted")  # of any
+_PAUSES = {
+    **dict.fromkeys((*_CANNOT, *_WILL_NOT), PAUSE_S),
+    "cloud-away": AWAY_S,
+    "teacher-starting": STARTING_S,
+}
 _WORD = 512  # bytes that a message takes beside what it says
 
 
@@ -175,10 +182,8 @@ class Joint:
             self._counts.joint(model, manifest_digest, answered=answered)
 
     def _pause(self, code: str, manifest_digest: str) -> None:
-        if code in _CANNOT:
-            self._paused[manifest_digest] = (self._monotonic() + PAUSE_S, code)
-        elif code in _WILL_NOT or code == "cloud-away":
-            self._paused[""] = (self._monotonic() + (AWAY_S if code == "cloud-away" else PAUSE_S), code)
+        if (pause_s := _PAUSES.get(code)) is not None:
+            self._paused[manifest_digest if code in _CANNOT else ""] = (self._monotonic() + pause_s, code)
 
     async def _write_down(
         self,

@@ -25,7 +25,7 @@ from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import load
 from cloud.fleet.releases import publish
 from cloud.joint.child import TeacherProcess
-from cloud.joint.desk import Desk, JointCount, Question
+from cloud.joint.desk import Desk, JointCount, Question, TeacherStarting
 from cloud.joint.hints import HintFiles
 from cloud.joint.teachers import KeptTeacher, TeacherMissing, Voice, keep, teacher_of
 from cloud.store.blobs import BlobFolder
@@ -68,6 +68,11 @@ async def answering(fleet: Fleet, folder: Path, maker: Maker) -> AsyncIterator[N
 
 class Rule:
     """Answers at once, by the lit column: a teacher whose process is not at stake."""
+
+    ready = True
+
+    async def begin(self) -> None:
+        return
 
     async def ask(self, digest: str, kept: KeptTeacher, x: np.ndarray) -> np.ndarray:
         return (x.reshape(len(x), 4, 4)[:, :, :CLASSES].mean(axis=1) / 10).astype(np.float32)
@@ -191,12 +196,13 @@ async def test_the_process_of_the_teachers_answers_as_they_do_and_a_crash_costs_
     x, _ = examples(5)
     x = x.reshape(5, *SHAPE)
     process = TeacherProcess(tmp_path)
+    await process.begin()
     for teacher in (alone, pair):
         kept = described(teacher, SHAPE, CLASSES, blobs.put)
         assert kept is not None
         given = await process.ask(teacher.digest, kept, x)
         np.testing.assert_allclose(given, teacher.logits(x), atol=1e-5)
-    assert process.running
+    assert process.ready
     os.kill(process._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
     with pytest.raises(RuntimeFailure, match=r"ended with -9|no answer"):
         await process.ask(pair.digest, kept, x)
@@ -206,7 +212,40 @@ async def test_the_process_of_the_teachers_answers_as_they_do_and_a_crash_costs_
         await process.ask(digest_of(b"other"), gone, x)
     assert missing.value.code == "not-found"
     await process.close()
-    assert not process.running
+    assert not process.ready
+
+
+async def test_while_the_teachers_process_starts_a_node_is_told_so_at_once_and_its_hint_is_kept(
+    fleet: Fleet, maker: Maker, tmp_path: Path
+) -> None:
+    teacher = network(1)
+    kept = described(teacher, SHAPE, CLASSES, fleet.blobs.put)
+    assert kept is not None
+    await keep(fleet.ledger, TEACHERS, kept)
+    artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
+    x, _ = examples(1)
+    question = Question("tiny", artifact, x.reshape(1, *SHAPE), np.ones((1, CLASSES), np.float32), 0.5)
+    process, hints = TeacherProcess(tmp_path), HintFiles(tmp_path / "hints")
+    desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, process, hints, fleet.clock)
+    try:
+        with pytest.raises(TeacherStarting):
+            await desk.second("n1", question)
+        await asyncio.gather(*desk._answering)  # the question that began the process is answered, for nobody waits but the hint
+        assert process.ready
+        [hint] = list(hints.read("tiny"))
+        answer = await desk.second("n1", question)
+        np.testing.assert_allclose(answer.logits, teacher.logits(question.x), atol=1e-5)
+        assert hint["teacher_class"] == str(int(answer.logits.argmax()))
+    finally:
+        await desk.close()
+        await process.close()
+
+
+async def test_a_process_that_cannot_start_leaves_the_coordinator_at_work(fleet: Fleet, maker: Maker, tmp_path: Path) -> None:
+    process = TeacherProcess(tmp_path / "there is no such folder")
+    desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, process, HintFiles(tmp_path / "hints"), fleet.clock)
+    await desk.open()
+    assert not process.ready
 
 
 def test_a_teacher_that_is_a_function_is_not_kept(tmp_path: Path) -> None:
@@ -236,7 +275,7 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
 
     go_on = asyncio.Event()
 
-    class Slow:
+    class Slow(Rule):
         async def ask(self, digest: str, kept: KeptTeacher, x: np.ndarray) -> np.ndarray:
             await go_on.wait()
             return np.zeros((len(x), CLASSES), np.float32)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.joint.asking import AT_ONCE, AWAY_S, PAUSE_S, Joint, Terms
+from edge_node.joint.asking import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Joint, Terms
 from edge_node.joint.channel import NoAnswer
 from edge_node.joint.hints import HintFile
 from edge_node.joint.spending import Allowance, Spent, refusal, spend
@@ -170,7 +170,13 @@ async def test_its_budget_is_held_over_a_restart_and_begins_anew(asker: Asker) -
 
 @pytest.mark.parametrize(
     ("message", "pause_s"),
-    [("teacher-missing: none", PAUSE_S), ("hints-off: off", PAUSE_S), ("cloud-away: UNAVAILABLE", AWAY_S), ("deadline: late", 0)],
+    [
+        ("teacher-missing: none", PAUSE_S),
+        ("hints-off: off", PAUSE_S),
+        ("cloud-away: UNAVAILABLE", AWAY_S),
+        ("teacher-starting: not up yet", STARTING_S),
+        ("deadline: late", 0),
+    ],
 )
 async def test_a_cloud_that_does_not_answer_is_left_alone_for_a_while(asker: Asker, message: str, pause_s: float) -> None:
     asker.answers = fails(message)
