@@ -3,7 +3,8 @@
     python -m cloud.joint.worker --parent PID --data DIR
 
 Says {"ready"} once torch is there. Then it reads one line of JSON a question, {"teacher", "kept", "inputs"}, where inputs are a
-littoral.signature.Packed, and answers each with one line, {"logits"} or {"code", "message"}. DIR is the coordinator's data folder, whose blobs hold the weights.
+littoral.signature.Packed, and answers each with one line, {"logits"} or {"code", "message"}. DIR is the data folder of the
+coordinator, whose blobs hold the weights.
 """
 
 from __future__ import annotations
