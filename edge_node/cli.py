@@ -15,7 +15,7 @@ from pathlib import Path
 from edge_node.asking import cli as asking
 from edge_node.complaint import complain
 from edge_node.installing import words as installing
-from edge_node.settings import KNOWN, PREFIX, load_settings
+from edge_node.settings import KNOWN, PREFIX, said, settings_from, written_down
 from edge_node.store import NodeFolder, write_json
 from littoral import __version__
 from littoral.errors import BadInput, FleetError, NoSpace, is_full
@@ -136,7 +136,9 @@ def _join_text(parsed: argparse.Namespace, environment: Mapping[str, str]) -> st
         try:
             return str(parsed.join_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"--join-file {parsed.join_file}: cannot be read: {error}") from error
+            raise BadInput(
+                f"--join-file {parsed.join_file}: cannot be read: {error}", hint="name a file that this user may read"
+            ) from error
     if text := environment.get(f"{PREFIX}JOIN"):
         return text
     raise BadInput(
@@ -179,7 +181,8 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
-    settings = load_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
+    told = said(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
+    settings = settings_from(folder.root, told)
     folder.identity()  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
     folder.prepare()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
@@ -198,7 +201,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
         def ready(where: Mapping[str, str]) -> None:
             try:
-                write_json(folder.serving, where)
+                write_json(folder.serving, {**where, "settings": written_down(told)})
             except OSError as error:  # a full disk: it serves all the same, `infer` and `watch` are told --http
                 log("place-not-written", path=str(folder.serving), detail=str(error))
             _print(
@@ -210,6 +213,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         await agent.run(ready)
 
     with folder.claimed():
+        folder.serving.unlink(missing_ok=True)  # of the agent before, which was told something else
         asyncio.run(serve())
     return 0
 

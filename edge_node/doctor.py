@@ -20,8 +20,8 @@ from edge_node.runtimes import REGISTRY, facts, why_not
 from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.using import Using, settle_on
 from edge_node.session import unreachable
-from edge_node.settings import Settings, load_settings
-from edge_node.store import Identity, NodeFolder
+from edge_node.settings import FILE, ORDER, Said, Settings, origin, said, settings_from
+from edge_node.store import Identity, NodeFolder, read_json
 from littoral.errors import FleetError
 
 _SOON_S = 14 * 86_400
@@ -72,13 +72,34 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
 
 
 def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Finding]:
+    """What the agent that runs was told, or one that is started here and now would be."""
     try:
-        settings = load_settings(folder.root, {}, environment)
+        agent, what = _agent(folder, environment)
+        settings = settings_from(folder.root, what)
     except FleetError as error:
         return [Finding("settings", Verdict.BAD, error.message, error.hint)]
     settle_on(Using(settings.providers))  # the runtimes are looked up as the agent will use them
     budget = str(settings.node_budget())
-    return [Finding("settings", Verdict.OK, f"budget {budget}" if budget else "no limits"), *_conditions(settings)]
+    decides = {name: f"{origin(where, name, folder.root)} {text}" for where in ORDER for name, text in what[where].items()}
+    detail = "; ".join([f"budget {budget}" if budget else "no limits", *decides.values()])
+    return [agent, Finding("settings", Verdict.OK, detail), *_conditions(settings)]
+
+
+def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding, Said]:
+    """Whether one runs on this folder, and what decides its settings. Raises FleetError where it cannot be read."""
+    here = said(folder.root, {}, environment)
+    if not folder.in_use():
+        return Finding("agent", Verdict.NONE, "none runs on this folder; flags of `run` are not known here"), here
+    body = read_json(folder.serving) or {}
+    told: Said | None = body.get("settings")
+    if told is None:
+        detail = "one is starting on this folder, or is older than this command: its flags are not known here"
+        return Finding("agent", Verdict.WARN, detail, "ask again when it answers"), here
+    where = " and ".join(f"{name} at {body[name]}" for name in ("http", "grpc") if name in body)
+    if told[FILE] != here[FILE]:
+        detail = f"runs, answers {where}; {folder.root / 'node.toml'} has changed since it started"
+        return Finding("agent", Verdict.WARN, detail, "start it again to have it follow"), told
+    return Finding("agent", Verdict.OK, f"runs, answers {where}"), told
 
 
 def _conditions(settings: Settings) -> list[Finding]:

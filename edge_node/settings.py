@@ -6,16 +6,14 @@ Nothing is passed over in silence: an unknown variable or key is an error that n
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edge_node.runtimes import REGISTRY
-from edge_node.runtimes.using import SAFE, providers_from
-from edge_node.store import MODEL_NAME
+from edge_node import values
+from edge_node.runtimes.using import SAFE
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.shares import REQUESTS, Whole, check_shares
@@ -23,9 +21,6 @@ from littoral.transport import is_loopback, split_address
 
 PREFIX = "LITTORAL_NODE_"
 _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: where the folder is cannot stand inside it
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*")
-_SECONDS = re.compile(r"\s*([0-9]{1,5}(?:\.[0-9]{1,3})?)\s*s?\s*")
-_SIZE_UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,201 +102,53 @@ class Settings:
         return replace(budget, runtimes=budget.runtimes or self.runtimes)
 
 
-def parse_size(text: str, field: str) -> int:
-    """Bytes of "200KB", "1.5MB", "4096" (KB = 1,000 bytes). Raises BadInput, naming the field."""
-    match = _SIZE.fullmatch(text.lower())
-    if match is None or match[2] not in _SIZE_UNITS:
-        raise BadInput(f"{field}: {text!r} is not a size", hint="write a number and B, KB, MB or GB, for example 200KB")
-    return round(float(match[1]) * _SIZE_UNITS[match[2]])
-
-
-def _rate(text: str, field: str) -> float:
-    size = parse_size(text.strip().removesuffix("/s"), field)
-    if size <= 0:
-        raise BadInput(f"{field}: {text!r} would never move a byte", hint="leave it out for no limit")
-    return float(size)
-
-
-def _batch(text: str, field: str) -> int:
-    if not re.fullmatch(r"\s*[0-9]{1,3}\s*", text) or not 1 <= int(text) <= 256:
-        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 256", hint="1: requests are never put together")
-    return int(text)
-
-
-def _switch(text: str, field: str) -> bool:
-    if text.strip().lower() not in ("on", "off"):
-        raise BadInput(f"{field}: {text!r} is neither on nor off")
-    return text.strip().lower() == "on"
-
-
-def _grpc(text: str, field: str) -> tuple[str, int] | None:
-    return None if text.strip().lower() == "off" else split_address(text, field)
-
-
-def _threads(text: str, field: str) -> int:
-    if not re.fullmatch(r"\s*[0-9]{1,3}\s*", text) or not 1 <= int(text) <= 256:
-        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 256")
-    return int(text)
-
-
-def _seconds(text: str, field: str) -> float:
-    match = _SECONDS.fullmatch(text)
-    if match is None or not 0.1 <= float(match[1]) <= 3_600:
-        raise BadInput(f"{field}: {text!r} is not a time from 0.1s to 3600s", hint="for example 30s")
-    return float(match[1])
-
-
-def _requests(text: str, field: str) -> int:
-    if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text) or not 1 <= int(text) <= 65_535:
-        raise BadInput(f"{field}: {text!r} is not a whole number from 1 to 65535", hint="leave it out for the default")
-    return int(text)
-
-
-def _some(text: str, field: str) -> int:
-    if (size := parse_size(text, field)) <= 0:
-        raise BadInput(f"{field}: {text!r} would hold no model", hint="leave it out for no limit")
-    return size
-
-
-def _budgets(text: str, field: str) -> dict[str, Budget]:
-    """Of "NAME: LIMITS; NAME: LIMITS"."""
-    found: dict[str, Budget] = {}
-    for part in filter(None, (part.strip() for part in text.split(";"))):
-        name, colon, limits = part.partition(":")
-        name = name.strip()
-        if not colon or not MODEL_NAME.fullmatch(name):
-            raise BadInput(f"{field}: {part!r} is not NAME: LIMITS", hint="for example 'digits: share=50%; faces: rss<=8MB'")
-        if name in found:
-            raise BadInput(f"{field}: {name} is named twice", hint="write all of its limits at once, by comma")
-        try:
-            found[name] = Budget.parse(limits)
-        except BadInput as error:
-            raise BadInput(f"{field}: {name}: {error.message}", hint=error.hint) from error
-    return found
-
-
-def _thresholds(text: str, field: str) -> dict[str, float]:
-    """Of "NAME=60%, NAME=0.5"."""
-    found: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, number = (piece.strip() for piece in part.partition("="))
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", number)
-        value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-        if not MODEL_NAME.fullmatch(name) or not 0 < value <= 1:
-            raise BadInput(f"{field}: {part!r} is not NAME=CONFIDENCE", hint="for example 'digits=60%, faces=0.5'")
-        found[name] = value
-    return found
-
-
-def _whether(text: str, field: str) -> bool:
-    if text.strip().lower() not in ("yes", "no"):
-        raise BadInput(f"{field}: {text!r} is neither yes nor no", hint="write yes or no")
-    return text.strip().lower() == "yes"
-
-
-def _names(text: str, field: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _path(text: str, field: str) -> Path:
-    if not text.strip():
-        raise BadInput(f"{field}: is empty")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise BadInput(f"{field}: {text!r}: {error}") from error
-
-
-def _folder(text: str, field: str) -> Path:
-    path = _path(text, field)
-    if not path.is_dir():
-        raise BadInput(f"{field}: {path} is not a folder", hint="name one that is there, or make it")
-    return path
-
-
-def _lock(text: str, field: str) -> Path:
-    path = _path(text, field)
-    if not path.parent.is_dir():
-        raise BadInput(f"{field}: {path.parent} is not a folder", hint="name a file in a folder that is there")
-    return path
-
-
-def _runtimes(text: str, field: str) -> tuple[str, ...]:
-    names = _names(text, field)
-    for name in names:
-        if name not in REGISTRY:
-            raise BadInput(f"{field}: {name!r} is no runtime", hint=f"known are {', '.join(REGISTRY)}")
-    return names
-
-
-def _budget(text: str, field: str) -> Budget:
-    try:
-        return Budget.parse(text)
-    except BadInput as error:
-        raise BadInput(f"{field}: {error.message}", hint=error.hint) from error
-
-
-def _percent(text: str, field: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*%?\s*", text)
-    if match is None or not 1 <= float(match[1]) <= 90:
-        raise BadInput(f"{field}: {text!r} is not a percentage from 1 to 90", hint="for example 20%")
-    return float(match[1])
-
-
-def _celsius(text: str, field: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]+)?)\s*°?[cC]?\s*", text)
-    if match is None or not 20 <= float(match[1]) <= 150:
-        raise BadInput(f"{field}: {text!r} is not a temperature from 20 to 150 degrees Celsius", hint="for example 80C")
-    return float(match[1])
-
-
-def _metered(text: str, field: str) -> bool | None:
-    known = {"auto": None, "yes": True, "no": False}
-    if text.strip().lower() not in known:
-        raise BadInput(f"{field}: {text!r} is none of auto, yes, no")
-    return known[text.strip().lower()]
-
+_YES_NO = values.one_of({"yes": True, "no": False})
 
 _READ: Mapping[str, Callable[[str, str], Any]] = {
-    "budget": lambda text, field: Budget.parse(text),
-    "runtimes": _runtimes,
+    "budget": values.limits,
+    "runtimes": values.runtimes,
     "http": split_address,
-    "grpc": _grpc,
-    "batch": _batch,
-    "token_file": _path,
-    "tls_cert": _path,
-    "tls_key": _path,
-    "allow_load": _switch,
-    "labelled": _folder,
-    "measure_lock": _lock,
-    "max_download_rate": _rate,
-    "keep_free": parse_size,
-    "threads": _threads,
-    "inference_limit": _seconds,
-    "on_battery_low": _budget,
-    "on_battery": _budget,
-    "on_hot": _budget,
-    "on_metered": _budget,
-    "battery_low": _percent,
-    "hot_at": _celsius,
-    "metered": _metered,
-    "machine_root": _folder,
-    "budgets": _budgets,
-    "memory": _some,
-    "disk": _some,
-    "requests": _requests,
-    "providers": lambda text, field: providers_from(_names(text, field), field),
-    "joint": _thresholds,
-    "joint_per_minute": _requests,
-    "joint_bytes_per_day": parse_size,
-    "joint_deadline": _seconds,
-    "joint_on_metered": _whether,
-    "joint_hints": parse_size,
-    "joint_keep_inputs": _whether,
+    "grpc": values.address_or_off,
+    "batch": values.whole_number(256, hint="1: requests are never put together"),
+    "token_file": values.path_to,
+    "tls_cert": values.path_to,
+    "tls_key": values.path_to,
+    "allow_load": values.one_of({"on": True, "off": False}),
+    "labelled": values.folder,
+    "measure_lock": values.lock_file,
+    "max_download_rate": values.rate,
+    "keep_free": values.parse_size,
+    "threads": values.whole_number(256, hint="leave it out for 1, which a small model is fastest with"),
+    "inference_limit": values.seconds,
+    "on_battery_low": values.limits,
+    "on_battery": values.limits,
+    "on_hot": values.limits,
+    "on_metered": values.limits,
+    "battery_low": values.percent,
+    "hot_at": values.celsius,
+    "metered": values.one_of({"auto": None, "yes": True, "no": False}),
+    "machine_root": values.folder,
+    "budgets": values.budgets,
+    "memory": values.some_size,
+    "disk": values.some_size,
+    "requests": values.whole_number(65_535, hint="leave it out for the default"),
+    "providers": values.providers,
+    "joint": values.thresholds,
+    "joint_per_minute": values.whole_number(65_535, hint="leave it out for the default"),
+    "joint_bytes_per_day": values.parse_size,
+    "joint_deadline": values.seconds,
+    "joint_on_metered": _YES_NO,
+    "joint_hints": values.parse_size,
+    "joint_keep_inputs": _YES_NO,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 
 KNOWN = tuple(_READ)
+
+Said = Mapping[str, Mapping[str, str]]
+"""What was set, before it is read: by where it was said (FILE, ENVIRONMENT, FLAG), text by name. A later one beats an earlier."""
+FILE, ENVIRONMENT, FLAG = ORDER = ("file", "environment", "flag")
+_PATHS = (values.path_to, values.folder, values.lock_file)
 
 
 def _refuse(where: str, name: str, known: list[str]) -> BadInput:
@@ -315,7 +162,9 @@ def _from_file(path: Path) -> dict[str, str]:
     try:
         body = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: is not TOML: {error}") from error
+        raise BadInput(
+            f"{path}: is not TOML: {error}", hint='one setting a line, text in quotes: budget = "artifact<=20KB"'
+        ) from error
     given = {}
     for key, value in body.items():
         name = key.replace("-", "_")
@@ -328,7 +177,10 @@ def _from_file(path: Path) -> dict[str, str]:
         if name == "joint" and isinstance(value, dict):  # a table: [joint] NAME = 0.6
             value = ", ".join(f"{model}={threshold}" for model, threshold in value.items())
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise BadInput(f"{path}: {key} must be text or a number, is {type(value).__name__}")
+            raise BadInput(
+                f"{path}: {key} must be text or a number, is {type(value).__name__}",
+                hint=f'write it as the flag takes it: {key} = "..."',
+            )
         given[name] = str(value)
     return given
 
@@ -366,26 +218,49 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
 
     Raises BadInput, naming the setting, its value and where it came from.
     """
-    values: dict[str, Any] = {}
-    for where, given in (
-        (str(data_dir / "node.toml"), _from_file(data_dir / "node.toml")),
-        ("environment", _from_environment(environment)),
-        ("flag", {name: text for name, text in flags.items() if text is not None}),
-    ):
-        for name, text in given.items():
-            origin = {"flag": f"--{name.replace('_', '-')}", "environment": PREFIX + name.upper()}.get(where, f"{where}: {name}")
-            value = _READ[name](text, origin)
+    return settings_from(data_dir, said(data_dir, flags, environment))
+
+
+def said(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Said:
+    """Raises BadInput for what is no setting."""
+    return {
+        FILE: _from_file(data_dir / "node.toml"),
+        ENVIRONMENT: _from_environment(environment),
+        FLAG: {name: text for name, text in flags.items() if text is not None},
+    }
+
+
+def written_down(what: Said) -> dict[str, dict[str, str]]:
+    """For a reader that may stand in another folder: paths are absolute."""
+    return {
+        where: {name: str(_READ[name](text, name).absolute()) if _READ[name] in _PATHS else text for name, text in given.items()}
+        for where, given in what.items()
+    }
+
+
+def origin(where: str, name: str, data_dir: Path) -> str:
+    """As an operator writes it: --http, LITTORAL_NODE_HTTP, DIR/node.toml: http."""
+    flag, variable = f"--{name.replace('_', '-')}", PREFIX + name.upper()
+    return {FLAG: flag, ENVIRONMENT: variable}.get(where, f"{data_dir / 'node.toml'}: {name}")
+
+
+def settings_from(data_dir: Path, what: Said) -> Settings:
+    """Raises BadInput, naming the setting, its value and where it came from."""
+    found: dict[str, Any] = {}
+    for where in ORDER:
+        for name, text in what[where].items():
+            value = _READ[name](text, origin(where, name, data_dir))
             if name == "http":
-                values["http_host"], values["http_port"] = value
+                found["http_host"], found["http_port"] = value
             else:
-                values[name] = value
-    if "grpc" in values:
-        values["grpc_told"] = True
-    elif "http_port" in values:
-        port = values["http_port"]
-        values["grpc"] = (values["http_host"], port + 1 if 0 < port < 65535 else 0)
-    assert set(values) <= {f.name for f in fields(Settings)}
-    settings = Settings(**values)
+                found[name] = value
+    if "grpc" in found:
+        found["grpc_told"] = True
+    elif "http_port" in found:
+        port = found["http_port"]
+        found["grpc"] = (found["http_host"], port + 1 if 0 < port < 65535 else 0)
+    assert set(found) <= {f.name for f in fields(Settings)}
+    settings = Settings(**found)
     check_shares(settings.whole, settings.node_budgets())
     _check_tls(settings)
     for name, overlay in settings.overlays().items():

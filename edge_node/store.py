@@ -3,7 +3,7 @@
 DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last and makes it whole
 DIR/key.new.pem                             key of an enrolment that is under way: asking again gives the same node
 DIR/node.toml                               settings (optional)
-DIR/serving.json                            where the agent that was last started answers
+DIR/serving.json                            where the agent that was last started answers, and what it was told
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
@@ -70,7 +70,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
             f"{path}: is damaged: {error}", hint="the disk may be failing; move the file away to start without it"
         ) from error
     if not isinstance(body, dict):
-        raise FleetError(f"{path}: must hold an object, holds {type(body).__name__}")
+        raise FleetError(
+            f"{path}: must hold an object, holds {type(body).__name__}", hint="move the file away to start without it"
+        )
     return body
 
 
@@ -81,6 +83,20 @@ def put_aside(path: Path) -> None:
 
 def write_json(path: Path, body: Mapping[str, Any]) -> None:
     write_atomic(path, json.dumps(body, sort_keys=True, indent=1).encode() + b"\n")
+
+
+def locked(place: Path, busy: FleetError) -> int:
+    """A handle that holds a lock file for this process until it is closed, or the process ends.
+
+    Raises `busy` where another process holds it, OSError where there can be no such file.
+    """
+    handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise busy from error
+    return handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +145,7 @@ class NodeFolder:
 
     @property
     def serving(self) -> Path:
-        """Where the agent answers, written when it is ready: `infer` and `watch` look there."""
+        """Where the agent answers and what it was told, written when it is ready: `infer`, `watch` and `doctor` look there."""
         return self.root / "serving.json"
 
     @property
@@ -144,7 +160,10 @@ class NodeFolder:
     def model(self, name: str) -> Path:
         """Folder of one model. Raises BadInput where the name cannot be a folder's."""
         if not MODEL_NAME.fullmatch(name):
-            raise BadInput(f"model name: {name[:80]!r} may hold letters, digits, '.', '_' and '-' only, at most 63")
+            raise BadInput(
+                f"model name: {name[:80]!r} may hold letters, digits, '.', '_' and '-' only, at most 63",
+                hint="release it under such a name",
+            )
         return self.root / "models" / name
 
     def memory(self, name: str) -> Path:
@@ -170,18 +189,29 @@ class NodeFolder:
 
         Raises Unavailable where another process holds it.
         """
-        handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        busy = Unavailable(
+            f"--data {self.root}: another littoral-node runs on this folder",
+            hint="stop it, or give this one a folder of its own",
+        )
+        handle = locked(self.root / ".lock", busy)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Unavailable(
-                    f"--data {self.root}: another littoral-node runs on this folder",
-                    hint="stop it, or give this one a folder of its own",
-                ) from error
             yield
         finally:
             os.close(handle)
+
+    def in_use(self) -> bool:
+        """Whether a process has claimed it."""
+        try:
+            handle = os.open(self.root / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
 
     # -- identity --------------------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ def infer(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def watch(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from edge_node.asking.place import oracle_of
     from edge_node.asking.watching import Watch
-    from edge_node.settings import parse_size
+    from edge_node.values import parse_size
 
     if parsed.top < 1 or parsed.settle < 0 or parsed.give_up < 0:
         raise BadInput("--top, --settle, --give-up: must not be negative, and one class at least is named")

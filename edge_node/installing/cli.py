@@ -143,7 +143,9 @@ def _join(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
     try:
         return str(parsed.join_file.read_text(encoding="utf-8")).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"--join-file {parsed.join_file}: cannot be read: {error}") from error
+        raise BadInput(
+            f"--join-file {parsed.join_file}: cannot be read: {error}", hint="name a file that this user may read"
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from edge_node.store import read_json, write_json
+from edge_node.store import locked, read_json, write_json
 from littoral.errors import FleetError, NotFound, Unavailable, unwritten
 
 PREFIX, DATA = Path("/opt/littoral"), Path("/var/lib/littoral")
@@ -83,16 +82,14 @@ class Layout:
     def claimed(self) -> Iterator[None]:
         """Holds the prefix for one command at a time. Raises Unavailable where another one is at work, BadInput where it cannot
         be written."""
+        busy = Unavailable(f"--prefix {self.prefix}: another install or upgrade is at work", hint="wait for it")
         try:
             self.prefix.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.prefix / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+            handle = locked(self.prefix / ".lock", busy)
         except OSError as error:
             raise unwritten(f"--prefix {self.prefix}", error, hint="run it as root, or name a --prefix of your own") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
-        except BlockingIOError as error:
-            raise Unavailable(f"--prefix {self.prefix}: another install or upgrade is at work", hint="wait for it") from error
         finally:
             os.close(handle)
 
@@ -107,7 +104,10 @@ class Layout:
                 f"--prefix {self.prefix}: nothing is installed here", hint="littoral-node install, or name its --prefix"
             )
         if body.get("schema") != _SCHEMA:
-            raise FleetError(f"{self.record}: schema {body.get('schema')!r}, this command reads {_SCHEMA}")
+            raise FleetError(
+                f"{self.record}: schema {body.get('schema')!r}, this command reads {_SCHEMA}",
+                hint="use the littoral-node of that install",
+            )
         try:
             return Install(**{**body, "extras": tuple(body["extras"])})
         except (TypeError, KeyError) as error:

@@ -87,6 +87,41 @@ async def test_a_node_enrols_once_runs_and_is_well(cloud: Cloud, tmp_path: Path)
     assert (code, verdicts["enrolled"], verdicts["certificate"], verdicts["cloud"]) == (0, "ok", "ok", "ok")
 
 
+async def test_the_doctor_judges_what_the_agent_that_runs_was_told_and_not_node_toml_alone(cloud: Cloud, tmp_path: Path) -> None:
+    place = tmp_path / "node"
+    await littoral_node("enroll", (await cloud.join_line()).render(), "--data", str(place))
+    (place / "node.toml").write_text('budget = "p95<=5ms"\nkeep_free = "32MB"\n')
+
+    async def checks() -> dict[str, tuple[str, str]]:
+        _, found, _ = await littoral_node("doctor", "--data", str(place))
+        return {finding["check"]: (finding["verdict"], finding["detail"]) for finding in found["findings"]}
+
+    found = await checks()
+    assert found["agent"] == ("none", "none runs on this folder; flags of `run` are not known here")
+    assert found["settings"][1].startswith("budget p95<=5ms; ")
+
+    flags = ("--budget", "artifact<=20KB", "--providers", "cpu")
+    agent = await (await AgentProcess.start(place, *flags, environment={"LITTORAL_NODE_THREADS": "2"})).ready()
+    found = await checks()
+    assert found["agent"][0] == "ok"
+    assert f"http at {agent.http} and grpc at {agent.said['grpc']}" in found["agent"][1]
+    verdict, detail = found["settings"]
+    assert verdict == "ok"
+    assert detail == (
+        f"budget artifact<=20000B; --budget artifact<=20KB; {place}/node.toml: keep_free 32MB; LITTORAL_NODE_THREADS 2; "
+        "--http 127.0.0.1:0; --providers cpu"
+    )
+
+    (place / "node.toml").write_text('budget = "p95<=9ms"\n')
+    assert (await checks())["agent"][0] == "warn"
+    (place / "node.toml").write_text("budget = \n")
+    assert (await checks())["settings"][0] == "bad"  # it would not start again
+    assert await agent.stop() == 0
+    (place / "node.toml").unlink()
+    found = await checks()
+    assert (found["agent"][0], found["settings"][1]) == ("none", "no limits")
+
+
 async def test_a_try_that_was_cut_off_ends_as_the_same_node_when_it_is_repeated(cloud: Cloud, tmp_path: Path) -> None:
     place = tmp_path / "node"
     line = await cloud.join_line()

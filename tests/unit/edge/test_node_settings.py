@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.settings import KNOWN, Settings, load_settings, parse_size
+from edge_node.settings import KNOWN, Settings, load_settings
+from edge_node.values import parse_size
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.shares import Whole
@@ -70,21 +71,25 @@ def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
         ("hot_at", "hot"),
         ("hot_at", "5C"),
         ("metered", "perhaps"),
+        ("allow_load", "yes"),
+        ("joint_keep_inputs", "on"),
+        ("batch", "0"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_origin(tmp_path: Path, name: str, text: str) -> None:
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput, match=f"--{name.replace('_', '-')}") as refused:
         load_settings(tmp_path, {name: text}, {})
-    if name != "budget":
-        with pytest.raises(BadInput, match=f"LITTORAL_NODE_{name.upper()}"):
-            load_settings(tmp_path, {}, {f"LITTORAL_NODE_{name.upper()}": text})
+    assert refused.value.hint
+    with pytest.raises(BadInput, match=f"LITTORAL_NODE_{name.upper()}"):
+        load_settings(tmp_path, {}, {f"LITTORAL_NODE_{name.upper()}": text})
 
 
 @pytest.mark.parametrize("text", ["threads = ", "threads = true", "[budget]\nartifact = 1", "\xff"])
 def test_a_file_that_is_not_what_it_must_be_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "node.toml").write_bytes(text.encode("latin-1"))
-    with pytest.raises(BadInput, match=r"node\.toml"):
+    with pytest.raises(BadInput, match=r"node\.toml") as refused:
         load_settings(tmp_path, {}, {})
+    assert refused.value.hint
 
 
 def test_budgets_while_a_condition_holds_are_read_like_the_plain_one(tmp_path: Path) -> None:
@@ -165,4 +170,5 @@ def test_no_text_does_worse_than_bad_input(text: str) -> None:
         try:
             load_settings(Path("/nowhere"), {name: text}, {})
         except BadInput as error:
-            assert error.message  # noqa: PT017 - either outcome is right
+            assert name.replace("_", "-") in error.message  # noqa: PT017 - either outcome is right
+            assert error.hint  # noqa: PT017 - the way out
