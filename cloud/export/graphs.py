@@ -26,7 +26,11 @@ from littoral.codec.find import arrays_in
 from littoral.manifest import Input
 
 SEED = 1
-FAMILIES: Mapping[int, tuple[str, ...]] = {1: ("mobilenet_v1", "mobilenet_v1"), 2: ("lenet5", "compact_cnn")}
+FAMILIES: Mapping[int, tuple[str, ...]] = {
+    1: ("mobilenet_v1", "mobilenet_v1"),
+    2: ("lenet5", "compact_cnn"),
+    3: ("recurrent_cnn", "recurrent_cnn"),
+}
 """By the dictionary's number. What was read last is remembered best."""
 
 
@@ -34,6 +38,9 @@ def drawn(family: str, chance: np.random.Generator) -> Mapping[str, Any]:
     """A net of this architecture, some thousand parameters."""
     if family == "lenet5":
         return {"name": family, "maps": [int(n) for n in chance.integers(8, 24, 2)], "hidden": int(chance.integers(16, 80))}
+    if family == "recurrent_cnn":
+        steps = [1] * int(chance.integers(1, 4))
+        return {"name": family, "maps": int(chance.integers(8, 40)), "strides": [2, *steps, 2]}
     widths = sorted(int(width) for width in chance.integers(16, 64, 4))
     strides = [2, *(1 for _ in widths[1:])]
     if family == "compact_cnn":

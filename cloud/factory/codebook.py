@@ -42,6 +42,7 @@ from littoral.errors import BadInput
 _FEW = 64  # images on which it is seen what a bias does
 _MEMORY = 0.99  # of the mean square of a gradient, a step
 _LEAST = 1e-30
+_SMALL = 64  # values: littoral/codec/choice.py learns nothing from fewer
 _SQUARE = "square"
 _RAMP = 0.5  # of the steps in which values may change: until there the rate grows
 
@@ -52,9 +53,11 @@ class Codebook:
 
     `bits`: 2^bits values a layer beside 0, of convolutions `conv_bits` where given, of layers named in `layers` their own; as
     "uniform" 2^bits - 1 equal steps with 0 among them, of biases a power of two. `bias`: 2 to 8 shares biases as well, 16 makes
-    them exact in float16, 32 leaves them. `rate`: what a bit of code weighs beside the squared error, in mean squares of the
-    layer's weights; 0.003 to 0.03, and up to 0.3 for one or two bits a weight. `weigh`: whose error counts how much, see the
-    module. `reassign`: up to which share of the steps a weight may change its value; 0 is the paper's way.
+    them exact in float16, 32 leaves them. `small`: what has fewer than 64 values, biases too, lies on steps of a power of two
+    with so many bits: a codec learns no codebook from so few, and such steps are short in float32; None: it is as the rest.
+    `rate`: what a bit of code weighs beside the squared error, in mean squares of the layer's weights; 0.003 to 0.03, and up to
+    0.3 for one or two bits a weight. `weigh`: whose error counts how much, see the module. `reassign`: up to which share of the
+    steps a weight may change its value; 0 is the paper's way.
     """
 
     epochs: int
@@ -64,6 +67,7 @@ class Codebook:
     conv_bits: int | None = None
     layers: Mapping[str, int] = field(default_factory=dict)
     bias: int = 16
+    small: int | None = None
     levels: Literal["k-means", "uniform"] = "k-means"
     rate: float = 0.0
     weigh: Literal["size", "damage"] = "size"
@@ -79,6 +83,8 @@ class Codebook:
                 raise BadInput(f"codebook.{name}: {bits}", hint="2 to 6")
         if self.bias not in (*range(2, 9), 16, 32):
             raise BadInput(f"codebook.bias: {self.bias}", hint="2 to 8 shares biases, 16 rounds them to float16, 32 leaves them")
+        if self.small is not None and not 2 <= self.small <= 8:
+            raise BadInput(f"codebook.small: {self.small}", hint="2 to 8, or leave it out")
         if not 0 <= self.rate < 1 or not 0 <= self.reassign <= 1:
             raise BadInput(f"codebook: rate {self.rate}, reassign {self.reassign}", hint="rate 0 to 1, reassign from 0 to 1")
         if self.weigh not in ("size", "damage"):
@@ -150,15 +156,18 @@ class Shared:
     def key(self) -> str:
         plan = self._plan
         said: list[Any] = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.half]
-        said += [plan.weigh] * (plan.weigh != "size")
+        said += [plan.weigh] * (plan.weigh != "size") + [f"small {plan.small}"] * (plan.small is not None)
         return f"shared weights {json.dumps(said, sort_keys=True)}"
 
     def attach(self, module: nn.Module) -> None:
         self._held = {}
         for name, bits in self._bits.items():
             parameter = module.get_parameter(name)
+            small = self._plan.small if parameter.numel() < _SMALL else None
             if bits == 0 or (bits < 16 and not torch.count_nonzero(parameter)):
                 self._held[name] = _Nothing()
+            elif small is not None:
+                self._held[name] = _Book(parameter, small, self._plan, steps=True)
             elif bits == 16:
                 self._held[name] = _Half(parameter)
             else:
@@ -259,7 +268,7 @@ class _Nothing:
 class _Book:
     """A parameter whose values that are not 0 are shared."""
 
-    def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, matrix: bool) -> None:
+    def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, matrix: bool = False, steps: bool = False) -> None:
         alive = parameter.detach().flatten().nonzero().flatten()
         self._zeros = parameter.numel() - len(alive)
         self._alive = alive if self._zeros else None  # what is 0 now stays 0; None: all are alive
@@ -267,8 +276,10 @@ class _Book:
         self._copy: torch.Tensor | None = self._gather(parameter)  # None: assignments stay
         x = self._copy.numpy()
         self.spread, self.count = float(np.square(x.astype(np.float64)).mean()), len(x)
-        if plan.levels == "uniform":
-            self._levels = uniform(x, bits) if matrix else binary(x, bits)
+        if plan.levels == "uniform" and matrix:
+            self._levels = uniform(x, bits)
+        elif plan.levels == "uniform" or steps:
+            self._levels = binary(x, bits)
         else:
             self._levels = k_means(x, min(2**bits, len(np.unique(x))), zero=self.priced)
         self._index = self._levels.assign(x)

@@ -30,6 +30,7 @@ REGISTRY: Mapping[str, str] = {
     "mobilenet_v1": "littoral.architectures.mobilenet_v1",
     "mobilenet_v2": "littoral.architectures.mobilenet_v2",
     "perceptron": "littoral.architectures.perceptron",
+    "recurrent_cnn": "littoral.architectures.recurrent_cnn",
     "residual": "littoral.architectures.residual",
     "shufflenet_v1": "littoral.architectures.shufflenet_v1",
     "shufflenet_v2": "littoral.architectures.shufflenet_v2",

@@ -31,6 +31,7 @@ SPECS = {
     "mobilenet_v1": {"stem": 8, "widths": [16, 16], "strides": [2, 1], "resolution": 0.7},
     "mobilenet_v2": {"stem": 8, "blocks": [[1, 8, 1, 1], [2, 12, 2, 2]], "last": 16},
     "perceptron": {"widths": [16, 8]},
+    "recurrent_cnn": {"maps": 8, "strides": [2, 1]},
     "residual": {"widths": [8, 16], "depths": [1, 1]},
     "shufflenet_v1": {"groups": 2, "stem": 8, "stem_pool": False, "widths": [16], "depths": [2]},
     "shufflenet_v2": {"stem": 8, "stem_pool": False, "widths": [16], "depths": [2], "last": 16},

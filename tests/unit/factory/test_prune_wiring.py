@@ -80,6 +80,28 @@ def test_outputs_are_found_where_they_are_read() -> None:
     assert not wiring.seen["c"].any()
 
 
+class Twice(nn.Module):
+    """Uses one convolution at two places, of maps of two sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 3, 1)
+        self.shared = nn.Conv2d(3, 3, 1)
+        self.classify = nn.Linear(3 * 4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = nn.functional.max_pool2d(self.shared(self.stem(x)), 2)
+        out: torch.Tensor = self.classify(self.shared(first.flip(1)).flatten(1))
+        return out
+
+
+def test_a_layer_that_is_used_twice_reads_at_both_places() -> None:
+    wiring = wiring_of(Twice(), (1, 4, 4))
+    assert wiring.reads["stem"]["shared"].nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert wiring.reads["shared"]["shared"].nonzero().tolist() == [[0, 2], [1, 1], [2, 0]]
+    assert wiring.reads["shared"]["classify"].nonzero().tolist() == [[i, 4 * i + k] for i in range(3) for k in range(4)]
+
+
 def test_who_reads_only_constants_and_who_is_read_by_nobody_goes() -> None:
     net = Twisted().eval()
     kept = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in layers_of(net).items()}

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from cloud.data.dataset import Dataset
+from cloud.export.onnx import export
 from cloud.factory.checkpoint import Checkpoints
 from cloud.factory.codebook import Codebook, Shared, shared_values
 from cloud.factory.lesson import Lesson, Schedule, Step
@@ -20,6 +21,7 @@ from cloud.factory.methods import method_from
 from cloud.factory.prune import Magnitude, sparsity_of
 from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
 from cloud.factory.weights import arrays_of, module_of
+from littoral import codec
 from littoral.errors import BadInput
 from tests.kit.images import bars
 
@@ -178,6 +180,25 @@ def test_layers_and_biases_may_have_bits_of_their_own(data: Dataset, cnn: Traine
     assert all(count <= 4 for name, count in counts.items() if name.endswith("bias"))
 
 
+def test_what_has_few_values_lies_on_steps_of_a_power_of_two_and_travels_shorter(data: Dataset, cnn: Trained) -> None:
+    usual = replace(BOOK, bits=4, bias=8)
+    shared = replace(usual, small=4).apply(cnn, Lesson(data))
+    few = {name: p.detach().numpy() for name, p in shared.module.named_parameters() if p.numel() < 64}
+    assert {"features.conv1.weight", "classify.bias"} <= set(few)
+    for name, values in few.items():
+        steps = [2.0**power for power in range(-24, 8) if np.abs(values).max() <= 7 * 2.0**power]
+        assert any(np.array_equal(np.round(values / step), values / step) for step in steps), name
+    assert right(shared, data) >= right(cnn, data) - 0.05
+    assert travels(shared) < travels(usual.apply(cnn, Lesson(data)))
+
+
+def travels(trained: Trained) -> int:
+    """Bytes of the coded ONNX file."""
+    no_calibration = np.zeros((1, *trained.input.shape), np.float32)
+    artifact = export(trained.module, trained.input, calibration=no_calibration)
+    return sum(len(codec.encode(content)) for content in artifact.files.values())
+
+
 @pytest.mark.parametrize(
     "book", [BOOK, replace(BOOK, levels="uniform", bias=3, every=4), replace(BOOK, rate=0.02, reassign=0.5, weigh="damage")]
 )
@@ -217,6 +238,7 @@ def test_a_convolution_whose_channels_lie_last_resumes_as_well(data: Dataset, cn
         ({"bits": 7}, r"codebook\.bits: 7"),
         ({"layers": {"fc1": 1}}, r"codebook\.layers\.fc1: 1"),
         ({"bias": 12}, r"codebook\.bias: 12"),
+        ({"small": 1}, r"codebook\.small: 1"),
         ({"rate": 0.1, "reassign": 0.0}, r"codebook\.rate"),
         ({"weigh": "much"}, r"codebook\.weigh"),
         ({"every": 0}, r"codebook\.every: 0"),
