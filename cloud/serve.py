@@ -15,7 +15,7 @@ from cloud.api.blob_service import BlobServicer
 from cloud.api.enrolment_service import EnrolmentServicer
 from cloud.api.hub import SessionHub
 from cloud.api.joint_service import JointServicer
-from cloud.api.server import Credentials, Listener, TlsIdentity, join_address
+from cloud.api.server import Credentials, Listener, TlsIdentity
 from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.app import Clock, Core, open_core
@@ -30,6 +30,7 @@ from cloud.serving import Serving
 from cloud.settings import Settings
 from littoral import __version__
 from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
+from littoral.transport import join_address
 
 log = logging.getLogger(__name__)
 

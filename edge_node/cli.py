@@ -111,6 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FleetError as error:
         complain(error, parsed.format)
         code = error.exit_code
+    except PermissionError as error:
+        closed = BadInput(
+            f"{error.filename or 'a file'}: {error.strerror}", hint="run this as the user that the node runs as, or with sudo"
+        )
+        complain(closed, parsed.format)
+        code = closed.exit_code
     except OSError as error:
         if not is_full(error):
             raise

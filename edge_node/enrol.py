@@ -22,7 +22,7 @@ from littoral import PROTOCOL_VERSION, __version__
 from littoral.errors import BadInput, BadToken, FleetError, NotAccepted, TooLarge, Unavailable, Untrusted
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem, sha256_fingerprint
-from littoral.transport import CLIENT_OPTIONS
+from littoral.transport import CLIENT_OPTIONS, split_address
 
 _LIMIT_S = 15.0
 
@@ -94,15 +94,13 @@ def presented_chain(address: str, monotonic: Callable[[], float]) -> list[x509.C
     """Every certificate that a TLS server presents, trusted or not; the socket is closed before a byte of ours is sent."""
     from OpenSSL import SSL  # here alone: it costs memory that a serving agent need not pay
 
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise BadInput(f"join line: address {address!r} is not HOST:PORT")
+    host, port = split_address(address, "join line: address")
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
     context.set_alpn_protos([b"h2"])
     deadline = monotonic() + _LIMIT_S
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_LIMIT_S) as plain:
+        with socket.create_connection((host, port), timeout=_LIMIT_S) as plain:
             plain.setblocking(False)
             connection = SSL.Connection(context, plain)
             connection.set_connect_state()
@@ -113,7 +111,9 @@ def presented_chain(address: str, monotonic: Callable[[], float]) -> list[x509.C
                 except (SSL.WantReadError, SSL.WantWriteError):
                     left = deadline - monotonic()
                     if left <= 0 or not any(select.select([plain], [], [], left)):
-                        raise Unavailable(f"{address}: no TLS handshake after {_LIMIT_S:.0f} s") from None
+                        raise Unavailable(
+                            f"{address}: no TLS handshake after {_LIMIT_S:.0f} s", hint="is the port right?"
+                        ) from None
             return list(connection.get_peer_cert_chain(as_cryptography=True) or [])
     except SSL.Error as error:
         raise Unavailable(
@@ -149,7 +149,7 @@ async def _ask(line: JoinLine, authority: bytes, request: enrolment_pb2.EnrolReq
 def _identity_from(answer: enrolment_pb2.EnrolResponse, key_pem: bytes, line: JoinLine) -> Identity:
     authority = x509.load_der_x509_certificate(answer.certificate_authority)
     if sha256_fingerprint(answer.certificate_authority) != line.ca_sha256.lower():
-        raise Untrusted("enrolment: the CA in the answer is not the one that the join line names")
+        raise Untrusted("enrolment: the CA in the answer is not the one that the join line names", hint="ask for a new join line")
     return Identity(
         node_id=answer.node_id,
         node_name=answer.node_name,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from littoral.errors import BadData
 
 HOLDOUT_EVERY = 5
+_WRITE = "write it with numpy.savez(path, x=..., y=...)"
 
 Images = npt.NDArray[Any]  # uint8 images, or float32 rows of a table or series
 Labels = npt.NDArray[np.int64]
@@ -61,7 +62,7 @@ def _length(path: Path) -> int:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, _ = read(member)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise BadData(f"labelled data: {path}: {error}", hint="write it with numpy.savez(path, x=..., y=...)") from error
+        raise BadData(f"labelled data: {path}: {error}", hint=_WRITE) from error
     return int(shape[0]) if shape else 0
 
 
@@ -71,18 +72,20 @@ def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
             archive = np.load(file, allow_pickle=False)
             x, y = archive["x"], archive["y"]
     except (OSError, KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadData(f"labelled data: {path}: {error}", hint="write it with numpy.savez(path, x=..., y=...)") from error
+        raise BadData(f"labelled data: {path}: {error}", hint=_WRITE) from error
     images = len(shape) == 3
     if (x.dtype != np.uint8) if images else x.dtype.kind not in "iubf":
-        raise BadData(f"labelled data: {path}: x must be {'uint8' if images else 'numbers'}, is {x.dtype}")
+        raise BadData(f"labelled data: {path}: x must be {'uint8' if images else 'numbers'}, is {x.dtype}", hint=_WRITE)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise BadData(f"labelled data: {path}: x holds a value that is not finite", hint="leave those rows out")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
-        raise BadData(f"labelled data: {path}: y must be one row of integers, is {y.dtype} of shape {y.shape}")
+        raise BadData(f"labelled data: {path}: y must be one row of integers, is {y.dtype} of shape {y.shape}", hint=_WRITE)
     if len(x) != len(y):
-        raise BadData(f"labelled data: {path}: {len(x)} examples but {len(y)} labels")
+        raise BadData(f"labelled data: {path}: {len(x)} examples but {len(y)} labels", hint="each example has one label")
     if len(y) and int(y.min()) < 0:
-        raise BadData(f"labelled data: {path}: y holds {int(y.min())}; classes count from 0")
+        raise BadData(
+            f"labelled data: {path}: y holds {int(y.min())}; classes count from 0", hint="by the order of the model's labels"
+        )
     return _shaped(x, shape, path), y.astype(np.int64)
 
 
@@ -91,4 +94,7 @@ def _shaped(x: npt.NDArray[Any], shape: tuple[int, ...], path: Path) -> Images:
         return np.asarray(x, np.uint8 if len(shape) == 3 else np.float32)
     if len(shape) == 3 and shape[0] == 1 and x.shape[1:] == shape[1:]:
         return np.asarray(x[:, None], np.uint8)
-    raise BadData(f"labelled data: {path}: one example has shape {x.shape[1:]}, the model takes {shape}")
+    raise BadData(
+        f"labelled data: {path}: one example has shape {x.shape[1:]}, the model takes {shape}",
+        hint="resize them before they are saved",
+    )

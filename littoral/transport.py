@@ -4,6 +4,7 @@ number comes from."""
 from __future__ import annotations
 
 import re
+import socket
 from ipaddress import ip_address
 
 from littoral.errors import BadInput
@@ -48,6 +49,23 @@ def split_address(text: str, field: str) -> tuple[str, int]:
     if not separator or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise BadInput(f"{field}: {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8080; port 0 takes any free one")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """HOST:PORT, as split_address reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def try_to_listen(host: str, port: int) -> None:
+    """Raises OSError where no server could listen there now, socket.gaierror among them where this machine has no such address.
+
+    gRPC's own refusal is a RuntimeError without a reason, and lines on stderr.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
 
 
 def is_loopback(host: str) -> bool:

@@ -13,7 +13,7 @@ import grpc.aio
 
 from cloud.api.errors import ErrorInterceptor
 from littoral.errors import BadInput, Unavailable
-from littoral.transport import SERVER_OPTIONS
+from littoral.transport import SERVER_OPTIONS, join_address, try_to_listen
 
 Register = Callable[[Any], None]
 """Adds servicers to a grpc.aio server."""
@@ -84,19 +84,11 @@ class Listener:
         await self._server.stop(grace_s)
 
 
-def join_address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def check_free(name: str, host: str, port: int) -> None:
-    """gRPC's own refusal is a RuntimeError without a reason, and lines on stderr."""
+    """Raises Unavailable, BadInput."""
     flag = f"--{name}-port"
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
+        try_to_listen(host, port)
     except socket.gaierror as error:
         raise BadInput(
             f"host: {host!r} is no address of this machine: {error.strerror}", hint="give --host or set LITTORAL_HOST"

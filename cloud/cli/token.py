@@ -16,6 +16,7 @@ from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput
 from littoral.identity import JoinLine
+from littoral.transport import join_address
 
 app = typer.Typer(
     help="Join tokens: what a new node needs.",
@@ -124,7 +125,7 @@ def default_address(settings: Settings) -> str:
     host = settings.public_names[0] if settings.public_names else "127.0.0.1" if bound in _ANY else bound
     if port == "0":
         raise BadInput("--address: the enrolment port is 0, any free one", hint="give --address host:port, or start serve first")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_address(host, int(port))
 
 
 def _check_address(address: str) -> None:

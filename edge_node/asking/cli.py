@@ -63,7 +63,7 @@ def infer(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from edge_node.asking.place import oracle_of
 
     if parsed.top < 1:
-        raise BadInput(f"--top: {parsed.top} names no class")
+        raise BadInput(f"--top: {parsed.top} names no class", hint="1: the likeliest alone")
     oracle = oracle_of(parsed, environment)
     found: list[dict[str, Any]] = []
     code = 0
@@ -100,7 +100,10 @@ def watch(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from edge_node.values import parse_size
 
     if parsed.top < 1 or parsed.settle < 0 or parsed.give_up < 0:
-        raise BadInput("--top, --settle, --give-up: must not be negative, and one class at least is named")
+        raise BadInput(
+            "--top, --settle, --give-up: must not be negative, and one class at least is named",
+            hint="leave them out for the defaults",
+        )
     folder = parsed.folder.expanduser().absolute()
     if not folder.is_dir():
         raise BadInput(f"FOLDER: {folder} is no folder", hint="make it first")

@@ -24,6 +24,7 @@ from littoral.signature import DATATYPES, TensorSpec
 Array = npt.NDArray[Any]
 MOST_BYTES = 64 * 1024 * 1024
 """Of one file."""
+_AGAIN = "save or copy it again: it is damaged"
 _HEADER = re.compile(
     rb"(P[56])(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,5})(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,5})(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,5})\s"
 )
@@ -42,7 +43,7 @@ def examples(path: Path, about: About) -> Array:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise NotFound(f"{path}: cannot be read: {error.strerror}") from error
+        raise NotFound(f"{path}: cannot be read: {error.strerror}", hint="name a file that this user may read") from error
     if size > MOST_BYTES:
         raise TooLarge(f"{path}: holds {size} bytes, at most {MOST_BYTES} are read", hint="make it smaller")
     if len(about.inputs) != 1:
@@ -62,7 +63,10 @@ def is_image(path: Path) -> bool:
 
 def _sized(path: Path, pixels: Array, about: About) -> Array:
     if not about.images:
-        raise BadInput(f"{path}: is an image, {about.model} takes rows of {math.prod(about.shape)} values")
+        raise BadInput(
+            f"{path}: is an image, {about.model} takes rows of {math.prod(about.shape)} values",
+            hint="give them as .csv, .json or .npy",
+        )
     if pixels.shape == about.shape:
         return pixels[None]
     if about.resize is not None:
@@ -96,17 +100,22 @@ def _shaped(path: Path, values: Array, shape: tuple[int, ...]) -> Array:
         return values.reshape(1, *shape)
     if values.shape[1:] == shape and len(values):
         return values
-    raise BadInput(f"{path}: holds {list(values.shape)}, wanted {list(shape)}, or several of them")
+    raise BadInput(
+        f"{path}: holds {list(values.shape)}, wanted {list(shape)}, or several of them",
+        hint="reshape it; several examples have one axis before",
+    )
 
 
 def _cast(path: Path, values: Array, wanted: TensorSpec) -> Array:
     kind = DATATYPES[wanted.datatype]
     if not np.can_cast(values.dtype, kind, "same_kind"):
-        raise BadInput(f"{path}: holds {values.dtype}, {wanted.name} takes {wanted.datatype}")
+        raise BadInput(f"{path}: holds {values.dtype}, {wanted.name} takes {wanted.datatype}", hint=f"save it as {kind.name}")
     for given in (values, values[None]):
         if wanted.fits(given.shape):
             return given.astype(kind)
-    raise BadInput(f"{path}: holds {list(values.shape)}, {wanted.name} takes {list(wanted.shape)}")
+    raise BadInput(
+        f"{path}: holds {list(values.shape)}, {wanted.name} takes {list(wanted.shape)}", hint="-1 stands for any number"
+    )
 
 
 def _with_pillow(path: Path) -> tuple[Array, bool]:
@@ -129,13 +138,13 @@ def _netpbm(path: Path) -> tuple[Array, bool]:
         raise BadData(f"{path}: is no binary PGM or PPM", hint="P5 or P6, with its width, height and largest value")
     channels, width, height, most = 3 if header[1] == b"P6" else 1, int(header[2]), int(header[3]), int(header[4])
     if not (width and height and 0 < most < 65536):
-        raise BadData(f"{path}: says {width} x {height}, largest value {most}")
+        raise BadData(f"{path}: says {width} x {height}, largest value {most}", hint=_AGAIN)
     kind, count = np.dtype("u1" if most < 256 else ">u2"), channels * width * height
     if len(data) - header.end() < count * kind.itemsize:
-        raise BadData(f"{path}: is cut off: {len(data) - header.end()} of {count * kind.itemsize} bytes of pixels")
+        raise BadData(f"{path}: is cut off: {len(data) - header.end()} of {count * kind.itemsize} bytes of pixels", hint=_AGAIN)
     values = np.frombuffer(data, kind, count, header.end()).reshape(height, width, channels)
     if values.size and int(values.max()) > most:
-        raise BadData(f"{path}: holds a pixel over {most}, the largest that it says it has")
+        raise BadData(f"{path}: holds a pixel over {most}, the largest that it says it has", hint=_AGAIN)
     whole = 255 if most < 256 else 65535
     full = values if most == whole else (values.astype(np.uint32) * whole + most // 2) // most
     eight = full if most < 256 else full.astype(np.uint32) >> 8
@@ -146,9 +155,9 @@ def _npy(path: Path) -> tuple[Array, bool]:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BadData(f"{path}: is no .npy file, or cut off: {error}") from error
+        raise BadData(f"{path}: is no .npy file, or cut off: {error}", hint="write it with numpy.save") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
-        raise BadData(f"{path}: holds something else than numbers")
+        raise BadData(f"{path}: holds something else than numbers", hint="write an array of numbers with numpy.save")
     return values, values.dtype == np.uint8 and values.ndim == 3 and values.shape[0] in (1, 3)
 
 
@@ -156,7 +165,7 @@ def _json(path: Path) -> tuple[Array, bool]:
     try:
         return _numbers(path, json.loads(path.read_bytes())), False
     except (ValueError, RecursionError) as error:
-        raise BadData(f"{path}: is not JSON: {error}") from error
+        raise BadData(f"{path}: is not JSON: {error}", hint="[1.5, 2] or [[1.5, 2], [3, 4]]") from error
 
 
 def _csv(path: Path) -> tuple[Array, bool]:
@@ -168,14 +177,16 @@ def _csv(path: Path) -> tuple[Array, bool]:
             del rows[0]
         return _numbers(path, [[float(cell) for cell in row] for row in rows]), False
     except (ValueError, csv.Error) as error:
-        raise BadData(f"{path}: is no table of numbers: {error}") from error
+        raise BadData(f"{path}: is no table of numbers: {error}", hint="a line an example, numbers by comma") from error
 
 
 def _numbers(path: Path, body: Any) -> Array:
     try:
         values = np.asarray(body)
     except (ValueError, OverflowError) as error:
-        raise BadData(f"{path}: rows are not all of one length") from error
+        raise BadData(
+            f"{path}: rows are not all of one length", hint="an example has as many values as the model takes"
+        ) from error
     if values.dtype.kind not in "iuf" or not values.size:
         raise BadData(f"{path}: holds something else than numbers", hint="[1.5, 2] or [[1.5, 2], [3, 4]]")
     return values.astype(np.float32) if values.dtype.kind == "f" else values

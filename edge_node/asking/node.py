@@ -163,7 +163,9 @@ class Folder:
         self._manifest = Manifest.decode(payload_of(envelope)) if trusted is None else Manifest.open(envelope, trusted)
         for file in self._manifest.files:
             if not (folder / file.path).is_file() or digest_of_file(folder / file.path) != file.digest:
-                raise DigestMismatch(f"--model {folder}: {file.path} is not what the manifest names")
+                raise DigestMismatch(
+                    f"--model {folder}: {file.path} is not what the manifest names", hint="copy the artifact again"
+                )
         self._loaded = load_checked(self._manifest, folder, 1)
 
     def about(self) -> About:
@@ -180,7 +182,7 @@ class Folder:
             return self._loaded.run({about.inputs[0].name: values})
         prepared = self._manifest.input.prepare(values)
         if not np.isfinite(prepared).all():
-            raise BadInput("holds values that are no finite numbers, or too large")
+            raise BadInput("holds values that are no finite numbers, or too large", hint="leave that example out")
         logits = self._loaded.infer(prepared)
         if not np.isfinite(logits).all():
             raise RuntimeFailure(f"model {self._manifest.name}: answered with values that are not numbers")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edge_node.asking.node import Folder, Node, Oracle, Place
 from edge_node.installing.layout import DATA
-from edge_node.serving.access import read_token
-from edge_node.settings import load_settings
+from edge_node.serving.access import token_in
+from edge_node.settings import load_settings, said, settings_from
 from edge_node.store import NodeFolder, read_json
 from edge_node.update.envelope import ENVELOPE
 from littoral.errors import BadInput, FleetError
-from littoral.transport import is_loopback, split_address
+from littoral.transport import is_loopback, join_address, split_address
+
+_WAY_OUT = "--token-file FILE, the one that the node runs with"
 
 
 def place_of(
@@ -22,24 +25,26 @@ def place_of(
     """A folder that this user may not read leaves the usual place. Raises BadInput for wrong settings or no token.
 
     Args:
-        http, fingerprint: "": as the folder says. token_file: None: as the settings say.
+        http, fingerprint: "": as the folder says. token_file: None: as the node was told, or its settings say.
     """
-    said: Mapping[str, object] = {}
+    found: Mapping[str, Any] = {}
     try:
-        said = read_json(folder.serving) or {}
-        settings = load_settings(folder.root, {}, environment)
+        found = read_json(folder.serving) or {}
+        settings = settings_from(folder.root, found.get("settings") or said(folder.root, {}, environment))
     except PermissionError:
         settings = load_settings(Path("/nonexistent"), {}, environment)
-    address = http or str(said.get("http") or f"{settings.http_host}:{settings.http_port}")
+    address = http or str(found.get("http") or join_address(settings.http_host, settings.http_port))
     if is_loopback(split_address(address, "--http")[0]):
         return Place(address)
-    shown = fingerprint or (str(said.get("certificate_sha256", "")) if address == said.get("http") else "")
+    shown = fingerprint or (str(found.get("certificate_sha256", "")) if address == found.get("http") else "")
     if not shown:
         raise BadInput(
             f"--http {address}: is not loopback, and its certificate is not known here",
             hint="--certificate-sha256 HEX, as the node's `ready` line says it",
         )
-    return Place(address, read_token(token_file or settings.token_file, f"--http {address}"), shown)
+    if (file := token_file or settings.token_file) is None:
+        raise BadInput(f"--http {address}: is not loopback: it asks for a token, and none is known here", hint=_WAY_OUT)
+    return Place(address, token_in(file, _WAY_OUT), shown)
 
 
 def oracle_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Oracle:

@@ -65,10 +65,12 @@ def ran(
             **as_other,  # type: ignore[call-overload]  # user, group and extra_groups, or none of them
         )
     except (OSError, LookupError) as error:
-        raise InstallFailed(f"{called[0]}: cannot be started: {error}") from error
+        raise InstallFailed(
+            f"{called[0]}: cannot be started: {error}", hint="is it there, and may this user start it?"
+        ) from error
     if done.returncode not in well:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:]
-        raise InstallFailed(f"{' '.join(called[:6])}: ended with {done.returncode}: {said}")
+        raise InstallFailed(f"{' '.join(called[:6])}: ended with {done.returncode}: {said}", hint="run it by hand to see more")
     return str(done.stdout)
 
 

@@ -93,5 +93,7 @@ def _bad(layout: Layout, name: str, data: str, user: str) -> set[str]:
     try:
         findings: list[dict[str, Any]] = json.loads(said)["findings"]
     except (ValueError, KeyError) as error:
-        raise InstallFailed(f"{name}: its doctor says nothing that can be read: {said[:200]!r}") from error
+        raise InstallFailed(
+            f"{name}: its doctor says nothing that can be read: {said[:200]!r}", hint="the old release goes on"
+        ) from error
     return {f"{finding['check']}: {finding['detail']}" for finding in findings if finding["verdict"] == "bad"}

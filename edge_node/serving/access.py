@@ -49,12 +49,13 @@ class Access:
         """Raises Forbidden."""
         if not self.repository:
             raise Forbidden(
-                "repository: from elsewhere models are loaded and unloaded only where the node runs with --allow-load on"
+                "repository: from elsewhere models are loaded and unloaded only where the node runs with --allow-load on",
+                hint="ask on the node itself, over loopback",
             )
 
 
 def read_token(path: Path | None, listens: str) -> str:
-    """The token in a file.
+    """What a listener asks for.
 
     Args:
         listens: the setting that makes it needed, with its value.
@@ -65,6 +66,11 @@ def read_token(path: Path | None, listens: str) -> str:
     way_out = "head -c 24 /dev/urandom | base64 > FILE; chmod 600 FILE; then --token-file FILE; or listen on 127.0.0.1"
     if path is None:
         raise BadInput(f"{listens}: can be reached from elsewhere, and no token is set (token-file)", hint=way_out)
+    return token_in(path, way_out)
+
+
+def token_in(path: Path, way_out: str) -> str:
+    """The token in a file. Raises BadInput: it cannot be read, is too short, or others on this machine may read it."""
     try:
         token = path.read_text(encoding="utf-8").strip()
         mode = path.stat().st_mode

@@ -12,7 +12,7 @@ from edge_node.serving.service import Service
 from edge_node.serving.tls import Tls, tls_of
 from edge_node.settings import Settings
 from littoral.errors import Unavailable
-from littoral.transport import is_loopback
+from littoral.transport import is_loopback, join_address, try_to_listen
 
 
 class Front:
@@ -48,12 +48,12 @@ class Front:
     async def start(self) -> dict[str, str]:
         """Where requests are taken, by protocol, once they are. Raises Unavailable where a port is in use or may not be bound."""
         await self._http.start()
-        addresses = {"http": f"{self._settings.http_host}:{self._http.port}"}
+        addresses = {"http": join_address(self._settings.http_host, self._http.port)}
         try:
             if self._settings.grpc is not None:
                 host, port = self._settings.grpc
                 self._grpc = await self._grpc_on(host, port)
-                addresses["grpc"] = f"{host}:{self._grpc.port}"
+                addresses["grpc"] = join_address(host, self._grpc.port)
             if self._tls is not None:
                 addresses["certificate_sha256"] = self._tls.fingerprint
         except BaseException:
@@ -75,6 +75,7 @@ class Front:
     async def _grpc_on(self, host: str, port: int) -> GrpcServer:
         server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host))
         try:
+            _check_free(host, port)
             await server.start()
         except Unavailable as error:
             if self._settings.grpc_told:
@@ -83,3 +84,14 @@ class Front:
             server = GrpcServer(self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host))
             await server.start()
         return server
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before gRPC finds out, which says so in lines of its own. Raises Unavailable."""
+    try:
+        try_to_listen(host, port)
+    except OSError as error:
+        raise Unavailable(
+            f"grpc: cannot listen on {join_address(host, port)}: {error.strerror}",
+            hint="choose another with --grpc HOST:PORT, or --grpc off",
+        ) from error

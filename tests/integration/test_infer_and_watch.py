@@ -131,13 +131,18 @@ async def test_beyond_loopback_the_certificate_is_compared_before_the_token_is_s
         assert code == 0, err
         assert json.loads(out)["answers"][0]["label"] == label_of(pixels)
         cases: list[tuple[tuple[str | Path, ...], int, str]] = [
-            ((), 2, "no token is set"),
+            ((), 2, "it asks for a token, and none is known here"),
+            (("--token-file", tmp_path / "none"), 2, "--token-file FILE, the one that the node runs with"),
             (("--token-file", token, "--certificate-sha256", "ab" * 32), 3, "shows the certificate"),
             (("--token-file", token, "--http", f"localhost.:{server.port}"), 2, "its certificate is not known here"),
         ]
         for more, wanted, message in cases:
             code, _, err = await said(*words, *more)
             assert (code, message in err) == (wanted, True), err
+        told = {"file": {}, "environment": {}, "flag": {"token_file": str(token)}}  # as the agent was started
+        write_json(folder.serving, {"http": address, "certificate_sha256": tls.fingerprint, "settings": told})
+        code, _, err = await said(*words)
+        assert code == 0, err
     finally:
         await server.stop()
 

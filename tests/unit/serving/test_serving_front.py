@@ -14,6 +14,7 @@ from edge_node.serving.slots import Slots
 from edge_node.settings import load_settings
 from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
+from littoral.transport import split_address
 
 NOW = 1_800_000_000.0
 
@@ -49,14 +50,27 @@ async def test_where_nobody_asked_for_a_port_of_grpc_and_it_is_taken_another_one
         await both.stop()
 
 
-async def test_a_port_that_was_asked_for_and_is_taken_starts_neither(tmp_path: Path) -> None:
+async def test_a_port_that_was_asked_for_and_is_taken_starts_neither_and_only_our_words_say_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     taken, port = free_pair()
     with taken:
         both = front(tmp_path, [], http=f"127.0.0.1:{port}", grpc=f"127.0.0.1:{port + 1}")
-        with pytest.raises(Unavailable, match="--grpc HOST:PORT"):
+        with pytest.raises(Unavailable, match=f"127.0.0.1:{port + 1}: Address already in use .*--grpc HOST:PORT"):
             await both.start()
         with socket.create_server(("127.0.0.1", port)):
             pass  # HTTP's is free again
+    assert capfd.readouterr().err == ""  # gRPC has lines of its own
+
+
+async def test_an_address_of_ipv6_is_written_so_that_it_can_be_asked_for(tmp_path: Path) -> None:
+    both = front(tmp_path, [], http="[::1]:0")
+    where = await both.start()
+    try:
+        assert [split_address(where[name], name)[0] for name in ("http", "grpc")] == ["::1", "::1"]
+        assert all(address.startswith("[::1]:") for address in where.values())
+    finally:
+        await both.stop()
 
 
 async def test_grpc_may_be_off(tmp_path: Path) -> None:
