@@ -6,7 +6,7 @@ import os
 import resource
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class _Window:
     joint_asked: int = 0
     joint_answered: int = 0
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
-    classes: npt.NDArray[np.int64] | None = None
+    classes: list[int] | None = None
     sketch: Sketch | None = None
     waiting: list[npt.NDArray[Any]] = field(default_factory=list)  # inputs that are not sketched yet
     waiting_examples: int = 0
@@ -103,7 +103,7 @@ class Telemetry:
         manifest: Manifest,
         manifest_digest: str,
         raw_inputs: npt.NDArray[Any] | None,
-        logits: npt.NDArray[np.float32] | None,
+        classes: Sequence[int] | None,
         seconds: float,
         *,
         ok: bool,
@@ -112,11 +112,11 @@ class Telemetry:
 
         Args:
             raw_inputs: (n, *shape), what the sketch counts (Input.sketched); None where they could not be read.
-            logits: (n, classes); None where there are none.
+            classes: of each example; None where there are none.
             seconds: from the decoded request to the logits.
         """
         window = self._window(model, manifest, manifest_digest)
-        total = self._totals.setdefault(model, Total())
+        total = self._total(model)
         total.requests += 1
         window.requests += 1
         if not ok:
@@ -127,14 +127,15 @@ class Telemetry:
         window.latency[place] += 1
         total.latency[place] += 1
         total.seconds += seconds
-        if logits is not None and window.classes is not None:
-            window.classes += np.bincount(logits.argmax(axis=1), minlength=len(window.classes))
+        if classes is not None and window.classes is not None:
+            for each in classes:
+                window.classes[each] += 1
         if raw_inputs is not None and window.sketch is not None:
             window.sketch_later(raw_inputs)
 
     def joint(self, model: str, manifest_digest: str, *, answered: bool) -> None:
         """A request of these was sent on to the cloud's teacher."""
-        total, window = self._totals.setdefault(model, Total()), self._windows.get(model)
+        total, window = self._total(model), self._windows.get(model)
         total.joint_asked += 1
         total.joint_answered += answered
         if window is not None and window.manifest_digest == manifest_digest:
@@ -176,7 +177,7 @@ class Telemetry:
                     requests=window.requests,
                     failed_requests=window.failed,
                     latency_counts=tuple(window.latency),
-                    class_counts=tuple(int(c) for c in window.classes) if window.classes is not None else (),
+                    class_counts=tuple(window.classes or ()),
                     inputs=window.sketch.take() if sketched and window.sketch is not None else None,
                     rss_bytes=rss,
                     cpu_seconds=cpu,
@@ -185,6 +186,12 @@ class Telemetry:
                 )
             )
         return found
+
+    def _total(self, model: str) -> Total:
+        total = self._totals.get(model)
+        if total is None:
+            total = self._totals[model] = Total()
+        return total
 
     def _window(self, model: str, manifest: Manifest, manifest_digest: str) -> _Window:
         window = self._windows.get(model)
@@ -195,7 +202,7 @@ class Telemetry:
             self._closed.append((model, window))
         window = _Window(
             manifest_digest,
-            classes=np.zeros(len(manifest.output.labels), np.int64) if manifest.output.labels else None,
+            classes=[0] * len(manifest.output.labels) if manifest.output.labels else None,
             # A model that was imported without data, or whose inputs have no one size, has nothing to be held against.
             sketch=Sketch(manifest.sketch, int(np.prod(manifest.input.shape))) if manifest.sketch.edges else None,
         )

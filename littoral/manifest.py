@@ -32,6 +32,7 @@ FULL_RANGE = "int8_dot"
 """In `Manifest.requires`: weights of 8 bits, which CPUs without VNNI or ARM's dot product add up wrongly."""
 TASKS = ("classification", "regression", "detection", "custom")
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+_MOST = float(np.finfo(np.float32).max) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,29 @@ class Input:
 
     def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """From (n, *shape), any number type, to float32 of the same shape."""
-        x: npt.NDArray[np.float32] = np.asarray(raw, dtype=np.float32) * np.float32(self.scale)
-        per_channel = (-1,) + (1,) * (len(self.shape) - 1)
-        mean = np.asarray(self.mean, np.float32).reshape(per_channel if len(self.mean) > 1 else ())
-        std = np.asarray(self.std, np.float32).reshape(per_channel if len(self.std) > 1 else ())
-        x -= mean  # in place: a batch that stays in the cache is ready in three quarters of the time
-        x /= std
+        return Preparation(self)(raw)
+
+
+class Preparation:
+    """`Input.prepare`, with what is the same for every request worked out once.
+
+    `bounded`: raw values of no more than 2**64, as whole numbers are, and floats whose square float32 can hold, never overflow.
+    """
+
+    def __init__(self, given: Input) -> None:
+        per_channel = (-1,) + (1,) * (len(given.shape) - 1)
+        self._scale = np.float32(given.scale)
+        self._mean = np.asarray(given.mean, np.float32).reshape(per_channel if len(given.mean) > 1 else ())
+        self._std = np.asarray(given.std, np.float32).reshape(per_channel if len(given.std) > 1 else ())
+        smallest = min(map(abs, given.std))
+        largest = 2.0**64 * abs(given.scale) + max(map(abs, given.mean))
+        self.bounded = largest < _MOST and largest < _MOST * smallest
+
+    def __call__(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """See Input.prepare."""
+        x: npt.NDArray[np.float32] = np.asarray(raw, dtype=np.float32) * self._scale
+        x -= self._mean  # in place: a batch that stays in the cache is ready in three quarters of the time
+        x /= self._std
         return np.ascontiguousarray(x)
 
 

@@ -29,6 +29,7 @@ from edge_node.apart.model import ApartModel, open_apart
 from edge_node.runtimes import load
 from edge_node.serving.inference import Inference
 from edge_node.serving.slots import Served, Slots
+from edge_node.serving.tensors import asked
 from edge_node.telemetry import Telemetry
 from littoral.manifest import Manifest
 
@@ -117,12 +118,12 @@ async def crashes_on_trial(manifest: Manifest, artifact: Path, body: dict[str, A
 
 async def crash_in_a_request(inference: Inference, model: ApartModel, body: dict[str, Any]) -> float:
     os.kill(model.pid, signal.SIGSTOP)  # so that the request is in it when it crashes
-    asked = asyncio.create_task(inference.answer(MODEL, body))
+    waiting = asyncio.create_task(inference.answer(MODEL, asked(body)))
     await asyncio.sleep(0.05)
     at = time.perf_counter()
     os.kill(model.pid, signal.SIGSEGV)
     os.kill(model.pid, signal.SIGCONT)
-    answer = await asked
+    answer = await waiting
     taken = time.perf_counter() - at
     if answer.manifest_digest != "before":
         raise RuntimeError("the model on trial answered")

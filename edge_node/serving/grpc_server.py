@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import grpc
@@ -19,7 +18,7 @@ import grpc.aio
 
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, NoToken
-from edge_node.serving.messages import answer_to, metadata_to, request_from
+from edge_node.serving.messages import answer_to, asked, metadata_to
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
 from edge_node.serving.tls import Tls
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFailure, TooLarge, Unavailable
@@ -140,9 +139,13 @@ class GrpcServer:
             try:
                 if answer != self._live:
                     self._access.check(_authorization(context))
-                place: AbstractContextManager[None] = self._service.place() if counted else nullcontext()
-                with place:
+                if not counted:
                     return await answer(await self._only(requests))
+                self._service.enter()
+                try:
+                    return await answer(await self._only(requests))
+                finally:
+                    self._service.leave()
             except FleetError as error:
                 status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
                 await context.abort(status, str(error))
@@ -182,9 +185,7 @@ class GrpcServer:
         return metadata_to(self._service.model(request.name, request.version))
 
     async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        self._service.check_version(request.model_name, request.model_version)
-        body, tail = request_from(request)
-        return answer_to(await self._service.infer(request.model_name, body, tail))
+        return answer_to(await self._service.infer(request.model_name, asked(request), request.model_version))
 
     async def _index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         response = pb.RepositoryIndexResponse()

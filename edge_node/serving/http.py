@@ -35,6 +35,7 @@ from edge_node.serving.handshake import Handshake
 from edge_node.serving.http1 import Head, unpacked
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from edge_node.serving.tensors import asked
 from edge_node.serving.tls import Tls
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, TooLarge, Unavailable
 
@@ -225,7 +226,7 @@ class HttpServer:
     async def _infer(self, name: str, version: str, head: Head, body: bytes) -> Reply:
         body = unpacked(body, head.headers.get("content-encoding"), self._limits.body_bytes)
         parsed, tail = _parsed(body, head.headers.get(HEADER_LENGTH))
-        answer = await self._service.infer(name, parsed, tail, version)
+        answer = await self._service.infer(name, asked(parsed, tail), version)
         encoded, length = answer.encode()
         if length is None:
             return Reply(200, encoded)

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from edge_node.serving.slots import Served, Slots
-from edge_node.serving.tensors import Answer, Array, read, tensors_of
+from edge_node.serving.tensors import LABEL, Answer, Array, Asked, finite, small, tensors_of
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Input, Manifest
+from littoral.manifest import Input
 
 INLINE_S = 0.002
 """What is expected to take longer runs in the worker thread: it would hold up every other request and the session."""
@@ -82,12 +82,8 @@ class Inference:
         self._workers: dict[str, ThreadPoolExecutor] = {}  # by model
         self._costs: dict[str, _Cost] = {}  # by model
 
-    async def answer(self, name: str, body: Any, tail: memoryview | None = None) -> Answer:
-        """One request to one model.
-
-        Args:
-            body: the request's JSON, parsed.
-            tail: what followed it, for tensors in binary form; None: the request has none.
+    async def answer(self, name: str, asked: Asked) -> Answer:
+        """One request to one model. It is answered without waiting wherever that takes no longer than INLINE_S.
 
         Raises:
             NotFound: no such model is served. BadInput: names the field, what was wanted and what came; it says nothing about
@@ -96,33 +92,21 @@ class Inference:
         A request that takes a model on trial down with it is answered by the one that stands by.
         """
         while True:
-            tried = self._slots.get(name)
-            try:
-                return await self._answer(name, body, tail)
-            except (RuntimeCrash, RuntimeHang):
-                if tried is None or not tried.apart:
-                    raise
-                self._slots.back(name, tried)
-                if self._slots.get(name) is None:
-                    raise
-
-    async def _answer(self, name: str, body: Any, tail: memoryview | None) -> Answer:
-        with self._slots.lease(name) as served:
-            request = read(body, served.manifest, tail)
-            began = self._monotonic()
-            if served.manifest.signature is not None:
-                tensors = await self._tensors(name, served, request.inputs, began)
-                return Answer(name, served.manifest_digest, request, tensors)
-            raw = await self._sized(name, served.manifest.input, request.raw)
-            prepared = _prepared(served.manifest, raw)
-            counted = served.manifest.input.sketched(raw, prepared)
-            try:
-                logits = await self._logits(name, served, prepared)
-            except Exception:
-                self._count(name, served, counted, None, began, ok=False)
-                raise  # a client that went away says nothing about the model: a cancellation is not counted
-            self._count(name, served, counted, logits, began, ok=True)
-            return Answer(name, served.manifest_digest, request, tensors_of(served.manifest, logits))
+            with self._slots.lease(name) as served:
+                request = asked(served.manifest)
+                began = self._monotonic()
+                try:
+                    if served.manifest.signature is None:
+                        tensors = await self._classified(name, served, request.raw, began)
+                    else:
+                        tensors = await self._tensors(name, served, request.inputs, began)
+                    return Answer(name, served.manifest_digest, request, tensors)
+                except (RuntimeCrash, RuntimeHang):
+                    if not served.apart:
+                        raise
+                    self._slots.back(name, served)
+                    if self._slots.get(name) is None:
+                        raise
 
     def close(self) -> None:
         """Ends the worker threads, once they are done with what they have."""
@@ -136,16 +120,29 @@ class Inference:
             return given.sized(raw)
         return await self._in_thread(name, given.sized, raw)
 
-    async def _logits(self, name: str, served: Served, prepared: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        cost = self._cost(name, served)
+    async def _classified(self, name: str, served: Served, raw: Array, began: float) -> Mapping[str, Array]:
+        """What one of our own models answers."""
+        given = served.manifest.input
+        if given.resize is not None:
+            raw = await self._sized(name, given, raw)
+        prepared = _prepared(served, raw)
+        examples, cost = len(prepared), self._cost(name, served)
         batcher = self._batcher(name, served, cost, lambda feeds: {"": served.model.infer(feeds[""])})
-        if batcher is not None:
-            logits = (await batcher.run({"": prepared}, len(prepared)))[""]
-        else:
-            logits = await self._run(name, served, cost, served.model.infer, prepared, len(prepared))
-        if not np.isfinite(logits).all():
-            raise RuntimeFailure(f"model {served.manifest.name}: answered with values that are not numbers")
-        return logits
+        try:
+            if batcher is not None:
+                logits = (await batcher.run({"": prepared}, examples))[""]
+            elif served.apart or cost.long(examples):
+                logits = await self._beside(name, served, cost, served.model.infer, prepared, examples)
+            else:
+                logits = cost.run(served.model.infer, prepared, examples)
+            if not finite(logits):
+                raise RuntimeFailure(f"model {served.manifest.name}: answered with values that are not numbers")
+        except Exception:
+            self._count(name, served, None, None, began, ok=False)
+            raise  # a client that went away says nothing about the model: a cancellation is not counted
+        tensors = tensors_of(served.manifest, logits)
+        self._count(name, served, given.sketched(raw, prepared), tensors[LABEL].tolist(), began, ok=True)
+        return tensors
 
     async def _tensors(self, name: str, served: Served, inputs: Mapping[str, Array], began: float) -> Mapping[str, Array]:
         """What a model that was imported answers."""
@@ -157,16 +154,18 @@ class Inference:
             batcher = self._batcher(name, served, cost, served.model.run) if batched else None
             if batcher is not None:
                 tensors = await batcher.run(inputs, examples)
+            elif served.apart or cost.long(examples):
+                tensors = await self._beside(name, served, cost, served.model.run, inputs, examples)
             else:
-                tensors = await self._run(name, served, cost, served.model.run, inputs, examples)
+                tensors = cost.run(served.model.run, inputs, examples)
             for output, values in tensors.items():
-                if values.dtype.kind == "f" and np.isnan(values).any():
+                if values.dtype.kind == "f" and not small(values) and np.isnan(values).any():
                     raise RuntimeFailure(f"model {served.manifest.name}: answered {output} with values that are not numbers")
         except Exception:
             self._count(name, served, None, None, began, ok=False)
             raise
-        scores = tensors[manifest.output.name] if manifest.output.labels else None
-        self._count(name, served, first if manifest.sketch.edges else None, scores, began, ok=True)
+        classes = tensors[manifest.output.name].argmax(axis=1).tolist() if manifest.output.labels else None
+        self._count(name, served, first if manifest.sketch.edges else None, classes, began, ok=True)
         return tensors
 
     def _cost(self, name: str, served: Served) -> _Cost:
@@ -177,12 +176,11 @@ class Inference:
             cost = self._costs[name] = _Cost(served.manifest_digest, unknown)
         return cost
 
-    async def _run(self, name: str, served: Served, cost: _Cost, infer: Callable[[X], T], given: X, examples: int) -> T:
+    async def _beside(self, name: str, served: Served, cost: _Cost, infer: Callable[[X], T], given: X, examples: int) -> T:
+        """In the model's thread."""
         if served.apart:
             return await self._in_thread(name, infer, given)
-        if cost.long(examples):
-            return await self._in_thread(name, cost.run, infer, given, examples)
-        return cost.run(infer, given, examples)
+        return await self._in_thread(name, cost.run, infer, given, examples)
 
     def _batcher(self, name: str, served: Served, cost: _Cost, infer: Callable[[Feeds], Feeds]) -> Batcher | None:
         """None where requests are better run one by one."""
@@ -210,16 +208,16 @@ class Inference:
             await asyncio.wait([running])  # the lease must outlive the thread's use of the model
             raise
 
-    def _count(self, name: str, served: Served, raw: Array | None, logits: Array | None, began: float, *, ok: bool) -> None:
-        self._telemetry.observe(name, served.manifest, served.manifest_digest, raw, logits, self._monotonic() - began, ok=ok)
+    def _count(self, name: str, served: Served, raw: Array | None, classes: list[int] | None, began: float, *, ok: bool) -> None:
+        self._telemetry.observe(name, served.manifest, served.manifest_digest, raw, classes, self._monotonic() - began, ok=ok)
 
 
-def _prepared(manifest: Manifest, raw: Array) -> npt.NDArray[np.float32]:
+def _prepared(served: Served, raw: Array) -> npt.NDArray[np.float32]:
     """Raises BadInput where a value is too large for float32 once it is prepared."""
-    if raw.dtype == np.uint8:  # what mostly comes, and cannot be
-        return manifest.input.prepare(raw)
+    if served.prepare.bounded and (raw.dtype.kind in "bui" or (raw.dtype == np.float32 and small(raw))):
+        return served.prepare(raw)
     with np.errstate(over="ignore", invalid="ignore"):  # refused in the next line
-        prepared = manifest.input.prepare(raw)
-    if not np.isfinite(prepared).all():
+        prepared = served.prepare(raw)
+    if not finite(prepared):
         raise BadInput("inputs[0].data: holds values too large for this model's input")
     return prepared

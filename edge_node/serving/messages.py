@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from edge_node.serving.tensors import Answer
+from edge_node.serving.tensors import MAX_BATCH, Answer, Asked, Request, all_of, from_bytes, known_outputs, read
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
+from littoral.manifest import Manifest
 from littoral.signature import DATATYPES, datatype_of
 
 _CONTENTS: Mapping[str, str] = {
@@ -31,6 +32,38 @@ _CONTENTS: Mapping[str, str] = {
     "FP64": "fp64_contents",
 }
 """The field for each datatype, by the protocol."""
+
+
+def asked(request: pb.ModelInferRequest) -> Asked:
+    """What a message asks of a model."""
+
+    def asked_of(manifest: Manifest) -> Request:
+        usual = usual_from(request, manifest)
+        if usual is not None:
+            return usual
+        body, tail = request_from(request)
+        return read(body, manifest, tail)
+
+    return asked_of
+
+
+def usual_from(request: pb.ModelInferRequest, manifest: Manifest) -> Request | None:
+    """What mostly comes, without the way over JSON: the one tensor of one of our own models, as raw bytes and in the model's own
+    size, and every output wanted. None: this is something else, or wrong.
+
+    Raises BadInput as `read` does where a value is not finite.
+    """
+    inputs, raw, wanted = request.inputs, request.raw_input_contents, manifest.input
+    if len(inputs) != 1 or len(raw) != 1 or request.outputs or request.parameters or manifest.signature is not None:
+        return None
+    tensor, data = inputs[0], raw[0]
+    kind, shape = DATATYPES.get(tensor.datatype), tuple(tensor.shape)
+    if kind is None or tensor.name != wanted.name or tensor.HasField("contents"):
+        return None
+    if shape[1:] != wanted.shape or not 1 <= shape[0] <= MAX_BATCH or len(data) != math.prod(shape) * kind.itemsize:
+        return None
+    values = from_bytes(data, shape, tensor.datatype, "inputs[0]")
+    return Request({wanted.name: values}, all_of(known_outputs(manifest), binary=False), request.id or None, {})
 
 
 def request_from(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview | None]:

@@ -4,8 +4,8 @@ everybody asks, or that is slow, never takes those of another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from edge_node.serving.slots import Slots
 from littoral.errors import FleetError
@@ -22,31 +22,46 @@ Split = Callable[[tuple[str, ...]], Mapping[str, int]]
 """How many places each of these models has."""
 
 
+@dataclass(slots=True, eq=False)
+class Share:
+    """The places of one model; a context in which one request has one of them. Raises Busy where all of them are taken."""
+
+    model: str
+    most: int
+    taken: int = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self.most:
+            raise Busy(f"{self.taken} requests of {self.model} are in flight, as many as its share", hint="try again in a second")
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
 class Places:
     """For one event loop."""
 
     def __init__(self, slots: Slots, split: Split) -> None:
         self._slots = slots
         self._split = split
-        self._models: tuple[str, ...] | None = None
-        self._most: Mapping[str, int] = {}
-        self._taken: dict[str, int] = {}
+        self._models: tuple[str, ...] = ()
+        self._shares: dict[str, Share] = {}
 
-    @contextmanager
-    def of(self, model: str) -> Iterator[None]:
-        """One of the model's places, until its answer is there. Raises Busy where all of them are taken."""
-        if (models := self._slots.names()) != self._models:  # something was loaded or taken out
-            self._models, self._most = models, self._split(models)
-        taken = self._taken.get(model, 0)
-        if taken >= self._most.get(model, 1):
-            raise Busy(f"{taken} requests of {model} are in flight, as many as its share", hint="try again in a second")
-        self._taken[model] = taken + 1
-        try:
-            yield
-        finally:
-            self._taken[model] -= 1
-            if not self._taken[model]:
-                del self._taken[model]
+    def of(self, model: str) -> Share:
+        """One of the model's places, until its answer is there."""
+        if (models := self._slots.names()) is not self._models:  # something was loaded or taken out
+            self._models = models
+            self._share_out(self._split(models))
+        if (share := self._shares.get(model)) is None:
+            share = self._shares[model] = Share(model, 1)
+        return share
+
+    def _share_out(self, most: Mapping[str, int]) -> None:
+        taken = {model: share for model, share in self._shares.items() if share.taken}
+        for share in taken.values():
+            share.most = most.get(share.model, 1)
+        self._shares = {model: Share(model, places) for model, places in most.items()} | taken
 
 
 def evenly(whole: int) -> Split:

@@ -6,8 +6,7 @@ refused in the same words.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from edge_node.serving.inference import BATCH, Inference
 from edge_node.serving.places import Busy as Busy
 from edge_node.serving.places import Places, Split, evenly
 from edge_node.serving.slots import Slots
-from edge_node.serving.tensors import Answer, metadata
+from edge_node.serving.tensors import Answer, Asked, metadata
 from edge_node.telemetry import Telemetry
 from littoral import __version__
 from littoral.errors import FleetError, NotFound
@@ -123,15 +122,6 @@ class Service:
         """Gives a place back."""
         self._in_flight -= 1
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """`enter`, and `leave` whatever happens."""
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
-
     def about(self) -> dict[str, Any]:
         return {"name": "littoral-node", "version": __version__, "extensions": list(EXTENSIONS)}
 
@@ -154,13 +144,15 @@ class Service:
         if version and version != served.manifest_digest:
             raise NotFound(f"version: {version[:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
 
-    async def infer(self, name: str, body: Any, tail: memoryview | None = None, version: str = "") -> Answer:
+    async def infer(self, name: str, asked: Asked, version: str = "") -> Answer:
         """See Inference.answer. Raises NotFound for another version, too; Busy where the model's places are taken."""
         self.check_version(name, version)
         with self._places.of(name):
-            answer = await self.inference.answer(name, body, tail)
-            served = self.slots.get(name) if self.second is not None else None
-            if self.second is None or served is None or served.manifest_digest != answer.manifest_digest:
+            answer = await self.inference.answer(name, asked)
+            if self.second is None:
+                return answer
+            served = self.slots.get(name)
+            if served is None or served.manifest_digest != answer.manifest_digest:
                 return answer
             return await self.second(name, served.manifest, answer)
 

@@ -5,13 +5,12 @@ For one event loop: nothing here may be called from another thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 
 from edge_node.runtimes import Model
 from littoral.errors import NotFound
-from littoral.manifest import Manifest
+from littoral.manifest import Manifest, Preparation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,14 +21,28 @@ class Served:
     manifest_digest: str
     model: Model
     apart: bool = False
+    prepare: Preparation = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prepare", Preparation(self.manifest.input))
 
 
 @dataclass(slots=True, eq=False)
 class _Slot:
+    """A context in which one request uses what is served."""
+
     served: Served
     in_flight: int = 0
     retired: bool = False
     standby: _Slot | None = None  # what answered before, while `served` is on trial
+
+    def __enter__(self) -> Served:
+        self.in_flight += 1
+        return self.served
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+        self.close_if_done()
 
     def close_if_done(self) -> None:
         if self.retired and self.in_flight == 0:
@@ -41,20 +54,22 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[str, _Slot] = {}
+        self._names: tuple[str, ...] | None = None  # None: something came or went
 
     def swap(self, name: str, served: Served) -> Served | None:
         """New requests go to `served` from now on. Gives what was there before; it closes itself."""
         before = self._slots.get(name)
-        self._slots[name] = _Slot(served)
+        self._put(name, _Slot(served))
         return self._retire(before)
 
     def remove(self, name: str) -> Served | None:
         """No request is taken for this name any more."""
+        self._names = None
         return self._retire(self._slots.pop(name, None))
 
     def try_out(self, name: str, served: Served) -> None:
         """As `swap`, but what was there before stays loaded and stands by, until `swap`, `back` or `remove`."""
-        self._slots[name] = _Slot(served, standby=self._slots.get(name))
+        self._put(name, _Slot(served, standby=self._slots.get(name)))
 
     def standby(self, name: str) -> Served | None:
         """What stands by for the model on trial."""
@@ -69,10 +84,10 @@ class Slots:
             return
         before, slot.standby = slot.standby, None
         if before is not None:
-            self._slots[name] = before
+            self._put(name, before)
+            self._retire(slot)
         else:
-            del self._slots[name]
-        self._retire(slot)
+            self.remove(name)
 
     def get(self, name: str) -> Served | None:
         slot = self._slots.get(name)
@@ -84,24 +99,25 @@ class Slots:
         return slot.served.manifest.name if slot else ""
 
     def names(self) -> tuple[str, ...]:
-        return tuple(sorted(self._slots))
+        """In order; the same tuple as long as none comes or goes."""
+        if self._names is None:
+            self._names = tuple(sorted(self._slots))
+        return self._names
 
-    @contextmanager
-    def lease(self, name: str) -> Iterator[Served]:
+    def lease(self, name: str) -> AbstractContextManager[Served]:
         """The model for one request: it is not closed before the request ends. Raises NotFound."""
         slot = self._slots.get(name)
         if slot is None:
             raise NotFound(f"model: {name!r} is not served here", hint=f"served are {', '.join(self.names()) or 'none'}")
-        slot.in_flight += 1
-        try:
-            yield slot.served
-        finally:
-            slot.in_flight -= 1
-            slot.close_if_done()
+        return slot
 
     def close(self) -> None:
         for name in self.names():
             self.remove(name)
+
+    def _put(self, name: str, slot: _Slot) -> None:
+        self._slots[name] = slot
+        self._names = None
 
     @staticmethod
     def _retire(slot: _Slot | None) -> Served | None:

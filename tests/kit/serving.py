@@ -17,6 +17,7 @@ from edge_node.serving.grpc_server import GrpcServer
 from edge_node.serving.http import HttpServer
 from edge_node.serving.service import MAX_IN_FLIGHT, Service
 from edge_node.serving.slots import Served, Slots
+from edge_node.serving.tensors import Asked, asked
 from edge_node.telemetry import Telemetry
 from tests.kit.models import artifact
 
@@ -32,6 +33,10 @@ def served(folder: Path, runtime: str = "onnxruntime", *, seed: int = 0, **field
 def request_of(x: npt.NDArray[Any], datatype: str = "UINT8", **more: Any) -> dict[str, Any]:
     tensor = {"name": "x", "shape": list(x.shape), "datatype": datatype, "data": x.ravel().tolist()}
     return {"inputs": [tensor], **more}
+
+
+def asked_of(x: npt.NDArray[Any], datatype: str = "UINT8") -> Asked:
+    return asked(request_of(x, datatype))
 
 
 @dataclass(slots=True)

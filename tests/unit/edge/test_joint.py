@@ -22,7 +22,7 @@ from edge_node.serving.slots import Slots
 from edge_node.serving.tensors import Answer
 from edge_node.telemetry import Telemetry
 from littoral.fleet.v1 import joint_pb2
-from tests.kit.serving import MODEL, request_of, served
+from tests.kit.serving import MODEL, asked_of, served
 
 CLASSES = 3
 
@@ -71,7 +71,7 @@ class Asker:
     async def infer(self, count: int = 1) -> Answer:
         shape = self.slots.get(MODEL).manifest.input.shape
         x = np.random.default_rng(3).integers(0, 255, (count, *shape)).astype(np.uint8)
-        return await self.service.infer(MODEL, request_of(x))
+        return await self.service.infer(MODEL, asked_of(x))
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ async def test_the_teachers_answer_is_given_counted_and_kept_with_the_nodes_own(
 async def test_only_the_examples_that_it_is_not_sure_of_are_sent(asker: Asker) -> None:
     own = await asker.service.inference.answer(
         MODEL,
-        request_of(np.random.default_rng(3).integers(0, 255, (4, *asker.slots.get(MODEL).manifest.input.shape)).astype(np.uint8)),
+        asked_of(np.random.default_rng(3).integers(0, 255, (4, *asker.slots.get(MODEL).manifest.input.shape)).astype(np.uint8)),
     )
     logits = own.tensors["logits"]
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))

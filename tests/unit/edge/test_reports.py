@@ -19,11 +19,11 @@ from edge_node.telemetry import Telemetry
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import Manifest
-from tests.kit.models import artifact, images, logits_of, weights
+from tests.kit.models import artifact, images
 
 MODEL = "tiny"
 X = images(1)
-LOGITS = logits_of(X, weights())
+CLASSES = [0]
 WINDOW_S = 10.0
 DIGEST = digest_of(b"one")
 
@@ -83,7 +83,7 @@ class World:
 
     def serve(self, requests: int) -> None:
         for _ in range(requests):
-            self.counters.observe(MODEL, self.manifest, DIGEST, X, LOGITS, 0.001, ok=True)
+            self.counters.observe(MODEL, self.manifest, DIGEST, X, CLASSES, 0.001, ok=True)
         self.observed += requests
 
     def window(self) -> None:

@@ -1,4 +1,4 @@
-"""A model that everybody asks, or that is slow, takes neither the places nor the thread of another one."""
+"""A model that everyquestion asks, or that is slow, takes neither the places nor the thread of another one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_node.serving.places import Busy, Places, evenly
 from edge_node.serving.service import Service
 from edge_node.serving.slots import Served, Slots
 from edge_node.telemetry import Telemetry
-from tests.kit.serving import request_of, served
+from tests.kit.serving import asked_of, served
 
 
 class Held:
@@ -49,22 +49,22 @@ def slow(tmp_path: Path) -> Iterator[tuple[Held, Slots]]:
     slots.close()
 
 
-async def test_a_slow_model_that_everybody_asks_does_not_starve_another(slow: tuple[Held, Slots]) -> None:
+async def test_a_slow_model_that_everyquestion_asks_does_not_starve_another(slow: tuple[Held, Slots]) -> None:
     held, slots = slow
     service = Service(slots, Telemetry(), max_in_flight=20)
-    body = request_of(np.zeros((1, *slots.get("quick").manifest.input.shape), np.uint8))
-    asking = [asyncio.create_task(service.infer("slow", body)) for _ in range(15)]
+    question = asked_of(np.zeros((1, *slots.get("quick").manifest.input.shape), np.uint8))
+    asking = [asyncio.create_task(service.infer("slow", question)) for _ in range(15)]
     refused, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
     while len(refused) < 5:  # those over its half are told to come again
         refused, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
     assert all(isinstance(task.exception(), Busy) for task in refused)
     assert len(waiting) == 10
     for _ in range(20):  # in a row: none of them waits for what is slow
-        assert (await service.infer("quick", body)).model == "quick"
+        assert (await service.infer("quick", question)).model == "quick"
     held.go_on.set()
     answers = await asyncio.gather(*waiting)
     assert [answer.model for answer in answers] == ["slow"] * 10
-    assert (await service.infer("slow", body)).model == "slow"  # its places are free again
+    assert (await service.infer("slow", question)).model == "slow"  # its places are free again
     service.close()
 
 

@@ -20,7 +20,7 @@ from edge_node.serving.slots import Served, Slots
 from edge_node.telemetry import Telemetry
 from littoral.errors import RuntimeFailure
 from tests.kit.models import images, logits_of, weights
-from tests.kit.serving import MODEL, request_of, served
+from tests.kit.serving import MODEL, asked_of, served
 
 PATIENCE_S = 20.0
 
@@ -180,13 +180,13 @@ async def test_a_real_runtime_answers_the_same_together_and_one_by_one(tmp_path:
     inference = Inference(slots, telemetry, batch=batch)
     x = images(40)
     expected = logits_of(x, weights())
-    await inference.answer(MODEL, request_of(x[:1]))
+    await inference.answer(MODEL, asked_of(x[:1]))
     inference._costs[MODEL].seconds = INLINE_S * 2  # as if it were a large one
     inference._costs[MODEL].runs = 5
     for _ in range(TRIALS + 1):
         slow.gate.clear()
         before = len(slow.runs)
-        asked = [asyncio.create_task(inference.answer(MODEL, request_of(x[n : n + 1]))) for n in range(40)]
+        asked = [asyncio.create_task(inference.answer(MODEL, asked_of(x[n : n + 1]))) for n in range(40)]
         await asyncio.sleep(0)
         slow.gate.set()
         answers = await asyncio.wait_for(asyncio.gather(*asked), PATIENCE_S)

@@ -186,6 +186,23 @@ def test_an_answer_reads_back_in_both_forms(count: int, names: list[str], binary
     np.testing.assert_array_equal(found["label"], logits.argmax(axis=1))
 
 
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+@pytest.mark.parametrize("place", [0, 7, 15])
+def test_large_values_are_taken_and_what_is_not_finite_is_refused(datatype: str, place: int) -> None:
+    """In binary form behind a byte, so that no value lies where its size would have it."""
+    kind = DATATYPES[datatype]
+    x = np.zeros(16, kind)
+    for value in (np.finfo(kind).max, -np.finfo(kind).max, np.nan, np.inf, -np.inf):
+        x[place] = value
+        body = binary_body(x.nbytes)
+        body["inputs"][0]["datatype"] = datatype
+        tail = memoryview(b"!" + x.tobytes())[1:]
+        if np.isfinite(value):
+            np.testing.assert_array_equal(read(body, manifest(), tail).raw.ravel(), x)
+        else:
+            assert f"inputs[0].data: holds a value that is not finite as {datatype}" in refusal(body, tail)
+
+
 def test_a_manifest_with_another_input_asks_for_that() -> None:
     other = replace(manifest(), input=replace(manifest().input, name="pixels"))
     with pytest.raises(BadInput, match="'pixels'"):

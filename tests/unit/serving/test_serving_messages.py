@@ -1,0 +1,81 @@
+"""What comes as a gRPC message means the same whichever way it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_node.serving.messages import asked, request_from, usual_from
+from edge_node.serving.tensors import MAX_BATCH, Request, read
+from littoral.errors import BadInput
+from littoral.inference.v2 import inference_pb2 as pb
+from littoral.manifest import Manifest
+from littoral.signature import DATATYPES
+from tests.kit.models import SHAPE, artifact, images
+
+ITEM = {name: kind.itemsize for name, kind in DATATYPES.items()}
+
+
+@cache
+def manifest() -> Manifest:
+    with TemporaryDirectory() as folder:
+        return artifact(Path(folder))
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> pb.ModelInferRequest:
+    """Mostly right, and then wrong in every way."""
+    request = pb.ModelInferRequest(id=draw(st.sampled_from(["", "mine"])))
+    for _ in range(draw(st.sampled_from([1, 1, 1, 0, 2]))):
+        datatype = draw(st.sampled_from([*DATATYPES, "BYTES", ""]))
+        shape = draw(
+            st.sampled_from([(1, *SHAPE), (2, *SHAPE), (0, *SHAPE), (-1, *SHAPE), (MAX_BATCH + 1, *SHAPE), SHAPE, (), (1, 16)])
+        )
+        tensor = request.inputs.add(name=draw(st.sampled_from(["x", "x", "y"])), datatype=datatype, shape=shape)
+        if draw(st.booleans()):
+            tensor.parameters["binary_data_size"].int64_param = 5
+        if draw(st.sampled_from([False, False, False, True])):
+            tensor.contents.fp32_contents.extend([1.0] * 16)
+        size = max(0, int(np.prod(shape))) * ITEM.get(datatype, 1) + draw(st.sampled_from([0, 0, 0, 1, -1]))
+        if draw(st.sampled_from([True, True, True, False])):
+            request.raw_input_contents.append(draw(st.sampled_from([b"\0", b"\1", b"\xff"])) * max(0, size))
+    if draw(st.sampled_from([False, False, True])):
+        request.outputs.add(name=draw(st.sampled_from(["label", "logits", "score"])))
+    if draw(st.sampled_from([False, False, True])):
+        request.parameters["trace"].string_param = "abc"
+    return request
+
+
+def told(reading: Callable[[], Request]) -> tuple[object, ...] | str:
+    try:
+        request = reading()
+    except BadInput as error:
+        return str(error)
+    raw = request.raw
+    return (*request.inputs, raw.shape, raw.dtype, raw.tobytes(), request.outputs, request.id, dict(request.parameters))
+
+
+def by_way_of_json(request: pb.ModelInferRequest) -> Request:
+    body, tail = request_from(request)
+    return read(body, manifest(), tail)
+
+
+@given(messages())
+def test_a_message_is_read_as_its_json_would_be(request: pb.ModelInferRequest) -> None:
+    assert told(lambda: asked(request)(manifest())) == told(lambda: by_way_of_json(request))
+
+
+def test_the_usual_message_takes_the_short_way() -> None:
+    x = images(3)
+    request = pb.ModelInferRequest(raw_input_contents=[x.tobytes()])
+    request.inputs.add(name="x", datatype="UINT8", shape=x.shape)
+    found = usual_from(request, manifest())
+    assert found is not None
+    np.testing.assert_array_equal(found.raw, x)
+    assert found.outputs == (("logits", False), ("label", False))
