@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,6 +146,21 @@ def only_file(manifest: Manifest, folder: Path, suffix: str) -> Path:
             f"{manifest.runtime}: {manifest.name} holds {names}, wanted one file *{suffix}", hint="release it again"
         )
     return folder / found[0]
+
+
+def check_names(manifest: Manifest, file: str, inputs: Collection[str], outputs: Collection[str]) -> None:
+    """Raises RuntimeFailure where a file, by these names of its tensors, has not the two that the manifest names."""
+    if manifest.input.name not in inputs or manifest.output.name not in outputs:
+        raise RuntimeFailure(
+            f"{manifest.runtime}: {file} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, "
+            f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}",
+            hint="release it again",
+        )
+
+
+def no_signature(runtime: str, name: str) -> RuntimeFailure:
+    """Why a runtime that serves models made here alone does not `run` one."""
+    return RuntimeFailure(f"{runtime}: {name} has no signature", hint="models that were imported run in onnxruntime")
 
 
 def version(name: str) -> str:

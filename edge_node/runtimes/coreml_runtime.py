@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Array, Tensor, checked, only_file
+from edge_node.runtimes import Array, Tensor, check_names, checked, no_signature, only_file
 from edge_node.runtimes.facts import Facts
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
@@ -81,7 +81,7 @@ class CoreMLModel:
         return logits
 
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        raise RuntimeFailure(f"coreml: {self._name} has no signature", hint="models that were imported run in onnxruntime")
+        raise no_signature("coreml", self._name)
 
     def close(self) -> None:
         with self._lock:
@@ -104,7 +104,8 @@ def load(manifest: Manifest, folder: Path, threads: int) -> CoreMLModel:
     try:
         place = laid_out(folder, Path(package) / "model.mlpackage")
         model = coremltools.models.MLModel(str(place), compute_units=getattr(coremltools.ComputeUnit, units))
-        _check_names(model.get_spec(), manifest)
+        tensors = model.get_spec().description
+        check_names(manifest, MODEL, [i.name for i in tensors.input], [o.name for o in tensors.output])
     except RuntimeFailure:
         shutil.rmtree(package, ignore_errors=True)
         raise
@@ -113,13 +114,3 @@ def load(manifest: Manifest, folder: Path, threads: int) -> CoreMLModel:
         files = ", ".join(file.path for file in manifest.files)
         raise RuntimeFailure(f"coreml: cannot load {files}: {error}", hint="release it again") from error
     return CoreMLModel(model, manifest, package, units)
-
-
-def _check_names(spec: Any, manifest: Manifest) -> None:
-    """Raises RuntimeFailure where the package has other tensors than the manifest names."""
-    inputs, outputs = [i.name for i in spec.description.input], [o.name for o in spec.description.output]
-    if manifest.input.name not in inputs or manifest.output.name not in outputs:
-        raise RuntimeFailure(
-            f"coreml: {MODEL} has inputs {inputs} and outputs {outputs}, "
-            f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
-        )

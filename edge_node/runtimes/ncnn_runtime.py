@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Array, Tensor, checked, devices_of, only_file
+from edge_node.runtimes import Array, Tensor, check_names, checked, devices_of, no_signature, only_file
 from edge_node.runtimes.facts import Facts, Missing
 from edge_node.runtimes.using import in_use
 from littoral.errors import RuntimeFailure
@@ -80,7 +80,7 @@ class NcnnModel:
             self._free_when_done()
 
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        raise RuntimeFailure(f"ncnn: {self._name} has no signature", hint="models that were imported run in onnxruntime")
+        raise no_signature("ncnn", self._name)
 
     def close(self) -> None:
         with self._lock:
@@ -127,9 +127,5 @@ def load(manifest: Manifest, folder: Path, threads: int) -> NcnnModel:
     for file, read in ((param, net.load_param), (weights, net.load_model)):
         if (code := read(str(file))) != 0:
             raise RuntimeFailure(f"ncnn: cannot load {file.name}: code {code}", hint="release it again")
-    if manifest.input.name not in net.input_names() or manifest.output.name not in net.output_names():
-        raise RuntimeFailure(
-            f"ncnn: {param.name} has inputs {net.input_names()} and outputs {net.output_names()}, "
-            f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
-        )
+    check_names(manifest, param.name, net.input_names(), net.output_names())
     return NcnnModel(ncnn, net, manifest, ("vulkan", "cpu") if vulkan else ("cpu",))

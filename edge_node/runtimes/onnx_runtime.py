@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_node.memory import give_back
-from edge_node.runtimes import Array, Tensor, checked, only_file, onnx_limits
+from edge_node.runtimes import Array, Tensor, check_names, checked, only_file, onnx_limits
 from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.onnx_providers import NAMES, Wanted, devices_here, opened, ran_on, wanted
 from edge_node.runtimes.onnx_stopping import StoppableSession
@@ -150,18 +150,14 @@ def session_of(onnxruntime: Any, manifest: Manifest, folder: Path, threads: int,
         raise RuntimeFailure(f"onnxruntime: cannot load {path.name}: {error}", hint="release it again") from error
     inputs, outputs = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
     if manifest.signature is not None:
-        _check_signature(manifest.signature, session, path.name)
-    elif manifest.input.name not in inputs or manifest.output.name not in outputs:
-        raise RuntimeFailure(
-            f"onnxruntime: {path.name} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, "
-            f"the manifest names {manifest.input.name!r} and {manifest.output.name!r}"
-        )
+        _check_signature(manifest.signature, path.name, inputs, outputs)
+    else:
+        check_names(manifest, path.name, inputs, outputs)
     return session
 
 
-def _check_signature(signature: Signature, session: Any, file: str) -> None:
+def _check_signature(signature: Signature, file: str, taken: set[str], given: set[str]) -> None:
     """Raises RuntimeFailure where the file takes other tensors than the manifest names, or does not give those."""
-    taken, given = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
     wanted, named = {spec.name for spec in signature.inputs}, {spec.name for spec in signature.outputs}
     if taken != wanted or not named <= given:
         raise RuntimeFailure(
