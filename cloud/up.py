@@ -20,6 +20,7 @@ from cloud.fleet.ledger import until
 from cloud.fleet.records import Presence, Release, Reported, load
 from cloud.fleet.releases import all_releases
 from cloud.processes import Child, beside, run_to_end
+from cloud.restarts import Lasting
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.explain import explain_node
 from cloud.rollouts.state import ENDED, KIND, Rollout, State
@@ -34,7 +35,7 @@ Tell = Callable[[str], None]
 
 
 class NodeEnded(FleetError):
-    """The coordinator or the node of `littoral-cloud up` ended by itself."""
+    """The coordinator of `littoral-cloud up` ended by itself, or its node did so again and again."""
 
     code = "node-ended"
 
@@ -63,17 +64,19 @@ class Place:
 
 
 async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
-    """Starts both, rolls out what is newest, tells `ready`, and serves until `stop`. Both have ended when it returns.
+    """Starts both, rolls out what is newest, tells `ready`, and serves until `stop`. Both have ended when it returns. A node that
+    ends by itself is started again, see cloud.restarts.
 
     Raises:
         NotFound: nothing was released yet, or littoral-node is not installed. Conflict: a coordinator runs on this folder.
-        NodeEnded: one of both ended by itself. FleetError: it does not start, or no release can be served; says why.
+        NodeEnded: the coordinator ended by itself, or the node too often.
+        FleetError: it does not start, or no release can be served; says why.
     """
     began = await _check(place)
     async with AsyncExitStack() as stack:
         coordinator = await stack.enter_async_context(_coordinator(place))
         tell("coordinator is up: enrolment under TLS, the fleet under mutual TLS, on loopback")
-        node, url, node_id = await stack.enter_async_context(_node(place))
+        node, url, node_id = await stack.enter_async_context(_node(place, tell))
         tell(f"node enrolled and running, its folder is {place.node}")
         core = await stack.enter_async_context(open_existing(place.settings))
         await until(
@@ -81,7 +84,7 @@ async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asynci
         )
         models = await _served(core, node_id, tell)
         ready(Up(url, node_id, models))
-        await _while_both_run((coordinator, node), stop)
+        await _while_both_run(coordinator, node, stop)
 
 
 async def _check(place: Place) -> float:
@@ -115,20 +118,30 @@ async def _coordinator(place: Place) -> AsyncIterator[Child]:
 
 
 @asynccontextmanager
-async def _node(place: Place) -> AsyncIterator[tuple[Child, str, str]]:
-    """The process, the URL of its inference and its id."""
+async def _node(place: Place, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[str], str, str]]:
+    """What keeps it running, the URL of its inference and its id."""
     node, log, folder = beside("littoral-node"), place.logs / "node.log", ["--data", str(place.node)]
     # Enrolling again where there is an identity gives that one, and spends nothing.
     token = [beside("littoral-cloud"), "token", "create", "--name", "up", "--ttl", "10m"]
     line = await run_to_end("token", token, log, _environment(place))
     await run_to_end("enroll", [node, "enroll", line, "--name", _host(), *folder], log)
-    command = [node, "run", *folder, "--http", place.http, "--format", "json"]
-    child = await Child.start("node", [*command, *(["--budget", place.budget] if place.budget is not None else [])], log)
+    http, budget = place.http, ["--budget", place.budget] if place.budget is not None else []
+
+    async def start() -> Child:
+        return await Child.start("node", [node, "run", *folder, "--http", http, "--format", "json", *budget], log)
+
+    running = Lasting(start, tell)
+    lasts: asyncio.Task[str] | None = None
     try:
-        said = json.loads(await child.ready_line())
-        yield child, f"http://{said['http']}", said["node_id"]
+        said = json.loads(await running.begin())
+        http = said["http"]  # whatever port it found free: started again, it answers there
+        lasts = asyncio.create_task(running.last(), name="node")
+        yield lasts, f"http://{http}", said["node_id"]
     finally:
-        await child.end()
+        if lasts is not None:
+            lasts.cancel()
+            await asyncio.gather(lasts, return_exceptions=True)
+        await running.end()
 
 
 async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
@@ -183,18 +196,19 @@ async def _serves(core: Core, node_id: str) -> dict[str, str]:
     return {name: model.serving for name, model in models.items() if model.serving}
 
 
-async def _while_both_run(children: tuple[Child, ...], stop: asyncio.Event) -> None:
+async def _while_both_run(coordinator: Child, node: asyncio.Task[str], stop: asyncio.Event) -> None:
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    ends = {asyncio.create_task(child.ended(), name=child.name): child for child in children}
+    ended = asyncio.create_task(coordinator.ended(), name="coordinator")
     try:
-        await asyncio.wait([stopped, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for task, child in ends.items():
-            if task.done() and not stopped.done():
-                raise NodeEnded(f"{child.name}: ended by itself: {child.last_words()}", hint="its log is in DATA_DIR/logs")
+        await asyncio.wait([stopped, ended, node], return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            return
+        why = f"coordinator: ended by itself: {coordinator.last_words()}" if ended.done() else node.result()
+        raise NodeEnded(why, hint="its log is in DATA_DIR/logs")
     finally:
-        for task in (stopped, *ends):
+        for task in (stopped, ended):
             task.cancel()
-        await asyncio.gather(stopped, *ends, return_exceptions=True)
+        await asyncio.gather(stopped, ended, return_exceptions=True)
 
 
 def _ports(kept: Path) -> tuple[int, int]:

@@ -53,6 +53,13 @@ async def served(folder: Path, command: list[str]) -> AsyncIterator[dict[str, An
         assert mentioning(folder) == []
 
 
+async def told(log: Path, words: str) -> None:
+    """Once they stand in the log."""
+    async with asyncio.timeout(300):
+        while words not in log.read_text():  # noqa: ASYNC110 - a file tells nobody that it grew
+            await asyncio.sleep(0.05)
+
+
 async def answer(url: str, model: str, image: Path) -> int:
     pixels = np.asarray(Image.open(image)).transpose(2, 0, 1)
     tensor = {"name": "input", "shape": [1, *pixels.shape], "datatype": "UINT8", "data": pixels.reshape(-1).tolist()}
@@ -73,6 +80,10 @@ async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
         asked = [(label, path) for label, kind in enumerate(CLASSES) for path in sorted((photos / kind).iterdir())[:6]]
         right = [await answer(said["url"], "my-photos", path) == label for label, path in asked]
         assert sum(right) >= 12  # of 18
+        [node] = [pid for pid in mentioning(tmp_path) if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(node, signal.SIGKILL)
+        await told(tmp_path / "up.log", "node: is there again")
+        await answer(said["url"], "my-photos", photos / "cross" / "000.png")  # where it answered before
     async with served(tmp_path, up) as again:  # the same node, with what it had
         assert (again["node_id"], again["models"]) == (said["node_id"], said["models"])
         await answer(again["url"], "my-photos", photos / "cross" / "000.png")
