@@ -1,4 +1,4 @@
-"""The learning rate over a training: one cycle of it, and of AdamW's first moment against it.
+"""The learning rate over a training: one cycle of it, and of the momentum (AdamW's first moment) against it.
 
 L. N. Smith, N. Topin: Super-Convergence, 2017, https://arxiv.org/abs/1708.07120. It rises to its peak over the first 30 % of the
 steps and falls to next to nothing over the rest, both as half a cosine; the moment's decay goes the other way. To the last bit

@@ -1,9 +1,10 @@
 """The one training loop: whatever the factory trains, fine-tunes or holds to a grid goes through `Lesson.teach`.
 
-AdamW (I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101) under one cycle of the learning rate (cycle.py). Distillation's
-loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, as
-L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.: Rethinking the Inception Architecture, 2015,
-https://arxiv.org/abs/1512.00567 (section 7).
+AdamW (I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101), or stochastic gradient descent with Nesterov's momentum (I.
+Sutskever et al., https://proceedings.mlr.press/v28/sutskever13.html), under one cycle of the learning rate (cycle.py).
+Distillation's loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015,
+https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.: Rethinking the Inception
+Architecture, 2015, https://arxiv.org/abs/1512.00567 (section 7).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,17 +63,24 @@ def no_progress(_: Step) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How fast, and on what; AdamW under one cycle of the learning rate."""
+    """How fast, and on what, under one cycle of the learning rate."""
 
     batch: int = 128
     learning_rate: float = 4e-3  # at its peak
     weight_decay: float = 1e-2
     shift: int = 0  # pixels that a batch may be moved by, up, down and sideways; its teacher's answers stay; what comes in is 0
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # "sgd" wants a higher rate or a smaller batch, and follows a teacher closer
     augment: Augment | None = None  # each epoch on a moved copy of its own, with the teacher's answers for that copy
 
     def __post_init__(self) -> None:
         if self.batch < 1 or not 0 < self.learning_rate < 10 or self.weight_decay < 0 or self.shift < 0:
             raise BadInput(f"schedule: {self}", hint="batch from 1, learning rate between 0 and 10, decay and shift not negative")
+        if self.optimiser not in ("adamw", "sgd"):
+            raise BadInput(f"schedule.optimiser: {self.optimiser!r}", hint="adamw or sgd")
+
+    def told(self) -> dict[str, Any]:
+        """All that decides a training. What is as it always was is left out, so that older checkpoints go on."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("optimiser", "adamw")}
 
     def copy(self, epoch: int) -> int:
         """Which copy of the images an epoch (from 0) is taught on."""
@@ -156,7 +164,7 @@ class Lesson:
                     "data": self.dataset.digest,
                     "answers": self.answers.digest if self.answers else "",
                     "loss": [self.alpha, self.beta, self.temperature] + [self.smoothing] * (self.smoothing > 0),
-                    "schedule": asdict(schedule),
+                    "schedule": schedule.told(),
                     "epochs": epochs,
                     "seed": seed,
                     "constraint": constraint.key,
@@ -185,7 +193,7 @@ class _Training:
         self.labels = torch.from_numpy(lesson.dataset.train_y.copy())
         constraint.attach(module)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.AdamW(module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+        self.optimiser = _optimiser(module, plan)
 
     def run(self) -> None:
         done = self._resume()
@@ -220,7 +228,11 @@ class _Training:
             loss.backward()  # type: ignore[no-untyped-call]
             self.constraint.before_step(self.module, step, self.steps)
             rate, moment = one_cycle(step, self.steps, plan.learning_rate)
-            group["lr"], group["betas"] = rate, (moment, group["betas"][1])
+            group["lr"] = rate
+            if "betas" in group:
+                group["betas"] = (moment, group["betas"][1])
+            else:
+                group["momentum"] = moment
             self.optimiser.step()
             self.constraint.after_step(self.module, step, self.steps)
             self._keep(step)
@@ -283,6 +295,13 @@ class _Training:
         torch.set_rng_state(found.tensors[_CHANCE])
         self.kept = found.step
         return found.step
+
+
+def _optimiser(module: nn.Module, plan: Schedule) -> torch.optim.Optimizer:
+    given: dict[str, Any] = {"lr": plan.learning_rate, "weight_decay": plan.weight_decay, "fused": True}
+    if plan.optimiser == "sgd":
+        return torch.optim.SGD(module.parameters(), momentum=0.9, nesterov=True, **given)
+    return torch.optim.AdamW(module.parameters(), **given)
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

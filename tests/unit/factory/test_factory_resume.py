@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +35,17 @@ def stop_at(step: int) -> Progress:
     return progress
 
 
+@pytest.mark.parametrize("schedule", [MOVED, replace(MOVED, optimiser="sgd")], ids=["adamw", "sgd"])
 @pytest.mark.parametrize("stopped_at", [1, 7, 12, 13, 20, 36])
-def test_a_training_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, stopped_at: int) -> None:
+def test_a_training_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, schedule: Schedule, stopped_at: int) -> None:
     data = bars()
-    whole = train_teacher(data, SPEC, epochs=3, seed=1, schedule=MOVED)
+    whole = train_teacher(data, SPEC, epochs=3, seed=1, schedule=schedule)
     kept = Checkpoints(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
-        train_teacher(data, SPEC, epochs=3, seed=1, schedule=MOVED, checkpoints=kept, progress=stop_at(stopped_at))
+        train_teacher(data, SPEC, epochs=3, seed=1, schedule=schedule, checkpoints=kept, progress=stop_at(stopped_at))
     told: list[int] = []
     again = train_teacher(
-        data, SPEC, epochs=3, seed=1, schedule=MOVED, checkpoints=kept, progress=lambda step: told.append(step.step)
+        data, SPEC, epochs=3, seed=1, schedule=schedule, checkpoints=kept, progress=lambda step: told.append(step.step)
     )
     assert again.digest == whole.digest
     assert told == list(range(stopped_at + 1, 37))

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from cloud.factory.lesson import Schedule, Step, TrainingDiverged
+from cloud.factory.chance import seeded
+from cloud.factory.cycle import one_cycle
+from cloud.factory.lesson import Lesson, Schedule, Step, TrainingDiverged
 from cloud.factory.preparation import input_of
 from cloud.factory.training import accuracy_of, cache_logits, distil, logits_of, train_teacher
 from cloud.factory.views import moved
@@ -70,6 +75,31 @@ def test_wrong_settings_are_refused() -> None:
         train_teacher(data, SPEC, epochs=0, seed=1)
     with pytest.raises(BadInput, match="learning_rate=99"):
         Schedule(learning_rate=99)
+    with pytest.raises(BadInput, match=r"schedule\.optimiser: 'adam'"):
+        Schedule(optimiser="adam")  # type: ignore[arg-type]
+
+
+def test_gradient_descent_with_momentum_goes_as_written_by_hand() -> None:
+    """One image, a linear net: w is moved by rate * (gradient + momentum * sum of earlier ones), Nesterov's way."""
+    data = bars()
+    one = replace(data, train_x=data.train_x[:2], train_y=data.train_y[:2])
+    plan = Schedule(batch=2, learning_rate=0.5, weight_decay=0.0, optimiser="sgd")
+    with seeded(4):
+        net = nn.Sequential(OrderedDict(flat=nn.Flatten(), classify=nn.Linear(144, 3)))
+    weight = net.classify.weight.detach().double().clone()
+    bias = net.classify.bias.detach().double().clone()
+    x = torch.from_numpy(input_of(one).prepare(one.train_x)).double().flatten(1)
+    wanted = nn.functional.one_hot(torch.from_numpy(one.train_y), 3).double()
+    speed = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    for step in range(1, 7):
+        wrong = (torch.softmax(x @ weight.T + bias, 1) - wanted) / 2
+        rate, momentum = one_cycle(step, 6, 0.5)
+        for parameter, gradient, held in zip((weight, bias), (wrong.T @ x, wrong.sum(0)), speed, strict=True):
+            held.mul_(momentum if step > 1 else 0.0).add_(gradient)
+            parameter.sub_(rate * (gradient + momentum * held))
+    Lesson(one).teach(net, name="net", epochs=6, schedule=plan, seed=1)
+    assert torch.allclose(net.classify.weight.detach().double(), weight, atol=1e-5)
+    assert torch.allclose(net.classify.bias.detach().double(), bias, atol=1e-5)
 
 
 def test_inputs_are_prepared_by_the_training_images_mean_and_deviation() -> None:
