@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cloud.fleet.ledger import Audit, Change, Write
 from cloud.fleet.records import Desired, DesiredModel, Probation, dump
 from cloud.rollouts.observe import not_ours, observe, unmeasured
-from cloud.rollouts.plan import ended, for_now, kept, next_wave, previous, sizes_left, with_waves
+from cloud.rollouts.plan import ended, kept, next_wave, previous, sizes_left, with_waves
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import (
     ENDED,
@@ -117,9 +117,8 @@ def _start_wave(seen: Seen, rollout: Rollout, now: float, desired: Mapping[str, 
     assignments = _dropped(rollout.assignments, chosen.dropped)
     touched = []
     for a in assignments:
-        if a.node_id in chosen.nodes:
-            node = seen.nodes[a.node_id]
-            a = for_now(a, node, seen)
+        if a.node_id in chosen.assignments:
+            node, a = seen.nodes[a.node_id], chosen.assignments[a.node_id]
             base = changed.get(a.node_id, node.desired)
             generation = next_generation(node, rollout.model)
             changed[a.node_id] = base.with_model(

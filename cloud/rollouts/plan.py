@@ -22,8 +22,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class NextWave:
-    nodes: tuple[str, ...]
+    assignments: Mapping[str, Assignment]  # by node id, in order; chosen again where the budget has changed
     dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(self.assignments)
 
 
 def make_plan(seen: Seen) -> Plan:
@@ -111,25 +115,23 @@ def next_wave(seen: Seen, assignments: Sequence[Assignment]) -> NextWave:
     sizes = sizes_left(seen, assignments)
     waiting = [a for a in assignments if not a.touched and not a.dropped]
     size = sizes[0] if sizes else len(waiting)
-    nodes: list[str] = []
+    chosen: dict[str, Assignment] = {}
     dropped: dict[str, str] = {}
     for assignment in waiting:
-        if len(nodes) == size:
+        if len(chosen) == size:
             break
         node = seen.nodes.get(assignment.node_id)
         if node is None or not node.connected or node.node.enrolment is not Enrolment.ACCEPTED:
             dropped[assignment.node_id] = "was offline when its turn came"
             continue
         try:
-            for_now(assignment, node, seen)
+            chosen[assignment.node_id] = _for_now(assignment, node, seen)
         except NoFit as error:
             dropped[assignment.node_id] = f"has another budget since: {error.message}"
-        else:
-            nodes.append(assignment.node_id)
-    return NextWave(tuple(nodes), dropped)
+    return NextWave(chosen, dropped)
 
 
-def for_now(assignment: Assignment, node: NodeView, seen: Seen) -> Assignment:
+def _for_now(assignment: Assignment, node: NodeView, seen: Seen) -> Assignment:
     """As it is where the node may still spend what it was planned for; else chosen again. Raises NoFit."""
     model = seen.rollout.model
     if node.presence is None or assignment.chosen_for in (None, node.presence.budget_for(model)):
