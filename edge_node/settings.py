@@ -87,6 +87,11 @@ class Settings:
         return {name: budget for name, budget in given.items() if budget != Budget()}
 
     @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """Certificate and key, where they were given."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
+
+    @property
     def whole(self) -> Whole:
         return Whole(self.memory, self.disk, self.requests)
 
@@ -204,7 +209,9 @@ def _check_tls(settings: Settings) -> None:
     if settings.tls_cert is None and settings.tls_key is None:
         return
     if settings.tls_cert is None or settings.tls_key is None:
-        raise BadInput("--tls-cert, --tls-key: one is given without the other", hint="give both, or neither")
+        raise BadInput(
+            "--tls-cert, --tls-key: one is given without the other", hint="give both, or neither: then it makes its own"
+        )
     hosts = [settings.http_host, *([settings.grpc[0]] if settings.grpc else [])]
     if all(is_loopback(host) for host in hosts):
         raise BadInput(

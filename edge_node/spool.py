@@ -7,7 +7,6 @@ before it is read.
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from edge_node.backlog import Waiting
-from edge_node.store import write_atomic
+from edge_node.store import append_synced, write_atomic
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_WORD_BYTES
 
@@ -54,12 +53,12 @@ class Spool:
 
     def append(self, entries: Iterable[Waiting]) -> None:
         """Of all that wait, those that were said come first. Raises OSError; a record that was begun is cut off again."""
-        self._add(_records(entries))
+        append_synced(self._path, _records(entries))
 
     def mark_said(self) -> None:
         """All that is in it is about to be said. Raises OSError."""
         if self._path.exists():
-            self._add(_packed(_SAID))
+            append_synced(self._path, _packed(_SAID))
 
     def keep(self, entries: Iterable[Waiting]) -> None:
         """These and nothing else, in one step. Raises OSError."""
@@ -67,17 +66,6 @@ class Spool:
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
-
-    def _add(self, data: bytes) -> None:
-        with self._path.open("ab") as file:
-            end = file.tell()
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                os.truncate(self._path, end)
-                raise
 
 
 def _records(entries: Iterable[Waiting]) -> bytes:

@@ -50,6 +50,19 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def append_synced(path: Path, data: bytes) -> None:
+    """At the end of a file, whole or not at all, and on the disk when this returns. Raises OSError: what was begun is cut off."""
+    with path.open("ab", buffering=0) as file:  # a buffer would write the rest when it is closed
+        end, left = file.tell(), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, end)
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Makes renames in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

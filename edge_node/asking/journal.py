@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_node.store import append_synced
 from littoral.errors import unwritten
 
 _MOST_LINE = 16 * 1024 * 1024
@@ -93,18 +94,7 @@ class Journal:
             self._append([{"carried": [{"seen": body["seen"], "label": body.get("label")} for body in self._done.values()]}])
 
     def _append(self, bodies: list[Mapping[str, Any]]) -> None:
-        data = "".join(json.dumps(body) + "\n" for body in bodies).encode()
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            before = os.fstat(handle).st_size
-            try:
-                _write_all(handle, data)
-                os.fsync(handle)
-            except OSError:
-                os.ftruncate(handle, before)  # half a line on a full disk would spoil the next
-                raise
-        finally:
-            os.close(handle)
+        append_synced(self._path, "".join(json.dumps(body) + "\n" for body in bodies).encode())
 
 
 def _bodies(line: bytes) -> Iterator[dict[str, Any]]:
@@ -117,9 +107,3 @@ def _bodies(line: bytes) -> Iterator[dict[str, Any]]:
     if isinstance(body, dict):
         carried = body.get("carried")
         yield from (each for each in carried if isinstance(each, dict)) if isinstance(carried, list) else (body,)
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]

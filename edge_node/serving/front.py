@@ -35,7 +35,7 @@ class Front:
             hosts.append(settings.grpc[0])
             self._grpc_access = self._access("grpc", settings.grpc[0])
         elsewhere = tuple(host for host in hosts if not is_loopback(host))
-        self._tls = tls_of(folder, elsewhere, settings.tls_cert, settings.tls_key, now=now) if elsewhere else None
+        self._tls = tls_of(folder, elsewhere, settings.tls, now=now) if elsewhere else None
         self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http))
         self._grpc: GrpcServer | None = None
 

@@ -40,22 +40,20 @@ class Tls:
         return made
 
 
-def tls_of(folder: Path, hosts: tuple[str, ...], certificate: Path | None, key: Path | None, *, now: float) -> Tls:
+def tls_of(folder: Path, hosts: tuple[str, ...], given: tuple[Path, Path] | None = None, *, now: float) -> Tls:
     """The given files; where none are given, those of the node's folder, made now if they are not there or have expired.
 
     Args:
         hosts: that the node listens on; a self-made certificate names them.
+        given: certificate and key.
         now: seconds since 1970-01-01 UTC.
 
     Raises:
-        BadInput: one is given without the other, or they are no certificate and its key.
+        BadInput: they are no certificate and its key.
     """
-    if (certificate is None) != (key is None):
-        raise BadInput("tls-cert, tls-key: one is given without the other", hint="both, or none: then the node makes its own")
-    if certificate is None or key is None:
-        certificate, key = folder / CERTIFICATE, folder / KEY
-        if not (key.exists() and certificate.exists()) or _expires(certificate) <= now:
-            _make(certificate, key, hosts, now)
+    certificate, key = given or (folder / CERTIFICATE, folder / KEY)
+    if given is None and (not (key.exists() and certificate.exists()) or _expires(certificate) <= now):
+        _make(certificate, key, hosts, now)
     found = Tls(certificate, key, "")
     try:
         found.context()

@@ -116,7 +116,7 @@ async def test_beyond_loopback_the_certificate_is_compared_before_the_token_is_s
     folder = NodeFolder(tmp_path / "node")
     folder.prepare()
     everywhere = "0.0.0.0"
-    tls = tls_of(folder.root, (everywhere,), None, None, now=time.time())  # noqa: TID251 - a certificate's time is the machine's
+    tls = tls_of(folder.root, (everywhere,), now=time.time())  # noqa: TID251 - a certificate's time is the machine's
     token = tmp_path / "token"
     token.write_text("a-token-of-some-length")
     token.chmod(0o600)

@@ -79,16 +79,16 @@ def test_without_a_token_the_setting_and_the_way_out_are_named(tmp_path: Path) -
 
 
 def test_a_certificate_is_made_once_and_again_when_it_has_expired(tmp_path: Path) -> None:
-    made = tls_of(tmp_path, ("0.0.0.0", "gateway.example", "192.168.1.2"), None, None, now=NOW)
+    made = tls_of(tmp_path, ("0.0.0.0", "gateway.example", "192.168.1.2"), now=NOW)
     assert (tmp_path / KEY).stat().st_mode & 0o777 == 0o600
     certificate = x509.load_pem_x509_certificate((tmp_path / CERTIFICATE).read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"localhost", "gateway.example"} <= set(names.get_values_for_type(x509.DNSName))
     assert {"127.0.0.1", "192.168.1.2"} <= set(map(str, names.get_values_for_type(x509.IPAddress)))
     assert made.fingerprint == certificate.fingerprint(hashes.SHA256()).hex()
-    again = tls_of(tmp_path, ("0.0.0.0",), None, None, now=NOW + 9 * 365 * 86_400)
+    again = tls_of(tmp_path, ("0.0.0.0",), now=NOW + 9 * 365 * 86_400)
     assert again.fingerprint == made.fingerprint
-    assert tls_of(tmp_path, (), None, None, now=NOW + 11 * 365 * 86_400).fingerprint != made.fingerprint
+    assert tls_of(tmp_path, (), now=NOW + 11 * 365 * 86_400).fingerprint != made.fingerprint
 
 
 def test_a_given_certificate_is_used_and_what_is_none_is_refused(tmp_path: Path) -> None:
@@ -97,16 +97,14 @@ def test_a_given_certificate_is_used_and_what_is_none_is_refused(tmp_path: Path)
     certificate.write_bytes(credential.certificate)
     key.write_bytes(credential.key)
     wrong.write_bytes(other.key)
-    found = tls_of(tmp_path, (), certificate, key, now=NOW)
+    found = tls_of(tmp_path, (), (certificate, key), now=NOW)
     assert found.fingerprint == credential.sha256
     assert isinstance(found.context(), ssl.SSLContext)
     assert not (tmp_path / KEY).exists()
     for pair, said in (
-        ((certificate, None), "without the other"),
-        ((None, key), "without the other"),
         ((certificate, wrong), "its key"),
         ((key, certificate), "its key"),
         ((tmp_path / "nothing", key), "its key"),
     ):
         with pytest.raises(BadInput, match=said):
-            tls_of(tmp_path, (), *pair, now=NOW)
+            tls_of(tmp_path, (), pair, now=NOW)

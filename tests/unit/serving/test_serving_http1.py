@@ -220,7 +220,7 @@ async def test_a_client_that_sends_byte_by_byte_does_not_hold_its_place(tmp_path
 
 
 async def test_behind_tls_those_who_never_speak_it_are_bounded_too(tmp_path: Path) -> None:
-    tls = tls_of(tmp_path, ("127.0.0.1",), None, None, now=2e9)
+    tls = tls_of(tmp_path, ("127.0.0.1",), now=2e9)
     async with open_node(served(tmp_path / "model"), max_connections=3, body_s=1.0, tls=tls) as node:
         port = node.server.port
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
