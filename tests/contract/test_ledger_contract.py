@@ -171,7 +171,10 @@ async def test_a_write_with_the_token_of_an_old_holder_is_refused(ledger: Ledger
 async def test_a_lease_outlives_its_ttl_while_it_is_held(ledger: Ledger) -> None:
     async with ledger.lease("short", ttl_s=0.3) as fence:
         await asyncio.sleep(0.7)  # what is tested is that time passes
-        await ledger.commit(Change((write("a", {}, 0),)), fence=fence)
+        await ledger.commit(Change((write("a", {"held": True}, 0),)), fence=fence)
+    doc = await ledger.get("thing", "a")
+    assert doc is not None
+    assert doc.body == {"held": True}
 
 
 BODIES = st.dictionaries(

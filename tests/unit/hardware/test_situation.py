@@ -107,6 +107,8 @@ async def test_the_end_of_a_condition_is_not_waited_for_longer_than_it_takes(
         while node.situation.in_force:
             node.grew.clear()
             await node.grew.wait()
+    assert list(node.said[-1].conditions.in_force) == []
+    assert not node.said[-1].budgets[""].HasField("artifact_bytes")
     running.cancel()
     await asyncio.wait([running])
 

@@ -75,7 +75,8 @@ async def test_a_node_that_comes_back_with_another_budget_is_chosen_for(ledger: 
     async with choosing(ledger):
         presence = world.of(Presence, "presence")["a"]
         await sessions.note_hello(ledger, "a", replace(presence, budgets={"": NARROW}, boot_id="1" * 32))
-        await until_wanted(ledger, "a", CHEAP.manifest_digest)
+        desired = await until_wanted(ledger, "a", CHEAP.manifest_digest)
+    assert desired.models[MODEL].chosen_for == NARROW
 
 
 async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger: Ledger) -> None:
