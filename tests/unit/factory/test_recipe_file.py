@@ -115,7 +115,7 @@ def test_everything_a_recipe_can_say() -> None:
     assert student.schedule == Schedule(32, 1e-3, 0.0, 1, augment=augment)
     # A method's schedule and seed are its student's as far as it does not say otherwise.
     keep = {"classify": 10, "features.conv1": 0.5}
-    assert student.methods == (Magnitude(4, Schedule(32, 2e-3, 0.0, 1, augment), 3, 0.9, keep),)
+    assert student.methods == (Magnitude(4, Schedule(32, 2e-3, 0.0, 1, augment=augment), 3, 0.9, keep),)
     resolved = recipe.resolved()
     assert resolved["students"][0]["methods"][0]["kind"] == "magnitude"
     assert [m.get("onnx") for m in resolved["teacher"]["members"]] == [None, "big.onnx", None, None]  # no path of a machine
