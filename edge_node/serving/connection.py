@@ -8,15 +8,17 @@ to be read, for the next request.
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from edge_node.serving.begun import continued
 from edge_node.serving.http1 import MAX_HEAD_BYTES, Chunks, Head, head_of, parse_head
 from littoral.errors import BadInput, FleetError, TooLarge
 
 LINGER_S = 2.0
+_SMALL = 16 * 1024
+"""Bytes of an answer that may wait for others."""
 _READ_AHEAD = 64 * 1024
 """Bytes of later requests that are kept while one is answered."""
 
@@ -80,6 +82,10 @@ class Handler(Protocol):
 
     def refusal(self, error: FleetError) -> Reply: ...
 
+    def holds(self, send: Callable[[], None]) -> bool:
+        """See Outbox.holds."""
+        ...
+
 
 class Connection(asyncio.Protocol):
     def __init__(self, handler: Handler, limits: Limits, monotonic: Callable[[], float]) -> None:
@@ -92,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._end: Callable[[], None] | None = None  # of what the handler began
         self._task: asyncio.Task[Reply] | None = None
         self._lingers = self._writes = False
+        self._unsent = b""  # an answer that waits for those of other connections
         self.deadline = monotonic() + limits.head_s
 
     # -- what asyncio calls ----------------------------------------------------------------------------------------
@@ -122,6 +129,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
+        self._send()
         return self._task is not None  # a client that has said all still reads its answer
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,6 +159,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """At once where nothing is under way, else behind the answer."""
         if self._head is None:
+            self._send()
             self._transport.close()
         else:
             self._head = replace(self._head, keep_alive=False)
@@ -200,7 +209,7 @@ class Connection(asyncio.Protocol):
         if head.length != 0 and (head.length is None or len(self._buffer) < head.length):
             self.deadline = self._monotonic() + self._limits.body_s
             if head.expects:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n", at_once=True)
         return True
 
     def _body(self) -> bytes | None:
@@ -230,7 +239,7 @@ class Connection(asyncio.Protocol):
         except StopIteration as done:
             self._reply(done.value)
         else:
-            self._task = asyncio.get_running_loop().create_task(_continued(answering, waits_for))
+            self._task = asyncio.get_running_loop().create_task(continued(answering, waits_for))
             self._task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[Reply]) -> None:
@@ -256,10 +265,24 @@ class Connection(asyncio.Protocol):
         self.deadline = self._monotonic() + self._limits.idle_s
         headers = (("content-type", reply.content_type), *reply.headers)
         body = b"" if head is not None and head.method == "HEAD" else reply.body
-        self._transport.write(head_of(reply.status, len(reply.body), headers, keep_alive=keep_alive) + body)
+        data = head_of(reply.status, len(reply.body), headers, keep_alive=keep_alive) + body
+        self._write(data, at_once=not keep_alive or len(data) > _SMALL)
         if not keep_alive:
             self._lingers = True
             self._transport.close()
+
+    def _write(self, data: bytes, *, at_once: bool) -> None:
+        """At once too where an answer waits already, so that no more than one does; what transport it goes over then knows when
+        the client does not read."""
+        at_once = at_once or bool(self._unsent)
+        self._unsent += data
+        if at_once or not self._handler.holds(self._send):
+            self._send()
+
+    def _send(self) -> None:
+        data, self._unsent = self._unsent, b""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
     def _refuse(self, error: FleetError) -> None:
         """Answers, and ends the connection once the client has read it: where its request ends is not known."""
@@ -271,7 +294,7 @@ class Connection(asyncio.Protocol):
             return
         self._lingers = True
         headers = (("content-type", reply.content_type), *reply.headers)
-        self._transport.write(head_of(reply.status, len(reply.body), headers, keep_alive=False) + reply.body)
+        self._write(head_of(reply.status, len(reply.body), headers, keep_alive=False) + reply.body, at_once=True)
         self.deadline = self._monotonic() + LINGER_S  # closed at once, what still comes would take the answer with it
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -280,26 +303,3 @@ class Connection(asyncio.Protocol):
         if self._end is not None and self._task is None:
             end, self._end = self._end, None
             end()
-
-
-async def _continued(answering: Coroutine[Any, Any, Reply], waits_for: Any) -> Reply:
-    return await _rest_of(answering, waits_for)
-
-
-@types.coroutine
-def _rest_of(answering: Coroutine[Any, Any, Reply], waits_for: Any) -> Generator[Any, Any, Reply]:
-    """What is left of a coroutine that was begun by hand and waits for something."""
-    resume: Callable[[Any], Any]
-    argument: Any
-    while True:
-        try:
-            given = yield waits_for
-        except BaseException as error:  # noqa: BLE001 - handed on, a cancellation too
-            resume, argument = answering.throw, error
-        else:
-            resume, argument = answering.send, given
-        try:
-            waits_for = resume(argument)
-        except StopIteration as done:
-            result: Reply = done.value
-            return result

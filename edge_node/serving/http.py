@@ -34,6 +34,7 @@ from edge_node.serving.connection import Connection, Held, Limits, Reply, TooSlo
 from edge_node.serving.handshake import Handshake
 from edge_node.serving.http1 import Head, unpacked
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
+from edge_node.serving.outbox import Outbox
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
 from edge_node.serving.tensors import asked
 from edge_node.serving.tls import Tls
@@ -96,6 +97,7 @@ class HttpServer:
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._answered = self._answered_before = 0
+        self.holds = Outbox().holds
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""

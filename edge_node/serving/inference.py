@@ -15,7 +15,8 @@ import numpy.typing as npt
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from edge_node.serving.slots import Served, Slots
-from edge_node.serving.tensors import LABEL, Answer, Array, Asked, finite, small, tensors_of
+from edge_node.serving.tensors import LABEL, Answer, Asked, tensors_of
+from edge_node.serving.values import Array, finite, small
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input

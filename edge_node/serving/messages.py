@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_node.serving.tensors import MAX_BATCH, Answer, Asked, Request, all_of, from_bytes, known_outputs, read
+from edge_node.serving.tensors import MAX_BATCH, Answer, Asked, Request, all_of, known_outputs, read
+from edge_node.serving.values import from_bytes
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest

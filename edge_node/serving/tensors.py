@@ -9,7 +9,6 @@ little endian, each as long as its parameter `binary_data_size` says. Our own mo
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,16 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from edge_node.serving.values import Array, from_bytes, from_json, kind_of, shown
 from littoral.errors import BadInput
 from littoral.manifest import Input, Manifest
 from littoral.resize import MOST
 from littoral.signature import DATATYPES, FREE, Signature, TensorSpec, datatype_of
 
-Array = npt.NDArray[Any]
-
 MAX_BATCH = 256
 LABEL = "label"
-_FLAT = {"FP32": "f", "FP64": "d"}
 _WHOLE = {int}  # and not bool
 
 
@@ -124,16 +121,16 @@ def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Reque
     """A request's JSON, parsed, and what followed it. Raises BadInput, naming the field, what was wanted and what came."""
     if not isinstance(body, dict):
         raise BadInput(
-            f"body: must be a JSON object, is {_kind(body)}",
+            f"body: must be a JSON object, is {kind_of(body)}",
             hint='{"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": ...}]}',
         )
     given_id = body.get("id")
     if given_id is not None and not isinstance(given_id, str):
-        raise BadInput(f"id: must be text, is {_kind(given_id)}")
+        raise BadInput(f"id: must be text, is {kind_of(given_id)}")
     parameters = dict(_parameters(body, "parameters"))
     binary = parameters.pop("binary_data_output", False)
     if not isinstance(binary, bool):
-        raise BadInput(f"parameters.binary_data_output: must be true or false, is {_shown(binary)}")
+        raise BadInput(f"parameters.binary_data_output: must be true or false, is {shown(binary)}")
     signature = manifest.signature
     outputs = _outputs(body.get("outputs"), known_outputs(manifest), binary)
     given = body.get("inputs")
@@ -143,15 +140,15 @@ def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Reque
 
 def _input(inputs: Any, manifest: Manifest, tail: memoryview | None) -> Array:
     if not isinstance(inputs, list):
-        raise BadInput(f"inputs: must be a list with the tensor {manifest.input.name!r}, is {_kind(inputs)}")
+        raise BadInput(f"inputs: must be a list with the tensor {manifest.input.name!r}, is {kind_of(inputs)}")
     if len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise BadInput(f"inputs: must hold exactly one tensor, {manifest.input.name!r}, holds {len(inputs)} things")
     tensor = inputs[0]
     if tensor.get("name") != manifest.input.name:
-        raise BadInput(f"inputs[0].name: {_shown(tensor.get('name'))}, this model's input is {manifest.input.name!r}")
+        raise BadInput(f"inputs[0].name: {shown(tensor.get('name'))}, this model's input is {manifest.input.name!r}")
     datatype = tensor.get("datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise BadInput(f"inputs[0].datatype: {_shown(datatype)} is not taken", hint=f"one of {', '.join(DATATYPES)}")
+        raise BadInput(f"inputs[0].datatype: {shown(datatype)} is not taken", hint=f"one of {', '.join(DATATYPES)}")
     shape = _shape(tensor.get("shape"), manifest.input, datatype)
     values, left = _values(tensor, "inputs[0]", shape, datatype, tail)
     if left is not None:
@@ -163,18 +160,18 @@ def _inputs(given: Any, signature: Signature, tail: memoryview | None) -> dict[s
     """Every input of a model that was imported, each once, in the datatype and shape that it takes."""
     names = [spec.name for spec in signature.inputs]
     if not isinstance(given, list) or not all(isinstance(tensor, dict) for tensor in given):
-        raise BadInput(f"inputs: must be a list of tensors, {', '.join(names)}; is {_kind(given)}")
+        raise BadInput(f"inputs: must be a list of tensors, {', '.join(names)}; is {kind_of(given)}")
     sent = [tensor.get("name") for tensor in given]
     if len(sent) != len(names) or any(name not in sent for name in names):
-        raise BadInput(f"inputs: {_shown(sent)} must name each input of this model once", hint=f"it has {', '.join(names)}")
+        raise BadInput(f"inputs: {shown(sent)} must name each input of this model once", hint=f"it has {', '.join(names)}")
     specs, found, left = {spec.name: spec for spec in signature.inputs}, {}, tail
     for i, tensor in enumerate(given):
         at, spec = f"inputs[{i}]", specs[tensor["name"]]
         if tensor.get("datatype") != spec.datatype:
-            raise BadInput(f"{at}.datatype: {_shown(tensor.get('datatype'))}, {spec.name} is {spec.datatype}")
+            raise BadInput(f"{at}.datatype: {shown(tensor.get('datatype'))}, {spec.name} is {spec.datatype}")
         shape = _whole_numbers(tensor.get("shape"), f"{at}.shape")
         if not spec.fits(shape) or any(size < 1 for size in shape):
-            raise BadInput(f"{at}.shape: {_shown(list(shape))}, {spec.name} takes {spec.sizes}")
+            raise BadInput(f"{at}.shape: {shown(list(shape))}, {spec.name} takes {spec.sizes}")
         found[spec.name], left = _values(tensor, at, shape, spec.datatype, left)
     _check_used(left, tail)
     batches = {array.shape[0] for spec, array in zip(specs.values(), (found[name] for name in specs), strict=True) if spec.shape}
@@ -189,12 +186,12 @@ def _values(
     """One tensor, and what of the bytes behind the JSON is left for the next."""
     size = _parameters(tensor, f"{at}.parameters").get("binary_data_size")
     if size is None:
-        return _from_json(tensor.get("data"), shape, datatype, at), tail
+        return from_json(tensor.get("data"), shape, datatype, at), tail
     if "data" in tensor:
         raise BadInput(f"{at}.data: is given, and parameters.binary_data_size too: one or the other")
     wanted, there = math.prod(shape) * DATATYPES[datatype].itemsize, len(tail) if tail is not None else 0
     if size != wanted or isinstance(size, bool):
-        raise BadInput(f"{at}.parameters.binary_data_size: {_shown(size)}, {datatype} {list(shape)} takes {wanted}")
+        raise BadInput(f"{at}.parameters.binary_data_size: {shown(size)}, {datatype} {list(shape)} takes {wanted}")
     if tail is None or there < wanted:
         raise BadInput(
             f"body: {there} bytes follow the JSON, the input takes {wanted}",
@@ -220,13 +217,13 @@ def _shape(given: Any, wanted: Input, datatype: str) -> tuple[int, ...]:
         return tuple(given)
     sized = f", or UINT8 [n, 1 or 3, height, width], sides up to {MOST}" if wanted.resize else ""
     raise BadInput(
-        f"inputs[0].shape: {_shown(given)}, wanted [n, {', '.join(map(str, wanted.shape))}] with n from 1 to {MAX_BATCH}{sized}"
+        f"inputs[0].shape: {shown(given)}, wanted [n, {', '.join(map(str, wanted.shape))}] with n from 1 to {MAX_BATCH}{sized}"
     )
 
 
 def _whole_numbers(given: Any, at: str) -> tuple[int, ...]:
     if not isinstance(given, list) or not set(map(type, given)) <= _WHOLE:
-        raise BadInput(f"{at}: {_shown(given)} must be a list of whole numbers")
+        raise BadInput(f"{at}: {shown(given)} must be a list of whole numbers")
     return tuple(given)
 
 
@@ -234,76 +231,6 @@ def _resizable(given: list[int], wanted: Input, datatype: str) -> bool:
     if wanted.resize is None or datatype != "UINT8" or len(given) != 4:
         return False
     return given[1] in (1, 3) and all(1 <= side <= MOST for side in given[2:])
-
-
-def _from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str) -> Array:
-    """Flat, or nested as `shape` says: any other nesting would be another order of the values."""
-    if not isinstance(given, list):
-        raise BadInput(f"{at}.data: must be a list of numbers, is {_kind(given)}")
-    kind, wanted = DATATYPES[datatype], math.prod(shape)
-    if datatype == "UINT8" and len(given) == wanted and (pixels := _pixels(given)) is not None:
-        return pixels.reshape(shape)
-    if datatype in _FLAT and len(given) == wanted and (flat := _floats(given, datatype)) is not None:
-        return _finite(flat, datatype, at).reshape(shape)
-    try:
-        values = np.asarray(given)
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise BadInput(f"{at}.data: cannot be read as {datatype}: {str(error)[:200]}") from error
-    if values.size and values.dtype.kind not in "biuf":
-        raise BadInput(f"{at}.data: holds something else than numbers", hint="numbers alone, of at most 64 bits")
-    if values.size != wanted:
-        raise BadInput(f"{at}.data: holds {values.size} values, shape {list(shape)} wants {wanted}")
-    if values.ndim > 1 and values.shape != shape:
-        raise BadInput(f"{at}.data: is nested as {list(values.shape)}, wanted {list(shape)}, or flat")
-    if kind.kind in "iu":
-        limits = np.iinfo(kind)
-        if values.dtype.kind == "f" or values.min() < limits.min or values.max() > limits.max:
-            raise BadInput(
-                f"{at}.data: holds a value that {datatype} cannot hold", hint=f"whole numbers, {limits.min} to {limits.max}"
-            )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        return _finite(values.astype(kind), datatype, at).reshape(shape)
-
-
-def _pixels(given: list[Any]) -> Array | None:
-    """What mostly comes, in a tenth of the time that numpy takes; None where these are not whole numbers from 0 to 255."""
-    try:
-        return np.frombuffer(bytes(given), np.uint8)
-    except (ValueError, TypeError):
-        return None
-
-
-def _floats(given: list[Any], datatype: str) -> Array | None:
-    """In two thirds of the time that numpy takes; None where these are not all numbers, flat."""
-    try:
-        return np.frombuffer(array(_FLAT[datatype], given), DATATYPES[datatype])
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def from_bytes(data: bytes | memoryview, shape: tuple[int, ...], datatype: str, at: str) -> Array:
-    """As many bytes as they take."""
-    kind = DATATYPES[datatype]
-    if kind.kind == "b":
-        truths: Array = np.frombuffer(data, np.uint8) != 0
-        return truths.reshape(shape)
-    return _finite(np.frombuffer(data, kind), datatype, at).reshape(shape)
-
-
-def _finite(values: Array, datatype: str, at: str) -> Array:
-    if values.dtype.kind == "f" and not finite(values):
-        raise BadInput(f"{at}.data: holds a value that is not finite as {datatype}")
-    return values
-
-
-def finite(values: Array) -> bool:
-    """Whether all of these floats are."""
-    return small(values) or bool(np.isfinite(values).all())
-
-
-def small(values: Array) -> bool:
-    """True: all of these floats are finite, and so is the sum of their squares. In a third of the time that looking takes."""
-    return values.dtype.char in "fd" and math.isfinite(np.vdot(values, values))
 
 
 def known_outputs(manifest: Manifest) -> tuple[str, ...]:
@@ -322,17 +249,17 @@ def _outputs(given: Any, known: tuple[str, ...], binary: bool) -> tuple[tuple[st
     if given is None or given == []:
         return all_of(known, binary=binary)
     if not isinstance(given, list) or not all(isinstance(o, dict) and isinstance(o.get("name"), str) for o in given):
-        raise BadInput(f"outputs: {_shown(given)} must be a list of objects with a name")
+        raise BadInput(f"outputs: {shown(given)} must be a list of objects with a name")
     names = [o["name"] for o in given]
     if len(set(names)) != len(names) or not set(names) <= set(known):
         raise BadInput(
-            f"outputs: {_shown(names)} must name outputs of this model, each once", hint=f"it has {' and '.join(known)}"
+            f"outputs: {shown(names)} must name outputs of this model, each once", hint=f"it has {' and '.join(known)}"
         )
     wanted = []
     for index, output in enumerate(given):
         own = _parameters(output, f"outputs[{index}].parameters").get("binary_data", binary)
         if not isinstance(own, bool):
-            raise BadInput(f"outputs[{index}].parameters.binary_data: must be true or false, is {_shown(own)}")
+            raise BadInput(f"outputs[{index}].parameters.binary_data: must be true or false, is {shown(own)}")
         wanted.append((output["name"], own))
     return tuple(wanted)
 
@@ -342,15 +269,5 @@ def _parameters(holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise BadInput(f"{path}: must be an object, is {_kind(given)}")
+        raise BadInput(f"{path}: must be an object, is {kind_of(given)}")
     return given
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "missing or null"}
-    return names.get(type(value), "a number")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,100 @@
+"""The values of one tensor: from JSON's numbers, or from bytes, to an array.
+
+What usually comes goes a short way; what that cannot read goes the long one, which also says what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.errors import BadInput
+from littoral.signature import DATATYPES
+
+Array = npt.NDArray[Any]
+
+_FLAT = {"FP32": "f", "FP64": "d"}
+
+
+def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str) -> Array:
+    """Flat, or nested as `shape` says: any other nesting would be another order of the values."""
+    if not isinstance(given, list):
+        raise BadInput(f"{at}.data: must be a list of numbers, is {kind_of(given)}")
+    kind, wanted = DATATYPES[datatype], math.prod(shape)
+    if datatype == "UINT8" and len(given) == wanted and (pixels := _pixels(given)) is not None:
+        return pixels.reshape(shape)
+    if datatype in _FLAT and len(given) == wanted and (flat := _floats(given, datatype)) is not None:
+        return _finite(flat, datatype, at).reshape(shape)
+    try:
+        values = np.asarray(given)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"{at}.data: cannot be read as {datatype}: {str(error)[:200]}") from error
+    if values.size and values.dtype.kind not in "biuf":
+        raise BadInput(f"{at}.data: holds something else than numbers", hint="numbers alone, of at most 64 bits")
+    if values.size != wanted:
+        raise BadInput(f"{at}.data: holds {values.size} values, shape {list(shape)} wants {wanted}")
+    if values.ndim > 1 and values.shape != shape:
+        raise BadInput(f"{at}.data: is nested as {list(values.shape)}, wanted {list(shape)}, or flat")
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        if values.dtype.kind == "f" or values.min() < limits.min or values.max() > limits.max:
+            raise BadInput(
+                f"{at}.data: holds a value that {datatype} cannot hold", hint=f"whole numbers, {limits.min} to {limits.max}"
+            )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        return _finite(values.astype(kind), datatype, at).reshape(shape)
+
+
+def _pixels(given: list[Any]) -> Array | None:
+    """What mostly comes, in a tenth of the time that numpy takes; None where these are not whole numbers from 0 to 255."""
+    try:
+        return np.frombuffer(bytes(given), np.uint8)
+    except (ValueError, TypeError):
+        return None
+
+
+def _floats(given: list[Any], datatype: str) -> Array | None:
+    """In a third of the time that numpy takes; None where these are not all numbers, flat, that the datatype can hold."""
+    try:
+        return np.frombuffer(struct.pack(f"<{len(given)}{_FLAT[datatype]}", *given), DATATYPES[datatype])
+    except (struct.error, OverflowError):
+        return None
+
+
+def from_bytes(data: bytes | memoryview, shape: tuple[int, ...], datatype: str, at: str) -> Array:
+    """As many bytes as they take."""
+    kind = DATATYPES[datatype]
+    if kind.kind == "b":
+        truths: Array = np.frombuffer(data, np.uint8) != 0
+        return truths.reshape(shape)
+    return _finite(np.frombuffer(data, kind), datatype, at).reshape(shape)
+
+
+def _finite(values: Array, datatype: str, at: str) -> Array:
+    if values.dtype.kind == "f" and not finite(values):
+        raise BadInput(f"{at}.data: holds a value that is not finite as {datatype}")
+    return values
+
+
+def finite(values: Array) -> bool:
+    """Whether all of these floats are."""
+    return small(values) or bool(np.isfinite(values).all())
+
+
+def small(values: Array) -> bool:
+    """True: all of these floats are finite, and so is the sum of their squares. In a third of the time that looking takes."""
+    return values.dtype.char in "fd" and math.isfinite(np.vdot(values, values))
+
+
+def kind_of(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "missing or null"}
+    return names.get(type(value), "a number")
+
+
+def shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
