@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
+from cloud.fleet.records import Probation, ReportedModel
 from edge_node.store import Identity, NodeFolder
 from edge_node.update.artifacts import ENVELOPE
 from edge_node.update.journal import Journal, Kept
@@ -27,13 +27,14 @@ from littoral.digest import digest_of, hex_of
 from littoral.identity import key_id_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
 from littoral.sketch import fit
+from tests.kit import several
 from tests.kit.fleet import Fleet
 
 PATIENCE_S = 30.0
 SHAPE = (1, 4, 4)
 CLASSES = 3
 MODEL = "tiny"
-NODE = "n1"
+NODE = several.NODE
 QUICK = Probation(duration_s=0.3)
 
 
@@ -212,7 +213,7 @@ class Maker:
         journal.keep(Kept(active=digest))
         journal.write(Update(manifest.model, digest, 1, state=State.SUCCEEDED))
 
-    async def enrol(self, folder: Path, node_id: str = "n1") -> NodeFolder:
+    async def enrol(self, folder: Path, node_id: str = NODE) -> NodeFolder:
         """A node's folder as `littoral-node enroll` leaves it."""
         credential = await self.fleet.enrol(node_id)
         place = NodeFolder(folder)
@@ -232,20 +233,13 @@ class Maker:
 
 
 async def want(fleet: Fleet, digest: str, generation: int, probation: Probation = QUICK) -> None:
-    model = DesiredModel(manifest_digest=digest, rollout_id="r", generation=generation, probation=probation)
-    await fleet.want(NODE, Desired(models={MODEL: model}))
+    await several.want(fleet, **{MODEL: (digest, generation, probation)})
 
 
 async def reported(fleet: Fleet, generation: int, *states: str, serving: str = "") -> ReportedModel:
     """What the cloud knows of the model, once its update of this generation came to one of these states."""
-    async with asyncio.timeout(30), fleet.ledger.watch("reported") as announcements:
-        while True:
-            if (doc := await fleet.ledger.get("reported", NODE)) is not None:
-                model = load(Reported, doc).models.get(MODEL)
-                seen = model is not None and model.desired_generation == generation and model.state in states
-                if seen and model is not None and model.serving == (serving or model.serving):
-                    return model
-            await anext(announcements)
+    models = await several.until(fleet, {MODEL: (generation, states)}, **({MODEL: serving} if serving else {}))
+    return models[MODEL]
 
 
 class AgentProcess:

@@ -1,4 +1,4 @@
-"""Several models on one node: what is wanted of each, and what the cloud knows of each."""
+"""The models of one node: what is wanted of each, and what the cloud knows of each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
 from cloud.fleet.telemetry import KIND as TELEMETRY
 from cloud.fleet.telemetry import Counts, Telemetry, telemetry_id
-from tests.kit.agent import NODE
 from tests.kit.fleet import Fleet
+
+NODE = "n1"
 
 ENDS = ("SUCCEEDED", "FAILED", "ROLLED_BACK")
 
