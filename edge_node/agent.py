@@ -59,56 +59,21 @@ class Agent:
         self._settings = settings
         self._log = log
         self._boot_id = secrets.token_hex(16)
+        self._rng = random.Random(self._boot_id)  # noqa: S311 - jitter, not secrets
+        now = time.time()  # noqa: TID251 - the composition root
         settle_on(Using(settings.providers, folder.runtimes))
-        threads = inference_threads(settings.threads)
+        self._threads = inference_threads(settings.threads)
         # Looking takes a second: what was served before comes first.
-        self._hardware = cache(lambda: profile(folder.root, threads=threads, root=settings.machine_root))
-        rng, monotonic = random.Random(self._boot_id), time.monotonic  # noqa: S311 - jitter, not secrets
-        self._blobs = self._blob_folder(folder.blobs, folder, rng)
-        self._federated_blobs = self._blob_folder(folder.federation / "blobs", folder, rng)
+        self._hardware = cache(lambda: profile(folder.root, threads=self._threads, root=settings.machine_root))
+        self._blobs = self._blob_folder(folder.blobs)
         self._slots = Slots()
         self._telemetry = Telemetry()
+        self._session = self._session_of()
+        self._situation = self._situation_of()
         artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
-        budgets, overlays = settings.node_budgets(), tuple(settings.overlays().values())
-        holdings = Holdings(folder, settings.whole, budgets, self._slots, artifacts, log)
-        kit = Kit(
-            artifacts=artifacts,
-            slots=self._slots,
-            counters=self._telemetry,
-            crashes=(crashes := CrashBook(folder.root / "crashes.json", log)),
-            watchdog=Watchdog(settings.inference_limit, crashes.hung),
-            hardware=self._hardware,
-            budgets={name: widest(budget, overlays) for name, budget in budgets.items()},
-            holdings=holdings,
-            labelled=settings.labelled,
-            threads=threads,
-            limit_s=settings.inference_limit,
-            monotonic=monotonic,
-            rng=rng,
-            log=log,
-        )
-        self._session = Session(
-            open=lambda: open_channel(self.identity),
-            hello=self._hello,
-            resume=self._resume,
-            deliver=self._deliver,
-            welcomed=self._welcomed,
-            log=log,
-            monotonic=monotonic,
-            rng=rng,
-        )
-        self._situation = Situation(
-            budgets,
-            settings.overlays(),
-            Thresholds(settings.battery_low, settings.hot_at),
-            root=settings.machine_root,
-            line=settings.metered,
-            changed=self._session.say,
-            log=log,
-            monotonic=monotonic,
-        )
-        now = time.time()  # noqa: TID251 - the composition root
-        self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now)
+        holdings = Holdings(folder, settings.whole, settings.node_budgets(), self._slots, artifacts, log)
+        self._updates = Updates(folder, self._kit(folder, artifacts, holdings), self._blobs, self._say_reported, now=now)
+        self._trials = self._trials_of(artifacts, holdings)
         service = Service(
             self._slots,
             self._telemetry,
@@ -118,41 +83,106 @@ class Agent:
             batch=settings.batch,
         )
         self._front = Front(service, settings, folder.root, log, now=now)
-        self._trials = Trials(
-            artifacts,
-            holdings,
-            hardware=self._hardware,
-            threads=threads,
-            lock=settings.measure_lock,
-            machine_root=settings.machine_root,
-            say=self._session.say,
-            log=log,
-            rng=rng,
-        )
         self._reports = Reports(
             self._telemetry, self._boot_id, self._session.say, lambda: self._session.connected, Spool(folder.telemetry), log
         )
-        self._end_joint: Callable[[], Awaitable[None]] | None = None
-        if settings.joint:
-            from edge_node.joint.build import joint_from
-
-            service.second, self._end_joint = joint_from(
-                settings,
-                folder,
-                self._telemetry,
-                lambda: open_channel(self.identity),
-                connected=lambda: self._session.connected,
-                metered=lambda: self._situation.metered,
-                clock=time.time,  # noqa: TID251 - the composition root
-                monotonic=monotonic,
-                log=log,
-            )
+        self._end_joint = self._joint(service, folder) if settings.joint else None
+        self._federated_blobs = self._blob_folder(folder.federation / "blobs")
         self._participant: Participant | None = None
         if settings.labelled is not None:
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
         self._task: session_pb2.FederatedTask | None = None
         self._task_due = asyncio.Event()
         self._looking = asyncio.Lock()
+
+    # -- the parts, as the settings say ----------------------------------------------------------------------------
+
+    def _blob_folder(self, place: Path) -> Blobs:
+        return Blobs(
+            place,
+            lambda: open_channel(self.identity),
+            rate=self._settings.max_download_rate,
+            keep_free=self._settings.keep_free,
+            monotonic=time.monotonic,
+            rng=self._rng,
+        )
+
+    def _session_of(self) -> Session:
+        return Session(
+            open=lambda: open_channel(self.identity),
+            hello=self._hello,
+            resume=self._resume,
+            deliver=self._deliver,
+            welcomed=self._welcomed,
+            log=self._log,
+            monotonic=time.monotonic,
+            rng=self._rng,
+        )
+
+    def _situation_of(self) -> Situation:
+        settings = self._settings
+        return Situation(
+            settings.node_budgets(),
+            settings.overlays(),
+            Thresholds(settings.battery_low, settings.hot_at),
+            root=settings.machine_root,
+            line=settings.metered,
+            changed=self._session.say,
+            log=self._log,
+            monotonic=time.monotonic,
+        )
+
+    def _kit(self, folder: NodeFolder, artifacts: Artifacts, holdings: Holdings) -> Kit:
+        settings, overlays = self._settings, tuple(self._settings.overlays().values())
+        crashes = CrashBook(folder.root / "crashes.json", self._log)
+        return Kit(
+            artifacts=artifacts,
+            slots=self._slots,
+            counters=self._telemetry,
+            crashes=crashes,
+            watchdog=Watchdog(settings.inference_limit, crashes.hung),
+            hardware=self._hardware,
+            budgets={name: widest(budget, overlays) for name, budget in settings.node_budgets().items()},
+            holdings=holdings,
+            labelled=settings.labelled,
+            threads=self._threads,
+            limit_s=settings.inference_limit,
+            monotonic=time.monotonic,
+            rng=self._rng,
+            log=self._log,
+        )
+
+    def _trials_of(self, artifacts: Artifacts, holdings: Holdings) -> Trials:
+        return Trials(
+            artifacts,
+            holdings,
+            hardware=self._hardware,
+            threads=self._threads,
+            lock=self._settings.measure_lock,
+            machine_root=self._settings.machine_root,
+            say=self._session.say,
+            log=self._log,
+            rng=self._rng,
+        )
+
+    def _joint(self, service: Service, folder: NodeFolder) -> Callable[[], Awaitable[None]]:
+        """Gives what ends it."""
+        from edge_node.joint.build import joint_from
+
+        service.second, end = joint_from(
+            self._settings,
+            folder,
+            self._telemetry,
+            lambda: open_channel(self.identity),
+            connected=lambda: self._session.connected,
+            metered=lambda: self._situation.metered,
+            clock=time.time,  # noqa: TID251 - the composition root
+            monotonic=time.monotonic,
+            log=self._log,
+        )
+        return end
+
+    # -- its life --------------------------------------------------------------------------------------------------
 
     async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -273,13 +303,3 @@ class Agent:
                 await self._participant.wanted(self._task)
                 if self._task is None:
                     self._federated_blobs.sweep(())  # what a run that is over left behind
-
-    def _blob_folder(self, place: Path, folder: NodeFolder, rng: random.Random) -> Blobs:
-        return Blobs(
-            place,
-            lambda: open_channel(self.identity),
-            rate=self._settings.max_download_rate,
-            keep_free=self._settings.keep_free,
-            monotonic=time.monotonic,
-            rng=rng,
-        )

@@ -44,11 +44,13 @@ def create(
 ) -> None:
     """Export, measure and sign what a run or a file holds, and make a release of it; or one of artifacts that are there."""
     if sum(bool(source) for source in (run, weights, artifact)) != 1:
-        raise BadInput("release: give one of --run, --weights and --artifact")
+        raise BadInput("release: give one of --run, --weights and --artifact", hint="littoral-cloud release create --help")
     settings = load_settings(data_dir=data_dir)
     if weights is not None:
         if data is None or model is None:
-            raise BadInput("release: --weights needs --data and --model")
+            raise BadInput(
+                "release: --weights needs --data and --model", hint="what it learnt from, and the name it is served under"
+            )
         checked_name("model", model)
         asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
     elif run is not None:
@@ -103,7 +105,7 @@ def _architecture(text: str) -> dict[str, Any]:
     try:
         spec = json.loads(text)
     except ValueError as error:
-        raise BadInput(f"--architecture: {text[:80]!r} is not JSON") from error
+        raise BadInput(f"--architecture: {text[:80]!r} is not JSON", hint="""like '{"name": "compact_cnn"}'""") from error
     if not isinstance(spec, dict) or "name" not in spec:
         raise BadInput(
             "--architecture: must be an object with a name", hint='like \'{"name": "compact_cnn", "widths": [8, 16]}\''

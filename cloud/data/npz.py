@@ -58,7 +58,7 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
             with loaded:
                 return {key: loaded[key] for key in loaded.files if wanted is None or key in wanted}
     except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such file") from error
+        raise NotFound(f"{path}: no such file", hint="name a file, or a folder of images") from error
     except MemoryError as error:
         raise BadData(f"{path}: says that it holds more than there is memory: {error}", hint=hint) from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, OverflowError, RuntimeError) as error:

@@ -231,11 +231,11 @@ async def create_token(
         BadInput: a value is out of range.
     """
     if not 0 < ttl_s <= MAX_TTL_S:
-        raise BadInput(f"ttl_s: {ttl_s:g} must be more than 0 and at most {MAX_TTL_S:g}")
+        raise BadInput(f"ttl_s: {ttl_s:g} must be more than 0 and at most {MAX_TTL_S:g}", hint="like --ttl 24h")
     if not 1 <= uses <= 1_000_000:
-        raise BadInput(f"uses: {uses} must be between 1 and 1,000,000")
+        raise BadInput(f"uses: {uses} must be between 1 and 1,000,000", hint="1: a token for one node")
     if not name or len(name) > 63 or not name.isprintable():
-        raise BadInput(f"name: {name[:80]!r} must be 1 to 63 printable characters")
+        raise BadInput(f"name: {name[:80]!r} must be 1 to 63 printable characters", hint="like gateway-7")
     secret = new_secret(32)
     token = Token(name=name, expires_at=float(int(now + ttl_s)), uses_left=uses, labels=dict(labels))
     details = {"uses": uses, "expires_at": token.expires_at}

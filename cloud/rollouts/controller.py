@@ -102,7 +102,7 @@ async def start_rollout(
             f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1", hint="1,4 is a canary, then four, then the rest"
         )
     if policy.canary and policy.nodes and policy.canary not in policy.nodes:
-        raise BadInput(f"canary: {policy.canary} is not among the nodes that were named")
+        raise BadInput(f"canary: {policy.canary} is not among the nodes that were named", hint="name it with --nodes, too")
     for node_id in {*policy.nodes, *filter(None, (policy.canary,))}:
         if await ledger.get("node", node_id) is None:
             raise BadInput(f"node {node_id!r}: is not enrolled", hint="littoral-cloud node list")
@@ -152,7 +152,7 @@ async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
     while True:
         doc, rollout = await read_rollout(ledger, rollout_id)
         if rollout.state in ENDED or rollout.state is State.ROLLING_BACK:
-            raise BadInput(f"rollout {rollout_id}: is {rollout.state} already")
+            raise BadInput(f"rollout {rollout_id}: is {rollout.state} already", hint=f"littoral-cloud rollout show {rollout_id}")
         write = Write(KIND, rollout_id, dump(replace(rollout, aborted_by=actor)), doc.generation)
         try:
             await ledger.commit(Change((write,), (Audit("rollout.abort-asked", rollout_id, actor),)))

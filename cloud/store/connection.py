@@ -86,9 +86,11 @@ def _password(file: Path | None) -> str | None:
     try:
         password = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"redis_password_file: {file} cannot be read: {error}") from error
+        raise BadInput(
+            f"redis_password_file: {file} cannot be read: {error}", hint="name a file that this user may read"
+        ) from error
     if not password:
-        raise BadInput(f"redis_password_file: {file} is empty")
+        raise BadInput(f"redis_password_file: {file} is empty", hint="write the password into it")
     return password
 
 
@@ -128,7 +130,7 @@ class Connections:
                 self._pool = BlockingConnectionPool.from_url(url, socket_timeout=None, **waiting, **settings)
                 self._listening = BlockingConnectionPool.from_url(url, socket_timeout=None, **settings)
             except (ValueError, TypeError) as error:
-                raise BadInput(f"redis_url: {endpoint}: {error}") from error
+                raise BadInput(f"redis_url: {endpoint}: {error}", hint="redis://, rediss:// or unix://") from error
         self._redis = Redis(connection_pool=self._pool)
 
     def listener(self) -> AbstractConnection:

@@ -183,4 +183,4 @@ def _client(endpoint: Endpoint) -> Redis:
     try:
         return Redis.from_url(endpoint.url or "", **settings)
     except (ValueError, TypeError) as error:
-        raise BadInput(f"redis_url: {endpoint}: {error}") from error
+        raise BadInput(f"redis_url: {endpoint}: {error}", hint="redis://, rediss:// or unix://") from error

@@ -99,7 +99,9 @@ class Updates:
         against them."""
         while True:
             await self._kit.sleep(PROVED_S / 2)
-            self._kit.crashes.proved({name: digest for name, machine in self._machines.items() if (digest := machine.proved())})
+            self._kit.crashes.proved(
+                {name: digest for name, machine in self._machines.items() if (digest := machine.in_service.proved())}
+            )
 
     def _hung(self, name: str, digest: str) -> None:
         """From the watchdog's thread."""
@@ -115,8 +117,8 @@ class Updates:
         machines = self._machines.values()
         problems = [
             self._refused,
-            *(machine.problem for machine in machines),
-            *(machine.troubles.incident for machine in machines),
+            *(machine.in_service.problem for machine in machines),
+            *(machine.in_service.troubles.incident for machine in machines),
         ]
         state = session_pb2.ReportedState(
             generation=self._generation.value,
@@ -133,7 +135,11 @@ class Updates:
 
     def _here(self) -> dict[str, set[str]]:
         """Models that are on this node or coming to it, and what each needs on the disk."""
-        return {name: digests for name, machine in self._machines.items() if (digests := machine.digests()) or machine.serving}
+        return {
+            name: digests
+            for name, machine in self._machines.items()
+            if (digests := machine.digests()) or machine.in_service.digest
+        }
 
     async def _reconcile(self, desired: session_pb2.DesiredState) -> None:
         wishes = sorted(desired.models.items())
@@ -198,12 +204,13 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> Policy:
 
 
 def _reported_model(machine: Machine, holding: session_pb2.Holding) -> session_pb2.ReportedModel:
+    held = machine.in_service
     model = session_pb2.ReportedModel(
-        serving_manifest_digest=machine.serving,
-        previous_manifest_digest=machine.previous,
-        crashes=machine.crashes,
-        hangs=machine.troubles.hangs,
-        incident=machine.troubles.incident,
+        serving_manifest_digest=held.digest,
+        previous_manifest_digest=held.previous,
+        crashes=held.crashes,
+        hangs=held.troubles.hangs,
+        incident=held.troubles.incident,
         holding=holding,
     )
     if (update := machine.update) is None:

@@ -27,7 +27,7 @@ class LocalRepository:
         await self._machine(name).load()
 
     async def unload(self, name: str) -> None:
-        await self._machine(name).unload()
+        self._machine(name).unload()
 
     def _machine(self, name: str) -> Machine:
         if (machine := self._updates.machines.get(name)) is None:
@@ -37,7 +37,8 @@ class LocalRepository:
 
     @staticmethod
     def _entry(machine: Machine) -> Entry:
-        if machine.serving:
-            return Entry(machine.model, machine.serving, READY)
-        reason = machine.problem or ("an update is under way" if machine.busy else "nothing was rolled out to it")
-        return Entry(machine.model, machine.active, UNAVAILABLE, reason)
+        held = machine.in_service
+        if held.digest:
+            return Entry(machine.model, held.digest, READY)
+        reason = held.problem or ("an update is under way" if machine.busy else "nothing was rolled out to it")
+        return Entry(machine.model, held.active, UNAVAILABLE, reason)
