@@ -115,8 +115,9 @@ class Telemetry:
             classes: of each example; None where there are none.
             seconds: from the decoded request to the logits.
         """
-        window = self._window(model, manifest, manifest_digest)
-        total = self._total(model)
+        window, total = self._windows.get(model), self._totals.get(model)
+        if window is None or total is None or window.manifest_digest != manifest_digest:
+            window, total = self._new_window(model, manifest, manifest_digest), self._total(model)
         total.requests += 1
         window.requests += 1
         if not ok:
@@ -193,13 +194,10 @@ class Telemetry:
             total = self._totals[model] = Total()
         return total
 
-    def _window(self, model: str, manifest: Manifest, manifest_digest: str) -> _Window:
-        window = self._windows.get(model)
-        if window is not None and window.manifest_digest == manifest_digest:
-            return window
-        if window is not None:
-            window.sketch_now()
-            self._closed.append((model, window))
+    def _new_window(self, model: str, manifest: Manifest, manifest_digest: str) -> _Window:
+        if (before := self._windows.get(model)) is not None:
+            before.sketch_now()
+            self._closed.append((model, before))
         window = _Window(
             manifest_digest,
             classes=[0] * len(manifest.output.labels) if manifest.output.labels else None,

@@ -89,7 +89,7 @@ class Input:
     def sketched(self, raw: npt.NDArray[Any], prepared: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """What the input sketch counts: pixels as they are; of measured values what the model sees, for a column in thousands
         would hide one in thousandths."""
-        return raw if self.images else prepared
+        return raw if len(self.shape) == 3 else prepared
 
     def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """From (n, *shape), any number type, to float32 of the same shape."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ import grpc.aio
 
 from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, NoToken
-from edge_node.serving.messages import answer_to, asked, metadata_to
+from edge_node.serving.messages import answer_to, metadata_to, request_of
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
 from edge_node.serving.tls import Tls
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFailure, TooLarge, Unavailable
@@ -185,7 +186,8 @@ class GrpcServer:
         return metadata_to(self._service.model(request.name, request.version))
 
     async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        return answer_to(await self._service.infer(request.model_name, asked(request), request.model_version))
+        asked = partial(request_of, request)
+        return answer_to(await self._service.infer(request.model_name, asked, request.model_version))
 
     async def _index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         response = pb.RepositoryIndexResponse()

@@ -16,7 +16,7 @@ from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
 from edge_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import LABEL, Answer, Asked, tensors_of
-from edge_node.serving.values import Array, finite, small
+from edge_node.serving.values import Array, small
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
@@ -98,7 +98,8 @@ class Inference:
                 began = self._monotonic()
                 try:
                     if served.manifest.signature is None:
-                        tensors = await self._classified(name, served, request.raw, began)
+                        (raw,) = request.inputs.values()
+                        tensors = await self._classified(name, served, raw, began)
                     else:
                         tensors = await self._tensors(name, served, request.inputs, began)
                     return Answer(name, served.manifest_digest, request, tensors)
@@ -128,7 +129,9 @@ class Inference:
             raw = await self._sized(name, given, raw)
         prepared = _prepared(served, raw)
         examples, cost = len(prepared), self._cost(name, served)
-        batcher = self._batcher(name, served, cost, lambda feeds: {"": served.model.infer(feeds[""])})
+        batcher = None
+        if cost.seconds >= BATCH_FROM_S:
+            batcher = self._batcher(name, served, cost, lambda feeds: {"": served.model.infer(feeds[""])})
         try:
             if batcher is not None:
                 logits = (await batcher.run({"": prepared}, examples))[""]
@@ -136,7 +139,7 @@ class Inference:
                 logits = await self._beside(name, served, cost, served.model.infer, prepared, examples)
             else:
                 logits = cost.run(served.model.infer, prepared, examples)
-            if not finite(logits):
+            if not small(logits) and not np.isfinite(logits).all():
                 raise RuntimeFailure(f"model {served.manifest.name}: answered with values that are not numbers")
         except Exception:
             self._count(name, served, None, None, began, ok=False)
@@ -219,6 +222,6 @@ def _prepared(served: Served, raw: Array) -> npt.NDArray[np.float32]:
         return served.prepare(raw)
     with np.errstate(over="ignore", invalid="ignore"):  # refused in the next line
         prepared = served.prepare(raw)
-    if not finite(prepared):
+    if not np.isfinite(prepared).all():
         raise BadInput("inputs[0].data: holds values too large for this model's input")
     return prepared

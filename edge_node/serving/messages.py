@@ -1,7 +1,7 @@
 """Open Inference Protocol's gRPC messages to and from what REST has: the JSON of a request, and the bytes behind it.
 
-So everything that is checked of a request is checked once, in tensors.py. Values that come in typed fields are made bytes first;
-answers always go as raw bytes, which is what the fast clients read.
+So everything that is wrong with a request is said once, in tensors.py; only what mostly comes, and is right, goes a shorter way.
+Values in typed fields are made bytes first; answers always go as raw bytes, which is what the fast clients read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_node.serving.tensors import MAX_BATCH, Answer, Asked, Request, all_of, known_outputs, read
+from edge_node.serving.tensors import LABEL, MAX_BATCH, Answer, Request, read
 from edge_node.serving.values import from_bytes
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
@@ -35,39 +35,28 @@ _CONTENTS: Mapping[str, str] = {
 """The field for each datatype, by the protocol."""
 
 
-def asked(request: pb.ModelInferRequest) -> Asked:
-    """What a message asks of a model."""
-
-    def asked_of(manifest: Manifest) -> Request:
-        usual = usual_from(request, manifest)
-        if usual is not None:
-            return usual
-        body, tail = request_from(request)
-        return read(body, manifest, tail)
-
-    return asked_of
-
-
-def usual_from(request: pb.ModelInferRequest, manifest: Manifest) -> Request | None:
-    """What mostly comes, without the way over JSON: the one tensor of one of our own models, as raw bytes and in the model's own
-    size, and every output wanted. None: this is something else, or wrong.
-
-    Raises BadInput as `read` does where a value is not finite.
-    """
+def request_of(request: pb.ModelInferRequest, manifest: Manifest) -> Request:
+    """What a message asks of a model. Raises BadInput, naming the field."""
     inputs, raw, wanted = request.inputs, request.raw_input_contents, manifest.input
-    if len(inputs) != 1 or len(raw) != 1 or request.outputs or request.parameters or manifest.signature is not None:
-        return None
-    tensor, data = inputs[0], raw[0]
-    kind, shape = DATATYPES.get(tensor.datatype), tuple(tensor.shape)
-    if kind is None or tensor.name != wanted.name or tensor.HasField("contents"):
-        return None
-    if shape[1:] != wanted.shape or not 1 <= shape[0] <= MAX_BATCH or len(data) != math.prod(shape) * kind.itemsize:
-        return None
-    values = from_bytes(data, shape, tensor.datatype, "inputs[0]")
-    return Request({wanted.name: values}, all_of(known_outputs(manifest), binary=False), request.id or None, {})
+    if len(inputs) == len(raw) == 1 and manifest.signature is None and not (request.outputs or request.parameters):
+        # What mostly comes: the one tensor of one of our own models, as it takes it; every output is wanted.
+        tensor, data = inputs[0], raw[0]
+        kind, shape = DATATYPES.get(tensor.datatype), tuple(tensor.shape)
+        if (
+            kind is not None
+            and tensor.name == wanted.name
+            and shape[1:] == wanted.shape
+            and 1 <= shape[0] <= MAX_BATCH
+            and len(data) == math.prod(shape) * kind.itemsize
+            and not tensor.HasField("contents")
+        ):
+            values = from_bytes(data, shape, tensor.datatype, "inputs[0]")
+            return Request({wanted.name: values}, ((manifest.output.name, False), (LABEL, False)), request.id or None, {})
+    body, tail = json_of(request)
+    return read(body, manifest, tail)
 
 
-def request_from(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview | None]:
+def json_of(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview | None]:
     """A request's JSON and what would follow it. Raises BadInput, naming the field."""
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):

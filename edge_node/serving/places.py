@@ -53,9 +53,7 @@ class Places:
         if (models := self._slots.names()) is not self._models:  # something was loaded or taken out
             self._models = models
             self._share_out(self._split(models))
-        if (share := self._shares.get(model)) is None:
-            share = self._shares[model] = Share(model, 1)
-        return share
+        return self._shares.get(model) or Share(model, 1)
 
     def _share_out(self, most: Mapping[str, int]) -> None:
         taken = {model: share for model, share in self._shares.items() if share.taken}

@@ -146,7 +146,8 @@ class Service:
 
     async def infer(self, name: str, asked: Asked, version: str = "") -> Answer:
         """See Inference.answer. Raises NotFound for another version, too; Busy where the model's places are taken."""
-        self.check_version(name, version)
+        if version:
+            self.check_version(name, version)
         with self._places.of(name):
             answer = await self.inference.answer(name, asked)
             if self.second is None:

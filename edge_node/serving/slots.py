@@ -42,7 +42,8 @@ class _Slot:
 
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
-        self.close_if_done()
+        if self.retired:
+            self.close_if_done()
 
     def close_if_done(self) -> None:
         if self.retired and self.in_flight == 0:
@@ -108,7 +109,7 @@ class Slots:
         """The model for one request: it is not closed before the request ends. Raises NotFound."""
         slot = self._slots.get(name)
         if slot is None:
-            raise NotFound(f"model: {name!r} is not served here", hint=f"served are {', '.join(self.names()) or 'none'}")
+            raise NotFound(f"model: {name[:80]!r} is not served here", hint=f"served are {', '.join(self.names()) or 'none'}")
         return slot
 
     def close(self) -> None:

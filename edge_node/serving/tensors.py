@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def _described(given: Input) -> TensorSpec:
 
 def asked(body: Any, tail: memoryview | None = None) -> Asked:
     """See `read`."""
-    return lambda manifest: read(body, manifest, tail)
+    return partial(read, body, tail=tail)
 
 
 def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Request:
@@ -132,7 +132,8 @@ def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Reque
     if not isinstance(binary, bool):
         raise BadInput(f"parameters.binary_data_output: must be true or false, is {shown(binary)}")
     signature = manifest.signature
-    outputs = _outputs(body.get("outputs"), known_outputs(manifest), binary)
+    known = (manifest.output.name, LABEL) if signature is None else tuple(spec.name for spec in signature.outputs)
+    outputs = _outputs(body.get("outputs"), known, binary)
     given = body.get("inputs")
     inputs = _inputs(given, signature, tail) if signature else {manifest.input.name: _input(given, manifest, tail)}
     return Request(inputs, outputs, given_id, parameters)
@@ -233,21 +234,9 @@ def _resizable(given: list[int], wanted: Input, datatype: str) -> bool:
     return given[1] in (1, 3) and all(1 <= side <= MOST for side in given[2:])
 
 
-def known_outputs(manifest: Manifest) -> tuple[str, ...]:
-    """By name, in order."""
-    signature = manifest.signature
-    return (manifest.output.name, LABEL) if signature is None else tuple(spec.name for spec in signature.outputs)
-
-
-@lru_cache(maxsize=64)
-def all_of(known: tuple[str, ...], *, binary: bool) -> tuple[tuple[str, bool], ...]:
-    """Request.outputs of one that names none."""
-    return tuple((name, binary) for name in known)
-
-
 def _outputs(given: Any, known: tuple[str, ...], binary: bool) -> tuple[tuple[str, bool], ...]:
     if given is None or given == []:
-        return all_of(known, binary=binary)
+        return tuple([(name, binary) for name in known])
     if not isinstance(given, list) or not all(isinstance(o, dict) and isinstance(o.get("name"), str) for o in given):
         raise BadInput(f"outputs: {shown(given)} must be a list of objects with a name")
     names = [o["name"] for o in given]

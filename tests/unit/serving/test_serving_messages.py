@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.serving.messages import asked, request_from, usual_from
+from edge_node.serving import messages
+from edge_node.serving.messages import json_of, request_of
 from edge_node.serving.tensors import MAX_BATCH, Request, read
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
@@ -29,7 +31,7 @@ def manifest() -> Manifest:
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> pb.ModelInferRequest:
+def requests(draw: st.DrawFn) -> pb.ModelInferRequest:
     """Mostly right, and then wrong in every way."""
     request = pb.ModelInferRequest(id=draw(st.sampled_from(["", "mine"])))
     for _ in range(draw(st.sampled_from([1, 1, 1, 0, 2]))):
@@ -62,20 +64,20 @@ def told(reading: Callable[[], Request]) -> tuple[object, ...] | str:
 
 
 def by_way_of_json(request: pb.ModelInferRequest) -> Request:
-    body, tail = request_from(request)
+    body, tail = json_of(request)
     return read(body, manifest(), tail)
 
 
-@given(messages())
+@given(requests())
 def test_a_message_is_read_as_its_json_would_be(request: pb.ModelInferRequest) -> None:
-    assert told(lambda: asked(request)(manifest())) == told(lambda: by_way_of_json(request))
+    assert told(lambda: request_of(request, manifest())) == told(lambda: by_way_of_json(request))
 
 
-def test_the_usual_message_takes_the_short_way() -> None:
+def test_the_usual_message_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "json_of", None)
     x = images(3)
     request = pb.ModelInferRequest(raw_input_contents=[x.tobytes()])
     request.inputs.add(name="x", datatype="UINT8", shape=x.shape)
-    found = usual_from(request, manifest())
-    assert found is not None
+    found = request_of(request, manifest())
     np.testing.assert_array_equal(found.raw, x)
     assert found.outputs == (("logits", False), ("label", False))
