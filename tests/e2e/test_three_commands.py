@@ -55,9 +55,16 @@ async def served(folder: Path, command: list[str]) -> AsyncIterator[dict[str, An
 
 async def told(log: Path, words: str) -> None:
     """Once they stand in the log."""
-    async with asyncio.timeout(300):
-        while words not in log.read_text():  # noqa: ASYNC110 - a file tells nobody that it grew
-            await asyncio.sleep(0.05)
+    following = await asyncio.create_subprocess_exec("tail", "-n", "+1", "-f", str(log), stdout=asyncio.subprocess.PIPE)
+    assert following.stdout is not None
+    try:
+        async with asyncio.timeout(300):
+            async for line in following.stdout:
+                if words in line.decode():
+                    return
+    finally:
+        following.kill()
+        await following.wait()
 
 
 async def answer(url: str, model: str, image: Path) -> int:
