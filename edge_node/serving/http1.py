@@ -126,6 +126,8 @@ def unpacked(body: bytes, coding: str | None, most: int) -> bytes:
 
 def head_of(status: int, length: int, headers: Sequence[tuple[str, str]], *, keep_alive: bool) -> bytes:
     """Of an answer whose body has `length` bytes."""
-    lines = [f"HTTP/1.1 {status} {_WORDS.get(status, '')}", *(f"{name}: {value}" for name, value in headers)]
-    lines += [f"content-length: {length}", *([] if keep_alive else ["connection: close"])]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    head = f"HTTP/1.1 {status} {_WORDS.get(status, '')}\r\n"
+    for name, value in headers:
+        head += f"{name}: {value}\r\n"
+    end = "" if keep_alive else "connection: close\r\n"
+    return f"{head}content-length: {length}\r\n{end}\r\n".encode("latin-1")

@@ -127,7 +127,7 @@ def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Reque
     given_id = body.get("id")
     if given_id is not None and not isinstance(given_id, str):
         raise BadInput(f"id: must be text, is {kind_of(given_id)}")
-    parameters = dict(_parameters(body, "parameters"))
+    parameters = dict(_parameters(body, ""))
     binary = parameters.pop("binary_data_output", False)
     if not isinstance(binary, bool):
         raise BadInput(f"parameters.binary_data_output: must be true or false, is {shown(binary)}")
@@ -185,7 +185,7 @@ def _values(
     tensor: Mapping[str, Any], at: str, shape: tuple[int, ...], datatype: str, tail: memoryview | None
 ) -> tuple[Array, memoryview | None]:
     """One tensor, and what of the bytes behind the JSON is left for the next."""
-    size = _parameters(tensor, f"{at}.parameters").get("binary_data_size")
+    size = _parameters(tensor, at).get("binary_data_size")
     if size is None:
         return from_json(tensor.get("data"), shape, datatype, at), tail
     if "data" in tensor:
@@ -213,9 +213,9 @@ def _check_used(left: memoryview | None, tail: memoryview | None) -> None:
 
 
 def _shape(given: Any, wanted: Input, datatype: str) -> tuple[int, ...]:
-    _whole_numbers(given, "inputs[0].shape")
-    if given and 1 <= given[0] <= MAX_BATCH and (tuple(given[1:]) == wanted.shape or _resizable(given, wanted, datatype)):
-        return tuple(given)
+    shape = _whole_numbers(given, "inputs[0].shape")
+    if shape and 1 <= shape[0] <= MAX_BATCH and (shape[1:] == wanted.shape or _resizable(shape, wanted, datatype)):
+        return shape
     sized = f", or UINT8 [n, 1 or 3, height, width], sides up to {MOST}" if wanted.resize else ""
     raise BadInput(
         f"inputs[0].shape: {shown(given)}, wanted [n, {', '.join(map(str, wanted.shape))}] with n from 1 to {MAX_BATCH}{sized}"
@@ -228,7 +228,7 @@ def _whole_numbers(given: Any, at: str) -> tuple[int, ...]:
     return tuple(given)
 
 
-def _resizable(given: list[int], wanted: Input, datatype: str) -> bool:
+def _resizable(given: tuple[int, ...], wanted: Input, datatype: str) -> bool:
     if wanted.resize is None or datatype != "UINT8" or len(given) != 4:
         return False
     return given[1] in (1, 3) and all(1 <= side <= MOST for side in given[2:])
@@ -246,17 +246,18 @@ def _outputs(given: Any, known: tuple[str, ...], binary: bool) -> tuple[tuple[st
         )
     wanted = []
     for index, output in enumerate(given):
-        own = _parameters(output, f"outputs[{index}].parameters").get("binary_data", binary)
+        own = _parameters(output, f"outputs[{index}]").get("binary_data", binary)
         if not isinstance(own, bool):
             raise BadInput(f"outputs[{index}].parameters.binary_data: must be true or false, is {shown(own)}")
         wanted.append((output["name"], own))
     return tuple(wanted)
 
 
-def _parameters(holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def _parameters(holder: Mapping[str, Any], at: str) -> Mapping[str, Any]:
+    """Of what stands at `at`."""
     given = holder.get("parameters")
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise BadInput(f"{path}: must be an object, is {kind_of(given)}")
+        raise BadInput(f"{at}{'.' if at else ''}parameters: must be an object, is {kind_of(given)}")
     return given

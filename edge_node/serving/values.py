@@ -17,7 +17,7 @@ from littoral.signature import DATATYPES
 
 Array = npt.NDArray[Any]
 
-_FLAT = {"FP32": "f", "FP64": "d"}
+_FLAT = {"FP32": "f", "FP64": "d"}  # as struct and numpy both call this machine's own
 
 
 def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str) -> Array:
@@ -58,9 +58,10 @@ def _pixels(given: list[Any]) -> Array | None:
 
 
 def _floats(given: list[Any], datatype: str) -> Array | None:
-    """In a third of the time that numpy takes; None where these are not all numbers, flat, that the datatype can hold."""
+    """In a third of the time that numpy takes; None where these are not all numbers, flat."""
+    letter = _FLAT[datatype]
     try:
-        return np.frombuffer(struct.pack(f"<{len(given)}{_FLAT[datatype]}", *given), DATATYPES[datatype])
+        return np.frombuffer(struct.pack(f"{len(given)}{letter}", *given), letter)
     except (struct.error, OverflowError):
         return None
 
