@@ -50,6 +50,7 @@ class TeacherProcess:
         self._limit_s = limit_s
         self._child: asyncio.subprocess.Process | None = None
         self._ready = False  # it has said so
+        self._broken = False  # the last start failed
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -57,6 +58,11 @@ class TeacherProcess:
     def ready(self) -> bool:
         """A question that is asked now is answered without waiting for torch."""
         return self._ready and self._child is not None and self._child.returncode is None
+
+    @property
+    def starting(self) -> bool:
+        """A question that is asked now would wait for torch, as far as anybody knows."""
+        return not self.ready and not self._broken
 
     async def begin(self) -> None:
         """Returns once it is ready. Raises RuntimeFailure."""
@@ -107,12 +113,15 @@ class TeacherProcess:
             return self._child
         await self._end()
         try:
-            child = await self._start()
+            child = self._child = await self._start()
+            await self._said(child, START_S)
         except OSError as error:
+            self._broken = True
             raise RuntimeFailure(f"teacher: its process does not start: {error}") from error
-        self._child = child
-        await self._said(child, START_S)
-        self._ready = True
+        except RuntimeFailure:
+            self._broken = True
+            raise
+        self._ready, self._broken = True, False
         log.info("teacher: process %d is ready to answer", child.pid)
         return child
 

@@ -72,7 +72,9 @@ class JointCount:
 
 class Process(Protocol):
     @property
-    def ready(self) -> bool: ...
+    def starting(self) -> bool:
+        """It is not up yet; False where it failed to come up, too: then `ask` says why."""
+        ...
 
     async def begin(self) -> None:
         """Raises RuntimeFailure."""
@@ -131,7 +133,7 @@ class Desk:
         answering = asyncio.create_task(self._answer(node_id, question, self._process))
         self._answering[answering] = node_id
         answering.add_done_callback(self._ended)
-        if not self._process.ready:
+        if self._process.starting:
             raise TeacherStarting("joint: the teacher's process is not up yet", hint="the node answers by itself meanwhile")
         return await asyncio.shield(answering)
 

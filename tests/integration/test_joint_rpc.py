@@ -69,7 +69,7 @@ async def answering(fleet: Fleet, folder: Path, maker: Maker) -> AsyncIterator[N
 class Rule:
     """Answers at once, by the lit column: a teacher whose process is not at stake."""
 
-    ready = True
+    starting = False
 
     async def begin(self) -> None:
         return
@@ -241,11 +241,24 @@ async def test_while_the_teachers_process_starts_a_node_is_told_so_at_once_and_i
         await process.close()
 
 
-async def test_a_process_that_cannot_start_leaves_the_coordinator_at_work(fleet: Fleet, maker: Maker, tmp_path: Path) -> None:
+async def test_a_process_that_cannot_start_leaves_the_coordinator_at_work_and_nodes_are_told_why(
+    fleet: Fleet, maker: Maker, tmp_path: Path
+) -> None:
+    await keep(fleet.ledger, TEACHERS, KEPT)
+    artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
+    question = Question("tiny", artifact, np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
     process = TeacherProcess(tmp_path / "there is no such folder")
     desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, process, HintFiles(tmp_path / "hints"), fleet.clock)
     await desk.open()
-    assert not process.ready
+    with pytest.raises(RuntimeFailure, match="does not start"):
+        await desk.second("n1", question)
+    (tmp_path / "there is no such folder").mkdir()
+    (tmp_path / "there is no such folder" / "blobs").symlink_to(fleet.blobs.root)
+    with pytest.raises(RuntimeFailure, match="digest: "):  # it is up, and has no weights of this one
+        await desk.second("n1", question)
+    assert process.ready
+    await desk.close()
+    await process.close()
 
 
 def test_a_teacher_that_is_a_function_is_not_kept(tmp_path: Path) -> None:
