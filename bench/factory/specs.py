@@ -18,5 +18,6 @@ ORDER = (
     "squeezenet",
     "compact_cnn",
     "residual",
+    "recurrent_cnn",
 )
 ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {name: small_spec(name) for name in ORDER}

@@ -8,50 +8,51 @@ import torch
 
 from bench.factory.tables import held_out
 from bench.search import smallest
-from bench.search.smallest import RECIPES, Point, figures_of, judged, seeded_student
+from bench.search.smallest import RECIPES, WANTED, Point, figures_of, judged, seeded_student
 from cloud.data.sources import load_mnist
 from cloud.factory.codebook import Codebook
-from cloud.factory.damage import Damage
 from cloud.factory.preparation import input_of
 from cloud.factory.recipe_file import recipe_named
 from cloud.factory.recipes import EnsembleRecipe
 from cloud.factory.training import Trained
 from littoral.architectures import build
 
-
-def point(recipe: str, *rows: tuple[float, int], held: float = 1.0) -> Point:
-    return Point(recipe, tuple({"test": test, "bytes": size, "held": held} for test, size in rows))
-
-
-def test_the_fewest_bytes_whose_median_is_accurate_enough_are_the_figure() -> None:
-    small = point("small", (0.9910, 1400), (0.9890, 1410), (0.9905, 1420))
-    large = point("large", (0.9931, 2800), (0.9929, 2810), (0.9935, 2700))
-    found = figures_of([small, large])
-    assert {name: figure.value for name, figure in found.items()} == {"bytes_at_99_0": 1410, "bytes_at_99_3": 2800}
-    assert "small: 99.10 % in 1,400 B" in found["bytes_at_99_0"].note
+LOW, MIDDLE, HIGH = WANTED
+FEW = (1400, 1410, 1420)
+MANY = (2800, 2810, 2700)
+MOST = (6000, 6000, 6000)
 
 
-def test_bytes_of_a_recipe_that_falls_short_are_not_its_figure() -> None:
-    small = point("small", (0.9890, 1400), (0.9891, 1410), (0.9905, 1420))
-    large = point("large", (0.9925, 2800), (0.9929, 2810), (0.9935, 2700))
-    found = figures_of([small, large])
-    assert list(found) == ["bytes_at_99_0"]
-    assert found["bytes_at_99_0"].value == 2800, "the larger one is accurate enough for that"
+def points(low: tuple[float, ...], middle: tuple[float, ...], high: tuple[float, ...]) -> list[Point]:
+    """Three seeds of the recipe for each accuracy: what they make of the test images."""
+    return [
+        Point(recipe, tuple({"test": test, "bytes": size, "held": 0.99} for test, size in zip(row, sizes, strict=True)))
+        for (recipe, _), row, sizes in zip(WANTED.values(), (low, middle, high), (FEW, MANY, MOST), strict=True)
+    ]
 
 
-def test_what_falls_short_on_the_held_out_images_is_no_figure_whatever_the_test_images_say() -> None:
-    lucky = point("lucky", (0.9910, 1400), (0.9920, 1410), (0.9905, 1420), held=0.9899)
-    assert figures_of([lucky]) == {}
+def test_the_bytes_of_the_recipe_for_an_accuracy_are_its_figure_where_its_median_is_there() -> None:
+    found = figures_of(points((0.9910, 0.9890, 0.9905), (0.9931, 0.9929, 0.9935), (0.9949, 0.9948, 0.9990)))
+    assert {name: figure.value for name, figure in found.items()} == {LOW: 1410, MIDDLE: 2800}
+    assert "99.10 % in 1,400 B" in found[LOW].note
+
+
+def test_where_a_recipe_falls_short_one_for_a_higher_accuracy_counts() -> None:
+    found = figures_of(points((0.9890, 0.9891, 0.9905), (0.9925, 0.9929, 0.9935), (0.9941, 0.9949, 0.9950)))
+    assert {name: figure.value for name, figure in found.items()} == {LOW: 2800, MIDDLE: 6000}
+
+
+def test_a_recipe_for_a_lower_accuracy_is_no_figure_for_a_higher_one_however_lucky() -> None:
+    assert list(figures_of(points((0.9990, 0.9990, 0.9990), (0.9890,) * 3, (0.9890,) * 3))) == [LOW]
 
 
 def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
     for recipe in RECIPES:
         student = recipe_named(recipe).students[0]
         other = seeded_student(student, 7)
-        cuts, book = other.methods
-        assert isinstance(cuts, Damage)
+        (book,) = other.methods
         assert isinstance(book, Codebook)
-        assert (other.seed, cuts.seed, book.seed) == (7, 7, 7)
+        assert (other.seed, book.seed) == (7, 7)
         assert seeded_student(other, student.seed) == seeded_student(student, student.seed)
     assert isinstance(smallest._teacher_recipe(), EnsembleRecipe)
 
