@@ -30,7 +30,7 @@ FULL_RANGE = "int8_dot"
 """In `Manifest.requires`: weights of 8 bits, which CPUs without VNNI or ARM's dot product add up wrongly."""
 TASKS = ("classification", "regression", "detection", "custom")
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-_MOST = float(np.finfo(np.float32).max) / 2
+_HALF_OF_MOST = float(np.finfo(np.float32).max) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Input:
 class Preparation:
     """`Input.prepare`, with what is the same for every request worked out once.
 
-    `bounded`: raw values of no more than 2**64, as whole numbers are, and floats whose square float32 can hold, never overflow.
+    `most`: raw values of no larger size than this do not overflow float32 on the way; 0: not known of any.
     """
 
     def __init__(self, given: Input) -> None:
@@ -107,9 +107,8 @@ class Preparation:
         self._scale = np.float32(given.scale)
         self._mean = np.asarray(given.mean, np.float32).reshape(per_channel if len(given.mean) > 1 else ())
         self._std = np.asarray(given.std, np.float32).reshape(per_channel if len(given.std) > 1 else ())
-        smallest = min(map(abs, given.std))
-        largest = 2.0**64 * abs(given.scale) + max(map(abs, given.mean))
-        self.bounded = largest < _MOST and largest < _MOST * smallest
+        room = _HALF_OF_MOST * min(float(np.abs(self._std).min()), 1.0) - float(np.abs(self._mean).max())
+        self.most = max(0.0, room / abs(float(self._scale))) if self._scale else 0.0
 
     def __call__(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """See Input.prepare."""

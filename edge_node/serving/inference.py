@@ -26,6 +26,8 @@ INLINE_S = 0.002
 INLINE_PIXELS = 50_000
 """Values of images that are resized in the loop itself."""
 BATCH = 32
+_LARGEST, _WHOLE = float(np.finfo(np.float32).max), 2.0**64
+"""Of float32; and what neither whole numbers exceed, nor floats whose squares float32 holds."""
 _TIMED_FIRST, _TIMED_EVERY = 4, 64
 T = TypeVar("T")
 X = TypeVar("X")
@@ -218,7 +220,12 @@ class Inference:
 
 def _prepared(served: Served, raw: Array) -> npt.NDArray[np.float32]:
     """Raises BadInput where a value is too large for float32 once it is prepared."""
-    if served.prepare.bounded and (raw.dtype.kind in "bui" or (raw.dtype == np.float32 and small(raw))):
+    most = served.prepare.most
+    if raw.dtype == np.float32:
+        cannot = most >= _LARGEST or (most >= _WHOLE and small(raw))
+    else:
+        cannot = most >= _WHOLE and raw.dtype.kind in "bui"
+    if cannot:
         return served.prepare(raw)
     with np.errstate(over="ignore", invalid="ignore"):  # refused in the next line
         prepared = served.prepare(raw)

@@ -80,7 +80,7 @@ async def test_every_request_counts_for_the_model_that_answered(tmp_path: Path) 
     slots.close()
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-10])
 async def test_values_that_are_large_and_finite_once_they_are_prepared_are_taken(tmp_path: Path, scale: float) -> None:
     slots = Slots()
     given = Input("x", SHAPE, scale, (0.0,), (1.0,))
