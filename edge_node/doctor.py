@@ -80,7 +80,9 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Findin
         return [Finding("settings", Verdict.BAD, error.message, error.hint)]
     settle_on(Using(settings.providers))  # the runtimes are looked up as the agent will use them
     budget = str(settings.node_budget())
-    decides = {name: f"{origin(where, name, folder.root)} {text}" for where in ORDER for name, text in what[where].items()}
+    decides = {
+        name: f"{origin(where, name, folder.root)} {text}" for where in ORDER for name, text in what.get(where, {}).items()
+    }
     detail = "; ".join([f"budget {budget}" if budget else "no limits", *decides.values()])
     return [agent, Finding("settings", Verdict.OK, detail), *_conditions(settings)]
 
@@ -96,7 +98,7 @@ def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding,
         detail = "one is starting on this folder, or is older than this command: its flags are not known here"
         return Finding("agent", Verdict.WARN, detail, "ask again when it answers"), here
     where = " and ".join(f"{name} at {body[name]}" for name in ("http", "grpc") if name in body)
-    if told[FILE] != here[FILE]:
+    if told.get(FILE) != here[FILE]:
         detail = f"runs, answers {where}; {folder.root / 'node.toml'} has changed since it started"
         return Finding("agent", Verdict.WARN, detail, "start it again to have it follow"), told
     return Finding("agent", Verdict.OK, f"runs, answers {where}"), told

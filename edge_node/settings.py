@@ -255,7 +255,9 @@ def settings_from(data_dir: Path, what: Said) -> Settings:
     """Raises BadInput, naming the setting, its value and where it came from."""
     found: dict[str, Any] = {}
     for where in ORDER:
-        for name, text in what[where].items():
+        for name, text in what.get(where, {}).items():
+            if name not in _READ:  # an agent of another version wrote it down
+                raise _refuse(where, name, list(KNOWN))
             value = _READ[name](text, origin(where, name, data_dir))
             if name == "http":
                 found["http_host"], found["http_port"] = value

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.settings import KNOWN, Settings, load_settings
+from edge_node.settings import KNOWN, Settings, load_settings, said, settings_from, written_down
 from edge_node.values import parse_size
 from littoral.budget import Budget
 from littoral.errors import BadInput
@@ -41,6 +42,19 @@ def test_an_unknown_key_or_variable_names_the_nearest_one(tmp_path: Path) -> Non
         load_settings(tmp_path, {}, {})
     with pytest.raises(BadInput, match=r"did you mean LITTORAL_NODE_BUDGET"):
         load_settings(tmp_path / "nowhere", {}, {"LITTORAL_NODE_BUGDET": "x"})
+
+
+def test_what_an_agent_wrote_down_is_read_again_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "node.toml").write_text("threads = 3\n")
+    (tmp_path / "labels").mkdir()
+    told = said(tmp_path, {"labelled": "labels", "budget": None}, {"LITTORAL_NODE_HTTP": "0.0.0.0:9000"})
+    kept = json.loads(json.dumps(written_down(told)))
+    monkeypatch.chdir("/")
+    found = settings_from(tmp_path, kept)
+    assert (found.threads, found.http_port, found.labelled) == (3, 9000, tmp_path / "labels")
+    with pytest.raises(BadInput, match="'of_tomorrow' is not a setting"):
+        settings_from(tmp_path, {"flag": {"of_tomorrow": "1"}})
 
 
 def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
