@@ -1,7 +1,7 @@
 """Answers that are ready in one turn of the event loop, and go out together.
 
 With many connections a turn answers many requests. Each answer that is sent by itself wakes a reader that waits on this machine,
-and is sent by code that the next request's work then drives out of the cache: a seventh of what a small request costs. So the
+and is sent by code that the next request's work then drives out of the cache: a sixth of what a small request costs. So the
 first answer of a turn goes out at once, for most often it is the only one; those that follow wait for each other, MOST of them at
 most, and never longer than to the end of the turn.
 """
