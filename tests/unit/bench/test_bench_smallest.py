@@ -11,6 +11,7 @@ from bench.search import smallest
 from bench.search.smallest import RECIPES, WANTED, Point, figures_of, judged, seeded_student
 from cloud.data.sources import load_mnist
 from cloud.factory.codebook import Codebook
+from cloud.factory.damage import Damage
 from cloud.factory.preparation import input_of
 from cloud.factory.recipe_file import recipe_named
 from cloud.factory.recipes import EnsembleRecipe
@@ -18,16 +19,16 @@ from cloud.factory.training import Trained
 from littoral.architectures import build
 
 LOW, MIDDLE, HIGH = WANTED
-FEW = (1400, 1410, 1420)
-MANY = (2800, 2810, 2700)
-MOST = (6000, 6000, 6000)
+SIZES = (1400, 1410, 1420), (2800, 2810, 2700), (6000, 6000, 6000)
 
 
 def points(low: tuple[float, ...], middle: tuple[float, ...], high: tuple[float, ...]) -> list[Point]:
-    """Three seeds of the recipe for each accuracy: what they make of the test images."""
+    """Three seeds of a recipe for each accuracy: what they make of the test images."""
     return [
-        Point(recipe, tuple({"test": test, "bytes": size, "held": 0.99} for test, size in zip(row, sizes, strict=True)))
-        for (recipe, _), row, sizes in zip(WANTED.values(), (low, middle, high), (FEW, MANY, MOST), strict=True)
+        Point(
+            f"{wanted}", wanted, tuple({"test": test, "bytes": size, "held": 0.99} for test, size in zip(row, sizes, strict=True))
+        )
+        for wanted, row, sizes in zip(WANTED.values(), (low, middle, high), SIZES, strict=True)
     ]
 
 
@@ -50,9 +51,10 @@ def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
     for recipe in RECIPES:
         student = recipe_named(recipe).students[0]
         other = seeded_student(student, 7)
-        (book,) = other.methods
+        cuts, book = other.methods
+        assert isinstance(cuts, Damage)
         assert isinstance(book, Codebook)
-        assert (other.seed, book.seed) == (7, 7)
+        assert (other.seed, cuts.seed, book.seed) == (7, 7, 7)
         assert seeded_student(other, student.seed) == seeded_student(student, student.seed)
     assert isinstance(smallest._teacher_recipe(), EnsembleRecipe)
 
