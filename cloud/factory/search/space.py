@@ -32,6 +32,7 @@ _WIDE: Mapping[str, tuple[str, ...]] = {
     "lenet5": ("maps", "hidden"),
     "lenet_300_100": ("hidden",),
     "perceptron": ("widths",),
+    "recurrent_cnn": ("maps",),
     "residual": ("widths",),
     "squeezenet": ("stem", "expands"),
 }
