@@ -27,7 +27,7 @@ from cloud.factory.lesson import Lesson, Schedule
 from cloud.factory.preparation import input_of, tensor_of
 from littoral.architectures import build
 
-ROUNDS, ROUND_S, BATCH, EPOCHS = 9, 0.4, 128, 4
+ROUNDS, ROUND_S, BATCH, EPOCHS = 21, 0.4, 128, 4
 PLAN = Schedule(batch=BATCH)
 CODE = (
     "bench.factory.throughput",
