@@ -76,7 +76,7 @@ class _Sessions:
         found = inspected(read_file(path, what), path, what)
         self._model = found.model
         data = found.model.SerializeToString(deterministic=True)
-        session = self._open["given"] = _session(data, threads, what, optimised=True)
+        session = self._open["given"] = _session(data, threads, f"{what}: {path}", optimised=True)
         tensors = {
             side: [[entry.name, entry.type, list(entry.shape)] for entry in entries]
             for side, entries in (("inputs", session.get_inputs()), ("outputs", session.get_outputs()))
