@@ -99,13 +99,13 @@ def wiring_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) ->
             network.set_submodule(name, probes[name])
     readers = {name: probe for name, probe in probes.items() if isinstance(probe.layer, Layer)}
     with computing(threads), torch.no_grad():
-        _run(network, probes, torch.full((1, *shape), torch.nan))
+        _run(network, readers, torch.full((1, *shape), torch.nan))
         # A layer that the network does not use reads nothing.
         readers = {name: probe for name, probe in readers.items() if probe.came is not None}
         seen = {name: torch.zeros(_inputs(layer), dtype=torch.bool) for name, layer in layers_of(module).items()}
         seen |= {name: probe.came[0] for name, probe in readers.items() if probe.came is not None}
         for name, probe in probes.items():
-            reads[name], answers[name] = _read(network, probes, probe, readers, shape)
+            reads[name], answers[name] = _read(network, probe, readers, shape)
             if name in readers and not reads[name] and not answers[name].any():
                 raise BadInput(
                     f"wiring: what layer {name} of {type(module).__name__} gives is lost on its way",
@@ -121,33 +121,33 @@ class _Probe(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
-        self.came: torch.Tensor | None = None  # (runs, inputs): where a NaN came in, in the last run of the network
+        self.came: torch.Tensor | None = None  # (runs, inputs): where a NaN came into a layer, in the last run of the network
         self.poisoned: torch.Tensor | None = None  # (runs, outputs)
+        self._sizes: dict[torch.Size, torch.Size] = {}  # of one answer, by that of one input
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.came = _nan(x) if self.came is None else self.came | _nan(x)
-        if self.poisoned is None and isinstance(self.layer, _NORMS):
+        if isinstance(self.layer, Layer):
+            self.came = _nan(x) if self.came is None else self.came | _nan(x)
+        elif self.poisoned is None:
             return x
-        size = self.layer(x[:1]).shape[1:]
+        if x.shape[1:] not in self._sizes:
+            self._sizes[x.shape[1:]] = self.layer(x[:1]).shape[1:]
+        size = self._sizes[x.shape[1:]]
         zeros = x.new_zeros(len(x), *size)
         if self.poisoned is None:
             return zeros
         return zeros.masked_fill(self.poisoned.reshape(*self.poisoned.shape, *(1,) * (len(size) - 1)), torch.nan)
 
 
-def _run(network: nn.Module, probes: Mapping[str, _Probe], x: torch.Tensor) -> torch.Tensor:
-    for probe in probes.values():
-        probe.came = None
+def _run(network: nn.Module, readers: Mapping[str, _Probe], x: torch.Tensor) -> torch.Tensor:
+    for reader in readers.values():
+        reader.came = None
     answer: torch.Tensor = network(x)
     return answer
 
 
 def _read(
-    network: nn.Module,
-    probes: Mapping[str, _Probe],
-    probe: _Probe,
-    readers: Mapping[str, _Probe],
-    shape: tuple[int, ...],
+    network: nn.Module, probe: _Probe, readers: Mapping[str, _Probe], shape: tuple[int, ...]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     outputs = _outputs(probe.layer)
     bits = max(1, (outputs - 1).bit_length())
@@ -162,7 +162,7 @@ def _read(
 
     # Run 2b poisons the outputs whose bit b is 0, run 2b + 1 those whose bit b is 1.
     probe.poisoned = torch.stack([(number >> (run // 2)) % 2 == run % 2 for run in range(2 * bits)])
-    answer = _run(network, probes, torch.zeros(2 * bits, *shape))
+    answer = _run(network, readers, torch.zeros(2 * bits, *shape))
     probe.poisoned = None
     reads = {name: decoded(reader.came) for name, reader in readers.items() if reader.came is not None}
     return {name: there for name, there in reads.items() if there.any()}, decoded(_nan(answer)).any(1)
