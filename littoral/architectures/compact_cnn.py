@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from littoral.architectures.layers import shrunk, sides
-from littoral.architectures.parameters import whole, widths_of
-from littoral.errors import BadInput
+from littoral.architectures.parameters import odd, one_of, strides_of, widths_of
 
 SMALL = {"widths": (16, 32, 48, 48)}
 
@@ -68,14 +67,9 @@ def build(
     up), by default all 2; `stem`: size of the first kernel, odd; `head`: what the linear layer sees, the "mean" of each channel
     or the whole "map"; `resolution`: of the input, up to 1."""
     wide = widths_of("widths", widths, most=8)
-    if whole("stem", stem, most=11) % 2 == 0:
-        raise BadInput(f"architecture.stem: {stem} must be odd")
-    if head not in ("mean", "map"):
-        raise BadInput(f"architecture.head: {head!r} is not known", hint="mean or map")
-    steps = (2,) * len(wide) if strides is None else widths_of("strides", strides, most=8)
-    if len(steps) != len(wide) or max(steps) > 2:
-        raise BadInput(f"architecture.strides: {list(steps)} must hold a 1 or a 2 for each of {len(wide)} widths")
+    kernel = odd("stem", stem)
+    steps = (2,) * len(wide) if strides is None else strides_of("strides", strides, count=len(wide))
     whole_step = math.prod(steps)
     shrink, (high, across) = shrunk(height, width, resolution), sides(height, width, resolution)
-    cells = 1 if head == "mean" else -(-high // whole_step) * -(-across // whole_step)
-    return CompactCnn(shrink, channels, classes, wide, steps, stem, cells)
+    cells = 1 if one_of("head", head, ("mean", "map")) == "mean" else -(-high // whole_step) * -(-across // whole_step)
+    return CompactCnn(shrink, channels, classes, wide, steps, kernel, cells)

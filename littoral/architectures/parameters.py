@@ -18,11 +18,12 @@ def widths_of(field: str, value: Any, *, least: int = 1, most: int = 32) -> tupl
     return tuple(whole(field, item) for item in value)
 
 
-def strides_of(field: str, value: Any, *, count: int) -> tuple[int, ...]:
-    """A 1 or a 2 for each of `count` steps. Raises BadInput, naming the field."""
+def strides_of(field: str, value: Any, *, count: int | None = None) -> tuple[int, ...]:
+    """A 1 or a 2 for each of `count` widths, or for as many steps as there are. Raises BadInput, naming the field."""
     steps = widths_of(field, value)
-    if len(steps) != count or max(steps) > 2:
-        raise BadInput(f"architecture.{field}: {list(steps)} must hold a 1 or a 2 for each of {count} widths")
+    if max(steps) > 2 or count not in (None, len(steps)):
+        of = "step" if count is None else f"of {count} widths"
+        raise BadInput(f"architecture.{field}: {list(steps)} must hold a 1 or a 2 for each {of}")
     return steps
 
 

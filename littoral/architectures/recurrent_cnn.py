@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from littoral.architectures.layers import pooled, shrunk, sides, unit
-from littoral.architectures.parameters import odd, one_of, strides_of, whole, widths_of
+from littoral.architectures.parameters import odd, one_of, strides_of, whole
 
 SMALL = {"maps": 16}
 
@@ -82,7 +82,7 @@ def build(
     first kernel, odd, which halves height and width; `head`: what the linear layer sees of a map, its "mean" or a "weighted" one;
     `resolution`: of the input, up to 1."""
     kernel = odd("stem", stem)
-    steps = strides_of("strides", strides, count=len(widths_of("strides", strides)))
+    steps = strides_of("strides", strides)
     side = tuple(-(-pixels // 2) for pixels in sides(height, width, resolution))
     pools: list[nn.Module] = []
     for stride in steps:
