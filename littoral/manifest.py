@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,18 +98,19 @@ class Input:
 
 
 class Preparation:
-    """`Input.prepare`, with what is the same for every request worked out once.
-
-    `most`: raw values of no larger size than this do not overflow float32 on the way; 0: not known of any.
-    """
+    """`Input.prepare`, with what is the same for every request worked out once."""
 
     def __init__(self, given: Input) -> None:
         per_channel = (-1,) + (1,) * (len(given.shape) - 1)
         self._scale = np.float32(given.scale)
         self._mean = np.asarray(given.mean, np.float32).reshape(per_channel if len(given.mean) > 1 else ())
         self._std = np.asarray(given.std, np.float32).reshape(per_channel if len(given.std) > 1 else ())
+
+    @cached_property
+    def most(self) -> float:
+        """Raw values of no larger size than this do not overflow float32 on the way; 0: not known of any."""
         room = _HALF_OF_MOST * min(float(np.abs(self._std).min()), 1.0) - float(np.abs(self._mean).max())
-        self.most = max(0.0, room / abs(float(self._scale))) if self._scale else 0.0
+        return max(0.0, room / abs(float(self._scale))) if self._scale else 0.0
 
     def __call__(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """See Input.prepare."""

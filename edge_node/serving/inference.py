@@ -100,8 +100,7 @@ class Inference:
                 began = self._monotonic()
                 try:
                     if served.manifest.signature is None:
-                        (raw,) = request.inputs.values()
-                        tensors = await self._classified(name, served, raw, began)
+                        tensors = await self._classified(name, served, request.raw, began)
                     else:
                         tensors = await self._tensors(name, served, request.inputs, began)
                     return Answer(name, served.manifest_digest, request, tensors)

@@ -46,7 +46,8 @@ class _Slot:
             self.close_if_done()
 
     def close_if_done(self) -> None:
-        if self.retired and self.in_flight == 0:
+        """Of one that is retired."""
+        if self.in_flight == 0:
             self.served.model.close()
 
 
