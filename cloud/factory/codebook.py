@@ -37,12 +37,12 @@ from cloud.factory.preparation import tensor_of
 from cloud.factory.training import Trained
 from cloud.factory.wiring import layers_of
 from littoral.architectures.quantized import FIELD as QUANTIZED
+from littoral.codec.choice import FEWEST
 from littoral.errors import BadInput
 
 _FEW = 64  # images on which it is seen what a bias does
 _MEMORY = 0.99  # of the mean square of a gradient, a step
 _LEAST = 1e-30
-_SMALL = 64  # values: littoral/codec/choice.py learns nothing from fewer
 _SQUARE = "square"
 _RAMP = 0.5  # of the steps in which values may change: until there the rate grows
 
@@ -163,7 +163,7 @@ class Shared:
         self._held = {}
         for name, bits in self._bits.items():
             parameter = module.get_parameter(name)
-            small = self._plan.small if parameter.numel() < _SMALL else None
+            small = self._plan.small if parameter.numel() < FEWEST else None
             if bits == 0 or (bits < 16 and not torch.count_nonzero(parameter)):
                 self._held[name] = _Nothing()
             elif small is not None:
