@@ -12,7 +12,8 @@ squared error plus the price of the code is least (levels.py), and 0, the cheape
 share of the layer's mean square, or, with `weigh` = "damage", by what the loss would miss: the mean square of the layer's
 gradient, as in damage.py. Layers of few weights that much hangs on then keep fine steps.
 
-Norms are folded first. Shared values are exact in float16, zeros are plain zeros, and the exporters keep every value as it is.
+Norms are folded first. Shared values have few significant bits (`digits`), zeros are plain zeros, and the exporters keep every
+value as it is.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Codebook:
     weigh: Literal["size", "damage"] = "size"
     reassign: float = 0.7
     every: int = 1  # steps between two assignments
-    half: bool = True  # shared values are exact in float16
+    digits: int = 11  # significant bits of a shared value; up to 11 it is exact in float16, 24 are those of float32
     move_biases: bool = False  # biases that the next layer's own can say as well are 0, see folding.py
 
     def __post_init__(self) -> None:
@@ -93,6 +94,8 @@ class Codebook:
             raise BadInput("codebook.rate: needs steps in which weights may change their value", hint="reassign over 0")
         if self.every < 1:
             raise BadInput(f"codebook.every: {self.every}", hint="at least 1 step")
+        if not 2 <= self.digits <= 24:
+            raise BadInput(f"codebook.digits: {self.digits}", hint="2 to 24 significant bits")
         check_teaching(self.kind, self.epochs, self.seed)
 
     @property
@@ -155,7 +158,7 @@ class Shared:
     @property
     def key(self) -> str:
         plan = self._plan
-        said: list[Any] = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.half]
+        said: list[Any] = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.digits]
         said += [plan.weigh] * (plan.weigh != "size") + [f"small {plan.small}"] * (plan.small is not None)
         return f"shared weights {json.dumps(said, sort_keys=True)}"
 
@@ -272,7 +275,7 @@ class _Book:
         alive = parameter.detach().flatten().nonzero().flatten()
         self._zeros = parameter.numel() - len(alive)
         self._alive = alive if self._zeros else None  # what is 0 now stays 0; None: all are alive
-        self._half, self.priced = plan.half, matrix and plan.rate > 0
+        self._digits, self.priced = plan.digits, matrix and plan.rate > 0
         self._copy: torch.Tensor | None = self._gather(parameter)  # None: assignments stay
         x = self._copy.numpy()
         self.spread, self.count = float(np.square(x.astype(np.float64)).mean()), len(x)
@@ -319,7 +322,7 @@ class _Book:
         """The shared values, and zeros."""
         if self._alive is not None:
             parameter.zero_()
-        self._scatter(parameter, self._each(self._levels.rounded(self._half)))
+        self._scatter(parameter, self._each(self._levels.rounded(self._digits)))
 
     def _each(self, of_level: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.take(of_level.astype(np.float32), self._index))

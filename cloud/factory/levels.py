@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 _ROUNDS = 100
 _BEYOND = 0.1  # of a doubling: so far beyond the last level a value may lie
+HALF_DIGITS = 11
+"""Significant bits of a float16."""
 _STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the product is exact in float16
 
 
@@ -73,16 +75,23 @@ class Levels:
             values[self.zero] = 0.0
         return replace(self, values=values)
 
-    def rounded(self, half: bool) -> npt.NDArray[np.float32]:
-        """As they stand in a network: float32, with `half` such that float16 holds them exactly; never -0."""
-        if not half:
-            return self.values.astype(np.float32) + np.float32(0)
-        if self.codes is not None:
-            step = float(self.values[-1] / self.codes[-1])
-            fraction, exponent = np.frexp(step)
-            step = float(np.ldexp(np.round(np.ldexp(fraction, _STEP_BITS)), int(exponent) - _STEP_BITS))
-            return (self.codes * step).astype(np.float16).astype(np.float32) + np.float32(0)
-        return self.values.astype(np.float16).astype(np.float32) + np.float32(0)
+    def rounded(self, digits: int) -> npt.NDArray[np.float32]:
+        """As they stand in a network: float32 of so many significant bits (of uniform steps the step, at most _STEP_BITS), and
+        up to HALF_DIGITS such that float16 holds them exactly; never -0."""
+        if digits > HALF_DIGITS:
+            values = _to_digits(self.values, digits)
+        elif self.codes is None:
+            values = _to_digits(self.values, digits).astype(np.float16)
+        else:
+            step = _to_digits(np.array(self.values[-1] / self.codes[-1]), min(digits, _STEP_BITS))
+            values = (self.codes * step).astype(np.float16)
+        return values.astype(np.float32) + np.float32(0)
+
+
+def _to_digits(values: Floats, digits: int) -> Floats:
+    fractions, exponents = np.frexp(values)
+    rounded: Floats = np.ldexp(np.round(np.ldexp(fractions, digits)), exponents - digits)
+    return rounded
 
 
 def k_means(x: npt.NDArray[Any], count: int, *, zero: bool = False) -> Levels:

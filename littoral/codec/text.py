@@ -10,6 +10,7 @@ A model may have read a dictionary beforehand (dictionary.py): it then begins a 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Protocol
 
 from littoral.codec.coder import Coder
@@ -53,6 +54,15 @@ class Text:
             node = node << 1 | self._bit(coder, keys, node, hint, None if byte is None else byte >> place & 1)
         self._append(node & 0xFF)
         return node & 0xFF
+
+    def copy(self) -> Text:
+        """What goes on from here by itself."""
+        other = Text()
+        other.bytes, other._places = bytearray(self.bytes), dict(self._places)
+        other._contexts = [dict(context) for context in self._contexts]
+        other._weights = [list(weights) for weights in self._weights]
+        other._match, other._matched = self._match, self._matched
+        return other
 
     def _keys(self) -> tuple[int, ...]:
         last4, last3, last2, last = bytes(max(0, 4 - len(self.bytes))) + self.bytes[-4:]
@@ -119,9 +129,12 @@ def after(dictionary: bytes) -> Text:
     return model
 
 
+_read = lru_cache(maxsize=8)(after)
+
+
 def code_text(coder: Coder, text: bytes, dictionary: bytes = b"") -> None:
-    """Codes a whole text."""
-    model = after(dictionary)
+    """Codes a whole text. An encoder tries all dictionaries on each text: what a model learnt from one, some 3 MB, is kept."""
+    model = _read(dictionary).copy()
     for byte in text:
         model.code(coder, byte)
 

@@ -72,6 +72,18 @@ def test_each_layer_holds_at_most_so_many_values_and_is_still_right(
         assert not np.signbit(values[values == 0]).any(), name
 
 
+def test_values_of_few_digits_travel_in_fewer_bytes_and_are_as_right(data: Dataset, cnn: Trained) -> None:
+    fine = replace(BOOK, bits=4).apply(cnn, Lesson(data))
+    rough = replace(BOOK, bits=4, digits=3).apply(cnn, Lesson(data))
+    for name, parameter in weights(rough).items():
+        fractions, _ = np.frexp(parameter.detach().numpy())
+        assert (fractions * 8 == np.round(fractions * 8)).all(), name
+    assert right(rough, data) >= right(fine, data) - 0.05
+    given = np.zeros((1, 1, 12, 12), np.float32)
+    sizes = [len(codec.encode(export(t.module, t.input, calibration=given).files["model.onnx"])) for t in (fine, rough)]
+    assert sizes[1] < sizes[0] - 10
+
+
 def test_norms_are_folded_before_weights_are_shared(data: Dataset, cnn: Trained) -> None:
     before = cnn.digest
     shared = BOOK.apply(cnn, Lesson(data))
@@ -103,7 +115,7 @@ def test_a_pruned_weight_stays_0_and_is_no_member(data: Dataset, sparse: Trained
 
 def test_members_move_together_by_the_sum_of_their_gradients(data: Dataset, sparse: Trained) -> None:
     """One step of the paper's fine-tuning, by hand."""
-    plan = replace(BOOK, reassign=0.0, half=False, bias=32)
+    plan = replace(BOOK, reassign=0.0, digits=24, bias=32)
     held = Shared(plan.bits_of(sparse.module), plan)
     module = module_of(sparse.spec, arrays_of(sparse.module), channels=1, height=12, width=12, classes=3)
     held.attach(module)
@@ -242,6 +254,8 @@ def test_a_convolution_whose_channels_lie_last_resumes_as_well(data: Dataset, cn
         ({"rate": 0.1, "reassign": 0.0}, r"codebook\.rate"),
         ({"weigh": "much"}, r"codebook\.weigh"),
         ({"every": 0}, r"codebook\.every: 0"),
+        ({"digits": 1}, r"codebook\.digits: 1"),
+        ({"digits": 25}, r"codebook\.digits: 25"),
         ({"levels": "cubic"}, r"levels: 'cubic'"),
     ],
 )

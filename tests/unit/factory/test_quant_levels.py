@@ -63,7 +63,7 @@ def test_a_price_empties_levels_and_fills_zero() -> None:
 def test_uniform_steps_are_codes_times_one_step_and_exact_in_float16(bits: int) -> None:
     x = np.random.default_rng(3).normal(0, 0.3, 2_000)
     levels = uniform(x, bits)
-    shown = levels.rounded(half=True)
+    shown = levels.rounded(11)
     most = 2 ** (bits - 1) - 1
     assert len(shown) == 2 * most + 1
     step = float(shown[-1]) / most
@@ -73,10 +73,22 @@ def test_uniform_steps_are_codes_times_one_step_and_exact_in_float16(bits: int) 
     assert np.sqrt(np.square(error).mean()) < {2: 0.6, 3: 0.3, 4: 0.16, 5: 0.09, 6: 0.05}[bits] * x.std()
 
 
+@pytest.mark.parametrize("digits", [2, 3, 4, 8, 11, 24])
+def test_rounded_levels_have_so_many_significant_bits(digits: int) -> None:
+    x = np.random.default_rng(5).normal(0, 0.3, 2_000)
+    levels = k_means(x, 16)
+    shown = levels.rounded(digits)
+    fractions, _ = np.frexp(shown.astype(np.float64))
+    assert (fractions * 2**digits == np.round(fractions * 2**digits)).all()
+    assert (np.abs(shown - levels.values) <= np.abs(levels.values) * 2.0**-digits).all()
+    half = shown.astype(np.float16).astype(np.float32)
+    assert (half == shown).all() == (digits <= 11)
+
+
 def test_rounded_levels_are_never_minus_zero() -> None:
     levels = Levels(np.array([-1e-12, 0.5]))
-    assert not np.signbit(levels.rounded(half=True)).any()
-    assert not np.signbit(Levels(np.array([-0.0])).rounded(half=False)).any()
+    assert not np.signbit(levels.rounded(11)).any()
+    assert not np.signbit(Levels(np.array([-0.0])).rounded(24)).any()
 
 
 @pytest.mark.parametrize("bits", [2, 4, 6])
@@ -88,5 +100,5 @@ def test_binary_steps_are_powers_of_two_that_reach_the_largest_value_and_stay(bi
     assert (steps == steps[0]).all()
     assert np.abs(x).max() <= levels.values[-1] * 2**0.1
     assert levels.moved(x, levels.assign(x)) is levels
-    seen = levels.rounded(half=True).view(np.uint32) & 0xFFFF
+    seen = levels.rounded(11).view(np.uint32) & 0xFFFF
     assert not seen.any(), "the two low bytes of a float32 are 0"
