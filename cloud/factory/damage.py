@@ -5,10 +5,6 @@ the second derivative of the loss. h is taken as the mean square of the gradient
 in L. Theis et al.: Faster gaze prediction with dense networks and Fisher pruning, 2018, https://arxiv.org/abs/1801.05787), kept
 up while the network trains. These costs compare across layers, so one number says how much is kept and the layers share it out;
 the schedule is the cubic one of prune.py, and what is gone stays gone.
-
-A weight that stays costs bytes as well, and not the same everywhere: one more in a layer of density p takes the bits of its
-value and log2((1 - p) / p) for its place. With `value_bits` the damage is counted for each bit that it saves: full layers keep
-more.
 """
 
 from __future__ import annotations
@@ -44,15 +40,12 @@ class Damage:
     keep: int | float
     end: float = 0.75  # of all steps: where the last weights have gone, and fine-tuning begins
     every: int = 25  # steps between two cuts
-    value_bits: float = 0.0  # what a weight's value takes when it travels, see the module; 0: all weights cost the same
 
     def __post_init__(self) -> None:
         if isinstance(self.keep, bool) or not self.keep > 0 or (isinstance(self.keep, float) and not self.keep < 1):
             raise BadInput(f"damage.keep: {self.keep!r}", hint="a whole number of weights, or a fraction of them below 1.0")
         if not 0 < self.end <= 1 or self.every < 1:
             raise BadInput(f"damage: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
-        if not 0 <= self.value_bits <= 32:
-            raise BadInput(f"damage.value_bits: {self.value_bits}", hint="0 to 32; about 3.5 where 16 values follow")
         check_teaching(self.kind, self.epochs, self.seed)
 
     @property
@@ -85,9 +78,7 @@ class Damage:
             epochs=self.epochs,
             schedule=self.schedule,
             seed=self.seed,
-            constraint=Cuts(
-                keep, self.end, self.every, wiring_of(module, student.input.shape, threads=lesson.threads), self.value_bits
-            ),
+            constraint=Cuts(keep, self.end, self.every, wiring_of(module, student.input.shape, threads=lesson.threads)),
         )
         return Trained.of(student.name, module, student.spec, student.input, seconds)
 
@@ -95,16 +86,15 @@ class Damage:
 class Cuts:
     """The constraint behind Damage: ever fewer weights, then one mask that stays."""
 
-    def __init__(self, keep: int, end: float, every: int, wiring: Wiring, value_bits: float = 0.0) -> None:
-        self._keep, self._end, self._every, self._wiring, self._value_bits = keep, end, every, wiring, value_bits
+    def __init__(self, keep: int, end: float, every: int, wiring: Wiring) -> None:
+        self._keep, self._end, self._every, self._wiring = keep, end, every, wiring
         self._squares: dict[str, torch.Tensor] = {}  # by layer: mean square of its weights' gradients
         self._begin = 0  # weights that were there before the first step
         self._held = Held({})
 
     @property
     def key(self) -> str:
-        priced = [self._value_bits] * (self._value_bits > 0)
-        return f"optimal brain damage {json.dumps([self._keep, self._end, self._every, _MEMORY, *priced])}"
+        return f"optimal brain damage {json.dumps([self._keep, self._end, self._every, _MEMORY])}"
 
     def attach(self, module: nn.Module) -> None:
         layers = layers_of(module)
@@ -131,9 +121,7 @@ class Cuts:
 
     def _cut(self, module: nn.Module, count: int) -> None:
         layers = layers_of(module)
-        costs = {
-            name: layer.weight.detach() ** 2 * self._squares[name] / self._bits_of(layer.weight) for name, layer in layers.items()
-        }
+        costs = {name: layer.weight.detach() ** 2 * self._squares[name] for name, layer in layers.items()}
         # What is gone already costs nothing and never comes back, whatever the rest costs.
         flat = torch.cat([torch.where(layers[name].weight == 0, -1.0, cost).reshape(-1) for name, cost in costs.items()])
         kept = torch.zeros(flat.numel(), dtype=torch.bool)
@@ -145,13 +133,6 @@ class Cuts:
         for name, dead in self._wiring.dead(module, masks).items():
             held[name] = held.get(name, torch.ones_like(dead)) & ~dead
         self._held = Held(held)
-
-    def _bits_of(self, weight: torch.Tensor) -> float:
-        """What one more weight costs where so many are there; 1 where all cost the same."""
-        there = float((weight != 0).float().mean())
-        if not self._value_bits or not 0 < there < 1:
-            return 1.0
-        return max(1.0, self._value_bits + math.log2((1 - there) / there))
 
     def tensors(self) -> Mapping[str, torch.Tensor]:
         squares = {f"square.{name}": square for name, square in self._squares.items()}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 
 from bench.factory.tables import held_out
-from bench.search import smallest
 from bench.search.smallest import RECIPES, WANTED, Point, figures_of, judged, seeded_student
 from cloud.data.sources import load_mnist
 from cloud.factory.codebook import Codebook
@@ -56,7 +55,7 @@ def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
         assert isinstance(book, Codebook)
         assert (other.seed, cuts.seed, book.seed) == (7, 7, 7)
         assert seeded_student(other, student.seed) == seeded_student(student, student.seed)
-    assert isinstance(smallest._teacher_recipe(), EnsembleRecipe)
+        assert isinstance(recipe_named(recipe).teacher, EnsembleRecipe)
 
 
 def test_a_file_is_judged_as_a_node_decodes_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,36 +46,11 @@ def test_what_is_gone_stays_gone_in_a_second_pruning() -> None:
     assert left(twice.module) <= 300
 
 
-def test_where_bits_are_counted_full_layers_keep_more_and_places_cost_less() -> None:
-    data = bars(600)
-    student = train_teacher(data, SPEC, epochs=3, seed=1, schedule=QUICK)
-    method = Damage(epochs=4, schedule=QUICK, seed=2, keep=0.15, every=5)
-    alike, counted = (m.apply(student, Lesson(data)).module for m in (method, replace(method, value_bits=1.0)))
-    assert left(alike) == left(counted)
-    assert _place_bits(counted) < _place_bits(alike)
-    assert all(now >= before for now, before in zip(_by_layer(counted)[1:], _by_layer(alike)[1:], strict=True))
-    assert _by_layer(counted)[0] < _by_layer(alike)[0], "the emptiest layer gives most"
-
-
-def _by_layer(module: torch.nn.Module) -> list[int]:
-    return [int((layer.weight != 0).sum()) for layer in layers_of(module).values()]
-
-
-def _place_bits(module: torch.nn.Module) -> float:
-    """Entropy of where weights are, layer by layer."""
-    bits = 0.0
-    for layer in layers_of(module).values():
-        share = float((layer.weight != 0).float().mean())
-        if 0 < share < 1:
-            bits -= layer.weight.numel() * (share * math.log2(share) + (1 - share) * math.log2(1 - share))
-    return bits
-
-
-@pytest.mark.parametrize(("stopped_at", "value_bits"), [(4, 0.0), (11, 0.0), (11, 3.0), (24, 0.0)])
-def test_a_pruning_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, stopped_at: int, value_bits: float) -> None:
+@pytest.mark.parametrize("stopped_at", [4, 11, 24])
+def test_a_pruning_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, stopped_at: int) -> None:
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
-    method = Damage(epochs=2, schedule=QUICK, seed=2, keep=200, every=3, value_bits=value_bits)
+    method = Damage(epochs=2, schedule=QUICK, seed=2, keep=200, every=3)
 
     def stop(told: Step) -> None:
         if told.step == stopped_at:
@@ -94,8 +68,6 @@ def test_settings_that_cannot_be_are_refused() -> None:
             Damage(epochs=1, schedule=QUICK, seed=1, keep=keep)
     with pytest.raises(BadInput, match="end 2"):
         Damage(epochs=1, schedule=QUICK, seed=1, keep=5, end=2)
-    with pytest.raises(BadInput, match=r"damage\.value_bits: -1"):
-        Damage(epochs=1, schedule=QUICK, seed=1, keep=5, value_bits=-1)
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
     with pytest.raises(BadInput, match=r"damage\.keep: 999999 of"):
