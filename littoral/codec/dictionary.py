@@ -19,7 +19,7 @@ DIGESTS: Mapping[int, str] = {
     1: "sha256:694b9a1e05a2ca3f7b19ebd50d6ea1b2d94cf3b680f7c1d95a4af1555bb1599e",
     2: "sha256:cf3f23e601ddfe200757280f4a1f505ed7c3c87f674abf1b2c17b17784c83399",
     3: "sha256:60ffe684928f1ad522453d3aa2da3251ebfd59bf7eafc8bd853c754005ba968e",
-    4: "sha256:9224de497fb8c9209788a3fc13166369e10be9c7d5c173df028f7f1b83e2b9b6",
+    4: "sha256:7b7bce2d5a7ab883263a56879b0bd5f5be9e20d98a2230594564dc0d0fe8d2bc",
 }
 """Of each dictionary, by number, from 1."""
 NUMBERS = tuple(DIGESTS)
