@@ -117,7 +117,7 @@ class Cuts:
         if step == last or (step < last and step % self._every == 0):
             left = (1 - step / last) ** 3
             self._cut(module, round(self._keep + (self._begin - self._keep) * left))
-        self._held.after_step(module, step, steps)
+            self._held.after_step(module, step, steps)
 
     def _cut(self, module: nn.Module, count: int) -> None:
         layers = layers_of(module)
