@@ -22,8 +22,14 @@ constraints: ## renew constraints.txt: the newest set that pyproject.toml allows
 demo: $(STAMP)  ## the whole loop: teacher, students, four nodes, drift, federated rounds, a better model
 	$(BIN)/littoral-cloud demo
 
+# A worker for each core that this process may use; with one core, pytest's own process (tests/conftest.py).
+SIDE_BY_SIDE := -n auto --dist worksteal
+
 test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes)
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+
+test-durations: $(STAMP)  ## the same, and the twenty slowest tests
+	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=20
 
 lint: $(STAMP)  ## style, types, imports, generated files
 	$(BIN)/ruff check .
@@ -91,4 +97,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) clean
+.PHONY: help install constraints demo test test-durations lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) clean
