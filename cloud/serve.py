@@ -15,7 +15,7 @@ from cloud.api.blob_service import BlobServicer
 from cloud.api.enrolment_service import EnrolmentServicer
 from cloud.api.hub import SessionHub
 from cloud.api.joint_service import JointServicer
-from cloud.api.server import Credentials, Listener, TlsIdentity
+from cloud.api.server import Listener, TlsIdentity
 from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.app import Clock, Core, open_core
@@ -40,8 +40,11 @@ DRAIN_S = 2.0
 STOP_S = 1.0
 """And streams of blobs this long to end: they resume elsewhere."""
 
-RENEW_S = 24 * 3600.0
-"""New connections are shown a fresh certificate this often; one lasts 90 days."""
+RENEW_SHARE = 1 / 3
+"""New connections are shown another certificate once this share of the present one's life is over."""
+
+RENEW_LOOK_S = 3600.0
+"""How often that is looked at: by the wall clock, since a machine may have slept."""
 
 
 def reachable_host(settings: Settings) -> str:
@@ -70,13 +73,12 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
     """
     async with open_core(settings, clock=clock) as core:
         hub = SessionHub(core.ledger, clock)
-        credentials = _Credentials(core)
         async with (
             _desk(core) as desk,
-            _listening(core, hub, desk, credentials) as serving,
+            _listening(core, hub, desk) as (serving, certificates),
             asyncio.TaskGroup() as tasks,
         ):
-            running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, credentials).items()]
+            running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, certificates).items()]
             file = serving.write(settings.data_dir)
             try:
                 ready(serving)
@@ -89,13 +91,13 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
                     task.cancel()
 
 
-def _controllers(core: Core, hub: SessionHub, desk: Desk, credentials: _Credentials) -> dict[str, Any]:
+def _controllers(core: Core, hub: SessionHub, desk: Desk, certificates: _Certificates) -> dict[str, Any]:
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
     running: dict[str, Any] = {
         "sessions": hub.run(),
         "teacher": desk.open(),
-        "certificates": credentials.renew_for_ever(),
+        "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
@@ -105,26 +107,37 @@ def _controllers(core: Core, hub: SessionHub, desk: Desk, credentials: _Credenti
     return running
 
 
-class _Credentials:
-    """Of both listeners, from one certificate."""
+class _Certificates:
+    """One certificate, which both listeners show; another before it expires."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        enrolment, fleet = self._issue()
-        self.enrolment, self.fleet = Credentials(enrolment), Credentials(fleet)
+        self._listeners: list[tuple[Listener, Callable[[], TlsIdentity]]] = []
+        self._issue()
+
+    def enrolment(self) -> TlsIdentity:
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem)
+
+    def fleet(self) -> TlsIdentity:
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem, self._core.trust.ca.pem)
+
+    def follow(self, listener: Listener, identity: Callable[[], TlsIdentity]) -> None:
+        self._listeners.append((listener, identity))
 
     async def renew_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
-            enrolment, fleet = self._issue()
-            self.enrolment.replace(enrolment)
-            self.fleet.replace(fleet)
+            await asyncio.sleep(RENEW_LOOK_S)
+            if self._core.clock() < self._renew_at:
+                continue
+            self._issue()
+            for listener, identity in self._listeners:
+                await listener.renew(identity())
+                log.info("%s listener: shows a new certificate", listener.name)
 
-    def _issue(self) -> tuple[TlsIdentity, TlsIdentity]:
-        settings, authority = self._core.settings, self._core.trust.ca
-        issued = authority.issue_server((*settings.public_names, _bound_name(settings.host)), self._core.clock())
-        key, chain = issued.private_key_pem, issued.chain_pem
-        return TlsIdentity(key, chain), TlsIdentity(key, chain, authority.pem)
+    def _issue(self) -> None:
+        settings, now = self._core.settings, self._core.clock()
+        self._issued = self._core.trust.ca.issue_server((*settings.public_names, _bound_name(settings.host)), now)
+        self._renew_at = now + (self._issued.expires_at - now) * RENEW_SHARE
 
 
 @asynccontextmanager
@@ -144,8 +157,9 @@ async def _desk(core: Core) -> AsyncIterator[Desk]:
 
 
 @asynccontextmanager
-async def _listening(core: Core, hub: SessionHub, desk: Desk, credentials: _Credentials) -> AsyncIterator[Serving]:
+async def _listening(core: Core, hub: SessionHub, desk: Desk) -> AsyncIterator[tuple[Serving, _Certificates]]:
     settings = core.settings
+    certificates = _Certificates(core)
     rng = random.Random()  # noqa: S311 - jitter
     terms = Terms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
 
@@ -154,8 +168,9 @@ async def _listening(core: Core, hub: SessionHub, desk: Desk, credentials: _Cred
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
         joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(core.ledger, desk, core.clock), server)
 
-    fleet = await Listener.start("fleet", settings.host, settings.fleet_port, credentials.fleet, register_fleet)
+    fleet = await Listener.start("fleet", settings.host, settings.fleet_port, certificates.fleet(), register_fleet)
     try:
+        certificates.follow(fleet, certificates.fleet)
         fleet_address = join_address(reachable_host(settings), fleet.port)
 
         def register_enrolment(server: Any) -> None:
@@ -165,10 +180,11 @@ async def _listening(core: Core, hub: SessionHub, desk: Desk, credentials: _Cred
             enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(servicer, server)
 
         enrolment = await Listener.start(
-            "enrolment", settings.host, settings.enrolment_port, credentials.enrolment, register_enrolment
+            "enrolment", settings.host, settings.enrolment_port, certificates.enrolment(), register_enrolment
         )
         try:
-            yield Serving(join_address(reachable_host(settings), enrolment.port), fleet_address, os.getpid())
+            certificates.follow(enrolment, certificates.enrolment)
+            yield Serving(join_address(reachable_host(settings), enrolment.port), fleet_address, os.getpid()), certificates
         finally:
             await enrolment.stop(STOP_S)
     finally:

@@ -54,7 +54,7 @@ class GuardedModel:
 
     def look(self, now: float) -> bool:
         """Ends what is too old. True where it was told to end long ago and has not."""
-        old = [thread for thread, began in tuple(self._running.items()) if now - began >= self._limit_s]
+        old = [thread for thread, began in tuple(self._running.copy().items()) if now - began >= self._limit_s]
         fresh = [thread for thread in old if thread not in self._ended]
         if fresh:
             self._ended.update(fresh)
@@ -114,7 +114,9 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(self._limit_s / _LOOKS):
-            for guarded, (name, digest) in tuple(self._guarded.items()):
+            for guarded, (name, digest) in tuple(self._guarded.copy().items()):
                 if guarded.look(time.monotonic()):
-                    self._last_words(name, digest)
-                    os._exit(RuntimeFailure.exit_code)
+                    try:
+                        self._last_words(name, digest)
+                    finally:  # whatever became of the words: a full disk must not keep a stuck agent alive
+                        os._exit(RuntimeFailure.exit_code)

@@ -1,8 +1,15 @@
-"""The two listeners: enrolment under server TLS, the fleet under mutual TLS. One cannot be both (see docs/decisions)."""
+"""The two listeners: enrolment under server TLS, the fleet under mutual TLS. One cannot be both (see docs/decisions).
+
+A listener's certificate is fixed when it opens. gRPC can ask for one at each handshake, but it then frees a configuration that
+handshakes on other threads still use: a handful of them ended the process. A new certificate therefore gets a new server on the
+same port, and the old server lives until its streams have ended (see docs/decisions/0020).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +22,15 @@ from cloud.api.errors import ErrorInterceptor
 from littoral.errors import BadInput, Unavailable
 from littoral.transport import SERVER_OPTIONS, join_address, try_to_listen
 
+log = logging.getLogger(__name__)
+
 Register = Callable[[Any], None]
 """Adds servicers to a grpc.aio server."""
+
+OLD_SERVER_S = 30 * 24 * 3600.0
+"""Streams that began under an old certificate are ended after this long; a node's come back at once."""
+
+_REBIND_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +41,28 @@ class TlsIdentity:
     certificate_chain: bytes
     client_authority: bytes | None = None
 
-    def configuration(self) -> Any:
-        return grpc.ssl_server_certificate_configuration([(self.key, self.certificate_chain)], self.client_authority)
-
-
-class Credentials:
-    """What new connections are shown: may be replaced while the server runs, before a certificate expires."""
-
-    def __init__(self, identity: TlsIdentity) -> None:
-        self._configuration = identity.configuration()
-        self.grpc = grpc.dynamic_ssl_server_credentials(
-            self._configuration, self._current, require_client_authentication=identity.client_authority is not None
-        )
-
-    def replace(self, identity: TlsIdentity) -> None:
-        self._configuration = identity.configuration()
-
-    def _current(self) -> Any:
-        return self._configuration  # on a thread of gRPC's, at each handshake: whatever it did beyond this could fail silently
+    def credentials(self) -> Any:
+        asks = self.client_authority is not None
+        return grpc.ssl_server_credentials([(self.key, self.certificate_chain)], self.client_authority, asks)
 
 
 class Listener:
-    """One gRPC server on one port."""
+    """One port, and the gRPC server that answers there; see `start`."""
 
-    def __init__(self, name: str, server: grpc.aio.Server, host: str, port: int) -> None:
+    def __init__(self, name: str, host: str, register: Register) -> None:
         self.name = name
-        self.port = port
-        self.address = join_address(host, port)
-        self._server = server
+        self.port = 0
+        self._host = host
+        self._register = register
+        self._server: grpc.aio.Server | None = None
+        self._old: dict[grpc.aio.Server, asyncio.Task[None]] = {}  # servers of former certificates, and their ends
+
+    @property
+    def address(self) -> str:
+        return join_address(self._host, self.port)
 
     @classmethod
-    async def start(cls, name: str, host: str, port: int, credentials: Credentials, register: Register) -> Listener:
+    async def start(cls, name: str, host: str, port: int, identity: TlsIdentity, register: Register) -> Listener:
         """Serving when this returns.
 
         Args:
@@ -67,21 +72,50 @@ class Listener:
         Raises:
             Unavailable: the port is in use. BadInput: the host or port cannot be bound at all.
         """
-        check_free(name, host, port)
-        server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
-        register(server)
-        try:
-            bound = server.add_secure_port(join_address(host, port), credentials.grpc)
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            raise _in_use(name, host, port)  # somebody took it since we looked
-        await server.start()
-        return cls(name, server, host, bound)
+        listener = cls(name, host, register)
+        await listener._open(port, identity)
+        return listener
+
+    async def renew(self, identity: TlsIdentity) -> None:
+        """Shows new connections another certificate. Streams that are open go on. Returns when the port answers again.
+
+        For a moment nobody listens: who connects then is refused and tries again.
+        """
+        if self._server is not None:
+            self._old[self._server] = asyncio.create_task(self._retire(self._server), name=f"old {self.name} listener")
+            self._server = None
+        told = False
+        while True:
+            try:
+                return await self._open(self.port, identity)
+            except Unavailable as error:  # the old server lets go of the port a moment later; or somebody else took it
+                if not told and self._old:
+                    log.info("%s listener: waits for its port: %s", self.name, error.message)
+                    told = True
+                await asyncio.sleep(_REBIND_S)
 
     async def stop(self, grace_s: float) -> None:
         """Takes nothing new; what is open has `grace_s` to end."""
-        await self._server.stop(grace_s)
+        servers = [*self._old, *filter(None, (self._server,))]
+        await asyncio.gather(*(server.stop(grace_s) for server in servers))
+        await asyncio.gather(*self._old.values())
+
+    async def _open(self, port: int, identity: TlsIdentity) -> None:
+        check_free(self.name, self._host, port)
+        server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
+        self._register(server)
+        try:
+            bound = server.add_secure_port(join_address(self._host, port), identity.credentials())
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise _in_use(self.name, self._host, port)  # somebody took it since we looked
+        await server.start()
+        self._server, self.port = server, bound
+
+    async def _retire(self, server: grpc.aio.Server) -> None:
+        await server.stop(OLD_SERVER_S)
+        self._old.pop(server, None)
 
 
 def check_free(name: str, host: str, port: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from cloud.api.blob_service import BlobServicer
 from cloud.api.hub import SessionHub
 from cloud.api.joint_service import JointServicer
-from cloud.api.server import Credentials, Listener, TlsIdentity
+from cloud.api.server import Listener, TlsIdentity
 from cloud.api.session import Terms
 from cloud.api.session_service import SessionServicer
 from cloud.fleet.ledger import Change, Doc, Ledger, Write
@@ -121,8 +121,8 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms), grpc_server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
 
-    credentials = Credentials(TlsIdentity(server.key, server.certificate, authority.pem))
-    listener = await Listener.start("fleet", "127.0.0.1", 0, credentials, register)
+    identity = TlsIdentity(server.key, server.certificate, authority.pem)
+    listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register)
     sessions = asyncio.create_task(hub.run())
     try:
         yield Fleet(ledger, blobs, hub, listener, authority, clock, joint)

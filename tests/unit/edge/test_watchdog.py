@@ -67,6 +67,12 @@ def test_what_no_runtime_ends_ends_the_process_with_last_words() -> None:
     assert (done.returncode, done.stdout) == (RuntimeFailure.exit_code, "m sha256:1\n")
 
 
+def test_it_ends_the_process_where_even_the_last_words_fail() -> None:
+    failing = STUCK.replace("lambda name, digest: print(name, digest, flush=True)", "lambda name, digest: open('/dev/full/x')")
+    done = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == RuntimeFailure.exit_code
+
+
 class Slow:
     """Obeys `stop`, or not."""
 
