@@ -164,7 +164,7 @@ async def _listening(core: Core, hub: SessionHub, desk: Desk) -> AsyncIterator[t
     terms = Terms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
 
     def register_fleet(server: Any) -> None:
-        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms), server)
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust.ca), server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
         joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(core.ledger, desk, core.clock), server)
 

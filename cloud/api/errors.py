@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from cloud.fleet.renewal import NotDue
 from littoral.errors import (
     BadInput,
     BadToken,
@@ -53,7 +54,11 @@ class WrongOffset(Conflict):
     code = "wrong-offset"
 
 
-STATUS |= {OutOfRange: grpc.StatusCode.OUT_OF_RANGE, WrongOffset: grpc.StatusCode.FAILED_PRECONDITION}
+STATUS |= {
+    OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    WrongOffset: grpc.StatusCode.FAILED_PRECONDITION,
+    NotDue: grpc.StatusCode.FAILED_PRECONDITION,
+}
 
 
 def status_of(error: FleetError) -> grpc.StatusCode:

@@ -31,6 +31,7 @@ def peer_of(context: Any) -> Peer:
         names[0].value,
         sha256_fingerprint(certificate.public_bytes(Encoding.DER)),
         certificate.not_valid_after_utc.timestamp(),
+        certificate.not_valid_before_utc.timestamp(),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import grpc.aio
 
 from cloud.api import wire
-from cloud.fleet import drift, sessions, telemetry
+from cloud.fleet import drift, renewal, sessions, telemetry
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import Presence
 from cloud.fleet.sessions import Peer, Reason, Refused
@@ -104,6 +104,7 @@ class Session:
             self._hub.enter(self)
             entered = True
             await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence))
+            await self._ledger_soon(renewal.shown(self._ledger, self.peer))
             await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
             await self._attend()
         except Over as over:

@@ -10,13 +10,20 @@ from cloud.api import wire
 from cloud.api.hub import SessionHub, shutting_down
 from cloud.api.peer import peer_of
 from cloud.api.session import Session, Terms
+from cloud.fleet.enrolment import Issuer
 from cloud.fleet.ledger import Ledger
+from cloud.fleet.renewal import renew
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 
 
 class SessionServicer(session_pb2_grpc.SessionServiceServicer):
-    def __init__(self, ledger: Ledger, hub: SessionHub, terms: Terms) -> None:
+    """Args:
+    authority: gives nodes the certificates that follow theirs.
+    """
+
+    def __init__(self, ledger: Ledger, hub: SessionHub, terms: Terms, authority: Issuer) -> None:
         self._ledger = ledger
+        self._authority = authority
         self._hub = hub
         self._terms = terms
 
@@ -25,3 +32,10 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(shutting_down())))
             return
         await Session(context, peer_of(context), self._ledger, self._terms, self._hub).run()
+
+    async def Renew(
+        self, request: session_pb2.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> session_pb2.RenewResponse:
+        peer, now = peer_of(context), self._terms.clock()
+        issued = await renew(self._ledger, self._authority, peer, request.certificate_request, now)
+        return session_pb2.RenewResponse(certificate=issued.der)

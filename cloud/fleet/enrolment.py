@@ -158,7 +158,12 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
         else:
             assert known is not None
             assert node_doc is not None
-            node = replace(known, certificate_sha256=certificate.sha256, certificate_expires_at=certificate.expires_at)
+            node = replace(
+                known,
+                certificate_sha256=certificate.sha256,
+                certificate_expires_at=certificate.expires_at,
+                renewed_from="",
+            )
             change = _again(node, node_doc, token)
         try:
             await ledger.commit(change)

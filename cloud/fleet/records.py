@@ -74,6 +74,8 @@ class Node:
     certificate_expires_at: float
     enrolled_at: float
     labels: Mapping[str, str] = field(default_factory=dict)
+    renewed_from: str = ""  # SHA-256 of the certificate before, which counts until the node has shown the new one; "": it has
+    renewed_at: float = 0.0  # of the last renewal
     schema: int = 1
 
 

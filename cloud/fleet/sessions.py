@@ -57,11 +57,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end, by its certificate alone. `expires_at`: seconds since 1970-01-01 UTC."""
+    """Who is at the other end, by its certificate alone. `begins_at`, `expires_at`: seconds since 1970-01-01 UTC."""
 
     node_id: str
     certificate_sha256: str
     expires_at: float
+    begins_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def admission_refusal(node: Node | None, peer: Peer, now: float) -> Refused | No
         return Refused(Reason.NODE_UNKNOWN, f"no node {peer.node_id} is enrolled here: enrol this machine again")
     if node.enrolment is not Enrolment.ACCEPTED:
         return Refused(Reason.NODE_REVOKED, f"node {node.name} is {node.enrolment.value}: ask the operator of this fleet")
-    if node.certificate_sha256 != peer.certificate_sha256:
+    if peer.certificate_sha256 not in (node.certificate_sha256, node.renewed_from):
         return Refused(Reason.NODE_REVOKED, f"node {node.name} was given another certificate since: enrol this machine again")
     if now >= peer.expires_at:
         return Refused(Reason.NODE_REVOKED, f"the certificate of node {node.name} has expired: enrol this machine again")

@@ -63,13 +63,13 @@ class Fleet:
     def address(self) -> str:
         return self.listener.address
 
-    async def enrol(self, node_id: str, *, expires_at: float = 4e9) -> Credential:
-        credential = self.authority.issue(node_id, expires_at=expires_at)
+    async def enrol(self, node_id: str, *, begins_at: float | None = None, expires_at: float = 4e9) -> Credential:
+        credential = self.authority.issue(node_id, begins_at=begins_at, expires_at=expires_at)
         node = Node(
             node_id=node_id,
             name=f"name-of-{node_id}",
             enrolment=Enrolment.ACCEPTED,
-            public_key_sha256="",
+            public_key_sha256=credential.public_key_sha256,
             certificate_sha256=credential.sha256,
             certificate_expires_at=expires_at,
             enrolled_at=self.clock(),
@@ -118,7 +118,7 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
 
     def register(grpc_server: Any) -> None:
         joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(ledger, joint, clock), grpc_server)
-        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms), grpc_server)
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms, authority.issuer), grpc_server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
 
     identity = TlsIdentity(server.key, server.certificate, authority.pem)

@@ -35,6 +35,11 @@ class NodeClient:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.channel.close()
 
+    async def renew(self, request: bytes) -> bytes:
+        """The certificate that follows, DER, for a PKCS#10 request."""
+        answer = await self._sessions.Renew(session_pb2.RenewRequest(certificate_request=request), timeout=PATIENCE_S)
+        return bytes(answer.certificate)
+
     def open(self) -> Line:
         return Line(self._sessions.Connect())
 

@@ -46,6 +46,18 @@ UPDATE_STATE_FAILED: UpdateState
 UPDATE_STATE_ROLLED_BACK: UpdateState
 UPDATE_STATE_ABORTED: UpdateState
 
+class RenewRequest(_message.Message):
+    __slots__ = ("certificate_request",)
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    certificate_request: bytes
+    def __init__(self, certificate_request: _Optional[bytes] = ...) -> None: ...
+
+class RenewResponse(_message.Message):
+    __slots__ = ("certificate",)
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    def __init__(self, certificate: _Optional[bytes] = ...) -> None: ...
+
 class ConnectRequest(_message.Message):
     __slots__ = ("hello", "reported", "telemetry", "measurement", "federated_reply", "heartbeat", "budget_change")
     HELLO_FIELD_NUMBER: _ClassVar[int]

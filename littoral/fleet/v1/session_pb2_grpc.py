@@ -40,6 +40,11 @@ class SessionServiceStub:
                 request_serializer=littoral_dot_fleet_dot_v1_dot_session__pb2.ConnectRequest.SerializeToString,
                 response_deserializer=littoral_dot_fleet_dot_v1_dot_session__pb2.ConnectResponse.FromString,
                 _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/littoral.fleet.v1.SessionService/Renew',
+                request_serializer=littoral_dot_fleet_dot_v1_dot_session__pb2.RenewRequest.SerializeToString,
+                response_deserializer=littoral_dot_fleet_dot_v1_dot_session__pb2.RenewResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -57,6 +62,18 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Renew(self, request, context):
+        """A certificate that follows the one of this connection, for the same key. The one before counts until the new
+        one was shown in a session: an answer that was lost locks nobody out.
+
+        PERMISSION_DENIED: the node is not, or no longer, part of the fleet. FAILED_PRECONDITION: half of its life has not
+        gone by yet. INVALID_ARGUMENT: the request is malformed, or of another key. UNAVAILABLE: again in a minute.
+        UNIMPLEMENTED, from a cloud before it: a new join line does it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +81,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.Connect,
                     request_deserializer=littoral_dot_fleet_dot_v1_dot_session__pb2.ConnectRequest.FromString,
                     response_serializer=littoral_dot_fleet_dot_v1_dot_session__pb2.ConnectResponse.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=littoral_dot_fleet_dot_v1_dot_session__pb2.RenewRequest.FromString,
+                    response_serializer=littoral_dot_fleet_dot_v1_dot_session__pb2.RenewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +116,33 @@ class SessionService:
             '/littoral.fleet.v1.SessionService/Connect',
             littoral_dot_fleet_dot_v1_dot_session__pb2.ConnectRequest.SerializeToString,
             littoral_dot_fleet_dot_v1_dot_session__pb2.ConnectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/littoral.fleet.v1.SessionService/Renew',
+            littoral_dot_fleet_dot_v1_dot_session__pb2.RenewRequest.SerializeToString,
+            littoral_dot_fleet_dot_v1_dot_session__pb2.RenewResponse.FromString,
             options,
             channel_credentials,
             insecure,
