@@ -99,7 +99,7 @@ def _controllers(core: Core, hub: SessionHub, desk: Desk, certificates: _Certifi
         "teacher": desk.open(),
         "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
-        "choice": Rechooser(core.ledger, rng).run(),
+        "choice": Rechooser(core.ledger, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
     }
     if core.settings.auto_loop:

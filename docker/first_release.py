@@ -1,10 +1,8 @@
 #!/usr/bin/env python
-"""See to it that this project's nodes serve something: train a small `digits` once, roll it out to those without a model.
+"""See to it that this project's nodes serve something: train a small `digits` once, and roll it out to the fleet.
 
-Where there is a release of `digits` already (any, also one of yours), nothing is trained. Where every node that is there serves a
-model of that name, nothing is rolled out. So it may run at every `up`, and again after nodes were added:
-
-    docker compose run --rm first-release
+Where there is a release of `digits` already (any, also one of yours), nothing is trained. Where one of them was promoted for the
+whole fleet, nothing is rolled out: nodes that join later get it from the coordinator, by themselves. So it may run at every `up`.
 
 FIRST_RELEASE=none: do nothing at all.
 """
@@ -29,7 +27,7 @@ from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Node, Release, load
 from cloud.fleet.releases import all_releases
 from cloud.rollouts.controller import start_rollout, wait
-from cloud.rollouts.state import KIND, Policy, Rollout, State
+from cloud.rollouts.state import KIND, Rollout, State
 from cloud.settings import load_settings
 from littoral.errors import FleetError
 
@@ -47,11 +45,16 @@ def say(text: str) -> None:
     print(f"first-release: {text}", flush=True)
 
 
+async def kept_rollouts(core: Core) -> list[Rollout]:
+    """Of the model, those that succeeded."""
+    rollouts = [load(Rollout, doc) for doc in await core.ledger.all(KIND)]
+    return [rollout for rollout in rollouts if rollout.model == QUICK.model and rollout.state is State.SUCCEEDED]
+
+
 async def release_to_serve(core: Core) -> Release:
     """The newest release of the model that a rollout kept, else the newest; made now where there is none."""
     if there := [release for release in await all_releases(core.ledger) if release.model == QUICK.model]:
-        rollouts = [load(Rollout, doc) for doc in await core.ledger.all(KIND)]
-        kept = {rollout.release_id for rollout in rollouts if rollout.state is State.SUCCEEDED}
+        kept = {rollout.release_id for rollout in await kept_rollouts(core)}
         release = next((release for release in reversed(there) if release.release_id in kept), there[-1])
         say(f"{release.release_id} is there")
         return release
@@ -78,13 +81,16 @@ async def main() -> int:
         return 0
     torch.set_num_threads(1)  # what the container may have of the machine, not what the machine has
     async with open_core(load_settings(), clock=time.time) as core:  # noqa: TID251 - a command; the clock comes in here
+        if promoted := [rollout for rollout in await kept_rollouts(core) if not rollout.policy.nodes]:
+            newest = max(promoted, key=lambda rollout: rollout.ended_at or 0.0)
+            say(f"{newest.release_id} was promoted for the fleet: whoever joins gets it")
+            return 0
         release = await release_to_serve(core)
         if not (waiting := await without_model(core)):
             say("every node that is there serves it")
             return 0
-        say(f"rolling {release.release_id} out to {', '.join(node.name for node in waiting)}")
-        policy = Policy(nodes=tuple(node.node_id for node in waiting))
-        rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock(), policy))
+        say(f"rolling {release.release_id} out: {', '.join(node.name for node in waiting)} serve nothing")
+        rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock()))
         say(f"rollout {rollout.state}{': ' + rollout.reason if rollout.reason else ''}")
         return 0 if rollout.state is State.SUCCEEDED else 1
 

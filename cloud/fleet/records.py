@@ -217,6 +217,10 @@ def measurement_id(manifest_digest: str, node_id: str) -> str:
     return f"{manifest_digest}@{node_id}"
 
 
+def node_of(measurement_id: str) -> str:
+    return measurement_id.rpartition("@")[2]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """What a choice needs to know of a signed manifest; the whole is the blob."""

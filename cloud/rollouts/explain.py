@@ -50,20 +50,20 @@ async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Ma
 def explained(node: NodeView, presence: Presence, model: str, fleet: Fleet) -> Explained:
     """Pure. The candidates are those of the release that the node follows; artifacts of other releases are listed as such."""
     sources = followed(node, model, fleet)
-    best = sources[-1] if sources else None  # whoever holds what it shall have is the last
+    best = (sources[-1] if node.wanted(model) else sources[0]) if sources else None  # what holds what it shall have is the last
     rows = explain(
         node.id,
         presence,
         [a for a in fleet.artifacts.values() if a.model == model],
         fleet.measurements,
         model=model,
-        offered=None if best is None else {a.manifest_digest for a in best.candidates},
-        release=best.rollout.release_id if best else "",
+        offered=None if best is None else {a.manifest_digest for a in best.seen.candidates},
+        release=best.release_id if best else "",
     )
     return Explained(
         presence.budget_for(model),
         presence.in_force,
-        best.rollout.release_id if best else "",
+        best.release_id if best else "",
         node.serving(model),
         _remark(node, model, fleet),
         tuple(rows),
@@ -73,7 +73,7 @@ def explained(node: NodeView, presence: Presence, model: str, fleet: Fleet) -> E
 def _remark(node: NodeView, model: str, fleet: Fleet) -> str:
     assert node.presence is not None
     wanted = node.wanted(model)
-    if (rollout := holder(node, model, fleet.rollouts)) is not None:
+    if (rollout := holder(node, model, fleet)) is not None:
         return f"{rollout} decides until it ends"
     if wanted is None:
         return ""

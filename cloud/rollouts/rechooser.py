@@ -1,4 +1,5 @@
-"""The thin shell around `rechoice`: woken by what nodes say they may spend and by rollouts that end, repaired by a slow timer.
+"""The thin shell around `rechoice`: woken by nodes that come or say what they may spend, by what they measured for it, and by
+rollouts that end; repaired by a slow timer.
 
 Only nodes of which something was announced are looked at; all of them at the start, after a rollout ended, and by the timer.
 """
@@ -8,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from cloud.fleet.ledger import Announcement, Fence, Ledger
-from cloud.fleet.records import Artifact, Release, load
+from cloud.fleet.records import Artifact, Release, load, node_of
 from cloud.rollouts.rechoice import Fleet, rechoice
 from cloud.rollouts.seen import NodeView, measurements, nodes
 from cloud.rollouts.state import ENDED, KIND, Rollout
@@ -36,19 +37,22 @@ class News:
 
 class Rechooser:
     """Args:
+    clock: seconds since 1970-01-01 UTC.
     rng: for the repair timer's jitter.
     """
 
-    def __init__(self, ledger: Ledger, rng: random.Random) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], rng: random.Random) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._rng = rng
+        self._measuring: set[str] = set()  # nodes that were asked to run a candidate before anything is chosen
         self._seen: dict[str, Mapping[str, Budget]] = {}  # what each node might spend when it was looked at last
 
     async def run(self) -> None:
         """Until cancelled. A lost lease is waited for again; a Redis that is away, too."""
         while True:
             try:
-                async with self._ledger.lease(LEASE) as fence, self._ledger.watch("presence", KIND) as news:
+                async with self._ledger.lease(LEASE) as fence, self._ledger.watch("presence", "measurement", KIND) as news:
                     due = News(None)
                     while True:
                         await self.advance(due, fence)
@@ -65,8 +69,10 @@ class Rechooser:
         changed = 0
         for node_id, node in (await nodes(self._ledger, *ids)).items():
             if node.presence is None or not node.connected:
+                self._seen.pop(node_id, None)  # what goes out meanwhile goes out without it
+                self._measuring.discard(node_id)
                 continue
-            if news.nodes is not None and self._seen.get(node_id) == node.presence.budgets:
+            if news.nodes is not None and node_id not in self._measuring and self._seen.get(node_id) == node.presence.budgets:
                 continue  # connected, gone, or stands otherwise with the same budget: the rest need not be read
             fleet = fleet or await read_fleet(self._ledger)
             wrote = await self._choose(node, fleet, fence)
@@ -77,29 +83,33 @@ class Rechooser:
                 self._seen.pop(node_id, None)
         return changed
 
-    async def _choose(self, node: NodeView, fleet: Fleet, fence: Fence | None) -> int:
+    async def _choose(self, node: NodeView, fleet: Fleet, fence: Fence | None) -> bool:
+        """Until there is nothing more to choose for the node; gives whether something was written."""
+        wrote = False
         while True:
             try:
-                change = rechoice(node, fleet)
-                if change is None:
-                    return 0
-                await self._ledger.commit(change, fence=fence)
+                choice = rechoice(node, fleet, self._clock())
+                (self._measuring.add if choice.measuring else self._measuring.discard)(node.id)
+                if choice.change is None:
+                    return wrote
+                await self._ledger.commit(choice.change, fence=fence)
             except LostLease:
                 raise
             except Conflict:  # a rollout wrote in between
-                again, fleet = await self._node(node.id), await read_fleet(self._ledger)
-                if again is None:
-                    return 0
-                node = again
-                continue
+                fleet = await read_fleet(self._ledger)
             except Unavailable:
                 raise
             except FleetError as error:
                 log.error("choice for %s: %s", node.name, error)
-                return 0
-            for line in change.audit:
-                log.info("choice for %s: %s %s", node.name, line.action, dict(line.details))
-            return 1
+                return wrote
+            else:
+                wrote = True
+                for line in choice.change.audit:
+                    log.info("choice for %s: %s %s", node.name, line.action, dict(line.details))
+            again = await self._node(node.id)
+            if again is None:
+                return wrote
+            node = again
 
     async def _node(self, node_id: str) -> NodeView | None:
         return (await nodes(self._ledger, node_id)).get(node_id)
@@ -119,7 +129,9 @@ class Rechooser:
                     heard.add(await anext(news))
         if any(not each.id for each in heard) or await self._ended([each.id for each in heard if each.kind == KIND]):
             return News(None)  # an empty id: announcements were lost
-        return News(frozenset(each.id for each in heard if each.kind == "presence"))
+        came = {each.id for each in heard if each.kind == "presence"}
+        measured = {node_of(each.id) for each in heard if each.kind == "measurement"}
+        return News(frozenset(came | measured & self._measuring))
 
     async def _ended(self, rollouts: Sequence[str]) -> bool:
         for id in rollouts:

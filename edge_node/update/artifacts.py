@@ -73,18 +73,21 @@ class Artifacts:
         again fetches it again. Raises BadCoding or TooLarge where what travelled was signed so, and does not give the file.
         """
         async with self._turn:  # one at a time: it takes memory and the disk
-            if self.held(digest):
-                return await asyncio.to_thread(self._rechecked, digest, manifest)
-            beside = self._root / f".{hex_of(digest)}.new"
-            try:
-                await unpack(await asyncio.to_thread(self._laid, beside, manifest))
-                return await asyncio.to_thread(self._appear, digest, beside, manifest)
-            except (DigestMismatch, BadCoding, TooLarge):
-                for blob in _blobs_of(manifest):
-                    self._blobs.drop(blob.digest)
-                raise
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)  # what a full disk or a bad blob left
+            return await self._assembled(digest, manifest)
+
+    async def _assembled(self, digest: str, manifest: Manifest) -> Path:
+        if self.held(digest):
+            return await asyncio.to_thread(self._rechecked, digest, manifest)
+        beside = self._root / f".{hex_of(digest)}.new"
+        try:
+            await unpack(await asyncio.to_thread(self._laid, beside, manifest))
+            return await asyncio.to_thread(self._appear, digest, beside, manifest)
+        except (DigestMismatch, BadCoding, TooLarge):
+            for blob in _blobs_of(manifest):
+                self._blobs.drop(blob.digest)
+            raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)  # what a full disk or a bad blob left
 
     def _rechecked(self, digest: str, manifest: Manifest) -> Path:
         folder = self.folder(digest)
@@ -139,7 +142,9 @@ class Artifacts:
         manifest = await self.manifest(digest)
         self.check_room(digest, manifest)
         await self.fetch(digest, manifest)
-        return manifest, await self.assemble(digest, manifest)
+        async with self._turn:
+            await self.fetch(digest, manifest)  # what another artifact that shares a file with it has used up meanwhile
+            return manifest, await self._assembled(digest, manifest)
 
     def bytes_of(self, digest: str) -> int:
         """Of its files on the disk, without the signed manifest; 0 where it is not here."""

@@ -1,4 +1,4 @@
-"""Two models rolled out at once to one node, every part its own process."""
+"""Two models rolled out at once to one node, and both to one that joins later; every part its own process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytest_plugins = ("tests.kit.whole_fixture",)
 IMAGE = {"inputs": [{"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}]}
 
 
-async def test_two_rollouts_at_once_bring_two_models_to_one_node(fleet: Fleet, images: Path) -> None:
+async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that_joins_later(fleet: Fleet, images: Path) -> None:
     await fleet.join("one")
     releases = []
     for model in ("digits", "figures"):
@@ -26,5 +26,16 @@ async def test_two_rollouts_at_once_bring_two_models_to_one_node(fleet: Fleet, i
     for model in ("digits", "figures"):
         answer = await ask(f"{url}/v2/models/{model}/infer", IMAGE)
         assert (answer.status_code, answer.json()["model_name"]) == (200, model)
+    await fleet.join("two")
+    _, url = fleet.nodes["two"]
+    for model in ("digits", "figures"):
+        await until_it_answers(f"{url}/v2/models/{model}/infer", model)
     listed = json.loads(await fleet.cloud("node", "list", "--format", "json"))
     assert [model["model"] for model in listed[0]["models"]] == ["digits", "figures"]
+
+
+async def until_it_answers(url: str, model: str) -> None:
+    async with asyncio.timeout(60):
+        while (answer := await ask(url, IMAGE)).status_code != 200:
+            await asyncio.sleep(0.1)  # noqa: ASYNC110 - an HTTP answer announces nothing
+    assert answer.json()["model_name"] == model

@@ -102,6 +102,19 @@ async def test_two_who_want_one_artifact_at_once_both_get_it(artifacts: Artifact
     assert first == second == artifacts.folder(digest)
 
 
+async def test_two_that_share_a_file_and_are_wanted_at_once_are_both_whole(
+    artifacts: Artifacts, source: BlobSource, tmp_path: Path
+) -> None:
+    digest, manifest = coded_artifact(source, tmp_path / "made")
+    other = source.hold(replace(manifest, model="another").seal(KEY))
+    for (_, folder), which in zip(
+        await asyncio.gather(artifacts.obtain(digest), artifacts.obtain(other)), (digest, other), strict=True
+    ):
+        assert folder == artifacts.folder(which)
+        assert (folder / manifest.files[0].path).read_bytes() == (tmp_path / "made" / manifest.files[0].path).read_bytes()
+    assert not list((tmp_path / "blobs").iterdir())
+
+
 async def test_a_full_disk_is_said_and_leaves_no_half_of_an_artifact(source: BlobSource, tmp_path: Path, tiny_disk: Path) -> None:
     artifacts = artifacts_in(tiny_disk, source, tmp_path)
     digest, manifest = coded_artifact(source, tmp_path / "made", codec.encode(bytes(1_000_000)))

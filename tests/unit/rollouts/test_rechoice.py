@@ -28,7 +28,7 @@ def fleet_of(world: World) -> Fleet:
 
 def rechoose(world: World) -> None:
     for node in world.snapshot().nodes.values():
-        if (change := rechoice(node, fleet_of(world))) is not None:
+        if (change := rechoice(node, fleet_of(world), world.now).change) is not None:
             world.commit(change)
 
 
@@ -146,7 +146,7 @@ def test_a_rollout_that_has_touched_the_node_decides_until_it_ends() -> None:
     world = released(("a", WIDE), ("b", WIDE))
     slow = world.start(world.release(2, LATER, CHEAP), Policy(wave_sizes=(1,)))
     run(world, slow, until=State.WAVE)
-    assert holder(world.snapshot().nodes["a"], MODEL, world.of(Rollout, KIND)) == slow
+    assert holder(world.snapshot().nodes["a"], MODEL, fleet_of(world)) == slow
     spends(world, "a", NARROW)
     rechoose(world)
     assert wanted(world, "a").manifest_digest == LATER.manifest_digest

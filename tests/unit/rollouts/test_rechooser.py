@@ -29,7 +29,7 @@ async def copied(world: World, ledger: Ledger) -> None:
 
 @asynccontextmanager
 async def choosing(ledger: Ledger) -> AsyncIterator[None]:
-    task = asyncio.create_task(Rechooser(ledger, random.Random(1)).run())
+    task = asyncio.create_task(Rechooser(ledger, lambda: 1_000.0, random.Random(1)).run())
     try:
         yield
     finally:
@@ -42,7 +42,7 @@ async def until_wanted(ledger: Ledger, node_id: str, digest: str) -> Desired:
     async with asyncio.timeout(20), ledger.watch("desired") as news:
         while True:
             doc = await ledger.get("desired", node_id)
-            if doc is not None and load(Desired, doc).models[MODEL].manifest_digest == digest:
+            if doc is not None and (given := load(Desired, doc).models.get(MODEL)) and given.manifest_digest == digest:
                 return load(Desired, doc)
             await anext(news)
 
@@ -88,7 +88,7 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
         world.tick(1.0)
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
-    rechooser = Rechooser(ledger, random.Random(1))
+    rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
     assert await rechooser.advance(News(None), None) == 0
     assert wanted(world, "a").manifest_digest == later.manifest_digest
     async with choosing(ledger):
@@ -107,7 +107,7 @@ async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it
         world.tick(1.0)
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
-    rechooser = Rechooser(ledger, random.Random(1))
+    rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
     only = News(frozenset({"a"}))
     assert await rechooser.advance(only, None) == 0  # the rollout holds it
     for kind, of, record, fields in (
@@ -126,7 +126,7 @@ async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it
 async def test_a_budget_that_goes_to_and_fro_is_followed_each_time(ledger: Ledger) -> None:
     world = released(("a", WIDE))
     await copied(world, ledger)
-    rechooser, only = Rechooser(ledger, random.Random(1)), News(frozenset({"a"}))
+    rechooser, only = Rechooser(ledger, lambda: 1_000.0, random.Random(1)), News(frozenset({"a"}))
     for _ in range(3):
         for budget, expected in ((NARROW, CHEAP), (WIDE, BEST)):
             assert await sessions.note_budgets(ledger, "a", {MODEL: budget}, {})
@@ -161,7 +161,7 @@ async def test_what_somebody_else_wrote_meanwhile_is_kept(ledger: Ledger) -> Non
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
     beaten = Beaten(ledger)
-    assert await Rechooser(beaten, random.Random(1)).advance(News(frozenset({"a"})), None) == 1  # type: ignore[arg-type]
+    assert await Rechooser(beaten, lambda: 1_000.0, random.Random(1)).advance(News(frozenset({"a"})), None) == 1  # type: ignore[arg-type]
     assert beaten.beaten == 1
     desired = load(Desired, await until_written(ledger, "desired", "a"))
     assert (desired.trials, desired.models[MODEL].manifest_digest) == (("x",), CHEAP.manifest_digest)
@@ -172,7 +172,7 @@ async def test_nothing_is_read_again_for_a_node_that_says_the_same(ledger: Ledge
     world = released(("a", WIDE))
     world.edit("presence", "a", Presence, budgets=budgets)
     await copied(world, ledger)
-    rechooser = Rechooser(ledger, random.Random(1))
+    rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
     assert await rechooser.advance(News(frozenset({"a"})), None) == 0
     await ledger.commit(Change((Write("release", f"{MODEL}-1", {"unreadable": True}, None),)))
     assert await rechooser.advance(News(frozenset({"a"})), None) == 0  # the release was not read
