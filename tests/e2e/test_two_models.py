@@ -36,6 +36,6 @@ async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that
 
 async def until_it_answers(url: str, model: str) -> None:
     async with asyncio.timeout(60):
-        while (answer := await ask(url, IMAGE)).status_code != 200:
-            await asyncio.sleep(0.1)  # noqa: ASYNC110 - an HTTP answer announces nothing
+        while (answer := await ask(url, IMAGE)).status_code != 200:  # noqa: ASYNC110 - it announces nothing
+            await asyncio.sleep(0.1)
     assert answer.json()["model_name"] == model
