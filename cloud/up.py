@@ -18,9 +18,9 @@ from pathlib import Path
 from cloud.app import Core, open_existing
 from cloud.fleet.ledger import until
 from cloud.fleet.records import Presence, Release, Reported, load
-from cloud.fleet.releases import all_releases
 from cloud.processes import Child, beside, run_to_end
 from cloud.restarts import Lasting
+from cloud.rollouts.back import releases_in_force
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.explain import explain_node
 from cloud.rollouts.state import ENDED, KIND, Rollout, State
@@ -70,7 +70,7 @@ async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asynci
     Raises:
         NotFound: nothing was released yet, or littoral-node is not installed. Conflict: a coordinator runs on this folder.
         NodeEnded: the coordinator ended by itself, or the node too often.
-        FleetError: it does not start, or no release can be served; says why.
+        FleetError: it does not start, or no release at all can be served; says why.
     """
     began = await _check(place)
     async with AsyncExitStack() as stack:
@@ -97,7 +97,7 @@ async def _check(place: Place) -> float:
             hint="end it, or enrol a node with it: littoral-cloud token create",
         )
     async with open_existing(place.settings) as core:
-        if not await all_releases(core.ledger):
+        if not await releases_in_force(core.ledger):
             raise NotFound(f"release: there is none in {place.settings.data_dir}", hint="littoral-cloud train --data YOUR_DATA")
         return core.clock()
 
@@ -145,24 +145,38 @@ async def _node(place: Place, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[st
 
 
 async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
-    """Rolls out the newest release of each model that the node does not serve yet; gives what it serves then, by model."""
-    newest: dict[str, Release] = {release.model: release for release in await all_releases(core.ledger)}
-    for model, release in newest.items():
+    """Rolls out the release in force of each model that the node does not serve yet; gives what it serves then, by model.
+
+    A release that cannot be served is told of, and keeps no other from being served. Raises FleetError where none can be.
+    """
+    in_force, failed = await releases_in_force(core.ledger), []
+    for model, release in in_force.items():
         if (await _serves(core, node_id)).get(model) in await _fitting(core, node_id, release):
             continue
         tell(f"release {release.release_id}: measured on this machine, then served")
-        rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
-        rollout = await _ended(core, rollout_id)
-        if rollout.state is not State.SUCCEEDED:
-            why = "; ".join([rollout.reason, *(f"{refused.rule}: {refused.words}" for refused in rollout.refused)])
-            raise FleetError(
-                f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"
-            )
+        try:
+            await _rolled_out(core, release)
+        except FleetError as error:
+            failed.append(str(error))
+            tell(failed[-1])
+    if len(failed) == len(in_force):
+        raise FleetError("; ".join(failed), hint="littoral-cloud rollout list")
     names = {}
     for model, digest in (await _serves(core, node_id)).items():
         doc = await core.ledger.get("artifact", digest)
         names[model] = str(doc.body["name"]) if doc else digest
     return names
+
+
+async def _rolled_out(core: Core, release: Release) -> None:
+    """Raises FleetError where it did not pass, saying why."""
+    rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
+    rollout = await _ended(core, rollout_id)
+    if rollout.state is not State.SUCCEEDED:
+        why = "; ".join([rollout.reason, *(f"{refused.rule}: {refused.words}" for refused in rollout.refused)])
+        raise FleetError(
+            f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"
+        )
 
 
 async def _connected(core: Core, node_id: str, began: float) -> bool | None:

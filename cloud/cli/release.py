@@ -17,6 +17,7 @@ from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit
 from cloud.fleet.names import checked_name
 from cloud.fleet.records import Release
 from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
+from cloud.rollouts.back import serving_nodes, withdraw_everywhere
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     epilog="Example: littoral-cloud release list --model digits",
 )
 
-_COLUMNS = ("id", "model", "kind", "artifacts", "created", "note")
+_COLUMNS = ("id", "model", "kind", "artifacts", "created", "note", "withdrawn")
 
 
 @app.command(epilog="Example: littoral-cloud release create --run digits-1f0c9a3e")
@@ -138,6 +139,28 @@ async def _show(settings: Settings, release_id: str, format: Format) -> None:
         await _tell(core, await read_release(core.ledger, release_id), format)
 
 
+@app.command("withdraw", epilog="Example: littoral-cloud release withdraw digits-2 --why 'blind to sevens'")
+def withdraw_(
+    release: Annotated[str, typer.Argument(help="Its id.")],
+    why: Annotated[str, typer.Option(help="For people, and for the audit trail.")],
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Give a release to nobody any more, and stop its rollouts. Nodes that serve it go on: see rollout back."""
+    asyncio.run(_withdraw(load_settings(data_dir=data_dir), release, why, format))
+
+
+async def _withdraw(settings: Settings, release_id: str, why: str, format: Format) -> None:
+    if not why.strip():
+        raise BadInput("--why: must say why", hint="--why 'blind to sevens'")
+    async with open_existing(settings) as core:
+        release, stopped = await withdraw_everywhere(core.ledger, release_id, why, getpass.getuser())
+        serving = await serving_nodes(core.ledger, release)
+    emit({**_row(release), "rollouts_stopped": list(stopped), "served_by": serving}, format)
+    if serving and format != Format.JSON:
+        emit(f"{len(serving)} nodes still serve it: littoral-cloud rollout back {release.model}", format)
+
+
 async def _tell(core: Core, release: Release, format: Format) -> None:
     artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
     rows = [
@@ -169,4 +192,5 @@ def _row(release: Release) -> dict[str, Any]:
         "artifacts": len(release.artifacts),
         "created": when(release.created_at),
         "note": release.note,
+        "withdrawn": release.withdrawn,
     }

@@ -15,6 +15,7 @@ from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_lin
 from cloud.fleet.nodes import find_node, names_of
 from cloud.fleet.records import Probation, load
 from cloud.fleet.releases import read_release
+from cloud.rollouts.back import go_back
 from cloud.rollouts.controller import abort as ask_to_abort
 from cloud.rollouts.controller import read_rollout, start_rollout
 from cloud.rollouts.observe import observe
@@ -56,7 +57,10 @@ def start(
     max_accuracy_loss: Annotated[
         float, typer.Option(min=0, max=1, help="By the manifests, against what a node serves.")
     ] = DEFAULT.max_accuracy_loss,
-    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 1 where it was not promoted.")] = False,
+    allow_interface_change: Annotated[
+        bool, typer.Option("--allow-interface-change", help="Also where clients of what a node serves would be refused.")
+    ] = False,
+    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 11 where it was not promoted.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -66,7 +70,12 @@ def start(
     except ValueError as error:
         raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
     limits = Probation(duration_s=probation, max_accuracy_drop=max_accuracy_drop)
-    policy = Policy(wave_sizes=sizes, probation=limits, max_accuracy_loss=max_accuracy_loss)
+    policy = Policy(
+        wave_sizes=sizes,
+        probation=limits,
+        max_accuracy_loss=max_accuracy_loss,
+        allow_interface_change=allow_interface_change,
+    )
     asyncio.run(_start(load_settings(data_dir=data_dir), release, policy, canary, nodes or [], watch_, format))
 
 
@@ -81,10 +90,14 @@ async def _start(
             nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes]),
         )
         rollout_id = await start_rollout(core.ledger, release, core.clock(), chosen, actor=getpass.getuser())
-        if watching:
-            await _follow(core, rollout_id, format)
-            return
-        _, rollout = await read_rollout(core.ledger, rollout_id)
+        await _told(core, rollout_id, watching, format)
+
+
+async def _told(core: Core, rollout_id: str, watching: bool, format: Format) -> None:
+    if watching:
+        await _follow(core, rollout_id, format)
+        return
+    _, rollout = await read_rollout(core.ledger, rollout_id)
     emit({"rollout": rollout_id, "state": rollout.state}, format)
 
 
@@ -130,7 +143,7 @@ async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
 
 @app.command(epilog="Example: littoral-cloud rollout watch digits-1-r1")
 def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Print a line for each change until it has ended; exit code 1 where it was not promoted."""
+    """Print a line for each change until it has ended; exit code 11 where it was not promoted."""
     asyncio.run(_watch(load_settings(data_dir=data_dir), rollout, format))
 
 
@@ -157,6 +170,24 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
             await anext(news)
     if rollout.state is not State.SUCCEEDED:
         raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
+
+
+@app.command(epilog="Example: littoral-cloud rollout back digits --watch")
+def back(
+    model: Annotated[str, typer.Argument(help="Its name.")],
+    to: Annotated[str, typer.Option(help="A release. Unset: the one that passed its rollout before.")] = "",
+    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 11 where it was not promoted.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Give every node the release that it had before, one node first, without judging it again."""
+    asyncio.run(_back(load_settings(data_dir=data_dir), model, to, watch_, format))
+
+
+async def _back(settings: Settings, model: str, to: str, watching: bool, format: Format) -> None:
+    async with open_existing(settings) as core:
+        rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
+        await _told(core, rollout_id, watching, format)
 
 
 @app.command(epilog="Example: littoral-cloud rollout abort digits-1-r1")
@@ -197,7 +228,7 @@ def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
             "candidate": a.name,
             "told": a.touched,
             "went_back": a.restore_generation > 0,
-            "words": a.dropped,
+            "words": a.dropped or "; ".join(a.interface),
         }
         for a in rollout.assignments
     ]

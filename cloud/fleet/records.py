@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from cloud.fleet.interface import Interface
 from cloud.fleet.ledger import Doc
 from littoral.budget import Budget
 from littoral.errors import FleetError
@@ -245,6 +246,7 @@ class Artifact:
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
     requires: Mapping[str, int] = field(default_factory=dict)  # of its manifest: {"opset": 18, "ir": 9}
     needs: tuple[str, ...] = ()  # what a node must have to read what travels: littoral.codec.FEATURES
+    interface: Interface | None = None  # what its clients rely on; None: written before it was kept
     schema: int = 1
 
     @property
@@ -268,6 +270,7 @@ class Release:
     artifacts: tuple[str, ...]  # manifest digests
     created_at: float
     note: str = ""
+    withdrawn: str = ""  # why nobody gets it any more; "": it stands
     schema: int = 1
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from cloud.fleet.interface import interface_of
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.records import Artifact, Release, dump, load
 from littoral.codec import feature_of
@@ -97,6 +98,7 @@ async def publish(
         metric=manifest.metric,
         requires=manifest.requires,
         needs=needs_of(manifest),
+        interface=interface_of(manifest),
         created_at=now,
         weights=core.blobs.put(weights) if weights else "",
         data=data,
@@ -198,8 +200,32 @@ async def release_of_run(ledger: Ledger, run_id: str) -> Release | None:
 async def read_release(ledger: Ledger, release_id: str) -> Release:
     """Raises NotFound."""
     if (doc := await ledger.get("release", release_id)) is None:
-        raise NotFound(f"release {release_id!r}: there is none", hint="littoral-cloud release list")
+        raise _no_release(release_id)
     return load(Release, doc)
+
+
+def _no_release(release_id: str) -> NotFound:
+    return NotFound(f"release {release_id!r}: there is none", hint="littoral-cloud release list")
+
+
+async def withdraw(ledger: Ledger, release_id: str, why: str, *, actor: str = "operator") -> Release:
+    """Nobody gets the release any more: no rollout of it starts, and no node chooses from it. Nodes that serve it go on.
+
+    Raises NotFound; BadInput where it was withdrawn before.
+    """
+    while True:
+        if (doc := await ledger.get("release", release_id)) is None:
+            raise _no_release(release_id)
+        release = load(Release, doc)
+        if release.withdrawn:
+            raise BadInput(f"release {release_id}: was withdrawn already: {release.withdrawn}")
+        withdrawn = replace(release, withdrawn=why)
+        line = Audit("release.withdrawn", release_id, actor, {"why": why})
+        try:
+            await ledger.commit(Change((Write("release", release_id, dump(withdrawn), doc.generation),), (line,)))
+        except Conflict:
+            continue
+        return withdrawn
 
 
 async def all_releases(ledger: Ledger) -> list[Release]:

@@ -94,9 +94,12 @@ async def start_rollout(
     Args:
         number: for a caller that must not start one twice: the number that it must get. 0: the next.
 
-    Raises BadInput where the policy cannot be; Conflict where the given number is taken.
+    Raises BadInput where the policy cannot be, or the release was withdrawn; Conflict where the given number is taken.
     """
     policy = policy or Policy()
+    doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
+    if doc is not None and (why := load(Release, doc).withdrawn):
+        raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
     if any(size < 1 for size in policy.wave_sizes) or not policy.wave_sizes:
         raise BadInput(
             f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1", hint="1,4 is a canary, then four, then the rest"

@@ -6,13 +6,15 @@ one model wait for each other (observe.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cloud.fleet.choice import LEAST, choose
+from cloud.fleet.interface import breaks
 from cloud.fleet.limits import beyond, takes
 from cloud.fleet.records import Artifact, Enrolment
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Refused
+from littoral.budget import Measured
 from littoral.errors import NoFit
 
 Rule = Callable[[NodeView, Seen], str | None]
@@ -66,12 +68,40 @@ def fits_budget(node: NodeView, seen: Seen) -> str | None:
     """Some candidate was measured, is inside the budget, and is not much worse than what the node serves."""
     assert node.presence is not None
     try:
-        choose(
-            node.id, node.presence, seen.candidates, seen.measurements, model=seen.rollout.model, floor=accuracy_floor(node, seen)
-        )
+        chosen_for(node, seen)
     except NoFit as error:
         return error.message
     return None
+
+
+def keeps_interface(node: NodeView, seen: Seen) -> str | None:
+    """Some candidate is understood by clients of what the node serves; or the policy allows that none is."""
+    if node.presence is None or offered(node, seen):
+        return None
+    said = {clause: None for c in seen.candidates if takes(c, node.presence) for clause in interface_change(node, c, seen)}
+    clauses = "; ".join(said)
+    return f"its clients would be refused: {clauses} (--allow-interface-change gives it all the same)" if clauses else None
+
+
+def offered(node: NodeView, seen: Seen) -> Sequence[Artifact]:
+    """The candidates that the node may get without a change for its clients; all of them where the policy allows a change."""
+    if seen.rollout.policy.allow_interface_change:
+        return seen.candidates
+    return [candidate for candidate in seen.candidates if not interface_change(node, candidate, seen)]
+
+
+def interface_change(node: NodeView, candidate: Artifact, seen: Seen) -> tuple[str, ...]:
+    """What changes for clients of what the node serves; empty: nothing, or it serves nothing that is known."""
+    serving = seen.artifacts.get(node.serving(seen.rollout.model))
+    return breaks(serving.interface, candidate.interface) if serving else ()
+
+
+def chosen_for(node: NodeView, seen: Seen) -> Measured:
+    """The best candidate for this node. Raises NoFit, in an operator's words."""
+    assert node.presence is not None
+    return choose(
+        node.id, node.presence, offered(node, seen), seen.measurements, model=seen.rollout.model, floor=accuracy_floor(node, seen)
+    )
 
 
 def accuracy_floor(node: NodeView, seen: Seen) -> float:
@@ -81,6 +111,8 @@ def accuracy_floor(node: NodeView, seen: Seen) -> float:
     if serving is None or any(_judged_by(candidate) != _judged_by(serving) for candidate in seen.candidates):
         return LEAST
     loss = seen.rollout.policy.max_accuracy_loss
+    if loss >= 1:
+        return LEAST
     return serving.score - loss * abs(serving.score) if serving.metric else max(0.0, serving.accuracy - loss)
 
 
@@ -88,7 +120,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, can_take, reads_what_travels)
+RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, can_take, keeps_interface, reads_what_travels)
 """Before anything is measured."""
 
 RULES_WHEN_MEASURED: tuple[Rule, ...] = (*RULES, fits_budget)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cloud.fleet.limits import takes
 from cloud.fleet.records import Enrolment, UpdateState
-from cloud.rollouts.eligibility import RULES, refusal
+from cloud.rollouts.eligibility import RULES, offered, refusal
 from cloud.rollouts.plan import kept, make_plan, next_wave
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import (
@@ -163,7 +163,7 @@ def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
         for m in seen.measurements
         if m.node_id == node.id or (kind and m.hardware_class == kind and not m.failure)
     }
-    return tuple(c.manifest_digest for c in seen.candidates if takes(c, presence) and c.manifest_digest not in done)
+    return tuple(c.manifest_digest for c in offered(node, seen) if takes(c, presence) and c.manifest_digest not in done)
 
 
 def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | None:

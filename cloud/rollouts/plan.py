@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cloud.fleet.choice import choose
 from cloud.fleet.records import Enrolment, UpdateState
-from cloud.rollouts.eligibility import RULES_WHEN_MEASURED, accuracy_floor, refusal
+from cloud.rollouts.eligibility import RULES_WHEN_MEASURED, chosen_for, interface_change, refusal
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Assignment, Refused, Wave
 from littoral.errors import NoFit
@@ -41,9 +40,7 @@ def make_plan(seen: Seen) -> Plan:
             refused.append(no)
             continue
         assert node.presence is not None
-        chosen = choose(
-            node.id, node.presence, seen.candidates, seen.measurements, model=seen.rollout.model, floor=accuracy_floor(node, seen)
-        )
+        chosen = chosen_for(node, seen)
         wanted = node.wanted(seen.rollout.model)
         if node.serving(seen.rollout.model) == chosen.manifest_digest and (
             wanted is None or wanted.manifest_digest == chosen.manifest_digest
@@ -57,6 +54,7 @@ def make_plan(seen: Seen) -> Plan:
                 name=chosen.name,
                 previous=previous(node, seen),
                 chosen_for=node.presence.budget_for(seen.rollout.model),
+                interface=interface_change(node, seen.artifacts[chosen.manifest_digest], seen),
             )
         )
     order = sorted(assignments, key=lambda a: canary_rank(seen.nodes[a.node_id], seen))
@@ -136,10 +134,9 @@ def _for_now(assignment: Assignment, node: NodeView, seen: Seen) -> Assignment:
     model = seen.rollout.model
     if node.presence is None or assignment.chosen_for in (None, node.presence.budget_for(model)):
         return assignment
-    floor = accuracy_floor(node, seen)
-    chosen = choose(node.id, node.presence, seen.candidates, seen.measurements, model=model, floor=floor)
-    budget = node.presence.budget_for(model)
-    return replace(assignment, manifest_digest=chosen.manifest_digest, name=chosen.name, chosen_for=budget)
+    chosen, budget = chosen_for(node, seen), node.presence.budget_for(model)
+    change = interface_change(node, seen.artifacts[chosen.manifest_digest], seen)
+    return replace(assignment, manifest_digest=chosen.manifest_digest, name=chosen.name, chosen_for=budget, interface=change)
 
 
 def with_waves(

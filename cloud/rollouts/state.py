@@ -44,7 +44,8 @@ class Policy:
     nodes: tuple[str, ...] = ()  # only these node ids; empty: every node that it fits
     wave_sizes: tuple[int, ...] = (1,)  # of the first waves; all that are left go in one more
     probation: Probation = field(default_factory=Probation)
-    max_accuracy_loss: float = 0.02  # by the manifests: a node's candidate may be worse than what it serves by at most this
+    max_accuracy_loss: float = 0.02  # by the manifests: so much worse than what it serves may a node's candidate be; 1: any
+    allow_interface_change: bool = False  # a node may get a candidate that clients of what it serves do not understand
     pending_s: float = 3_600.0
     measure_s: float = 180.0
     wave_s: float = 300.0  # beyond the probation
@@ -65,6 +66,7 @@ class Assignment:
     dropped: str = ""  # why nothing is expected of it any more
     chosen_for: Budget | None = None  # what the node might spend when this was chosen
     previous_for: Budget | None = None  # and what it might when `previous` was
+    interface: tuple[str, ...] = ()  # what changes for clients of what the node served before, a clause each
 
     @property
     def touched(self) -> bool:

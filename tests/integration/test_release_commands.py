@@ -73,6 +73,19 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     assert [row["aborted_by"] != "" for row in said("rollout", "list")] == [True]
 
 
+def test_a_release_is_withdrawn_and_there_is_a_way_back(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["release", "create", "--artifact", digest]) == 0
+    assert run(["rollout", "back", "digits"]) == 4
+    assert "no release has passed a rollout yet" in capsys.readouterr().err
+    assert run(["rollout", "back", "digits", "--to", "digits-1", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollout"] == "digits-1-r1"
+    assert run(["release", "withdraw", "digits-1", "--why", "blind to sevens", "--format", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["withdrawn"], said["rollouts_stopped"], said["served_by"]) == ("blind to sevens", ["digits-1-r1"], [])
+    assert run(["rollout", "start", "digits-1"]) == 2
+    assert "was withdrawn: blind to sevens" in capsys.readouterr().err
+
+
 def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*words: str) -> str:
         assert run(words) == 0
@@ -104,6 +117,9 @@ def said_table(capsys: pytest.CaptureFixture[str]) -> str:
         (("rollout", "start", "nothing"), 4, "release 'nothing': there is none"),
         (("rollout", "start", "x", "--waves", "1,two"), 2, "--waves: '1,two' must be whole numbers"),
         (("rollout", "show", "nothing"), 4, "rollout 'nothing': there is none"),
+        (("rollout", "back", "nothing"), 4, "model 'nothing': has no release"),
+        (("release", "withdraw", "nothing", "--why", "x"), 4, "release 'nothing': there is none"),
+        (("release", "withdraw", "nothing", "--why", " "), 2, "--why: must say why"),
         (("rollout", "abort", "nothing"), 4, "rollout 'nothing': there is none"),
     ],
 )

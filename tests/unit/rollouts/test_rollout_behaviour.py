@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from cloud.fleet.interface import Interface
 from cloud.fleet.records import DesiredModel, Enrolment, FederatedTask, MeasurementRecord, Node, Probation, UpdateState, dump
 from cloud.rollouts.decide import UNJUDGED
 from cloud.rollouts.state import Policy, Rollout, State
 from littoral.budget import Budget
 from littoral.errors import Conflict
+from littoral.signature import FREE, TensorSpec
 from tests.kit.rollout_world import MODEL, Fate, World, artifact, manifest
 
 OLD, GOOD, SMALL, BAD = (
@@ -351,3 +353,44 @@ def test_what_could_not_be_run_on_one_device_is_tried_on_the_next_of_its_class()
     assert ("good", "b") in measured_by(world)
     assert world.actors["b"].serving == GOOD.manifest_digest
     assert world.actors["a"].serving == SMALL.manifest_digest  # its own failure stands, whatever b could do
+
+
+def interface(*labels: str) -> Interface:
+    given = TensorSpec("x", "FP32", (FREE, 4)), TensorSpec("y", "FP32", (FREE, len(labels)))
+    return Interface(given[:1], given[1:], labels)
+
+
+SAID_AB, SAID_BA = (
+    artifact("ab", interface=interface("a", "b")),
+    artifact("ba", accuracy=0.99, interface=interface("b", "a")),
+)
+
+
+def test_a_candidate_that_clients_of_the_served_one_do_not_understand_is_refused() -> None:
+    world = World([SAID_AB, SAID_BA])
+    for node_id in ("a", "b"):
+        world.add_node(node_id, serving=SAID_AB.manifest_digest)
+    ended = run(world, world.start(world.release(1, SAID_BA)))
+    assert ended.state is State.FAILED
+    assert {no.rule for no in ended.refused} == {"keeps-interface"}
+    assert "labels [a, b] become [b, a]" in ended.reason
+    assert "--allow-interface-change" in ended.reason
+    assert {actor.serving for actor in world.actors.values()} == {SAID_AB.manifest_digest}
+
+
+def test_the_policy_may_allow_another_interface_and_the_plan_shows_it() -> None:
+    world = World([SAID_AB, SAID_BA])
+    world.add_node("a", serving=SAID_AB.manifest_digest)
+    world.add_node("new")
+    ended = run(world, world.start(world.release(1, SAID_BA), Policy(allow_interface_change=True)))
+    assert ended.state is State.SUCCEEDED
+    assert {a.node_id: a.interface for a in ended.assignments} == {"a": ("labels [a, b] become [b, a]",), "new": ()}
+
+
+def test_of_a_release_of_two_interfaces_a_node_gets_the_one_that_its_clients_know() -> None:
+    world = World([SAID_AB, SAID_BA])
+    better = artifact("better-ab", accuracy=0.985, interface=interface("a", "b"))
+    world.add_node("a", serving=SAID_AB.manifest_digest)
+    world.add_node("new")
+    ended = run(world, world.start(world.release(1, SAID_BA, better)))
+    assert {a.node_id: a.name for a in ended.assignments} == {"a": "better-ab", "new": "ba"}

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ from cloud.fleet.records import (
     load,
     measurement_id,
 )
+from cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
 from cloud.rollouts.controller import Controller, abort, read_rollout, start_rollout, wait
 from cloud.rollouts.state import Policy, State
 from cloud.store.connection import Endpoint
@@ -238,3 +240,53 @@ async def test_what_cannot_be_started_is_refused(ledger: Ledger, release: Releas
     assert [await start_rollout(ledger, release, NOW()) for _ in range(2)] == ["digits-1-r1", "digits-1-r2"]
     with pytest.raises(Conflict):
         await start_rollout(ledger, release, NOW(), number=1)
+
+
+async def test_going_back_gives_every_node_the_release_that_passed_before(
+    ledger: Ledger, release: Release, fleet: list[NodeActor]
+) -> None:
+    worse = artifact("worse", accuracy=0.5)
+    await put(ledger, "artifact", worse.manifest_digest, worse)
+    first = replace(release, release_id="digits-0", artifacts=(worse.manifest_digest,), created_at=NOW())
+    await put(ledger, "release", first.release_id, first)
+    async with running(controller(ledger).run()), asyncio.timeout(20):
+        for each in (first, release):
+            assert (
+                await wait(ledger, await start_rollout(ledger, each, NOW(), Policy(max_accuracy_loss=1.0)))
+            ).state is State.SUCCEEDED
+        withdrawn, stopped = await withdraw_everywhere(ledger, release.release_id, "blind to sevens", "ada")
+        assert (withdrawn.withdrawn, stopped) == ("blind to sevens", ())
+        assert await serving_nodes(ledger, withdrawn) == list(NODES)
+        assert await releases_in_force(ledger) == {MODEL: first}
+        back = await wait(ledger, await go_back(ledger, MODEL, NOW(), actor="ada"))
+    assert (back.release_id, back.state) == (first.release_id, State.SUCCEEDED)
+    assert {node.serving for node in fleet} == {worse.manifest_digest}
+    with pytest.raises(BadInput, match="was withdrawn: blind to sevens"):
+        await start_rollout(ledger, release, NOW())
+    with pytest.raises(NotFound, match="no release before digits-0"):
+        await go_back(ledger, MODEL, NOW())
+    actions = [line.action for line in await ledger.audit()]
+    assert "release.withdrawn" in actions
+
+
+async def test_withdrawing_a_release_stops_its_rollouts(ledger: Ledger, release: Release) -> None:
+    rollout_id = await start_rollout(ledger, release, NOW())
+    _, stopped = await withdraw_everywhere(ledger, release.release_id, "by mistake", "ada")
+    assert stopped == (rollout_id,)
+    await controller(ledger).advance(None)
+    _, rollout = await read_rollout(ledger, rollout_id)
+    assert (rollout.state, rollout.reason) == (State.ROLLED_BACK, "aborted by ada")
+    with pytest.raises(BadInput, match="was withdrawn already"):
+        await withdraw_everywhere(ledger, release.release_id, "again", "ada")
+
+
+async def test_after_going_back_the_older_release_is_the_one_in_force(
+    ledger: Ledger, release: Release, fleet: list[NodeActor]
+) -> None:
+    older = replace(release, release_id="digits-0", artifacts=(OLD.manifest_digest,), created_at=release.created_at - 1)
+    await put(ledger, "release", older.release_id, older)
+    assert await releases_in_force(ledger) == {MODEL: release}
+    async with running(controller(ledger).run()), asyncio.timeout(20):
+        await wait(ledger, await start_rollout(ledger, release, NOW()))
+        await wait(ledger, await go_back(ledger, MODEL, NOW(), to=older.release_id))
+    assert await releases_in_force(ledger) == {MODEL: older}
