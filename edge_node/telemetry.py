@@ -20,6 +20,8 @@ from littoral.telemetry import LATENCY_BOUNDS_MS
 
 _BATCH = 64
 _BATCH_BYTES = 1_000_000
+_OF_THE_REQUEST = ("bad-input", "bad-values", "too-large")
+"""Codes of refusals for what a request holds, not for when it came or who sent it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -50,6 +52,7 @@ class Total:
     failed: int = 0
     joint_asked: int = 0
     joint_answered: int = 0
+    refused: dict[str, int] = field(default_factory=dict)  # requests that never reached the model, or that it does not take
     seconds: float = 0.0  # of those that were answered
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
@@ -147,6 +150,20 @@ class Telemetry:
         """(requests, failed requests) since the process started; both only grow."""
         total = self._totals.get(model)
         return (total.requests, total.failed) if total is not None else (0, 0)
+
+    def refuse(self, model: str, code: str) -> None:
+        """One request of a model that is served was refused: the client's fault, or it came when there was no room.
+
+        Args:
+            code: of the error, see littoral/errors.py.
+        """
+        refused = self._total(model).refused
+        refused[code] = refused.get(code, 0) + 1
+
+    def refused(self, model: str) -> int:
+        """Requests that were refused for what they hold, since the process started. `counters` has none of them."""
+        total = self._totals.get(model)
+        return sum(total.refused.get(code, 0) for code in _OF_THE_REQUEST) if total is not None else 0
 
     def totals(self) -> Mapping[str, Total]:
         """By model, since the process started."""

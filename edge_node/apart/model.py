@@ -22,7 +22,7 @@ import numpy as np
 
 from edge_node.apart.frames import Broken, receive, send
 from edge_node.runtimes import Array, Tensor
-from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from littoral.child import how_ended, last_line
 from littoral.errors import RuntimeFailure
 
@@ -130,7 +130,8 @@ class ApartModel:
                 raise RuntimeFailure(f"{self._name}: was closed") from error
             raise self._failed() from error
         if "code" in head:
-            raise RuntimeFailure.with_code(str(head["code"])[:100], str(head.get("message", ""))[:2_000])
+            kind = BadValues if head["code"] == BadValues.code else RuntimeFailure
+            raise kind.with_code(str(head["code"])[:100], str(head.get("message", ""))[:2_000])
         return head, arrays
 
     def _end(self, why: RuntimeFailure) -> RuntimeFailure:

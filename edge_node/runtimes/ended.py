@@ -1,4 +1,4 @@
-"""How a runtime ends that does not answer: it takes its process down, or it never comes back."""
+"""How a runtime ends that does not answer: it takes its process down, it never comes back, or it does not take the values."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ class RuntimeHang(RuntimeFailure):
 
     code = "runtime-hang"
     retryable = True
+
+
+class BadValues(RuntimeFailure):
+    """A runtime calls the values of one request an invalid argument: the client's fault, not the model's."""
+
+    code = "bad-values"

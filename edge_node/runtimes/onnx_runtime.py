@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ import numpy as np
 
 from edge_node.memory import give_back
 from edge_node.runtimes import Array, Tensor, check_names, checked, only_file, onnx_limits
+from edge_node.runtimes.ended import BadValues
 from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.onnx_providers import NAMES, Wanted, devices_here, opened, ran_on, wanted
 from edge_node.runtimes.onnx_stopping import StoppableSession
 from edge_node.runtimes.using import in_use
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
-from littoral.signature import DATATYPES, Signature
+from littoral.signature import DATATYPES, FREE, Signature
+
+_INDEX = re.compile(r"within bounds|out of (data )?bounds|out of range")
+_SIZES = re.compile(r"cannot be reshaped|broadcast an axis|dimension mismatch|[Ii]ncompatible dimensions")
+"""What onnxruntime says under its general status FAIL where an index is not in a table, or sizes do not go together."""
 
 
 def version() -> str:
@@ -97,7 +103,8 @@ class OnnxModel:
         try:
             found = session.run([spec.name for spec in signature.outputs], dict(feeds))
         except Exception as error:  # onnxruntime's errors share no base
-            raise RuntimeFailure(f"onnxruntime: {self._name}: {error}") from error
+            kind = BadValues if _of_the_values(error, signature) else RuntimeFailure
+            raise kind(f"onnxruntime: {self._name}: {error}") from error
         answers = {spec.name: np.asarray(array) for spec, array in zip(signature.outputs, found, strict=True)}
         for spec in signature.outputs:
             array = answers[spec.name]
@@ -118,6 +125,15 @@ class OnnxModel:
             self._session = None
             gc.collect(0)
             give_back()
+
+
+def _of_the_values(error: Exception, signature: Signature) -> bool:
+    """Whether a run of tensors that are as the signature says failed over what they hold, or over sizes that a client chose."""
+    words = str(error)
+    if type(error).__name__ == "InvalidArgument" or _INDEX.search(words) is not None:
+        return True
+    chosen = any(FREE in spec.shape[1:] for spec in signature.inputs)
+    return chosen and _SIZES.search(words) is not None
 
 
 def session_options(onnxruntime: Any, threads: int) -> Any:

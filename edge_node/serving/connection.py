@@ -80,7 +80,9 @@ class Handler(Protocol):
         """Raises nothing but CancelledError."""
         ...
 
-    def refusal(self, error: FleetError) -> Reply: ...
+    def refusal(self, error: FleetError, head: Head | None) -> Reply:
+        """`head`: of the request that is refused; None: it has none that can be read."""
+        ...
 
     def holds(self, send: Callable[[], None]) -> bool:
         """See Outbox.holds."""
@@ -202,7 +204,7 @@ class Connection(asyncio.Protocol):
             if head.length is None or len(self._buffer) < head.length:
                 raise
             self._buffer = self._buffer[head.length :]
-            self._reply(self._handler.refusal(error))
+            self._reply(self._handler.refusal(error, head))
             return True
         if head.length is None:
             self._chunks = Chunks(self._limits.body_bytes)
@@ -286,7 +288,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: FleetError) -> None:
         """Answers, and ends the connection once the client has read it: where its request ends is not known."""
-        reply = self._handler.refusal(error)
+        reply = self._handler.refusal(error, self._head)
         self._head = self._chunks = None
         self._buffer = b""
         self._give_back()

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, NoToken
 from edge_node.serving.messages import answer_to, metadata_to, request_of
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
@@ -43,6 +43,7 @@ STATUS: Mapping[type[FleetError], grpc.StatusCode] = {
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     RuntimeCrash: grpc.StatusCode.UNAVAILABLE,
     RuntimeHang: grpc.StatusCode.UNAVAILABLE,
+    BadValues: grpc.StatusCode.INVALID_ARGUMENT,
     RuntimeFailure: grpc.StatusCode.INTERNAL,
 }
 
@@ -187,7 +188,11 @@ class GrpcServer:
 
     async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         asked = partial(request_of, request)
-        return answer_to(await self._service.infer(request.model_name, asked, request.model_version))
+        try:
+            return answer_to(await self._service.infer(request.model_name, asked, request.model_version))
+        except FleetError as error:
+            self._service.refused(request.model_name, error)
+            raise
 
     async def _index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         response = pb.RepositoryIndexResponse()

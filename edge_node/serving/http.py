@@ -28,7 +28,7 @@ import orjson
 
 from edge_node.memory import give_back
 from edge_node.notify import answers
-from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, NoToken
 from edge_node.serving.connection import Connection, Held, Limits, Reply, TooSlow
 from edge_node.serving.handshake import Handshake
@@ -61,6 +61,7 @@ STATUS: Mapping[type[FleetError], int] = {
     Unavailable: 503,
     RuntimeCrash: 503,
     RuntimeHang: 503,
+    BadValues: 422,
 }
 
 
@@ -173,12 +174,14 @@ class HttpServer:
         try:
             return await self._routed(head, body)
         except FleetError as error:
-            return self.refusal(error)
+            return self.refusal(error, head)
         except Exception as error:  # noqa: BLE001 - the boundary: a bug answers this request alone
             traceback.print_exc()
             return Reply(500, orjson.dumps({"error": f"internal: {type(error).__name__}", "hint": "the agent's log says more"}))
 
-    def refusal(self, error: FleetError) -> Reply:
+    def refusal(self, error: FleetError, head: Head | None) -> Reply:
+        if head is not None and (model := _asked_of(head)) is not None:
+            self._service.refused(model, error)
         status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
         headers = {401: (("www-authenticate", "Bearer"),), 429: AGAIN, 503: AGAIN}.get(status, ())
         return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers)
@@ -244,6 +247,14 @@ class HttpServer:
     def _check_emptied(self) -> None:
         if not self._connections:
             self._emptied.set()
+
+
+def _asked_of(head: Head) -> str | None:
+    """The model that is asked for an inference; None: none is."""
+    match head.parts if head.method == "POST" else ():
+        case ["v2", "models", name, "infer"] | ["v2", "models", name, "versions", _, "infer"]:
+            return name
+    return None
 
 
 def _ok(body: Any) -> Reply:

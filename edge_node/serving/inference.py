@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from edge_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import LABEL, Answer, Asked, tensors_of
@@ -90,7 +90,7 @@ class Inference:
 
         Raises:
             NotFound: no such model is served. BadInput: names the field, what was wanted and what came; it says nothing about
-                the model and is not counted. RuntimeFailure: the runtime gave up.
+                the model and is not counted. BadValues: the same, found by the runtime. RuntimeFailure: the runtime gave up.
 
         A request that takes a model on trial down with it is answered by the one that stands by.
         """
@@ -166,6 +166,8 @@ class Inference:
             for output, values in tensors.items():
                 if values.dtype.kind == "f" and not small(values) and np.isnan(values).any():
                     raise RuntimeFailure(f"model {served.manifest.name}: answered {output} with values that are not numbers")
+        except BadValues:
+            raise  # the client's fault: it says nothing about the model
         except Exception:
             self._count(name, served, None, None, began, ok=False)
             raise

@@ -7,6 +7,7 @@ are part of a name, dots are not. The packages for it are imported when somebody
 | littoral.inference.duration | littoral_inference_duration_seconds | model |
 | littoral.inference.requests | littoral_inference_requests_total | model |
 | littoral.inference.failures | littoral_inference_failures_total | model |
+| littoral.inference.refused | littoral_inference_refused_total | model, code |
 | littoral.joint.asked | littoral_joint_asked_total | model |
 | littoral.joint.answered | littoral_joint_answered_total | model |
 | littoral.model | littoral_model_info | model, student, runtime, digest |
@@ -52,6 +53,11 @@ def _metrics(telemetry: Telemetry, slots: Slots) -> Iterator[Metric]:
     )
     requests = CounterMetricFamily("littoral_inference_requests", "Requests that reached a model.", labels=["model"])
     failures = CounterMetricFamily("littoral_inference_failures", "Of those, the ones that it did not answer.", labels=["model"])
+    refused = CounterMetricFamily(
+        "littoral_inference_refused",
+        "Requests that are not counted above: the client's fault (4xx), or no room.",
+        labels=["model", "code"],
+    )
     asked = CounterMetricFamily("littoral_joint_asked", "Requests sent on to the cloud's teacher.", labels=["model"])
     answered = CounterMetricFamily("littoral_joint_answered", "Of those, the ones that it answered.", labels=["model"])
     for model, total in sorted(telemetry.totals().items()):
@@ -60,12 +66,14 @@ def _metrics(telemetry: Telemetry, slots: Slots) -> Iterator[Metric]:
         requests.add_metric([model], total.requests)
         failures.add_metric([model], total.failed)
         taken.add_metric([model], _buckets(total), total.seconds)
+        for code, count in sorted(total.refused.items()):
+            refused.add_metric([model, code], count)
     served = InfoMetricFamily("littoral_model", "What is served.", labels=["model"])
     for model in slots.names():
         if (holds := slots.get(model)) is not None:
             manifest = holds.manifest
             served.add_metric([model], {"student": manifest.name, "runtime": manifest.runtime, "digest": holds.manifest_digest})
-    yield from (taken, requests, failures, asked, answered, served)
+    yield from (taken, requests, failures, refused, asked, answered, served)
     yield GaugeMetricFamily("process_memory_usage_bytes", "Resident memory of the agent.", rss_bytes())
     yield CounterMetricFamily("process_cpu_time_seconds", "CPU that the agent has used.", cpu_seconds())
 

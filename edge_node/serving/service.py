@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from edge_node.runtimes.ended import BadValues
 from edge_node.serving.inference import BATCH, Inference
 from edge_node.serving.places import Busy as Busy
 from edge_node.serving.places import Places, Split, evenly
@@ -17,13 +18,16 @@ from edge_node.serving.slots import Slots
 from edge_node.serving.tensors import Answer, Asked, metadata
 from edge_node.telemetry import Telemetry
 from littoral import __version__
-from littoral.errors import FleetError, NotFound
+from littoral.errors import FleetError, NotFound, RuntimeFailure, Unavailable
 from littoral.manifest import Manifest
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+
+
+_SERVERS_FAULT = (RuntimeFailure, Unavailable)
 
 
 class Forbidden(FleetError):
@@ -156,6 +160,11 @@ class Service:
             if served is None or served.manifest_digest != answer.manifest_digest:
                 return answer
             return await self.second(name, served.manifest, answer)
+
+    def refused(self, model: str, error: FleetError) -> None:
+        """Counts a request for inference that was not answered because of the client, or for want of room."""
+        if (isinstance(error, BadValues) or not isinstance(error, _SERVERS_FAULT)) and self.slots.get(model) is not None:
+            self.telemetry.refuse(model, error.code)
 
     def index(self, *, ready: bool) -> list[Entry]:
         """Args:

@@ -70,6 +70,20 @@ def peaks() -> onnx.ModelProto:
     )
 
 
+def tokens(words: int = 20) -> onnx.ModelProto:
+    """The mean of what a table of so many words holds of each id; an id that is not in it is an invalid argument."""
+    table = np.arange(words * 4, dtype=np.float32).reshape(words, 4)
+    return made(
+        [
+            helper.make_node("Gather", ["table", "ids"], ["rows"]),
+            helper.make_node("ReduceMean", ["rows", "one"], ["y"], keepdims=0),
+        ],
+        [("ids", TensorProto.INT64, ["n", "length"])],
+        [("y", TensorProto.FLOAT, ["n", 4])],
+        [("table", table), ("one", np.int64([1]))],
+    )
+
+
 def greedy(values: int) -> onnx.ModelProto:
     """Allocates as many floats when it is run."""
     return made(

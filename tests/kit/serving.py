@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import numpy.typing as npt
+import onnx
+import onnxruntime
 
 from edge_node.runtimes import load
 from edge_node.serving.grpc_server import GrpcServer
@@ -19,6 +21,9 @@ from edge_node.serving.service import MAX_IN_FLIGHT, Service
 from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import Asked, asked
 from edge_node.telemetry import Telemetry
+from littoral.digest import digest_of
+from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, File, Output, SketchSpec
+from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from tests.kit.models import artifact
 
 MODEL = "tiny"
@@ -28,6 +33,49 @@ def served(folder: Path, runtime: str = "onnxruntime", *, seed: int = 0, **field
     """A loaded model; its version is "seed-SEED"."""
     manifest = artifact(folder, runtime, seed=seed, **fields)
     return Served(manifest, f"seed-{seed}", load(manifest, folder, 1))
+
+
+def imported(folder: Path, model: onnx.ModelProto, probe: Mapping[str, npt.NDArray[Any]]) -> Served:
+    """A model from elsewhere, loaded, whose version is "imported". Its first sizes are free; so is any other without a number.
+
+    Args:
+        probe: an array for each input.
+    """
+    data = model.SerializeToString()
+    base = artifact(folder)
+    (folder / "model.onnx").write_bytes(data)
+
+    def specs(values: Any) -> tuple[TensorSpec, ...]:
+        found = []
+        for value in values:
+            kind = value.type.tensor_type
+            shape = tuple(FREE if size.dim_param else size.dim_value for size in kind.shape.dim)
+            numbers = np.zeros(0, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+            found.append(TensorSpec(value.name, datatype_of(numbers), shape))
+        return tuple(found)
+
+    outputs = specs(model.graph.output)
+    answers = onnxruntime.InferenceSession(data).run([spec.name for spec in outputs], dict(probe))
+    signature = Signature(
+        specs(model.graph.input),
+        outputs,
+        TensorProbe(
+            {name: Packed.of(array) for name, array in probe.items()},
+            {spec.name: Packed.of(array) for spec, array in zip(outputs, answers, strict=True)},
+            {spec.name: 1e-4 for spec in outputs},
+        ),
+    )
+    manifest = replace(
+        base,
+        task="custom",
+        files=(File("model.onnx", digest_of(data), len(data)),),
+        output=Output(signature.outputs[0].name, ()),
+        sketch=SketchSpec(0, ()),
+        probe=NO_PROBE,
+        signature=signature,
+        schema=FOREIGN_SCHEMA,
+    )
+    return Served(manifest, "imported", load(manifest, folder, 1))
 
 
 def request_of(x: npt.NDArray[Any], datatype: str = "UINT8", **more: Any) -> dict[str, Any]:

@@ -21,12 +21,14 @@ from hypothesis.extra import numpy as hnp
 
 from edge_node.apart.frames import Broken, receive, send
 from edge_node.apart.model import open_apart
-from edge_node.runtimes.ended import RuntimeCrash, RuntimeHang
+from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from edge_node.update.envelope import ENVELOPE
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES
+from tests.kit.foreign import tokens
 from tests.kit.models import HERE, artifact, images, logits_of, weights
+from tests.kit.serving import imported
 
 KEY = Ed25519PrivateKey.generate()
 ROOM = 200_000_000
@@ -64,6 +66,17 @@ async def test_what_the_child_finds_wrong_is_said_with_its_own_code(tmp_path: Pa
     with pytest.raises(RuntimeFailure, match="a logit is off") as raised:
         await open_apart(tmp_path, 1, memory=ROOM, limit_s=30)
     assert raised.value.code == "probe-mismatch"
+
+
+async def test_values_that_the_runtime_does_not_take_are_told_from_a_model_that_fails(tmp_path: Path) -> None:
+    served = imported(tmp_path, tokens(), {"ids": np.int64([[1, 2]])})
+    served.model.close()
+    (tmp_path / ENVELOPE).write_bytes(served.manifest.seal(KEY))
+    model = await open_apart(tmp_path, 1, memory=ROOM, limit_s=30)
+    with pytest.raises(BadValues, match="idx=99"):
+        model.run({"ids": np.int64([[99]])})
+    assert model.run({"ids": np.int64([[2]])})["y"].tolist() == [[8, 9, 10, 11]]
+    model.close()
 
 
 async def test_its_death_is_one_error_that_names_the_signal(tmp_path: Path) -> None:
