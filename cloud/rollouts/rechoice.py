@@ -17,7 +17,7 @@ from cloud.fleet.choice import LEAST, candidates_for, choose
 from cloud.fleet.ledger import Audit, Change, Write
 from cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, MeasurementRecord, Release, dump
 from cloud.rollouts.decide import next_generation
-from cloud.rollouts.eligibility import RULES, accuracy_floor, refusal
+from cloud.rollouts.eligibility import RULES, accuracy_floor, offered, refusal
 from cloud.rollouts.observe import unmeasured
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import ENDED, Rollout, State
@@ -53,6 +53,10 @@ class Fleet:
         for id, rollout in sorted(passed, key=lambda held: (held[1].ended_at or 0.0, held[0]), reverse=True):
             found.setdefault(rollout.model, []).append(self._seen(id, rollout))
         return found
+
+    def withdrawn(self, seen: Seen) -> bool:
+        release = self.releases.get(seen.rollout.release_id)
+        return release is not None and bool(release.withdrawn)
 
     @cached_property
     def live(self) -> Mapping[str, Rollout]:
@@ -160,6 +164,8 @@ def followed(node: NodeView, model: str, fleet: Fleet) -> list[Followed]:
             continue
         holds = wanted is not None and any(a.manifest_digest == wanted.manifest_digest for a in seen.candidates)
         place = fleet.place(seen.rollout_id, node.id)
+        if not holds and fleet.withdrawn(seen):
+            continue
         if holds or place is not Place.TOUCHED:
             found.append(Followed(seen, joins=not holds and place is not Place.OUT_OF_BUDGET))
         if holds:
@@ -205,7 +211,7 @@ def _chosen(node: NodeView, model: str, sources: Sequence[Followed]) -> _Found |
         seen = source.seen
         floor = accuracy_floor(node, seen) if source.joins else LEAST  # what its own rollout would have held against it
         try:
-            chosen = choose(node.id, node.presence, seen.candidates, seen.measurements, model=model, floor=floor)
+            chosen = choose(node.id, node.presence, offered(node, seen), seen.measurements, model=model, floor=floor)
         except NoFit as error:
             last = last if source.joins else _Found(source, error)
         else:

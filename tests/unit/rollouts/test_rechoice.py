@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.fleet.records import Artifact, DesiredModel, MeasurementRecord, Presence, UpdateState
+from cloud.fleet.records import Artifact, DesiredModel, MeasurementRecord, Presence, Release, UpdateState
 from cloud.rollouts.explain import Explained, explained
 from cloud.rollouts.rechoice import Fleet, holder, rechoice
 from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
@@ -230,6 +230,17 @@ def explained_of(world: World, node_id: str) -> Explained:
     node = world.snapshot().nodes[node_id]
     assert node.presence is not None
     return explained(node, node.presence, MODEL, fleet_of(world))
+
+
+def test_a_release_that_was_withdrawn_is_given_to_nobody_who_joins_later() -> None:
+    world = released(("a", WIDE))
+    world.edit("release", f"{MODEL}-1", Release, withdrawn="blind to sevens")
+    world.add_node("late")
+    settle(world)
+    assert MODEL not in world.desired("late")[1].models
+    spends(world, "a", NARROW)  # who has it chooses in it, until the fleet goes back
+    settle(world)
+    assert wanted(world, "a").manifest_digest == CHEAP.manifest_digest
 
 
 def test_what_is_explained_is_of_the_release_that_the_node_follows() -> None:
