@@ -5,5 +5,7 @@ set -eu
 if [ $# -gt 0 ]; then
   exec littoral-node "$@"
 fi
-littoral-node enroll --join-file "${JOIN_FILE:-/run/littoral-join/line}" --name "${NODE_NAME:-node-$(hostname)}"
+# Where its certificate has expired and the line that is there has, too, the node runs all the same: it serves what it has.
+littoral-node enroll --join-file "${JOIN_FILE:-/run/littoral-join/line}" --name "${NODE_NAME:-node-$(hostname)}" ||
+  [ -f "${LITTORAL_NODE_DATA:-/var/lib/littoral}/node.json" ]
 exec littoral-node run

@@ -26,10 +26,11 @@ from edge_node.runtimes.using import Using, settle_on
 from edge_node.serving.front import Front
 from edge_node.serving.service import Service
 from edge_node.serving.slots import Slots
-from edge_node.session import Session, open_channel
+from edge_node.session import Session
 from edge_node.settings import Settings
 from edge_node.situation import Situation
 from edge_node.spool import Spool
+from edge_node.standing import Standing
 from edge_node.store import NodeFolder
 from edge_node.telemetry import Telemetry
 from edge_node.trials import Trials
@@ -50,17 +51,29 @@ _AGAIN_S = 5.0
 class Agent:
     """One node's process. `notify` tells a service manager how it is.
 
-    Raises what NodeFolder.identity raises: an agent without an identity serves nothing.
+    An identity that is damaged or has expired keeps it from the cloud, never from serving what it verified before. Raises
+    NotFound where the folder is not enrolled.
+
+    Args:
+        clock: seconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, folder: NodeFolder, settings: Settings, log: Log, notify: Notifier) -> None:
-        self.identity = folder.identity()
+    def __init__(
+        self,
+        folder: NodeFolder,
+        settings: Settings,
+        log: Log,
+        notify: Notifier,
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - the composition root
+    ) -> None:
+        self._clock = clock
         self._notify = notify
         self._settings = settings
         self._log = log
         self._boot_id = secrets.token_hex(16)
         self._rng = random.Random(self._boot_id)  # noqa: S311 - jitter, not secrets
-        now = time.time()  # noqa: TID251 - the composition root
+        self.standing = Standing(folder, clock=clock, monotonic=time.monotonic, rng=self._rng, log=log)
+        now = clock()
         settle_on(Using(settings.providers, folder.runtimes))
         self._threads = inference_threads(settings.threads)
         # Looking takes a second: what was served before comes first.
@@ -70,9 +83,11 @@ class Agent:
         self._telemetry = Telemetry()
         self._session = self._session_of()
         self._situation = self._situation_of()
-        artifacts = Artifacts(folder.artifacts, self._blobs, self.identity.signing_keys)
+        artifacts = Artifacts(folder.artifacts, self._blobs, self.standing.signing_keys)
         holdings = Holdings(folder, settings.whole, settings.node_budgets(), self._slots, artifacts, log)
-        self._updates = Updates(folder, self._kit(folder, artifacts, holdings), self._blobs, self._say_reported, now=now)
+        kit = self._kit(folder, artifacts, holdings)
+        problems = self.standing.problems
+        self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now, identity=problems)
         self._trials = self._trials_of(artifacts, holdings)
         service = Service(
             self._slots,
@@ -82,6 +97,7 @@ class Agent:
             split=holdings.requests,
             batch=settings.batch,
         )
+        service.problems = self._problems
         self._front = Front(service, settings, folder.root, log, now=now)
         self._reports = Reports(
             self._telemetry, self._boot_id, self._session.say, lambda: self._session.connected, Spool(folder.telemetry), log
@@ -100,7 +116,7 @@ class Agent:
     def _blob_folder(self, place: Path) -> Blobs:
         return Blobs(
             place,
-            lambda: open_channel(self.identity),
+            self.standing.channel,
             rate=self._settings.max_download_rate,
             keep_free=self._settings.keep_free,
             monotonic=time.monotonic,
@@ -109,7 +125,7 @@ class Agent:
 
     def _session_of(self) -> Session:
         return Session(
-            open=lambda: open_channel(self.identity),
+            open=self.standing.channel,
             hello=self._hello,
             resume=self._resume,
             deliver=self._deliver,
@@ -117,6 +133,7 @@ class Agent:
             log=self._log,
             monotonic=time.monotonic,
             rng=self._rng,
+            barred=self.standing.barred,
         )
 
     def _situation_of(self) -> Situation:
@@ -173,10 +190,10 @@ class Agent:
             self._settings,
             folder,
             self._telemetry,
-            lambda: open_channel(self.identity),
+            self.standing.channel,
             connected=lambda: self._session.connected,
             metered=lambda: self._situation.metered,
-            clock=time.time,  # noqa: TID251 - the composition root
+            clock=self._clock,
             monotonic=time.monotonic,
             log=self._log,
         )
@@ -199,7 +216,7 @@ class Agent:
             where = await self._front.start()
             ready(where)
             self._notify("READY=1", f"STATUS={self._status()}")
-            self._log("started", node=self.identity.node_name, id=self.identity.node_id, **where, boot=self._boot_id)
+            self._log("started", node=self.standing.node_name, id=self.standing.node_id, **where, boot=self._boot_id)
             await self._work_until(stop)
         finally:
             await self._updates.drain()
@@ -208,11 +225,11 @@ class Agent:
             await self._front.stop()
             if self._end_joint is not None:
                 await self._end_joint()
-            self._reports.close(time.time())  # noqa: TID251 - the composition root
+            self._reports.close(self._clock())
             self._slots.close()
             await self._blobs.close()
             await self._federated_blobs.close()
-            self._log("stopped", node=self.identity.node_name)
+            self._log("stopped", node=self.standing.node_name)
 
     async def _work_until(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -224,14 +241,15 @@ class Agent:
                     ("updates", lambda: self._once_looked(self._updates.run)),
                     ("proof", self._updates.prove),
                     ("trials", lambda: self._once_looked(self._trials.run)),
-                    ("telemetry", lambda: self._reports.run(time.time)),  # noqa: TID251 - the composition root
+                    ("telemetry", lambda: self._reports.run(self._clock)),
+                    ("identity", lambda: self.standing.run(lambda: self._session.connected, self._reopen)),
                     ("federation", self._take_part),
                     ("watchdog", lambda: self._notify.keep_alive(self._front.alive, self._status, self._log)),
                 )
             ]
             await stop.wait()
             self._notify("STOPPING=1")
-            self._log("draining", node=self.identity.node_name)
+            self._log("draining", node=self.standing.node_name)
             for part in parts:
                 part.cancel()
 
@@ -252,7 +270,17 @@ class Agent:
 
     def _status(self) -> str:
         served = ", ".join(f"{name} ({self._slots.served_name(name)})" for name in self._slots.names()) or "nothing"
-        return f"serves {served}; the cloud is {'there' if self._session.connected else 'away'}"
+        cloud = "there" if self._session.connected else "away"
+        return "; ".join([f"serves {served}", f"the cloud is {cloud}", *self._problems()])
+
+    def _problems(self) -> list[str]:
+        return [*self.standing.problems(), *self._updates.problems()]
+
+    def _reopen(self) -> None:
+        """With another certificate: every channel anew, for the cloud asks after it with each call."""
+        self._session.reopen()
+        if self._end_joint is not None:
+            self._closing_joint = asyncio.ensure_future(self._end_joint())
 
     # -- the session's words ---------------------------------------------------------------------------------------
 
@@ -276,6 +304,7 @@ class Agent:
 
     def _welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._reports.every(welcome.telemetry_interval_s)
+        self.standing.look_again()
 
     def _deliver(self, word: session_pb2.ConnectResponse) -> None:
         if word.HasField("telemetry_ack"):

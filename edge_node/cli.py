@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from edge_node.asking import cli as asking
@@ -18,7 +19,7 @@ from edge_node.installing import words as installing
 from edge_node.settings import KNOWN, PREFIX, said, settings_from, written_down
 from edge_node.store import NodeFolder, write_json
 from littoral import __version__
-from littoral.errors import BadInput, FleetError, NoSpace, is_full
+from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
 
 _EXAMPLES = {
     "enroll": "example: littoral-node enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway",
@@ -88,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     enroll.add_argument("--join-file", type=Path, metavar="PATH", help="file that holds the join line")
     enroll.add_argument("--name", default=None, metavar="NAME", help=f"what you call this node; or {PREFIX}NAME")
-    enroll.add_argument("--force", action="store_true", help="take a new identity where there is one already")
+    enroll.add_argument("--force", action="store_true", help="become another node where there is one already")
 
     run = nouns.add_parser("run", parents=[common], help="serve, and follow what the fleet wants", epilog=_EXAMPLES["run"])
     for name in KNOWN:
@@ -154,7 +155,8 @@ def _join_text(parsed: argparse.Namespace, environment: Mapping[str, str]) -> st
 
 def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
-    if folder.enrolled() and not parsed.force:
+    comes_back = None
+    if folder.enrolled() and not parsed.force and (comes_back := _key_of_one_that_comes_back(folder)) is None:
         identity = folder.identity()
         if parsed.name is not None and parsed.name != identity.node_name:
             sys.stderr.write(f"littoral-node: stays {identity.node_name!r}, not {parsed.name!r}; --force enrols it anew\n")
@@ -169,7 +171,8 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     line = JoinLine.parse(_join_text(parsed, environment))
     folder.prepare()
     name = parsed.name if parsed.name is not None else environment.get(f"{PREFIX}NAME", "")
-    with folder.claimed():
+    # An agent that runs on the folder goes on serving meanwhile, and takes what is written here.
+    with nullcontext() if comes_back else folder.claimed():
         identity = asyncio.run(
             enrol(
                 folder,
@@ -178,18 +181,44 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 hardware=hardware_to(profile(folder.root)),
                 now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
                 monotonic=time.monotonic,
+                key_pem=comes_back,
             )
         )
+    if comes_back:
+        _print(parsed.format, f"{identity.node_name} ({identity.node_id}) is back, with a new certificate",
+               node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
+        return 0
     _print(parsed.format, f"enrolled as {identity.node_name} ({identity.node_id}); next: littoral-node run --data {folder.root}",
            node_id=identity.node_id, node_name=identity.node_name, enrolled_before=False)  # fmt: skip
     return 0
+
+
+def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
+    """The key of a node that is enrolled and needs a new certificate; None where it needs none.
+
+    Raises Untrusted where its key is lost: no line brings it back as the same node.
+    """
+    from edge_node.identity import life_of
+    from littoral.identity import is_node_key
+
+    now = time.time()  # noqa: TID251 - the command line is where the clock comes in
+    identity = folder.look().identity
+    if identity is not None and not life_of(identity.certificate_pem).soon(now):
+        return None
+    key = identity.key_pem if identity is not None else folder.key()
+    if key is None or not is_node_key(key):
+        raise Untrusted(
+            f"{folder.root}: key.pem is damaged, and so is its copy: it cannot come back as the node that it was",
+            hint="enrol it with --force: it becomes another node",
+        )
+    return key
 
 
 def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
     told = said(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
     settings = settings_from(folder.root, told)
-    folder.identity()  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
+    folder.look()  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
     folder.prepare()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
     from edge_node.agent import Agent
@@ -203,7 +232,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     async def serve() -> None:
         agent = Agent(folder, settings, log, notify)
-        node = agent.identity.node_name
+        node = agent.standing.node_name
 
         def ready(where: Mapping[str, str]) -> None:
             try:
@@ -213,7 +242,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
             _print(
                 parsed.format,
                 " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
-                ready=True, **where, node=node, node_id=agent.identity.node_id,
+                ready=True, **where, node=node, node_id=agent.standing.node_id,
             )  # fmt: skip
 
         await agent.run(ready)

@@ -12,19 +12,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
 from edge_node.conditions import Thresholds, is_hot, read
 from edge_node.energy import counters
+from edge_node.identity import DAY_S, Identity, life_of
 from edge_node.runtimes import REGISTRY, facts, why_not
 from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.using import Using, settle_on
 from edge_node.session import unreachable
 from edge_node.settings import FILE, ORDER, Said, Settings, origin, said, settings_from
-from edge_node.store import Identity, NodeFolder, read_json
+from edge_node.store import NodeFolder, read_json
 from littoral.errors import FleetError
 
-_SOON_S = 14 * 86_400
 _LITTLE_BYTES = 50_000_000
 _REACH_S = 5.0
 _USUAL = ("onnxruntime", "ncnn")
@@ -68,6 +66,9 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
     except FleetError as error:
         return [Finding("enrolled", Verdict.BAD, error.message, error.hint), *findings]
     enrolled = Finding("enrolled", Verdict.OK, f"{identity.node_name} ({identity.node_id})")
+    if damage := folder.look().damage:
+        hint = "the agent makes it again from its copy at its next start; the disk may be failing"
+        enrolled = Finding("enrolled", Verdict.WARN, f"{enrolled.detail}; {damage}", hint)
     return [enrolled, *_certificate(identity, now), *findings, await _reach(identity)]
 
 
@@ -130,17 +131,18 @@ def _conditions(settings: Settings) -> list[Finding]:
 
 
 def _certificate(identity: Identity, now: float) -> list[Finding]:
-    certificate = x509.load_pem_x509_certificate(identity.certificate_pem)
-    begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    if now < begins:
+    life = life_of(identity.certificate_pem)
+    if now < life.begins_at:
         hint = "set this machine's clock (NTP): TLS is refused until then"
-        return [Finding("clock", Verdict.BAD, f"it is {begins - now:.0f} s before the certificate begins", hint)]
-    days = (ends - now) / 86_400
-    if now >= ends:
-        hint = "enrol again with --force, or set this machine's clock if it is wrong"
+        return [Finding("clock", Verdict.BAD, f"it is {life.begins_at - now:.0f} s before the certificate begins", hint)]
+    days = (life.ends_at - now) / DAY_S
+    line = "a new join line brings this node back under its id: littoral-node enroll JOIN_LINE"
+    if life.over(now):
+        hint = f"{line}; or set this machine's clock if it is wrong"
         return [Finding("certificate", Verdict.BAD, f"expired {-days:.1f} days ago", hint)]
-    if ends - now < _SOON_S:
-        return [Finding("certificate", Verdict.WARN, f"expires in {days:.1f} days", "enrol again with --force before that")]
+    if life.soon(now):
+        hint = f"the agent renews it while the cloud answers: is it running, and is the cloud there? Else {line}"
+        return [Finding("certificate", Verdict.WARN, f"expires in {days:.1f} days", hint)]
     return [Finding("certificate", Verdict.OK, f"valid for {days:.0f} days")]
 
 

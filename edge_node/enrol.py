@@ -42,11 +42,13 @@ async def enrol(
     hardware: hardware_pb2.HardwareProfile,
     now: float,
     monotonic: Callable[[], float],
+    key_pem: bytes | None = None,
 ) -> Identity:
     """Enrols this folder and keeps its identity.
 
     Args:
         name: what the operator calls this node; "": the cloud chooses.
+        key_pem: of a node that comes back: it is the same one, under its id. None: a new node.
         now: seconds since 1970-01-01 UTC.
 
     Raises:
@@ -58,7 +60,7 @@ async def enrol(
             f"join line: expired {now - line.expires_at:.0f} s ago", hint="ask for a new one: littoral-cloud token create"
         )
     authority = await asyncio.to_thread(authority_of, line, monotonic)
-    key_pem = _pending_key(folder)
+    key_pem = key_pem or _pending_key(folder)
     key = load_pem_private_key(key_pem, None)
     request = enrolment_pb2.EnrolRequest(
         token=line.token,

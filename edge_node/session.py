@@ -18,7 +18,7 @@ import grpc.aio
 
 from edge_node.store import Identity
 from littoral import PROTOCOL_VERSION
-from littoral.errors import TooLarge
+from littoral.errors import FleetError, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES
 
@@ -78,6 +78,11 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """This node has another certificate: a new channel is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     word: session_pb2.ConnectRequest
 
@@ -107,7 +112,7 @@ class Leave:
     after_s: float | None = None
 
 
-Event = Heard | Tick | Lost
+Event = Heard | Tick | Lost | Renewed
 Effect = Say | Opened | Deliver | Note | Leave
 
 
@@ -118,6 +123,8 @@ def message(link: Link, event: Event, now: float) -> tuple[Link, tuple[Effect, .
     match event:
         case Lost(detail):
             return replace(link, phase=Phase.ENDED), (Note("session-lost", (("detail", detail),)), Leave())
+        case Renewed():
+            return replace(link, phase=Phase.ENDED), (Note("session-reopened"), Leave(0.0))
         case Tick():
             return _ticked(link, now)
         case Heard(word):
@@ -199,11 +206,13 @@ async def unreachable(identity: Identity, limit_s: float) -> str:
 
 class Session:
     """Args:
-    open: a new channel; each stream has its own, since a certificate counts at the handshake alone.
+    open: a new channel; each stream has its own, since a certificate counts at the handshake alone. Raises FleetError where this
+        node has nothing to open one with.
     hello: the first word, made anew for each stream.
     resume: words to say after each Welcome: what is so, and what was not acknowledged.
     deliver: takes DesiredState and TelemetryAck; must not block.
     welcomed: takes each Welcome.
+    barred: why this node thinks that no stream will be opened, its certificate having expired; empty: one may.
     """
 
     def __init__(
@@ -218,6 +227,7 @@ class Session:
         monotonic: Callable[[], float],
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        barred: Callable[[], str] = str,
     ) -> None:
         self._open = open
         self._hello = hello
@@ -230,6 +240,9 @@ class Session:
         self._sleep = sleep
         self._outbox: asyncio.Queue[session_pb2.ConnectRequest] | None = None  # None: not open
         self._lost: Callable[[str], None] = lambda detail: None
+        self._end: Callable[[], None] = lambda: None
+        self._barred = barred
+        self._anew = asyncio.Event()  # nobody waits any longer before the next stream
 
     @property
     def connected(self) -> bool:
@@ -252,29 +265,52 @@ class Session:
             return False
         return True
 
+    def reopen(self) -> None:
+        """Ends the stream, or the pause before the next: this node has another certificate."""
+        self._anew.set()
+        self._end()
+
     async def run(self) -> None:
         """Until cancelled. Never raises for what the network or the cloud does."""
         attempt = -1
         while True:
             began = self._monotonic()
-            opened, after = await self._stream()
+            self._anew.clear()
+            try:
+                opened, after = await self._stream()
+            except FleetError as error:
+                self._log("session-lost", detail=str(error))
+                opened, after = False, SLOW_RETRY_S
+            if not opened and after is None and self._barred():
+                after = SLOW_RETRY_S
             attempt = 0 if opened and self._monotonic() - began > BACKOFF_MOST_S else attempt + 1  # one that flaps backs off too
             wait = backoff_s(attempt, self._rng) if after is None else after * self._rng.uniform(0.8, 1.2)
             self._log("session-retry", after_s=round(wait, 2))
-            await self._sleep(wait)
+            await self._pause(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        """Shorter where `reopen` is called."""
+        waiting = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._anew.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _stream(self) -> tuple[bool, float | None]:
         """One stream from Hello to its end: (was it opened, when to try again)."""
         inbox: asyncio.Queue[Event] = asyncio.Queue()
         outbox: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(WAITING_WORDS)
-        self._lost = lambda detail: inbox.put_nowait(Lost(detail))
+        self._lost = lambda detail: inbox.put_nowait(Lost(f"{barred} ({detail})" if (barred := self._barred()) else detail))
+        self._end = lambda: inbox.put_nowait(Renewed())
         channel = self._open()
         pumps: list[asyncio.Task[None]] = []
         call: Any = None
         try:
             call = session_pb2_grpc.SessionServiceStub(channel).Connect()
             outbox.put_nowait(session_pb2.ConnectRequest(hello=self._hello()))
-            pumps = [asyncio.create_task(_read(call, inbox)), asyncio.create_task(_write(call, outbox, inbox))]
+            pumps = [asyncio.create_task(_read(call, inbox, self._lost)), asyncio.create_task(_write(call, outbox, inbox))]
             return await self._attend(inbox, outbox)
         finally:
             self._outbox = None
@@ -314,7 +350,7 @@ class Session:
                         return opened, after_s
 
 
-async def _read(call: Any, inbox: asyncio.Queue[Event]) -> None:
+async def _read(call: Any, inbox: asyncio.Queue[Event], lost: Callable[[str], None]) -> None:
     try:
         while (word := await call.read()) is not grpc.aio.EOF:
             await inbox.put(Heard(word))
@@ -323,7 +359,7 @@ async def _read(call: Any, inbox: asyncio.Queue[Event]) -> None:
         detail = f"{error.code().name}: {error.details()}"
     except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
         detail = f"the stream ended: {error}"
-    await inbox.put(Lost(detail))
+    lost(detail)
 
 
 async def _write(call: Any, outbox: asyncio.Queue[session_pb2.ConnectRequest], inbox: asyncio.Queue[Event]) -> None:

@@ -1,6 +1,7 @@
 """The node's folder: who it is, what it holds. Every file is written beside its place and renamed into it.
 
 DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last and makes it whole
+DIR/identity.json                           a copy of the four, see edge_node.identity
 DIR/key.new.pem                             key of an enrolment that is under way: asking again gives the same node
 DIR/node.toml                               settings (optional)
 DIR/serving.json                            where the agent that was last started answers, and what it was told
@@ -15,21 +16,23 @@ DIR/federation/                             of the federated part
 
 from __future__ import annotations
 
-import base64
 import fcntl
-import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_node.identity import FILES, Found, copied_pems, copy_body, identity_from, node_body, signing_keys_of
+from edge_node.identity import Identity as Identity
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
 
 _SCHEMA = 1
+_SUM = "crc32"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -40,6 +43,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
+            _give_to_owner(file.fileno(), path.parent)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -48,6 +52,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _give_to_owner(file: int, folder: Path) -> None:
+    """Root that writes into the folder of another user (`sudo littoral-node enroll`) leaves files which that user can read."""
+    if os.geteuid() == 0 and (owner := folder.stat()).st_uid != 0:
+        os.fchown(file, owner.st_uid, owner.st_gid)
 
 
 def append_synced(path: Path, data: bytes) -> None:
@@ -78,6 +88,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         body = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise FleetError(
+            f"{path}: is damaged: it is not text", hint="the disk may be failing; move the file away to start without it"
+        ) from error
     except ValueError as error:
         raise FleetError(
             f"{path}: is damaged: {error}", hint="the disk may be failing; move the file away to start without it"
@@ -86,7 +100,17 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise FleetError(
             f"{path}: must hold an object, holds {type(body).__name__}", hint="move the file away to start without it"
         )
+    if (said := body.pop(_SUM, None)) is not None and said != _sum_of(body):
+        raise FleetError(f"{path}: is damaged: its checksum is wrong", hint="the disk may be failing")
     return body
+
+
+Damaged = Callable[[Path, Exception], None]
+"""Told of a file that is damaged, and why it is thought to be."""
+
+
+def _unsaid(path: Path, why: Exception) -> None:
+    """Where nobody listens."""
 
 
 def put_aside(path: Path) -> None:
@@ -94,8 +118,23 @@ def put_aside(path: Path) -> None:
     path.replace(path.with_suffix(".damaged"))
 
 
-def write_json(path: Path, body: Mapping[str, Any]) -> None:
-    write_atomic(path, json.dumps(body, sort_keys=True, indent=1).encode() + b"\n")
+def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> None:
+    """With a checksum, so that one bit that the disk turns is seen: a number or a digest would still be one."""
+    summed = {**body, _SUM: _sum_of(body)}
+    write_atomic(path, json.dumps(summed, sort_keys=True, indent=1).encode() + b"\n", mode=mode)
+
+
+def _sum_of(body: Mapping[str, Any]) -> str:
+    """CRC-32 of its one canonical JSON, hex. A file of an older agent has none."""
+    return f"{zlib.crc32(json.dumps(body, sort_keys=True).encode()):08x}"
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    """None where it is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def locked(place: Path, busy: FleetError) -> int:
@@ -110,24 +149,6 @@ def locked(place: Path, busy: FleetError) -> int:
         os.close(handle)
         raise busy from error
     return handle
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this node is and whom it believes. `signing_keys`: raw Ed25519 public keys by key id."""
-
-    node_id: str
-    node_name: str
-    fleet_address: str  # host:port
-    certificate_pem: bytes
-    ca_pem: bytes
-    key_pem: bytes
-    signing_keys: Mapping[str, bytes]
-
-
-def _parts_of(identity: Identity) -> dict[str, str]:
-    parts = {"key": identity.key_pem, "certificate": identity.certificate_pem, "ca": identity.ca_pem}
-    return {name: hashlib.sha256(pem).hexdigest() for name, pem in parts.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,63 +249,95 @@ class NodeFolder:
 
     # -- identity --------------------------------------------------------------------------------------------------
 
+    @property
+    def identity_copy(self) -> Path:
+        return self.root / "identity.json"
+
     def enrolled(self) -> bool:
-        return (self.root / "node.json").exists()
+        return (self.root / "node.json").exists() or self.identity_copy.exists()
 
     def identity(self) -> Identity:
-        """Raises NotFound where this folder is not enrolled, Untrusted where its parts do not belong together."""
-        body = read_json(self.root / "node.json")
-        if body is None:
-            raise NotFound(f"{self.root}: no node is enrolled here", hint=f"littoral-node enroll JOIN_LINE --data {self.root}")
-        try:
-            if body["schema"] != _SCHEMA:
-                raise FleetError(
-                    f"{self.root}/node.json: schema {body['schema']!r}, this agent reads {_SCHEMA}", hint="upgrade it"
-                )
-            identity = Identity(
-                node_id=str(body["node_id"]),
-                node_name=str(body["node_name"]),
-                fleet_address=str(body["fleet_address"]),
-                certificate_pem=(self.root / "cert.pem").read_bytes(),
-                ca_pem=(self.root / "ca.pem").read_bytes(),
-                key_pem=(self.root / "key.pem").read_bytes(),
-                signing_keys={str(name): base64.b64decode(raw) for name, raw in body["signing_keys"].items()},
+        """Raises NotFound where this folder is not enrolled, Untrusted where its parts, and their copy, are damaged."""
+        found = self.look()
+        if found.identity is None:
+            raise Untrusted(
+                f"{self.root}: identity is damaged: {found.damage}",
+                hint=f"a new join line brings the node back: littoral-node enroll JOIN_LINE --data {self.root}",
             )
-            if body["parts"] != _parts_of(identity):
-                raise ValueError("key.pem, cert.pem and ca.pem are not the ones that node.json names")
-        except (KeyError, ValueError, AttributeError, FileNotFoundError) as error:
-            raise Untrusted(f"{self.root}: identity is damaged: {error}", hint="enrol again with --force") from error
-        return identity
+        return found.identity
+
+    def look(self) -> Found:
+        """What of the identity can be read; nothing is written. Raises NotFound where this folder is not enrolled."""
+        if not self.enrolled():
+            raise NotFound(f"{self.root}: no node is enrolled here", hint=f"littoral-node enroll JOIN_LINE --data {self.root}")
+        body: dict[str, Any] = {}
+        try:
+            body = read_json(self.root / "node.json") or {}
+            if not body:
+                raise ValueError("node.json: is missing")
+            pems = {name: _bytes_of(self.root / file) for name, file in FILES.items()}
+            identity = identity_from(body, pems)
+        except (FleetError, ValueError) as error:
+            return self._from_copy(error.message if isinstance(error, FleetError) else str(error), body)
+        damage = ""
+        try:
+            same = self._copied() == identity
+        except (FleetError, ValueError) as error:
+            same, damage = False, str(error)
+        return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=not same)
+
+    def _from_copy(self, damage: str, body: Mapping[str, Any]) -> Found:
+        try:
+            identity = self._copied()
+        except (FleetError, ValueError) as error:
+            damage = f"{damage}; {error.message if isinstance(error, FleetError) else error}"
+            identity = None
+        if identity is not None:
+            return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=True)
+        try:
+            keys = signing_keys_of(body)
+        except (KeyError, ValueError, AttributeError):
+            keys = {}
+        return Found(None, keys, str(body.get("node_id", "")), str(body.get("node_name", "")), damage)
+
+    def _copied(self) -> Identity | None:
+        """None where there is no copy. Raises FleetError, ValueError where it is damaged."""
+        body = read_json(self.identity_copy)
+        return identity_from(body, copied_pems(body)) if body is not None else None
+
+    def key(self) -> bytes | None:
+        """key.pem as it lies here, checked against nothing; None where there is none."""
+        return _bytes_of(self.root / "key.pem")
 
     def keep_pending_key(self, pem: bytes) -> None:
         write_atomic(self.pending_key, pem, mode=0o600)
 
     def keep_identity(self, identity: Identity) -> None:
-        """node.json last: a crash before it leaves the folder as not enrolled, and the pending key for the next try."""
+        """The copy first, node.json last: a crash between them leaves one of the two whole."""
+        write_json(self.identity_copy, copy_body(identity), mode=0o600)
         write_atomic(self.root / "key.pem", identity.key_pem, mode=0o600)
         write_atomic(self.root / "cert.pem", identity.certificate_pem)
         write_atomic(self.root / "ca.pem", identity.ca_pem)
-        write_json(
-            self.root / "node.json",
-            {
-                "schema": _SCHEMA,
-                "node_id": identity.node_id,
-                "node_name": identity.node_name,
-                "fleet_address": identity.fleet_address,
-                "signing_keys": {name: base64.b64encode(raw).decode() for name, raw in identity.signing_keys.items()},
-                "parts": _parts_of(identity),
-            },
-        )
+        write_json(self.root / "node.json", node_body(identity))
         self.pending_key.unlink(missing_ok=True)
+
+    def identity_mark(self) -> tuple[int, int]:
+        """Another one whenever the identity was written anew."""
+        try:
+            seen = (self.root / "node.json").stat()
+        except OSError:
+            return 0, 0
+        return seen.st_ino, seen.st_mtime_ns
 
     # -- generation of the reported state --------------------------------------------------------------------------
 
-    def reported_generation(self) -> int:
+    def reported_generation(self, damaged: Damaged = _unsaid) -> int:
         """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
         place = self.root / "state.json"
         try:
             return int((read_json(place) or {}).get("reported_generation", 0))
-        except (FleetError, TypeError, ValueError):
+        except (FleetError, TypeError, ValueError) as error:
+            damaged(place, error)
             put_aside(place)
             return 0
 

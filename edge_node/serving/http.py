@@ -198,10 +198,10 @@ class HttpServer:
             case "GET", ["v2"]:
                 return _ok(service.about())
             case "GET", ["v2", "health", "live"]:
-                return _ok({"live": True})
+                return _ok(service.health(live=True))
             case "GET", ["v2", "health", "ready"]:
                 ready = service.ready()
-                return Reply(200 if ready else 503, orjson.dumps({"ready": ready, "models": service.slots.names()}))
+                return Reply(200 if ready else 503, orjson.dumps(service.health(ready=ready, models=service.slots.names())))
             case "GET", ["metrics"]:
                 return Reply(200, exposition(service.telemetry, service.slots), content_type=CONTENT_TYPE)
             case "GET", ["v2", "models", name]:

@@ -111,6 +111,7 @@ class Service:
         self.telemetry = telemetry
         self.inference = Inference(slots, telemetry, batch=batch)
         self.second: Second | None = None  # may give another answer: joint inference
+        self.problems: Callable[[], Sequence[str]] = list  # what is wrong with this node, in words
         self._places = Places(slots, split or evenly(max_in_flight))
         self.repository = repository or OnlyServed(slots)
         self.max_in_flight = max_in_flight
@@ -128,6 +129,10 @@ class Service:
 
     def about(self) -> dict[str, Any]:
         return {"name": "littoral-node", "version": __version__, "extensions": list(EXTENSIONS)}
+
+    def health(self, **said: object) -> dict[str, object]:
+        """What is said, and what is wrong with this node, where something is."""
+        return {**said, "problems": problems} if (problems := list(self.problems())) else said
 
     def ready(self) -> bool:
         return bool(self.slots.names())

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edge_node.blobs import Blobs
 from edge_node.crashes import PROVED_S
@@ -45,13 +45,24 @@ class Updates:
     """Args:
     on_change: called when `reported` gives something new.
     now: seconds since 1970 at the start.
+    identity: what is wrong with this node's identity; in words, to be reported as well.
     """
 
-    def __init__(self, folder: NodeFolder, kit: Kit, blobs: Blobs, on_change: Callable[[], None], *, now: float) -> None:
+    def __init__(
+        self,
+        folder: NodeFolder,
+        kit: Kit,
+        blobs: Blobs,
+        on_change: Callable[[], None],
+        *,
+        now: float,
+        identity: Callable[[], Sequence[str]] = list,
+    ) -> None:
         self._folder = folder
         self._kit = kit
         self._blobs = blobs
         self._on_change = on_change
+        self._identity = identity
         self._machines: dict[str, Machine] = {}
         self._generation = Generation(folder, now)
         self._desired: session_pb2.DesiredState | None = None
@@ -113,17 +124,21 @@ class Updates:
             await machine.drain()
         self._kit.crashes.ended()
 
-    def reported(self) -> session_pb2.ReportedState:
+    def problems(self) -> list[str]:
+        """What is wrong with models of this node, or with what is wanted of it; in words."""
         machines = self._machines.values()
-        problems = [
+        said = [
             self._refused,
             *(machine.in_service.problem for machine in machines),
             *(machine.in_service.troubles.incident for machine in machines),
         ]
+        return [words for words in said if words]
+
+    def reported(self) -> session_pb2.ReportedState:
         state = session_pb2.ReportedState(
             generation=self._generation.value,
             observed_generation=self._observed,
-            problem="; ".join(filter(None, problems))[:1000],
+            problem="; ".join([*self._identity(), *self.problems()])[:1000],
         )
         for name, machine in self._machines.items():
             holdings = self._kit.holdings

@@ -213,9 +213,17 @@ class Maker:
         journal.keep(Kept(active=digest))
         journal.write(Update(manifest.model, digest, 1, state=State.SUCCEEDED))
 
-    async def enrol(self, folder: Path, node_id: str = NODE) -> NodeFolder:
-        """A node's folder as `littoral-node enroll` leaves it."""
-        credential = await self.fleet.enrol(node_id)
+    async def enrol(self, folder: Path, node_id: str = NODE, *, days_ago: float | None = None) -> NodeFolder:
+        """A node's folder as `littoral-node enroll` leaves it.
+
+        Args:
+            days_ago: when its certificate of ninety days was issued; None: it has one for ever.
+        """
+        life = {}
+        if days_ago is not None:
+            begins = float(int(self.fleet.clock() - days_ago * 86_400))
+            life = {"begins_at": begins, "expires_at": begins + 90 * 86_400}
+        credential = await self.fleet.enrol(node_id, **life)
         place = NodeFolder(folder)
         place.prepare()
         place.keep_identity(

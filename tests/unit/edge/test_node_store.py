@@ -38,12 +38,58 @@ def test_a_folder_without_node_json_is_not_enrolled(folder: NodeFolder) -> None:
 
 def test_parts_of_two_identities_are_told_apart(folder: NodeFolder) -> None:
     folder.keep_identity(WHO)
+    folder.identity_copy.unlink()  # as an older agent left it
+    assert folder.identity() == WHO
     write_atomic(folder.root / "key.pem", b"another key")  # a crash in the middle of enrolling again
-    with pytest.raises(Untrusted, match="--force"):
+    with pytest.raises(Untrusted, match="join line brings the node back"):
         folder.identity()
     (folder.root / "key.pem").unlink()
-    with pytest.raises(Untrusted):
+    with pytest.raises(Untrusted, match=r"key\.pem"):
         folder.identity()
+    found = folder.look()
+    assert (found.identity, found.node_name, found.signing_keys) == (None, "gateway", WHO.signing_keys)
+
+
+@pytest.mark.parametrize("file", ["node.json", "key.pem", "cert.pem", "ca.pem", "identity.json"])
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40, None])
+def test_one_damaged_file_is_named_and_costs_nothing(folder: NodeFolder, file: str, damage: bytes | None) -> None:
+    folder.keep_identity(WHO)
+    place = folder.root / file
+    place.unlink() if damage is None else place.write_bytes(damage)
+    found = folder.look()
+    assert (found.identity, found.mended) == (WHO, True)
+    assert file in found.damage or (file, damage, found.damage) == ("identity.json", None, "")
+    folder.keep_identity(WHO)
+    assert folder.look().damage == ""
+    assert not folder.look().mended
+
+
+def test_where_the_files_are_whole_they_count_and_not_the_copy(folder: NodeFolder) -> None:
+    """An older agent, or a kill in the middle of a renewal, leaves a copy of something else."""
+    folder.keep_identity(WHO)
+    other = replace(WHO, certificate_pem=b"older")
+    folder.keep_identity(other)
+    stale = folder.identity_copy.read_bytes()
+    folder.keep_identity(WHO)
+    folder.identity_copy.write_bytes(stale)
+    assert folder.identity() == WHO
+    assert folder.look().mended
+
+
+def test_each_bit_that_turns_in_a_file_of_ours_is_seen(folder: NodeFolder) -> None:
+    place = folder.root / "slots.json"
+    body = {"schema": 1, "active": DIGEST, "crashes": 0}
+    write_json(place, body)
+    whole = place.read_bytes()
+    for bit in range(len(whole) * 8):
+        turned = bytearray(whole)
+        turned[bit // 8] ^= 1 << bit % 8
+        place.write_bytes(bytes(turned))
+        try:
+            read = read_json(place) or {}
+        except FleetError:
+            continue
+        assert {name: read.get(name) for name in body} == body  # it was the name of the checksum, or a space
 
 
 def test_a_key_is_never_readable_by_others_not_even_for_a_moment(folder: NodeFolder) -> None:

@@ -1,0 +1,127 @@
+"""A node's certificate over its life, with real processes, real TLS and real clocks: what is old was issued so long ago."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
+from cloud.fleet.records import Node, load
+from cloud.trust.ca import open_ca
+from edge_node.identity import life_of
+from edge_node.store import Identity, NodeFolder
+from littoral.identity import certificate_request, new_node_key, private_pem
+from tests.kit.agent import NODE, AgentProcess, Maker
+from tests.kit.certificates import Credential
+from tests.kit.cloud import Cloud, running_cloud
+from tests.kit.fleet import Fleet, until_written
+
+pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
+
+DAY_S = 86_400.0
+
+
+async def littoral_node(*arguments: str) -> tuple[int, Any, str]:
+    """(exit code, what it printed, what it complained of)."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edge_node.cli", *arguments, "--format", "json"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, json.loads(out) if out else None, err.decode()
+
+
+def health(agent: AgentProcess) -> Any:
+    with urllib.request.urlopen(f"http://{agent.http}/v2/health/live", timeout=10) as answer:
+        return json.load(answer)
+
+
+async def test_an_agent_renews_its_certificate_by_itself_and_opens_a_new_channel(
+    fleet: Fleet, maker: Maker, tmp_path: Path
+) -> None:
+    folder = await maker.enrol(tmp_path / "aged", days_ago=61)
+    before = folder.identity()
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    await agent.until("certificate-renewed", node=f"name-of-{NODE}")
+    node = await fleet.until("node", NODE, renewed_from="")  # it has come with the new one
+    after = folder.identity()
+    assert (after.key_pem, after.node_id) == (before.key_pem, before.node_id)
+    assert node.body["certificate_sha256"] == Credential(after.key_pem, after.certificate_pem).sha256
+    assert life_of(after.certificate_pem).ends_at == pytest.approx(time.time() + 90 * DAY_S, abs=120)  # noqa: TID251 - a shell
+    assert await agent.stop() == 0
+    assert sum(event["event"] == "session-open" for event in agent.events) == 2
+    assert not any(event["event"] == "session-lost" for event in agent.events)
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    await agent.until("session-open")
+    assert await agent.stop() == 0
+    assert not any(event["event"] == "certificate-renewed" for event in agent.events)
+
+
+async def enrolled_long_ago(cloud: Cloud, place: Path, days: float) -> NodeFolder:
+    """A node's folder as `littoral-node enroll` left it so many days ago."""
+    core, then = cloud.core, cloud.core.clock() - days * DAY_S
+    key = new_node_key()
+    secret, _ = await create_token(core.ledger, "then", 600.0, 1, {}, then, lambda n: "x" * n, actor="test")
+    wanted = EnrolmentRequest(token=secret, certificate_request=certificate_request(key), node_name="zed")
+    enrolled = await enrol(core.ledger, core.trust.ca, wanted, then, random.Random(1))
+    folder = NodeFolder(place)
+    folder.prepare()
+    folder.keep_identity(
+        Identity(
+            node_id=enrolled.node_id,
+            node_name=enrolled.node_name,
+            fleet_address=cloud.serving.fleet,
+            certificate_pem=x509.load_der_x509_certificate(enrolled.certificate).public_bytes(Encoding.PEM),
+            ca_pem=core.trust.ca.pem,
+            key_pem=private_pem(key),
+            signing_keys=core.trust.signing_keys(),
+        )
+    )
+    return folder
+
+
+async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_with_a_join_line(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = tmp_path_factory.mktemp("c")
+    open_ca(data / "ca", time.time() - 200 * DAY_S)  # noqa: TID251 - a shell
+    async with running_cloud(data) as cloud:
+        folder = await enrolled_long_ago(cloud, tmp_path / "node", 100)
+        agent = await (await AgentProcess.start(folder.root)).ready()
+        expired = await agent.until("certificate-expired", node="zed")
+        assert "the certificate expired 10.0 days ago" in expired["detail"]
+        assert "littoral-node enroll JOIN_LINE --data" in expired["detail"]
+        assert "expired 10.0 days ago" in (await agent.until("session-lost"))["detail"]
+        assert "expired 10.0 days ago" in health(agent)["problems"][0]
+        assert (await agent.until("session-retry"))["after_s"] > 100
+
+        code, found, _ = await littoral_node("doctor", "--data", str(folder.root))
+        verdicts = {each["check"]: each for each in found["findings"]}
+        assert (code, verdicts["certificate"]["verdict"]) == (1, "bad")
+        assert "--force" not in verdicts["certificate"]["hint"]
+
+        line = (await cloud.join_line()).render()
+        code, back, err = await littoral_node("enroll", line, "--data", str(folder.root))
+        assert (code, back["node_name"], back["enrolled_before"]) == (0, "zed", True), err
+        await agent.until("identity-taken")
+        await agent.until("session-open", node=back["node_id"])  # the agent that ran all the while
+        await until_written(cloud.core.ledger, "presence", back["node_id"], connected=True)
+        [node] = [load(Node, doc) for doc in await cloud.core.ledger.all("node")]
+        assert (node.node_id, node.name) == (back["node_id"], "zed")
+        assert "problems" not in health(agent)
+        assert await agent.stop() == 0
+        code, again, _ = await littoral_node("enroll", line, "--data", str(folder.root))
+        assert (code, again["node_id"]) == (0, back["node_id"])

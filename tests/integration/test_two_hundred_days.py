@@ -1,0 +1,221 @@
+"""A node over 200 days: with a clock that a test turns, always; and as whole processes under libfaketime, where that is at hand
+(`pip install libfaketime`, which compiles it, or the package of the distribution).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import itertools
+import json
+import os
+import random
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from cloud.fleet import renewal, sessions
+from cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
+from cloud.fleet.ledger import Ledger
+from cloud.fleet.records import Node, load
+from cloud.fleet.sessions import Peer
+from cloud.trust.ca import CertificateAuthority, open_ca
+from edge_node.identity import Identity
+from edge_node.standing import Standing
+from edge_node.store import NodeFolder
+from littoral.errors import Unavailable
+from littoral.identity import certificate_request, new_node_key, private_pem
+from tests.kit.certificates import Credential
+
+pytest_plugins = ("tests.kit.redis",)
+
+DAY_S = 86_400.0
+CLOUD, NODE = (str(Path(sys.executable).with_name(name)) for name in ("littoral-cloud", "littoral-node"))
+BEGAN = 1_700_000_000.0
+SYSTEM = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
+
+
+class Turned:
+    """A clock that goes on when somebody waits. `days`: since the node enrolled."""
+
+    def __init__(self) -> None:
+        self.days = 0.0
+
+    def __call__(self) -> float:
+        return BEGAN + self.days * DAY_S
+
+
+def peer_of(identity: Identity) -> Peer:
+    """As the handshake tells it."""
+    certificate = x509.load_pem_x509_certificate(identity.certificate_pem)
+    return Peer(
+        identity.node_id,
+        Credential(identity.key_pem, identity.certificate_pem).sha256,
+        certificate.not_valid_after_utc.timestamp(),
+        certificate.not_valid_before_utc.timestamp(),
+    )
+
+
+async def enrolled(ledger: Ledger, authority: CertificateAuthority, place: Path, now: float) -> NodeFolder:
+    key = new_node_key()
+    secret, _ = await create_token(ledger, "t", 600.0, 1, {}, now, lambda n: "x" * n)
+    wanted = EnrolmentRequest(token=secret, certificate_request=certificate_request(key), node_name="buoy")
+    given = await enrol(ledger, authority, wanted, now, random.Random(1))
+    folder = NodeFolder(place)
+    folder.prepare()
+    pem = x509.load_der_x509_certificate(given.certificate).public_bytes(Encoding.PEM)
+    folder.keep_identity(Identity(given.node_id, given.node_name, "127.0.0.1:9", pem, authority.pem, private_pem(key), {}))
+    return folder
+
+
+@pytest.mark.parametrize("away", [(), (range(55, 88),), (range(60, 95),)], ids=["there", "away-for-a-month", "away-too-long"])
+async def test_a_clock_that_is_turned_by_200_days(ledger: Ledger, tmp_path: Path, away: tuple[range, ...]) -> None:
+    """The agent's own part over the coordinator's own: each half day it looks, and whatever it holds is what the cloud takes."""
+    clock = Turned()
+    authority = open_ca(tmp_path / "ca", clock())
+    folder = await enrolled(ledger, authority, tmp_path / "node", clock())
+    log: list[str] = []
+    refused_days: list[float] = []
+
+    def there() -> bool:
+        return not any(int(clock.days) in gone for gone in away)
+
+    async def ask(identity: Identity) -> bytes:
+        key = load_pem_private_key(identity.key_pem, None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        if clock.days < 62:  # lost on the way, once or twice
+            await renewal.renew(ledger, authority, peer_of(identity), certificate_request(key), clock())
+            raise Unavailable("the answer was lost")
+        issued = await renewal.renew(ledger, authority, peer_of(identity), certificate_request(key), clock())
+        return x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM)
+
+    async def wait(event: asyncio.Event, seconds: float) -> None:
+        clock.days += 0.5
+        if clock.days > 200:
+            raise asyncio.CancelledError
+        peer = peer_of(folder.identity())
+        if await sessions.admission(ledger, peer, clock()) is not None:
+            refused_days.append(clock.days)
+        elif there():
+            await renewal.shown(ledger, peer)
+
+    standing = Standing(
+        folder,
+        clock=clock,
+        monotonic=clock,
+        rng=random.Random(2),
+        log=lambda event, **fields: log.append(event),
+        ask=ask,
+        wait=wait,
+    )
+    opened: list[float] = []
+    with pytest.raises(asyncio.CancelledError):
+        await standing.run(lambda: there() and not standing.barred(), lambda: opened.append(clock.days))
+    [node] = [load(Node, doc) for doc in await ledger.all("node")]
+    assert node.node_id == standing.node_id
+    if away == (range(60, 95),):
+        assert log == ["certificate-expired"]  # one line, and the way back is a join line
+        assert refused_days[0] == 90.0
+        return
+    assert refused_days == []
+    assert log.count("certificate-renewed") == len(opened) >= 2
+    assert node.certificate_expires_at > clock()
+    assert node.renewed_from == ""
+    assert 61.5 < opened[0] < 90
+    assert all(59 < after - before < 91 for before, after in itertools.pairwise(opened))
+
+
+# -- whole processes ---------------------------------------------------------------------------------------------------
+
+
+def libfaketime() -> str | None:
+    if (found := importlib.util.find_spec("libfaketime")) is not None and found.submodule_search_locations:
+        package = Path(next(iter(found.submodule_search_locations)))
+        if (library := package / "vendor/libfaketime/src/libfaketime.so.1").exists():
+            return str(library)
+    return next((place for place in SYSTEM if Path(place).exists()), None)
+
+
+@asynccontextmanager
+async def process(days: float, *words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Any]]:
+    """One that runs so many days from now, and the line of JSON with which it is ready; ended with SIGTERM."""
+    running = await asyncio.create_subprocess_exec(
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **shifted(days)},
+    )
+    assert running.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            line = await running.stdout.readline()
+        assert line, (await running.communicate())[1].decode()
+        yield running, json.loads(line)
+    finally:
+        if running.returncode is None:
+            running.terminate()
+            await running.communicate()
+
+
+def shifted(days: float) -> dict[str, str]:
+    return {"LD_PRELOAD": libfaketime() or "", "FAKETIME": f"+{days:g}d", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+
+
+def free_ports() -> tuple[str, str]:
+    """The node is told one once, and has to find the coordinator there at each of its starts."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        return str(one.getsockname()[1]), str(two.getsockname()[1])
+
+
+async def command(days: float, *words: str) -> str:
+    running = await asyncio.create_subprocess_exec(
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **shifted(days)},
+    )
+    out, err = await running.communicate()
+    assert running.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def until(agent: asyncio.subprocess.Process, event: str) -> dict[str, Any]:
+    """The next line of this event in the agent's log."""
+    assert agent.stderr is not None
+    seen = []
+    async with asyncio.timeout(60):
+        async for raw in agent.stderr:
+            seen.append(raw)
+            if raw.startswith(b"{") and (line := json.loads(raw))["event"] == event:
+                return dict(line)
+    raise AssertionError(f"no {event} in {seen}")
+
+
+@pytest.mark.skipif(libfaketime() is None, reason="no libfaketime here: the test above turns a clock in its place")
+async def test_whole_processes_over_200_days(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    data, node = str(tmp_path_factory.mktemp("c")), str(tmp_path / "node")
+    enrolment, fleet = free_ports()
+    ports = ("--enrolment-port", enrolment, "--fleet-port", fleet)
+    serve = (CLOUD, "serve", "--data-dir", data, *ports, "--format", "json")
+    run = (NODE, "run", "--data", node, "--http", "127.0.0.1:0", "--grpc", "off", "--format", "json")
+    ids = set()
+    for days in (0, 65, 130, 200):
+        async with process(days, *serve):
+            if not days:
+                line = (await command(0, CLOUD, "token", "create", "--data-dir", data)).strip().splitlines()[0]
+                await command(0, NODE, "enroll", line, "--data", node, "--name", "buoy")
+            async with process(days, *run) as (agent, _):
+                ids.add((await until(agent, "session-open"))["node"])
+                if days:
+                    await until(agent, "certificate-renewed")
+                    ids.add((await until(agent, "session-open"))["node"])
+    assert len(ids) == 1
