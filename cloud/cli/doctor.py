@@ -8,6 +8,7 @@ import platform
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,8 @@ from typing import Annotated
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit
+from cloud.fleet.ledger import Ledger
+from cloud.fleet.nodes import view_nodes
 from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
 from littoral.errors import FleetError, Unavailable
@@ -68,6 +71,7 @@ def doctor(
 class _Patient:
     settings: Settings
     must_serve: bool
+    clock: Callable[[], float] = time.time  # noqa: TID251 - the command line is where the clock comes in
 
 
 async def _examine(
@@ -175,8 +179,9 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 async def _redis(patient: _Patient) -> list[Finding]:
     """The one that the settings name; else the embedded one, or whether there is a binary for it."""
     from cloud.store.binary import find_binary
-    from cloud.store.connection import Connections, Endpoint, endpoint_from
+    from cloud.store.connection import Endpoint, endpoint_from
     from cloud.store.embedded import socket_path
+    from cloud.store.redis_ledger import RedisLedger
 
     settings = patient.settings
     try:
@@ -190,14 +195,22 @@ async def _redis(patient: _Patient) -> list[Finding]:
                 binary = await asyncio.to_thread(find_binary)
                 return [Finding("redis", True, f"embedded, not running: {binary.path} {'.'.join(map(str, binary.version))}")]
             endpoint = Endpoint(socket=socket_file)
-        connections = Connections(endpoint, patience_s=ANSWER_S)
-        try:
-            await connections.check()
-        finally:
-            await connections.close()
-        return [Finding("redis", True, f"{endpoint} answers and is fit")]
+        async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S) as ledger:
+            certificates = [] if patient.must_serve else await _certificates(ledger, patient.clock())
+        return [Finding("redis", True, f"{endpoint} answers and is fit"), *certificates]
     except FleetError as error:
         return [Finding("redis", False, error.message, error.hint)]
+
+
+async def _certificates(ledger: Ledger, now: float) -> list[Finding]:
+    """A warning, which does not make the machine unfit: a node may lie switched off on a shelf."""
+    views = await view_nodes(ledger)
+    late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
+    if not late:
+        return [Finding("certificates", True, f"of {len(views)} nodes: all good for two weeks or longer")]
+    listed = "; ".join(f"{name}: {warning}" for name, warning in sorted(late.items()))
+    hint = "a connected node renews its own; else a new join line brings it back under its id: littoral-node enroll"
+    return [Finding("certificates", True, f"warning: {len(late)} of {len(views)} nodes: {listed}", hint)]
 
 
 def _listens(path: Path) -> bool:

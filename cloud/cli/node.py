@@ -27,6 +27,8 @@ app = typer.Typer(
 
 NodeArgument = Annotated[str, typer.Argument(help="Its name or id.")]
 
+_WAY_OUT = "it renews itself while it is connected; else a new join line brings it back under its id: littoral-node enroll"
+
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
@@ -38,11 +40,14 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 async def _list(settings: Settings, format: Format) -> None:
     async with open_existing(settings) as core:
-        views = await view_nodes(core.ledger)
+        views, now = await view_nodes(core.ledger), core.clock()
     if format == Format.JSON:
-        emit([_full(view) for view in views], format)
-    else:
-        emit([row for view in views for row in _rows(view)], format, columns=_COLUMNS)
+        emit([_full(view, now) for view in views], format)
+        return
+    emit([row for view in views for row in _rows(view)], format, columns=_COLUMNS)
+    for view in views:
+        if warning := view.certificate_warning(now):
+            emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
 
 
 @app.command(epilog="Example: littoral-cloud node show gateway")
@@ -55,7 +60,7 @@ async def _show(settings: Settings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         node_id = (await find_node(core.ledger, wanted)).node_id
         [view] = [view for view in await view_nodes(core.ledger) if view.node.node_id == node_id]
-    full = _full(view)
+        full = _full(view, core.clock())
     if format == Format.JSON:
         emit(full, format)
         return
@@ -168,7 +173,7 @@ def _update(model: ServedModel | None) -> str | None:
     return f"{model.state.value} ({model.reason})" if model.reason else model.state.value
 
 
-def _full(view: NodeView) -> dict[str, Any]:
+def _full(view: NodeView, now: float) -> dict[str, Any]:
     node, presence = view.node, view.presence
     return {
         "id": node.node_id,
@@ -177,6 +182,7 @@ def _full(view: NodeView) -> dict[str, Any]:
         "labels": dict(node.labels),
         "enrolled": when(node.enrolled_at),
         "certificate_expires": when(node.certificate_expires_at),
+        "warning": view.certificate_warning(now) or None,
         "since": when(presence.since) if presence else None,
         "agent_version": presence.agent_version if presence else None,
         "protocol_version": presence.protocol_version if presence else None,

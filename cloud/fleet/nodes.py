@@ -20,8 +20,10 @@ from cloud.fleet.records import (
 )
 from cloud.fleet.telemetry import Telemetry, telemetry_id
 from littoral.errors import BadInput, Conflict, NotFound
+from littoral.identity import EXPIRES_SOON_S
 from littoral.shares import shares_of
 
+DAY_S = 86_400.0
 LIST_HINT = "see `littoral-cloud node list`"
 
 
@@ -58,6 +60,17 @@ class NodeView:
     @property
     def connected(self) -> bool:
         return self.presence is not None and self.presence.connected
+
+    def certificate_warning(self, now: float) -> str:
+        """In words, where the node's certificate has expired or soon will; empty: it is good for longer, or the node is out."""
+        left = self.node.certificate_expires_at - now
+        if self.node.enrolment is not Enrolment.ACCEPTED or left >= EXPIRES_SOON_S:
+            return ""
+        return (
+            f"certificate expired {max(0.0, -left) / DAY_S:.0f} days ago"
+            if left <= 0
+            else f"certificate expires in {left / DAY_S:.0f} days"
+        )
 
     @property
     def state(self) -> str:

@@ -33,15 +33,25 @@ DAY_S = 86_400.0
 
 async def littoral_node(*arguments: str) -> tuple[int, Any, str]:
     """(exit code, what it printed, what it complained of)."""
+    code, out, err = await ran(sys.executable, "-m", "edge_node.cli", *arguments, "--format", "json")
+    return code, json.loads(out) if out else None, err
+
+
+async def littoral_cloud(cloud: Cloud, *arguments: str) -> tuple[int, str, str]:
+    command = str(Path(sys.executable).with_name("littoral-cloud"))
+    return await ran(command, *arguments, "--data-dir", str(cloud.settings.data_dir))
+
+
+async def ran(*words: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_node.cli", *arguments, "--format", "json"),
+        *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, json.loads(out) if out else None, err.decode()
+    return process.returncode, out.decode(), err.decode()
 
 
 def health(agent: AgentProcess) -> Any:
@@ -112,6 +122,15 @@ async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_wi
         verdicts = {each["check"]: each for each in found["findings"]}
         assert (code, verdicts["certificate"]["verdict"]) == (1, "bad")
         assert "--force" not in verdicts["certificate"]["hint"]
+        (_, listed, _), (_, shown, _), (code, examined, _) = await asyncio.gather(
+            littoral_cloud(cloud, "node", "list"),
+            littoral_cloud(cloud, "node", "show", "zed", "--format", "json"),
+            littoral_cloud(cloud, "doctor", "--format", "json"),
+        )
+        assert "zed: certificate expired 10 days ago" in listed
+        assert json.loads(shown)["warning"] == "certificate expired 10 days ago"
+        [certificates] = [each for each in json.loads(examined) if each["check"] == "certificates"]
+        assert "1 of 1 nodes: zed: certificate expired 10 days ago" in certificates["found"]
 
         line = (await cloud.join_line()).render()
         code, back, err = await littoral_node("enroll", line, "--data", str(folder.root))

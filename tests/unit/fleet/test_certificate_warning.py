@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from cloud.fleet.nodes import NodeView
+from cloud.fleet.records import Enrolment, Node
+
+DAY_S = 86_400.0
+
+
+def view(days_left: float, enrolment: Enrolment = Enrolment.ACCEPTED) -> NodeView:
+    node = Node(
+        node_id="n",
+        name="buoy",
+        enrolment=enrolment,
+        public_key_sha256="",
+        certificate_sha256="",
+        certificate_expires_at=1e9 + days_left * DAY_S,
+        enrolled_at=0.0,
+    )
+    return NodeView(node=node, presence=None, models=(), problem="")
+
+
+@pytest.mark.parametrize(
+    ("days_left", "words"),
+    [
+        (90, ""),
+        (14, ""),
+        (13.9, "certificate expires in 14 days"),
+        (0.5, "certificate expires in 0 days"),
+        (0, "certificate expired 0 days ago"),
+        (-10, "certificate expired 10 days ago"),
+    ],
+)
+def test_an_operator_is_warned_two_weeks_before_a_certificate_ends(days_left: float, words: str) -> None:
+    assert view(days_left).certificate_warning(1e9) == words
+
+
+def test_nobody_is_warned_of_a_node_that_is_out() -> None:
+    assert view(-10, Enrolment.DECOMMISSIONED).certificate_warning(1e9) == ""
