@@ -70,7 +70,7 @@ async def without_model(core: Core) -> list[Node]:
     """The nodes that are there and serve no model of this name."""
     return [
         view.node
-        for view in await view_nodes(core.ledger)
+        for view in await view_nodes(core.ledger, core.clock())
         if view.state == "online" and not any(served.model == QUICK.model and served.student for served in view.models)
     ]
 

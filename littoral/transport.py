@@ -20,6 +20,12 @@ MAX_BLOB_BYTES = 512 * 1024 * 1024
 
 KEEPALIVE_MS = 30_000
 
+SILENT_INTERVALS = 3
+"""A session in which nothing was heard for so many heartbeat intervals is over, on both sides."""
+
+LONGEST_BACKOFF_S = 30.0
+"""A node that lost its session tries again after this at most, unless the cloud asked for more."""
+
 _COMMON = (
     ("grpc.max_receive_message_length", CHUNK_BYTES + 16 * 1024),
     ("grpc.max_send_message_length", CHUNK_BYTES + 16 * 1024),

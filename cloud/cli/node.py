@@ -40,7 +40,8 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
 
 async def _list(settings: Settings, format: Format) -> None:
     async with open_existing(settings) as core:
-        views, now = await view_nodes(core.ledger), core.clock()
+        now = core.clock()
+        views = await view_nodes(core.ledger, now)
     if format == Format.JSON:
         emit([_full(view, now) for view in views], format)
         return
@@ -59,8 +60,9 @@ def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOptio
 async def _show(settings: Settings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         node_id = (await find_node(core.ledger, wanted)).node_id
-        [view] = [view for view in await view_nodes(core.ledger) if view.node.node_id == node_id]
-        full = _full(view, core.clock())
+        now = core.clock()
+        [view] = [view for view in await view_nodes(core.ledger, now) if view.node.node_id == node_id]
+        full = _full(view, now)
     if format == Format.JSON:
         emit(full, format)
         return

@@ -159,7 +159,8 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
             _, rollout = await read_rollout(core.ledger, rollout_id)
             wave = rollout.running_wave
             who = ", ".join(names.get(node_id, node_id) for node_id in wave.nodes) if wave else ""
-            if (line := f"{rollout.state} {who}".strip()) != told:
+            missing = f"waits: {rollout.reason}" if rollout.state is State.PENDING and rollout.reason else ""
+            if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != told:
                 told = line
                 if format == Format.JSON:
                     emit_line({"rollout": rollout_id, "state": rollout.state, "nodes": wave.nodes if wave else []})

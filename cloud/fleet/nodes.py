@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
+from cloud.fleet.presence import There, there
 from cloud.fleet.records import (
     Artifact,
     Desired,
@@ -56,6 +57,7 @@ class NodeView:
     presence: Presence | None  # None: it never connected
     models: tuple[ServedModel, ...]
     problem: str
+    there: There
 
     @property
     def connected(self) -> bool:
@@ -77,10 +79,10 @@ class NodeView:
         """In one word: what keeps it from the fleet, or whether it is there."""
         if self.node.enrolment is not Enrolment.ACCEPTED:
             return self.node.enrolment.value
-        return "online" if self.connected else "offline"
+        return self.there.value
 
 
-async def view_nodes(ledger: Ledger) -> list[NodeView]:
+async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
     """Every node, by name."""
     nodes = [load(Node, doc) for doc in await ledger.all("node")]
     presences = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
@@ -96,6 +98,7 @@ async def view_nodes(ledger: Ledger) -> list[NodeView]:
             reports.get(node.node_id),
             names,
             totals,
+            now,
         )
         for node in nodes
     ]
@@ -109,6 +112,7 @@ def _view(
     reported: Reported | None,
     names: Mapping[str, str],
     totals: Mapping[str, Telemetry],
+    now: float,
 ) -> NodeView:
     on_it = models_on(desired, reported)
     shares = shares_of(presence.whole, presence.budgets, on_it) if presence is not None else {}
@@ -149,6 +153,7 @@ def _view(
         presence=presence.sharing(on_it) if presence is not None else None,
         models=tuple(models),
         problem=reported.problem if reported else "",
+        there=there(presence, now),
     )
 
 

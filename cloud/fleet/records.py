@@ -32,6 +32,9 @@ from littoral.signature import Metric
 
 R = TypeVar("R")
 
+AWAY_S = 60.0
+"""For how long a node is away before it is offline, where no coordinator has said: cloud.fleet.presence."""
+
 
 class Enrolment(StrEnum):
     PENDING = "pending"
@@ -82,7 +85,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a node said of itself in its last hello, and whether it is there."""
+    """What a node said of itself in its last hello, and whether it is there.
+
+    That it is not is written by the coordinator that holds the session, or by another once the first one's lease has lapsed.
+    """
 
     connected: bool
     since: float  # of the last connect or disconnect
@@ -97,7 +103,15 @@ class Presence:
     labelled_examples: Mapping[str, int]
     conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
     whole: Whole = field(default_factory=Whole)  # what all models of the node may take together
+    coordinator: str = ""  # whose the session is or was; see cloud.api.hub
+    session: str = ""
+    patience_s: float = AWAY_S  # for how long it is away before it is offline
     schema: int = 1
+
+    @property
+    def gone_at(self) -> float:
+        """From when on it is offline, if it is not connected."""
+        return self.since + self.patience_s
 
     @property
     def in_force(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from cloud.rollouts.state import (
     IllegalMove,
     LastWavePassed,
     NobodyCan,
+    NobodyNow,
     NothingToDo,
     Planned,
     Refused,
@@ -77,7 +78,7 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
         case Waits():
             return Decision(rollout, {}, ())
         case Free(cohort, refused):
-            return Decision(replace(moved, cohort=cohort, refused=refused), _trials(seen, cohort), ())
+            return Decision(replace(moved, cohort=cohort, refused=refused, reason=""), _trials(seen, cohort), ())
         case Planned(assignments, refused):
             moved = replace(moved, assignments=assignments, refused=_joined(rollout.refused, refused))
             return _start_wave(seen, moved, now, _without_trials(seen))
@@ -85,7 +86,7 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
             moved = replace(moved, assignments=_dropped(rollout.assignments, dropped), waves=ended(rollout.waves, now))
             return _start_wave(seen, moved, now, {})
         case LastWavePassed(dropped):
-            left = next_wave(seen, _dropped(rollout.assignments, dropped)).dropped
+            left = next_wave(seen, _dropped(rollout.assignments, dropped), now).dropped
             assignments = _dropped(rollout.assignments, {**left, **dropped})
             nodes = [a.node_id for a in assignments if kept(a, seen)]
             moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now))
@@ -99,6 +100,9 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
         case NothingToDo(refused):
             moved = replace(moved, refused=_joined(rollout.refused, refused), reason="every node that it fits serves it already")
             return Decision(moved, _without_trials(seen), (_line(seen, "rollout.promoted", {"nodes": []}),))
+        case NobodyNow(reason):
+            moved = replace(moved, cohort=(), assignments=(), waves=(), refused=(), reason=reason)
+            return Decision(moved, _without_trials(seen), (_line(seen, "rollout.waiting", {"reason": reason}),))
         case NobodyCan(reason, refused):
             moved = replace(moved, refused=_joined(rollout.refused, refused), reason=reason, waves=ended(rollout.waves, now))
             return Decision(moved, _without_trials(seen), (_line(seen, "rollout.failed", {"reason": reason}),))
@@ -113,7 +117,7 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
 def _start_wave(seen: Seen, rollout: Rollout, now: float, desired: Mapping[str, Desired]) -> Decision:
     """The next nodes are told. `rollout` has its assignments; its started waves have ended."""
     changed = dict(desired)
-    chosen = next_wave(seen, rollout.assignments)
+    chosen = next_wave(seen, rollout.assignments, now)
     assignments = _dropped(rollout.assignments, chosen.dropped)
     touched = []
     for a in assignments:

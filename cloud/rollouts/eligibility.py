@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from cloud.fleet.choice import LEAST, choose
 from cloud.fleet.interface import breaks
 from cloud.fleet.limits import beyond, takes
+from cloud.fleet.presence import There
 from cloud.fleet.records import Artifact, Enrolment
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Refused
@@ -30,12 +31,10 @@ def accepted(node: NodeView, seen: Seen) -> str | None:
     return None if node.node.enrolment is Enrolment.ACCEPTED else f"is {node.node.enrolment.value}"
 
 
-def connected(node: NodeView, seen: Seen) -> str | None:
-    return None if node.connected else "is offline"
-
-
 def has_runtime(node: NodeView, seen: Seen) -> str | None:
-    has = node.presence.runtimes if node.presence else ()
+    if node.presence is None:
+        return None
+    has = node.presence.runtimes
     wanted = sorted({candidate.runtime for candidate in seen.candidates})
     return (
         None
@@ -120,10 +119,21 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-RULES: tuple[Rule, ...] = (named, accepted, connected, has_runtime, can_take, keeps_interface, reads_what_travels)
-"""Before anything is measured."""
+RULES: tuple[Rule, ...] = (named, accepted, has_runtime, can_take, keeps_interface, reads_what_travels)
+"""Before anything is measured: of what a node said of itself last, wherever it is now."""
 
-RULES_WHEN_MEASURED: tuple[Rule, ...] = (*RULES, fits_budget)
+ABSENT = "connected"
+"""The rule of `absence`: what it refuses may be otherwise as soon as the node is back."""
+
+
+def absence(node: NodeView, now: float) -> Refused | None:
+    """That the node is offline, or has never been there; None: it is there, or away for a moment."""
+    return Refused(node_id=node.id, rule=ABSENT, words=absent(node, now)) if node.there(now) is There.OFFLINE else None
+
+
+def absent(node: NodeView, now: float) -> str:
+    """How it is not there, in words."""
+    return "has not come yet" if node.presence is None else f"is {node.there(now)}"
 
 
 def refusal(node: NodeView, seen: Seen, rules: tuple[Rule, ...]) -> Refused | None:

@@ -1,18 +1,20 @@
 """What is so with a rollout now, read from the ledger's documents, as one event. Pure.
 
 A node that goes silent after something was asked of it stops the rollout when the wave's time is over: nobody knows whether the
-new model hurt it. One that is offline before its turn is left out.
+new model hurt it. One that is offline before its turn is left out; one that is away for a moment is waited for. Where nobody is
+there who could take it, the rollout waits for whoever comes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloud.fleet.limits import takes
+from cloud.fleet.presence import There
 from cloud.fleet.records import Enrolment, UpdateState
-from cloud.rollouts.eligibility import RULES, offered, refusal
-from cloud.rollouts.plan import kept, make_plan, next_wave
+from cloud.rollouts.eligibility import ABSENT, RULES, absence, absent, offered, refusal
+from cloud.rollouts.plan import OFFLINE, kept, make_plan, next_wave
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import (
     ENDED,
@@ -23,6 +25,7 @@ from cloud.rollouts.state import (
     Free,
     LastWavePassed,
     NobodyCan,
+    NobodyNow,
     NothingToDo,
     Planned,
     Refused,
@@ -34,6 +37,9 @@ from cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
+
+_TOLD = 5
+"""Nodes that are named one by one."""
 
 BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
 
@@ -66,8 +72,18 @@ def _observe_pending(seen: Seen, now: float) -> Event:
         return Waits(tuple(f"rollout {id} to end" for id in before), rollout.deadline)
     refused = [no for node in seen.nodes.values() if (no := refusal(node, seen, RULES)) is not None]
     out = {no.node_id for no in refused}
-    cohort = tuple(id for id in sorted(seen.nodes) if id not in out)
-    return Free(cohort, tuple(refused)) if cohort else NobodyCan(_summary(refused, seen), tuple(refused))
+    could = [seen.nodes[id] for id in sorted(seen.nodes) if id not in out]
+    if not could:
+        return NobodyCan(_summary(refused, seen), tuple(refused))
+    if any(node.connected for node in could):
+        gone = [no for node in could if (no := absence(node, now)) is not None]
+        out = {no.node_id for no in gone}
+        return Free(tuple(node.id for node in could if node.id not in out), (*refused, *gone))
+    if not rollout.reason:
+        return NobodyNow("no node is there that can take it: " + _listed(_absent(could, now)))
+    if now >= rollout.deadline:
+        return Expired(f"nobody came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
+    return Waits(_absent(could, now), rollout.deadline)
 
 
 def _observe_measuring(seen: Seen, now: float) -> Event:
@@ -79,16 +95,23 @@ def _observe_measuring(seen: Seen, now: float) -> Event:
         node = seen.nodes.get(node_id)
         if node is None or node.presence is None or node.node.enrolment is not Enrolment.ACCEPTED:
             continue
-        gone_at = node.presence.since + rollout.policy.offline_s
-        if (missing := unmeasured(node, seen)) and (node.connected or now < gone_at):
+        if (missing := unmeasured(node, seen)) and node.there(now) is not There.OFFLINE:
             waits.append(f"{node.name} to measure {len(missing)} of {len(seen.candidates)} candidates")
-            until = until if node.connected else min(until, gone_at)
+            until = until if node.connected else min(until, node.presence.gone_at)
     if waits and now < rollout.deadline:
         return Waits(tuple(waits), until)
-    plan = make_plan(seen)
-    if plan.assignments and next_wave(seen, plan.assignments).nodes:
+    plan = make_plan(seen, now)
+    coming = next_wave(seen, plan.assignments, now)
+    if coming.nodes:
         return Planned(plan.assignments, plan.refused)
-    return NothingToDo(plan.refused) if plan.already else NobodyCan(_summary(plan.refused, seen), plan.refused)
+    if coming.away:
+        return _waits_for_return(coming.away, seen, now)
+    if plan.already:
+        return NothingToDo(plan.refused)
+    gone = {no.node_id for no in plan.refused if no.rule == ABSENT} | _offline(coming.dropped)
+    if gone:
+        return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
+    return NobodyCan(_summary(plan.refused, seen), plan.refused)
 
 
 def _observe_wave(seen: Seen, now: float) -> Event:
@@ -96,7 +119,7 @@ def _observe_wave(seen: Seen, now: float) -> Event:
     if rollout.aborted_by:
         return Stopped(f"aborted by {rollout.aborted_by}")
     dropped: dict[str, str] = {}
-    waits: list[str] = []
+    waits: dict[str, float] = {}  # what for, and until when
     running = rollout.running_wave
     for a in rollout.assignments:
         if not a.touched or a.dropped:
@@ -111,17 +134,30 @@ def _observe_wave(seen: Seen, now: float) -> Event:
             return Stopped(f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": "))
         if not kept(a, seen) and running is not None and a.node_id in running.nodes:
             current = report is not None and report.desired_generation == a.generation
-            waits.append(f"{node.name}: {report.state if report and current else 'no answer'}")
-    if waits and now >= rollout.deadline:
-        return Stopped(f"{', '.join(waits)}, after {limit_s(rollout.policy, State.WAVE):g} s")
+            waits[f"{node.name}: {report.state if report and current else 'no answer'}"] = _due(node, rollout)
+    if late := [who for who, due in waits.items() if now >= due]:
+        return Stopped(f"{', '.join(late)}, after {limit_s(rollout.policy, State.WAVE):g} s")
     if waits:
-        return Waits(tuple(waits), rollout.deadline)
+        return Waits(tuple(waits), min(waits.values()))
     left = tuple(replace(a, dropped=dropped.get(a.node_id, a.dropped)) for a in rollout.assignments)
-    if next_wave(seen, left).nodes:
+    coming = next_wave(seen, left, now)
+    if coming.nodes:
         return WavePassed(dropped)
+    if coming.away:
+        return _waits_for_return(coming.away, seen, now)
     if any(a.touched and not a.dropped for a in left):
         return LastWavePassed(dropped)
+    if gone := _offline(coming.dropped):
+        return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
     return NobodyCan("no node is left: " + "; ".join(f"{id} {why}" for id, why in sorted(dropped.items())))
+
+
+def _due(node: NodeView, rollout: Rollout) -> float:
+    """When a node of the running wave must have answered. Whoever went and came back since the wave began, as all do whose
+    coordinator was started again, has its patience from then on."""
+    if node.presence is None or node.presence.since <= rollout.entered_at:
+        return rollout.deadline
+    return max(rollout.deadline, node.presence.gone_at)
 
 
 def _observe_rolling_back(seen: Seen, now: float) -> Event:
@@ -176,9 +212,28 @@ def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | No
     return None
 
 
+def _waits_for_return(away: Sequence[str], seen: Seen, now: float) -> Waits:
+    nodes = [seen.nodes[id] for id in away]
+    return Waits(_absent(nodes, now), min(node.presence.gone_at for node in nodes if node.presence is not None))
+
+
+def _absent(nodes: Sequence[NodeView], now: float) -> tuple[str, ...]:
+    """That each is away or offline, in words; of many, the first."""
+    told = tuple(f"{node.name} {absent(node, now)}" for node in nodes[:_TOLD])
+    return (*told, f"and {len(nodes) - _TOLD} more") if len(nodes) > _TOLD else told
+
+
+def _listed(words: Sequence[str]) -> str:
+    return "; ".join(words)
+
+
+def _offline(dropped: Mapping[str, str]) -> set[str]:
+    return {id for id, why in dropped.items() if why == OFFLINE}
+
+
 def _summary(refused: Sequence[Refused], seen: Seen) -> str:
     if not refused:
         return "no node is enrolled"
     names = {node.id: node.name for node in seen.nodes.values()}
-    told = "; ".join(f"{names.get(no.node_id, no.node_id)} {no.words}" for no in refused[:5])
-    return told + (f"; and {len(refused) - 5} more" if len(refused) > 5 else "")
+    told = _listed([f"{names.get(no.node_id, no.node_id)} {no.words}" for no in refused[:_TOLD]])
+    return told + (f"; and {len(refused) - _TOLD} more" if len(refused) > _TOLD else "")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cloud.fleet.presence import There
 from cloud.fleet.records import Enrolment, UpdateState
-from cloud.rollouts.eligibility import RULES_WHEN_MEASURED, chosen_for, interface_change, refusal
+from cloud.rollouts.eligibility import RULES, absence, chosen_for, fits_budget, interface_change, refusal
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import Assignment, Refused, Wave
 from littoral.errors import NoFit
+
+OFFLINE = "was offline when its turn came"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +26,21 @@ class Plan:
 class NextWave:
     assignments: Mapping[str, Assignment]  # by node id, in order; chosen again where the budget has changed
     dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
+    away: tuple[str, ...]  # node ids whose turn it is, and that are waited for
 
     @property
     def nodes(self) -> tuple[str, ...]:
         return tuple(self.assignments)
 
 
-def make_plan(seen: Seen) -> Plan:
-    """The best candidate for each node of the cohort, from what was measured."""
+def make_plan(seen: Seen, now: float) -> Plan:
+    """The best candidate for each node of the cohort, from what was measured; also for those that are away for a moment."""
     assignments, refused, already = [], [], []
     for node_id in seen.rollout.cohort:
         if (node := seen.nodes.get(node_id)) is None:
             refused.append(Refused(node_id=node_id, rule="accepted", words="is not enrolled any more"))
             continue
-        if (no := refusal(node, seen, RULES_WHEN_MEASURED)) is not None:
+        if (no := refusal(node, seen, RULES) or absence(node, now) or refusal(node, seen, (fits_budget,))) is not None:
             refused.append(no)
             continue
         assert node.presence is not None
@@ -107,26 +111,35 @@ def sizes_left(seen: Seen, assignments: Sequence[Assignment]) -> tuple[int, ...]
     return seen.rollout.policy.wave_sizes[proved:]
 
 
-def next_wave(seen: Seen, assignments: Sequence[Assignment]) -> NextWave:
+def next_wave(seen: Seen, assignments: Sequence[Assignment], now: float) -> NextWave:
     """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: nothing was
-    asked of them, so nothing has to be undone."""
+    asked of them, so nothing has to be undone. Whoever is away for a moment has a later turn, but for the operator's canary."""
     sizes = sizes_left(seen, assignments)
     waiting = [a for a in assignments if not a.touched and not a.dropped]
     size = sizes[0] if sizes else len(waiting)
     chosen: dict[str, Assignment] = {}
     dropped: dict[str, str] = {}
+    away: list[str] = []
     for assignment in waiting:
         if len(chosen) == size:
             break
         node = seen.nodes.get(assignment.node_id)
-        if node is None or not node.connected or node.node.enrolment is not Enrolment.ACCEPTED:
-            dropped[assignment.node_id] = "was offline when its turn came"
+        if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
+            dropped[assignment.node_id] = "is not part of the fleet any more"
+            continue
+        if (there := node.there(now)) is There.OFFLINE:
+            dropped[assignment.node_id] = OFFLINE
+            continue
+        if there is There.AWAY:
+            away.append(assignment.node_id)
+            if node.id == seen.rollout.policy.canary:
+                break
             continue
         try:
             chosen[assignment.node_id] = _for_now(assignment, node, seen)
         except NoFit as error:
             dropped[assignment.node_id] = f"has another budget since: {error.message}"
-    return NextWave(chosen, dropped)
+    return NextWave(chosen, dropped, tuple(away))
 
 
 def _for_now(assignment: Assignment, node: NodeView, seen: Seen) -> Assignment:

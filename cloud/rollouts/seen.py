@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cloud.fleet.ledger import Doc, Ledger
+from cloud.fleet.presence import There, there
 from cloud.fleet.records import (
     Artifact,
     Desired,
@@ -42,6 +43,9 @@ class NodeView:
     @property
     def connected(self) -> bool:
         return self.presence is not None and self.presence.connected
+
+    def there(self, now: float) -> There:
+        return there(self.presence, now)
 
     def wanted(self, model: str) -> DesiredModel | None:
         return self.desired.models.get(model)

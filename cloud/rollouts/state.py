@@ -1,6 +1,6 @@
 """A rollout: what it is, what may happen to it when, as a table, and for how long a state may last.
 
-    PENDING       waits until no older rollout of the model runs
+    PENDING       waits until no older rollout of the model runs, and until some node is there that can take it
     MEASURING     nodes measure the candidates that they can run and that were not measured on them or their class of hardware
     WAVE          some nodes are told to take their candidate; the rollout waits until each has kept it
     ROLLING_BACK  every node that was touched is told to go back to what it had
@@ -50,7 +50,6 @@ class Policy:
     measure_s: float = 180.0
     wave_s: float = 300.0  # beyond the probation
     restore_s: float = 120.0
-    offline_s: float = 15.0  # a node that is away longer is not waited for while measuring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +104,7 @@ class Rollout:
     waves: tuple[Wave, ...] = ()  # those that have started, then those that are planned
     refused: tuple[Refused, ...] = ()
     aborted_by: str = ""  # set by an operator's command
-    reason: str = ""  # why it did not succeed: node, code, detail
+    reason: str = ""  # why it did not succeed: node, code, detail; while it is PENDING: who is missing
     remarks: tuple[str, ...] = ()
     schema: int = 1
 
@@ -161,6 +160,13 @@ class NobodyCan(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NobodyNow(Event):
+    """No node can take it now, but some could if they came back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WavePassed(Event):
     """Every node of the wave kept its candidate, or is expected no more; there is a next wave."""
 
@@ -205,17 +211,20 @@ S = State
 MOVES: Mapping[tuple[State, type[Event]], State] = {
     (S.PENDING, Waits): S.PENDING,
     (S.PENDING, Free): S.MEASURING,
+    (S.PENDING, NobodyNow): S.PENDING,
     (S.PENDING, NobodyCan): S.FAILED,
     (S.PENDING, Expired): S.FAILED,
     (S.PENDING, Aborted): S.ROLLED_BACK,
     (S.MEASURING, Waits): S.MEASURING,
     (S.MEASURING, Planned): S.WAVE,
     (S.MEASURING, NothingToDo): S.SUCCEEDED,
+    (S.MEASURING, NobodyNow): S.PENDING,
     (S.MEASURING, NobodyCan): S.FAILED,
     (S.MEASURING, Aborted): S.ROLLED_BACK,
     (S.WAVE, Waits): S.WAVE,
     (S.WAVE, WavePassed): S.WAVE,
     (S.WAVE, LastWavePassed): S.SUCCEEDED,
+    (S.WAVE, NobodyNow): S.PENDING,
     (S.WAVE, NobodyCan): S.FAILED,
     (S.WAVE, Stopped): S.ROLLING_BACK,
     (S.ROLLING_BACK, Waits): S.ROLLING_BACK,
@@ -224,7 +233,7 @@ MOVES: Mapping[tuple[State, type[Event]], State] = {
 """Every pair of state and event that is not here is refused on purpose: `decide` raises IllegalMove."""
 
 EVENTS: tuple[type[Event], ...] = (
-    *(Waits, Free, Planned, NothingToDo, NobodyCan, WavePassed, LastWavePassed),
+    *(Waits, Free, Planned, NothingToDo, NobodyNow, NobodyCan, WavePassed, LastWavePassed),
     *(Stopped, Expired, Aborted, Restored),
 )
 
@@ -246,7 +255,7 @@ LIMITS: Mapping[State, str] = {
 ON_EXPIRY: Mapping[State, str] = {
     S.PENDING: "the rollout FAILED",
     S.MEASURING: "nodes that were not measured are left out",
-    S.WAVE: "the rollout is stopped and rolls back",
+    S.WAVE: "the rollout is stopped and rolls back; a node that was away has its patience_s from its return on",
     S.ROLLING_BACK: "ROLLED_BACK, with a remark for each node that has not answered; its desired state stands",
 }
 

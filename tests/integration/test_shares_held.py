@@ -46,7 +46,7 @@ async def test_a_model_beyond_its_share_of_memory_is_refused_and_the_other_one_s
     done = await reported(fleet, digits=2, faces=1)
     assert (done["digits"].state, done["digits"].reason, done["digits"].serving) == ("FAILED", "over-share", small)
     assert "the share of digits is 2000000 of 60000000" in done["digits"].detail
-    [node] = await view_nodes(fleet.ledger)  # as `node show` prints it
+    [node] = await view_nodes(fleet.ledger, fleet.clock())  # as `node show` prints it
     shown = {model.model: (model.memory_share, model.memory_bytes, model.disk_share) for model in node.models}
     assert shown == {
         "digits": (2_000_000, done["digits"].memory_bytes or None, None),
