@@ -204,7 +204,7 @@ async def _redis(patient: _Patient) -> list[Finding]:
 
 async def _certificates(ledger: Ledger, now: float) -> list[Finding]:
     """A warning, which does not make the machine unfit: a node may lie switched off on a shelf."""
-    views = await view_nodes(ledger)
+    views = await view_nodes(ledger, now)
     late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
     if not late:
         return [Finding("certificates", True, f"of {len(views)} nodes: all good for two weeks or longer")]

@@ -57,7 +57,7 @@ class NodeView:
     presence: Presence | None  # None: it never connected
     models: tuple[ServedModel, ...]
     problem: str
-    there: There
+    there: There = There.OFFLINE
 
     @property
     def connected(self) -> bool:
