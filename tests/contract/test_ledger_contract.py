@@ -17,6 +17,7 @@ from cloud.store.connection import Endpoint
 from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.audit_chain import GENESIS, verify
 from littoral.errors import BadInput, Conflict, LostLease
+from tests.kit.patience import PATIENCE_S
 from tests.kit.redis_server import next_fleet
 
 pytest_plugins = ("tests.kit.redis",)
@@ -117,7 +118,7 @@ async def test_the_audit_trail_can_be_read_in_pages(ledger: Ledger) -> None:
 
 
 async def test_a_watcher_is_woken_by_what_it_watches_and_by_nothing_else(ledger: Ledger) -> None:
-    async with ledger.watch("thing", "audit") as announcements, asyncio.timeout(5):
+    async with ledger.watch("thing", "audit") as announcements, asyncio.timeout(PATIENCE_S):
         await ledger.commit(Change((write("x", {}, None, "other"), write("a", {}, None), write("b", None, None))))
         assert {await anext(announcements), await anext(announcements)} == {
             Announcement("thing", "a"),
@@ -128,7 +129,7 @@ async def test_a_watcher_is_woken_by_what_it_watches_and_by_nothing_else(ledger:
 
 
 async def test_a_watcher_that_is_slow_hears_of_a_document_once(ledger: Ledger) -> None:
-    async with ledger.watch("thing") as announcements, ledger.watch("end") as ends, asyncio.timeout(5):
+    async with ledger.watch("thing") as announcements, ledger.watch("end") as ends, asyncio.timeout(PATIENCE_S):
         for _ in range(50):
             await ledger.commit(Change((write("a", {}, None),)))
         await ledger.commit(Change((write("z", {}, None, "end"),)))
@@ -144,14 +145,14 @@ async def test_a_lease_has_one_holder_and_a_larger_token_for_each(ledger: RedisL
 
     async def hold(each: Ledger) -> None:
         nonlocal inside
-        async with each.lease("rollouts", ttl_s=5) as fence:
+        async with each.lease("rollouts", ttl_s=2 * PATIENCE_S) as fence:
             inside += 1
             assert inside == 1
             tokens.append(fence.token)
             await each.commit(Change((write("a", {"by": fence.token}, None),)), fence=fence)
             inside -= 1
 
-    async with another() as second, asyncio.timeout(4):  # less than one ttl: each was woken, none waited for the end of one
+    async with another() as second, asyncio.timeout(PATIENCE_S):  # less than one ttl: each was woken, none waited for its end
         await asyncio.gather(*(hold(each) for each in (ledger, second, ledger, second)))
     assert tokens == sorted(set(tokens))
     assert len(tokens) == 4
@@ -169,8 +170,8 @@ async def test_a_write_with_the_token_of_an_old_holder_is_refused(ledger: Ledger
 
 
 async def test_a_lease_outlives_its_ttl_while_it_is_held(ledger: Ledger) -> None:
-    async with ledger.lease("short", ttl_s=0.3) as fence:
-        await asyncio.sleep(0.7)  # what is tested is that time passes
+    async with ledger.lease("short", ttl_s=1.5) as fence:
+        await asyncio.sleep(2.0)  # what is tested is that time passes
         await ledger.commit(Change((write("a", {"held": True}, 0),)), fence=fence)
     doc = await ledger.get("thing", "a")
     assert doc is not None

@@ -12,11 +12,10 @@ from cloud.fleet.records import Reported, UpdateState, load
 from cloud.settings import load_settings
 from tests.kit.choices import two_students
 from tests.kit.machine import Machine
+from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import Fleet
 
 pytest_plugins = ("tests.kit.whole_fixture",)
-
-WAIT_S = 120.0
 
 
 async def until_kept(core: Core, node_id: str, digest: str) -> None:
@@ -27,7 +26,7 @@ async def until_kept(core: Core, node_id: str, digest: str) -> None:
         model = load(Reported, doc).models.get("tiny") if doc else None
         return True if model and model.serving == digest and model.state is UpdateState.SUCCEEDED else None
 
-    await until(core.ledger, ("reported",), look, seconds=WAIT_S, what=f"{node_id} to serve {digest[:19]}")
+    await until(core.ledger, ("reported",), look, seconds=PATIENCE_S, what=f"{node_id} to serve {digest[:19]}")
 
 
 async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_back(fleet: Fleet, tmp_path: Path) -> None:

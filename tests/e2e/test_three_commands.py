@@ -20,6 +20,7 @@ from PIL import Image
 
 from cloud.processes import Child, beside, run_to_end
 from littoral.errors import FleetError
+from tests.kit.patience import PATIENCE_S
 from tests.kit.shapes import CLASSES, shape_folder
 
 CLOUD = beside("littoral-cloud")
@@ -47,7 +48,7 @@ async def served(folder: Path, command: list[str]) -> AsyncIterator[dict[str, An
     finally:
         if child.running:
             os.kill(child.pid, signal.SIGINT)
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(PATIENCE_S):
             assert await child.ended() == 0
         await child.end()
         assert mentioning(folder) == []
@@ -58,7 +59,7 @@ async def told(log: Path, words: str) -> None:
     following = await asyncio.create_subprocess_exec("tail", "-n", "+1", "-f", str(log), stdout=asyncio.subprocess.PIPE)
     assert following.stdout is not None
     try:
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(PATIENCE_S):
             async for line in following.stdout:
                 if words in line.decode():
                     return
@@ -70,7 +71,7 @@ async def told(log: Path, words: str) -> None:
 async def answer(url: str, model: str, image: Path) -> int:
     pixels = np.asarray(Image.open(image)).transpose(2, 0, 1)
     tensor = {"name": "input", "shape": [1, *pixels.shape], "datatype": "UINT8", "data": pixels.reshape(-1).tolist()}
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         reply = await client.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]})
     reply.raise_for_status()
     return int(next(o for o in reply.json()["outputs"] if o["name"] == "label")["data"][0])
@@ -116,7 +117,7 @@ async def test_the_commands_in_a_new_projects_readme_run_as_they_stand(tmp_path:
     async with served(tmp_path, [*in_project, *up]) as said:
         assert said["models"].keys() == {"photos"}
         url = curl[-1].replace("http://127.0.0.1:8080", said["url"])
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
             assert (await client.get(url)).json()["name"] == "photos"
     assert json.loads(await run_to_end("list", [CLOUD, "node", "list", "--data-dir", str(project / "cloud"), "--format", "json"],
                                        tmp_path / "list.log"))  # fmt: skip

@@ -14,11 +14,10 @@ from cloud.fleet.records import load
 from cloud.processes import Child
 from cloud.rollouts.state import KIND, Rollout, State
 from cloud.settings import load_settings
+from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import NODE, Fleet, ask
 
 pytest_plugins = ("tests.kit.whole_fixture",)
-
-WAIT_S = 120.0
 
 
 async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it(fleet: Fleet, images: Path) -> None:
@@ -34,7 +33,7 @@ async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it(fleet: Fleet, i
             doc = await core.ledger.get(KIND, started["rollout"])
             return True if doc is not None and load(Rollout, doc).state is State.WAVE else None
 
-        await until(core.ledger, (KIND,), in_its_first_wave, seconds=WAIT_S, what="the canary's wave")
+        await until(core.ledger, (KIND,), in_its_first_wave, seconds=PATIENCE_S, what="the canary's wave")
     await fleet.kill_coordinator()
     for child, url in fleet.nodes.values():  # alone, and alive
         assert child.running

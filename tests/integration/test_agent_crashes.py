@@ -18,6 +18,7 @@ from edge_node.update.steps import STEPS
 from littoral.digest import hex_of
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, good_weights, reported, want
 from tests.kit.fleet import Fleet
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
@@ -56,7 +57,7 @@ async def test_an_agent_killed_while_it_downloads_goes_on_at_the_byte(fleet: Fle
     agent = await (await AgentProcess.start(folder.root, "--max-download-rate", "1MB/s")).ready()
     await want(fleet, big, 2)
     part: Path | None = None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while part is None or part.stat().st_size < 600_000:
             await asyncio.sleep(0.02)  # no event says how far it is: the file does
             part = next(folder.blobs.glob("*.part"), None)
@@ -127,7 +128,7 @@ async def test_a_disk_that_fills_up_during_a_download_fails_the_update_and_nothi
     first = serving_first(maker, folder)
     agent = await (await AgentProcess.start(folder.root, "--keep-free", "0", "--max-download-rate", "400KB/s")).ready()
     await want(fleet, maker.artifact("big", padding=800_000), 2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not any(part.stat().st_size for part in folder.blobs.glob("*.part")):  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # no event says how far it is: the file does
     (small_disk / "somebody-else").write_bytes(b"x" * 500_000)
@@ -158,7 +159,7 @@ async def test_a_node_that_starts_on_a_full_disk_serves_what_it_has(fleet: Fleet
 
 async def heard(fleet: Fleet, serving: str, *, later_than: int = 0) -> Reported:
     """What the cloud knows of the node, once that is newer and names this model as served."""
-    async with asyncio.timeout(30), fleet.ledger.watch("reported") as announcements:
+    async with asyncio.timeout(PATIENCE_S), fleet.ledger.watch("reported") as announcements:
         while True:
             if (doc := await fleet.ledger.get("reported", NODE)) is not None:
                 found = load(Reported, doc)

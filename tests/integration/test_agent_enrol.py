@@ -21,6 +21,7 @@ from littoral.identity import JoinLine
 from tests.kit.agent import AgentProcess
 from tests.kit.certificates import Authority
 from tests.kit.cloud import Cloud, running_cloud
+from tests.kit.patience import PATIENCE_S
 
 PORT_OF_NOBODY = "127.0.0.1:9"
 
@@ -45,7 +46,7 @@ async def littoral_node(*arguments: str, **environment: str) -> tuple[int, Any, 
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, _parsed(out), _parsed(err)
@@ -173,7 +174,7 @@ async def test_an_impostor_on_the_address_never_sees_the_token(tmp_path: Path) -
         line = JoinLine(address, "the-secret", 4_000_000_000, "cd" * 32)
         code, _, err = await littoral_node("enroll", line.render(), "--data", str(tmp_path / "node"))
     assert (code, err["error"]["code"]) == (3, "untrusted")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await heard.get() == b""
 
 

@@ -14,6 +14,7 @@ from edge_node.log import Log
 from edge_node.notify import Notifier, answers
 from edge_node.store import NodeFolder
 from tests.kit.agent import AgentProcess
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
@@ -30,7 +31,7 @@ class Manager:
 
     async def until(self, word: str) -> str:
         """The next message that holds a line."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 message = (await asyncio.get_running_loop().sock_recv(self._socket, 4096)).decode()
                 self.heard.append(message)

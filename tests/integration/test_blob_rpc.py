@@ -18,6 +18,7 @@ from littoral.fleet.v1 import blob_pb2
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import NodeClient
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -56,7 +57,7 @@ def parts(data: bytes, *, digest: str = "", offset: int = 0, total: int | None =
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await call
     return error.value.code(), str(error.value.details())
 

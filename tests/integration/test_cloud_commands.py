@@ -16,6 +16,7 @@ from cloud.fleet.ledger import Audit, Change
 from cloud.settings import load_settings
 from littoral import __version__
 from littoral.identity import JoinLine
+from tests.kit.patience import PATIENCE_S
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and a child inherits that.
 TTY = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -59,7 +60,7 @@ async def test_a_token_is_one_line_that_holds_all_that_a_node_needs(data_dir: Pa
 
 
 async def test_commands_share_the_redis_of_a_server_that_runs(data_dir: Path) -> None:
-    async with open_core(load_settings()) as core, core.ledger.watch("token") as announcements, asyncio.timeout(20):
+    async with open_core(load_settings()) as core, core.ledger.watch("token") as announcements, asyncio.timeout(PATIENCE_S):
         assert (await littoral_cloud("token", "create"))[0] == 0
         assert (await anext(announcements)).kind == "token"
 
@@ -80,7 +81,7 @@ async def test_a_trail_that_was_changed_is_told_by_its_line(data_dir: Path) -> N
 
 
 async def test_a_trail_can_be_followed_until_ctrl_c(data_dir: Path) -> None:
-    async with open_core(load_settings()) as core, asyncio.timeout(20):
+    async with open_core(load_settings()) as core, asyncio.timeout(PATIENCE_S):
         await core.ledger.commit(Change((), (Audit("thing.done", "first", "me"),)))
         process = await asyncio.create_subprocess_exec(
             *MAIN, "audit", "show", "--follow", "--format", "json", stdout=asyncio.subprocess.PIPE

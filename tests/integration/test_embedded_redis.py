@@ -20,6 +20,7 @@ from cloud.store.connection import Endpoint
 from cloud.store.embedded import MAX_SOCKET_PATH, embedded_redis
 from cloud.store.redis_ledger import RedisLedger
 from littoral.errors import Unavailable
+from tests.kit.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +57,7 @@ def lives(pid: int) -> bool:
 
 
 async def ended(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while lives(pid):  # noqa: ASYNC110 - it is not our child: nothing tells us
             await asyncio.sleep(0.01)
 

@@ -22,6 +22,7 @@ from littoral.transport import CLIENT_OPTIONS
 from tests.kit.certificates import Authority, Credential
 from tests.kit.cloud import Cloud
 from tests.kit.node_client import NodeClient
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.cloud_fixture",)
 
@@ -42,7 +43,7 @@ async def enrol(cloud: Cloud, line: JoinLine, key: ec.EllipticCurvePrivateKey, *
         **fields,
     }
     async with enrolment(cloud) as stub:
-        answer: enrolment_pb2.EnrolResponse = await stub.Enrol(enrolment_pb2.EnrolRequest(**values), timeout=10)
+        answer: enrolment_pb2.EnrolResponse = await stub.Enrol(enrolment_pb2.EnrolRequest(**values), timeout=PATIENCE_S)
         return answer
 
 
@@ -111,7 +112,7 @@ async def test_what_is_malformed_is_refused_by_name_and_costs_no_use(cloud: Clou
 async def test_an_authority_that_is_not_the_lines_is_not_believed(cloud: Cloud) -> None:
     async with enrolment(cloud, Authority().pem) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await stub.Enrol(enrolment_pb2.EnrolRequest(token="secret"), timeout=10)
+            await stub.Enrol(enrolment_pb2.EnrolRequest(token="secret"), timeout=PATIENCE_S)
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

@@ -23,8 +23,8 @@ from littoral.architectures import build
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 from littoral.flower_private import become_server, from_bytes, name_message, number_of, to_bytes
 from tests.kit.federation import CLASSES, INPUT, SPEC, FolderChannel, write_examples
+from tests.kit.patience import PATIENCE_S
 
-PATIENCE_S = 60.0
 CONFIG = {
     "model": "corners",
     "architecture": json.dumps(SPEC),

@@ -23,8 +23,8 @@ from edge_node.labelled import read_labelled
 from littoral.architectures import build
 from littoral.manifest import Input
 from tests.kit.federation import CLASSES, INPUT, SPEC, bridged, small_run, write_examples
+from tests.kit.patience import PATIENCE_S
 
-PATIENCE_S = 120.0
 SIZE = {"channels": 1, "height": 8, "width": 8, "classes": CLASSES}
 
 

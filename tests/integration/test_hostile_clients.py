@@ -16,11 +16,11 @@ import tritonclient.grpc.aio as triton
 from edge_node.serving import grpc_server, http
 from edge_node.store import NodeFolder
 from tests.kit.agent import MODEL, SHAPE, AgentProcess, Maker, examples
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 ATTEMPTS = 10_000
-PATIENCE_S = 60.0
 
 
 class Attack:

@@ -25,9 +25,9 @@ from edge_node.telemetry import Telemetry
 from edge_node.update.envelope import ENVELOPE
 from littoral.manifest import Input, Resize
 from tests.kit.models import artifact, images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import Node, open_node, served, slots_with
 
-PATIENCE_S = 60.0
 RULE = Input("x", (1, 4, 4), 1 / 255, (0.0,), (1.0,), Resize("area", "stretch"))
 SEED = 3
 

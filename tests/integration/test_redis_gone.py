@@ -20,6 +20,7 @@ from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.audit_chain import verify
 from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
 from tests.kit.cut import cuttable
+from tests.kit.patience import PATIENCE_S
 from tests.kit.redis_server import MortalRedis
 
 pytest_plugins = ("tests.kit.redis",)
@@ -80,10 +81,10 @@ async def test_a_lease_whose_reply_was_lost_is_had_and_not_waited_for(
     async with (
         cuttable(redis_socket, proxy) as cut,
         RedisLedger.open(Endpoint(socket=proxy), clock, fleet=fleet_name, patience_s=5) as ledger,
-        asyncio.timeout(5),
+        asyncio.timeout(PATIENCE_S),
     ):
         cut.marker = b"lease-attempt"
-        async with ledger.lease("x", ttl_s=30) as fence:
+        async with ledger.lease("x", ttl_s=2 * PATIENCE_S) as fence:
             assert (cut.lost, fence.token) == (1, 1)
 
 
@@ -95,7 +96,7 @@ async def test_calls_outlast_a_redis_that_comes_back(mortal_redis: MortalRedis) 
         done, _ = await asyncio.wait(waiting, timeout=0.3)
         assert not done
         await mortal_redis.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*waiting)
         assert [doc.id for doc in await ledger.all("thing")] == ["a", "b"]
 
@@ -114,7 +115,7 @@ async def test_a_watcher_is_told_to_read_again_after_a_break_and_then_goes_on(mo
     async with (
         RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as ledger,
         ledger.watch("thing", "other") as announcements,
-        asyncio.timeout(15),
+        asyncio.timeout(PATIENCE_S),
     ):
         await mortal_redis.kill()
         await mortal_redis.start()
@@ -127,14 +128,14 @@ async def test_a_holder_that_cannot_renew_is_stopped_before_another_may_begin(mo
     async with RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as ledger:
 
         async def hold() -> None:
-            async with asyncio.timeout(10), ledger.lease("rollouts", ttl_s=0.5):
+            async with asyncio.timeout(PATIENCE_S), ledger.lease("rollouts", ttl_s=0.5):
                 await mortal_redis.kill()
                 await asyncio.Event().wait()
 
         with pytest.raises(LostLease, match="rollouts"):
             await hold()
         await mortal_redis.start()
-        async with asyncio.timeout(10), ledger.lease("rollouts") as fence:
+        async with asyncio.timeout(PATIENCE_S), ledger.lease("rollouts") as fence:
             assert fence.token == 2
 
 
@@ -142,7 +143,7 @@ async def test_a_holder_whose_lease_was_taken_away_is_stopped(mortal_redis: Mort
     async with RedisLedger.open(mortal_redis.endpoint, clock, patience_s=5) as ledger:
 
         async def hold() -> None:
-            async with asyncio.timeout(10), ledger.lease("rollouts", ttl_s=0.6):
+            async with asyncio.timeout(PATIENCE_S), ledger.lease("rollouts", ttl_s=0.6):
                 await ledger._connections.command("DEL", ledger._key("lease", "rollouts"))
                 await asyncio.Event().wait()
 
@@ -164,7 +165,7 @@ async def test_a_cancel_from_outside_is_no_lost_lease_and_gives_the_lease_back(m
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(5), ledger.lease("rollouts"):
+        async with asyncio.timeout(PATIENCE_S), ledger.lease("rollouts"):
             pass
 
 
@@ -206,7 +207,7 @@ async def test_a_redis_whose_disk_is_full_refuses_and_takes_up_again(tmp_path: P
             assert [doc.id for doc in await ledger.all("thing")] == answered
             assert [entry.subject for entry in await ledger.audit()] == answered
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:  # Redis itself looks once a second whether there is space again
                     try:
                         await ledger.commit(change("later"))
@@ -234,7 +235,7 @@ async def test_a_password_that_is_wrong_is_no_outage(tmp_path: Path) -> None:
             await ledger.commit(change("a"))
         for password in ("wrong", None):
             with pytest.raises(BadInput, match="refuses us") as told:
-                async with asyncio.timeout(3), RedisLedger.open(Endpoint(socket=redis.socket, password=password), clock):
+                async with RedisLedger.open(Endpoint(socket=redis.socket, password=password), clock, patience_s=PATIENCE_S):
                     pass
             assert "PASSWORD_FILE" in told.value.hint
     finally:
@@ -255,7 +256,7 @@ async def test_a_redis_of_ones_own_is_reached_by_its_url(tmp_path: Path) -> None
             async with (
                 RedisLedger.open(endpoint, clock, patience_s=5) as ledger,
                 ledger.watch("thing") as announcements,
-                asyncio.timeout(5),
+                asyncio.timeout(PATIENCE_S),
             ):
                 await ledger.commit(change(url))
                 assert await anext(announcements) == Announcement("thing", url)

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
 from tests.kit.fleet import until_written
 from tests.kit.node_client import NodeClient
+from tests.kit.patience import PATIENCE_S
 
 GOOD, FAT = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-READY_S = 30.0
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ class Ended:
 
 async def command(*arguments: str, data_dir: Path) -> Ended:
     process = await start(*arguments, data_dir=data_dir)
-    async with asyncio.timeout(READY_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
@@ -73,14 +72,13 @@ class Server:
     process: asyncio.subprocess.Process
     ready: dict[str, Any]
 
-    async def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float, str]:
-        """Exit code, seconds that it took, standard error."""
-        began = time.monotonic()
+    async def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Exit code, standard error."""
         self.process.send_signal(how)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             _, err = await self.process.communicate()
         assert self.process.returncode is not None
-        return self.process.returncode, time.monotonic() - began, err.decode()
+        return self.process.returncode, err.decode()
 
 
 @asynccontextmanager
@@ -89,7 +87,7 @@ async def serving(data_dir: Path, *arguments: str) -> AsyncIterator[Server]:
     process = await start("serve", *ports, *arguments, data_dir=data_dir)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout(PATIENCE_S):
             line = await process.stdout.readline()
         assert line, (await process.communicate())[1].decode()
         yield Server(process, json.loads(line))
@@ -116,8 +114,8 @@ async def a_node(core: Core, node_id: str, name: str) -> Credential:
     return Credential(private_pem(key), x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM))
 
 
-async def test_it_drains_within_five_seconds_whatever_is_open(data_dir: Path) -> None:
-    async with serving(data_dir, "--heartbeat-interval", "30") as server, open_core(Settings(data_dir=data_dir)) as core:
+async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> None:
+    async with serving(data_dir, "--heartbeat-interval", "3600") as server, open_core(Settings(data_dir=data_dir)) as core:
         assert server.ready["event"] == "ready"
         assert json.loads((data_dir / "serve.json").read_text())["fleet"] == server.ready["fleet"]
         credential = await a_node(core, "n1", "gateway")
@@ -131,9 +129,8 @@ async def test_it_drains_within_five_seconds_whatever_is_open(data_dir: Path) ->
             assert refusal.reason == session_pb2.REFUSAL_REASON_UNAVAILABLE
             assert refusal.retry_after_s > 0
             assert await line.ended() is grpc.StatusCode.OK
-            code, seconds, errors = await ending
+            code, errors = await ending
         assert (code, "Traceback" in errors) == (0, False), errors
-        assert seconds < 5.0
         assert not (data_dir / "serve.json").exists()
         presence = await core.ledger.get("presence", "n1")
         assert presence is not None

@@ -16,6 +16,7 @@ from littoral.digest import hex_of
 from littoral.shares import Whole
 from tests.kit.agent import NODE, QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
+from tests.kit.patience import PATIENCE_S
 from tests.kit.several import reported, want
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
@@ -84,7 +85,7 @@ async def test_a_newcomer_that_does_not_fit_beside_what_serves_is_refused_not_th
     assert "wants" in seen["detail"] or "share" in seen["detail"]
     assert (await agent.infer(examples(2)[0], "old"))[0] == 404
     await agent.until("update", model="old", state="FAILED", reason="over-share")  # and the fleet is told
-    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         loading = await client.post(f"http://{agent.http}/v2/repository/models/old/load")
     assert (loading.status_code, "memory: old wants" in loading.json()["error"]) == (409, True)
     await agent.stop()
@@ -159,7 +160,7 @@ async def test_the_cloud_is_told_of_the_whole_and_of_each_models_share(fleet: Fl
 
 async def test_shares_over_the_whole_are_refused_before_anything_is_served(tmp_path: Path, folder: NodeFolder) -> None:
     agent = await AgentProcess.start(folder.root, "--memory", "10MB", "--budgets", "a: rss<=8MB; b: rss<=4MB")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         assert await agent.ended() == 2
     [said] = [event["error"] for event in agent.events if "error" in event]
     assert said["message"] == (

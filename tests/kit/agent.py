@@ -29,8 +29,8 @@ from littoral.manifest import File, Input, Manifest, Output, Probe
 from littoral.sketch import fit
 from tests.kit import several
 from tests.kit.fleet import Fleet
+from tests.kit.patience import PATIENCE_S
 
-PATIENCE_S = 30.0
 SHAPE = (1, 4, 4)
 CLASSES = 3
 MODEL = "tiny"

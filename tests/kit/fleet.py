@@ -25,8 +25,7 @@ from cloud.store.blobs import BlobFolder
 from littoral.fleet.v1 import blob_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
 from tests.kit.certificates import Authority, Credential
 from tests.kit.node_client import NodeClient
-
-PATIENCE_S = 10.0
+from tests.kit.patience import PATIENCE_S
 
 
 class MovedClock:

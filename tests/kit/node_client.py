@@ -13,9 +13,9 @@ import grpc.aio
 from littoral.fleet.v1 import blob_pb2_grpc, session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS
 from tests.kit.certificates import Credential
+from tests.kit.patience import PATIENCE_S
 
 BOOT = "0123456789abcdef" * 2
-PATIENCE_S = 10.0
 
 
 class NodeClient:

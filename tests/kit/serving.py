@@ -25,6 +25,7 @@ from littoral.digest import digest_of
 from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, File, Output, SketchSpec
 from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from tests.kit.models import artifact
+from tests.kit.patience import PATIENCE_S
 
 MODEL = "tiny"
 
@@ -132,7 +133,7 @@ async def open_node(*models: Served, max_in_flight: int = MAX_IN_FLIGHT, **optio
     server = HttpServer(service, "127.0.0.1", 0, **options)
     await server.start()
     base = f"http://127.0.0.1:{server.port}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=10.0) as client:
+    async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=PATIENCE_S) as client:
         try:
             yield Node(slots, telemetry, server, client, service)
         finally:

@@ -9,6 +9,7 @@ from cloud.fleet.records import Desired, DesiredModel, Probation, Reported, Repo
 from cloud.fleet.telemetry import KIND as TELEMETRY
 from cloud.fleet.telemetry import Counts, Telemetry, telemetry_id
 from tests.kit.fleet import Fleet
+from tests.kit.patience import PATIENCE_S
 
 NODE = "n1"
 
@@ -35,7 +36,7 @@ async def reported(fleet: Fleet, **generations: int) -> Mapping[str, ReportedMod
 
 async def until(fleet: Fleet, wanted: Mapping[str, tuple[int, tuple[str, ...]]], **serving: str) -> Mapping[str, ReportedModel]:
     """What the cloud knows, once each model's update came to one of its states, and those named serve these manifests."""
-    async with asyncio.timeout(60), fleet.ledger.watch("reported") as announcements:
+    async with asyncio.timeout(PATIENCE_S), fleet.ledger.watch("reported") as announcements:
         while True:
             if (doc := await fleet.ledger.get("reported", NODE)) is not None:
                 models = load(Reported, doc).models
@@ -49,7 +50,7 @@ async def until(fleet: Fleet, wanted: Mapping[str, tuple[int, tuple[str, ...]]],
 
 async def counted(fleet: Fleet, model: str, requests: int) -> Counts:
     """What the cloud has counted of a model, once it is so many requests."""
-    async with asyncio.timeout(30), fleet.ledger.watch(TELEMETRY) as announcements:
+    async with asyncio.timeout(PATIENCE_S), fleet.ledger.watch(TELEMETRY) as announcements:
         while True:
             doc = await fleet.ledger.get(TELEMETRY, telemetry_id(NODE, model))
             if doc is not None and (totals := load(Telemetry, doc).totals).requests == requests:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from cloud.processes import Child, beside, run_to_end
+from tests.kit.patience import PATIENCE_S
 
 CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
 
@@ -71,5 +72,5 @@ class Fleet:
 
 
 async def ask(url: str, body: object = None) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         return await (client.get(url) if body is None else client.post(url, json=body))

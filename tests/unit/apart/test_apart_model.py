@@ -28,6 +28,7 @@ from littoral.manifest import Manifest
 from littoral.signature import DATATYPES
 from tests.kit.foreign import tokens
 from tests.kit.models import HERE, artifact, images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import imported
 
 KEY = Ed25519PrivateKey.generate()
@@ -83,7 +84,7 @@ async def test_its_death_is_one_error_that_names_the_signal(tmp_path: Path) -> N
     manifest = laid(tmp_path)
     model = await open_apart(tmp_path, 1, memory=ROOM, limit_s=30)
     os.kill(model.pid, signal.SIGSEGV)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         assert "SIGSEGV" in str(await model.gone())
     for _ in range(2):
         with pytest.raises(RuntimeCrash, match="its runtime ended with SIGSEGV"):
@@ -97,7 +98,7 @@ async def test_one_that_does_not_answer_is_ended_and_called_a_hang(tmp_path: Pat
     os.kill(model.pid, signal.SIGSTOP)
     with pytest.raises(RuntimeHang, match=r"longer than 0\.5 s for one inference"):
         await asyncio.to_thread(model.infer, manifest.input.prepare(images(1)))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         assert isinstance(await model.gone(), RuntimeHang)
     assert not Path(f"/proc/{model.pid}").exists()
     model.close()
@@ -118,7 +119,7 @@ async def test_cancelled_while_it_loads_it_ends_the_child(tmp_path: Path) -> Non
     await asyncio.sleep(0)  # its first step starts the child
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(opening, 30)
+        await asyncio.wait_for(opening, PATIENCE_S)
 
 
 async def test_its_memory_is_bounded_and_it_goes_first_when_memory_is_short(tmp_path: Path) -> None:

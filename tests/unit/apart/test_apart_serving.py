@@ -14,6 +14,7 @@ from edge_node.apart.model import open_apart
 from edge_node.serving.slots import Served
 from edge_node.update.envelope import ENVELOPE
 from tests.kit.models import artifact, images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
 
 KEY = Ed25519PrivateKey.generate()
@@ -27,7 +28,7 @@ async def on_trial(folder: Path) -> Served:
 
 
 async def in_flight(node: Node, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while node.slots._slots[MODEL].in_flight < count:  # noqa: ASYNC110
             await asyncio.sleep(0)  # no event says so
 

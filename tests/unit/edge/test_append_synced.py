@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edge_node.store import append_synced
+from tests.kit.patience import PATIENCE_S
 
 FULL_AT = 100
 CODE = f"""
@@ -25,7 +26,9 @@ except OSError as error:
 def test_what_does_not_fit_leaves_no_trace(tmp_path: Path) -> None:
     place = tmp_path / "lines"
     append_synced(place, b"a" * 60)
-    ended = subprocess.run([sys.executable, "-c", CODE, str(place)], capture_output=True, text=True, check=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", CODE, str(place)], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
     assert ended.stdout == "File too large\n"
     assert place.read_bytes() == b"a" * 60
     append_synced(place, b"c" * 40)

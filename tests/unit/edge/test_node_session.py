@@ -34,6 +34,7 @@ from edge_node.session import (
 from littoral.errors import TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES
+from tests.kit.patience import PATIENCE_S
 
 Response = session_pb2.ConnectResponse
 Reason = session_pb2.RefusalReason
@@ -194,7 +195,7 @@ class Recorder:
     async def running(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.session.run())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 yield
         finally:
             task.cancel()

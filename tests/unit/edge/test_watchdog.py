@@ -20,6 +20,7 @@ from littoral.errors import RuntimeFailure
 from littoral.manifest import File
 from tests.kit.agent import glaring, good_weights, onnx_bytes
 from tests.kit.models import artifact
+from tests.kit.patience import PATIENCE_S
 
 STUCK = """
 import threading
@@ -63,7 +64,7 @@ def test_onnxruntime_ends_a_loop_that_would_last_for_ever_and_goes_on_with_the_n
 
 
 def test_what_no_runtime_ends_ends_the_process_with_last_words() -> None:
-    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stdout) == (RuntimeFailure.exit_code, "m sha256:1\n")
 
 

@@ -17,6 +17,7 @@ from cloud.store.blobs import BlobFolder
 from littoral import codec
 from littoral.errors import Conflict
 from tests.kit.federation import enrol
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -70,7 +71,7 @@ async def test_a_failed_and_a_silent_node_are_left_out_while_the_quorum_holds(
     exchange: Exchange, ledger: Ledger, blobs: BlobFolder
 ) -> None:
     async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b"), answering(ledger, blobs, "c", failure="oom"):
-        outcomes = await ask(exchange, ["a", "b", "c", "d"], within_s=1.0)
+        outcomes = await ask(exchange, ["a", "b", "c", "d"], within_s=3.0)
     assert {o.node_id: o.failure for o in outcomes} == {"a": "", "b": "", "c": "oom", "d": "silent"}
     lines = [line for line in await ledger.audit() if line.action == "node.round-failed"]
     assert [(line.subject, line.details["code"]) for line in lines] == [("c", "oom")]
@@ -79,7 +80,7 @@ async def test_a_failed_and_a_silent_node_are_left_out_while_the_quorum_holds(
 async def test_a_round_whose_quorum_cannot_be_had_any_more_fails_at_once(
     exchange: Exchange, ledger: Ledger, blobs: BlobFolder
 ) -> None:
-    async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b", failure="oom"), asyncio.timeout(10):
+    async with answering(ledger, blobs, "a"), answering(ledger, blobs, "b", failure="oom"), asyncio.timeout(PATIENCE_S):
         with pytest.raises(QuorumMissed, match=r"1 of 2 nodes replied well, 2 are needed \(b: oom"):
             await ask(exchange, ["a", "b"], within_s=3600)
 
@@ -89,7 +90,7 @@ async def test_asking_again_after_a_restart_takes_the_replies_that_are_there_and
 ) -> None:
     async with answering(ledger, blobs, "a") as first:
         with pytest.raises(QuorumMissed):
-            await ask(exchange, ["a", "b"], within_s=0.5)
+            await ask(exchange, ["a", "b"], within_s=2.0)
     generations = {doc.id: doc.generation for doc in await ledger.all("desired")}
     async with answering(ledger, blobs, "b"):
         outcomes = await ask(Exchange(ledger, blobs, "r", None), ["a", "b"])
@@ -162,7 +163,7 @@ async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(exchange: Exchan
     waiting = asyncio.create_task(exchange.gather_nodes("m", (), at_least=2, hoped=(), within_s=60))
     await enrol(ledger, "a")
     await enrol(ledger, "b")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await waiting == ("a", "b")
 
 
@@ -188,7 +189,7 @@ async def test_a_message_travels_coded_to_a_node_that_can_and_its_coded_reply_is
         answer = codec.encode(reply) if codec.is_coded(came[name]) else reply
         await note_answer(ledger, name, FederatedAnswer("r", task.message_id, blobs.put(answer), "", ""))
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as nodes:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as nodes:
         for name in ("a", "old"):
             nodes.create_task(node(name))
         outcomes = await exchange.ask({"a": message, "old": message}, number=1, kind="train", quorum=2, within_s=20)

@@ -21,8 +21,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest, Probe
 from tests.kit.machine import Machine
 from tests.kit.models import HERE, SHAPE, artifact, images
-
-PATIENCE_S = 30.0
+from tests.kit.patience import PATIENCE_S
 
 
 @pytest.fixture

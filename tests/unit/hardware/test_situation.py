@@ -15,6 +15,7 @@ from edge_node.situation import Situation
 from littoral.budget import Budget
 from littoral.fleet.v1 import session_pb2
 from tests.kit.machine import Machine
+from tests.kit.patience import PATIENCE_S
 
 PLAIN, LOW = Budget(), Budget.parse("artifact<=20KB")
 BATTERY = b"change@/devices/LNXSYSTM:00/PNP0C0A:00/power_supply/BAT0\0ACTION=change\0SUBSYSTEM=power_supply\0SEQNUM=12\0"
@@ -103,7 +104,7 @@ async def test_the_end_of_a_condition_is_not_waited_for_longer_than_it_takes(
     node = Node(machine, asyncio.get_running_loop().time)
     running = asyncio.create_task(node.situation.run())
     machine.plugged(10)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while node.situation.in_force:
             node.grew.clear()
             await node.grew.wait()
@@ -138,7 +139,7 @@ async def test_the_kernels_word_about_power_is_followed_and_others_are_not(
     kernels.send(DISK)
     machine.unplugged(10)
     kernels.send(BATTERY)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await node.grew.wait()
     assert node.situation.in_force == ("battery_low",)
     assert len(looks) == 2  # at the start, and for the battery

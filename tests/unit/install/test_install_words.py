@@ -14,6 +14,7 @@ import pytest
 from edge_node.installing.__main__ import main
 from edge_node.installing.layout import Install, Layout
 from edge_node.store import NodeFolder
+from tests.kit.patience import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_on_a_terminal_it_asks_and_takes_no_other_word(tmp_path: Path, answer: s
             text=True,
         )
         os.write(ours, f"{answer}\n".encode())
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         os.close(ours)
         os.close(theirs)

@@ -17,6 +17,7 @@ from cloud.rollouts.rechooser import News, Rechooser
 from cloud.rollouts.state import KIND, Rollout, State
 from littoral.budget import Budget
 from tests.kit.fleet import until_written
+from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, World, artifact
 from tests.unit.rollouts.test_rechoice import BEST, CHEAP, NARROW, WIDE, released, wanted
 
@@ -39,7 +40,7 @@ async def choosing(ledger: Ledger) -> AsyncIterator[None]:
 
 
 async def until_wanted(ledger: Ledger, node_id: str, digest: str) -> Desired:
-    async with asyncio.timeout(20), ledger.watch("desired") as news:
+    async with asyncio.timeout(PATIENCE_S), ledger.watch("desired") as news:
         while True:
             doc = await ledger.get("desired", node_id)
             if doc is not None and (given := load(Desired, doc).models.get(MODEL)) and given.manifest_digest == digest:

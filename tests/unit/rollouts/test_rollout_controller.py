@@ -32,6 +32,7 @@ from cloud.rollouts.state import Policy, State
 from cloud.store.connection import Endpoint
 from cloud.store.redis_ledger import RedisLedger
 from littoral.errors import BadInput, Conflict, LostLease, NotFound
+from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, artifact
 
 pytest_plugins = ("tests.kit.redis",)
@@ -154,7 +155,7 @@ def controller(ledger: Ledger) -> Controller:
 
 
 async def test_a_rollout_runs_from_announcement_to_announcement(ledger: Ledger, release: Release, fleet: list[NodeActor]) -> None:
-    async with running(controller(ledger).run()), asyncio.timeout(20):
+    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
     assert rollout.state is State.SUCCEEDED
     assert [len(wave.nodes) for wave in rollout.waves] == [1, 2]
@@ -166,7 +167,7 @@ async def test_a_rollout_runs_from_announcement_to_announcement(ledger: Ledger, 
 async def test_a_bad_release_reaches_the_canary_alone(ledger: Ledger, release: Release, fleet: list[NodeActor]) -> None:
     for node in fleet:
         node.bad = frozenset({GOOD.manifest_digest})
-    async with running(controller(ledger).run()), asyncio.timeout(20):
+    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW(), Policy(canary="b")))
     assert (rollout.state, rollout.reason) == (State.ROLLED_BACK, "b: ROLLED_BACK: accuracy-drop")
     assert {node.node_id: node.asked for node in fleet} == {
@@ -182,7 +183,7 @@ async def test_a_coordinator_that_dies_after_any_step_is_followed_by_one_that_go
     """Every step of the rollout by a controller of its own, on a connection of its own, cancelled after one commit."""
     id = await start_rollout(ledger, release, NOW())
     lives = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while (await read_rollout(ledger, id))[1].state is not State.SUCCEEDED:
             lives += 1
             async with RedisLedger.open(redis_endpoint, NOW, fleet=fleet_name) as own:
@@ -206,7 +207,7 @@ async def test_a_controller_whose_lease_went_to_another_writes_nothing(ledger: L
 
 
 async def test_an_operator_stops_a_rollout_whose_node_does_not_answer(ledger: Ledger, release: Release) -> None:
-    async with running(controller(ledger).run()), asyncio.timeout(20):
+    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         id = await start_rollout(ledger, release, NOW(), Policy(nodes=("a",)))
         async with ledger.watch("rollout") as news:
             while (await read_rollout(ledger, id))[1].state is not State.MEASURING:
@@ -223,7 +224,7 @@ async def test_one_rollout_that_cannot_go_on_does_not_hold_up_the_others(
 ) -> None:
     lost = Release(release_id="faces-1", model="faces", kind="manual", artifacts=("x",), created_at=NOW())
     await start_rollout(ledger, lost, NOW())  # its release is nowhere
-    async with running(controller(ledger).run()), asyncio.timeout(20):
+    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
     assert rollout.state is State.SUCCEEDED
 

@@ -20,9 +20,8 @@ from edge_node.serving.slots import Served, Slots
 from edge_node.telemetry import Telemetry
 from littoral.errors import RuntimeFailure
 from tests.kit.models import images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, asked_of, served
-
-PATIENCE_S = 20.0
 
 
 class Doubling:

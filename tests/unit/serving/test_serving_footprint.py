@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 
 from tests.kit.models import images
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import request_of
-
-PATIENCE_S = 30.0
 
 
 async def test_it_serves_beside_grpc_in_one_loop_in_under_100_mb_and_stops_without_a_word(tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from edge_node.serving.slots import Slots
 from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
-
-PATIENCE_S = 10.0
 
 
 @pytest.fixture

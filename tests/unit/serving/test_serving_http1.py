@@ -19,9 +19,8 @@ from edge_node.serving.http1 import Chunks, head_of, parse_head, unpacked
 from edge_node.serving.tls import tls_of
 from littoral.errors import BadInput, FleetError, TooLarge
 from tests.kit.models import images
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
-
-PATIENCE_S = 10.0
 
 
 def test_a_head_is_read() -> None:

@@ -12,9 +12,8 @@ import pytest
 from edge_node.serving.connection import Connection, Limits
 from edge_node.serving.outbox import MOST, Outbox
 from tests.kit.models import images
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
-
-PATIENCE_S = 20.0
 
 
 def request(name: str, *headers: str) -> bytes:

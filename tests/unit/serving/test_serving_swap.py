@@ -10,6 +10,7 @@ import pytest
 
 from littoral.errors import RuntimeFailure
 from tests.kit.models import HERE, images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
 
 SWAPS, CLIENTS = 50, 8
@@ -41,7 +42,7 @@ async def test_fifty_swaps_under_load_drop_nothing(runtime: str, tmp_path: Path)
             before = answers[version]
             made.append(served(tmp_path / str(swap % 2), runtime, seed=swap % 2))
             node.slots.swap(MODEL, made[-1])
-            async with asyncio.timeout(10), grew:
+            async with asyncio.timeout(PATIENCE_S), grew:
                 await grew.wait_for(lambda version=version, before=before: answers[version] > before)  # type: ignore[misc]
         stop.set()
         await asyncio.wait(clients)
