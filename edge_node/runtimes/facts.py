@@ -1,5 +1,6 @@
-"""What a runtime is on this machine: found out in a child process each, because a library that is not for this CPU ends its
-process, and each takes 3 to 20 MB that an agent which serves with another one need not hold.
+"""What a runtime is on this machine: found out in a child process, because a library that is not for this CPU ends its process,
+and each takes 3 to 20 MB that an agent which serves with another one need not hold. One child looks at all of them, for most of
+the work is its start; where one of them ends it, those that it did not come to get a child each.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 _IMPORT_S = 60.0
+_NAME = "runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +39,59 @@ class Facts:
     devices: tuple[str, ...] = ("cpu",)  # that it runs on here, in the order in which they are tried
     lacking: tuple[Missing, ...] = ()  # what else it could run on
 
-    def as_json(self) -> str:
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> Facts:
-        body = json.loads(text)
-        lacking = tuple(Missing(**missing) for missing in body.pop("lacking"))
-        return cls(**{**body, "devices": tuple(body["devices"])}, lacking=lacking)
+    def from_json(cls, body: dict[str, Any]) -> Facts:
+        """Of what `asdict` gave."""
+        lacking = tuple(Missing(**missing) for missing in body["lacking"])
+        return cls(**{**body, "devices": tuple(body["devices"]), "lacking": lacking})
 
 
 Verdict = tuple[Facts | None, str]
 """(facts, ""), or (None, the reason)."""
 
 
+def line_of(name: str, verdict: Verdict) -> str:
+    """As a child says it, on a line of its own: libraries print, too."""
+    facts, reason = verdict
+    return json.dumps({_NAME: name, "facts": None if facts is None else asdict(facts), "reason": reason})
+
+
 def looked_up(names: Iterable[str]) -> dict[str, Verdict]:
-    """By name; the children run side by side."""
-    children = {
-        name: subprocess.Popen(
-            (sys.executable, "-m", "edge_node.runtimes.present", name),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in names
-    }
-    return {name: _verdict(child) for name, child in children.items()}
+    """By name."""
+    wanted = tuple(names)
+    found, _ = _ended(_child(*wanted))
+    alone = {name: _child(name) for name in wanted if name not in found}
+    for name, child in alone.items():
+        said, why = _ended(child)
+        found[name] = said.get(name, (None, why))
+    return {name: found[name] for name in wanted}
 
 
-def _verdict(child: subprocess.Popen[str]) -> Verdict:
+def _child(*names: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        (sys.executable, "-m", "edge_node.runtimes.present", *names),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ended(child: subprocess.Popen[str]) -> tuple[dict[str, Verdict], str]:
+    """What it found, and why it found no more."""
     with child:
         try:
             printed, errors = child.communicate(timeout=_IMPORT_S)
+            why = _why(child.returncode, errors)
         except subprocess.TimeoutExpired:
             child.kill()
-            return None, f"was not imported after {_IMPORT_S:.0f} s"
-    if child.returncode < 0:
-        return None, f"its import ended with {signal.Signals(-child.returncode).name}: it is not built for this machine"
-    if child.returncode > 0:
-        return None, (errors.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-    return Facts.from_json(printed.strip().splitlines()[-1]), ""
+            printed, _ = child.communicate()
+            why = f"was not imported after {_IMPORT_S:.0f} s"
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith(f'{{"{_NAME}": ')]
+    return {line[_NAME]: (Facts.from_json(line["facts"]) if line["facts"] else None, line["reason"]) for line in lines}, why
+
+
+def _why(code: int, errors: str) -> str:
+    if code < 0:
+        return f"its import ended with {signal.Signals(-code).name}: it is not built for this machine"
+    return (errors.strip().splitlines() or [f"exit code {code}"])[-1]

@@ -1,8 +1,8 @@
-"""Says what a runtime is here, from a process of its own.
+"""Says what runtimes are here, from a process of its own.
 
-    python -m edge_node.runtimes.present NAME
+    python -m edge_node.runtimes.present NAME...
 
-Prints its Facts as one line of JSON. Exit code 1, and the reason as the last line on stderr, where it cannot be used.
+Prints one line for each, as soon as it is known.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from __future__ import annotations
 import sys
 
 from edge_node.runtimes import look
+from edge_node.runtimes.facts import Verdict, line_of
 from littoral.errors import RuntimeFailure
 
 
-def main() -> int:
+def main() -> None:
+    for name in sys.argv[1:]:
+        print(f"\n{line_of(name, _verdict(name))}", flush=True)
+
+
+def _verdict(name: str) -> Verdict:
     try:
-        found = look(sys.argv[1])
+        return look(name), ""
     except RuntimeFailure as error:
-        print(error.message, file=sys.stderr)
-        return 1
+        return None, error.message
     except Exception as error:  # noqa: BLE001 - whatever a foreign library raises while it loads, it is not usable
-        print(f"cannot be imported: {error}", file=sys.stderr)
-        return 1
-    print(found.as_json())
-    return 0
+        return None, f"cannot be imported: {error}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
