@@ -4,21 +4,26 @@ the weights inside, and nothing in it but the graph.
 torch's exporter leaves module names, stack traces and doc strings in every node, ten times the weights of a small network;
 `stripped` takes all of it out, numbers what has no need of a name, and says nothing that is the default anyway. Weights stay as
 they are, bit for bit.
+
+Every ONNX variant of a network begins with the same graph, which torch works at for a second: it is kept as long as the network.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnx
 import torch
 from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, SessionOptions
-from torch import nn
+from torch import fx, nn
 
 from cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from cloud.export.lacking import layer_lacking
@@ -29,6 +34,8 @@ from littoral.manifest import FULL_RANGE, Input
 _TORCH_OPSET = 18  # torch silently writes this for anything older
 FILE = "model.onnx"
 _BATCH = "batch"
+_KEPT: WeakKeyDictionary[nn.Module, tuple[bytes, onnx.ModelProto]] = WeakKeyDictionary()
+"""By network, the last graph that was made of it, and of what: a network that was trained on in between is another one."""
 _WAY_OUT = "use another layer in its place, or another architecture for onnxruntime nodes"
 
 
@@ -51,11 +58,29 @@ def to_onnx(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onn
     Raises RuntimeFailure, naming the layer.
     """
     network = folded(module)
+    made_of = _content(network, given, options)
+    kept, graph = _KEPT.get(module, (b"", onnx.ModelProto()))
     try:
-        return converted(network, given, options)
+        if kept != made_of:
+            graph = converted(network, given, options)
+            _KEPT[module] = made_of, graph
     except RuntimeFailure as error:
         layer = layer_lacking(network, given.shape, lambda cut: converted(cut, given, options))
         raise RuntimeFailure(f"onnx: layer {layer} cannot be exported: {error.message}", hint=error.hint) from error
+    return copy.deepcopy(graph)  # whoever gets it changes it
+
+
+def _content(network: fx.GraphModule, given: Input, options: Options) -> bytes:
+    """Of all that the graph of a folded network depends on."""
+    digest = hashlib.sha256(f"{network.code}\n{network}\n{given.name} {given.shape} {_opset(options)}".encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.digest()
+
+
+def _opset(options: Options) -> int:
+    return max(options.opset, _TORCH_OPSET)
 
 
 def converted(network: nn.Module, given: Input, options: Options) -> onnx.ModelProto:
@@ -69,7 +94,7 @@ def converted(network: nn.Module, given: Input, options: Options) -> onnx.ModelP
                 (example,),
                 dynamo=True,
                 external_data=False,
-                opset_version=max(options.opset, _TORCH_OPSET),
+                opset_version=_opset(options),
                 input_names=[given.name],
                 output_names=[OUTPUT_NAME],
                 dynamic_shapes=({0: torch.export.Dim(_BATCH)},),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def test_rows_of_a_table_and_series_are_answered_as_the_network_does(architectur
 @pytest.mark.parametrize("variant", EXPORTERS)
 def test_the_same_network_gives_the_same_bytes(variant: str) -> None:
     again: Exported = loaded(EXPORTERS[variant])(
-        trained("compact_cnn").module, input_of(data()), calibration=input_of(data()).prepare(data().train_x[:128])
+        copy.deepcopy(trained("compact_cnn").module), input_of(data()), calibration=input_of(data()).prepare(data().train_x[:128])
     )
     assert again == exported("compact_cnn", variant)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Ma
 def test_the_same_network_and_data_give_the_same_manifest(made: Made, data: Dataset) -> None:
     student = made.students[0]
     again = candidates_from(
-        student.module,
+        copy.deepcopy(student.module),
         student.spec,
         data,
         TINY.students[0].variants,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -107,6 +108,20 @@ def test_nothing_else_is_left_in_a_file(net: Trained, bench: Bench) -> None:
     assert ("Gemm", "alpha") not in attributes
     weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     assert artifact.bytes - weights < 1_000
+
+
+def test_what_changed_after_an_export_is_in_the_next_one(net: Trained, bench: Bench) -> None:
+    module = copy.deepcopy(net.module)
+    first = export(module, net.input, calibration=bench.calibration)
+    export_int8(module, net.input, calibration=bench.calibration)  # begins with the same graph, and changes it
+    assert export(module, net.input, calibration=bench.calibration) == first
+    with torch.no_grad():
+        next(module.parameters()).mul_(2)
+    second = export(module, net.input, calibration=bench.calibration)
+    assert second != first
+    assert second == export(copy.deepcopy(module), net.input, calibration=bench.calibration)
+    newer = export(module, net.input, calibration=bench.calibration, options=Options(opset=21, ir=10))
+    assert onnx.load_from_string(newer.files["model.onnx"]).opset_import[0].version == 21
 
 
 @pytest.mark.parametrize(("opset", "ir"), [(13, 7), (17, 8), (18, 9), (21, 10)])
