@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import Fleet, ask
 
 pytest_plugins = ("tests.kit.whole_fixture",)
@@ -35,7 +36,7 @@ async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that
 
 
 async def until_it_answers(url: str, model: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await ask(url, IMAGE)).status_code != 200:  # noqa: ASYNC110 - it announces nothing
             await asyncio.sleep(0.1)
     assert answer.json()["model_name"] == model

@@ -15,6 +15,7 @@ from cloud.rollouts.rechooser import News, Rechooser
 from cloud.rollouts.state import Policy, Rollout, State
 from littoral.budget import Budget
 from littoral.shares import Whole
+from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 from tests.unit.rollouts.test_rechoice import (
     BEST,
@@ -238,7 +239,7 @@ async def test_what_the_newcomer_measured_wakes_the_coordinator(ledger: Ledger) 
     world = released(("a", WIDE))
     world.add_node("late")
     await copied(world, ledger)
-    async with choosing(ledger), asyncio.timeout(20):
+    async with choosing(ledger), asyncio.timeout(PATIENCE_S):
         async with ledger.watch("desired") as news:
             while not (trials := (await sessions.desired_of(ledger, "late"))[1].trials):
                 await anext(news)

@@ -250,7 +250,7 @@ async def test_going_back_gives_every_node_the_release_that_passed_before(
     await put(ledger, "artifact", worse.manifest_digest, worse)
     first = replace(release, release_id="digits-0", artifacts=(worse.manifest_digest,), created_at=NOW())
     await put(ledger, "release", first.release_id, first)
-    async with running(controller(ledger).run()), asyncio.timeout(20):
+    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         for each in (first, release):
             assert (
                 await wait(ledger, await start_rollout(ledger, each, NOW(), Policy(max_accuracy_loss=1.0)))
@@ -287,7 +287,7 @@ async def test_after_going_back_the_older_release_is_the_one_in_force(
     older = replace(release, release_id="digits-0", artifacts=(OLD.manifest_digest,), created_at=release.created_at - 1)
     await put(ledger, "release", older.release_id, older)
     assert await releases_in_force(ledger) == {MODEL: release}
-    async with running(controller(ledger).run()), asyncio.timeout(20):
+    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         await wait(ledger, await start_rollout(ledger, release, NOW()))
         await wait(ledger, await go_back(ledger, MODEL, NOW(), to=older.release_id))
     assert await releases_in_force(ledger) == {MODEL: older}
