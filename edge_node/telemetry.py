@@ -53,6 +53,7 @@ class Total:
     joint_asked: int = 0
     joint_answered: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # requests that never reached the model, or that it does not take
+    turned_away: int = 0  # of the refused ones, those that the model before would have answered
     seconds: float = 0.0  # of those that were answered
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
@@ -164,6 +165,15 @@ class Telemetry:
         """Requests that were refused for what they hold, since the process started. `counters` has none of them."""
         total = self._totals.get(model)
         return sum(total.refused.get(code, 0) for code in _OF_THE_REQUEST) if total is not None else 0
+
+    def turn_away(self, model: str) -> None:
+        """One request was refused by a model on trial, and the one before would have answered it."""
+        self._total(model).turned_away += 1
+
+    def turned_away(self, model: str) -> int:
+        """Requests that only the model on trial refused, since the process started."""
+        total = self._totals.get(model)
+        return total.turned_away if total is not None else 0
 
     def totals(self) -> Mapping[str, Total]:
         """By model, since the process started."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cloud.fleet.ledger import Audit, Change, Write
 from cloud.fleet.records import Desired, DesiredModel, Probation, dump
 from cloud.rollouts.observe import not_ours, observe, unmeasured
-from cloud.rollouts.plan import ended, kept, next_wave, previous, sizes_left, with_waves
+from cloud.rollouts.plan import ended, kept, next_wave, previous, sizes_left, unproved, with_waves
 from cloud.rollouts.seen import NodeView, Seen
 from cloud.rollouts.state import (
     ENDED,
@@ -89,8 +89,10 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
             left = next_wave(seen, _dropped(rollout.assignments, dropped), now).dropped
             assignments = _dropped(rollout.assignments, {**left, **dropped})
             nodes = [a.node_id for a in assignments if kept(a, seen)]
-            moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now))
-            return Decision(moved, {}, (_line(seen, "rollout.promoted", {"nodes": nodes}),))
+            unseen = [node_id for node_id in nodes if unproved(seen.nodes[node_id], rollout.model)]
+            moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now), remarks=_unproved(unseen, seen))
+            said = {"nodes": nodes} | ({"unproved": unseen} if unseen else {})
+            return Decision(moved, {}, (_line(seen, "rollout.promoted", said),))
         case Stopped(reason):
             return _roll_back(seen, moved, reason, now)
         case Restored(remarks):
@@ -172,6 +174,14 @@ def _roll_back(seen: Seen, rollout: Rollout, reason: str, now: float) -> Decisio
     line = _line(seen, "rollout.stopped", {"reason": reason})
     moved = replace(rollout, assignments=tuple(assignments), waves=ended(rollout.waves, now), reason=reason)
     return Decision(moved, changed, (line,))
+
+
+def _unproved(node_ids: Sequence[str], seen: Seen) -> tuple[str, ...]:
+    if not node_ids:
+        return ()
+    names = sorted(seen.nodes[node_id].name for node_id in node_ids)
+    who = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (f"{who}: saw no request in probation, so its probe alone speaks for it",)
 
 
 def next_generation(node: NodeView, model: str) -> int:

@@ -103,6 +103,13 @@ def kept(assignment: Assignment, seen: Seen) -> bool:
     )
 
 
+def unproved(node: NodeView, model: str) -> bool:
+    """Whether the node keeps what no request and no labelled example has tried there."""
+    report = node.report(model)
+    probation = report.probation if report else None
+    return probation is not None and probation.requests == 0 and probation.examples == 0
+
+
 def sizes_left(seen: Seen, assignments: Sequence[Assignment]) -> tuple[int, ...]:
     """Sizes of the waves that are still to come, the waves that have started having passed: one of which every node was dropped
     has proved nothing, and does not count."""

@@ -18,7 +18,7 @@ from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import LABEL, Answer, Asked, tensors_of
 from edge_node.serving.values import Array, small
 from edge_node.telemetry import Telemetry
-from littoral.errors import BadInput, RuntimeFailure
+from littoral.errors import BadInput, FleetError, RuntimeFailure
 from littoral.manifest import Input
 
 INLINE_S = 0.002
@@ -29,6 +29,8 @@ BATCH = 32
 _LARGEST, _WHOLE = float(np.finfo(np.float32).max), 2.0**64
 """Of float32; and what neither whole numbers exceed, nor floats whose squares float32 holds."""
 _TIMED_FIRST, _TIMED_EVERY = 4, 64
+_COMPARED_MOST = 64
+"""Refused requests of one trial that are tried on the model before, at most."""
 T = TypeVar("T")
 X = TypeVar("X")
 
@@ -84,6 +86,7 @@ class Inference:
         self._monotonic = monotonic
         self._workers: dict[str, ThreadPoolExecutor] = {}  # by model
         self._costs: dict[str, _Cost] = {}  # by model
+        self._compared: dict[str, tuple[str, int]] = {}  # by model: manifest on trial, refused requests that were tried before it
 
     async def answer(self, name: str, asked: Asked) -> Answer:
         """One request to one model. It is answered without waiting wherever that takes no longer than INLINE_S.
@@ -92,13 +95,14 @@ class Inference:
             NotFound: no such model is served. BadInput: names the field, what was wanted and what came; it says nothing about
                 the model and is not counted. BadValues: the same, found by the runtime. RuntimeFailure: the runtime gave up.
 
-        A request that takes a model on trial down with it is answered by the one that stands by.
+        A request that takes a model on trial down with it is answered by the one that stands by. One that a model on trial
+        refuses is tried there, too, and counted where it would have been answered: the client has not changed, the model has.
         """
         while True:
             with self._slots.lease(name) as served:
-                request = asked(served.manifest)
                 began = self._monotonic()
                 try:
+                    request = asked(served.manifest)
                     if served.manifest.signature is None:
                         tensors = await self._classified(name, served, request.raw, began)
                     else:
@@ -110,12 +114,35 @@ class Inference:
                     self._slots.back(name, served)
                     if self._slots.get(name) is None:
                         raise
+                except (BadInput, BadValues):
+                    if served.apart:
+                        await self._ask_before(name, served, asked)
+                    raise
 
     def close(self) -> None:
         """Ends the worker threads, once they are done with what they have."""
         for worker in self._workers.values():
             worker.shutdown()
         self._workers.clear()
+
+    async def _ask_before(self, name: str, tried: Served, asked: Asked) -> None:
+        """Counts a request that the model on trial refused, where the one that stands by would have answered it."""
+        digest, looks = self._compared.get(name, ("", 0))
+        looks = looks + 1 if digest == tried.manifest_digest else 1
+        if looks > _COMPARED_MOST or (lease := self._slots.lease_standby(name)) is None:
+            return
+        self._compared[name] = (tried.manifest_digest, looks)
+        with lease as before:
+            try:
+                request = asked(before.manifest)
+                if before.manifest.signature is None:
+                    prepared = _prepared(before, await self._sized(name, before.manifest.input, request.raw))
+                    await self._in_thread(name, before.model.infer, prepared)
+                else:
+                    await self._in_thread(name, before.model.run, request.inputs)
+            except FleetError:
+                return
+        self._telemetry.turn_away(name)
 
     async def _sized(self, name: str, given: Input, raw: Array) -> Array:
         """Large images leave the loop: resizing one takes longer than a small model's inference."""

@@ -113,6 +113,11 @@ class Slots:
             raise NotFound(f"model: {name[:80]!r} is not served here", hint=f"served are {', '.join(self.names()) or 'none'}")
         return slot
 
+    def lease_standby(self, name: str) -> AbstractContextManager[Served] | None:
+        """What stands by for the model on trial, for one look; None where nothing does."""
+        slot = self._slots.get(name)
+        return slot.standby if slot is not None else None
+
     def close(self) -> None:
         for name in self.names():
             self.remove(name)

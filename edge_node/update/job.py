@@ -28,6 +28,23 @@ class Counters(Protocol):
         """(requests, failed requests) since the start; both only grow."""
         ...
 
+    def turned_away(self, model: str) -> int:
+        """Requests since the start that only the model on trial refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of one model since the start of the agent."""
+
+    requests: int = 0
+    failed: int = 0
+    turned_away: int = 0
+
+    @classmethod
+    def of(cls, counters: Counters, model: str) -> Counts:
+        return cls(*counters.counters(model), counters.turned_away(model))
+
 
 @dataclass(frozen=True, slots=True)
 class Kit:
@@ -62,7 +79,7 @@ class Job:
     kit: Kit
     candidate: Served | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
     swapped: bool = False
-    counted: tuple[int, int] = (0, 0)  # requests, failed requests when it was swapped in
+    counted: Counts = Counts()  # when it was swapped in
 
     async def manifest(self) -> Manifest:
         return await self.kit.artifacts.manifest(self.update.manifest_digest)

@@ -67,6 +67,7 @@ class Findings:
     examples: int = 0
     requests: int = 0
     failed_requests: int = 0
+    turned_away: int = 0  # requests that it refused and that the model before would have answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ not wait, nor be judged by the model it replaces.
 
 from __future__ import annotations
 
-from edge_node.update.job import Job
+from edge_node.update.job import Counts, Job
 from edge_node.update.journal import Kept
 from edge_node.update.state import Event, Swapped
 from edge_node.update.state import Kept as WasKept
@@ -17,7 +17,7 @@ async def run(job: Job) -> Event:
     update, kit = job.update, job.kit
     if job.candidate is None:
         raise NotFound(f"update of {update.model}: nothing is loaded")
-    job.counted = kit.counters.counters(update.model)
+    job.counted = Counts.of(kit.counters, update.model)
     job.swapped = True
     if update.proved:
         kit.slots.swap(update.model, job.candidate)

@@ -1,6 +1,9 @@
 """Step 6, probation: the new model serves, from a process of its own, while failed requests are counted, and both models are
 judged on the node's own held-out labelled examples. Where its process ends, the trial does.
 
+It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
+request counts where the model before would have answered it.
+
 Judging runs in a thread, a few examples at a time, so that requests are not held up.
 """
 
@@ -18,7 +21,7 @@ from edge_node.apart.model import ApartModel
 from edge_node.labelled import read_labelled, split
 from edge_node.runtimes import Model
 from edge_node.serving.slots import Served
-from edge_node.update.job import Job, in_thread
+from edge_node.update.job import Counts, Job, in_thread
 from edge_node.update.state import Event, Findings, Passed, Policy, Regressed
 from littoral.errors import BadData, NotFound, RuntimeFailure
 from littoral.manifest import Manifest
@@ -64,13 +67,13 @@ async def _trial(job: Job, served: Served) -> Event:
     while True:
         findings = _with_requests(findings, job)
         left = update.policy.duration_s - (kit.monotonic() - began)
-        if _fails_too_often(findings, update.policy, final=left <= 0):
-            shares = f"{findings.failed_requests} of {findings.requests} requests failed"
-            detail = f"{shares}, allowed is {update.policy.max_failure_rate:g}"
-            return Regressed(update.generation, "failure-rate", detail, findings)
+        if (wrong := _too_often(findings, update.policy, job.counted, final=left <= 0)) is not None:
+            return Regressed(update.generation, *wrong, findings)
         if left <= 0:
             break
         await kit.sleep(min(left, LOOK_S))
+    if not findings.requests and findings.accuracy is None:
+        kit.log("probation-unseen", model=update.model, detail="no request came: it was judged by its probe alone")
     return Passed(update.generation, findings)
 
 
@@ -80,15 +83,32 @@ def _accuracy_drop(findings: Findings) -> float:
     return findings.previous_accuracy - findings.accuracy
 
 
-def _fails_too_often(findings: Findings, policy: Policy, *, final: bool) -> bool:
-    if findings.failed_requests <= policy.max_failure_rate * findings.requests:
-        return False
-    return final or findings.failed_requests >= EARLY_FAILURES
+def _too_often(findings: Findings, policy: Policy, before: Counts, *, final: bool) -> tuple[str, str] | None:
+    """Code and words where more requests fail than are allowed beyond the share that failed on this node before, or more are
+    refused that the model before answers; None: neither."""
+
+    def many(count: int, of: int, share: float) -> bool:
+        return count > share * of and (final or count >= EARLY_FAILURES)
+
+    usual = before.failed / before.requests if before.requests else 0.0
+    if many(findings.failed_requests, findings.requests, usual + policy.max_failure_rate):
+        failed = f"{findings.failed_requests} of {findings.requests} requests failed, before {usual:.2%} did"
+        return "failure-rate", f"{failed}, allowed are {policy.max_failure_rate:.2%} more"
+    came = findings.requests + findings.turned_away
+    if many(findings.turned_away, came, policy.max_failure_rate):
+        refused = f"{findings.turned_away} of {came} requests are refused that the model before answers"
+        return "refuses-requests", f"{refused}, allowed are {policy.max_failure_rate:.2%}"
+    return None
 
 
 def _with_requests(findings: Findings, job: Job) -> Findings:
-    requests, failed = job.kit.counters.counters(job.update.model)
-    return replace(findings, requests=requests - job.counted[0], failed_requests=failed - job.counted[1])
+    now, before = Counts.of(job.kit.counters, job.update.model), job.counted
+    return replace(
+        findings,
+        requests=now.requests - before.requests,
+        failed_requests=now.failed - before.failed,
+        turned_away=now.turned_away - before.turned_away,
+    )
 
 
 async def _judge(job: Job, served: Served) -> Findings:

@@ -22,8 +22,8 @@ from cloud.fleet.records import (
 from edge_node.store import NodeFolder
 from littoral.digest import digest_of
 from littoral.identity import seal
-from littoral.manifest import PAYLOAD_TYPE
-from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, good_weights, reported, want
+from littoral.manifest import PAYLOAD_TYPE, Input
+from tests.kit.agent import MODEL, NODE, SHAPE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
@@ -38,6 +38,7 @@ async def test_a_node_serves_what_it_is_told_goes_back_without_a_download_and_st
     await want(fleet, first, 1)
     done = await reported(fleet, 1, "SUCCEEDED", "FAILED")
     assert (done.state, done.serving, done.previous, done.reason) == ("SUCCEEDED", first, "", "")
+    await agent.until("probation-unseen")  # nobody asked anything meanwhile
     assert await agent.accuracy() == 1.0
     assert agent.rss_bytes() < 100_000_000
 
@@ -220,6 +221,26 @@ async def test_failing_requests_end_probation_and_the_old_model_answers_again(
     assert done.probation is not None
     assert done.probation.failed_requests >= 5
     assert (await agent.infer(glaring))[0] == 200
+    await agent.stop()
+
+
+async def test_a_client_whose_requests_no_model_takes_says_nothing_about_the_new_one_but_one_who_was_answered_before_does(
+    fleet: Fleet, maker: Maker, folder: NodeFolder
+) -> None:
+    first = maker.artifact("first")
+    narrower = maker.artifact("narrower", input=Input("image", SHAPE, 1 / 255, (0.0,), (1.0,)))
+    maker.install(folder, first)
+    agent = await (await AgentProcess.start(folder.root)).ready()
+    await want(fleet, narrower, 2, Probation(duration_s=600.0, max_failure_rate=0.2))
+    await reported(fleet, 2, "PROBATION", serving=narrower)
+    assert [(await agent.infer(np.zeros((1, 5, 4), np.uint8)))[0] for _ in range(8)] == [400] * 8
+    assert [(await agent.infer(examples(1)[0]))[0] for _ in range(4)] == [400] * 4
+    await reported(fleet, 2, "PROBATION", serving=narrower)  # four are too few to say so before the time is over
+    assert (await agent.infer(examples(1)[0]))[0] == 400
+    done = await reported(fleet, 2, "ROLLED_BACK", "SUCCEEDED", "FAILED")
+    assert (done.reason, done.serving) == ("refuses-requests", first)
+    assert "5 of 5 requests are refused that the model before answers" in done.detail
+    assert (await agent.infer(examples(1)[0]))[0] == 200
     await agent.stop()
 
 

@@ -47,14 +47,18 @@ def examples(count: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDAr
     return x.astype(np.uint8), y.astype(np.int64)
 
 
-def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: bool = False, trap: str = "") -> bytes:
+def onnx_bytes(
+    weights: npt.NDArray[np.float32], *, note: str = "", fragile: bool = False, trap: str = "", given: str = "x"
+) -> bytes:
     """logits = flatten(x) @ weights; weights is (16, 3). An input with a pixel of 255 makes the runtime fail (`fragile`), or does
-    what `trap` says: "crash" (an integer division that x86 traps) or "hang" (a loop of 10**15 turns)."""
+    what `trap` says: "crash" (an integer division that x86 traps) or "hang" (10**15 turns of a loop). `given`: its input's name."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["right"])]
     constants = [numpy_helper.from_array(weights, "w")]
+    if given != "x":
+        nodes.insert(0, helper.make_node("Identity", [given], ["x"]))
     if fragile:
         nodes += [
             helper.make_node("ReduceMax", ["x"], ["peak"], keepdims=0),
@@ -80,7 +84,7 @@ def onnx_bytes(weights: npt.NDArray[np.float32], *, note: str = "", fragile: boo
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *SHAPE])],
+        [helper.make_tensor_value_info(given, TensorProto.FLOAT, ["n", *SHAPE])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
         constants,
     )
@@ -170,7 +174,9 @@ class Maker:
             probe_error: added to the logits that the probe expects.
         """
         used = good_weights() if weights is None else weights
-        file = onnx_bytes(used, note=np.random.default_rng(7).bytes(padding // 2).hex() + name, fragile=fragile, trap=trap)
+        note = np.random.default_rng(7).bytes(padding // 2).hex() + name
+        given = fields["input"].name if "input" in fields else "x"
+        file = onnx_bytes(used, note=note, fragile=fragile, trap=trap, given=given)
         return self.seal(self.manifest(name, used, file, probe_error=probe_error, **fields))
 
     def manifest(

@@ -19,6 +19,7 @@ from cloud.fleet.records import (
     MeasurementRecord,
     Node,
     Presence,
+    ProbationResult,
     Release,
     Reported,
     ReportedModel,
@@ -74,6 +75,7 @@ class Actor:
     previous: str = ""
     done: int = 0  # generation of the last intent that it has dealt with
     report: ReportedModel | None = None
+    probation: ProbationResult | None = None  # what it says of one
     due: float = 0.0
     working: tuple[str, int] | None = None  # manifest, generation
     number: int = 0
@@ -323,6 +325,7 @@ class World:
             previous=actor.previous,
             reason="accuracy-drop" if bad else "",
             detail="0.98 -> 0.10" if bad else "",
+            probation=actor.probation,
         )
         self._say(actor)
 

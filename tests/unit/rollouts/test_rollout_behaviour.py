@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 
 from cloud.fleet.interface import Interface
-from cloud.fleet.records import DesiredModel, Enrolment, FederatedTask, MeasurementRecord, Node, Probation, UpdateState, dump
+from cloud.fleet.records import (
+    DesiredModel,
+    Enrolment,
+    FederatedTask,
+    MeasurementRecord,
+    Node,
+    Probation,
+    ProbationResult,
+    UpdateState,
+    dump,
+)
 from cloud.rollouts.decide import UNJUDGED
 from cloud.rollouts.state import Policy, Rollout, State
 from littoral.budget import Budget
@@ -353,6 +363,16 @@ def test_what_could_not_be_run_on_one_device_is_tried_on_the_next_of_its_class()
     assert ("good", "b") in measured_by(world)
     assert world.actors["b"].serving == GOOD.manifest_digest
     assert world.actors["a"].serving == SMALL.manifest_digest  # its own failure stands, whatever b could do
+
+
+def test_a_promotion_says_which_nodes_kept_what_no_request_has_tried() -> None:
+    world = four()
+    for node_id, seen in (("a", ProbationResult()), ("b", ProbationResult(requests=3)), ("c", ProbationResult(examples=9))):
+        world.actors[node_id].probation = seen
+    ended = run(world, world.start(world.release(1, GOOD)))
+    assert ended.state is State.SUCCEEDED
+    assert ended.remarks == ("name-a: saw no request in probation, so its probe alone speaks for it",)
+    assert world.trail[-1].details["unproved"] == ["a"]
 
 
 def interface(*labels: str) -> Interface:
