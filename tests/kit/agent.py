@@ -51,7 +51,7 @@ def onnx_bytes(
     weights: npt.NDArray[np.float32], *, note: str = "", fragile: bool = False, trap: str = "", given: str = "x"
 ) -> bytes:
     """logits = flatten(x) @ weights; weights is (16, 3). An input with a pixel of 255 makes the runtime fail (`fragile`), or does
-    what `trap` says: "crash" (an integer division that x86 traps) or "hang" (10**15 turns of a loop). `given`: its input's name."""
+    what `trap` says: "crash" (an integer division that x86 traps) or "hang" (10**15 turns of a loop). `given`: input name."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
