@@ -18,8 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cloud.app import open_core
+from cloud.factory.package import Packaged
+from cloud.fleet.releases import create_release, publish
 from cloud.processes import Child, beside, run_to_end
+from cloud.settings import load_settings
+from littoral.digest import digest_of
 from littoral.errors import FleetError
+from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.sketch import fit
 from tests.kit.patience import PATIENCE_S
 from tests.kit.shapes import CLASSES, shape_folder
 
@@ -77,6 +84,31 @@ async def answer(url: str, model: str, image: Path) -> int:
     return int(next(o for o in reply.json()["outputs"] if o["name"] == "label")["data"][0])
 
 
+async def release_of_no_network(data_dir: Path) -> None:
+    """broken-1, which no node can run."""
+    content = b"no network, but bytes"
+    raw = np.arange(40, dtype=np.uint8).reshape(10, 1, 2, 2)
+    manifest = Manifest(
+        model="broken",
+        name="broken",
+        architecture={"name": "x"},
+        parameters=3,
+        runtime="onnxruntime",
+        runtime_options={},
+        requires={},
+        files=(File("model.onnx", digest_of(content), len(content)),),
+        input=Input("input", (1, 2, 2), 1 / 255, (0.1,), (0.3,)),
+        output=Output("logits", ("b", "a")),
+        accuracy=0.9,
+        accuracy_examples=10,
+        probe=Probe.of(raw[:2], np.zeros((2, 2), np.float32), 0.1),
+        sketch=fit(raw, seed=1),
+    )
+    async with open_core(load_settings(data_dir=data_dir)) as core:
+        made = await publish(core, Packaged(manifest, {"model.onnx": content}), core.clock())
+        await create_release(core.ledger, "broken", [made.manifest_digest], "manual", "", core.clock())
+
+
 @pytest.mark.timeout(900)
 async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
     photos = shape_folder(tmp_path / "My Photos", 16)
@@ -92,7 +124,9 @@ async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
         os.kill(node, signal.SIGKILL)
         await told(tmp_path / "up.log", "node: is there again")
         await answer(said["url"], "my-photos", photos / "cross" / "000.png")  # where it answered before
+    await release_of_no_network(tmp_path / "cloud")
     async with served(tmp_path, up) as again:  # the same node, with what it had
+        await told(tmp_path / "up.log", "release broken-1: FAILED")  # said, and no reason to serve nothing
         assert (again["node_id"], again["models"]) == (said["node_id"], said["models"])
         await answer(again["url"], "my-photos", photos / "cross" / "000.png")
     nothing = [*up, "--http", "127.0.0.1:0", "--budget", "artifact<=10B"]  # another budget is another choice
