@@ -15,8 +15,9 @@ from pathlib import Path
 from edge_node.blobs import Blobs
 from edge_node.conditions import Thresholds
 from edge_node.crashes import CrashBook
+from edge_node.damage import Damage
 from edge_node.federation.participant import Participant
-from edge_node.hardware import inference_threads, profile
+from edge_node.hardware import HardwareProfile, inference_threads, profile
 from edge_node.labelled import count
 from edge_node.log import Log
 from edge_node.notify import Notifier
@@ -56,6 +57,7 @@ class Agent:
 
     Args:
         clock: seconds since 1970-01-01 UTC.
+        hardware: what this machine is; None: it is looked at.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Agent:
         log: Log,
         notify: Notifier,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - the composition root
+        hardware: Callable[[], HardwareProfile] | None = None,
     ) -> None:
         self._clock = clock
         self._notify = notify
@@ -72,22 +75,26 @@ class Agent:
         self._log = log
         self._boot_id = secrets.token_hex(16)
         self._rng = random.Random(self._boot_id)  # noqa: S311 - jitter, not secrets
+        self._damage = Damage(folder.root, log)
         self.standing = Standing(folder, clock=clock, monotonic=time.monotonic, rng=self._rng, log=log)
         now = clock()
         settle_on(Using(settings.providers, folder.runtimes))
         self._threads = inference_threads(settings.threads)
         # Looking takes a second: what was served before comes first.
-        self._hardware = cache(lambda: profile(folder.root, threads=self._threads, root=settings.machine_root))
+        self._hardware = hardware or cache(lambda: profile(folder.root, threads=self._threads, root=settings.machine_root))
         self._blobs = self._blob_folder(folder.blobs)
         self._slots = Slots()
         self._telemetry = Telemetry()
         self._session = self._session_of()
         self._situation = self._situation_of()
         artifacts = Artifacts(folder.artifacts, self._blobs, self.standing.signing_keys)
-        holdings = Holdings(folder, settings.whole, settings.node_budgets(), self._slots, artifacts, log)
+        holdings = Holdings(folder, settings.whole, settings.node_budgets(), self._slots, artifacts, log, self._damage)
         kit = self._kit(folder, artifacts, holdings)
-        problems = self.standing.problems
-        self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now, identity=problems)
+
+        def problems() -> list[str]:
+            return [*self.standing.problems(), *self._damage.words()]
+
+        self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now, beside=problems)
         self._trials = self._trials_of(artifacts, holdings)
         service = Service(
             self._slots,
@@ -98,9 +105,15 @@ class Agent:
             batch=settings.batch,
         )
         service.problems = self._problems
-        self._front = Front(service, settings, folder.root, log, now=now)
+        self._front = Front(service, settings, folder.root, log, now=now, damaged=self._damage)
         self._reports = Reports(
-            self._telemetry, self._boot_id, self._session.say, lambda: self._session.connected, Spool(folder.telemetry), log
+            self._telemetry,
+            self._boot_id,
+            self._session.say,
+            lambda: self._session.connected,
+            Spool(folder.telemetry),
+            log,
+            self._damage,
         )
         self._end_joint = self._joint(service, folder) if settings.joint else None
         self._federated_blobs = self._blob_folder(folder.federation / "blobs")
@@ -151,7 +164,7 @@ class Agent:
 
     def _kit(self, folder: NodeFolder, artifacts: Artifacts, holdings: Holdings) -> Kit:
         settings, overlays = self._settings, tuple(self._settings.overlays().values())
-        crashes = CrashBook(folder.root / "crashes.json", self._log)
+        crashes = CrashBook(folder.root / "crashes.json", self._log, self._damage)
         return Kit(
             artifacts=artifacts,
             slots=self._slots,
@@ -167,6 +180,7 @@ class Agent:
             monotonic=time.monotonic,
             rng=self._rng,
             log=self._log,
+            damaged=self._damage,
         )
 
     def _trials_of(self, artifacts: Artifacts, holdings: Holdings) -> Trials:
@@ -201,13 +215,13 @@ class Agent:
 
     # -- its life --------------------------------------------------------------------------------------------------
 
-    async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
-        """Until SIGTERM or SIGINT.
+    async def run(self, ready: Callable[[dict[str, str]], None], stop: asyncio.Event | None = None) -> None:
+        """Until SIGTERM or SIGINT, or until `stop` is set.
 
         Args:
             ready: called with {"http": "host:port", "grpc": ...} once requests are answered.
         """
-        stop = asyncio.Event()
+        stop = stop or asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
@@ -274,7 +288,8 @@ class Agent:
         return "; ".join([f"serves {served}", f"the cloud is {cloud}", *self._problems()])
 
     def _problems(self) -> list[str]:
-        return [*self.standing.problems(), *self._updates.problems()]
+        """For health and for who supervises this agent."""
+        return [*self.standing.problems(), *self._damage.words(), *self._updates.problems()]
 
     def _reopen(self) -> None:
         """With another certificate: every channel anew, for the cloud asks after it with each call."""

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_node.store import read_json, write_json
+from edge_node.store import Damaged, read_json, unsaid, write_json
 from littoral.errors import FleetError
 
 LIMIT = 3
@@ -183,14 +183,14 @@ class CrashBook:
     A disk that cannot be written costs the protection, not the service: it is logged. May be used from several threads.
     """
 
-    def __init__(self, path: Path, log: Callable[..., None]) -> None:
+    def __init__(self, path: Path, log: Callable[..., None], damaged: Damaged = unsaid) -> None:
         self._path = path
         self._log = log
         self._turns = threading.Lock()
         try:
             self._book = decode(read_json(path))
         except (FleetError, OSError) as error:
-            log("crashes-unreadable", detail=str(error))
+            damaged(path, error)
             self._book = Book()
 
     def reopen(self, trying: Mapping[str, str]) -> Mapping[str, Crash]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from edge_node.backlog import MOST_WORD, Waiting, thinned, too_much
 from edge_node.spool import Spool
+from edge_node.store import Damaged, unsaid
 from edge_node.telemetry import Telemetry
 from edge_node.wire import report_to
 from littoral.fleet.v1 import session_pb2
@@ -38,6 +39,7 @@ class Reports:
         connected: Callable[[], bool],
         spool: Spool,
         log: Callable[..., None],
+        damaged: Damaged = unsaid,
     ) -> None:
         self._telemetry = telemetry
         self._boot_id = boot_id
@@ -46,14 +48,15 @@ class Reports:
         self._spool = spool
         self._log = log
         self._sequence = 0
-        self._waiting, damaged = spool.read()  # those that were ever said stand before the others
+        self._waiting, lost = spool.read()  # those that were ever said stand before the others
         self._kept = len(self._waiting)  # the first so many of them are on the disk
         self._out: int | None = None  # the first so many were said to this session; None: there is none
         self._spooled_at: float | None = None
         self._interval_s = _FIRST_INTERVAL_S
         self._changed = asyncio.Event()
-        if damaged:
-            log("telemetry-damaged", bytes=damaged, detail="what stands behind a damaged record is lost")
+        if lost:
+            log("telemetry-damaged", bytes=lost, detail="what stands behind a damaged record is lost")
+            damaged(spool.path, f"{lost} bytes behind a damaged record are lost")
             self._rewrite()
 
     def every(self, interval_s: float) -> None:

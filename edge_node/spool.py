@@ -30,12 +30,12 @@ class Spool:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def read(self) -> tuple[list[Waiting], int]:
         """(the reports, bytes behind them that cannot be read)."""
         try:
-            data = self._path.read_bytes()
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return [], 0
         found: list[Waiting] = []
@@ -53,19 +53,19 @@ class Spool:
 
     def append(self, entries: Iterable[Waiting]) -> None:
         """Of all that wait, those that were said come first. Raises OSError; a record that was begun is cut off again."""
-        append_synced(self._path, _records(entries))
+        append_synced(self.path, _records(entries))
 
     def mark_said(self) -> None:
         """All that is in it is about to be said. Raises OSError."""
-        if self._path.exists():
-            append_synced(self._path, _packed(_SAID))
+        if self.path.exists():
+            append_synced(self.path, _packed(_SAID))
 
     def keep(self, entries: Iterable[Waiting]) -> None:
         """These and nothing else, in one step. Raises OSError."""
-        write_atomic(self._path, _records(entries))
+        write_atomic(self.path, _records(entries))
 
     def clear(self) -> None:
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 def _records(entries: Iterable[Waiting]) -> bytes:

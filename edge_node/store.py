@@ -105,11 +105,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return body
 
 
-Damaged = Callable[[Path, Exception], None]
+Damaged = Callable[[Path, Exception | str], None]
 """Told of a file that is damaged, and why it is thought to be."""
 
 
-def _unsaid(path: Path, why: Exception) -> None:
+def unsaid(path: Path, why: Exception | str) -> None:
     """Where nobody listens."""
 
 
@@ -331,7 +331,7 @@ class NodeFolder:
 
     # -- generation of the reported state --------------------------------------------------------------------------
 
-    def reported_generation(self, damaged: Damaged = _unsaid) -> int:
+    def reported_generation(self, damaged: Damaged = unsaid) -> int:
         """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
         place = self.root / "state.json"
         try:

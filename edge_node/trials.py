@@ -89,9 +89,15 @@ class Trials:
         except Unavailable:
             raise
         except FleetError as error:
+            if digest not in self._wanted:  # called off meanwhile: its files were deleted under it, and nobody asks any more
+                self._log("trial-called-off", manifest=digest)
+                return self._failed(digest, "called-off", "the cloud does not want it measured any more")
             self._log("trial-failed", manifest=digest, reason=error.code, detail=str(error))
             return self._failed(digest, error.code, str(error))
         except OSError as error:
+            if digest not in self._wanted:
+                self._log("trial-called-off", manifest=digest)
+                return self._failed(digest, "called-off", "the cloud does not want it measured any more")
             self._log("trial-failed", manifest=digest, reason="disk", detail=str(error))
             return self._failed(digest, "disk", str(error))
         self._log("trial-done", manifest=digest, student=manifest.name, p95_ms=round(result.p95_ms, 4))

@@ -33,6 +33,10 @@ def place_of(
         settings = settings_from(folder.root, found.get("settings") or said(folder.root, {}, environment))
     except PermissionError:
         settings = load_settings(Path("/nonexistent"), {}, environment)
+    except FleetError as error:
+        if isinstance(error, BadInput):
+            raise
+        settings = load_settings(folder.root, {}, environment)  # serving.json is damaged: as the settings say
     address = http or str(found.get("http") or join_address(settings.http_host, settings.http_port))
     if is_loopback(split_address(address, "--http")[0]):
         return Place(address)

@@ -11,6 +11,7 @@ from edge_node.serving.http import HttpServer
 from edge_node.serving.service import Service
 from edge_node.serving.tls import Tls, tls_of
 from edge_node.settings import Settings
+from edge_node.store import Damaged, unsaid
 from littoral.errors import Unavailable
 from littoral.transport import is_loopback, join_address, try_to_listen
 
@@ -24,7 +25,16 @@ class Front:
     Raises BadInput, naming the setting, where a listener could be reached from elsewhere and has no token, or wrong TLS files.
     """
 
-    def __init__(self, service: Service, settings: Settings, folder: Path, log: Callable[..., None], *, now: float) -> None:
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        folder: Path,
+        log: Callable[..., None],
+        *,
+        now: float,
+        damaged: Damaged = unsaid,
+    ) -> None:
         self._service = service
         self._settings = settings
         self._log = log
@@ -35,7 +45,7 @@ class Front:
             hosts.append(settings.grpc[0])
             self._grpc_access = self._access("grpc", settings.grpc[0])
         elsewhere = tuple(host for host in hosts if not is_loopback(host))
-        self._tls = tls_of(folder, elsewhere, settings.tls, now=now) if elsewhere else None
+        self._tls = tls_of(folder, elsewhere, settings.tls, now=now, damaged=damaged) if elsewhere else None
         self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http))
         self._grpc: GrpcServer | None = None
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_node.store import write_atomic
+from edge_node.store import Damaged, unsaid, write_atomic
 from littoral.errors import BadInput
 from littoral.identity import new_node_key, private_pem, sha256_fingerprint
 
@@ -40,8 +40,11 @@ class Tls:
         return made
 
 
-def tls_of(folder: Path, hosts: tuple[str, ...], given: tuple[Path, Path] | None = None, *, now: float) -> Tls:
-    """The given files; where none are given, those of the node's folder, made now if they are not there or have expired.
+def tls_of(
+    folder: Path, hosts: tuple[str, ...], given: tuple[Path, Path] | None = None, *, now: float, damaged: Damaged = unsaid
+) -> Tls:
+    """The given files; where none are given, those of the node's folder, made now if they are not there, are damaged or have
+    expired.
 
     Args:
         hosts: that the node listens on; a self-made certificate names them.
@@ -52,17 +55,37 @@ def tls_of(folder: Path, hosts: tuple[str, ...], given: tuple[Path, Path] | None
         BadInput: they are no certificate and its key.
     """
     certificate, key = given or (folder / CERTIFICATE, folder / KEY)
-    if given is None and (not (key.exists() and certificate.exists()) or _expires(certificate) <= now):
-        _make(certificate, key, hosts, now)
-    found = Tls(certificate, key, "")
+    if given is None:
+        _keep_made(certificate, key, hosts, now, damaged)
     try:
-        found.context()
-        fingerprint = sha256_fingerprint(ssl.PEM_cert_to_DER_cert(_first(certificate.read_text())))
+        return _read(certificate, key)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise BadInput(
             f"tls-cert {certificate}, tls-key {key}: are no certificate and its key: {error}",
             hint="PEM files, readable by the node",
         ) from error
+
+
+def _keep_made(certificate: Path, key: Path, hosts: tuple[str, ...], now: float, damaged: Damaged) -> None:
+    """Makes the node's own certificate where there is none that can be used. Clients must be given the new one: it is said."""
+    if not (key.exists() or certificate.exists()):
+        _make(certificate, key, hosts, now)
+        return
+    try:
+        _read(certificate, key)
+        whole = _expires(certificate) > now
+    except (OSError, ValueError) as error:
+        damaged(certificate, f"it and {key.name} are no certificate and its key ({error}): made anew, give it to the clients")
+        whole = False
+    if not whole:
+        _make(certificate, key, hosts, now)
+
+
+def _read(certificate: Path, key: Path) -> Tls:
+    """Raises OSError, of which ssl.SSLError is one, or ValueError."""
+    found = Tls(certificate, key, "")
+    found.context()
+    fingerprint = sha256_fingerprint(ssl.PEM_cert_to_DER_cert(_first(certificate.read_text())))
     return Tls(certificate, key, fingerprint)
 
 

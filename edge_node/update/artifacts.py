@@ -41,13 +41,30 @@ class Artifacts:
         return self.folder(digest).is_dir()
 
     async def manifest(self, digest: str) -> Manifest:
-        """The manifest, from the disk or the cloud. Raises Untrusted, BadManifest, and what Blobs.get raises."""
-        place = self.folder(digest) / ENVELOPE
-        if not place.exists():
-            place = await self._blobs.get(digest, limit=MAX_MANIFEST_BYTES)
-        envelope = place.read_bytes()
-        if digest_of(envelope) != digest:
+        """The manifest: from the disk where it lies whole there, else from the cloud. Raises Untrusted, BadManifest, and what
+        Blobs.get raises."""
+        envelope = self._envelope(digest)
+        return self._opened(envelope if envelope is not None else await self._fetched(digest))
+
+    def _envelope(self, digest: str) -> bytes | None:
+        """Out of the artifact's folder; None where it is not there, or not what it was."""
+        try:
+            envelope = (self.folder(digest) / ENVELOPE).read_bytes()
+        except FileNotFoundError:
+            return None
+        return envelope if digest_of(envelope) == digest else None
+
+    async def _fetched(self, digest: str) -> bytes:
+        envelope = (await self._blobs.get(digest, limit=MAX_MANIFEST_BYTES)).read_bytes()
+        if digest_of(envelope) == digest:
+            return envelope
+        self._blobs.drop(digest)  # right when it came, and changed by the disk since
+        place = await self._blobs.get(digest, limit=MAX_MANIFEST_BYTES)
+        if digest_of(envelope := place.read_bytes()) != digest:
             raise DigestMismatch(f"manifest {digest[:19]}: is not what lies in {place}", hint="the disk may be failing")
+        return envelope
+
+    def _opened(self, envelope: bytes) -> Manifest:
         manifest = Manifest.open(envelope, self._trusted)
         if any(file.path == ENVELOPE for file in manifest.files):
             raise BadManifest(f"manifest.files: {ENVELOPE!r} is the envelope's own name")
@@ -96,6 +113,11 @@ class Artifacts:
         except DigestMismatch:
             shutil.rmtree(folder)
             raise
+        if self._envelope(digest) is None:
+            if (fetched := self._blobs.path(digest)) is None:
+                raise NotFound(f"artifact {manifest.name}: its manifest was not fetched")
+            write_atomic(folder / ENVELOPE, fetched.read_bytes())
+            self._blobs.drop(digest)
         return folder
 
     def _laid(self, beside: Path, manifest: Manifest) -> list[Coded]:
@@ -134,7 +156,11 @@ class Artifacts:
         """An artifact that is held, checked again: a disk forgets. Raises NotFound, DigestMismatch, Untrusted, BadManifest."""
         if not self.held(digest):
             raise NotFound(f"artifact {digest[:19]}: is not on this node")
-        manifest = await self.manifest(digest)
+        if (envelope := self._envelope(digest)) is None:
+            raise DigestMismatch(
+                f"artifact {digest[:19]}: {ENVELOPE} is missing, or not what it was", hint="the cloud is asked for it again"
+            )
+        manifest = self._opened(envelope)
         return manifest, await self.assemble(digest, manifest)
 
     async def obtain(self, digest: str) -> tuple[Manifest, Path]:

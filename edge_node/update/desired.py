@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edge_node.blobs import Blobs
 from edge_node.crashes import PROVED_S
-from edge_node.store import NodeFolder
+from edge_node.store import Damaged, NodeFolder, unsaid
 from edge_node.update.job import Kit
 from edge_node.update.journal import Journal
 from edge_node.update.machine import Machine
@@ -30,9 +30,9 @@ class Generation:
     from a copy, must not say what the cloud takes for old. A clock that is behind does no harm.
     """
 
-    def __init__(self, folder: NodeFolder, now: float) -> None:
+    def __init__(self, folder: NodeFolder, now: float, damaged: Damaged = unsaid) -> None:
         self._folder = folder
-        self._bound = self.value = max(folder.reported_generation(), int(now * 1000))
+        self._bound = self.value = max(folder.reported_generation(damaged), int(now * 1000))
 
     def grow(self) -> None:
         self.value += 1
@@ -45,7 +45,7 @@ class Updates:
     """Args:
     on_change: called when `reported` gives something new.
     now: seconds since 1970 at the start.
-    identity: what is wrong with this node's identity; in words, to be reported as well.
+    beside: what else is wrong with this node; in words, to be reported as well.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Updates:
         on_change: Callable[[], None],
         *,
         now: float,
-        identity: Callable[[], Sequence[str]] = list,
+        beside: Callable[[], Sequence[str]] = list,
     ) -> None:
         self._folder = folder
         self._kit = kit
         self._blobs = blobs
         self._on_change = on_change
-        self._identity = identity
+        self._beside = beside
         self._machines: dict[str, Machine] = {}
-        self._generation = Generation(folder, now)
+        self._generation = Generation(folder, now, kit.damaged)
         self._desired: session_pb2.DesiredState | None = None
         self._observed = 0
         self._refused = ""  # what of the desired state makes no sense
@@ -103,6 +103,9 @@ class Updates:
             self._wake.clear()
             if self._desired is not None:
                 await self._reconcile(self._desired)
+            for machine in list(self._machines.values()):
+                if not machine.busy:
+                    await machine.in_service.mend(there=self._desired is not None)
             self._sweep()
 
     async def prove(self) -> None:
@@ -138,7 +141,7 @@ class Updates:
         state = session_pb2.ReportedState(
             generation=self._generation.value,
             observed_generation=self._observed,
-            problem="; ".join([*self._identity(), *self.problems()])[:1000],
+            problem="; ".join([*self._beside(), *self.problems()])[:1000],
         )
         for name, machine in self._machines.items():
             holdings = self._kit.holdings
@@ -177,7 +180,7 @@ class Updates:
         if name not in self._machines:
             if len(self._machines) >= MOST_MODELS:
                 raise BadInput(f"model {name[:40]!r}: this node serves {MOST_MODELS} already")
-            self._machines[name] = Machine(name, Journal(self._folder.model(name)), self._kit, self._changed)
+            self._machines[name] = Machine(name, Journal(self._folder.model(name), self._kit.damaged), self._kit, self._changed)
         return self._machines[name]
 
     def _changed(self) -> None:

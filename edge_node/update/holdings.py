@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from edge_node.serving.slots import Slots
-from edge_node.store import NodeFolder, read_json, write_json
+from edge_node.store import Damaged, NodeFolder, read_json, unsaid, write_json
 from edge_node.update.artifacts import Artifacts
 from littoral.budget import Budget
 from littoral.errors import FleetError, Unavailable
@@ -39,7 +39,9 @@ class Holdings:
         slots: Slots,
         artifacts: Artifacts,
         log: Callable[..., None],
+        damaged: Damaged = unsaid,
     ) -> None:
+        self._damaged = damaged
         self._folder = folder
         self._whole = whole
         self._budgets = budgets
@@ -148,6 +150,6 @@ class Holdings:
                 body = read_json(self._folder.memory(model)) or {}
                 self._taken[model] = {str(digest): int(size) for digest, size in body.get("bytes", {}).items()}
             except (FleetError, AttributeError, TypeError, ValueError) as error:
-                self._log("memory-damaged", model=model, detail=str(error))
+                self._damaged(self._folder.memory(model), error)
                 self._taken[model] = {}
         return self._taken[model]

@@ -13,7 +13,7 @@ from edge_node.update.journal import Journal, Kept
 from edge_node.update.last_resort import serve_apart, tend, words_of
 from edge_node.update.load import load_here
 from edge_node.update.troubles import Troubles
-from littoral.errors import Conflict, FleetError, NotFound
+from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unavailable
 
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
 
@@ -37,6 +37,7 @@ class InService:
         self._kit = kit
         self._changed = changed
         self._kept = journal.kept()
+        self._whole = self._lost = ""  # what is kept to go back to, when it was looked at, or found damaged: see `mend`
         self._tending: asyncio.Task[None] | None = None
 
     @property
@@ -94,6 +95,36 @@ class InService:
         if given_up and not self.digest:
             await self._last_resort(active)
         return given_up
+
+    async def mend(self, *, there: bool) -> None:
+        """Once a start: what is kept to go back to is looked at, and fetched again where the disk changed it.
+
+        Args:
+            there: whether the cloud can be asked; where it cannot, this is to be called again.
+        """
+        digest, artifacts = self._kept.previous, self._kit.artifacts
+        if not digest or digest == self._whole:
+            return
+        try:
+            if digest != self._lost:
+                await artifacts.open(digest)
+        except (DigestMismatch, NotFound) as error:
+            self._kit.damaged(artifacts.folder(digest), error)
+            self._lost = digest
+            self._changed()
+        except (FleetError, OSError) as error:
+            self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
+        if digest == self._lost:
+            if not there:
+                return
+            try:
+                await artifacts.obtain(digest)
+                self._kit.log("artifact-fetched", model=self.model, manifest=digest)
+            except Unavailable:
+                return
+            except (FleetError, OSError) as error:
+                self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
+        self._whole = digest
 
     async def end(self) -> None:
         if self._tending is not None:

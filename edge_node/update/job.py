@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from edge_node.crashes import CrashBook
 from edge_node.hardware import HardwareProfile
 from edge_node.serving.slots import Served, Slots
+from edge_node.store import Damaged, unsaid
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.holdings import Holdings
 from edge_node.update.journal import Journal
@@ -64,6 +65,7 @@ class Kit:
     monotonic: Callable[[], float]
     rng: random.Random
     log: Callable[..., None]
+    damaged: Damaged = unsaid
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def budget_for(self, model: str) -> Budget:

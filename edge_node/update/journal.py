@@ -1,7 +1,8 @@
 """What one model's folder remembers: which artifacts are active and kept, and how far its update is.
 
-Both files are replaced whole (write, fsync, rename). A file that is damaged is put aside, not followed: the cloud says
-again what it wants.
+Both files are replaced whole (write, fsync, rename). A file that is damaged is named and put aside, not followed. What slots.json
+said is found in update.json then: an update that succeeded names what is active, and any other what it would have replaced. What
+is found so is checked like anything else before it serves.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_node.store import put_aside, read_json, write_json
+from edge_node.store import Damaged, put_aside, read_json, unsaid, write_json
 from edge_node.update.state import Findings, Policy, State, Update
 from littoral.digest import check_digest
 from littoral.errors import FleetError
@@ -39,32 +40,53 @@ class Journal:
 
     Args:
         folder: DIR/models/NAME; made where it is not there.
+        damaged: told of what cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, damaged: Damaged = unsaid) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._damaged = damaged
         self._slots = folder / "slots.json"
         self._update = folder / "update.json"
 
     def kept(self) -> Kept:
-        body = _read(self._slots)
         try:
-            kept = Kept(str(body["active"]), str(body["previous"])) if body else Kept()
-            for digest in filter(None, (kept.active, kept.previous)):
-                check_digest(digest)
-        except (KeyError, FleetError):
+            if (body := _read(self._slots)) is not None:
+                kept = Kept(str(body["active"]), str(body["previous"]))
+                for digest in filter(None, (kept.active, kept.previous)):
+                    check_digest(digest)
+                return kept
+            why: Exception | None = None
+        except (KeyError, FleetError) as error:
+            why = error
             put_aside(self._slots)
+        found = self._kept_by_update()
+        if found.active and why is None:
+            why = FleetError("is missing")
+        if why is not None:
+            self._damaged(self._slots, why)
+        if found.active:
+            self.keep(found)
+        return found
+
+    def _kept_by_update(self) -> Kept:
+        """What update.json says of what slots.json said."""
+        if (entry := self.read()) is None:
             return Kept()
-        return kept
+        update = entry.update
+        if update.state is State.SUCCEEDED:
+            return Kept(update.manifest_digest, update.replaces if update.replaces != update.manifest_digest else "")
+        return Kept(update.replaces)
 
     def keep(self, kept: Kept) -> None:
         write_json(self._slots, {"schema": _SCHEMA, **asdict(kept)})
 
     def read(self) -> Entry | None:
-        body = _read(self._update)
-        if body is None:
-            return None
         try:
+            if (body := _read(self._update)) is None:
+                if self._slots.exists():  # what is active came by an update
+                    self._damaged(self._update, "is missing")
+                return None
             raw: dict[str, Any] = dict(body["update"])
             raw["state"] = State(raw["state"])
             raw["policy"] = Policy(**raw["policy"])
@@ -72,7 +94,8 @@ class Journal:
             update = Update(**raw)
             check_digest(update.manifest_digest)
             return Entry(update, bool(body["clean"]))
-        except (KeyError, TypeError, ValueError, FleetError):
+        except (KeyError, TypeError, ValueError, FleetError) as error:
+            self._damaged(self._update, error)
             put_aside(self._update)
             return None
 
@@ -84,12 +107,8 @@ class Journal:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        body = read_json(path)
-    except FleetError:
-        put_aside(path)
-        return None
+    """None where there is none. Raises FleetError where it is damaged, or of a later agent."""
+    body = read_json(path)
     if body is not None and body.get("schema") != _SCHEMA:
-        put_aside(path)
-        return None
+        raise FleetError(f"{path}: schema {body.get('schema')!r}, this agent reads {_SCHEMA}", hint="upgrade the agent")
     return body

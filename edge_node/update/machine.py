@@ -116,8 +116,9 @@ class Machine:
         held.unloaded = False
         await self._supersede()
         kept = manifest_digest in (held.active, held.before) and not held.given_up(manifest_digest)
-        proved = kept and self._kit.artifacts.held(manifest_digest)
-        self.update = Update(self.model, manifest_digest, generation, policy, replaces=held.active, proved=proved)
+        # The same digest is the same bytes: what was proved here is proved, also where it has to be fetched again.
+        again = lost and now is not None and now.manifest_digest == manifest_digest and not held.given_up(manifest_digest)
+        self.update = Update(self.model, manifest_digest, generation, policy, replaces=held.active, proved=kept or again)
         self._pauses = 0
         served = kept and manifest_digest == held.active == held.digest
         await self._begin(WasKept(generation) if served else Begun(generation))

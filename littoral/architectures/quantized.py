@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from littoral.architectures.tracing import traced
-
 FIELD = "quantized"
 WEIGHT_STEPS = 64
 """Weights are -64 to 64 steps: CPUs without VNNI add pairs of products in 16 bits, which -127 to 127 would overflow."""
@@ -97,21 +95,21 @@ class Quantizer(nn.Module):
 def quantized(network: nn.Module) -> nn.Module:
     """The network with every convolution and linear layer on its grid and a Quantizer behind whatever makes values; the layers
     keep their names, the weights are shared with `network`."""
-    graph = traced(network)
-    for place in _places(graph):
+    traced = fx.symbolic_trace(network)
+    for place in _places(traced):
         name = f"quantize_{place.name}"
-        graph.add_submodule(name, Quantizer())
-        with graph.graph.inserting_after(place):
-            step = graph.graph.call_module(name, (place,))
+        traced.add_submodule(name, Quantizer())
+        with traced.graph.inserting_after(place):
+            step = traced.graph.call_module(name, (place,))
         for user in [user for user in place.users if user is not step]:
             user.replace_input_with(place, step)
-    for name, layer in list(graph.named_modules()):
+    for name, layer in list(traced.named_modules()):
         if isinstance(layer, nn.Conv2d):
-            graph.set_submodule(name, _conv(QuantizedConv2d, layer))
+            traced.set_submodule(name, _conv(QuantizedConv2d, layer))
         elif isinstance(layer, nn.Linear):
-            graph.set_submodule(name, _linear(QuantizedLinear, layer))
-    graph.recompile()
-    return graph.train(network.training)
+            traced.set_submodule(name, _linear(QuantizedLinear, layer))
+    traced.recompile()
+    return traced.train(network.training)
 
 
 def plain(network: nn.Module, instead: Callable[[Quantizer], nn.Module] = lambda _: nn.Identity()) -> nn.Module:
@@ -130,9 +128,9 @@ def quantizers(network: nn.Module) -> list[Quantizer]:
     return [layer for layer in network.modules() if isinstance(layer, Quantizer)]
 
 
-def _places(graph: fx.GraphModule) -> list[fx.Node]:
+def _places(traced: fx.GraphModule) -> list[fx.Node]:
     """Where values are rounded, in the order of the graph."""
-    layers = dict(graph.named_modules())
+    layers = dict(traced.named_modules())
 
     def layer_of(node: fx.Node) -> nn.Module | None:
         return layers[str(node.target)] if node.op == "call_module" else None
@@ -147,7 +145,7 @@ def _places(graph: fx.GraphModule) -> list[fx.Node]:
         return any(user.op == "output" or (not makes(user) and answers(user)) for user in node.users)
 
     found = []
-    for node in graph.graph.nodes:
+    for node in traced.graph.nodes:
         if not makes(node) or answers(node):
             continue
         users = list(node.users)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_node.serving.slots import Slots
+from edge_node.store import NodeFolder
+from edge_node.trials import Trials
+from edge_node.update.artifacts import Artifacts
+from edge_node.update.holdings import Holdings
+from littoral.errors import DigestMismatch
+from littoral.manifest import Manifest
+from littoral.shares import Whole
+
+DIGEST = "sha256:" + "a" * 64
+
+
+class Swept(Artifacts):
+    """Its files go in the moment in which they are read, as `sweep` deletes what nobody wants any more."""
+
+    wanted: tuple[str, ...] = ()
+    trials: Trials
+
+    async def manifest(self, digest: str) -> Manifest:
+        self.trials.want(self.wanted)
+        raise DigestMismatch("artifact m: model.onnx is not what the manifest names")
+
+
+@pytest.mark.parametrize("wanted", [(), (DIGEST,)], ids=["called-off", "still-wanted"])
+async def test_a_trial_that_was_called_off_is_not_called_a_digest_mismatch(tmp_path: Path, wanted: tuple[str, ...]) -> None:
+    log: list[tuple[str, dict[str, Any]]] = []
+    said: list[Any] = []
+    logged = asyncio.Event()
+
+    def note(event: str, **fields: Any) -> None:
+        log.append((event, fields))
+        logged.set()
+
+    artifacts = Swept(tmp_path, None, {})  # type: ignore[arg-type]  # nothing is fetched
+    artifacts.wanted = wanted
+    holdings = Holdings(NodeFolder(tmp_path), Whole(), {}, Slots(), artifacts, note)
+    artifacts.trials = Trials(
+        artifacts,
+        holdings,
+        hardware=lambda: type("H", (), {"hardware_class": "h", "runtime_names": frozenset()})(),
+        threads=1,
+        lock=None,
+        say=lambda word: said.append(word) or True,
+        log=note,
+        rng=random.Random(1),
+    )
+    artifacts.trials.want((DIGEST,))
+    running = asyncio.create_task(artifacts.trials.run())
+    async with asyncio.timeout(10):
+        await logged.wait()
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    if wanted:
+        assert [(event, fields["reason"]) for event, fields in log] == [("trial-failed", "digest-mismatch")]
+        assert [word.measurement.failure for word in said] == ["digest-mismatch"]
+    else:
+        assert log == [("trial-called-off", {"manifest": DIGEST})]
+        assert said == []
