@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -26,7 +27,7 @@ from cloud.joint.hints import HintFiles
 from cloud.loop import Loop
 from cloud.rollouts import controller as rollouts
 from cloud.rollouts.rechooser import Rechooser
-from cloud.serving import Serving
+from cloud.serving import Serving, claimed
 from cloud.settings import Settings
 from littoral import __version__
 from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
@@ -69,26 +70,31 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
         ready: called once, when both listeners answer.
 
     Raises:
-        Unavailable: a port is in use, or Redis cannot be had.
+        Unavailable: another coordinator serves this data folder, a port is in use, or Redis cannot be had.
     """
-    async with open_core(settings, clock=clock) as core:
-        hub = SessionHub(core.ledger, clock)
-        async with (
-            _desk(core) as desk,
-            _listening(core, hub, desk) as (serving, certificates),
-            asyncio.TaskGroup() as tasks,
-        ):
-            running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, certificates).items()]
-            file = serving.write(settings.data_dir)
-            try:
-                ready(serving)
-                await stop.wait()
-                log.info("draining")
-                await hub.drain(DRAIN_S)
-            finally:
-                file.unlink(missing_ok=True)
-                for task in running:
-                    task.cancel()
+    coordinator = secrets.token_hex(8)
+    with claimed(settings.data_dir, coordinator) as former:
+        async with open_core(settings, clock=clock) as core:
+            await _serve(core, SessionHub(core.ledger, clock, coordinator, former=former), stop=stop, ready=ready)
+
+
+async def _serve(core: Core, hub: SessionHub, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+    async with (
+        _desk(core) as desk,
+        _listening(core, hub, desk) as (serving, certificates),
+        asyncio.TaskGroup() as tasks,
+    ):
+        running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, certificates).items()]
+        serving.write(core.settings.data_dir)
+        try:
+            ready(serving)
+            await stop.wait()
+            log.info("draining")
+            await hub.drain(DRAIN_S)
+        finally:
+            serving.withdraw(core.settings.data_dir)
+            for task in running:
+                task.cancel()
 
 
 def _controllers(core: Core, hub: SessionHub, desk: Desk, certificates: _Certificates) -> dict[str, Any]:

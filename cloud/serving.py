@@ -1,15 +1,26 @@
-"""DATA/serve.json: where the coordinator on this data folder can be reached. Light: commands read it before anything else."""
+"""DATA/serve.json: where the coordinator on this data folder can be reached; DATA/serve.lock: that it runs. Light: commands read
+them before anything else.
+
+The lock (flock) vanishes with the process that holds it, however that ends, and is seen from other containers too, where a
+process id says nothing. Who holds it writes its own id into it, so that its successor knows whose sessions have ended.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from littoral.errors import BadInput
+from littoral.errors import BadInput, Unavailable, unwritten
 
+LOCK_FILE = "serve.lock"
 SERVE_FILE = "serve.json"
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +38,101 @@ class Serving:
         draft.replace(path)
         return path
 
+    def withdraw(self, data_dir: Path) -> None:
+        """Removes what `write` wrote; not what another process wrote since."""
+        if _written(data_dir) == self:
+            (data_dir / SERVE_FILE).unlink(missing_ok=True)
+
     @classmethod
     def read(cls, data_dir: Path) -> Serving | None:
         """None where no server runs on this folder, or where one was killed and none has followed it."""
-        path = data_dir / SERVE_FILE
+        found = _written(data_dir)
+        return found if found is not None and _runs(data_dir, found.pid) else None
+
+
+def _written(data_dir: Path) -> Serving | None:
+    path = data_dir / SERVE_FILE
+    try:
+        body = json.loads(path.read_text())
+        return Serving(str(body["enrolment"]), str(body["fleet"]), int(body["pid"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: is damaged", hint="remove it and start the server again") from error
+
+
+@contextmanager
+def claimed(data_dir: Path, coordinator: str) -> Iterator[str]:
+    """This folder is served by this process alone inside the context. Gives the id of the coordinator that served it before; "":
+    none did.
+
+    Args:
+        coordinator: the id of this process, for whoever comes after it.
+
+    Raises:
+        Unavailable: another coordinator serves it. NoSpace, BadInput: the folder cannot be written.
+    """
+    path = data_dir / LOCK_FILE
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritten(f"data folder: {error.filename or path}", error, hint="name another --data-dir") from error
+    try:
+        if not _locks(lock):
+            raise _served(data_dir)
+        former = os.pread(lock, 100, 0).decode(errors="replace").strip()
+        (data_dir / SERVE_FILE).unlink(missing_ok=True)  # of one that was killed
         try:
-            body = json.loads(path.read_text())
-            found = cls(str(body["enrolment"]), str(body["fleet"]), int(body["pid"]))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{path}: is damaged", hint="remove it and start the server again") from error
-        return found if _runs(found.pid) else None
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{coordinator}\n".encode(), 0)
+        except OSError as error:
+            raise unwritten(f"data folder: {path}", error, hint="name another --data-dir") from error
+        yield former
+    finally:
+        os.close(lock)
 
 
-def _runs(pid: int) -> bool:
+def _locks(lock: int) -> bool:
+    """Somebody who only looks holds it for some microseconds."""
+    deadline = time.monotonic() + _LOOK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_S / 20)  # noqa: TID251 - before anything runs
+
+
+def _served(data_dir: Path) -> Unavailable:
+    try:
+        found = _written(data_dir)
+    except BadInput:
+        found = None
+    who = f"process {found.pid}, enrolment at {found.enrolment}" if found else "it is just starting, or ending"
+    return Unavailable(
+        f"data folder: {data_dir} is served by another coordinator ({who})",
+        hint="end that one, or name another --data-dir for this one",
+    )
+
+
+def _runs(data_dir: Path, pid: int) -> bool:
+    try:
+        lock = os.open(data_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a coordinator of before there was a lock, or of another user
+        return _lives(pid)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -20,14 +20,15 @@ from edge_node.store import Identity
 from littoral import PROTOCOL_VERSION
 from littoral.errors import FleetError, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
-from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES
+from littoral.transport import CLIENT_OPTIONS, LONGEST_BACKOFF_S, MAX_WORD_BYTES, SILENT_INTERVALS
 
 BACKOFF_FIRST_S = 0.5
-BACKOFF_MOST_S = 30.0
+BACKOFF_MOST_S = LONGEST_BACKOFF_S
+SPREAD_MOST_S = 300.0
+"""Over this the fleet's return is spread at most, whatever the cloud says."""
 SLOW_RETRY_S = 300.0
 """After a refusal that only an operator can lift."""
 
-SILENT_INTERVALS = 3
 GREETING_LIMIT_S = 20.0
 WAITING_WORDS = 1024
 """Words that may wait for a cloud that does not read; with more the stream is given up."""
@@ -175,9 +176,25 @@ def _refused(refusal: session_pb2.Refusal) -> tuple[Effect, ...]:
     return Note("session-refused", fields), Leave(after)
 
 
-def backoff_s(attempt: int, rng: random.Random) -> float:
-    """Full jitter: anything up to a bound that doubles, so that a fleet does not come back as one. `attempt` counts from 0."""
-    return rng.uniform(0.0, min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 16)))
+def backoff_s(attempt: int, rng: random.Random, spread_s: float = 0.0) -> float:
+    """Full jitter: anything up to a bound that doubles, so that a fleet does not come back as one.
+
+    Args:
+        attempt: counts from 0.
+        spread_s: the bound is no smaller than this: what the last Welcome asked for.
+    """
+    bound = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 16))
+    return rng.uniform(0.0, max(bound, min(spread_s, SPREAD_MOST_S)))
+
+
+def pause_s(attempt: int, after_s: float | None, rng: random.Random, spread_s: float = 0.0) -> float:
+    """Before the next stream; seconds.
+
+    Args:
+        after_s: what was said of it: the least, to which the usual backoff is added, for the same was said to many. None: nothing
+            was said, the stream was lost. 0: at once.
+    """
+    return 0.0 if after_s == 0 else (after_s or 0.0) + backoff_s(attempt, rng, spread_s)
 
 
 def open_channel(identity: Identity) -> grpc.aio.Channel:
@@ -272,19 +289,22 @@ class Session:
 
     async def run(self) -> None:
         """Until cancelled. Never raises for what the network or the cloud does."""
-        attempt = -1
+        attempt, spread_s = -1, 0.0
         while True:
             began = self._monotonic()
             self._anew.clear()
             try:
-                opened, after = await self._stream()
+                welcome, after = await self._stream()
             except FleetError as error:
                 self._log("session-lost", detail=str(error))
-                opened, after = False, SLOW_RETRY_S
-            if not opened and after is None and self._barred():
+                welcome, after = None, SLOW_RETRY_S
+            if welcome is None and after is None and self._barred():
                 after = SLOW_RETRY_S
-            attempt = 0 if opened and self._monotonic() - began > BACKOFF_MOST_S else attempt + 1  # one that flaps backs off too
-            wait = backoff_s(attempt, self._rng) if after is None else after * self._rng.uniform(0.8, 1.2)
+            if welcome is not None:
+                spread_s = welcome.reconnect_spread_s
+            held = welcome is not None and self._monotonic() - began >= welcome.heartbeat_interval_s
+            attempt = 0 if held else attempt + 1  # one that is lost within a heartbeat flaps: it backs off too
+            wait = pause_s(attempt, after, self._rng, spread_s)
             self._log("session-retry", after_s=round(wait, 2))
             await self._pause(wait)
 
@@ -298,8 +318,8 @@ class Session:
                 each.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _stream(self) -> tuple[bool, float | None]:
-        """One stream from Hello to its end: (was it opened, when to try again)."""
+    async def _stream(self) -> tuple[session_pb2.Welcome | None, float | None]:
+        """One stream from Hello to its end: (its Welcome, None where it was not opened; when to try again)."""
         inbox: asyncio.Queue[Event] = asyncio.Queue()
         outbox: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(WAITING_WORDS)
         self._lost = lambda detail: inbox.put_nowait(Lost(f"{barred} ({detail})" if (barred := self._barred()) else detail))
@@ -321,9 +341,12 @@ class Session:
             await asyncio.gather(*pumps, return_exceptions=True)
             await channel.close()
 
-    async def _attend(self, inbox: asyncio.Queue[Event], outbox: asyncio.Queue[Any]) -> tuple[bool, float | None]:
+    async def _attend(
+        self, inbox: asyncio.Queue[Event], outbox: asyncio.Queue[Any]
+    ) -> tuple[session_pb2.Welcome | None, float | None]:
         now = self._monotonic()
-        link, opened = Link(heard_at=now, said_at=now), False
+        link = Link(heard_at=now, said_at=now)
+        opened: session_pb2.Welcome | None = None
         while True:
             try:
                 async with asyncio.timeout(link.heartbeat_s / 4):
@@ -338,7 +361,7 @@ class Session:
                     case Say(word):
                         outbox.put_nowait(word) if not outbox.full() else self._lost("the cloud does not read")
                     case Opened(welcome):
-                        opened, self._outbox = True, outbox
+                        opened, self._outbox = welcome, outbox
                         self._welcomed(welcome)
                         for word in self._resume():
                             self.say(word)

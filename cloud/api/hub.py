@@ -1,13 +1,20 @@
-"""Every open session of this process: one a node, woken by one watch, counted present for as long as it is open."""
+"""Every open session of this process: one a node, woken by one watch, counted present for as long as it is open.
+
+A presence says which coordinator and which session it is of. Here it is written for sessions of this process alone: that one is
+open, or that the one which the presence names has ended. What other coordinators wrote is theirs, as long as they live
+(cloud.fleet.coordinators). The newest hello of a node counts, wherever it came.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
 from cloud.api.session import Over, Session
+from cloud.fleet.coordinators import Coordinators
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Presence, dump, load
 from cloud.fleet.sessions import Reason, Refused
@@ -16,6 +23,8 @@ from littoral.errors import Conflict, Unavailable
 log = logging.getLogger(__name__)
 
 DRAIN_RETRY_S = 2.0
+WELCOMES_A_SECOND = 100
+"""That one processor manages: so quickly a fleet is asked to come back."""
 _AGAIN_S = 1.0
 
 
@@ -24,11 +33,15 @@ class SessionHub:
 
     Args:
         clock: seconds since 1970-01-01 UTC.
+        coordinator: the id of this process; no two coordinators have the same. None: a new one.
+        former: the coordinator that served the same data folder before, and has ended; "": none.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], coordinator: str | None = None, *, former: str = "") -> None:
+        self.coordinator = coordinator or secrets.token_hex(8)
         self._ledger = ledger
         self._clock = clock
+        self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()  # superseded ones too, until they have ended
         self._changed: set[str] = set()  # nodes whose presence may be written wrongly
@@ -40,6 +53,11 @@ class SessionHub:
     @property
     def draining(self) -> bool:
         return self._draining
+
+    @property
+    def spread_s(self) -> float:
+        """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
+        return len(self._open) / WELCOMES_A_SECOND
 
     def enter(self, session: Session) -> None:
         """The newest session of a node is the node's: one before it ends."""
@@ -63,33 +81,43 @@ class SessionHub:
 
     async def run(self) -> None:
         """Wakes sessions and keeps presence right, until it is cancelled."""
-        for doc in await self._ledger.all("presence"):  # of a coordinator that was killed
-            self._mark(doc.id)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._coordinators.run(self._mark_all), name="coordinators")
             tasks.create_task(self._wake(), name="wake sessions")
             tasks.create_task(self._keep_presence(), name="keep presence")
 
     async def drain(self, within_s: float) -> None:
         """Refuses whoever comes, ends whoever is there, and writes down that they went."""
         self._draining = True
-        for session in tuple(self._open):
-            session.end(shutting_down())
+        for number, session in enumerate(tuple(self._open)):
+            session.end(shutting_down(number / WELCOMES_A_SECOND))
         try:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
                 await self._write_presence()
+                await self._coordinators.leave()
         except (TimeoutError, Unavailable) as error:
             log.warning("drain: not all was written down in %g s: %s", within_s, error or "timeout")
 
     async def _wake(self) -> None:
-        async with self._ledger.watch("desired", "node") as announcements:
+        async with self._ledger.watch("desired", "node", "presence") as announcements:
             for session in tuple(self._open):  # what was written before we listened
                 session.look_again()
             async for announcement in announcements:
+                if announcement.kind == "presence":
+                    self._written(announcement.id)
+                    continue
                 named = self._sessions.get(announcement.id)
                 everyone = tuple(self._open) if not announcement.id else ()  # Redis was away: anything may have been written
                 for session in everyone if named is None else (named,):
                     session.look_again()
+
+    def _written(self, node_id: str) -> None:
+        """Somebody wrote a presence, perhaps we: of a node whose session is here it must say so."""
+        if not node_id:
+            self._mark_all()
+        elif node_id in self._sessions:
+            self._mark(node_id)
 
     async def _keep_presence(self) -> None:
         while True:
@@ -103,22 +131,38 @@ class SessionHub:
         """Compares and corrects, so that it does not matter in which order sessions came and went."""
         while self._changed:
             node_id = next(iter(self._changed))
+            session = self._sessions.get(node_id)
             doc = await self._ledger.get("presence", node_id)
-            connected = node_id in self._sessions
-            if doc is not None and (presence := load(Presence, doc)).connected != connected:
-                body = dump(replace(presence, connected=connected, since=self._clock()))
+            after = self._corrected(load(Presence, doc), session) if doc else None
+            if doc is not None and after is not None:
                 try:
-                    await self._ledger.commit(Change((Write("presence", node_id, body, doc.generation),)))
+                    await self._ledger.commit(Change((Write("presence", node_id, dump(after), doc.generation),)))
                 except Conflict:
                     continue
-            if connected == (node_id in self._sessions):
+            if session is self._sessions.get(node_id):
                 self._changed.discard(node_id)
         self._presence_due.clear()
+
+    def _corrected(self, presence: Presence, session: Session | None) -> Presence | None:
+        """What it must say instead; None: it is right, or not ours to change."""
+        ours = presence.coordinator == self.coordinator
+        if session is None:
+            return replace(presence, connected=False, since=self._clock()) if ours and presence.connected else None
+        if presence.connected and (not ours or presence.session == session.id):
+            return None
+        return replace(presence, connected=True, since=self._clock(), coordinator=self.coordinator, session=session.id)
+
+    def _mark_all(self) -> None:
+        for node_id in self._sessions:
+            self._mark(node_id)
 
     def _mark(self, node_id: str) -> None:
         self._changed.add(node_id)
         self._presence_due.set()
 
 
-def shutting_down() -> Refused:
-    return Refused(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S)
+def shutting_down(after_s: float = 0.0) -> Refused:
+    """Args:
+    after_s: how much later than the first of its nodes this one shall come back.
+    """
+    return Refused(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S + after_s)

@@ -11,25 +11,25 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import grpc.aio
 
 from cloud.api import wire
 from cloud.fleet import drift, renewal, sessions, telemetry
+from cloud.fleet import presence as there
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import Presence
 from cloud.fleet.sessions import Peer, Reason, Refused
 from littoral.errors import BadInput, Unavailable
 from littoral.fleet.v1 import session_pb2
-from littoral.transport import MAX_WORD_BYTES
+from littoral.transport import MAX_WORD_BYTES, SILENT_INTERVALS
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SILENT_INTERVALS = 3
 QUEUED_WORDS = 64
 """Words of one node that wait for the ledger; behind them the node itself waits."""
 
@@ -63,7 +63,18 @@ class Over(Exception):
 
 
 class Hub(Protocol):
-    """Where a session that has begun is known."""
+    """Where a session that has begun is known.
+
+    Attributes:
+        coordinator: the id of this process.
+        spread_s: over which time nodes shall come back when all of them lose their sessions at one time.
+    """
+
+    @property
+    def coordinator(self) -> str: ...
+
+    @property
+    def spread_s(self) -> float: ...
 
     def enter(self, session: Session) -> None:
         """Raises Over where nobody may enter any more."""
@@ -75,6 +86,7 @@ class Hub(Protocol):
 class Session:
     def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: Terms, hub: Hub) -> None:
         self.peer = peer
+        self.id = f"{terms.rng.getrandbits(64):016x}"
         self._context = context
         self._ledger = ledger
         self._terms = terms
@@ -123,9 +135,11 @@ class Session:
         if (refused := await self._ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
             raise Over(refused)
         try:
-            return wire.presence_from(word.hello, now)
+            said = wire.presence_from(word.hello, now)
         except BadInput as error:
             raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
+        patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
+        return replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
 
     def _welcome(self) -> session_pb2.Welcome:
         return session_pb2.Welcome(
@@ -133,6 +147,7 @@ class Session:
             server_version=self._terms.server_version,
             heartbeat_interval_s=self._terms.heartbeat_interval_s,
             telemetry_interval_s=self._terms.telemetry_interval_s,
+            reconnect_spread_s=self._hub.spread_s,
         )
 
     async def _attend(self) -> None:

@@ -14,7 +14,7 @@ from cloud.cli.output import DataDirOption, Format, FormatOption, emit, when
 from cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
 from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
-from littoral.errors import BadInput
+from littoral.errors import BadInput, Unavailable
 from littoral.identity import JoinLine
 from littoral.transport import join_address
 
@@ -41,16 +41,16 @@ def create(
 ) -> None:
     """Make a token, and print the one line to paste on a node."""
     settings = load_settings(data_dir=data_dir)
-    asyncio.run(
-        _create(settings, name, seconds(ttl), uses, labels_from(label or []), address or default_address(settings), format)
-    )
+    asyncio.run(_create(settings, name, seconds(ttl), uses, labels_from(label or []), address, format))
 
 
 async def _create(
     settings: Settings, name: str, ttl_s: float, uses: int, labels: dict[str, str], address: str, format: Format
 ) -> None:
-    _check_address(address)
+    if address:
+        _check_address(address)
     async with open_core(settings) as core:
+        address = address or default_address(settings)
         now = core.clock()
         secret, token = await create_token(core.ledger, name or "unnamed", ttl_s, uses, labels, now, secrets.token_urlsafe)
         line = JoinLine(address, secret, int(token.expires_at), core.trust.ca.fingerprint).render()
@@ -118,13 +118,18 @@ def labels_from(texts: list[str]) -> dict[str, str]:
 
 def default_address(settings: Settings) -> str:
     """By which nodes reach the coordinator of this folder: its first public name, else the address that it binds, and the
-    port that it has; where none runs, those that it would have by the settings."""
-    serving = Serving.read(settings.data_dir)
-    bound, port = serving.enrolment.rsplit(":", 1) if serving else (settings.host, str(settings.enrolment_port))
+    port that it has.
+
+    Raises Unavailable where none runs: nobody would listen there.
+    """
+    if (serving := Serving.read(settings.data_dir)) is None:
+        raise Unavailable(
+            f"no coordinator runs on {settings.data_dir}, so no node could enrol",
+            hint="start it, `littoral-cloud serve`; or, for one that is to run elsewhere, give --address HOST:PORT",
+        )
+    bound, port = serving.enrolment.rsplit(":", 1)
     bound = bound.strip("[]")
     host = settings.public_names[0] if settings.public_names else "127.0.0.1" if bound in _ANY else bound
-    if port == "0":
-        raise BadInput("--address: the enrolment port is 0, any free one", hint="give --address host:port, or start serve first")
     return join_address(host, int(port))
 
 

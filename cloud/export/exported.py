@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from littoral.architectures.folded import folded as without_norms
 from littoral.architectures.quantized import plain
+from littoral.architectures.tracing import traced
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
 
@@ -102,7 +103,7 @@ def folded(module: nn.Module) -> fx.GraphModule:
     Raises RuntimeFailure where what it does depends on the values that it is given.
     """
     try:
-        graph = fx.symbolic_trace(without_norms(plain(copy.deepcopy(module).eval())))
+        graph = traced(without_norms(plain(copy.deepcopy(module).eval())))
     except fx.proxy.TraceError as error:
         raise RuntimeFailure(
             f"export: {type(module).__name__} cannot be traced: {error}", hint="its forward must not branch on its input's values"

@@ -12,7 +12,7 @@ from torch import nn
 from littoral.errors import BadInput
 
 MOST_SEED = 2**63 - 1
-_DRAWING = threading.Lock()
+_DRAWING = threading.RLock()
 
 
 def checked_seed(what: str, seed: int) -> int:
@@ -42,10 +42,15 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def draws(module: nn.Module) -> bool:
+    """Whether a network draws from torch's generator while it is trained."""
+    return any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in module.modules())
+
+
 @contextmanager
 def drawing(module: nn.Module, seed: int) -> Iterator[None]:
     """A network that draws while it is trained has torch's generator for itself, and so waits for others that do."""
-    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in module.modules()):
+    if draws(module):
         with seeded(seed):
             yield
     else:

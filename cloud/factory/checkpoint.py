@@ -70,7 +70,9 @@ class Checkpoints:
                 said = file.metadata() or {}
                 if said.get("key") != key:
                     return None
-                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # it is not a mapping
+                # Copied to where torch would have put them: in the file they lie at any address, and kernels that look at it
+                # would add up in another order than in a training that was never stopped.
+                tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118  # it is not a mapping
                 return Checkpoint(int(said["step"]), tensors, json.loads(said["notes"]))
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise BadInput(

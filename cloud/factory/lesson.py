@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cloud.data.dataset import Dataset
-from cloud.factory.chance import computing, drawing
+from cloud.factory.chance import computing, drawing, draws
 from cloud.factory.checkpoint import Checkpoint, Checkpoints
 from cloud.factory.constraint import FREE, Constraint
 from cloud.factory.cycle import one_cycle
@@ -268,7 +268,8 @@ class _Training:
         tensors = {_MODULE + k: v for k, v in state.items()}
         tensors |= {f"{_OPTIMISER}{i}.{k}": v for i, entry in moments["state"].items() for k, v in entry.items()}
         tensors |= {_HELD + k: v for k, v in self.constraint.tensors().items()}
-        tensors[_CHANCE] = torch.get_rng_state()
+        if draws(self.module):
+            tensors[_CHANCE] = torch.get_rng_state()
         kept.save(self.name, self.key, Checkpoint(step, tensors, {"groups": moments["param_groups"]}))
         self.kept = step
 
@@ -292,7 +293,9 @@ class _Training:
             )
         self.optimiser.load_state_dict({"state": moments, "param_groups": found.notes["groups"]})
         self.constraint.restore(_under(_HELD, found.tensors))
-        torch.set_rng_state(found.tensors[_CHANCE])
+        # The generator is one for all threads: whoever draws nothing must not move it under another training.
+        if draws(self.module):
+            torch.set_rng_state(found.tensors[_CHANCE])
         self.kept = found.step
         return found.step
 

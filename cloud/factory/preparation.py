@@ -79,5 +79,6 @@ def _as_float32(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
 
 def tensor_of(given: Input, x: Inputs) -> torch.Tensor:
     """(n, *shape) float32; of images with the channels last in memory, which is the faster layout for small convolutions here."""
-    prepared = torch.from_numpy(given.prepare(x))
+    # Copied to where torch allocates: numpy's memory begins at any 16 bytes, and a kernel may add up by where it begins.
+    prepared = torch.from_numpy(given.prepare(x)).clone()
     return prepared.contiguous(memory_format=torch.channels_last) if given.images else prepared

@@ -16,6 +16,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from torch import nn
 
+from cloud.factory.chance import seeded
 from littoral.architectures import build
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, unwritten
@@ -111,7 +112,7 @@ def module_of(spec: Mapping[str, Any], arrays: Arrays, *, channels: int, height:
     Raises:
         BadInput: an array is missing, not wanted, of another shape, or holds a value that is not finite; names it.
     """
-    with torch.random.fork_rng():
+    with seeded(0):
         module = build(spec, channels=channels, height=height, width=width, classes=classes)
     wanted = module.state_dict()
     for name in sorted(set(wanted) ^ set(arrays)):

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from littoral.architectures.pruned import FIELD as PRUNED
 from littoral.architectures.pruned import size_of
+from littoral.architectures.tracing import traced
 
 FIELD = "folded"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -33,7 +34,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 def pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
     """Names of each layer and the norm behind it."""
-    graph = fx.symbolic_trace(network)
+    graph = traced(network)
     layers = dict(graph.named_modules())
     for node in graph.graph.nodes:
         if node.op != "call_module" or not isinstance(layers[str(node.target)], _NORMS):

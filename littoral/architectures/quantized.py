@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from littoral.architectures.tracing import traced
+
 FIELD = "quantized"
 WEIGHT_STEPS = 64
 """Weights are -64 to 64 steps: CPUs without VNNI add pairs of products in 16 bits, which -127 to 127 would overflow."""
@@ -95,21 +97,21 @@ class Quantizer(nn.Module):
 def quantized(network: nn.Module) -> nn.Module:
     """The network with every convolution and linear layer on its grid and a Quantizer behind whatever makes values; the layers
     keep their names, the weights are shared with `network`."""
-    traced = fx.symbolic_trace(network)
-    for place in _places(traced):
+    graph = traced(network)
+    for place in _places(graph):
         name = f"quantize_{place.name}"
-        traced.add_submodule(name, Quantizer())
-        with traced.graph.inserting_after(place):
-            step = traced.graph.call_module(name, (place,))
+        graph.add_submodule(name, Quantizer())
+        with graph.graph.inserting_after(place):
+            step = graph.graph.call_module(name, (place,))
         for user in [user for user in place.users if user is not step]:
             user.replace_input_with(place, step)
-    for name, layer in list(traced.named_modules()):
+    for name, layer in list(graph.named_modules()):
         if isinstance(layer, nn.Conv2d):
-            traced.set_submodule(name, _conv(QuantizedConv2d, layer))
+            graph.set_submodule(name, _conv(QuantizedConv2d, layer))
         elif isinstance(layer, nn.Linear):
-            traced.set_submodule(name, _linear(QuantizedLinear, layer))
-    traced.recompile()
-    return traced.train(network.training)
+            graph.set_submodule(name, _linear(QuantizedLinear, layer))
+    graph.recompile()
+    return graph.train(network.training)
 
 
 def plain(network: nn.Module, instead: Callable[[Quantizer], nn.Module] = lambda _: nn.Identity()) -> nn.Module:
@@ -128,9 +130,9 @@ def quantizers(network: nn.Module) -> list[Quantizer]:
     return [layer for layer in network.modules() if isinstance(layer, Quantizer)]
 
 
-def _places(traced: fx.GraphModule) -> list[fx.Node]:
+def _places(graph: fx.GraphModule) -> list[fx.Node]:
     """Where values are rounded, in the order of the graph."""
-    layers = dict(traced.named_modules())
+    layers = dict(graph.named_modules())
 
     def layer_of(node: fx.Node) -> nn.Module | None:
         return layers[str(node.target)] if node.op == "call_module" else None
@@ -145,7 +147,7 @@ def _places(traced: fx.GraphModule) -> list[fx.Node]:
         return any(user.op == "output" or (not makes(user) and answers(user)) for user in node.users)
 
     found = []
-    for node in traced.graph.nodes:
+    for node in graph.graph.nodes:
         if not makes(node) or answers(node):
             continue
         users = list(node.users)

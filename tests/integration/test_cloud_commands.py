@@ -61,7 +61,7 @@ async def test_a_token_is_one_line_that_holds_all_that_a_node_needs(data_dir: Pa
 
 async def test_commands_share_the_redis_of_a_server_that_runs(data_dir: Path) -> None:
     async with open_core(load_settings()) as core, core.ledger.watch("token") as announcements, asyncio.timeout(PATIENCE_S):
-        assert (await littoral_cloud("token", "create"))[0] == 0
+        assert (await littoral_cloud("token", "create", "--address", "fleet.example:7443"))[0] == 0
         assert (await anext(announcements)).kind == "token"
 
 

@@ -24,7 +24,7 @@ from cloud.fleet.ledger import Change, Write
 from cloud.fleet.records import Artifact, Enrolment, MeasurementRecord, Node, dump, measurement_id
 from cloud.settings import Settings
 from littoral.fleet.v1 import blob_pb2, session_pb2
-from littoral.identity import certificate_request, new_node_key, private_pem
+from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
 from tests.kit.fleet import until_written
 from tests.kit.node_client import NodeClient
@@ -173,6 +173,33 @@ async def test_a_second_server_on_the_same_ports_is_refused_and_the_first_goes_o
         ended = await command("serve", "--fleet-port", port, "--enrolment-port", "0", data_dir=tmp_path)
         assert ended.code == 8
         assert (await command("doctor", "--server", data_dir=data_dir)).code == 0
+
+
+async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of_the_first_is_touched(data_dir: Path) -> None:
+    ended = await command("token", "create", data_dir=data_dir)
+    assert (ended.code, ended.out) == (8, "")
+    assert f"no coordinator runs on {data_dir}" in ended.err
+    async with serving(data_dir) as server, open_core(Settings(data_dir=data_dir)) as core:
+        credential = await a_node(core, "n1", "gateway")
+        said = (data_dir / "serve.json").read_text()
+        async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
+            line = await node.begin()
+            before = await core.ledger.get("presence", "n1")
+            ended = await command("serve", "--fleet-port", "0", "--enrolment-port", "0", data_dir=data_dir)
+            assert ended.code == 8
+            assert f"is served by another coordinator (process {server.ready['pid']}, " in ended.err
+            assert "Traceback" not in ended.err
+            await line.say(heartbeat=session_pb2.Heartbeat(sequence=1))
+            await line.hear("heartbeat")
+            assert await core.ledger.get("presence", "n1") == before
+        assert (data_dir / "serve.json").read_text() == said
+        token = await command("token", "create", data_dir=data_dir)
+        assert JoinLine.parse(token.out).address == server.ready["enrolment"]
+        server.process.kill()
+        await server.process.communicate()
+        assert (data_dir / "serve.json").exists(), "nobody was left to remove it"
+        ended = await command("token", "create", data_dir=data_dir)
+        assert (ended.code, ended.out) == (8, "")
 
 
 async def test_an_address_that_is_not_ours_is_named(data_dir: Path) -> None:

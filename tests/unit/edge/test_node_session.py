@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_node.session import (
+    BACKOFF_FIRST_S,
     BACKOFF_MOST_S,
     SLOW_RETRY_S,
+    SPREAD_MOST_S,
     Deliver,
     Heard,
     Leave,
@@ -30,6 +32,7 @@ from edge_node.session import (
     Tick,
     backoff_s,
     message,
+    pause_s,
 )
 from littoral.errors import TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
@@ -149,6 +152,16 @@ def test_backoff_is_jittered_and_bounded(attempt: int, seed: int) -> None:
     assert 0 <= backoff_s(attempt, random.Random(seed)) <= BACKOFF_MOST_S
 
 
+@given(st.integers(0, 20), st.integers())
+def test_a_fleet_comes_back_as_spread_as_the_cloud_asked_and_never_before_a_refusal_says(attempt: int, seed: int) -> None:
+    rng = random.Random(seed)
+    assert pause_s(0, None, rng) <= BACKOFF_FIRST_S
+    assert pause_s(attempt, 0.0, rng, 100.0) == 0.0
+    assert 2.0 <= pause_s(attempt, 2.0, rng) <= 2.0 + BACKOFF_MOST_S
+    assert pause_s(attempt, None, rng, 1e9) <= SPREAD_MOST_S
+    assert max(pause_s(0, None, random.Random(seed + n), 100.0) for n in range(64)) > 50.0
+
+
 Script = Callable[[Any, Any], Awaitable[None]]
 
 
@@ -171,7 +184,7 @@ async def cloud_that(script: Script) -> AsyncIterator[Callable[[], grpc.aio.Chan
 class Recorder:
     """A session whose pauses are noted, not waited for."""
 
-    def __init__(self, open: Callable[[], grpc.aio.Channel]) -> None:
+    def __init__(self, open: Callable[[], grpc.aio.Channel], monotonic: Callable[[], float] = time.monotonic) -> None:
         self.delivered: asyncio.Queue[Response] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
@@ -182,7 +195,7 @@ class Recorder:
             deliver=self.delivered.put_nowait,
             welcomed=lambda welcome: None,
             log=lambda event, **fields: self.log.append((event, fields)),
-            monotonic=time.monotonic,
+            monotonic=monotonic,
             rng=random.Random(1),
             sleep=self._sleep,
         )
@@ -249,6 +262,23 @@ async def test_a_stream_that_ends_is_opened_again() -> None:
         assert recorder.pauses.qsize() == 3
 
 
+async def test_after_a_session_that_held_the_first_pause_is_short_and_after_one_that_did_not_it_grows() -> None:
+    held_s, now = 20.0, [0.0]
+
+    async def script(context: Any, hello: Any) -> None:
+        await context.write(WELCOME)
+        now[0] += held_s
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "killed")
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open, lambda: now[0])
+        async with recorder.running():
+            assert max([await recorder.pauses.get() for _ in range(12)]) <= BACKOFF_FIRST_S
+        held_s, recorder = 1.0, Recorder(open, lambda: now[0])  # less than the heartbeat of its Welcome: it flaps
+        async with recorder.running():
+            assert max([await recorder.pauses.get() for _ in range(12)]) > BACKOFF_MOST_S / 2
+
+
 async def test_a_cloud_that_falls_silent_is_left() -> None:
     async def script(context: Any, hello: Any) -> None:
         await context.write(Response(welcome=session_pb2.Welcome(node_id="n1", heartbeat_interval_s=0.05)))
@@ -270,7 +300,7 @@ async def test_a_refusal_is_read_although_the_stream_ends_at_once() -> None:
     async with cloud_that(script) as open:
         recorder = Recorder(open)
         async with recorder.running():
-            assert 800 <= await recorder.pauses.get() <= 1200
+            assert 1000 <= await recorder.pauses.get() <= 1000 + BACKOFF_FIRST_S
     assert recorder.log[0][0] == "session-refused"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from cloud.factory.training import train_teacher
 from littoral import codec
 from littoral.architectures import build, small_spec
 from littoral.architectures.folded import folded
+from littoral.architectures.tracing import traced
 from tests.kit.images import bars
 
 LENET = {"name": "lenet5", "maps": [4, 6], "hidden": 12}
@@ -75,3 +77,31 @@ def test_a_network_without_them_travels_in_fewer_bytes() -> None:
         artifact = onnx.export(made.module, made.input, calibration=made.input.prepare(data.test_x[:1]))
         sizes[move] = sum(len(codec.encode(content)) for content in artifact.files.values())
     assert sizes[True] <= sizes[False] - 2 * 6  # a float16 for each that is gone
+
+
+def test_a_network_runs_on_in_one_thread_while_another_is_traced() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            half: torch.Tensor = self.first(x)
+            inside.set()
+            assert go_on.wait(60)
+            answer: torch.Tensor = self.second(half)
+            return answer
+
+    found: list[str] = []
+    tracing = threading.Thread(target=lambda: found.extend(str(node.target) for node in traced(Slow()).graph.nodes))
+    tracing.start()
+    try:
+        assert inside.wait(60)
+        network = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        assert network(torch.ones(2, 3)).shape == (2, 3)
+    finally:
+        go_on.set()
+        tracing.join()
+    assert found == ["x", "first", "second", "output"]

@@ -13,11 +13,12 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from cloud.factory.checkpoint import Checkpoints
+from cloud.factory.checkpoint import Checkpoint, Checkpoints
 from cloud.factory.lesson import Lesson, Progress, Schedule, Step, TrainingDiverged
+from cloud.factory.preparation import input_of, tensor_of
 from cloud.factory.training import OneCopy, distil, train_teacher
 from cloud.factory.views import Augment
-from cloud.factory.weights import weights_digest
+from cloud.factory.weights import arrays_of, module_of, weights_digest
 from littoral.architectures import build
 from littoral.errors import BadInput
 from tests.kit.images import bars
@@ -89,6 +90,37 @@ def test_dropout_goes_on_with_the_same_draws(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         teach(network(), Lesson(data, checkpoints=kept, progress=stop_at(10)))
     assert teach(network(), Lesson(data, checkpoints=kept)) == whole
+
+
+def test_a_training_that_goes_on_does_not_move_the_generator_from_which_another_draws_its_weights(tmp_path: Path) -> None:
+    """Students are trained in threads, and torch's generator is one for all of them."""
+    data, kept = bars(), Checkpoints(tmp_path, every=5)
+    with pytest.raises(KeyboardInterrupt):
+        train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK, checkpoints=kept, progress=stop_at(7))
+    network = build(SPEC, channels=1, height=12, width=12, classes=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        drawn = [torch.rand(1).item()]
+
+        def draw(_: Step) -> None:
+            drawn.append(torch.rand(1).item())
+
+        train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK, checkpoints=kept, progress=draw)
+        module_of(SPEC, arrays_of(network), channels=1, height=12, width=12, classes=3)
+        torch.manual_seed(7)
+        assert drawn == [torch.rand(1).item() for _ in drawn]
+
+
+def test_what_is_restored_lies_where_torch_would_have_put_it(tmp_path: Path) -> None:
+    """Kernels may add up in an order that depends on where a tensor begins."""
+    kept = Checkpoints(tmp_path)
+    kept.save("t", "k", Checkpoint(1, {f"t{n}": torch.arange(n, dtype=torch.float32) for n in range(1, 40)}, {}))
+    found = kept.load("t", "k")
+    assert found is not None
+    data = bars()
+    batch = data.train_x[1:8].copy()
+    fresh = torch.empty(1).data_ptr() % 64
+    assert {tensor.data_ptr() % 64 for tensor in (*found.tensors.values(), tensor_of(input_of(data), batch))} == {fresh}
 
 
 def test_another_training_of_the_same_name_begins_anew(tmp_path: Path) -> None:
