@@ -27,9 +27,11 @@ from cloud.factory.chance import computing, drawing, draws
 from cloud.factory.checkpoint import Checkpoint, Checkpoints
 from cloud.factory.constraint import FREE, Constraint
 from cloud.factory.cycle import one_cycle
+from cloud.factory.logistic import logistic
 from cloud.factory.preparation import input_of, tensor_of
 from cloud.factory.views import Augment, Copy, moved
 from cloud.factory.weights import weights_digest
+from littoral.architectures.linear import Linear
 from littoral.digest import digest_of
 from littoral.errors import BadInput, FleetError
 from littoral.manifest import Input
@@ -69,14 +71,16 @@ class Schedule:
     learning_rate: float = 4e-3  # at its peak
     weight_decay: float = 1e-2
     shift: int = 0  # pixels that a batch may be moved by, up, down and sideways; its teacher's answers stay; what comes in is 0
-    optimiser: Literal["adamw", "sgd"] = "adamw"  # "sgd" wants a higher rate or a smaller batch, and follows a teacher closer
+    # "sgd" wants a higher rate or a smaller batch, and follows a teacher closer. "lbfgs" solves for the weights of `linear` from
+    # the labels, all examples at once: weight_decay is the penalty of logistic.py, epochs the most steps, the rest is not looked at.
+    optimiser: Literal["adamw", "sgd", "lbfgs"] = "adamw"
     augment: Augment | None = None  # each epoch on a moved copy of its own, with the teacher's answers for that copy
 
     def __post_init__(self) -> None:
         if self.batch < 1 or not 0 < self.learning_rate < 10 or self.weight_decay < 0 or self.shift < 0:
             raise BadInput(f"schedule: {self}", hint="batch from 1, learning rate between 0 and 10, decay and shift not negative")
-        if self.optimiser not in ("adamw", "sgd"):
-            raise BadInput(f"schedule.optimiser: {self.optimiser!r}", hint="adamw or sgd")
+        if self.optimiser not in ("adamw", "sgd", "lbfgs"):
+            raise BadInput(f"schedule.optimiser: {self.optimiser!r}", hint="adamw, sgd, or lbfgs for the architecture linear")
 
     def told(self) -> dict[str, Any]:
         """All that decides a training. What is as it always was is left out, so that older checkpoints go on."""
@@ -152,8 +156,27 @@ class Lesson:
             raise BadInput(f"{name}: epochs is {epochs}", hint="at least 1")
         began = self.clock()
         with computing(self.threads), drawing(module, seed):
-            _Training(self, module, name, epochs, schedule, seed, constraint).run()
+            if schedule.optimiser == "lbfgs":
+                self._solve(module, name, epochs, schedule, constraint)
+            else:
+                _Training(self, module, name, epochs, schedule, seed, constraint).run()
         return self.clock() - began
+
+    def _solve(self, module: nn.Module, name: str, steps: int, schedule: Schedule, constraint: Constraint) -> None:
+        if not isinstance(module, Linear) or constraint is not FREE or self.beta or self.smoothing:
+            raise BadInput(
+                f"{name}: optimiser lbfgs solves for the weights of the architecture linear, from the labels alone",
+                hint="alpha = 1, beta = 0 and no method without a schedule of its own; or another optimiser",
+            )
+        x = (self.input or input_of(self.dataset)).prepare(self.dataset.train_x)
+        weights, biases = logistic(
+            x.reshape(len(x), -1), self.dataset.train_y, self.dataset.classes, penalty=schedule.weight_decay, steps=steps
+        )
+        with torch.no_grad():
+            module.classify.weight.copy_(torch.from_numpy(weights))
+            module.classify.bias.copy_(torch.from_numpy(biases))
+        module.eval()
+        self.progress(Step(name, 1, 1, 0.0))
 
     def key(self, module: nn.Module, epochs: int, schedule: Schedule, seed: int, constraint: Constraint) -> str:
         """A digest of everything that decides the weights which come out."""

@@ -85,5 +85,7 @@ def _expected(recipe: Production, examples: int) -> list[tuple[str, int]]:
 def _steps(plan: Any, examples: int, student: StudentRecipe | None = None) -> int:
     """A method need not say how long it trains: then it is taken for as long as its student."""
     schedule = plan.schedule if student is None else schedule_of(plan, student)
+    if schedule.optimiser == "lbfgs":
+        return 1
     epochs = getattr(plan, "epochs", student.epochs if student else 1)
     return int(epochs) * max(1, examples // schedule.batch)

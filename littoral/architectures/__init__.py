@@ -27,6 +27,7 @@ REGISTRY: Mapping[str, str] = {
     "depthwise_1d": "littoral.architectures.depthwise_1d",
     "lenet5": "littoral.architectures.lenet5",
     "lenet_300_100": "littoral.architectures.lenet_300_100",
+    "linear": "littoral.architectures.linear",
     "mobilenet_v1": "littoral.architectures.mobilenet_v1",
     "mobilenet_v2": "littoral.architectures.mobilenet_v2",
     "perceptron": "littoral.architectures.perceptron",

@@ -38,7 +38,7 @@ def test_every_size_of_image_fits(size: int) -> None:
     for quick in (False, True):
         recipe = fitted(data, quick=quick)
         check_recipe(recipe, data)
-        assert len({student.architecture["name"] for student in recipe.students}) == 2
+        assert len({student.architecture["name"] for student in recipe.students} - {"linear"}) == 2
         assert ("resolution" in recipe.students[0].architecture) == (size == 250)
 
 

@@ -1,0 +1,1 @@
+"""Students beside a plain baseline, on small public data and a made one: `python -m bench.baseline`."""
