@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_remarks
 from cloud.cli.stopping import TERMINATED, told_to_stop
 from cloud.fleet.names import checked_name
-from littoral.errors import BadInput
+from littoral.errors import BadInput, NoFit
 
 if TYPE_CHECKING:
     from cloud.data.dataset import Dataset
@@ -48,6 +50,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made, check it against the data, and end.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes that go by a name, and end.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
@@ -56,11 +59,14 @@ def train(
 
     Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
     """
+    from cloud.cli.students import students_of
     from cloud.data.sources import load_dataset
+    from cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
     from cloud.factory.fitted import ABOUT, NAME, fitted
     from cloud.factory.preparation import noted
     from cloud.factory.production import check_recipe, check_teacher
     from cloud.factory.recipe_file import about, names, recipe_named
+    from cloud.factory.recipes import trained_teachers
     from cloud.factory.resume import Kept, made_writable
     from cloud.settings import load_settings
 
@@ -86,11 +92,22 @@ def train(
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
         made_writable(folder, "train", hint="name another --data-dir")
     made = _made(plan, examples, kept)
-    released = asyncio.run(_released(settings, made, Path(recipe).stem, data, rollout, format))
+    base = baseline_of(examples)
+    made = replace(made, packaged=with_baseline(made.packaged, base))
+    if made.teacher and trained_teachers(plan.teacher):
+        emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, made.packaged, base))])
+    emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in made.packaged)
+    try:
+        worth = replace(made, packaged=worth_releasing(made.packaged, base, yes=yes))
+    except NoFit:
+        emit(students_of(made.packaged, base, made.packaged[:0], format), Format.TABLE, out=sys.stderr)
+        raise
+    released = asyncio.run(_released(settings, worth, Path(recipe).stem, data, rollout))
+    released["teacher_accuracy"] = made.teacher_accuracy if made.teacher else None
+    students = students_of(made.packaged, base, worth.packaged, format)
     if format == Format.JSON:
-        emit(released, format)
+        emit({**released, "baseline": base, "students": students}, format)
     else:
-        students = released.pop("students")
         emit(released, format)
         typer.echo()
         emit(students, format)
@@ -127,7 +144,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
         raise typer.Exit(TERMINATED) from None
 
 
-async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool, format: Format) -> dict[str, Any]:
+async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> dict[str, Any]:
     from cloud.app import open_core
     from cloud.factory.release import release_made
     from cloud.rollouts.controller import start_rollout
@@ -136,20 +153,7 @@ async def _released(settings: Settings, made: Made, recipe: str, data: Path, rol
         now = core.clock()
         release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
         started = await start_rollout(core.ledger, release, now) if rollout else ""
-    students = [
-        {
-            "name": m.name,
-            "accuracy": m.accuracy,
-            **by_class(m.worst_class, m.accuracy_by_label, format),
-            "bytes": m.artifact_bytes,
-            "runtime": m.runtime,
-            **remarked(m.remarks, format),
-        }
-        for m in (packaged.manifest for packaged in made.packaged)
-    ]
-    emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in made.packaged)
-    accuracy = made.teacher_accuracy if made.teacher else None
-    return {"release": release.release_id, "rollout": started, "teacher_accuracy": accuracy, "students": students}
+    return {"release": release.release_id, "rollout": started}
 
 
 def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:

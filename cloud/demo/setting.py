@@ -79,7 +79,14 @@ def own(path: Path, *, quick: bool) -> Setting:
     why = f"the nodes have {len(held_back)} labelled images in all: too few to tell a bad model from a good one"
     left_out = {"bad-release": why} if too_few else {}
     return Setting(
-        dataset, held_back, fitted(dataset, quick=quick, solved=False), None, OWN, learns=not quick, alpha=OWN_ALPHA, left_out=left_out
+        dataset,
+        held_back,
+        fitted(dataset, quick=quick, solved=False),
+        None,
+        OWN,
+        learns=not quick,
+        alpha=OWN_ALPHA,
+        left_out=left_out,
     )
 
 

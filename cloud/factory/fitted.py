@@ -75,7 +75,7 @@ LINEAR = StudentRecipe(
     {"name": "linear"},
     _SOLVED_STEPS,
     Schedule(optimiser="lbfgs", weight_decay=PENALTY),
-    variants=("onnx",),
+    variants=("onnx", "ncnn-fp16"),
     alpha=1.0,
     beta=0.0,
 )

@@ -49,7 +49,9 @@ def logistic(
         logits -= logits.max(axis=1, keepdims=True)
         shares = np.exp(logits)
         total = shares.sum(axis=1, keepdims=True)
-        loss = float((np.log(total) - (logits * right).sum(axis=1, keepdims=True)).sum()) + penalty / 2 * float((weights**2).sum())
+        loss = float((np.log(total) - (logits * right).sum(axis=1, keepdims=True)).sum()) + penalty / 2 * float(
+            (weights**2).sum()
+        )
         error = shares / total - right
         return loss / len(y), np.vstack([z.T @ error + penalty * weights, error.sum(axis=0)]) / len(y)
 
