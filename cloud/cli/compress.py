@@ -10,29 +10,29 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_remarks
+from cloud.cli.search_shown import Shown
 from cloud.cli.stopping import TERMINATED, Told, told_to_stop
 from cloud.store.tether import tethered
 from littoral.errors import BadInput
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from cloud.data.dataset import Dataset
+    from cloud.factory.baseline import Baseline
     from cloud.factory.search import Found, SearchRecipe
-    from cloud.factory.search.board import Run
     from cloud.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Searches for students that are accurate, small and fast: the best for a budget.")
 
 FOLDER = "search"
+SEARCHING = 0.8
+"""Of a time budget, where a release is to be made of what was found: that takes the rest."""
 _SHOWN = ("trial", "accuracy", "worst_class", "transfer_bytes", "macs", "p95_ms", "runtime", "fits")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
@@ -59,6 +59,7 @@ def compress(
     release: Annotated[bool, typer.Option("--release", help="Make a release of the front (inside the budget).")] = False,
     rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and roll it out as well.")] = False,
     every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
+    yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many trials, minutes and bytes it will take, and end.")
     ] = False,
@@ -73,8 +74,9 @@ def compress(
     from cloud.data.sources import load_dataset
     from cloud.factory.resume import made_writable
     from cloud.factory.search.board import check_budget
-    from cloud.factory.search.recipe import search_named, with_trials
+    from cloud.factory.search.recipe import names, search_named, with_trials
     from cloud.factory.search.report import rows_of
+    from cloud.factory.search.starting import search_for
     from cloud.factory.search.trial import Held
     from cloud.settings import load_settings
     from littoral.budget import Budget
@@ -84,8 +86,10 @@ def compress(
     settings = load_settings(data_dir=data_dir)
     seconds = _seconds(time_budget)
     check_budget(Budget.parse(budget))
-    plan = with_trials(search_named(recipe, model=model), trials)
+    if recipe not in names():
+        search_named(recipe, model=model)  # what is wrong with it is said before the data are read
     examples = load_dataset(data)
+    plan = with_trials(search_for(recipe, examples, model=model), trials)
     if dry_run:
         from cloud.factory.search.estimate import estimated
 
@@ -101,7 +105,8 @@ def compress(
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with told_to_stop() as told, _others(workers - 1, same):
-        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place))
+        searching = seconds if seconds is None or not (release or rollout) else seconds * SEARCHING
+        found = asyncio.run(_searched(settings, plan, examples, budget, searching, told, every, place))
     if only_work:
         return
     body: dict[str, Any] = {
@@ -113,8 +118,8 @@ def compress(
     body |= {"best": found.best.number if found.best else None, "report": str(place)}
     fits = found.best is not None
     if found.reason != "stopped" and fits and (release or rollout):
-        body |= asyncio.run(_released(settings, found, data, rollout))
-    _emitted(body, rows_of(found, found.front), format)
+        body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
+    _emitted(body, found.baseline, rows_of(found, found.front), format)
     if found.reason == "stopped":
         typer.echo(f"search {name}: stopped with {len(found.trials)} trials done; the same command goes on from there", err=True)
         if told.signals and told.signals[0] == signal.SIGTERM:
@@ -152,8 +157,9 @@ async def _searched(
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     name = plan.name(examples.digest)
     async with open_search(settings, name) as store:
-        console.print(f"search {name}: {plan.settings.trials} trials")
-        with _Front(console, plan, budget) as shown:
+        begins = f"begins with {', '.join(plan.starts)}, then at most " if plan.starts else ""
+        console.print(f"search {name}: {begins}{plan.settings.trials} trials")
+        with Shown(console, plan, budget, seconds, time.perf_counter) as shown:
             found = await asyncio.to_thread(
                 searched,
                 None,
@@ -174,17 +180,26 @@ async def _searched(
     return found
 
 
-def _emitted(body: dict[str, Any], rows: Sequence[dict[str, Any]], format: Format) -> None:
+def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]], format: Format) -> None:
     if format == Format.JSON:
-        emit({**body, "front": rows}, format)
+        emit({**body, "baseline": base, "front": rows}, format)
         return
+    students = body.pop("artifacts", None)
     emit(body, format)
-    typer.echo()
-    emit(rows, format, columns=_SHOWN)
+    plain = [{"trial": row["name"], "accuracy": row["accuracy"], "worst_class": row["worst_class"]} for row in base.rows()]
+    emit("")
+    emit([*plain, *rows], format, columns=_SHOWN)
+    if students:
+        emit("\nreleased, on the test split:")
+        emit(students, format)
 
 
-async def _released(settings: Settings, found: Found, data: Path, rollout: bool) -> dict[str, Any]:
+async def _released(
+    settings: Settings, found: Found, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
+) -> dict[str, Any]:
     from cloud.app import open_core
+    from cloud.cli.students import students_of
+    from cloud.factory.baseline import baseline_of, with_baseline, worth_releasing
     from cloud.factory.release import release_made
     from cloud.rollouts.controller import start_rollout
     from littoral.budget import Budget, excesses
@@ -193,11 +208,19 @@ async def _released(settings: Settings, found: Found, data: Path, rollout: bool)
     if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
         inside.append(found.best)
     made = await asyncio.to_thread(found.made, inside)
+    base = await asyncio.to_thread(baseline_of, examples)
+    packaged = with_baseline(made.packaged, base)
+    emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
+    worth = worth_releasing(packaged, base, yes=yes)
     async with open_core(settings) as core:
         now = core.clock()
-        out = await release_made(core, made, now, kind="initial", note=f"search {found.name}", data=str(data.resolve()))
+        out = await release_made(
+            core, replace(made, packaged=worth), now, kind="initial", note=f"search {found.name}", data=str(data.resolve())
+        )
         started = await start_rollout(core.ledger, out, now) if rollout else ""
-    return {"release": out.release_id, "rollout": started, "students": [p.manifest.name for p in made.packaged]}
+    names = [p.manifest.name for p in worth]
+    rows = students_of(packaged, base, worth, format)
+    return {"release": out.release_id, "rollout": started, "students": names, "artifacts": rows}
 
 
 @contextmanager
@@ -219,58 +242,3 @@ def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
             process.terminate()
         for process in started:
             process.wait()
-
-
-class _Front:
-    """The front as a table that is drawn again whenever the journal has changed; lines where there is no terminal."""
-
-    def __init__(self, console: Console, plan: SearchRecipe, budget: str) -> None:
-        from rich.live import Live
-
-        from littoral.budget import Budget
-
-        self._console, self._plan, self._budget = console, plan, Budget.parse(budget)
-        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
-        self._done = -1
-
-    def __enter__(self) -> _Front:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def __call__(self, runs: Sequence[Run]) -> None:
-        from cloud.factory.search.board import valid
-
-        counted = list(valid(runs).values())
-        done = sum(run.state == "done" for run in counted)
-        running = [f"{run.number}" for run in counted if run.state == "running"]
-        entered = len({run.number for run in counted})
-        line = (
-            f"{entered} of {self._plan.settings.trials} trials drawn, {done} runs done, at work: {', '.join(running) or 'none'}"
-        )
-        if self._live:
-            self._live.update(self._table(runs, line), refresh=True)
-        elif done != self._done:
-            self._console.print(line)
-        self._done = done
-
-    def _table(self, runs: Sequence[Run], line: str) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
-        from cloud.factory.search.board import front
-        from littoral.budget import excesses
-
-        table = Table(title=Text(line), title_justify="left")
-        for name in ("trial", "accuracy", "bytes that travel", "MACs", "p95 ms", "fits"):
-            table.add_column(name, justify="right")
-        for run in front(runs, self._plan.settings):
-            if (o := run.outcome) is not None:
-                fits = "no" if excesses(o.measured(""), self._budget) else "yes"
-                cells = (str(run.number), f"{o.accuracy:.2%}", f"{o.transfer_bytes:,}", f"{o.macs:,}", f"{o.p95_ms:.3f}", fits)
-                table.add_row(*map(Text, cells))
-        return table

@@ -72,7 +72,7 @@ class Schedule:
     weight_decay: float = 1e-2
     shift: int = 0  # pixels that a batch may be moved by, up, down and sideways; its teacher's answers stay; what comes in is 0
     # "sgd" wants a higher rate or a smaller batch, and follows a teacher closer. "lbfgs" solves for the weights of `linear` from
-    # the labels, all examples at once: weight_decay is the penalty of logistic.py, epochs the most steps, the rest is not looked at.
+    # the labels, all examples at once: weight_decay is the penalty of logistic.py, epochs the most steps, nothing else counts.
     optimiser: Literal["adamw", "sgd", "lbfgs"] = "adamw"
     augment: Augment | None = None  # each epoch on a moved copy of its own, with the teacher's answers for that copy
 

@@ -21,6 +21,8 @@ from littoral.errors import BadInput, NoFit
 
 State = Literal["waiting", "running", "done", "failed", "lost"]
 LAPSED = "its lease lapsed"
+_CHEAPER = 1.25  # times as much is still about as much
+_FAR = 3.0  # gains
 MOST_DEATHS = 20
 """A run whose worker died so often is given up: perhaps it is what they die of."""
 
@@ -126,7 +128,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    reason: Literal["trials", "fits"]
+    reason: Literal["trials", "fits", "settled"]
 
 
 Move = Train | Lose | Enter | Draw | Wait | End
@@ -147,13 +149,20 @@ def _weight(run: Run) -> tuple[int, int]:
 
 
 def next_move(
-    runs: Sequence[Run], settings: Settings, budget: Budget | None, held: Collection[str], *, among: Collection[int] = ()
+    runs: Sequence[Run],
+    settings: Settings,
+    budget: Budget | None,
+    held: Collection[str],
+    *,
+    among: Collection[int] = (),
+    starts: int = 0,
 ) -> Move:
     """What to do now.
 
     Args:
         held: the leases that somebody holds, of the runs that are waiting or running.
         among: entries that this worker could not have just now, and passes over.
+        starts: how many students the search begins with: the first batch, and beside the trials that it draws.
     """
     counted = valid(runs)
     for run in counted.values():
@@ -169,7 +178,7 @@ def next_move(
         first, size = batches[last]
         if len(entered) < size:
             return Draw(last, range(first, first + size), frozenset(entered))
-        promoted = _promoted(counted, range(first, first + size), settings)
+        promoted = _promoted(counted, range(first, first + size), settings, starts)
         if promoted:
             return Enter(promoted)
     waiting = [run for run in counted.values() if run.state == "waiting"]
@@ -181,9 +190,12 @@ def next_move(
     if budget is not None and taken(runs, settings, budget) is not None:
         return End("fits")
     begin = max((run.number for run in counted.values()), default=-1) + 1
-    if begin >= settings.trials:
+    if begin >= settings.trials + starts:
         return End("trials")
-    return Draw(last + 1, range(begin, min(begin + settings.batch, settings.trials)), frozenset())
+    if begin > starts and settled(runs, settings) and (budget is None or _inside(runs, settings, budget)):
+        return End("settled")
+    size = settings.batch if begin or not starts else starts
+    return Draw(last + 1, range(begin, min(begin + size, settings.trials + starts)), frozenset())
 
 
 def _next_attempt(run: Run, runs: Sequence[Run]) -> Run:
@@ -202,15 +214,16 @@ def _batches(runs: Iterable[Run]) -> dict[int, tuple[int, int]]:
     return found
 
 
-def _promoted(counted: Mapping[tuple[int, int], Run], numbers: range, settings: Settings) -> tuple[Run, ...]:
-    """Of a batch, the runs on the next rung that are not entered yet; none while the rung before is not over."""
+def _promoted(counted: Mapping[tuple[int, int], Run], numbers: range, settings: Settings, starts: int) -> tuple[Run, ...]:
+    """Of a batch, the runs on the next rung that are not entered yet; none while the rung before is not over. What the search
+    begins with is trained to the end, whatever it is beside the others."""
     for rung in range(len(settings.rungs) - 1):
         here = [counted[number, rung] for number in numbers if (number, rung) in counted]
         if any(run.state not in ("done", "failed") for run in here):
             return ()
         done = [run for run in here if run.outcome is not None]
         places = better_half([costs(run, settings.steer) for run in done])
-        missing = [done[i] for i in places if (done[i].number, rung + 1) not in counted]
+        missing = [r for i, r in enumerate(done) if (i in places or r.number < starts) and (r.number, rung + 1) not in counted]
         if missing:
             return tuple(Run(-1, r.number, r.batch, r.size, rung + 1, 0, r.params, "waiting") for r in missing)
     return ()
@@ -263,13 +276,44 @@ def taken(runs: Sequence[Run], settings: Settings, budget: Budget) -> Run | None
 
     None: there is none yet, or the last batches still bettered it.
     """
-    done = finished(runs, settings)
     batches = max((run.batch for run in runs), default=-1) + 1
-    inside = [run for run in done if run.outcome and not excesses(run.outcome.measured(""), budget)]
+    inside = _inside(runs, settings, budget)
     if not inside:
         return None
     best = min(inside, key=lambda run: (costs(run, ("accuracy",)), run.number))
     return best if batches - 1 - best.batch >= settings.patience else None
+
+
+def _inside(runs: Sequence[Run], settings: Settings, budget: Budget) -> list[Run]:
+    done = finished(runs, settings)
+    return [run for run in done if run.outcome and not excesses(run.outcome.measured(""), budget)]
+
+
+def settled(runs: Sequence[Run], settings: Settings) -> bool:
+    """Whether the last `settle` batches brought nothing worth having (see gains); never where settle is 0."""
+    done = finished(runs, settings)
+    batches = max((run.batch for run in runs), default=-1) + 1
+    if not settings.settle or batches <= settings.settle:
+        return False
+    before = [run for run in done if run.batch < batches - settings.settle]
+    return not any(gains(run, before, settings) for run in done if run.batch >= batches - settings.settle)
+
+
+def gains(run: Run, before: Sequence[Run], settings: Settings) -> bool:
+    """Whether a student is worth having beside those before it: none of them is as accurate, but for `gain`, and about as cheap.
+
+    One that is far less accurate than the best of them is worth nothing, however small it is.
+    """
+    here, others = run.outcome, [r.outcome for r in before if r.outcome]
+    assert here is not None
+    if here.accuracy < max((o.accuracy for o in others), default=0.0) - _FAR * settings.gain:
+        return False
+    return not any(
+        o.accuracy >= here.accuracy - settings.gain
+        and o.transfer_bytes <= here.transfer_bytes * _CHEAPER
+        and o.macs <= here.macs * _CHEAPER
+        for o in others
+    )
 
 
 def check_budget(budget: Budget) -> None:

@@ -17,12 +17,14 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from torch import nn
 
 from cloud.data.dataset import Dataset
 from cloud.data.sources import load_dataset
+from cloud.factory.baseline import Baseline, baseline_of
 from cloud.factory.package import Packaged
 from cloud.factory.preparation import input_of
 from cloud.factory.production import Made
@@ -35,7 +37,8 @@ from cloud.factory.search.board import (
     fitting,
     front,
 )
-from cloud.factory.search.recipe import DEFAULT, SearchRecipe, search_named, with_trials
+from cloud.factory.search.recipe import DEFAULT, SearchRecipe, with_trials
+from cloud.factory.search.starting import search_for
 from cloud.factory.search.store import FolderStore, MemoryStore, SearchStore
 from cloud.factory.search.study import Study
 from cloud.factory.search.trial import Held, made
@@ -46,7 +49,7 @@ from littoral.budget import Budget
 from littoral.errors import NoFit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Found:
     """What a search has come to. Accuracies of trials are of held-out training images; those of `students` of the test split."""
 
@@ -54,7 +57,7 @@ class Found:
     recipe: SearchRecipe
     budget: Budget | None
     runs: tuple[Run, ...]
-    reason: Reason  # why it ended: all trials, a student that fits and was not bettered, the time, or it was told to stop
+    reason: Reason  # why it ended
     seconds: float  # of this call
     _work: Worker = field(repr=False)
 
@@ -81,12 +84,23 @@ class Found:
         fitting(self.runs, self.recipe.settings, self.budget or Budget())
 
     def made(self, runs: Sequence[Run] | None = None) -> Made:
-        """The networks and artifacts of these trials; of the front where none are named. Raises NoFit where there is none."""
+        """The networks and artifacts of these trials; of the front where none are named. Raises NoFit where there is none.
+
+        Of a search that was fitted to less than some ten thousand examples, all students that it began with come first, as
+        `train` makes them, and everything is taught again on the whole training split: what was held out is worth having, and
+        few examples are soon taught.
+        """
         chosen = list(self.front if runs is None else runs)
         if not chosen:
             raise NoFit("no trial was trained to the end", hint="give the search more trials or more time")
         work = self._work
-        return made(self.recipe, chosen, work.held, work.teacher, work.kept, tell=work.tell)
+        given = "teacher" not in self.recipe.body
+        return made(self.recipe, chosen, work.held, work.teacher, work.kept, tell=work.tell, given=given)
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """What the trials must be better than: on the held-out examples, as they are."""
+        return baseline_of(self._work.held.bench.dataset)
 
     def students(self, runs: Sequence[Run] | None = None) -> tuple[Packaged, ...]:
         """As `made`: the artifacts alone, each with its manifest, measured on the test split."""
@@ -120,7 +134,7 @@ def compress(
         data: a data set, or where one lies.
         budget: as littoral.budget.Budget.parse reads it; the search stops at a student that fits and was not bettered in
             `patience` batches. "": all trials.
-        recipe: what is searched: see docs/search.md.
+        recipe: what is searched: see docs/search.md. A name: that search, fitted to the data.
         trials: how many, in place of the recipe's.
         time_budget_s: seconds after which it stops, with the best so far.
         store: where the search is kept; None: in `folder`, or in memory where there is none.
@@ -136,11 +150,11 @@ def compress(
         call goes on. Whatever the teacher raises.
     """
     began = clock()
-    plan = recipe if isinstance(recipe, SearchRecipe) else search_named(recipe)
-    plan = with_trials(plan, trials)
     limits = Budget.parse(budget) if isinstance(budget, str) else budget
     check_budget(limits)
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    plan = recipe if isinstance(recipe, SearchRecipe) else search_for(recipe, dataset)
+    plan = with_trials(plan, trials)
     held = Held.of(dataset, plan.settings.held_out)
     plan.check(held.dataset)
     given = given_teacher(model, held.dataset)

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cloud.factory.search.recipe import Objective
-from cloud.factory.search.space import Dimension, Params, Range, text_of
+from cloud.factory.search.space import START, Dimension, Params, Range, text_of
 
 _TRIES = 50  # to find values that make a student which is not there yet
 _STARTUP = 8  # trials whose values are drawn evenly, before there is anything to learn from
@@ -89,11 +89,15 @@ def distributions_of(space: Mapping[str, Dimension]) -> dict[str, BaseDistributi
 
 def written(params: Params, space: Mapping[str, Dimension]) -> dict[str, Any]:
     """Values as the distributions have them."""
+    if START in params:
+        return {START: params[START]}
     return {path: params[path] if isinstance(space[path], Range) else text_of(params[path]) for path in space}
 
 
 def read(params: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, Any]:
     """The other way round. Numbers that are not whole have six digits, so that they look the same wherever they are written."""
+    if START in params:
+        return {START: params[START]}
     found: dict[str, Any] = {}
     for path, dimension in space.items():
         value = params[path]

@@ -17,13 +17,14 @@ from cloud.data.dataset import Dataset
 from cloud.factory import fields
 from cloud.factory.production import check_recipe
 from cloud.factory.recipe_file import SEARCH, TOP, read_text, recipe_from, toml_from
-from cloud.factory.recipes import Production
-from cloud.factory.search.space import STUDENT, Choice, Dimension, Params, check_paths, resolved, space_from
+from cloud.factory.recipes import Production, StudentRecipe
+from cloud.factory.search.space import START, STUDENT, Choice, Dimension, Params, check_paths, resolved, space_from
 from littoral.digest import digest_of, hex_of
 from littoral.errors import BadInput, FleetError, NotFound
 
 Objective = Literal["accuracy", "bytes", "macs", "latency"]
 DEFAULT = "small"
+INT8 = "onnx-int8"
 MOST_TRIALS = 10_000
 
 
@@ -47,6 +48,8 @@ class Settings:
         "macs",
     )  # what draws and halves: what is the same whenever it is measured
     patience: int = 2  # batches without a better student inside the budget, until it is taken
+    settle: int = 0  # batches that brought nothing worth having, until the search ends; 0: it makes all its trials
+    gain: float = 0.01  # worth having: so much more accurate, as a fraction, or a fifth smaller or quicker to calculate
 
     def __post_init__(self) -> None:
         for name, most in (("trials", MOST_TRIALS), ("batch", 1000), ("patience", 1000)):
@@ -54,6 +57,8 @@ class Settings:
                 raise BadInput(f"{name}: {getattr(self, name)}", hint=f"1 to {most:,}")
         if not self.rungs or self.rungs[-1] != 1 or list(self.rungs) != sorted(set(self.rungs)) or self.rungs[0] <= 0:
             raise BadInput(f"rungs: {list(self.rungs)}", hint="rising fractions over 0, the last one 1, as in [0.25, 1.0]")
+        if not 0 <= self.settle <= 1000 or not 0 <= self.gain < 1:
+            raise BadInput(f"settle {self.settle}, gain {self.gain}", hint="settle from 0, gain a fraction")
         if not 0 < self.held_out <= 0.5:
             raise BadInput(f"held_out: {self.held_out}", hint="over 0, at most 0.5: a fraction of the training images")
         for name in ("objectives", "steer"):
@@ -71,6 +76,16 @@ class SearchRecipe:
     space: Mapping[str, Dimension]  # by path; `student` among them where there are several to begin from
     settings: Settings
     folder: Path = Path()  # where relative paths in it begin
+    start: Production | None = None  # what `train` would make: its students are the first trials; see starting.py
+
+    @property
+    def starts(self) -> Mapping[str, tuple[StudentRecipe, str]]:
+        """The students that are tried first, each in one variant, by the name that its artifact would have."""
+        found = {}
+        for student in self.start.students if self.start else ():
+            variant = INT8 if INT8 in student.variants else student.variants[0]
+            found[f"{student.name}-{variant}"] = (student, variant)
+        return found
 
     @property
     def model(self) -> str:
@@ -83,10 +98,11 @@ class SearchRecipe:
             data: the data set's digest.
             teacher: the digest of one that was given in place of the recipe's.
         """
-        said = {k: v for k, v in asdict(self.settings).items() if k not in ("trials", "patience", "objectives")}
+        said = {k: v for k, v in asdict(self.settings).items() if k not in ("trials", "patience", "objectives", "settle", "gain")}
         space = {path: asdict(dimension) for path, dimension in self.space.items()}
         body = {key: value for key, value in self.body.items() if key not in ("about", "model", "at_once")}
         what = [body, space, said, data, teacher, _teacher_files(self.body.get("teacher", {}), self.folder)]
+        what += [self.start.resolved()] if self.start else []
         return digest_of(json.dumps(what, sort_keys=True).encode())
 
     def name(self, data: str, teacher: str = "") -> str:
@@ -103,6 +119,8 @@ class SearchRecipe:
 
         Raises BadInput, as a recipe that was written by hand does.
         """
+        if START in params:
+            return self._starting(params[START], rung, name)
         table, variant = self._base(params)
         table = {**resolved(table, params), "variants": [variant]}
         if name is not None:
@@ -111,8 +129,17 @@ class SearchRecipe:
         body = {**self.body, "student": [table], "at_once": 1}
         return recipe_from(body, what=self.what, folder=self.folder)
 
+    def _starting(self, start: str, rung: int, name: str | None) -> Production:
+        student, variant = self.starts[start]
+        student = replace(student, name=name or student.name, variants=(variant,))
+        epochs = max(1, math.ceil(student.epochs * self.settings.rungs[rung]))
+        whole = recipe_from({**self.body, "at_once": 1}, what=self.what, folder=self.folder)
+        return replace(whole, students=(replace(student, epochs=epochs),))
+
     def same(self, params: Params) -> str:
         """Equal for values that make the same student, though a path that does not apply may differ."""
+        if START in params:
+            return json.dumps(dict(params))
         table, variant = self._base(params)
         return json.dumps([resolved(table, params), variant], sort_keys=True)
 
@@ -122,6 +149,8 @@ class SearchRecipe:
 
     def check(self, dataset: Dataset) -> None:
         """Holds the students, every end of a range and every choice against the data. Raises BadInput, naming the path."""
+        if self.start is not None:
+            check_recipe(self.start, dataset)
         starts = list(_starts(self.body)) if STUDENT in self.space else [""]
         for start in starts:
             begin = {STUDENT: start} if start else {}
@@ -136,18 +165,21 @@ class SearchRecipe:
                         ) from error
 
 
+def names() -> list[str]:
+    """Of the searches that come with Littoral."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir())
+
+
 def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecipe:
     """A search by its name, or from a TOML file by its path. Raises NotFound, BadInput as recipe_file.recipe_named."""
     path = Path(recipe)
-    shipped = resources.files("cloud") / "recipes" / SEARCH
-    names = sorted(entry.name.removesuffix(".toml") for entry in shipped.iterdir())
     if path.suffix == ".toml" or "/" in str(recipe):
-        return search_from(toml_from(read_text(path, names), str(path)), what=str(path), model=model, folder=path.parent)
-    place = shipped / f"{recipe}.toml"
+        return search_from(toml_from(read_text(path, names()), str(path)), what=str(path), model=model, folder=path.parent)
+    place = _shipped() / f"{recipe}.toml"
     if not place.is_file():
         raise NotFound(
             f"search: {str(recipe)!r} is not known",
-            hint=f"{fields.nearest(str(recipe), names)}a path to a .toml file, or one of {', '.join(names)}",
+            hint=f"{fields.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
         )
     return search_from(toml_from(place.read_text(), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
 
@@ -177,6 +209,10 @@ def with_trials(recipe: SearchRecipe, trials: int | None) -> SearchRecipe:
     return recipe if trials is None else replace(recipe, settings=replace(recipe.settings, trials=trials))
 
 
+def _shipped() -> Any:
+    return resources.files("cloud") / "recipes" / SEARCH
+
+
 def _table(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadInput(f"{what}: {SEARCH}.space: {value!r}", hint=f"write [{SEARCH}.space] and a line for each key")
@@ -185,7 +221,7 @@ def _table(value: Any, what: str) -> Mapping[str, Any]:
 
 def _starts(body: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]:
     """What trials begin from: each student in each of its variants, by the name that its artifact would have."""
-    default: Sequence[str] = ("onnx-int8",)
+    default: Sequence[str] = (INT8,)
     return {
         f"{table['name']}-{variant}": (table, variant) for table in body["student"] for variant in table.get("variants", default)
     }

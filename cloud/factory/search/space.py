@@ -25,6 +25,8 @@ from littoral.architectures import REGISTRY, parameters_of_build, small_spec
 from littoral.errors import BadInput
 
 WIDTH, RESOLUTION, STUDENT, ARCHITECTURE = "width", "resolution", "student", "architecture"
+START = "start"
+"""The one path of a trial that is drawn from no space: a student that the search begins with, by name."""
 _NOT_SEARCHED = ("name", "methods", "variants", "threads")
 _WIDE: Mapping[str, tuple[str, ...]] = {
     "compact_cnn": ("widths",),

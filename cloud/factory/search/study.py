@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
@@ -21,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from cloud.factory.search.board import Outcome, Run, State
 from cloud.factory.search.draw import distributions_of, read_trial, written
 from cloud.factory.search.recipe import SearchRecipe
+from cloud.factory.search.space import START
 from cloud.factory.search.store import SearchStore
 
 _STATES: Mapping[TrialState, State] = {
@@ -39,6 +41,9 @@ class Study:
     def __init__(self, name: str, recipe: SearchRecipe, store: SearchStore) -> None:
         self._space, self._settings = recipe.space, recipe.settings
         self._distributions = distributions_of(recipe.space)
+        self._starts: Mapping[str, BaseDistribution] = (
+            {START: CategoricalDistribution(list(recipe.starts))} if recipe.starts else {}
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # journals are called experimental
             self._storage = JournalStorage(_Lines(store))
@@ -57,7 +62,8 @@ class Study:
             if run.state == "failed":
                 about, state = {**about, _FAILED: True, _PROBLEM: run.problem}, TrialState.FAIL
             params = written(run.params, self._space)
-            self._study.add_trial(create_trial(state=state, params=params, distributions=self._distributions, user_attrs=about))
+            distributions = self._starts if START in params else self._distributions
+            self._study.add_trial(create_trial(state=state, params=params, distributions=distributions, user_attrs=about))
 
     def claim(self, run: Run) -> bool:
         """False: somebody else was first."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cloud.data.dataset import Dataset
 from cloud.factory.counts import macs_of
+from cloud.factory.fitted import MANY
 from cloud.factory.latency import compare
 from cloud.factory.package import Bench, candidates_from, exported_of
 from cloud.factory.production import Made, make_students, teach_students
@@ -15,6 +16,7 @@ from cloud.factory.recipes import Production
 from cloud.factory.resume import Kept, Tell, tell_nobody
 from cloud.factory.search.board import Outcome, Run
 from cloud.factory.search.recipe import SearchRecipe
+from cloud.factory.search.space import START
 from cloud.factory.teachers import Teacher
 from littoral.errors import BadData
 
@@ -27,6 +29,7 @@ class Held:
 
     dataset: Dataset  # without the held-out images; its test split is that of the source, and nothing is chosen by it
     bench: Bench  # over the held-out images
+    source: Dataset  # the whole
 
     @classmethod
     def of(cls, source: Dataset, fraction: float) -> Held:
@@ -41,7 +44,7 @@ class Held:
                 f"{source.name}: a search holds back training images of every class, and one has too few: {error.message}",
                 hint="two of each class are the least, some hundred are better",
             ) from error
-        return cls(kept, Bench.of(judged))
+        return cls(kept, Bench.of(judged), source)
 
 
 def name_of(run: Run, production: Production) -> str:
@@ -100,9 +103,37 @@ def tried(
 
 
 def made(
-    recipe: SearchRecipe, runs: list[Run], held: Held, teacher: Teacher | None, kept: Kept, *, tell: Tell = tell_nobody
+    recipe: SearchRecipe,
+    runs: Sequence[Run],
+    held: Held,
+    teacher: Teacher | None,
+    kept: Kept,
+    *,
+    tell: Tell = tell_nobody,
+    given: bool = False,
 ) -> Made:
-    """The students of these trials, measured on the test split: from their checkpoints where this machine has them."""
+    """The students of these trials, measured on the test split: from their checkpoints where this machine has them.
+
+    Args:
+        given: the teacher came from outside, and not from the recipe.
+    """
+    if recipe.start is not None and len(held.source.train_y) < MANY:
+        return _made_whole(recipe, recipe.start, runs, held.source, teacher if given else None, kept, tell)
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
     return make_students(held.dataset, together, kept=kept, tell=tell, teacher=teacher)
+
+
+def _made_whole(
+    recipe: SearchRecipe,
+    start: Production,
+    runs: Sequence[Run],
+    source: Dataset,
+    given: Teacher | None,
+    kept: Kept,
+    tell: Tell,
+) -> Made:
+    """What the search began with, as `train` makes it, then these trials' students: all taught on the whole training split."""
+    drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
+    together = replace(start, students=(*start.students, *drawn), at_once=1)
+    return make_students(source, together, kept=kept, tell=tell, teacher=given)

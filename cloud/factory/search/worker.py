@@ -20,6 +20,7 @@ from cloud.factory.search import lease
 from cloud.factory.search.board import LAPSED, Draw, End, Enter, Lose, Run, Train, Wait, next_move, seen, valid
 from cloud.factory.search.draw import draw
 from cloud.factory.search.recipe import SearchRecipe
+from cloud.factory.search.space import START
 from cloud.factory.search.store import MemoryStore, SearchStore
 from cloud.factory.search.study import Study
 from cloud.factory.search.trial import Held, tried
@@ -30,8 +31,9 @@ from littoral.errors import BadInput, Conflict, RuntimeFailure
 POLL_S = 0.5
 """Between two looks at what other workers are at."""
 
-Reason = Literal["trials", "fits", "time", "stopped"]
-"""Why a search ended: all trials, a student that fits and was not bettered, the time, or it was told to stop."""
+Reason = Literal["trials", "fits", "settled", "time", "stopped"]
+"""Why a search ended: all trials; a student that fits and was not bettered; batches that brought nothing worth having; the time; it
+was told to stop."""
 
 Seen = Callable[[Sequence[Run]], None]
 """Told what the journal holds whenever that has changed."""
@@ -73,7 +75,14 @@ class Worker:
                 shown = now
                 self.watch(runs)
             open_ones = [run.lease for run in valid(runs).values() if run.state in ("waiting", "running")]
-            move = next_move(runs, self.recipe.settings, self.budget, self.store.held(open_ones), among=passed)
+            move = next_move(
+                runs,
+                self.recipe.settings,
+                self.budget,
+                self.store.held(open_ones),
+                among=passed,
+                starts=len(self.recipe.starts),
+            )
             match move:
                 case End(reason):
                     return reason
@@ -142,9 +151,18 @@ class Worker:
 def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[Run]) -> Iterator[Run]:
     """The runs that make a batch whole: a pure function of what the batches before it have shown."""
     settings, before = recipe.settings, [run for run in runs if run.number < move.numbers.start]
+    if move.numbers.start == 0 and recipe.starts:
+        for number, start in zip(move.numbers, recipe.starts, strict=True):
+            if number not in move.there:
+                yield Run(-1, number, move.batch, len(move.numbers), 0, 0, {START: start}, "waiting")
+        return
     values = draw(
         recipe.space,
-        [(run.params, {o: run.outcome.cost(o) for o in settings.steer}) for run in seen(before) if run.outcome],
+        [
+            (run.params, {o: run.outcome.cost(o) for o in settings.steer})
+            for run in seen(before)
+            if run.outcome and START not in run.params
+        ],
         list(move.numbers),
         steer=settings.steer,
         sampler=settings.sampler,
