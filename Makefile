@@ -48,7 +48,7 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@for room in fleet inference; do diff -r -x __init__.py -x __pycache__ build/proto/littoral/$$room littoral/$$room || exit 1; done || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift bench-factory bench-search bench-edge  ## every benchmark, to bench/results/ and docs/benchmarks.md
+bench: bench-drift bench-factory bench-search bench-baseline bench-edge  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
 	$(BIN)/python -m bench.drift_threshold
@@ -75,6 +75,10 @@ $(SEARCH:%=bench-search-%): bench-search-%: $(STAMP)
 	$(BIN)/python -m bench.search $*
 	$(BIN)/python docs/write_benchmarks.py
 
+bench-baseline: $(STAMP)  ## students beside logistic regression, on small data: row by row, resumable
+	$(BIN)/python -m bench.baseline
+	$(BIN)/python docs/write_benchmarks.py
+
 EDGE := serving batching swap disk crash agreement fit
 MLSERVER := build/mlserver/.installed
 
@@ -97,4 +101,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-durations lint proto proto-check bench bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) clean
+.PHONY: help install constraints demo test test-durations lint proto proto-check bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) clean

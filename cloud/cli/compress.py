@@ -184,7 +184,7 @@ def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]
     if format == Format.JSON:
         emit({**body, "baseline": base, "front": rows}, format)
         return
-    students = body.pop("artifacts", None)
+    students, _ = body.pop("artifacts", None), body.pop("test_baseline", None)
     emit(body, format)
     plain = [{"trial": row["name"], "accuracy": row["accuracy"], "worst_class": row["worst_class"]} for row in base.rows()]
     emit("")
@@ -207,20 +207,29 @@ async def _released(
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
     if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
         inside.append(found.best)
+    if not yes:  # what is worse than the baseline on the held-out examples need not be made again to be left out
+        worth = [r for r in inside if r.outcome and not found.baseline.faults(r.outcome.accuracy, r.outcome.worst)]
+        inside = worth or [r for r in [found.best] if r is not None]
     made = await asyncio.to_thread(found.made, inside)
     base = await asyncio.to_thread(baseline_of, examples)
     packaged = with_baseline(made.packaged, base)
     emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
-    worth = worth_releasing(packaged, base, yes=yes)
+    going = worth_releasing(packaged, base, yes=yes)
     async with open_core(settings) as core:
         now = core.clock()
         out = await release_made(
-            core, replace(made, packaged=worth), now, kind="initial", note=f"search {found.name}", data=str(data.resolve())
+            core, replace(made, packaged=going), now, kind="initial", note=f"search {found.name}", data=str(data.resolve())
         )
         started = await start_rollout(core.ledger, out, now) if rollout else ""
-    names = [p.manifest.name for p in worth]
-    rows = students_of(packaged, base, worth, format)
-    return {"release": out.release_id, "rollout": started, "students": names, "artifacts": rows}
+    chosen = found.artifact_of(found.best) if found.best else None
+    return {
+        "release": out.release_id,
+        "rollout": started,
+        "chosen": chosen,  # by the held-out examples
+        "students": [p.manifest.name for p in going],
+        "test_baseline": asdict(base),
+        "artifacts": students_of(packaged, base, going, format),
+    }
 
 
 @contextmanager

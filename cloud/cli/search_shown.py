@@ -75,9 +75,12 @@ class Shown:
         return f", at most {length(max(0.0, min(left)))} left" if left else ""
 
     def _front(self, runs: Sequence[Run]) -> str:
-        from cloud.factory.search.board import front
+        from cloud.factory.search.board import costs, finished
+        from cloud.factory.search.front import non_dominated
 
-        found = [(run.number, run.outcome) for run in front(runs, self._settings) if run.outcome]
+        done = finished(runs, self._settings)
+        best = [done[i] for i in non_dominated([costs(run, ("accuracy", "bytes")) for run in done])]
+        found = sorted([(run.number, run.outcome) for run in best if run.outcome], key=lambda pair: pair[1].transfer_bytes)
         return ", ".join(f"{o.accuracy:.1%} in {o.transfer_bytes:,} bytes (trial {n})" for n, o in found) or "nothing yet"
 
     def _table(self, runs: Sequence[Run], line: str) -> Table:

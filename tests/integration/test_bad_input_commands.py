@@ -17,7 +17,7 @@ from littoral.architectures import build
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
 STUDENT = '[[student]]\nname = "s"\narchitecture = { name = "compact_cnn", widths = [4, 8] }\nepochs = 1\nvariants = ["onnx"]\n'
 X, Y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 4
-BAD_INPUT, NOT_FOUND = 2, 4
+BAD_INPUT, NOT_FOUND, NO_FIT = 2, 4, 6
 
 
 @pytest.fixture
@@ -246,11 +246,18 @@ def test_a_model_name_that_is_none(here: Path, capsys: pytest.CaptureFixture[str
 def test_a_student_that_learnt_nothing_is_released_with_a_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All images of good.npz are black."""
     remark = "learnt nothing: right on 25.0% of the examples of a class in the mean, and guessing is on 25.0%"
-    command = ["train", "--data", "good.npz", "--model", "m", "--recipe", "tiny"]
+    lost = "a class below chance: right on 0.0% of '1', and guessing is on 25.0%"
+    command = ["train", "--data", "good.npz", "--model", "m", "--recipe", "tiny", "--yes"]
+    assert run(command[:-1]) == NO_FIT
+    said = capsys.readouterr().err
+    assert "no student is worth a release" in said
+    assert "--yes" in said
+    assert run(["release", "list"]) == 0
+    assert "m-1" not in capsys.readouterr().out
     assert run([*command, "--format", "json"]) == 0
     said = capsys.readouterr()
     assert f"warning: tiny-onnx-int8: {remark}\n" in said.err
-    assert [row["remarks"] for row in json.loads(said.out)["students"]] == [[remark], [remark]]
+    assert [row["remarks"] for row in json.loads(said.out)["students"]] == [[remark, lost], [remark, lost]]
     for words, table in ((command, True), (["release", "show", "m-1"], True), (["artifact", "list"], False)):
         assert run(words) == 0
         said = capsys.readouterr()
@@ -258,7 +265,7 @@ def test_a_student_that_learnt_nothing_is_released_with_a_warning(here: Path, ca
         assert said.out.count(remark) == 2
         assert (f"warning: tiny-ncnn-fp16: {remark}\n" in said.err) == table
     assert run(["artifact", "show", "tiny-ncnn-fp16", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["remarks"] == [remark]
+    assert json.loads(capsys.readouterr().out)["remarks"] == [remark, lost]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,11 @@ class Outcome:
     weights: str  # digest
     seconds: float  # of training, in the process that ended it
 
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The worst class and its accuracy."""
+        return self.worst_label, self.worst_class
+
     def cost(self, objective: Objective) -> float:
         """Less is better."""
         costs = {"bytes": self.transfer_bytes, "macs": self.macs, "latency": self.p95_ms, "accuracy": 1 - self.accuracy}

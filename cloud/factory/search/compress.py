@@ -41,7 +41,7 @@ from cloud.factory.search.recipe import DEFAULT, SearchRecipe, with_trials
 from cloud.factory.search.starting import search_for
 from cloud.factory.search.store import FolderStore, MemoryStore, SearchStore
 from cloud.factory.search.study import Study
-from cloud.factory.search.trial import Held, made
+from cloud.factory.search.trial import Held, artifact_of, made
 from cloud.factory.search.worker import Reason, Seen, Worker
 from cloud.factory.teachers import NetworkTeacher, Teacher
 from cloud.factory.training import Trained
@@ -96,6 +96,10 @@ class Found:
         work = self._work
         given = "teacher" not in self.recipe.body
         return made(self.recipe, chosen, work.held, work.teacher, work.kept, tell=work.tell, given=given)
+
+    def artifact_of(self, run: Run) -> str:
+        """The name of the artifact that `made` makes of a run."""
+        return artifact_of(self.recipe, run, self._work.held)
 
     @cached_property
     def baseline(self) -> Baseline:

@@ -58,6 +58,19 @@ def production_of(recipe: SearchRecipe, run: Run) -> Production:
     return recipe.production(run.params, rung=run.rung, name=name_of(run, plain))
 
 
+def artifact_of(recipe: SearchRecipe, run: Run, held: Held) -> str:
+    """The name of the artifact that `made` makes of a run."""
+    if START in run.params and again(recipe, held):
+        return str(run.params[START])
+    [student] = production_of(recipe, run).students
+    return f"{student.name}-{student.variants[0]}"
+
+
+def again(recipe: SearchRecipe, held: Held) -> bool:
+    """Whether `made` teaches everything again, on the whole training split."""
+    return recipe.start is not None and len(held.source.train_y) < MANY
+
+
 def tried(
     recipe: SearchRecipe,
     run: Run,
@@ -117,7 +130,7 @@ def made(
     Args:
         given: the teacher came from outside, and not from the recipe.
     """
-    if recipe.start is not None and len(held.source.train_y) < MANY:
+    if recipe.start is not None and again(recipe, held):
         return _made_whole(recipe, recipe.start, runs, held.source, teacher if given else None, kept, tell)
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)

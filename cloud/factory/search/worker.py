@@ -32,8 +32,8 @@ POLL_S = 0.5
 """Between two looks at what other workers are at."""
 
 Reason = Literal["trials", "fits", "settled", "time", "stopped"]
-"""Why a search ended: all trials; a student that fits and was not bettered; batches that brought nothing worth having; the time; it
-was told to stop."""
+"""Why a search ended: all trials; a student that fits and was not bettered; batches that brought nothing worth having; the time;
+or it was told to stop."""
 
 Seen = Callable[[Sequence[Run]], None]
 """Told what the journal holds whenever that has changed."""

@@ -96,7 +96,7 @@ def test_every_kind_of_path_finds_its_place() -> None:
     assert getattr(student.methods[0], "schedule").learning_rate == 5e-3  # noqa: B009 - a method inherits it
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - {"linear"}))  # which has no width
 def test_every_architecture_can_be_made_wider(name: str) -> None:
     student = {"architecture": {"name": name}}
     wider, same = (resolved(student, {"width": by})["architecture"] for by in (2.0, 1.0))
