@@ -37,6 +37,7 @@ class Shown:
         self._clock, self._began, self._seconds = clock, clock(), seconds
         self._first: tuple[float, int] | None = None  # when trials began, and how many were done before
         self._told: set[tuple[int, int]] = set()
+        self._front_told = ""
 
     def __enter__(self) -> Shown:
         if self._live:
@@ -61,7 +62,9 @@ class Shown:
             return
         for key in sorted(set(done) - self._told):
             self._console.print(f"{_said(done[key])}; {line}")
-            self._console.print(f"  front: {self._front(runs)}")
+        if set(done) - self._told and (found := self._front(runs)) != self._front_told:
+            self._console.print(f"  front: {found}")
+            self._front_told = found
         self._told |= set(done)
 
     def _left(self, done: int) -> str:

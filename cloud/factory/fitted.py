@@ -28,6 +28,7 @@ MANY = 20_000
 """Examples from which on the demo's own schedule is used."""
 
 _SIDE = 96  # pixels that a network sees of the longer side; larger images are scaled down inside it
+_SMALL_SIDE = 20  # pixels
 _STEPS, _STUDENT_STEPS = 800, 500
 _TABLE_STEPS = 500  # of a teacher of tables, which soon knows few rows by heart
 _TABLE_DECAY = 1.0
@@ -112,7 +113,8 @@ def _architectures(shape: tuple[int, ...]) -> tuple[Mapping[str, Any], tuple[Stu
             assert isinstance(DEMO.teacher, TeacherRecipe)
             scale = {"resolution": round(_SIDE / max(height, width), 4)} if max(height, width) > _SIDE else {}
             return {**DEMO.teacher.architecture, **scale}, tuple(
-                replace(student, architecture={**student.architecture, **scale}) for student in DEMO.students
+                replace(student, architecture={**student.architecture, **scale, **_begun(student, min(height, width))})
+                for student in DEMO.students
             )
         case (_, _):
             ends = {"last_kernel": 7, "dilation": 1}
@@ -128,6 +130,11 @@ def _architectures(shape: tuple[int, ...]) -> tuple[Mapping[str, Any], tuple[Stu
                 StudentRecipe("mlp", {"name": "perceptron", "widths": [32, 16]}, 1, seed=2, variants=DEMO.students[0].variants),
                 StudentRecipe("mlp-s", {"name": "perceptron", "widths": [12]}, 1, seed=2, variants=("onnx-int8",)),
             )
+
+
+def _begun(student: StudentRecipe, side: int) -> Mapping[str, Any]:
+    """A small image is not halved before anything was seen in it."""
+    return {"stem_stride": 1} if student.architecture["name"] == "mobilenet_v1" and side < _SMALL_SIDE else {}
 
 
 def as_toml(recipe: Production, about: str) -> str:

@@ -21,7 +21,7 @@ from littoral.errors import BadInput, NoFit
 
 State = Literal["waiting", "running", "done", "failed", "lost"]
 LAPSED = "its lease lapsed"
-_CHEAPER = 1.25  # times as much is still about as much
+_CHEAPER = 1.5  # times as much is still about as much
 _FAR = 3.0  # gains
 MOST_DEATHS = 20
 """A run whose worker died so often is given up: perhaps it is what they die of."""

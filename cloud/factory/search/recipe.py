@@ -49,7 +49,7 @@ class Settings:
     )  # what draws and halves: what is the same whenever it is measured
     patience: int = 2  # batches without a better student inside the budget, until it is taken
     settle: int = 0  # batches that brought nothing worth having, until the search ends; 0: it makes all its trials
-    gain: float = 0.01  # worth having: so much more accurate, as a fraction, or a fifth smaller or quicker to calculate
+    gain: float = 0.01  # worth having: so much more accurate, as a fraction, or a third smaller or quicker to calculate
 
     def __post_init__(self) -> None:
         for name, most in (("trials", MOST_TRIALS), ("batch", 1000), ("patience", 1000)):

@@ -13,8 +13,9 @@ from typing import Any
 
 from cloud.data.dataset import Dataset
 from cloud.factory.fitted import fitted, said, suits_the_demo
+from cloud.factory.recipe_file import SEARCH
 from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe
-from cloud.factory.search.recipe import INT8, SEARCH, SearchRecipe, names, search_from, search_named
+from cloud.factory.search.recipe import INT8, SearchRecipe, names, search_from, search_named
 
 _VARIED: Mapping[str, tuple[str, ...]] = {"images": ("cnn-s", "mobile"), "table": ("mlp",), "series": ("dw",)}
 """Of the fitted students, those that are varied, by kind of data: the small ones, that are still accurate."""

@@ -41,9 +41,7 @@ class Study:
     def __init__(self, name: str, recipe: SearchRecipe, store: SearchStore) -> None:
         self._space, self._settings = recipe.space, recipe.settings
         self._distributions = distributions_of(recipe.space)
-        self._starts: Mapping[str, BaseDistribution] = (
-            {START: CategoricalDistribution(list(recipe.starts))} if recipe.starts else {}
-        )
+        self._starts: dict[str, BaseDistribution] = {START: CategoricalDistribution(list(recipe.starts))} if recipe.starts else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # journals are called experimental
             self._storage = JournalStorage(_Lines(store))
