@@ -187,10 +187,10 @@ def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]
     students, _ = body.pop("artifacts", None), body.pop("test_baseline", None)
     emit(body, format)
     plain = [{"trial": row["name"], "accuracy": row["accuracy"], "worst_class": row["worst_class"]} for row in base.rows()]
-    emit("")
+    typer.echo()
     emit([*plain, *rows], format, columns=_SHOWN)
     if students:
-        emit("\nreleased, on the test split:")
+        typer.echo("\nThe students of the release, on the test split:")
         emit(students, format)
 
 
