@@ -55,7 +55,7 @@ def measured(side: int, classes: int, rounds: int, seconds: float) -> dict[tuple
     x = np.random.default_rng(0).integers(0, 256, (1, 1, side, side), dtype=np.uint8)
     tensor = {"name": "x", "shape": x.shape, "datatype": "UINT8", "parameters": {"binary_data_size": x.nbytes}}
     head = json.dumps({"inputs": [tensor], "outputs": [{"name": "label", "parameters": {"binary_data": True}}]}).encode()
-    lines = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: {len(head)}\r\n"
+    lines = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: {len(head)}\r\n"
     request = f"{lines}Content-Length: {len(head) + x.nbytes}\r\n\r\n".encode() + head + x.tobytes()
     rates: dict[tuple[int, int], list[float]] = {(c, batch): [] for c in (1, 32) for batch in (ALONE, TOGETHER)}
     with ExitStack() as stack:

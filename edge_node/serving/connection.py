@@ -1,8 +1,8 @@
 """One connection of the HTTP server: bytes come in, requests are cut out of them and answered one after another.
 
 A request that needs no waiting is answered where its last byte comes in: no task, no thread, no second look by the loop. What has
-to wait goes on in a task. Every state has a deadline, kept by the server's one slow timer: for a head, for a body, for an answer
-to be read, for the next request.
+to wait goes on in a task, and what came behind it in the same breath waits for its turn (turns.py). Every state has a deadline,
+kept by the server's one slow timer: for a head, for a body, for an answer to be read, for the next request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from edge_node.serving.begun import continued
 from edge_node.serving.http1 import MAX_HEAD_BYTES, Chunks, Head, head_of, parse_head
+from edge_node.serving.room import FREE_BYTES, Room
 from littoral.errors import BadInput, FleetError, TooLarge
 
 LINGER_S = 2.0
@@ -43,7 +44,7 @@ class Limits:
 
 
 class TooSlow(FleetError):
-    """A request's body does not come: it would hold one of the places for ever."""
+    """A request that has begun does not come: it would hold one of the places for ever."""
 
     code = "too-slow"
     retryable = True
@@ -64,7 +65,12 @@ class Held(Protocol):
 
 
 class Handler(Protocol):
-    """Who answers."""
+    """Who answers. `date`: the header's value, of this second. `usual`: the head of the answer that mostly goes out, up to the
+    length of its body."""
+
+    room: Room
+    date: str
+    usual: bytes
 
     def admit(self, connection: Held) -> bool:
         """False: there are too many connections."""
@@ -72,11 +78,15 @@ class Handler(Protocol):
 
     def gone(self, connection: Held) -> None: ...
 
-    def begin(self, head: Head) -> Callable[[], None] | None:
-        """Before a body is read; gives what ends what it began. Raises FleetError where no body is wanted."""
+    def begin(self, head: Head, *, known: bool) -> Callable[[], None] | None:
+        """Before a body is read; gives what ends what it began. Raises FleetError where no body is wanted.
+
+        Args:
+            known: it began for this very head before, on this connection.
+        """
         ...
 
-    def answer(self, head: Head, body: bytes) -> Coroutine[Any, Any, Reply]:
+    def answer(self, head: Head, body: bytes | bytearray) -> Coroutine[Any, Any, Reply]:
         """Raises nothing but CancelledError."""
         ...
 
@@ -88,17 +98,27 @@ class Handler(Protocol):
         """See Outbox.holds."""
         ...
 
+    def later(self, go_on: Callable[[], None]) -> None:
+        """See Turns.later."""
+        ...
+
 
 class Connection(asyncio.Protocol):
     def __init__(self, handler: Handler, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._handler, self._limits, self._monotonic = handler, limits, monotonic
         self._transport: Any = None
         self._buffer: bytes | bytearray = b""
+        self._at = 0  # of the buffer, up to here it is read
+        self._begun = False  # some of a head is there
         self._head: Head | None = None
-        self._last: tuple[bytes, Head] = (b"", Head("", "", (), {}, False, 0))  # clients mostly repeat themselves
+        self._last: tuple[bytes, Head] | None = None  # clients mostly repeat themselves
+        self._known: Head | None = None  # the last one for which the handler began
         self._chunks: Chunks | None = None
         self._end: Callable[[], None] | None = None  # of what the handler began
+        self._held = 0  # bytes of room
         self._task: asyncio.Task[Reply] | None = None
+        self._queued = False  # for its turn
+        self._ended = False  # the client will say no more
         self._lingers = self._writes = False
         self._unsent = b""  # an answer that waits for those of other connections
         self.deadline = monotonic() + limits.head_s
@@ -116,27 +136,28 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._lingers:
             return
-        if self._transport is None:  # behind TLS, what comes with a handshake's end is here before we are told of it
-            self._buffer = bytes(self._buffer) + data
-            return
-        if not self._buffer:
-            self._buffer = data
+        if self._at == len(self._buffer):
+            self._buffer, self._at = data, 0
         else:
-            if not isinstance(self._buffer, bytearray):
-                self._buffer = bytearray(self._buffer)
+            if self._at or not isinstance(self._buffer, bytearray):
+                self._buffer, self._at = bytearray(memoryview(self._buffer)[self._at :]), 0
             self._buffer += data
-        if self._task is None and not self._writes:
+        if self._transport is None:  # behind TLS, what comes with a handshake's end is here before we are told of it
+            return
+        if self._task is None and not self._writes and not self._queued:
             self._advance()
-        elif len(self._buffer) > _READ_AHEAD:
+        elif len(self._buffer) - self._at > _READ_AHEAD:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._send()
-        return self._task is not None  # a client that has said all still reads its answer
+        self._ended = True
+        return self._task is not None or self._queued or self._writes  # a client that has said all still reads its answers
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lingers = True
         self._give_back()  # an answer that is under way is finished, and nobody reads it
+        self._buffer, self._at = b"", 0
         self._handler.gone(self)
 
     def pause_writing(self) -> None:
@@ -153,10 +174,11 @@ class Connection(asyncio.Protocol):
         """Ends what has waited too long. Called every second or so."""
         if now < self.deadline or self._task is not None:
             return
-        if self._head is not None and not self._lingers:
-            self._refuse(TooSlow(f"body: did not come in {self._limits.body_s:g} s"))
-        else:
+        if self._lingers or self._writes or not (self._begun or self._head):
             self._transport.abort()
+        else:
+            part, limit_s = ("body", self._limits.body_s) if self._head else ("request", self._limits.head_s)
+            self._refuse(TooSlow(f"{part}: did not come in {limit_s:g} s"))
 
     def close(self) -> None:
         """At once where nothing is under way, else behind the answer."""
@@ -172,68 +194,104 @@ class Connection(asyncio.Protocol):
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Answers every request that is there whole."""
+        """Answers the request that is there whole, or reads on in it; what is behind it waits for its turn."""
         try:
-            while self._task is None and not self._lingers and not self._writes:
-                if self._head is None:
-                    if not self._head_came():
-                        return
-                    continue  # a refused one is answered already
+            if self._head is None and not self._head_came():
+                return
+            if self._head is not None:  # a refused one is answered already
                 if (body := self._body()) is None:
                     return
                 self._answer(body)
         except FleetError as error:
             self._refuse(error)
+            return
+        if self._at < len(self._buffer):
+            self._queue()
+
+    def _queue(self) -> None:
+        if not self._waits():
+            self._queued = True
+            self._handler.later(self._turn)
+
+    def _turn(self) -> None:
+        self._queued = False
+        self._next()
+
+    def _next_head(self) -> Head | None:
+        """None: more is to come. Raises BadInput."""
+        if self._last is not None and self._buffer.startswith(self._last[0], self._at):
+            self._at += len(self._last[0])
+            return self._last[1]
+        if self._buffer.startswith(b"\r\n", self._at):
+            self._at += 2  # one empty line before a request is passed over (RFC 9112, 2.2)
+        end = self._buffer.find(b"\r\n\r\n", self._at, self._at + MAX_HEAD_BYTES + 4)
+        if end < 0:
+            if (there := len(self._buffer) - self._at) >= MAX_HEAD_BYTES + 4:
+                raise BadInput(f"request: its headers are over {MAX_HEAD_BYTES} bytes")
+            if there and not self._begun:
+                self._begun = True
+                self.deadline = min(self.deadline, self._monotonic() + self._limits.head_s)
+            return None
+        head = parse_head(bytes(self._buffer[self._at : end]))
+        self._last = bytes(self._buffer[self._at : end + 4]), head
+        self._at = end + 4
+        return head
 
     def _head_came(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) > MAX_HEAD_BYTES:
-                raise BadInput(f"request: its headers are over {MAX_HEAD_BYTES} bytes")
+        if (head := self._next_head()) is None:
             return False
-        raw = bytes(self._buffer[:end])
-        head = self._last[1] if raw == self._last[0] else parse_head(raw)
-        self._last = (raw, head)
-        self._buffer = self._buffer[end + 4 :]
+        self._begun = False
         self._head = head
+        there = len(self._buffer) - self._at
         if head.length is not None and head.length > self._limits.body_bytes:
             raise TooLarge(f"body: {head.length} bytes, at most {self._limits.body_bytes} are taken", hint="send a smaller batch")
         try:
-            self._end = self._handler.begin(head)
+            self._end = self._handler.begin(head, known=head is self._known)
         except FleetError as error:
-            if head.length is None or len(self._buffer) < head.length:
+            if head.length is None or there < head.length:
                 raise
-            self._buffer = self._buffer[head.length :]
+            self._at += head.length
             self._reply(self._handler.refusal(error, head))
             return True
+        self._known = head
         if head.length is None:
             self._chunks = Chunks(self._limits.body_bytes)
-        if head.length != 0 and (head.length is None or len(self._buffer) < head.length):
+        if head.length != 0 and (head.length is None or there < head.length):
             self.deadline = self._monotonic() + self._limits.body_s
             if head.expects:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n", at_once=True)
         return True
 
-    def _body(self) -> bytes | None:
+    def _body(self) -> bytes | bytearray | None:
         """None: more is to come."""
         assert self._head is not None
         if self._chunks is not None:
-            if not isinstance(self._buffer, bytearray):
-                self._buffer = bytearray(self._buffer)
-            body = self._chunks.read(self._buffer)
-            if body is not None:
-                self._chunks = None
-            return body
-        length = self._head.length or 0
-        if len(self._buffer) < length:
+            return self._from_chunks(self._chunks)
+        end = self._at + (self._head.length or 0)
+        there = min(end, len(self._buffer)) - self._at
+        if there > FREE_BYTES:
+            self._held = self._handler.room.hold(there, self._held)
+        if len(self._buffer) < end:
             return None
-        if len(self._buffer) == length:
-            body, self._buffer = bytes(self._buffer), b""
+        if self._at == 0 and len(self._buffer) == end:
+            body, self._buffer = self._buffer, b""
         else:
-            body, self._buffer = bytes(self._buffer[:length]), self._buffer[length:]
+            body, self._at = self._buffer[self._at : end], end
         return body
 
-    def _answer(self, body: bytes) -> None:
+    def _from_chunks(self, chunks: Chunks) -> bytearray | None:
+        before = self._at
+        self._at, body = chunks.read(self._buffer, self._at)
+        there = chunks.size + len(self._buffer) - self._at
+        if there > FREE_BYTES:
+            self._held = self._handler.room.hold(there, self._held)
+        if body is not None:
+            self._chunks = None
+        elif self._at > before and self._at < len(self._buffer):
+            self._queue()  # there may be more of it
+        return body
+
+    def _answer(self, body: bytes | bytearray) -> None:
         assert self._head is not None
         answering = self._handler.answer(self._head, body)
         try:
@@ -254,9 +312,20 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def _next(self) -> None:
-        if not self._lingers and not self._transport.is_closing() and self._task is None and not self._writes:
-            self._transport.resume_reading()
+        if self._waits():
+            return
+        if self._at < len(self._buffer):
             self._advance()
+        waits = self._waits()
+        if not waits or len(self._buffer) - self._at <= _READ_AHEAD:
+            self._transport.resume_reading()
+        if self._ended and not waits:
+            self._send()
+            self._transport.close()
+
+    def _waits(self) -> bool:
+        """Whether no more of what has come is looked at now."""
+        return self._lingers or self._queued or self._task is not None or self._writes or self._transport.is_closing()
 
     def _reply(self, reply: Reply) -> None:
         head, self._head = self._head, None
@@ -265,13 +334,21 @@ class Connection(asyncio.Protocol):
             return
         keep_alive = head is not None and head.keep_alive
         self.deadline = self._monotonic() + self._limits.idle_s
-        headers = (("content-type", reply.content_type), *reply.headers)
-        body = b"" if head is not None and head.method == "HEAD" else reply.body
-        data = head_of(reply.status, len(reply.body), headers, keep_alive=keep_alive) + body
+        if head is None or head.method != "HEAD":
+            data = self._bytes_of(reply, keep_alive=keep_alive, old=head is not None and head.old) + reply.body
+        else:
+            data = self._bytes_of(reply, keep_alive=keep_alive, old=head.old)
         self._write(data, at_once=not keep_alive or len(data) > _SMALL)
         if not keep_alive:
             self._lingers = True
             self._transport.close()
+
+    def _bytes_of(self, reply: Reply, *, keep_alive: bool, old: bool = False) -> bytes:
+        """An answer's head."""
+        if keep_alive and reply.status == 200 and not (old or reply.headers) and reply.content_type == "application/json":
+            return b"%b%d\r\n\r\n" % (self._handler.usual, len(reply.body))
+        headers = (("content-type", reply.content_type), ("date", self._handler.date), *reply.headers)
+        return head_of(reply.status, len(reply.body), headers, keep_alive=keep_alive, old=old)
 
     def _write(self, data: bytes, *, at_once: bool) -> None:
         """At once too where an answer waits already, so that no more than one does; what transport it goes over then knows when
@@ -289,19 +366,27 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: FleetError) -> None:
         """Answers, and ends the connection once the client has read it: where its request ends is not known."""
         reply = self._handler.refusal(error, self._head)
+        without_body = self._head is not None and self._head.method == "HEAD"
         self._head = self._chunks = None
-        self._buffer = b""
+        self._begun = False
+        self._buffer, self._at = b"", 0
         self._give_back()
         if self._transport.is_closing():
             return
         self._lingers = True
-        headers = (("content-type", reply.content_type), *reply.headers)
-        self._write(head_of(reply.status, len(reply.body), headers, keep_alive=False) + reply.body, at_once=True)
+        data = self._bytes_of(reply, keep_alive=False)
+        self._write(data if without_body else data + reply.body, at_once=True)
         self.deadline = self._monotonic() + LINGER_S  # closed at once, what still comes would take the answer with it
+        self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
     def _give_back(self) -> None:
-        if self._end is not None and self._task is None:
+        if self._task is not None:
+            return
+        if self._held:
+            self._handler.room.leave(self._held)
+            self._held = 0
+        if self._end is not None:
             end, self._end = self._end, None
             end()

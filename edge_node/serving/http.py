@@ -22,22 +22,30 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any, TypeVar
 
 import orjson
 
 from edge_node.memory import give_back
 from edge_node.notify import answers
 from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
-from edge_node.serving.access import Access, NoToken
+from edge_node.serving.access import Access, Misdirected, NoToken
 from edge_node.serving.connection import Connection, Held, Limits, Reply, TooSlow
 from edge_node.serving.handshake import Handshake
-from edge_node.serving.http1 import Head, unpacked
+from edge_node.serving.http1 import BadExpectation, Head, UnknownCoding, UnknownTransfer, head_of, unpacked
+from edge_node.serving.large import large_json
 from edge_node.serving.metrics import CONTENT_TYPE, exposition
 from edge_node.serving.outbox import Outbox
+from edge_node.serving.room import Room
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
 from edge_node.serving.tensors import asked
 from edge_node.serving.tls import Tls
+from edge_node.serving.turns import Turns
+from edge_node.serving.values import has_truths, kind_of, shown
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, TooLarge, Unavailable
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -46,22 +54,46 @@ PATIENCE_S = 10.0
 BODY_S = 10.0
 BACKLOG = 256
 SWEEP_S = 1.0
-LIVE = "/v2/health/live"
+LIVE_PARTS = ("v2", "health", "live")
+T = TypeVar("T")
 AGAIN = (("retry-after", "1"),)
+INLINE_BYTES = 64 * 1024
+"""A longer JSON, or a packed body that may be longer, is read in a thread, in short steps (large.py)."""
+
+
+_READ, _ASKED = ("GET", "HEAD", "OPTIONS"), ("POST", "OPTIONS")
+
+
+class BadMethod(FleetError):
+    """A path is asked by a method that it does not know."""
+
+    code = "bad-method"
+
 
 STATUS: Mapping[type[FleetError], int] = {
     BadInput: 400,
     NoToken: 401,
     Forbidden: 403,
     NotFound: 404,
+    BadMethod: 405,
     TooSlow: 408,
     Conflict: 409,
     TooLarge: 413,
+    UnknownCoding: 415,
+    BadExpectation: 417,
+    Misdirected: 421,
+    BadValues: 422,
     Busy: 429,
+    UnknownTransfer: 501,
     Unavailable: 503,
     RuntimeCrash: 503,
     RuntimeHang: 503,
-    BadValues: 422,
+}
+_WITH: Mapping[int, tuple[tuple[str, str], ...]] = {
+    401: (("www-authenticate", "Bearer"),),
+    415: (("accept-encoding", "gzip, deflate"),),
+    429: AGAIN,
+    503: AGAIN,
 }
 
 
@@ -72,6 +104,7 @@ class HttpServer:
     max_connections: held at one time; more are closed as they come.
     access: what is asked of callers; None: nothing.
     tls: None: plain.
+    room: for bodies; shared with other listeners.
     """
 
     def __init__(
@@ -85,6 +118,7 @@ class HttpServer:
         max_connections: int = MAX_CONNECTIONS,
         access: Access | None = None,
         tls: Tls | None = None,
+        room: Room | None = None,
     ) -> None:
         self._service = service
         self._host = host
@@ -98,7 +132,11 @@ class HttpServer:
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._answered = self._answered_before = 0
+        self._reader: ThreadPoolExecutor | None = None
         self.holds = Outbox().holds
+        self.later = Turns().later
+        self.room = room or Room()
+        self._tell_time()
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
@@ -132,6 +170,9 @@ class HttpServer:
                 connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self._reader is not None:
+            self._reader.shutdown()
+            self._reader = None
         await self._server.wait_closed()
         self._server = None
 
@@ -155,10 +196,12 @@ class HttpServer:
         self._connections.discard(connection)
         self._check_emptied()
 
-    def begin(self, head: Head) -> Callable[[], None] | None:
+    def begin(self, head: Head, *, known: bool) -> Callable[[], None] | None:
         """Looks at who asks. An inference takes one of the places before its body is read; its model must be there."""
-        if head.path != LIVE:
-            self._access.check(head.headers.get("authorization"))
+        if not known:
+            self._access.check_page(head.authority, head.headers)
+            if head.parts != LIVE_PARTS:
+                self._access.check(head.headers.get("authorization"))
         match head.parts if head.method == "POST" else ():
             case ["v2", "models", name, "infer"]:
                 self._service.check_version(name)
@@ -169,7 +212,7 @@ class HttpServer:
         self._service.enter()
         return self._service.leave
 
-    async def answer(self, head: Head, body: bytes) -> Reply:
+    async def answer(self, head: Head, body: bytes | bytearray) -> Reply:
         self._answered += 1
         try:
             return await self._routed(head, body)
@@ -182,13 +225,15 @@ class HttpServer:
     def refusal(self, error: FleetError, head: Head | None) -> Reply:
         if head is not None and (model := _asked_of(head)) is not None:
             self._service.refused(model, error)
-        status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
-        headers = {401: (("www-authenticate", "Bearer"),), 429: AGAIN, 503: AGAIN}.get(status, ())
+        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+        headers = _WITH.get(status, ())
+        if status == 405 and head is not None:
+            headers = (("allow", ", ".join(_methods(head.parts))),)
         return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    async def _routed(self, head: Head, body: bytes) -> Reply:
+    async def _routed(self, head: Head, body: bytes | bytearray) -> Reply:
         service = self._service
         match "GET" if head.method == "HEAD" else head.method, head.parts:
             case "POST", ["v2", "models", name, "infer"]:
@@ -218,31 +263,68 @@ class HttpServer:
                 return _ok(service.index(ready=_only_ready(body)))
             case "POST", ["v2", "repository", "models", name, "load"]:
                 self._access.check_repository()
+                _check_plain(body)
                 await service.repository.load(name)
                 return _ok({})
             case "POST", ["v2", "repository", "models", name, "unload"]:
                 self._access.check_repository()
+                _check_plain(body)
                 await service.repository.unload(name)
                 return _ok({})
+        if methods := _methods(head.parts):
+            if head.method == "OPTIONS":
+                return Reply(200, b"", (("allow", ", ".join(methods)),))
+            raise BadMethod(f"{head.method} {head.path[:80]}: is not asked so", hint=f"by {' or '.join(methods)}")
         raise NotFound(
             f"{head.method} {head.path[:80]}: there is nothing here", hint="this server speaks /v2 (Open Inference Protocol)"
         )
 
-    async def _infer(self, name: str, version: str, head: Head, body: bytes) -> Reply:
-        body = unpacked(body, head.headers.get("content-encoding"), self._limits.body_bytes)
-        parsed, tail = _parsed(body, head.headers.get(HEADER_LENGTH))
-        answer = await self._service.infer(name, asked(parsed, tail), version)
-        encoded, length = answer.encode()
+    async def _infer(self, name: str, version: str, head: Head, body: bytes | bytearray) -> Reply:
+        if "content-encoding" in head.headers:
+            return await self._packed(name, version, head, body)
+        text, tail = _split(body, head.headers.get(HEADER_LENGTH))
+        parsed = _json(text) if len(text) <= INLINE_BYTES else await self._beside(large_json, text)
+        answer = await self._service.infer(name, asked(parsed, tail, truths=has_truths(text)), version)
+        encoded, length = await self._beside(answer.encode) if answer.large else answer.encode()
         if length is None:
             return Reply(200, encoded)
         return Reply(200, encoded, ((HEADER_LENGTH, str(length)),), "application/octet-stream")
+
+    async def _packed(self, name: str, version: str, head: Head, body: bytes | bytearray) -> Reply:
+        headers = dict(head.headers)
+        body = await self._unpacked(body, headers.pop("content-encoding"))
+        held = self.room.hold(len(body), 0)
+        try:
+            return await self._infer(name, version, replace(head, headers=headers), body)
+        finally:
+            self.room.leave(held)
+
+    async def _unpacked(self, body: bytes | bytearray, coding: str) -> bytes | bytearray:
+        if len(body) <= INLINE_BYTES:
+            with suppress(TooLarge):
+                return unpacked(body, coding, min(INLINE_BYTES, self._limits.body_bytes))
+        return await self._beside(unpacked, body, coding, self._limits.body_bytes)
+
+    async def _beside(self, work: Callable[..., T], *given: Any) -> T:
+        """In a thread, for all that takes long; one at a time, so that they share what is left with the loop and no more."""
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="large requests")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work, *given)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         for connection in tuple(self._connections):
             connection.overdue(now)
+        self._tell_time()
+        if self.room.has_shrunk():
+            give_back()
         self._sweeper = loop.call_later(min(SWEEP_S, self._limits.body_s / 4), self._sweep)
+
+    def _tell_time(self) -> None:
+        self.date = formatdate(time.time(), usegmt=True)  # noqa: TID251 - it is said, nothing is decided by it
+        headers = (("content-type", "application/json"), ("date", self.date))
+        self.usual = head_of(200, 0, headers, keep_alive=True).removesuffix(b"0\r\n\r\n")
 
     def _check_emptied(self) -> None:
         if not self._connections:
@@ -261,24 +343,61 @@ def _ok(body: Any) -> Reply:
     return Reply(200, orjson.dumps(body))
 
 
-def _only_ready(body: bytes) -> bool:
+def _methods(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """That a path may be asked by; none: there is no such path."""
+    match parts:
+        case ["v2"] | ["v2", "health", "live" | "ready"] | ["metrics"] | ["v2", "models", _] | ["v2", "models", _, "ready"]:
+            return _READ
+        case ["v2", "models", _, "versions", _] | ["v2", "models", _, "versions", _, "ready"]:
+            return _READ
+        case ["v2", "models", _, "infer"] | ["v2", "models", _, "versions", _, "infer"] | ["v2", "repository", "index"]:
+            return _ASKED
+        case ["v2", "repository", "models", _, "load" | "unload"]:
+            return _ASKED
+        case ["*"]:
+            return ("GET", "HEAD", "POST", "OPTIONS")
+    return ()
+
+
+def _only_ready(body: bytes | bytearray) -> bool:
     """Of a request for the index. Raises BadInput."""
-    parsed = _parsed(body, None)[0] if body.strip() else {}
-    ready = parsed.get("ready", False) if isinstance(parsed, dict) else None
+    ready = _small_object(body).get("ready", False)
     if not isinstance(ready, bool):
         raise BadInput('body: must be empty, {} or {"ready": true}')
     return ready
 
 
-def _parsed(body: bytes, head: str | None) -> tuple[Any, memoryview | None]:
+def _check_plain(body: bytes | bytearray) -> None:
+    """Of a request to load or unload. Raises BadInput where it asks for what is not done."""
+    parameters = _small_object(body).get("parameters") or {}
+    if not isinstance(parameters, dict) or not set(parameters) <= {"unload_dependents"}:
+        raise BadInput(
+            f"parameters: {shown(parameters)} are not taken", hint="a model is loaded as its release says, or not at all"
+        )
+
+
+def _small_object(body: bytes | bytearray) -> Mapping[str, Any]:
+    if len(body) > INLINE_BYTES:
+        raise TooLarge(f"body: {len(body)} bytes, at most {INLINE_BYTES} are taken here")
+    parsed = _json(body) if body.strip() else {}
+    if not isinstance(parsed, dict):
+        raise BadInput(f"body: must be empty or a JSON object, is {kind_of(parsed)}")
+    return parsed
+
+
+def _split(body: bytes | bytearray, head: str | None) -> tuple[bytes | bytearray, memoryview | None]:
     """The JSON, and what follows it where `head` says how long it is. Raises BadInput."""
-    tail: memoryview | None = None
-    if head is not None:
-        if not (head.isascii() and head.isdigit() and int(head) <= len(body)):
-            raise BadInput(f"{HEADER_LENGTH}: {head[:80]!r} is not the length of the JSON in a body of {len(body)} bytes")
-        body, tail = body[: int(head)], memoryview(body)[int(head) :]
+    if head is None:
+        return body, None
+    if not (head.isascii() and head.isdigit() and len(head) <= 15 and int(head) <= len(body)):
+        raise BadInput(f"{HEADER_LENGTH}: {head[:80]!r} is not the length of the JSON in a body of {len(body)} bytes")
+    return body[: int(head)], memoryview(body)[int(head) :]
+
+
+def _json(text: bytes | bytearray) -> Any:
+    """Raises BadInput."""
     try:
-        return orjson.loads(body), tail
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BadInput(f"body: is not JSON: {error}") from error
 

@@ -38,7 +38,11 @@ _CONTENTS: Mapping[str, str] = {
 def request_of(request: pb.ModelInferRequest, manifest: Manifest) -> Request:
     """What a message asks of a model. Raises BadInput, naming the field."""
     inputs, raw, wanted = request.inputs, request.raw_input_contents, manifest.input
-    if len(inputs) == len(raw) == 1 and manifest.signature is None and not (request.outputs or request.parameters):
+    if (
+        len(inputs) == len(raw) == 1
+        and manifest.signature is None
+        and not (request.outputs or request.parameters or inputs[0].parameters)
+    ):
         # What mostly comes: the one tensor of one of our own models, as it takes it; every output is wanted.
         tensor, data = inputs[0], raw[0]
         kind, shape = DATATYPES.get(tensor.datatype), tuple(tensor.shape)
@@ -51,7 +55,7 @@ def request_of(request: pb.ModelInferRequest, manifest: Manifest) -> Request:
             and not tensor.HasField("contents")
         ):
             values = from_bytes(data, shape, tensor.datatype, "inputs[0]")
-            return Request({wanted.name: values}, ((manifest.output.name, False), (LABEL, False)), request.id or None, {})
+            return Request({wanted.name: values}, ((manifest.output.name, False), (LABEL, False)), request.id or None)
     body, tail = json_of(request)
     return read(body, manifest, tail)
 
@@ -77,19 +81,13 @@ def json_of(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview |
                 )
                 raise BadInput(f"{where}, {tensor.datatype} {shape} takes {wanted}")
         tail.append(data)
-        inputs.append(
-            {
-                "name": tensor.name,
-                "datatype": tensor.datatype,
-                "shape": shape,
-                "parameters": {"binary_data_size": len(data)},
-            }
-        )
+        parameters = {**_parameters(tensor.parameters), "binary_data_size": len(data)}
+        inputs.append({"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "parameters": parameters})
     parameters = _parameters(request.parameters)
     parameters.pop("binary_data_output", None)  # of REST: here everything is
     body: dict[str, Any] = {
         "inputs": inputs,
-        "outputs": [{"name": output.name} for output in request.outputs],
+        "outputs": [{"name": output.name, "parameters": _parameters(output.parameters)} for output in request.outputs],
         "parameters": parameters,
     }
     if request.id:
@@ -99,7 +97,7 @@ def json_of(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview |
 
 def answer_to(answer: Answer) -> pb.ModelInferResponse:
     response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.manifest_digest, id=answer.request.id or "")
-    for name, value in {**answer.request.parameters, **answer.parameters}.items():
+    for name, value in answer.parameters.items():
         response.parameters[name].CopyFrom(_parameter_to(value))
     for name, _ in answer.request.outputs:
         values = answer.tensors[name]

@@ -9,6 +9,7 @@ little endian, each as long as its parameter `binary_data_size` says. Our own mo
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,8 +26,27 @@ from littoral.resize import MOST
 from littoral.signature import DATATYPES, FREE, Signature, TensorSpec, datatype_of
 
 MAX_BATCH = 256
+_STATELESS = "each request is answered by itself"
+_NO_MEMORY = "shared memory is not here: send and ask for data, JSON or binary"
 LABEL = "label"
 _WHOLE = {int}  # and not bool
+_SLICE = 16 * 1024
+"""Values of an answer's JSON that are written in one breath."""
+_MARK = f"large-{secrets.token_hex(8)}-"
+_NEUTRAL: tuple[Any, ...] = (None, False, 0, "", {}, [])
+"""What a parameter says that asks for nothing."""
+_NOT_HERE: Mapping[str, str] = {
+    "classification": "the label and the logits are outputs; a client sorts them",
+    "priority": "requests are answered in the order in which they come",
+    "sequence_end": _STATELESS,
+    "sequence_id": _STATELESS,
+    "sequence_start": _STATELESS,
+    "shared_memory_byte_size": _NO_MEMORY,
+    "shared_memory_offset": _NO_MEMORY,
+    "shared_memory_region": _NO_MEMORY,
+    "timeout": "a client that waits no longer closes its connection or cancels its call",
+}
+"""Parameters of the protocol's extensions that are not followed here, and what there is in their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +54,6 @@ class Request:
     inputs: Mapping[str, Array]  # by name, as the client sent them
     outputs: tuple[tuple[str, bool], ...]  # name, in binary form
     id: str | None
-    parameters: Mapping[str, Any]
 
     @property
     def raw(self) -> Array:
@@ -48,27 +67,66 @@ class Answer:
     manifest_digest: str
     request: Request
     tensors: Mapping[str, Array]
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # what is said of this answer, beside what the request gave
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # what the node says of this answer
+
+    @property
+    def large(self) -> bool:
+        """Whether its JSON takes long to make."""
+        for name, binary in self.request.outputs:  # noqa: SIM110 - each request comes by, and `any` takes three times as long
+            if not binary and self.tensors[name].size > _SLICE:
+                return True
+        return False
 
     def encode(self) -> tuple[bytes, int | None]:
         """The body, and the length of its JSON where tensors in binary form follow; None: it is all JSON."""
-        outputs, tail = [], []
+        outputs: list[dict[str, Any]] = []
+        tail: list[bytes] = []
+        large: list[Array] = []
         for name, binary in self.request.outputs:
             values = self.tensors[name]
             output: dict[str, Any] = {"name": name, "shape": values.shape, "datatype": datatype_of(values)}
             if binary:
                 tail.append(values.tobytes())
                 output["parameters"] = {"binary_data_size": len(tail[-1])}
-            else:
+            elif values.size <= _SLICE:
                 output["data"] = values.reshape(-1)
+            else:
+                output["data"] = f"{_MARK}{len(large)}"
+                large.append(values.reshape(-1))
             outputs.append(output)
         answer: dict[str, Any] = {"model_name": self.model, "model_version": self.manifest_digest, "outputs": outputs}
         if self.request.id is not None:
             answer["id"] = self.request.id
-        if self.request.parameters or self.parameters:
-            answer["parameters"] = {**self.request.parameters, **self.parameters}
+        if self.parameters:
+            answer["parameters"] = self.parameters
         head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        if large or b"null" in head:
+            head = _spelt_out(answer, large)
         return (b"".join([head, *tail]), len(head)) if tail else (head, None)
+
+
+def _spelt_out(answer: dict[str, Any], large: list[Array]) -> bytes:
+    """An answer's JSON, with infinities in words, and what is large in slices: others want to go on meanwhile."""
+    for output in answer["outputs"]:
+        if isinstance(data := output.get("data"), np.ndarray):
+            output["data"] = _numbers(data)
+    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    for i, values in enumerate(large):
+        slices = (_numbers(values[at : at + _SLICE]) for at in range(0, len(values), _SLICE))
+        whole = b",".join(orjson.dumps(each, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1] for each in slices)
+        head = head.replace(f'"{_MARK}{i}"'.encode(), b"[" + whole + b"]", 1)
+    return head
+
+
+def _numbers(values: Array) -> Array | list[Any]:
+    """As they can stand in JSON, which knows no infinity: in the words of protobuf's JSON, which numpy reads as numbers."""
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return values
+    return [value if math.isfinite(value) else _words_of(value) for value in values.tolist()]
+
+
+def _words_of(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 Asked = Callable[[Manifest], Request]
@@ -112,13 +170,17 @@ def _described(given: Input) -> TensorSpec:
     return TensorSpec(given.name, "UINT8" if given.images else "FP32", (FREE, *shape))
 
 
-def asked(body: Any, tail: memoryview | None = None) -> Asked:
+def asked(body: Any, tail: memoryview | None = None, *, truths: bool = True) -> Asked:
     """See `read`."""
-    return partial(read, body, tail=tail)
+    return partial(read, body, tail=tail, truths=truths)
 
 
-def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Request:
-    """A request's JSON, parsed, and what followed it. Raises BadInput, naming the field, what was wanted and what came."""
+def read(body: Any, manifest: Manifest, tail: memoryview | None = None, *, truths: bool = True) -> Request:
+    """A request's JSON, parsed, and what followed it. Raises BadInput, naming the field, what was wanted and what came.
+
+    Args:
+        truths: whether true or false stands anywhere in the JSON.
+    """
     if not isinstance(body, dict):
         raise BadInput(
             f"body: must be a JSON object, is {kind_of(body)}",
@@ -127,19 +189,19 @@ def read(body: Any, manifest: Manifest, tail: memoryview | None = None) -> Reque
     given_id = body.get("id")
     if given_id is not None and not isinstance(given_id, str):
         raise BadInput(f"id: must be text, is {kind_of(given_id)}")
-    parameters = dict(_parameters(body, ""))
-    binary = parameters.pop("binary_data_output", False)
+    binary = _parameters(body, "", "binary_data_output").get("binary_data_output", False)
     if not isinstance(binary, bool):
         raise BadInput(f"parameters.binary_data_output: must be true or false, is {shown(binary)}")
     signature = manifest.signature
     known = (manifest.output.name, LABEL) if signature is None else tuple(spec.name for spec in signature.outputs)
     outputs = _outputs(body.get("outputs"), known, binary)
     given = body.get("inputs")
-    inputs = _inputs(given, signature, tail) if signature else {manifest.input.name: _input(given, manifest, tail)}
-    return Request(inputs, outputs, given_id, parameters)
+    if signature is not None:
+        return Request(_inputs(given, signature, tail, truths), outputs, given_id)
+    return Request({manifest.input.name: _input(given, manifest, tail, truths)}, outputs, given_id)
 
 
-def _input(inputs: Any, manifest: Manifest, tail: memoryview | None) -> Array:
+def _input(inputs: Any, manifest: Manifest, tail: memoryview | None, truths: bool) -> Array:
     if not isinstance(inputs, list):
         raise BadInput(f"inputs: must be a list with the tensor {manifest.input.name!r}, is {kind_of(inputs)}")
     if len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -151,13 +213,13 @@ def _input(inputs: Any, manifest: Manifest, tail: memoryview | None) -> Array:
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise BadInput(f"inputs[0].datatype: {shown(datatype)} is not taken", hint=f"one of {', '.join(DATATYPES)}")
     shape = _shape(tensor.get("shape"), manifest.input, datatype)
-    values, left = _values(tensor, "inputs[0]", shape, datatype, tail)
+    values, left = _values(tensor, "inputs[0]", shape, datatype, tail, truths)
     if left is not None:
         _check_used(left, tail)
     return values
 
 
-def _inputs(given: Any, signature: Signature, tail: memoryview | None) -> dict[str, Array]:
+def _inputs(given: Any, signature: Signature, tail: memoryview | None, truths: bool) -> dict[str, Array]:
     """Every input of a model that was imported, each once, in the datatype and shape that it takes."""
     names = [spec.name for spec in signature.inputs]
     if not isinstance(given, list) or not all(isinstance(tensor, dict) for tensor in given):
@@ -173,7 +235,7 @@ def _inputs(given: Any, signature: Signature, tail: memoryview | None) -> dict[s
         shape = _whole_numbers(tensor.get("shape"), f"{at}.shape")
         if not spec.fits(shape) or any(size < 1 for size in shape):
             raise BadInput(f"{at}.shape: {shown(list(shape))}, {spec.name} takes {spec.sizes}")
-        found[spec.name], left = _values(tensor, at, shape, spec.datatype, left)
+        found[spec.name], left = _values(tensor, at, shape, spec.datatype, left, truths)
     _check_used(left, tail)
     batches = {array.shape[0] for spec, array in zip(specs.values(), (found[name] for name in specs), strict=True) if spec.shape}
     if signature.batched and (len(batches) > 1 or max(batches) > MAX_BATCH):
@@ -182,16 +244,16 @@ def _inputs(given: Any, signature: Signature, tail: memoryview | None) -> dict[s
 
 
 def _values(
-    tensor: Mapping[str, Any], at: str, shape: tuple[int, ...], datatype: str, tail: memoryview | None
+    tensor: Mapping[str, Any], at: str, shape: tuple[int, ...], datatype: str, tail: memoryview | None, truths: bool
 ) -> tuple[Array, memoryview | None]:
     """One tensor, and what of the bytes behind the JSON is left for the next."""
-    size = _parameters(tensor, at).get("binary_data_size")
+    size = _parameters(tensor, at, "binary_data_size").get("binary_data_size")
     if size is None:
-        return from_json(tensor.get("data"), shape, datatype, at), tail
+        return from_json(tensor.get("data"), shape, datatype, at, truths=truths), tail
     if "data" in tensor:
         raise BadInput(f"{at}.data: is given, and parameters.binary_data_size too: one or the other")
     wanted, there = math.prod(shape) * DATATYPES[datatype].itemsize, len(tail) if tail is not None else 0
-    if size != wanted or isinstance(size, bool):
+    if size != wanted or type(size) is not int:
         raise BadInput(f"{at}.parameters.binary_data_size: {shown(size)}, {datatype} {list(shape)} takes {wanted}")
     if tail is None or there < wanted:
         raise BadInput(
@@ -246,18 +308,25 @@ def _outputs(given: Any, known: tuple[str, ...], binary: bool) -> tuple[tuple[st
         )
     wanted = []
     for index, output in enumerate(given):
-        own = _parameters(output, f"outputs[{index}]").get("binary_data", binary)
+        own = _parameters(output, f"outputs[{index}]", "binary_data").get("binary_data", binary)
         if not isinstance(own, bool):
             raise BadInput(f"outputs[{index}].parameters.binary_data: must be true or false, is {shown(own)}")
         wanted.append((output["name"], own))
     return tuple(wanted)
 
 
-def _parameters(holder: Mapping[str, Any], at: str) -> Mapping[str, Any]:
-    """Of what stands at `at`."""
+def _parameters(holder: Mapping[str, Any], at: str, known: str) -> Mapping[str, Any]:
+    """Of what stands at `at`. Raises BadInput for one that is not `known`: what it asks for would not be done."""
     given = holder.get("parameters")
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise BadInput(f"{at}{'.' if at else ''}parameters: must be an object, is {kind_of(given)}")
+    for name, value in given.items():
+        if name == known or (name in _NOT_HERE and value in _NEUTRAL) or (name == "content_type" and value == "np"):
+            continue
+        raise BadInput(
+            f"{at}{'.' if at else ''}parameters.{name[:40]}: {shown(value)} is not followed here",
+            hint=_NOT_HERE.get(name, f"leave it out; {known} is taken here"),
+        )
     return given

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_node.serving.connection import Connection, Limits
-from edge_node.serving.http1 import Chunks, head_of, parse_head, unpacked
+from edge_node.serving.http1 import BadExpectation, Chunks, head_of, parse_head, unpacked
 from edge_node.serving.tls import tls_of
-from littoral.errors import BadInput, FleetError, TooLarge
+from littoral.errors import BadInput, TooLarge
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
@@ -27,10 +27,42 @@ def test_a_head_is_read() -> None:
     head = parse_head(b"POST /v2/models/a/infer?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length:  12 \r\nX-Odd: \xe9")
     assert (head.method, head.path, head.length, head.keep_alive) == ("POST", "/v2/models/a/infer", 12, True)
     assert head.headers["x-odd"] == "\xe9"
-    assert not parse_head(b"GET / HTTP/1.1\r\nConnection: Close").keep_alive
-    assert not parse_head(b"GET / HTTP/1.0").keep_alive
-    assert parse_head(b"GET / HTTP/1.0\r\nConnection: keep-alive").keep_alive
-    assert parse_head(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue").length is None
+    assert parse_head(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nExpect: 100-continue").length is None
+    assert parse_head(b"GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\na: 2").headers["a"] == "1, 2"
+    assert parse_head(b"GET / HTTP/1.9\r\nHost: h").keep_alive  # a minor version to come is as the newest that is known
+
+
+@pytest.mark.parametrize(
+    ("raw", "stays"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: h", True),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Close", False),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: not-close", True),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: close", False),
+        (b"GET / HTTP/1.0", False),
+        (b"GET / HTTP/1.0\r\nConnection: Keep-Alive, x", True),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive, close", False),
+    ],
+)
+def test_whether_a_connection_stays(raw: bytes, stays: bool) -> None:
+    assert parse_head(raw).keep_alive is stays
+
+
+@pytest.mark.parametrize(
+    ("target", "authority", "parts"),
+    [
+        ("/v2/models/m", "h:80", ("v2", "models", "m")),
+        ("/v2/models/%6D/versions/sha256%3Aab", "h:80", ("v2", "models", "m", "versions", "sha256:ab")),
+        ("/v2/models/a%2Fb", "h:80", ("v2", "models", "a/b")),
+        ("/v2/models/%C3%A4?x=%zz", "h:80", ("v2", "models", "\u00e4")),
+        ("http://127.0.0.1:8080/v2", "127.0.0.1:8080", ("v2",)),
+        ("HTTP://localhost?x=/y", "localhost", ("",)),
+        ("http://[::1]:8080/v2/health/live?", "[::1]:8080", ("v2", "health", "live")),
+    ],
+)
+def test_who_and_what_is_asked_for(target: str, authority: str, parts: tuple[str, ...]) -> None:
+    head = parse_head(f"GET {target} HTTP/1.1\r\nHost: h:80".encode())
+    assert (head.authority, head.parts) == (authority, parts)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +72,20 @@ def test_a_head_is_read() -> None:
         b"GET /",
         b"GET / HTTP/2.0",
         b"GET  / HTTP/1.1",
-        b"GET http://elsewhere/ HTTP/1.1",
-        b"GET /\x00 HTTP/1.1",
+        b"GET / HTTP/1.1",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a",
+        b"GET / HTTP/1.1\r\nHost: a b",
+        b"GET / HTTP/1.1\r\nHost: a, b",
+        b"GET / HTTP/1.1\r\nHost: a/b",
+        b"GET / HTTP/1.1\r\nHost: a:b",
+        b"GET http://user@h/ HTTP/1.1\r\nHost: h",
+        b"GET http:///v2 HTTP/1.1\r\nHost: h",
+        b"GET ftp://h/ HTTP/1.1\r\nHost: h",
+        b"GET * HTTP/1.1\r\nHost: h",
+        b"CONNECT h:80 HTTP/1.1\r\nHost: h",
+        b"GET /%zz HTTP/1.1\r\nHost: h",
+        b"GET /%ff HTTP/1.1\r\nHost: h",
+        b"GET /\x00 HTTP/1.1\r\nHost: h",
         b"GET / HTTP/1.1\r\nno colon",
         b"GET / HTTP/1.1\r\nName : spaced",
         b"GET / HTTP/1.1\r\n folded: line",
@@ -51,48 +95,108 @@ def test_a_head_is_read() -> None:
         b"GET / HTTP/1.1\r\nContent-Length: 1, 1",
         b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
         b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding:",
+        b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive",
         b"GET / HTTP/1.1\r\nContent-Length: 9999999999999999999",
     ],
 )
 def test_what_is_not_plainly_one_request_is_refused(raw: bytes) -> None:
+    if b"Host" not in raw and raw != b"GET / HTTP/1.1":
+        raw = raw.replace(b" HTTP/1.1\r\n", b" HTTP/1.1\r\nHost: h\r\n")  # so that it is refused for what is wrong with it
     with pytest.raises(BadInput):
         parse_head(raw)
 
 
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_a_head_or_refused(raw: bytes) -> None:
-    with contextlib.suppress(BadInput):  # and nothing else
-        assert parse_head(b"GET / HTTP/1.1\r\n" + raw).path == "/"
+    with contextlib.suppress(BadInput, BadExpectation):  # and nothing else
+        assert parse_head(b"GET / HTTP/1.1\r\nHost: h\r\n" + raw).path == "/"
+
+
+def all_chunks(chunks: Chunks, *pieces: bytes) -> tuple[bytearray | None, bytes]:
+    """The body, and what of the pieces is left, which come one after another."""
+    buffer, body = b"", None
+    for piece in pieces:
+        buffer += piece
+        while body is None:
+            at, body = chunks.read(buffer, 0)
+            buffer = buffer[at:]
+            if not at:
+                break
+    return body, buffer
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.data())
 def test_chunks_are_joined_however_they_are_cut_on_their_way(parts: list[bytes], data: st.DataObject) -> None:
     sent = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nTrailer: x\r\n\r\nnext"
     at = data.draw(st.integers(0, len(sent)))
-    chunks, buffer = Chunks(1_000), bytearray(sent[:at])
-    body = chunks.read(buffer)
-    if body is None:
-        buffer += sent[at:]
-        body = chunks.read(buffer)
+    body, left = all_chunks(Chunks(1_000), sent[:at], sent[at:])
     assert body == b"".join(parts)
-    assert sent[at:].endswith(bytes(buffer)) or buffer == b"next"[: len(buffer)]
+    assert left == b"next"
 
 
 @given(st.binary(max_size=100))
 def test_whatever_comes_in_chunks_is_read_or_refused(raw: bytes) -> None:
     with contextlib.suppress(BadInput, TooLarge):  # and nothing else
-        assert len(Chunks(50).read(bytearray(raw)) or b"") <= 50
+        assert len(Chunks(50).read(raw, 0)[1] or b"") <= 50
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"2;" + b"x" * 300 + b"\r\nab\r\n0\r\n\r\n",
+        b"2\r\nabc\r\n0\r\n\r\n",
+        b"2;a=\x00\r\nab\r\n0\r\n\r\n",
+        b"0\r\nno header line\r\n\r\n",
+        b"0\r\n" + b"A: b\r\n" * 3_000 + b"\r\n",
+        b"0\r\nA: " + b"b" * 20_000 + b"\r\n\r\n",
+        b"1\r\na\r\n" * 1_100 + b"0\r\n\r\n",
+    ],
+    ids=["long line", "longer than it says", "control", "no trailer", "long trailer", "long field", "small chunks"],
+)
+def test_chunks_are_refused_however_they_are_cut(sent: bytes) -> None:
+    for pieces in (
+        (sent,),
+        (sent[: len(sent) // 2], sent[len(sent) // 2 :]),
+        [sent[i : i + 97] for i in range(0, len(sent), 97)],
+    ):
+        with pytest.raises(BadInput):
+            all_chunks(Chunks(1_000_000), *pieces)
 
 
 def test_a_packed_body_is_bounded_by_what_it_unpacks_to() -> None:
-    assert unpacked(gzip.compress(b"abc"), "gzip", 10) == b"abc"
-    assert unpacked(zlib.compress(b"abc"), "deflate", 3) == b"abc"
-    assert unpacked(b"abc", None, 10) == b"abc"
-    with pytest.raises(TooLarge):
-        unpacked(gzip.compress(bytes(50_000_000)), "gzip", 1_000)
-    for body, coding in ((b"abc", "gzip"), (gzip.compress(b"abc")[:-9], "gzip"), (b"abc", "br")):
-        with pytest.raises(FleetError):
+    for coding in ("gzip", "GZIP", "x-gzip", "X-Gzip"):
+        assert unpacked(gzip.compress(b"abc"), coding, 10) == b"abc"
+    assert unpacked(gzip.compress(b"abc") + gzip.compress(b"def"), "gzip", 6) == b"abcdef"
+    assert unpacked(zlib.compress(gzip.compress(b"abc")), "gzip, deflate", 100) == b"abc"
+    assert unpacked(zlib.compress(b"abc"), "Deflate", 3) == b"abc"
+    for coding in (None, "", "identity"):
+        assert unpacked(b"abc", coding, 10) == b"abc"
+    for most, packed in ((1_000, gzip.compress(bytes(50_000_000))), (6, gzip.compress(b"abcd") * 2)):
+        with pytest.raises(TooLarge):
+            unpacked(packed, "gzip", most)
+    for body, coding in (
+        (b"abc", "gzip"),
+        (b"", "gzip"),
+        (gzip.compress(b"abc")[:-9], "gzip"),
+        (gzip.compress(b"abc") + b"junk", "gzip"),
+        (gzip.compress(b"abc") + gzip.compress(b"abc")[:-1], "gzip"),
+        (gzip.compress(b"") * 1_000, "gzip"),
+        (zlib.compress(b"abc") + zlib.compress(b"abc"), "deflate"),
+        (b"abc", "br"),
+        (b"abc", "gzip, gzip, gzip"),
+    ):
+        with pytest.raises(BadInput):
             unpacked(body, coding, 1_000)
+
+
+@given(st.lists(st.binary(max_size=60_000), min_size=1, max_size=3))
+def test_what_was_packed_is_unpacked_whatever_its_size(parts: list[bytes]) -> None:
+    packed = b"".join(map(gzip.compress, parts))
+    assert unpacked(packed, "gzip", 200_000) == b"".join(parts)
 
 
 def test_an_answer_says_its_length() -> None:
@@ -105,7 +209,7 @@ def test_an_answer_says_its_length() -> None:
 
 def infer_request(*headers: str, body: bytes | None = None) -> bytes:
     body = json.dumps(request_of(images(1))).encode() if body is None else body
-    lines = [f"POST /v2/models/{MODEL}/infer HTTP/1.1", "Host: x", *headers, f"Content-Length: {len(body)}"]
+    lines = [f"POST /v2/models/{MODEL}/infer HTTP/1.1", "Host: localhost", *headers, f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

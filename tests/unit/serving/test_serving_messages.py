@@ -60,7 +60,7 @@ def told(reading: Callable[[], Request]) -> tuple[object, ...] | str:
     except BadInput as error:
         return str(error)
     raw = request.raw
-    return (*request.inputs, raw.shape, raw.dtype, raw.tobytes(), request.outputs, request.id, dict(request.parameters))
+    return (*request.inputs, raw.shape, raw.dtype, raw.tobytes(), request.outputs, request.id)
 
 
 def by_way_of_json(request: pb.ModelInferRequest) -> Request:

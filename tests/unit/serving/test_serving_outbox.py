@@ -18,7 +18,7 @@ from tests.kit.serving import MODEL, Node, open_node, request_of, served
 
 def request(name: str, *headers: str) -> bytes:
     body = json.dumps(request_of(images(1), id=name)).encode()
-    lines = (f"POST /v2/models/{MODEL}/infer HTTP/1.1", "Host: x", *headers, f"Content-Length: {len(body)}")
+    lines = (f"POST /v2/models/{MODEL}/infer HTTP/1.1", "Host: localhost", *headers, f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

@@ -1,0 +1,43 @@
+"""How many bytes of requests this node holds at one time, those that are still coming and those that are being answered."""
+
+from __future__ import annotations
+
+from edge_node.serving.places import Busy
+
+ROOM_BYTES = 32 * 1024 * 1024
+FREE_BYTES = 64 * 1024
+"""Of each request are not counted: the number of requests bounds them. A small one finds room beside any number of large ones."""
+_PEAK_BYTES = 4 * 1024 * 1024
+
+
+class Room:
+    """One pool that all connections share."""
+
+    def __init__(self, most: int = ROOM_BYTES) -> None:
+        self.most = most
+        self.taken = 0
+        self._peak = 0
+
+    def hold(self, size: int, held: int) -> int:
+        """For one request that has come to `size` bytes, of which it holds `held` already.
+
+        Returns: what it holds now, to be given back with `leave`. Raises Busy where there is no room.
+        """
+        wanted = size - FREE_BYTES
+        if wanted <= held:
+            return held
+        if self.taken + wanted - held > self.most:
+            raise Busy(f"body: {self.taken} bytes of requests are held, at most {self.most} are", hint="try again in a second")
+        self.taken += wanted - held
+        self._peak = max(self._peak, self.taken)
+        return wanted
+
+    def leave(self, held: int) -> None:
+        self.taken -= held
+
+    def has_shrunk(self) -> bool:
+        """Whether so much was held since this was last True, and is not any more, that the memory is worth giving back."""
+        if self._peak < _PEAK_BYTES or self.taken > self._peak // 4:
+            return False
+        self._peak = self.taken
+        return True
