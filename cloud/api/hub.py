@@ -18,6 +18,7 @@ from cloud.fleet.coordinators import Coordinators
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Presence, dump, load
 from cloud.fleet.sessions import Reason, Refused
+from cloud.fleet.twins import Start, Turns, came
 from littoral.errors import Conflict, Unavailable
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class SessionHub:
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()  # superseded ones too, until they have ended
+        self._turns: dict[str, Turns] = {}  # by node
         self._changed: set[str] = set()  # nodes whose presence may be written wrongly
         self._presence_due = asyncio.Event()
         self._draining = False
@@ -64,8 +66,12 @@ class SessionHub:
         if self._draining:
             raise Over(shutting_down())
         node_id = session.peer.node_id
-        if (before := self._sessions.get(node_id)) is not None:
-            before.end(Refused(Reason.SUPERSEDED, f"node {node_id} has opened another session"))
+        before = self._sessions.get(node_id)
+        start = Start(session.boot_id, session.address, self._clock())
+        turns = self._turns[node_id] = came(self._turns.get(node_id, Turns()), start, was_open=before is not None)
+        session.twins = turns.addresses
+        if before is not None:
+            before.end(superseded(node_id, turns))
         self._sessions[node_id] = session
         self._open.add(session)
         self._empty.clear()
@@ -166,3 +172,10 @@ def shutting_down(after_s: float = 0.0) -> Refused:
     after_s: how much later than the first of its nodes this one shall come back.
     """
     return Refused(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S + after_s)
+
+
+def superseded(node_id: str, turns: Turns) -> Refused:
+    if not turns.taken_back:
+        return Refused(Reason.SUPERSEDED, f"node {node_id} has opened another session")
+    detail = f"node {node_id} runs twice, from {' and '.join(turns.addresses)}: stop one, empty its folder, and enrol it anew"
+    return Refused(Reason.SUPERSEDED, detail, turns.wait_s)

@@ -87,6 +87,9 @@ class Session:
     def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: Terms, hub: Hub) -> None:
         self.peer = peer
         self.id = f"{terms.rng.getrandbits(64):016x}"
+        self.boot_id = ""  # of the agent's start, once it has said hello
+        self.address = str(context.peer())
+        self.twins: tuple[str, ...] = ()  # where agents of this one identity call from, where there are several
         self._context = context
         self._ledger = ledger
         self._terms = terms
@@ -115,6 +118,8 @@ class Session:
             presence = await self._begin()
             self._hub.enter(self)
             entered = True
+            if self.twins:
+                presence = replace(presence, twins=self.twins, twins_at=self._terms.clock())
             await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence))
             await self._ledger_soon(renewal.shown(self._ledger, self.peer))
             await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
@@ -138,6 +143,7 @@ class Session:
             said = wire.presence_from(word.hello, now)
         except BadInput as error:
             raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
+        self.boot_id = said.boot_id
         patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
         return replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
 

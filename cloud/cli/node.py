@@ -49,6 +49,8 @@ async def _list(settings: Settings, format: Format) -> None:
     for view in views:
         if warning := view.certificate_warning(now):
             emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
+        if view.twins:
+            emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it anew")
 
 
 @app.command(epilog="Example: littoral-cloud node show gateway")
@@ -185,6 +187,7 @@ def _full(view: NodeView, now: float) -> dict[str, Any]:
         "enrolled": when(node.enrolled_at),
         "certificate_expires": when(node.certificate_expires_at),
         "warning": view.certificate_warning(now) or None,
+        "runs_twice_from": list(view.twins),
         "since": when(presence.since) if presence else None,
         "agent_version": presence.agent_version if presence else None,
         "protocol_version": presence.protocol_version if presence else None,

@@ -58,6 +58,7 @@ class NodeView:
     models: tuple[ServedModel, ...]
     problem: str
     there: There = There.OFFLINE
+    twins: tuple[str, ...] = ()  # where agents with its one identity call from; empty: it runs once
 
     @property
     def connected(self) -> bool:
@@ -79,7 +80,7 @@ class NodeView:
         """In one word: what keeps it from the fleet, or whether it is there."""
         if self.node.enrolment is not Enrolment.ACCEPTED:
             return self.node.enrolment.value
-        return self.there.value
+        return "cloned" if self.twins else self.there.value
 
 
 async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
@@ -154,6 +155,7 @@ def _view(
         models=tuple(models),
         problem=reported.problem if reported else "",
         there=there(presence, now),
+        twins=presence.twins if presence is not None and presence.runs_twice(now) else (),
     )
 
 

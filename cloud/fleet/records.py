@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cloud.fleet.interface import Interface
 from cloud.fleet.ledger import Doc
+from cloud.fleet.twins import REMEMBERED_S
 from littoral.budget import Budget
 from littoral.errors import FleetError
 from littoral.manifest import worst_of
@@ -106,12 +107,17 @@ class Presence:
     coordinator: str = ""  # whose the session is or was; see cloud.api.hub
     session: str = ""
     patience_s: float = AWAY_S  # for how long it is away before it is offline
+    twins: tuple[str, ...] = ()  # where agents with this one identity call from, each in its turn; empty: it runs once
+    twins_at: float = 0.0  # when that was last seen
     schema: int = 1
 
     @property
     def gone_at(self) -> float:
         """From when on it is offline, if it is not connected."""
         return self.since + self.patience_s
+
+    def runs_twice(self, now: float) -> bool:
+        return bool(self.twins) and now - self.twins_at < REMEMBERED_S
 
     @property
     def in_force(self) -> tuple[str, ...]:

@@ -111,7 +111,13 @@ async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
 
 async def note_hello(ledger: Ledger, node_id: str, presence: Presence) -> None:
     doc = await ledger.get("presence", node_id)
-    lines = budget_lines(node_id, load(Presence, doc), presence) if doc else ()
+    before = load(Presence, doc) if doc else None
+    lines = budget_lines(node_id, before, presence) if before else ()
+    twice = before is not None and before.runs_twice(presence.since)
+    if before is not None and twice and not presence.twins:  # seen a while ago, by a coordinator that was restarted since
+        presence = replace(presence, twins=before.twins, twins_at=before.twins_at)
+    if presence.twins and not twice:
+        lines = (*lines, Audit("node.twice", node_id, node_id, {"from": list(presence.twins)}))
     await ledger.commit(Change((Write("presence", node_id, dump(presence), None),), lines))
 
 

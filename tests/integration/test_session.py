@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from cloud.fleet.ledger import Change, Ledger, Write
+from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Desired, DesiredModel, FederatedTask
 from littoral.fleet.v1 import session_pb2
 from littoral.telemetry import LATENCY_BOUNDS_MS
@@ -355,3 +356,35 @@ async def test_a_coordinator_that_drains_says_so_and_lets_nobody_in(fleet: Fleet
         late = client.open()
         assert (await refusal_of(late)).reason == REASON.REFUSAL_REASON_UNAVAILABLE
     await fleet.until("presence", "n1", connected=False)
+
+
+# -- one identity, two machines ----------------------------------------------------------------------------------------
+
+
+async def test_a_folder_that_was_copied_is_seen_shown_and_audited_and_each_machine_has_its_turn(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    one, two = "1" * 32, "2" * 32
+    async with fleet.client(credential) as first, fleet.client(credential) as second:
+        at_first = await first.begin(boot_id=one)
+        at_second = await second.begin(boot_id=two)
+        refusal = await refusal_of(at_first)  # as after a restart: nothing is said of it
+        assert (refusal.reason, refusal.retry_after_s) == (REASON.REFUSAL_REASON_SUPERSEDED, 0)
+        [view] = await view_nodes(fleet.ledger, fleet.clock())
+        assert view.state == "online"
+
+        waits = []
+        for turn in range(4):
+            came_again, client, left = (one, first, at_second) if turn % 2 == 0 else (two, second, at_first)
+            line = await client.begin(boot_id=came_again)
+            refusal = await refusal_of(left)
+            assert refusal.reason == REASON.REFUSAL_REASON_SUPERSEDED
+            assert "runs twice, from ipv4:127.0.0.1:" in refusal.detail
+            waits.append(refusal.retry_after_s)
+            at_first, at_second = (line, at_second) if turn % 2 == 0 else (at_first, line)
+        assert waits == [30, 60, 120, 240]
+        [view] = await view_nodes(fleet.ledger, fleet.clock())
+        assert (view.state, len(view.twins)) == ("cloned", 2)
+        [line] = [line for line in await fleet.ledger.audit() if line.action == "node.twice"]
+        assert line.subject == "n1"
+        [view] = await view_nodes(fleet.ledger, fleet.clock() + 3601)
+        assert view.state == "online"

@@ -1,0 +1,70 @@
+"""One identity that runs twice: a node's folder was copied to a second machine. Pure.
+
+Each start of an agent draws a boot id. A start that gave way to another one has ended, and never comes again; one that does come
+again lives beside the other. Both are let in, each in its turn, for nobody here can tell which of them is the copy; the one that
+has to go waits longer each time, so that neither fights and neither loses its session for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+REMEMBERED_S = 3600.0
+"""For how long after the last sign of it a node is said to run twice."""
+
+FIRST_S, MOST_S = 30.0, 900.0
+_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Of an agent, that had the session. `address`: where it called from; `until`: seconds since 1970-01-01 UTC."""
+
+    boot_id: str
+    address: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """At one node's session.
+
+    Args:
+        starts: that had it, the one that has it now is the last.
+        taken_back: times that one of them came again after another had had it, since the last quiet hour.
+        at: the last of these times.
+    """
+
+    starts: tuple[Start, ...] = ()
+    taken_back: int = 0
+    at: float = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """For how long who gives way now is to stay away; 0: it knows best."""
+        return min(MOST_S, FIRST_S * 2.0 ** min(self.taken_back - 1, 16)) if self.taken_back else 0.0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of all that take turns; empty: the node runs once."""
+        return tuple(start.address for start in self.starts) if self.taken_back else ()
+
+
+def came(turns: Turns, start: Start, *, was_open: bool) -> Turns:
+    """A start of the agent has said hello.
+
+    Args:
+        start: `until` is now.
+        was_open: the session of the start before is open still.
+    """
+    now = start.until
+    starts = turns.starts
+    if was_open and starts:
+        starts = (*starts[:-1], replace(starts[-1], until=now))
+    starts = tuple(each for each in starts if now - each.until < REMEMBERED_S)
+    before = starts[-1].boot_id if starts else ""
+    again = any(each.boot_id == start.boot_id for each in starts) and before != start.boot_id
+    fresh = now - turns.at < REMEMBERED_S
+    others = tuple(each for each in starts if each.boot_id != start.boot_id)
+    taken_back = (turns.taken_back if fresh else 0) + again
+    return Turns((*others, start)[-_KEPT:], taken_back, now if again else turns.at)

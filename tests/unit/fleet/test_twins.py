@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.fleet.twins import MOST_S, REMEMBERED_S, Start, Turns, came
+
+
+def played(*script: tuple[str, float], was_open: bool = True) -> Turns:
+    """Args:
+    script: which start said hello, and when.
+    """
+    turns = Turns()
+    for boot, at in script:
+        turns = came(turns, Start(boot, f"at-{boot}", at), was_open=was_open)
+    return turns
+
+
+def test_an_agent_that_is_started_again_and_again_is_one_machine() -> None:
+    turns = played(*((f"boot-{n}", float(n)) for n in range(50)))
+    assert (turns.taken_back, turns.addresses, turns.wait_s) == (0, (), 0.0)
+
+
+def test_one_start_that_loses_its_connection_is_one_machine() -> None:
+    assert played(("a", 0.0), ("a", 1.0), ("a", 2.0)).addresses == ()
+
+
+def test_a_start_that_comes_again_after_another_are_two_and_each_turn_is_longer() -> None:
+    assert played(("a", 0.0), ("b", 10.0)).addresses == ()
+    turns = played(("a", 0.0), ("b", 10.0), ("a", 11.0))
+    assert set(turns.addresses) == {"at-a", "at-b"}
+    assert turns.wait_s == 30.0
+    turns = came(turns, Start("b", "at-b", 41.0), was_open=True)
+    assert (turns.taken_back, turns.wait_s) == (2, 60.0)
+
+
+def test_a_copy_that_is_started_after_days_is_seen_at_once() -> None:
+    """The first one had the session all the time."""
+    assert played(("a", 0.0), ("b", 9 * 86_400.0), ("a", 9 * 86_400.0 + 1)).taken_back == 1
+
+
+def test_what_was_seen_is_forgotten_after_a_quiet_hour() -> None:
+    turns = played(("a", 0.0), ("b", 1.0), ("a", 2.0))
+    turns = came(turns, Start("a", "at-a", 3.0 + REMEMBERED_S), was_open=True)
+    assert turns.addresses == ()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 2000)), max_size=60), st.booleans())
+def test_neither_waits_for_ever_and_little_is_remembered(script: list[tuple[str, float]], was_open: bool) -> None:
+    now, turns = 0.0, Turns()
+    for boot, pause in script:
+        now += pause
+        turns = came(turns, Start(boot, boot, now), was_open=was_open)
+        assert 0.0 <= turns.wait_s <= MOST_S < REMEMBERED_S
+        assert len(turns.starts) <= 4
+        assert turns.starts[-1].boot_id == boot
