@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cloud.app import Core, open_core
 from cloud.fleet.ledger import until
+from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Reported, UpdateState, load
 from cloud.settings import load_settings
 from tests.kit.choices import two_students
@@ -29,6 +30,16 @@ async def until_kept(core: Core, node_id: str, digest: str) -> None:
     await until(core.ledger, ("reported",), look, seconds=PATIENCE_S, what=f"{node_id} to serve {digest[:19]}")
 
 
+async def until_there(core: Core, name: str) -> None:
+    """Its session is open."""
+
+    async def look() -> bool | None:
+        views = {view.node.name: view for view in await view_nodes(core.ledger, core.clock())}
+        return True if name in views and views[name].connected else None
+
+    await until(core.ledger, ("node", "presence"), look, seconds=PATIENCE_S, what=f"the session of {name}")
+
+
 async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_back(fleet: Fleet, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "machine")
     machine.plugged(80)
@@ -36,6 +47,7 @@ async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_ba
     await fleet.join("camera", *settings)
     async with open_core(load_settings(data_dir=fleet.root / "cloud"), clock=time.time) as core:  # noqa: TID251
         best, cheap, release = await two_students(core, tmp_path / "made")
+        # Its session may not be open yet: the rollout waits for it.
         await fleet.cloud("rollout", "start", release.release_id, "--probation-s", "0.5")
         await fleet.cloud("rollout", "watch", f"{release.release_id}-r1")
         [node] = await core.ledger.all("node")
@@ -75,6 +87,8 @@ async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_ba
 
     # The next machine of the class, which is this one once more, measures nothing.
     await fleet.join("door")
+    async with open_core(load_settings(data_dir=fleet.root / "cloud"), clock=time.time) as core:  # noqa: TID251
+        await until_there(core, "door")
     await fleet.cloud("rollout", "start", release.release_id, "--probation-s", "0.5")
     watched = await fleet.cloud("rollout", "watch", f"{release.release_id}-r2", "--format", "json")
     assert json.loads(watched.splitlines()[-1])["state"] == "SUCCEEDED"
