@@ -27,7 +27,7 @@ from cloud.federation.run import Run, RunState, all_runs
 from cloud.federation.start import start_run
 from cloud.fleet import drift
 from cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Write
-from cloud.fleet.records import Release, dump, load
+from cloud.fleet.records import Presence, Release, dump, load
 from cloud.fleet.releases import all_releases, run_note
 from cloud.rollouts.controller import start_rollout
 from cloud.rollouts.state import ENDED, Rollout
@@ -62,6 +62,7 @@ class Seen:
     releases: Sequence[Release]
     rollouts: Mapping[str, Rollout]  # by id
     memory: Memory = field(default_factory=Memory)
+    away: frozenset[str] = frozenset()  # drifted nodes that are not connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def step(seen: Seen, now: float) -> Move:
         return Settle(run.run_id, tuple(sorted(took)), run.finished_at)
     if any(r.model == seen.model and r.state not in ENDED for r in seen.rollouts.values()):
         return Wait()
-    if not seen.drifted:
+    if not set(seen.drifted) - seen.away:  # those that are away say so again when they are back
         return Wait()
     due = min(seen.drifted.values()) + GATHER_S
     return StartRun(tuple(sorted(seen.drifted))) if now >= due else Wait(due)
@@ -241,6 +242,8 @@ class Loop:
             inputs = load(drift.Inputs, doc)
             if of == model and inputs.drifted and inputs.since is not None and inputs.acknowledged_at is None:
                 drifted[node_id] = inputs.since
+        presences = [await ledger.get("presence", node_id) for node_id in drifted]
+        there = {doc.id for doc in presences if doc is not None and load(Presence, doc).connected}
         memory = await ledger.get(KIND, model)
         seen = Seen(
             model,
@@ -249,6 +252,7 @@ class Loop:
             [r for r in await all_releases(ledger) if r.model == model],
             {doc.id: load(Rollout, doc) for doc in await ledger.all("rollout")},
             load(Memory, memory) if memory else Memory(),
+            frozenset(drifted) - there,
         )
         return seen, memory
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
+from cloud.fleet.presence import There, there
 from cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, dump, load
 from littoral import codec
 from littoral.errors import Conflict, FleetError, LostLease, TooLarge
@@ -76,18 +77,35 @@ def message_id(run_id: str, number: int, kind: str, node_id: str) -> str:
 
 def able(node: Node, presence: Presence | None, model: str) -> bool:
     """Whether a node can take part: accepted, connected, with the feature and labelled examples of the model."""
-    if node.enrolment is not Enrolment.ACCEPTED or presence is None or not presence.connected:
+    return presence is not None and presence.connected and fit(node, presence, model)
+
+
+def fit(node: Node, presence: Presence, model: str) -> bool:
+    """As `able`, wherever the node is now."""
+    if node.enrolment is not Enrolment.ACCEPTED:
         return False
     examples = presence.labelled_examples.get(model, presence.labelled_examples.get("", 0))
     return FEATURE in presence.features and examples > 0
 
 
 class Exchange:
-    def __init__(self, ledger: Ledger, blobs: BlobStore, run_id: str, fence: Fence | None) -> None:
+    """Args:
+    clock: seconds since 1970-01-01 UTC. None: of a node that is not connected nobody knows since when, and none is waited for.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: BlobStore,
+        run_id: str,
+        fence: Fence | None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._run_id = run_id
         self._fence = fence
+        self._clock = clock
 
     async def able_nodes(self, model: str, cohort: Collection[str]) -> tuple[str, ...]:
         nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
@@ -95,29 +113,37 @@ class Exchange:
         wanted = set(cohort) or set(nodes)
         return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, presences.get(id), model)))
 
+    async def _away(self, model: str, cohort: Collection[str]) -> bool:
+        """Whether a node that could take part went a moment ago."""
+        if (now := self._clock() if self._clock is not None else None) is None:
+            return False
+        nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node") if not cohort or doc.id in cohort}
+        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence") if doc.id in nodes}
+        return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in presences.items())
+
     async def gather_nodes(
         self, model: str, cohort: Collection[str], *, at_least: int, hoped: Collection[str], within_s: float
     ) -> tuple[str, ...]:
         """Nodes that can take part, by id: at once where all that are hoped for are there, else after a short grace.
 
-        Raises TooFewNodes where fewer than `at_least` are there after `within_s`.
+        Raises TooFewNodes where fewer than `at_least` are there after `within_s`, and none is away for a moment only.
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
         async with self._ledger.watch("presence", "node") as news:
             while True:
-                there = await self.able_nodes(model, cohort)
+                able_now = await self.able_nodes(model, cohort)
                 waited = loop.time() - start
-                if len(there) >= at_least and (set(hoped) <= set(there) or waited >= GRACE_S):
-                    return there
-                if waited >= within_s:
+                if len(able_now) >= at_least and (set(hoped) <= set(able_now) or waited >= GRACE_S):
+                    return able_now
+                if waited >= within_s and not await self._away(model, cohort):
                     break
-                limit = within_s - waited
-                if len(there) >= at_least:
+                limit = within_s - waited if waited < within_s else REPAIR_S
+                if len(able_now) >= at_least:
                     limit = min(limit, GRACE_S - waited)
                 await _next(news, min(limit, REPAIR_S))
         raise TooFewNodes(
-            f"nodes: {len(there)} can take part, {at_least} are needed",
+            f"nodes: {len(able_now)} can take part, {at_least} are needed",
             hint="a node needs labelled data, the feature 'federated' (pip install 'littoral[edge-train]') and a connection",
         )
 

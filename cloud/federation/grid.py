@@ -47,7 +47,7 @@ class FleetGrid(Grid):
         self._fence = fence
         self._clock = clock
         self._loop = loop
-        self._exchange = Exchange(ledger, blobs, run.run_id, fence)
+        self._exchange = Exchange(ledger, blobs, run.run_id, fence, clock)
         self._names: dict[int, str] = {}  # node ids by Flower's number for them
         self._trained: tuple[Outcome, ...] = ()
         self._evaluated: tuple[Outcome, ...] = ()

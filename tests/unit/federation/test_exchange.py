@@ -11,7 +11,7 @@ import pytest
 
 from cloud.federation.exchange import REPLY_SLACK, Exchange, QuorumMissed, TooFewNodes, forget_run, reply_limit
 from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.records import Desired, DesiredModel, Enrolment, dump, load
+from cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
 from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
 from cloud.store.blobs import BlobFolder
 from littoral import codec
@@ -165,6 +165,26 @@ async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(exchange: Exchan
     await enrol(ledger, "b")
     async with asyncio.timeout(PATIENCE_S):
         assert await waiting == ("a", "b")
+
+
+async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger, blobs: BlobFolder) -> None:
+    now, asked = AWAY_S - 1.0, asyncio.Event()  # it went at 0
+
+    def clock() -> float:
+        asked.set()
+        return now
+
+    await enrol(ledger, "a", connected=False)
+    exchange = Exchange(ledger, blobs, "r", None, clock)
+    waiting = asyncio.create_task(exchange.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0))
+    async with asyncio.timeout(PATIENCE_S):
+        await asked.wait()
+        await enrol(ledger, "a")
+        assert await waiting == ("a",)
+    await enrol(ledger, "a", connected=False)
+    now = AWAY_S
+    with pytest.raises(TooFewNodes, match="0 can take part, 1 are needed"):
+        await exchange.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0)
 
 
 async def reply_with(ledger: Ledger, blobs: BlobFolder, data: bytes) -> None:

@@ -61,6 +61,12 @@ def test_nothing_is_begun_while_a_run_or_a_rollout_of_the_model_goes_on() -> Non
         assert step(replace(drifted, rollouts={"r": rollout(ongoing, release_id="other")}), NOW) == Wait()
 
 
+def test_no_run_is_begun_for_nodes_that_are_all_away() -> None:
+    drifted = replace(NOTHING, drifted={"a": 0.0, "b": 1.0}, away=frozenset({"a", "b"}))
+    assert step(drifted, NOW) == Wait()
+    assert step(replace(drifted, away=frozenset({"a"})), NOW) == StartRun(("a", "b"))
+
+
 def test_a_run_becomes_a_release_a_rollout_and_a_new_baseline() -> None:
     seen = replace(NOTHING, drifted={"a": 0.0}, runs=(run(),))
     assert step(seen, NOW) == MakeRelease("digits-run-1")
