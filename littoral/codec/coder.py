@@ -91,6 +91,11 @@ class Encoder:
         self._code(((chance, bit),))
         return bit
 
+    @property
+    def bits(self) -> float:
+        """That were needed so far."""
+        return 32 * len(self._words) + 64 - math.log2(self._range)
+
     def finish(self) -> bytes:
         """The shortest bytes which, followed by zeros, lie in the interval that is left."""
         end = self._low

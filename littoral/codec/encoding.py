@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from littoral.codec import dictionary, plan, planes
 from littoral.codec.choice import ranks_of
 from littoral.codec.codebook import DTYPES, NIBBLE
-from littoral.codec.coder import Encoder, Meter, TooDear
+from littoral.codec.coder import Encoder, TooDear
 from littoral.codec.container import (
     BYTES_A_ROUND,
     FREE_ROUNDS,
@@ -27,7 +27,7 @@ from littoral.codec.container import (
 )
 from littoral.codec.decoding import decode
 from littoral.codec.find import Found, arrays_beside, arrays_in
-from littoral.codec.packing import zstd
+from littoral.codec.packing import zstd, zstd_after
 from littoral.codec.ranks import Grid, code_ranks
 from littoral.codec.tables import Whole
 from littoral.codec.text import code_text
@@ -107,12 +107,11 @@ def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, W
     """[dictionary] [length of the plan] [length of what comes first] text, pieces, arrays; or text and arrays in one code, then
     pieces."""
     method, first = _text(text, quick)
-    coder, number = Encoder(), None
+    coder, number = Encoder(), 0
     if not quick and len(text) <= MAX_MIXED_BYTES:
-        number = _mixed_with(text, len(first), dictionary.NUMBERS if dictionaries else ())
-    if number is not None:
-        method = MIXED
-        code_text(coder, text, dictionary.numbered(number) if number else b"")
+        mixed = _mixed(text, len(first), dictionary.NUMBERS if dictionaries else ())
+        if mixed is not None:
+            method, (number, coder) = MIXED, mixed
     for grid, ranks in arrays:
         code_ranks(coder, grid, ranks)
     coded = coder.finish()
@@ -124,19 +123,21 @@ def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, W
     return bytes([how]) + numbers + (varint(len(first)) if has_length else b"") + first + pieces + coded
 
 
-def _mixed_with(text: bytes, otherwise: int, numbers: Sequence[int]) -> int | None:
-    """The dictionary with which mixing the text takes the fewest bytes, 0 for none; None where no mixing pays."""
+def _mixed(text: bytes, otherwise: int, numbers: Sequence[int]) -> tuple[int, Encoder] | None:
+    """The dictionary with which mixing the text takes the fewest bytes, 0 for none, and the coder that mixed it so; None where
+    no mixing pays."""
     if len(text) > _SMALL and otherwise > 0.95 * len(text):  # noise
         return None
-    best = None
-    least = 8.0 * otherwise
-    for number in (0, *numbers):
-        meter = Meter(least - 8 * bool(number))
+    best, least = None, 8.0 * otherwise
+    learnt = {0: b"", **{number: dictionary.numbered(number) for number in numbers}}
+    # The likeliest first: the others are then given up early.
+    for number in sorted(learnt, key=lambda number: (zstd_after(text, learnt[number]), number)):
+        coder, named = Encoder(), 8 * bool(number)
         try:
-            code_text(meter, text, dictionary.numbered(number) if number else b"")
+            code_text(coder, text, learnt[number], most=least - named)
         except TooDear:
             continue
-        best, least = number, meter.bits + 8 * bool(number)
+        best, least = (number, coder), coder.bits + named
     return best
 
 

@@ -19,3 +19,11 @@ def zstd(data: bytes, *, quick: bool) -> bytes:
         write_dict_id=False,
     )
     return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+
+
+def zstd_after(data: bytes, dictionary: bytes) -> int:
+    """Bytes that it takes for data whose reader has read a dictionary."""
+    import zstandard
+
+    learnt = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if dictionary else None
+    return len(zstandard.ZstdCompressor(3, dict_data=learnt).compress(data))

@@ -14,6 +14,7 @@ from littoral.codec import CODINGS, NAME, BadCoding, coding_of, decode, encode, 
 from littoral.codec import dictionary as dictionaries
 from littoral.codec.dictionary import DIGESTS, NUMBERS, DamagedDictionary, numbered
 from littoral.codec.encoding import text_of
+from littoral.digest import digest_of
 from littoral.errors import TooLarge
 
 GRAPH = Path(__file__).parent / "graph.onnx"
@@ -35,6 +36,11 @@ def test_a_graph_of_their_kind_travels_in_a_few_dozen_bytes() -> None:
 def test_what_was_coded_before_there_were_dictionaries_is_read_and_written_as_then() -> None:
     assert decode(OLD.read_bytes(), limit=1 << 20) == GRAPH.read_bytes()
     assert encode(GRAPH.read_bytes()) == OLD.read_bytes()
+
+
+def test_what_a_model_learns_from_a_text_never_changes() -> None:
+    coded = encode(GRAPH.read_bytes(), dictionaries=True)
+    assert digest_of(coded) == "sha256:9f5197b56dcfceb844d1d8fac7e1724280c4cee115d3982f1ea7d63930e9dfe4"
 
 
 @pytest.mark.parametrize("number", NUMBERS)
