@@ -9,7 +9,6 @@ only one process of the machine measures at a time.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import fcntl
 import json
 import os
@@ -18,17 +17,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from littoral.child import die_with_parent, how_ended
+from littoral.child import die_with_parent
 from littoral.errors import FleetError
 from littoral.manifest import Manifest
+from littoral.measuring import ABSENT, MeasurementResult
 
-LIMIT_S = 120.0
-"""For one candidate, once its turn has come."""
 WARM_UP = 20
 SAMPLES = 1_000
 SAMPLING_S = 0.3
@@ -38,84 +36,13 @@ LONGEST_S = 3.0
 """A slow model is not waited for until FEWEST have come, but FEWEST_OF_SLOW it must give."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeasurementResult:
-    """The fields of littoral.fleet.v1.Measurement; `failure` is empty where it ran."""
-
-    failure: str = ""
-    detail: str = ""
-    p50_ms: float = 0.0
-    p95_ms: float = 0.0
-    p99_ms: float = 0.0
-    peak_rss_bytes: int = 0
-    start_ms: float = 0.0
-    samples: int = 0
-    load_average: float = 0.0
-    runtime_version: str = ""
-    energy_mj: float | None = None  # one inference; None: nothing is known
-    energy_source: str = ""  # see littoral.budget.ESTIMATE
-
-
-class Measurer:
-    """Keeps one measuring process warm between candidates; `close` ends it and gives its memory back."""
-
-    def __init__(self, threads: int, lock: Path | None, *, limit_s: float = LIMIT_S, machine_root: Path = Path("/")) -> None:
-        self._threads = threads
-        self._machine_root = machine_root
-        self._limit_s = limit_s
-        self._lock = lock
-        self._child: asyncio.subprocess.Process | None = None
-
-    async def measure(self, manifest: Manifest, folder: Path) -> MeasurementResult:
-        """One candidate whose files lie, verified, in `folder`. A child that crashes or hangs is a failure of the candidate."""
-        child = self._child or await self._start()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        request = {"folder": str(folder.resolve()), "manifest": manifest.encode().decode()}
-        try:
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            await child.stdin.drain()
-            turn = await child.stdout.readline()  # its turn has come: waiting for the lock is not the candidate's fault
-            async with asyncio.timeout(self._limit_s):
-                line = await child.stdout.readline() if turn else b""
-        except TimeoutError:
-            await self.close()
-            return MeasurementResult(failure="runtime-hang", detail=f"{manifest.name}: no answer after {self._limit_s:g} s")
-        except (BrokenPipeError, ConnectionResetError):
-            line = b""
-        except asyncio.CancelledError:
-            await self.close()
-            raise
-        if not line:
-            code = await child.wait()
-            self._child = None
-            return MeasurementResult(failure="runtime-crash", detail=f"{manifest.name}: its runtime ended with {how_ended(code)}")
-        return MeasurementResult(**json.loads(line))
-
-    async def close(self) -> None:
-        child, self._child = self._child, None
-        if child is not None and child.returncode is None:
-            child.kill()
-            await child.wait()
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        lock = () if self._lock is None else ("--lock", str(self._lock.resolve()))
-        self._child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edge_node.measure"),
-            *("--parent", str(os.getpid()), "--threads", str(self._threads), "--machine-root", str(self._machine_root), *lock),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return self._child
-
-
 def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path = Path("/")) -> MeasurementResult:
     """In this very process: load, probe, then one inference after another, batch 1.
 
     It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for whoever is first.
     """
     from edge_node.energy import spent
-    from edge_node.runtimes import opened, ran_on, version
+    from edge_node.runtimes import opened, ran_on, version, why_not
     from edge_node.update.probe import check_probe, one_inference
 
     load_average = os.getloadavg()[0]
@@ -139,7 +66,8 @@ def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path 
         finally:
             model.close()
     except FleetError as error:
-        return MeasurementResult(failure=error.code, detail=str(error)[:500], load_average=load_average)
+        absent = why_not(manifest.runtime) is not None
+        return MeasurementResult(ABSENT if absent else error.code, str(error)[:500], load_average=load_average)
     p50, p95, p99 = (float(q) * 1_000 for q in np.quantile(taken, (0.5, 0.95, 0.99)))
     return MeasurementResult(
         p50_ms=p50,
@@ -220,11 +148,15 @@ def main() -> None:
     die_with_parent(arguments.parent)
     for line in sys.stdin:
         request = json.loads(line)
-        manifest = Manifest.decode(request["manifest"].encode())
         with _turn(arguments.lock):
             sys.stdout.write("{}\n")
             sys.stdout.flush()
-            result = measured(manifest, Path(request["folder"]), arguments.threads, arguments.machine_root)
+            try:
+                manifest = Manifest.decode(request["manifest"].encode())
+            except FleetError as error:
+                result = MeasurementResult(error.code, str(error)[:500])
+            else:
+                result = measured(manifest, Path(request["folder"]), arguments.threads, arguments.machine_root)
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         sys.stdout.flush()
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from edge_node.hardware import HardwareProfile
-from edge_node.measure import MeasurementResult, Measurer
 from edge_node.update.artifacts import Artifacts
 from edge_node.update.holdings import Holdings
 from edge_node.update.reserve import check_runnable
 from littoral.digest import check_digest
 from littoral.errors import FleetError, Unavailable
 from littoral.fleet.v1 import session_pb2
+from littoral.measuring import MeasurementResult, Measurer
 
 _PAUSE_S = 10.0
 

@@ -188,6 +188,7 @@ class Manifest:
     parents: tuple[str, ...] = ()  # digests of what it was made from: teacher, base, data
     recipe: Mapping[str, Any] = field(default_factory=dict)  # how it was made, as resolved
     class_accuracy: tuple[float, ...] = ()  # as `accuracy`, of each label in order; empty: written before it was measured
+    measured_classes: Mapping[str, float] = field(default_factory=dict)  # in its place where the data hold not every class
     lineage: Lineage | None = None  # what the parents were, and what else decided these bytes; None: written before it was kept
     remarks: tuple[str, ...] = ()  # what whoever releases it should know, a sentence each
     task: str = "classification"  # of TASKS
@@ -212,13 +213,16 @@ class Manifest:
 
     @property
     def worst_class(self) -> tuple[str, float] | None:
-        """(label, accuracy) of the class that it is worst at, of equals the first; None where that was not measured."""
-        return worst_of(self.output.labels, self.class_accuracy) if self.class_accuracy else None
+        """(label, accuracy) of the class that it is worst at, of those measured and of equals the first; None: none was."""
+        found = self.accuracy_by_label
+        return worst_of(tuple(found), tuple(found.values())) if found else None
 
     @property
     def accuracy_by_label(self) -> dict[str, float]:
-        """`class_accuracy` under the classes' names, in order; empty where it was not measured."""
-        return dict(zip(self.output.labels, self.class_accuracy, strict=True)) if self.class_accuracy else {}
+        """`class_accuracy` under the classes' names, in order; of some classes where no other was measured, or of none."""
+        if self.class_accuracy:
+            return dict(zip(self.output.labels, self.class_accuracy, strict=True))
+        return dict(self.measured_classes)
 
     def encode(self) -> bytes:
         """Canonical JSON. A file that travels as it lies says nothing about it; what is not known is left out."""
@@ -232,6 +236,8 @@ class Manifest:
             del body["lineage"]
         if not self.remarks:
             del body["remarks"]
+        if not self.measured_classes:
+            del body["measured_classes"]
         if self.task == "classification":
             del body["task"]
         if self.metric is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from littoral.codec import CODINGS
@@ -64,6 +64,7 @@ def manifest_from(body: Mapping[str, Any]) -> Manifest:
         parents=parents,
         recipe=_take(body, top, "recipe", dict),
         class_accuracy=_class_accuracy_from(body, top, len(labels)),
+        measured_classes=_measured_classes_from(body, top, labels),
         remarks=_remarks_from(body, top),
         task=task,
         metric=metric_from(body["metric"], f"{top}.metric") if "metric" in body else None,
@@ -155,6 +156,18 @@ def _class_accuracy_from(body: Mapping[str, Any], path: str, classes: int) -> tu
     if len(fractions) != classes or not all(0 <= fraction <= 1 for fraction in fractions):
         raise BadManifest(f"{path}.class_accuracy: must hold {classes} fractions between 0 and 1, one for each label")
     return fractions
+
+
+def _measured_classes_from(body: Mapping[str, Any], path: str, labels: Collection[str]) -> dict[str, float]:
+    """By label, in the order of the labels."""
+    found = _take(body, path, "measured_classes", dict) if "measured_classes" in body else {}
+    if not all(_fraction(value) for value in found.values()) or not set(found) <= set(labels):
+        raise BadManifest(f"{path}.measured_classes: must hold fractions between 0 and 1, by label")
+    return {label: float(found[label]) for label in labels if label in found}
+
+
+def _fraction(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _remarks_from(body: Mapping[str, Any], path: str) -> tuple[str, ...]:

@@ -65,7 +65,8 @@ class TensorSpec:
 class Packed:
     """An array in a manifest, whole, or so many of its values: a manifest is small, and an input may be an image of megabytes.
 
-    As an input, values are repeated until the shape is full. Of an output, those at evenly spread places are compared.
+    As an input (`repeated`), values are repeated until the shape is full: what the model is asked is `filled()`, not the array
+    itself, and packing that again changes nothing. Of an output (`of`), values at evenly spread places are compared.
     """
 
     datatype: str
@@ -74,10 +75,20 @@ class Packed:
 
     @classmethod
     def of(cls, array: Array, *, most: int | None = None) -> Packed:
-        """`most`: values that are kept; None: all of them."""
+        """An output. `most`: values that are kept; None: all of them."""
+        return cls._kept(array, _places(array.size, min(array.size, most or array.size)))
+
+    @classmethod
+    def repeated(cls, array: Array, *, most: int) -> Packed:
+        """An input, of which at most so many values are kept: from all over the array, each where `filled` puts it back."""
+        kept = min(array.size, most)
+        at = np.arange(kept, dtype=np.int64)
+        return cls._kept(array, at + (_places(array.size, kept) - at) // max(1, kept) * kept)
+
+    @classmethod
+    def _kept(cls, array: Array, places: npt.NDArray[np.int64]) -> Packed:
         datatype = datatype_of(array)
-        flat = np.ascontiguousarray(array, DATATYPES[datatype]).reshape(-1)
-        kept = flat[_places(flat.size, min(flat.size, most or flat.size))]
+        kept = np.ascontiguousarray(array, DATATYPES[datatype]).reshape(-1)[places]
         return cls(datatype, tuple(array.shape), base64.b64encode(kept.tobytes()).decode())
 
     def values(self) -> Array:

@@ -22,7 +22,9 @@ from cloud.lineage.roles import roles_of
 from cloud.lineage.story import Story, story_of
 from cloud.settings import Settings, load_settings
 from littoral.digest import PREFIX
+from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
+from littoral.measuring import Measurer
 
 app = typer.Typer(
     help="Signed models.",
@@ -108,6 +110,39 @@ def _as_json(story: Story) -> dict[str, Any]:
         "children": [a.manifest_digest for a in story.children],
         "audit": story.audit,
     }
+
+
+@app.command(epilog="Example: littoral-cloud artifact check cnn-onnx-int8")
+def check(
+    artifact: ArtifactArgument,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Try it as a node will, in a node's own process on this machine: manifest, load, probe, measure.
+
+    Every artifact is tried so before it is released. Ends with 9 where a node would refuse it.
+    """
+    asyncio.run(_check(load_settings(data_dir=data_dir), artifact, format))
+
+
+async def _check(settings: Settings, wanted: str, format: Format) -> None:
+    from cloud.factory.tried import tried
+
+    async with open_existing(settings) as core:
+        found = find(await all_artifacts(core.ledger), wanted)
+        read = core.blobs.read
+        manifest = Manifest.open(read(found.manifest_digest), core.trust.signing_keys())
+        files = {file.path: read(file.digest) for file in manifest.files if file.transfer is None}
+        coded = {file.path: read(file.transfer.digest) for file in manifest.files if file.transfer is not None}
+    measurer = Measurer(1, None)
+    try:
+        result = await tried(manifest, files, coded, measurer)
+    finally:
+        await measurer.close()
+    if result.failure:
+        raise RuntimeFailure.with_code(result.failure, f"{manifest.name}: a node refuses it here: {result.detail}")
+    row = {"name": manifest.name, "digest": short(found.manifest_digest), "works": True, **asdict(result)}
+    emit({name: value for name, value in row.items() if name not in ("failure", "detail")}, format)
 
 
 @app.command(epilog="Example: littoral-cloud artifact diff cnn-onnx-int8 3f9a")

@@ -201,6 +201,7 @@ async def _released(
     from cloud.cli.students import students_of
     from cloud.factory.baseline import baseline_of, with_baseline, worth_releasing
     from cloud.factory.release import release_made
+    from cloud.factory.tried import taken_by_a_node
     from cloud.rollouts.controller import start_rollout
     from littoral.budget import Budget, excesses
 
@@ -214,7 +215,7 @@ async def _released(
     base = await asyncio.to_thread(baseline_of, examples)
     packaged = with_baseline(made.packaged, base)
     emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
-    going = worth_releasing(packaged, base, yes=yes)
+    going = await taken_by_a_node(worth_releasing(packaged, base, yes=yes), lambda words: typer.echo(words, err=True))
     async with open_core(settings) as core:
         now = core.clock()
         out = await release_made(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit
+from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
 from littoral.errors import BadInput
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ def import_(
     name: Annotated[str, typer.Option(help="Of the artifacts; unset: the file's.")] = "",
     memory: Annotated[int, typer.Option(help="Bytes that opening and running it may take here.", min=1 << 28)] = 4 << 30,
     seconds: Annotated[float, typer.Option(help="For each thing that is asked of it here.", min=1.0)] = 300.0,
+    int8_loss: Annotated[
+        float, typer.Option(help="The share of its worth that int8 may lose; beyond it int8 is not released.", min=0.0, max=1.0)
+    ] = 0.05,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Release it, with a remark, also where most examples are answered with no numbers.")
+    ] = False,
     rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
@@ -65,10 +71,13 @@ def import_(
         preparation=Preparation(prepare, _floats(mean, "--mean"), _floats(std, "--std")),  # type: ignore[arg-type]  # checked there
         sizes=dict(_size(entry) for entry in size or ()),
         limits=Limits(memory, seconds),
+        int8_loss=int8_loss,
+        anyway=yes,
     )
     made = import_model(file, plan, data=data, tell=lambda words: typer.echo(words, err=True))
-    released = asyncio.run(_released(settings, made, plan.model, file, data, rollout))
-    rows = [_row(packaged, format) for packaged in made]
+    taken, released = asyncio.run(_released(settings, made, plan.model, file, data, rollout))
+    rows = [_row(packaged, format) for packaged in taken]
+    emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in taken)
     if format == Format.JSON:
         emit({**released, "artifacts": rows}, format)
         return
@@ -79,18 +88,21 @@ def import_(
 
 async def _released(
     settings: Settings, made: Sequence[Packaged], model: str, file: Path, data: Path | None, rollout: bool
-) -> dict[str, Any]:
+) -> tuple[Sequence[Packaged], dict[str, Any]]:
+    """What a node takes of it, released."""
     from cloud.app import open_core
+    from cloud.factory.tried import taken_by_a_node
     from cloud.fleet.releases import create_release, publish
     from cloud.rollouts.controller import start_rollout
 
+    made = await taken_by_a_node(made, lambda words: typer.echo(words, err=True))
     where, actor = str(data.resolve()) if data else "", getpass.getuser()
     async with open_core(settings) as core:
         now = core.clock()
         digests = [(await publish(core, packaged, now, data=where, actor=actor)).manifest_digest for packaged in made]
         release = await create_release(core.ledger, model, digests, "manual", f"imported {file.name}", now, actor=actor)
         started = await start_rollout(core.ledger, release, now) if rollout else ""
-    return {"release": release.release_id, "rollout": started}
+    return made, {"release": release.release_id, "rollout": started}
 
 
 def _row(packaged: Packaged, format: Format) -> dict[str, Any]:
@@ -105,6 +117,7 @@ def _row(packaged: Packaged, format: Format) -> dict[str, Any]:
         **by_class(manifest.worst_class, manifest.accuracy_by_label, format),
         "metric": asdict(metric) if metric and format == Format.JSON else _told(metric) if measured else None,
         "examples": manifest.accuracy_examples,
+        **remarked(manifest.remarks, format),
         "bytes": manifest.artifact_bytes,
         "inputs": [f"{spec.name} {spec.datatype} {spec.sizes}" for spec in signature.inputs],
         "outputs": [f"{spec.name} {spec.datatype} {spec.sizes}" for spec in signature.outputs],

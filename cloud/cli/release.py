@@ -60,13 +60,18 @@ def create(
         asyncio.run(_from_artifacts(settings, artifact or [], note, format))
 
 
+def _warn(words: str) -> None:
+    typer.echo(words, err=True)
+
+
 async def _from_run(settings: Settings, run_id: str, format: Format) -> None:
     from cloud.factory.release import release_run
     from cloud.federation.run import read_run
 
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
-        await _tell(core, await release_run(core, run, core.clock(), actor=getpass.getuser()), format)
+        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=_warn)
+        await _tell(core, release, format)
 
 
 async def _from_weights(
@@ -91,6 +96,7 @@ async def _from_weights(
             name=path.stem,
             note=note or path.name,
             actor=getpass.getuser(),
+            tell=_warn,
         )
         await _tell(core, release, format)
 

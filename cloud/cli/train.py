@@ -102,7 +102,7 @@ def train(
     except NoFit:
         emit(students_of(made.packaged, base, made.packaged[:0], format), Format.TABLE, out=sys.stderr)
         raise
-    released = asyncio.run(_released(settings, worth, Path(recipe).stem, data, rollout))
+    worth, released = asyncio.run(_released(settings, worth, Path(recipe).stem, data, rollout))
     released["teacher_accuracy"] = made.teacher_accuracy if made.teacher else None
     students = students_of(made.packaged, base, worth.packaged, format)
     if format == Format.JSON:
@@ -144,16 +144,19 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
         raise typer.Exit(TERMINATED) from None
 
 
-async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> dict[str, Any]:
+async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> tuple[Made, dict[str, Any]]:
+    """What a node takes of it, released."""
     from cloud.app import open_core
     from cloud.factory.release import release_made
+    from cloud.factory.tried import taken_by_a_node
     from cloud.rollouts.controller import start_rollout
 
+    made = replace(made, packaged=await taken_by_a_node(made.packaged, lambda words: typer.echo(words, err=True)))
     async with open_core(settings) as core:
         now = core.clock()
         release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
         started = await start_rollout(core.ledger, release, now) if rollout else ""
-    return {"release": release.release_id, "rollout": started}
+    return made, {"release": release.release_id, "rollout": started}
 
 
 def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:

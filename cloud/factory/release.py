@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloud.app import Core
@@ -11,6 +11,7 @@ from cloud.factory.kept_teacher import keep_teacher
 from cloud.factory.package import Bench, candidates_from
 from cloud.factory.preparation import INPUT_NAME
 from cloud.factory.production import Made
+from cloud.factory.tried import taken_by_a_node
 from cloud.factory.weights import Arrays, arrays_from, arrays_of, module_of, weights_bytes
 from cloud.federation.run import Run, RunState
 from cloud.fleet.records import Release
@@ -44,10 +45,12 @@ async def release_made(
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)
 
 
-async def release_run(core: Core, run: Run, now: float, *, actor: str = "operator") -> Release:
+async def release_run(
+    core: Core, run: Run, now: float, *, actor: str = "operator", tell: Callable[[str], None] = lambda _: None
+) -> Release:
     """What the fleet learnt in a run, exported in every way that nodes may want, as a release of kind "federated".
 
-    A run has one release: asking again gives the same one.
+    A run has one release: asking again gives the same one. `tell` is told what a node refuses, or was not tried on one.
 
     Raises:
         Conflict: the run has not succeeded. BadInput, BadData: its data set is not known or not there any more.
@@ -78,7 +81,8 @@ async def release_run(core: Core, run: Run, now: float, *, actor: str = "operato
         roles=(BASE,),
         recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
     )
-    artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in made]
+    taken = await taken_by_a_node(made, tell)
+    artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in taken]
     return await create_release(
         core.ledger, run.model, [a.manifest_digest for a in artifacts], "federated", run_note(run.run_id), now, actor=actor
     )
@@ -95,6 +99,7 @@ async def release_weights(
     name: str,
     note: str,
     actor: str = "operator",
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Release:
     """A network that was trained elsewhere, exported in every way, as a release of kind "manual".
 
@@ -102,6 +107,7 @@ async def release_weights(
         spec: its architecture, as littoral.architectures.build takes it.
         data: path of the data set whose test split measures it.
         name: of the student; each artifact is called NAME-VARIANT.
+        tell: told what a node refuses, or was not tried on one.
 
     Raises BadInput, BadData or NotFound where weights, spec and data do not go together.
     """
@@ -109,5 +115,6 @@ async def release_weights(
     module = module_of(spec, arrays, **sizes_of(spec, dataset.shape), classes=dataset.classes)
     kept = weights_bytes(arrays)
     made = candidates_from(module, spec, dataset, model=model, name=name)
-    artifacts = [await publish(core, packaged, now, weights=kept, data=data, actor=actor) for packaged in made]
+    taken = await taken_by_a_node(made, tell)
+    artifacts = [await publish(core, packaged, now, weights=kept, data=data, actor=actor) for packaged in taken]
     return await create_release(core.ledger, model, [a.manifest_digest for a in artifacts], "manual", note, now, actor=actor)

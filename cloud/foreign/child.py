@@ -32,14 +32,22 @@ def limit(memory: int) -> None:
         (resource.RLIMIT_FSIZE, _MOST_FILE),
     ):
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (most, most))
+            bounded = within(kind, most)
+            resource.setrlimit(kind, (bounded, bounded))
+
+
+def within(kind: int, wanted: int) -> int:
+    """What is wanted of a resource, or the most that this process may have of it where that is less."""
+    _, hard = resource.getrlimit(kind)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def _limit_cpu(seconds: float) -> None:
     """From now on: so that one whose parent is gone ends too."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 1, hard))
+    wanted = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (within(resource.RLIMIT_CPU, wanted), hard))
 
 
 class _Sessions:
@@ -64,24 +72,29 @@ class _Sessions:
 
                 from cloud.foreign.quantizing import quantized
 
-                made = quantized(self._model, arrays, body["what"])
-                return {}, {"model": np.frombuffer(made, np.uint8)}
+                made = quantized(self._model, arrays, body["batch"], body["what"], layers_alone=body["layers_alone"])
+                return {"opset": made.opset, "ir": made.ir}, {"model": np.frombuffer(made.data, np.uint8)}
         raise ValueError(body["do"])
 
     def _opened(self, path: Path, what: str, threads: int) -> tuple[dict[str, Any], dict[str, Any]]:
         import numpy as np
 
+        from cloud.foreign.class_names import class_names, maps_opened
         from cloud.foreign.inspecting import inspected, read_file
 
         found = inspected(read_file(path, what), path, what)
+        names = class_names(found.model)
+        opened = maps_opened(found.model)
         self._model = found.model
         data = found.model.SerializeToString(deterministic=True)
         session = self._open["given"] = _session(data, threads, f"{what}: {path}", optimised=True)
+        declared = (*found.model.graph.input, *found.model.graph.output)
+        shaped = {value.name for value in declared if value.type.tensor_type.HasField("shape")}
         tensors = {
-            side: [[entry.name, entry.type, list(entry.shape)] for entry in entries]
+            side: [[e.name, e.type, list(e.shape) if e.shape or e.name in shaped else None] for e in entries]
             for side, entries in (("inputs", session.get_inputs()), ("outputs", session.get_outputs()))
         }
-        about = {"parameters": found.parameters, "opset": found.opset, "ir": found.ir}
+        about = {"parameters": found.parameters, "opset": found.opset, "ir": found.ir, "class_names": names, "opened": opened}
         return {**about, **tensors}, {"model": np.frombuffer(data, np.uint8)}
 
     def _run(self, session: Any, feeds: Mapping[str, Any], outputs: list[str], what: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Nothing is trained. The file is opened and run in a child process (opened.py); n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.factory.made_with import lineage_of
-from cloud.factory.metrics import class_accuracy
 from cloud.factory.package import Packaged, travelling
-from cloud.foreign.metrics import USUAL, Measure, classes_of, measure_named, scores_of
-from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Limits, open_model
-from cloud.foreign.running import answers_of, probe_feeds
-from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, chosen_sizes, load_samples
+from cloud.foreign.metrics import METRICS, USUAL, Measure, measure_named
+from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Graph, Limits, open_model
+from cloud.foreign.probing import asked_by_chance, asked_of_examples, probe_of
+from cloud.foreign.running import answers_of, batch_of
+from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, load_samples
+from cloud.foreign.served import served, with_shapes
+from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, lost, no_answer, worth_by_metric, worth_of_classifier
+from littoral.answers import fault_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, RuntimeFailure
 from littoral.lineage import BASE, DATA
 from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, TASKS, Input, Manifest, Output, SketchSpec
-from littoral.signature import DATATYPES, FREE, MOST_RANK, MOST_TENSORS, Metric, Packed, Signature, TensorProbe
+from littoral.signature import FREE, Metric, Packed, Signature
 from littoral.sketch import fit
 
 FILE = "model.onnx"
 MOST_CLASSES = 10_000
 CALIBRATION = 512
 SKETCH_SEED, SKETCH_EXAMPLES, SKETCH_VALUES = 1, 4096, 1 << 20
-PROBED_INPUT, PROBED_OUTPUT = 16_384, 4_096
-"""Values of a tensor that a manifest holds."""
-_FLOOR = {"onnx": 1e-3, "onnx-int8": 5e-2}
-_MARGIN = 8.0
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +44,7 @@ class ImportPlan:
 
     `metric` empty: the task's own, accuracy or rmse; detection and custom need one where there is data. `output`: the one that is
     judged, and whose largest value is the class; empty: the first. `sizes`: of inputs, to try the model with where there are no
-    data.
+    data. `int8_loss`: the share of its worth that an int8 may lose. `anyway`: also where most examples have no answer.
     """
 
     model: str
@@ -59,26 +58,20 @@ class ImportPlan:
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     threads: int = 1
     limits: Limits = USUAL_LIMITS
+    int8_loss: float = MOST_LOST
+    anyway: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise BadInput(f"task: {self.task!r} is not known", hint=f"one of {', '.join(TASKS)}")
-        if self.metric in ("accuracy", "worst-class") and self.task != TASKS[0]:
+        if self.metric in ("accuracy", "worst-class") and self.task == "regression":
             raise BadInput(
                 f"metric: {self.metric} is of classification, the task is {self.task}", hint="rmse, mae, r2 or your own"
             )
+        if not 0 <= self.int8_loss <= 1:
+            raise BadInput(f"--int8-loss: {self.int8_loss:g} is no share", hint="from 0 to 1")
         if self.metric in ("rmse", "mae", "r2") and self.task == TASKS[0]:
             raise BadInput(f"metric: {self.metric} is of regression", hint="give --task regression")
-
-
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """What one artifact was measured to be worth."""
-
-    accuracy: float
-    by_class: tuple[float, ...]
-    metric: Metric | None
-    examples: int
 
 
 def import_model(
@@ -97,18 +90,22 @@ def import_model(
     if not path.is_file():
         raise NotFound(f"import: {path} is not a file", hint="name an .onnx file")
     measure = _measure(plan, data is not None)
-    with open_model(path, threads=plan.threads, limits=plan.limits) as model:
-        _check_tensors(model)
+    with open_model(path, threads=plan.threads, limits=plan.limits) as opened:
+        model = served(opened, plan.output, tell)
         given = load_samples(data, model.inputs, plan.preparation) if data is not None else None
+        if model.unshaped:
+            first = asked_of_examples(model, given.measuring.inputs) if given else asked_by_chance(model, plan.sizes)
+            model = with_shapes(model, model.run({name: packed.filled() for name, packed in first.items()}))
         work = _Import(model, plan, measure, given, digest_of(path.read_bytes()), path.stem)
-        made = [work.packaged(model.data, GIVEN, "onnx")]
+        whole = work.measured(Graph(model.data, model.opset, model.ir), GIVEN, "onnx")
+        if whole.worth is not None and whole.worth.faulty.mean() > (1.0 if plan.anyway else MOST_FAULTY):
+            raise no_answer(whole.worth.faulty)
+        made = [work.packaged(whole)]
         if given is not None:
             try:
-                smaller = work.quantized()
-            except RuntimeFailure as error:
+                made.append(work.packaged(work.smaller(whole)))
+            except (RuntimeFailure, BadInput) as error:
                 tell(f"{error.message}; it is released as it is")
-            else:
-                made.append(smaller)
         return made
 
 
@@ -116,26 +113,23 @@ def _measure(plan: ImportPlan, data: bool) -> Measure | None:
     name = plan.metric or USUAL.get(plan.task, "")
     if not name and data:
         raise BadInput(
-            f"metric: {plan.task} has none of its own", hint="give --metric package.module:function, which gives one number"
+            f"metric: {plan.task} has none of its own",
+            hint=f"give --metric {', '.join(METRICS)}, or package.module:function, which gives one number",
         )
     return measure_named(name, lower_is_better=plan.lower_is_better) if name and data else None
 
 
-def _check_tensors(model: ForeignModel) -> None:
-    """Raises BadInput where a tensor is of a kind that nodes do not serve."""
-    for side, specs in (("input", model.inputs), ("output", model.outputs)):
-        if len(specs) > MOST_TENSORS or not specs:
-            raise BadInput(f"model: {model.path} has {len(specs)} {side}s", hint=f"1 to {MOST_TENSORS} are served")
-        for spec in specs:
-            if spec.datatype not in DATATYPES:
-                raise BadInput(
-                    f"model: {side} {spec.name} is {spec.datatype}, which nodes do not serve",
-                    hint="of scikit-learn's converter, set zipmap=False"
-                    if "map" in spec.datatype
-                    else f"one of {', '.join(DATATYPES)}",
-                )
-            if len(spec.shape) > MOST_RANK:
-                raise BadInput(f"model: {side} {spec.name} has {len(spec.shape)} dimensions", hint=f"at most {MOST_RANK}")
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One graph, loaded under a name, and what it is worth; `lost` of what the file as it is was worth."""
+
+    graph: Graph
+    name: str
+    variant: str
+    output: str
+    labels: tuple[str, ...]
+    worth: Worth | None  # None: there are no data
+    lost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,65 +143,131 @@ class _Import:
     digest: str  # of the file as it was given
     stem: str
 
-    def quantized(self) -> Packaged:
-        """Raises RuntimeFailure where the graph cannot be."""
+    def smaller(self, whole: _Measured) -> _Measured:
+        """int8 of it, of all its operators; or of its layers alone where that loses less than it may and the other does not.
+
+        Raises RuntimeFailure where it cannot be made, is no smaller, or lost more than it may, with how much.
+        """
         assert self.given is not None
         calibrating = self.given.calibrating
         if len(calibrating) == 0:
             raise RuntimeFailure("int8: there is no example to calibrate with")
-        if any(
-            len(array.shape) != len(spec.shape)
-            for spec, array in zip(self.model.inputs, calibrating.inputs.values(), strict=True)
-        ):
+        batch = batch_of(self.model, calibrating.inputs)
+        if batch == 0:
             raise RuntimeFailure("int8: inputs without a batch are not calibrated")
         places = np.linspace(0, len(calibrating) - 1, min(CALIBRATION, len(calibrating))).astype(np.int64)
-        data = self.model.quantized({name: array[places] for name, array in calibrating.inputs.items()})
-        self.model.load(data, "int8")
-        return self.packaged(data, "int8", "onnx-int8")
+        feeds = {name: array[places] for name, array in calibrating.inputs.items()}
+        why = ""
+        for name in ("int8", "int8-layers"):
+            try:
+                return self._smaller(whole, self.model.quantized(feeds, batch, layers_alone=name != "int8"), name)
+            except (RuntimeFailure, BadInput) as error:
+                why = why or error.message
+        raise RuntimeFailure(why)
 
-    def packaged(self, data: bytes, graph: str, variant: str) -> Packaged:
-        plan, model = self.plan, self.model
-        feeds = self._probe_feeds()
-        answers = model.run(feeds, name=graph)
-        output = self._output(answers)
-        labels = self._labels(answers[output]) if plan.task == TASKS[0] else ()
-        worth = self._worth(graph, output, labels)
+    def _smaller(self, whole: _Measured, graph: Graph, name: str) -> _Measured:
+        before, after = len(whole.graph.data), len(graph.data)
+        if after >= before:
+            raise RuntimeFailure(f"int8: is no smaller: {after:,} bytes, and {before:,} as it is")
+        self.model.load(graph.data, name)
+        small = self.measured(graph, name, "onnx-int8")
+        assert whole.worth is not None
+        assert small.worth is not None
+        if (small.worth.faulty & ~whole.worth.faulty).any():
+            raise RuntimeFailure("int8: it answers with values that are not numbers where the file as it is does not")
+        if (gone := lost(whole.worth, small.worth)) > self.plan.int8_loss:
+            raise RuntimeFailure(
+                f"int8: lost {gone:.1%} of what it is worth ({_told(whole.worth)} to {_told(small.worth)}), at most "
+                f"{self.plan.int8_loss:.0%} may go (--int8-loss)"
+            )
+        return replace(small, lost=gone)
+
+    def measured(self, graph: Graph, name: str, variant: str) -> _Measured:
+        """Of a graph that is loaded under this name. Raises BadInput."""
+        if self.given is None or self.measure is None:
+            asked = asked_by_chance(self.model, self.plan.sizes)
+            answers = self.model.run({n: packed.filled() for n, packed in asked.items()}, name=name)
+            output = self._output(answers)
+            return _Measured(graph, name, variant, output, self._labels(answers[output]), None)
+        measuring = self.given.measuring
+        found = answers_of(self.model, name, measuring.inputs)
+        output = self._output(found)
+        labels = self._labels(found[output])
+        targets, count = dict(measuring.targets), len(measuring)
+        if self.plan.task != TASKS[0]:
+            return _Measured(graph, name, variant, output, labels, worth_by_metric(found, targets, output, self.measure))
+        worth = worth_of_classifier(
+            *(found, targets, count, output, labels, self.given.labels, self.measure), numbers=labels == self._own_names(labels)
+        )
+        return _Measured(graph, name, variant, output, labels, worth)
+
+    def packaged(self, measured: _Measured) -> Packaged:
+        """Raises BadInput where no example has an answer, so that there is nothing to hold a node's against."""
+        plan, model, worth, graph = self.plan, self.model, measured.worth, measured.graph
+        asked = self._asked(worth)
+        feeds = {name: packed.filled() for name, packed in asked.items()}
+        answers = model.run(feeds, name=measured.name)
+        self._labels(answers[measured.output])
+        model.load(graph.data, f"{measured.name}-plain", optimised=False)
+        others = model.run(feeds, name=f"{measured.name}-plain")
         recipe = {
-            "import": {**self._said(output), "calibration_examples": CALIBRATION if graph != GIVEN else 0},
-            "variant": variant,
+            "import": {**self._said(measured.output), "calibration_examples": CALIBRATION if measured.name != GIVEN else 0},
+            "variant": measured.variant,
         }
         parents = ((self.given.digest,) if self.given else ()) + (self.digest,)
         roles = ((DATA,) if self.given else ()) + (BASE,)
         first = model.inputs[0]
-        files, coded = travelling({FILE: data})
+        files, coded = travelling({FILE: graph.data})
+        by_class = worth.by_class if worth else {}
+        every = bool(by_class) and len(by_class) == len(measured.labels)
+        not_measured = Metric("not-measured", 0.0, True) if plan.task != TASKS[0] else None
         manifest = Manifest(
             model=plan.model,
-            name=f"{plan.name or self.stem}-{variant}",
+            name=f"{plan.name or self.stem}-{measured.variant}",
             architecture={"name": "imported", "file": model.path.name},
             parameters=model.parameters,
             runtime="onnxruntime",
             runtime_options={},
-            requires={"opset": model.opset, "ir": model.ir},
+            requires={"opset": graph.opset, "ir": graph.ir},
             files=files,
             input=Input(first.name, first.shape[1:], 1.0, (0.0,), (1.0,)),
-            output=Output(output, labels),
-            accuracy=worth.accuracy,
-            accuracy_examples=worth.examples,
-            class_accuracy=worth.by_class,
+            output=Output(measured.output, measured.labels),
+            accuracy=worth.accuracy if worth else 0.0,
+            accuracy_examples=worth.examples if worth else 0,
+            class_accuracy=tuple(by_class[label] for label in measured.labels) if every else (),
+            measured_classes={} if every else by_class,
             probe=NO_PROBE,
             sketch=self._sketch(),
             parents=parents,
             recipe=recipe,
             lineage=lineage_of(recipe, "onnxruntime", parents, roles),
-            remarks=() if self.given else ("was not measured: it was imported without data",),
+            remarks=self._remarks(measured),
             task=plan.task,
-            metric=worth.metric,
-            signature=Signature(model.inputs, model.outputs, self._probe(feeds, answers, data, graph, _FLOOR[variant])),
+            metric=worth.metric if worth else not_measured,
+            signature=Signature(model.inputs, model.outputs, probe_of(asked, answers, others, measured.variant)),
             schema=FOREIGN_SCHEMA,
         )
-        return Packaged(manifest, {FILE: data}, coded)
+        if fault := fault_of(manifest, answers):
+            raise BadInput(f"model: {manifest.name}, asked what its probe asks, {fault}", hint="nodes refuse such a model")
+        return Packaged(manifest, {FILE: graph.data}, coded)
 
-    def _output(self, answers: Mapping[str, Array]) -> str:
+    def _asked(self, worth: Worth | None) -> dict[str, Packed]:
+        """The probe's inputs: of the examples that have an answer, where there are data."""
+        if self.given is None or worth is None:
+            return asked_by_chance(self.model, self.plan.sizes)
+        if worth.faulty.all():
+            raise no_answer(worth.faulty)
+        answered = {name: array[~worth.faulty] for name, array in self.given.measuring.inputs.items()}
+        return asked_of_examples(self.model, answered)
+
+    def _remarks(self, measured: _Measured) -> tuple[str, ...]:
+        if measured.worth is None:
+            return ("was not measured: it was imported without data",)
+        if measured.lost <= MOST_LOST:
+            return measured.worth.remarks
+        return (*measured.worth.remarks, f"lost {measured.lost:.1%} of what the file is worth as it is")
+
+    def _output(self, answers: Mapping[str, Any]) -> str:
         """The one that is judged: as the plan says, else the first that may be it."""
         names = [spec.name for spec in self.model.outputs]
         if self.plan.output and self.plan.output not in names:
@@ -215,16 +275,23 @@ class _Import:
         if self.plan.output:
             return self.plan.output
         if self.plan.task == TASKS[0]:
-            return next((n for n in names if answers[n].ndim == 2 and answers[n].dtype.kind == "f"), names[0])
+            return next((n for n in names if _are_scores(answers[n])), names[0])
         return names[0]
 
-    def _labels(self, scores: Array) -> tuple[str, ...]:
-        if scores.ndim != 2 or not 2 <= scores.shape[1] <= MOST_CLASSES or scores.dtype.kind != "f":
+    def _labels(self, scores: Any) -> tuple[str, ...]:
+        """The classes' names, in order; empty where the task is no classification. Raises BadInput."""
+        if self.plan.task != TASKS[0]:
+            return ()
+        if not _are_scores(scores) or not 2 <= scores.shape[1] <= MOST_CLASSES:
+            sizes = list(scores.shape) if isinstance(scores, np.ndarray) else "of other sizes for each example"
+            found = f"{scores.dtype} {sizes}" if isinstance(scores, np.ndarray) else sizes
             raise BadInput(
-                f"model: its output is {scores.dtype} {list(scores.shape)}, a classifier gives floats of (n, classes)",
+                f"model: its output is {found}, a classifier gives floats of (n, classes)",
                 hint="name another with --output, or say what it does with --task",
             )
-        labels = self.plan.labels or (self.given.labels if self.given else ()) or tuple(map(str, range(scores.shape[1])))
+        numbers = tuple(map(str, range(scores.shape[1])))
+        own = self._own_names(numbers)
+        labels = self.plan.labels or own or (self.given.labels if self.given else ()) or numbers
         if len(labels) != scores.shape[1] or len(set(labels)) != len(labels):
             raise BadInput(
                 f"labels: {len(set(labels))} different ones, the model tells {scores.shape[1]} classes apart",
@@ -232,47 +299,10 @@ class _Import:
             )
         return labels
 
-    def _worth(self, graph: str, output: str, labels: tuple[str, ...]) -> Worth:
-        if self.given is None or self.measure is None:
-            return Worth(0.0, (), Metric("not-measured", 0.0, True) if self.plan.task != TASKS[0] else None, 0)
-        measuring = self.given.measuring
-        answers = answers_of(self.model, graph, measuring.inputs)
-        targets = dict(measuring.targets)
-        if self.plan.task != TASKS[0]:
-            return Worth(0.0, (), self.measure.metric(answers, targets, output), len(measuring))
-        scores = scores_of(answers, output, len(measuring))
-        targets["y"] = classes_of(targets, len(labels), labels)
-        accuracy = float((scores.argmax(1) == targets["y"]).mean())
-        by_class = class_accuracy(scores.astype(np.float32), targets["y"], len(labels))
-        metric = None if self.measure.name == "accuracy" else self.measure.metric(answers, targets, output)
-        return Worth(accuracy, by_class, metric, len(measuring))
-
-    def _probe_feeds(self) -> dict[str, Array]:
-        if self.given is not None:
-            return probe_feeds(self.model, self.given.measuring.inputs, PROBED_INPUT)
-        chance, made = np.random.default_rng(1), {}
-        for spec, shape in zip(self.model.inputs, chosen_sizes(self.model.inputs, self.plan.sizes).values(), strict=True):
-            kind = DATATYPES[spec.datatype]
-            drawn = chance.uniform(-1, 1, shape) if kind.kind == "f" else chance.integers(0, 2, shape)
-            made[spec.name] = Packed.of(drawn.astype(kind), most=PROBED_INPUT).filled()
-        return made
-
-    def _probe(
-        self, feeds: Mapping[str, Array], answers: Mapping[str, Array], data: bytes, graph: str, floor: float
-    ) -> TensorProbe:
-        """With the largest difference between ways to run it here, times a margin, as what may be tolerated."""
-        self.model.load(data, f"{graph}-plain", optimised=False)
-        others = [self.model.run(feeds, name=f"{graph}-plain")]
-        tolerances = {}
-        for name, wanted in answers.items():
-            seen = [_apart(other[name], wanted) for other in others]
-            least = floor * float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) if wanted.dtype.kind == "f" else 0.02
-            tolerances[name] = float(f"{max(_MARGIN * max(seen), least, 1e-6) * 1.005:.3g}")
-        return TensorProbe(
-            {name: Packed.of(array, most=PROBED_INPUT) for name, array in feeds.items()},
-            {name: Packed.of(array, most=PROBED_OUTPUT) for name, array in answers.items()},
-            tolerances,
-        )
+    def _own_names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """What the graph itself calls so many classes; empty where it does not say, or says two things."""
+        found = [names for names in self.model.class_names if len(names) == len(classes)]
+        return found[0] if len(found) == 1 else ()
 
     def _sketch(self) -> SketchSpec:
         """Of one input of one size alone; else inputs are not sketched, and drift is not seen."""
@@ -283,7 +313,10 @@ class _Import:
         raw = np.concatenate(parts)[:SKETCH_EXAMPLES]
         if len(raw) < 10 or raw[0].size > SKETCH_VALUES:
             return SketchSpec(SKETCH_SEED, ())
-        return fit(raw, seed=SKETCH_SEED)
+        try:
+            return fit(raw, seed=SKETCH_SEED)
+        except BadInput:  # values whose squares no float holds, or none at all
+            return SketchSpec(SKETCH_SEED, ())
 
     def _said(self, output: str) -> dict[str, Any]:
         how = self.plan.preparation
@@ -297,14 +330,13 @@ class _Import:
         }
 
 
-def _apart(other: Array, wanted: Array) -> float:
-    """The largest difference of floats; of anything else the share that differs."""
-    if other.shape != wanted.shape or not wanted.size:
-        return 0.0
-    if wanted.dtype.kind != "f":
-        return float((other != wanted).mean())
-    both = np.isfinite(other) & np.isfinite(wanted)
-    return float(np.abs(other[both].astype(np.float64) - wanted[both].astype(np.float64)).max(initial=0.0))
+def _are_scores(answers: Any) -> bool:
+    """(n, classes) floats."""
+    return isinstance(answers, np.ndarray) and answers.ndim == 2 and answers.dtype.kind == "f"
+
+
+def _told(worth: Worth) -> str:
+    return f"{worth.metric.name} {worth.metric.value:.4g}" if worth.metric else f"accuracy {worth.accuracy:.4g}"
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

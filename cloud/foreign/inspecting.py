@@ -88,6 +88,7 @@ def inspected(data: bytes, path: Path, what: str) -> Inspected:
     if not model.graph.node:
         raise BadInput(f"{what}: {path} is not ONNX, or holds no graph ({len(data)} bytes held)", hint=_WAY_OUT)
     _check_operators(model, path, what)
+    _check_versions(model, path, what)
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         _check_declared(value, path, what)
     files = _Beside(path, what, MOST_BYTES - len(data))
@@ -96,7 +97,7 @@ def inspected(data: bytes, path: Path, what: str) -> Inspected:
             files.inline(tensor)
         _check_size(tensor, path, what)
     own = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    parameters = sum(math.prod(t.dims) for t in model.graph.initializer if t.data_type in _FLOATS)
+    parameters = sum(math.prod(t.dims) for t in _tensors([model.graph]) if t.data_type in _FLOATS)
     return Inspected(model, parameters, max(own, default=1), int(model.ir_version))
 
 
@@ -110,9 +111,29 @@ def _check_operators(model: onnx.ModelProto, path: Path, what: str) -> None:
             )
 
 
+def _check_versions(model: onnx.ModelProto, path: Path, what: str) -> None:
+    """Each operator is of a set whose version the file names."""
+    named = {_own_name(entry.domain) for entry in model.opset_import}
+    local = {_own_name(function.domain) for function in model.functions}
+    for node in _nodes([model.graph]):
+        if (domain := _own_name(node.domain)) not in named | local:
+            called = "ONNX's own operators" if not domain else f"the operators of {domain!r}"
+            add = f"helper.make_opsetid({domain!r}, {18 if not domain else 1})"
+            raise BadInput(
+                f"{what}: {path} uses {node.op_type} and does not say which version of {called} it was made for",
+                hint=f"export it again, or add to its opset_import: onnx.{add}",
+            )
+
+
+def _own_name(domain: str) -> str:
+    """Both names of ONNX's own operators are one."""
+    return "" if domain == "ai.onnx" else domain
+
+
 def _check_declared(value: Any, path: Path, what: str) -> None:
+    """A negative size is a free one, as onnxruntime reads it."""
     sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
-    if any(size < 0 for size in sizes) or math.prod(size for size in sizes if size) > MOST_VALUES:
+    if math.prod(size for size in sizes if size > 0) > MOST_VALUES:
         raise BadInput(f"{what}: {path} declares {value.name!r:.80} as {sizes}", hint=f"at most {MOST_VALUES:,} values a tensor")
 
 

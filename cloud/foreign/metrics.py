@@ -23,6 +23,7 @@ from littoral.signature import Metric
 Answers = Mapping[str, Any]  # arrays, or lists of arrays
 Targets = Mapping[str, npt.NDArray[Any]]
 
+_WHOLE = 2.0**53
 USUAL: Mapping[str, str] = {"classification": "accuracy", "regression": "rmse"}
 
 
@@ -87,18 +88,42 @@ def scores_of(answers: Answers, output: str, count: int) -> npt.NDArray[np.float
     return found.astype(np.float64)
 
 
-def classes_of(targets: Targets, classes: int, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """What is right as indices. Raises BadInput."""
+def classes_of(
+    targets: Targets, classes: int, labels: tuple[str, ...], named: tuple[str, ...] = (), *, numbers: bool = False
+) -> npt.NDArray[np.int64]:
+    """What is right as indices of the model's classes. Raises BadInput.
+
+    Args:
+        labels: the model's, in its order.
+        named: what the data call the classes that whole numbers in y stand for. Where these are names of the model's, they
+            count, whatever order the data have.
+        numbers: the graph itself calls its classes by these numbers.
+    """
     y = _target(targets)
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim == 1 and y.dtype.kind == "f" and (y == np.floor(y)).all() and (np.abs(y) < _WHOLE).all():
+        y = y.astype(np.int64)
+    if y.ndim != 1 or y.dtype.kind not in "iubU":
+        one_hot = y.ndim == 2 and y.shape[1] == classes
+        raise BadInput(
+            f"y: is {y.dtype} of shape {y.shape}",
+            hint="store y.argmax(axis=1)" if one_hot else "one class number, or label, for each example",
+        )
+    if y.dtype.kind == "b":
+        y = y.astype(np.int64)
+    places = {label: i for i, label in enumerate(labels)}
+    if y.dtype.kind != "U" and named and named != labels and set(named) <= set(places):
+        if y.min() < 0 or y.max() >= len(named):
+            raise BadInput(f"y: runs from {y.min()} to {y.max()}, the data name {len(named)} classes", hint="one name for each")
+        y = np.array(named)[y]
+    elif y.dtype.kind != "U" and numbers and {str(value) for value in np.unique(y)} <= set(places):
+        y = y.astype(np.str_)
     if y.dtype.kind == "U":
-        places = {label: i for i, label in enumerate(labels)}
         if missing := [str(value) for value in np.unique(y) if str(value) not in places]:
             raise BadInput(
                 f"y: {missing[0]!r} is none of the model's labels", hint="give them with --labels, in the model's order"
             )
         return np.array([places[str(value)] for value in y], np.int64)
-    if y.ndim != 1 or y.dtype.kind not in "iub":
-        raise BadInput(f"y: is {y.dtype} of shape {y.shape}", hint="one class number, or label, for each example")
     if y.min() < 0 or y.max() >= classes:
         said = f"y: runs from {y.min()} to {y.max()}, the model knows {classes} classes"
         raise BadInput(said, hint=f"use 0 to {classes - 1}")
@@ -109,6 +134,18 @@ def _target(targets: Targets) -> npt.NDArray[Any]:
     if "y" not in targets:
         raise BadInput("data: hold no y", hint="store what is right as y, examples first")
     return targets["y"]
+
+
+def guess_of(name: str, targets: Targets) -> float | None:
+    """What always answering the mean of y is worth by a metric of regression; None: by any other, or where y are no numbers."""
+    if name not in ("rmse", "mae", "r2"):
+        return None
+    y = _target(targets)
+    if y.dtype.kind not in "iufb":
+        return None
+    wanted = y.reshape(len(y), -1).astype(np.float64)
+    answers = {"": np.repeat(wanted.mean(0, keepdims=True), len(wanted), axis=0)}
+    return METRICS[name][1](answers, {"y": wanted}, "")
 
 
 def _pairs(answers: Answers, targets: Targets, output: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

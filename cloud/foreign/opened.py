@@ -64,6 +64,15 @@ class Limits:
 USUAL_LIMITS: Final = Limits()
 
 
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A file, and what a runtime must know to load it."""
+
+    data: bytes
+    opset: int
+    ir: int
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ForeignModel:
     """Tensors of a type that nodes cannot be sent have no datatype here: "seq(map(int64,tensor(float)))" stands in its place."""
@@ -75,6 +84,9 @@ class ForeignModel:
     parameters: int
     opset: int
     ir: int
+    unshaped: frozenset[str]  # tensors of which the file does not say how many sizes they have
+    class_names: tuple[tuple[str, ...], ...]  # each may be what the graph calls its classes, in their order
+    opened_maps: tuple[tuple[str, str], ...]  # an output that was a map of chances, and the tensor that is given in its place
     data: bytes  # the file, with all weights inside
     _child: _Child = field(repr=False)
 
@@ -96,10 +108,10 @@ class ForeignModel:
 
         self._child.ask({"do": "load", "name": name, "optimised": optimised}, {"model": np.frombuffer(data, np.uint8)})
 
-    def quantized(self, feeds: Mapping[str, Array]) -> bytes:
-        """Its graph as int8, calibrated on these inputs. Raises RuntimeFailure, ForeignCrash, Hung."""
-        _, answers = self._child.ask({"do": "quantize"}, feeds)
-        return answers["model"].tobytes()
+    def quantized(self, feeds: Mapping[str, Array], batch: int, *, layers_alone: bool = False) -> Graph:
+        """Its graph as int8, calibrated on these inputs; see quantizing.py. Raises RuntimeFailure, ForeignCrash, Hung."""
+        about, answers = self._child.ask({"do": "quantize", "batch": batch, "layers_alone": layers_alone}, feeds)
+        return Graph(answers["model"].tobytes(), about["opset"], about["ir"])
 
     def close(self) -> None:
         self._child.close()
@@ -130,12 +142,24 @@ def open_model(path: Path, *, what: str = "model", threads: int = 1, limits: Lim
     except BaseException:
         child.close()
         raise
-    data = arrays["model"].tobytes()
-    return ForeignModel(path, what, inputs, outputs, about["parameters"], about["opset"], about["ir"], data, child)
+    return ForeignModel(
+        path=path,
+        what=what,
+        inputs=inputs,
+        outputs=outputs,
+        parameters=about["parameters"],
+        opset=about["opset"],
+        ir=about["ir"],
+        unshaped=frozenset(name for side in ("inputs", "outputs") for name, _, shape in about[side] if shape is None),
+        class_names=tuple(tuple(names) for names in about["class_names"]),
+        opened_maps=tuple((str(old), str(new)) for old, new in about["opened"]),
+        data=arrays["model"].tobytes(),
+        _child=child,
+    )
 
 
-def _spec(name: str, kind: str, shape: list[Any]) -> TensorSpec:
-    sizes = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in shape)
+def _spec(name: str, kind: str, shape: list[Any] | None) -> TensorSpec:
+    sizes = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in shape or ())
     return TensorSpec(name, _DATATYPES.get(kind, kind), sizes)
 
 

@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from cloud.foreign.opened import ForeignModel
 from littoral.errors import BadInput
-from littoral.signature import FREE, Packed
+from littoral.signature import FREE
 
 Array = npt.NDArray[Any]
 BATCH = 32
-PROBED = 8
 
 
 def answers_of(model: ForeignModel, graph: str, inputs: Mapping[str, Array]) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def answers_of(model: ForeignModel, graph: str, inputs: Mapping[str, Array]) -> 
         return _together([model.run({name: array[i] for name, array in inputs.items()}, name=graph) for i in range(count)])
 
     def run(start: int, end: int) -> tuple[Mapping[str, Array], int]:
-        feeds = {name: _filled(array[start:end], batch) for name, array in inputs.items()}
+        feeds = {name: filled_up(array[start:end], batch) for name, array in inputs.items()}
         return model.run(feeds, name=graph), len(next(iter(feeds.values())))
 
     size = batch if batch != FREE else BATCH
@@ -57,19 +56,7 @@ def batch_of(model: ForeignModel, inputs: Mapping[str, Array]) -> int:
     return sizes.pop() if sizes else FREE
 
 
-def probe_feeds(model: ForeignModel, inputs: Mapping[str, Array], most: int) -> dict[str, Array]:
-    """The first examples as one run takes them: at most PROBED, or so few that a manifest can hold them."""
-    batch = batch_of(model, inputs)
-    if batch == 0:
-        feeds = {name: array[0] for name, array in inputs.items()}
-    else:
-        largest = max(array[0].size for array in inputs.values())
-        count = batch if batch != FREE else max(1, min(PROBED, len(next(iter(inputs.values()))), most // max(1, largest)))
-        feeds = {name: _filled(array[:count], count) for name, array in inputs.items()}
-    return {name: Packed.of(array, most=most).filled() for name, array in feeds.items()}
-
-
-def _filled(part: Array, batch: int) -> Array:
+def filled_up(part: Array, batch: int) -> Array:
     """The last one repeated; what is answered to those is dropped."""
     if batch == FREE or len(part) >= batch:
         return part

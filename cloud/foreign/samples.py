@@ -2,7 +2,8 @@
 
 An .npz file holds an array for each input under the input's own name, or `x` where there is one input, and `y` (more of them:
 `y_...`), examples first in each. Every fifth example measures and the rest calibrates, or they come apart as NAME_train and
-NAME_test. For a classifier of images any folder that `--data` takes elsewhere will do.
+NAME_test. An input that is itself called `y` or `labels`, or as another array is, comes as `input_NAME`. For a classifier of
+images any folder that `--data` takes elsewhere will do.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from littoral.signature import DATATYPES, FREE, TensorSpec
 
 Array = npt.NDArray[Any]
 Prepare = Literal["raw", "unit", ""]
+INPUT = "input_"
+"""Before the name of an input, in an .npz file where that name alone would mean something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +92,18 @@ def load_samples(path: Path, inputs: Sequence[TensorSpec], preparation: Preparat
     if path.is_dir():
         return _of_folder(path, inputs, preparation)
     arrays = read_arrays(path)
-    labels = tuple(str(label) for label in arrays.pop("labels", ()))
-    names = {spec.name: spec for spec in inputs}
-    if len(inputs) == 1:
-        for end in ("", "_train", "_test"):
-            if f"x{end}" in arrays:
-                arrays[inputs[0].name + end] = arrays.pop(f"x{end}")
-    apart = any(f"{name}_test" in arrays for name in names)
-    wanted = [f"{name}{end}" for name in names for end in (("_train", "_test") if apart else ("",))]
-    for name in wanted:
-        if name not in arrays:
-            raise BadData(f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, and no {name}", hint=_layout(inputs))
-    targets = sorted(
-        name for name in arrays if name.removesuffix("_test").split("_")[0] == "y" and (not apart or "_test" in name)
-    )
+    apart, places = _places(arrays, inputs, str(path))
+    ends = ("_test", "_train") if apart else ("",)
+    rest = {name: array for name, array in arrays.items() if name not in {place + end for place in places for end in ends}}
+    labels = tuple(str(label) for label in rest.pop("labels", ()))
+    targets = sorted(name for name in rest if name.removesuffix("_test").split("_")[0] == "y" and (not apart or "_test" in name))
     found: dict[str, Samples] = {}
-    for end in ("_test", "_train") if apart else ("",):
-        taken = {name: _fitted(arrays[f"{name}{end}"], spec, preparation, f"{path}: {name}{end}") for name, spec in names.items()}
-        right = {name.removesuffix("_test"): arrays[name] for name in targets if end != "_train"}
+    for end in ends:
+        taken = {
+            spec.name: _fitted(arrays[place + end], spec, preparation, f"{path}: {spec.name}{end}")
+            for spec, place in zip(inputs, places, strict=True)
+        }
+        right = {name.removesuffix("_test"): rest[name] for name in targets if end != "_train"}
         found[end] = Samples(taken, right)
         _check_counts(found[end], str(path))
     if apart:
@@ -114,6 +111,24 @@ def load_samples(path: Path, inputs: Sequence[TensorSpec], preparation: Preparat
     else:
         measuring, calibrating = _apart(found[""])
     return ImportData(path.stem, _digest(arrays), measuring, calibrating, labels)
+
+
+def _places(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], path: str) -> tuple[bool, list[str]]:
+    """Whether the file holds NAME_train and NAME_test, and the NAME of each input in it. Raises BadData where one is missing."""
+    names = {spec.name for spec in inputs}
+    alias = ["x"] if len(inputs) == 1 else []
+    named = [[*(p for p in (f"{INPUT}{spec.name}", *alias) if p not in names), spec.name] for spec in inputs]
+    parts = [next((p for p in places if f"{p}_test" in arrays and f"{p}_train" in arrays), "") for places in named]
+    if all(parts):
+        return True, parts
+    whole = [next((place for place in places if place in arrays), "") for places in named]
+    if all(whole):
+        return False, whole
+    apart = any(f"{place}{end}" in arrays for places in named for place in places for end in ("_train", "_test"))
+    missing = next(spec.name for spec, place in zip(inputs, parts if apart else whole, strict=True) if not place)
+    ends = [end for end in ("_train", "_test") if f"{missing}{end}" not in arrays] if apart else [""]
+    held = ", ".join(sorted(arrays)) or "nothing"
+    raise BadData(f"{path}: holds {held}, and no {missing}{ends[0]}", hint=_layout(inputs))
 
 
 def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparation) -> ImportData:
@@ -130,7 +145,7 @@ def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparatio
 
 def _fitted(array: Array, spec: TensorSpec, preparation: Preparation, what: str, *, turn: bool = False) -> Array:
     """As the model takes it. `turn`: images may have their channels put last for it."""
-    if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) == 0:
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) == 0:  # no value in an example is another matter
         raise BadData(f"{what}: is {array.dtype} of shape {array.shape}", hint="numbers are wanted, examples first")
     axis = 1
     if turn and array.ndim == 4 and not _takes(spec, array.shape):
@@ -154,7 +169,8 @@ def _fitted(array: Array, spec: TensorSpec, preparation: Preparation, what: str,
             )
         channels = axis if array.ndim != 4 or axis == 3 or array.shape[1] <= 4 or array.shape[3] > 4 else 3
         return preparation.of(array, channels if array.ndim > 1 else 0).astype(kind)
-    if kind.kind in "iu" and (array.dtype.kind == "f" or array.min() < np.iinfo(kind).min or array.max() > np.iinfo(kind).max):
+    limits = np.iinfo(kind) if kind.kind in "iu" else None
+    if limits and (array.dtype.kind == "f" or (array.size and (array.min() < limits.min or array.max() > limits.max))):
         raise BadInput(f"{what}: holds {array.dtype} that {spec.datatype} cannot", hint=f"store it as {kind}")
     with np.errstate(over="ignore"):
         made = np.ascontiguousarray(array, kind)
@@ -193,7 +209,8 @@ def _apart(samples: Samples) -> tuple[Samples, Samples]:
 
 
 def _layout(inputs: Sequence[TensorSpec]) -> str:
-    names = ", ".join("x" if len(inputs) == 1 else spec.name for spec in inputs)
+    own = (f"{INPUT}{spec.name}" if spec.name in ("y", "labels") else spec.name for spec in inputs)
+    names = "x" if len(inputs) == 1 else ", ".join(own)
     return f"an .npz file with {names} and y, examples first: docs/import.md"
 
 
@@ -214,7 +231,7 @@ def chosen_sizes(specs: Sequence[TensorSpec], sizes: Mapping[str, tuple[int, ...
     made = {}
     for spec in specs:
         if (given := sizes.get(spec.name)) is not None:
-            if not spec.fits(given) or any(size < 1 for size in given):
+            if not spec.fits(given) or any(size < 0 for size in given):
                 raise BadInput(f"--size: {spec.name}={','.join(map(str, given))}, the model takes {spec.sizes}")
             made[spec.name] = given
         elif FREE in spec.shape[1:]:

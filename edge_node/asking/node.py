@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.asking.about import About, about_from
+from littoral.answers import fault_of
 from littoral.errors import BadInput, DigestMismatch, FleetError, NotFound, RuntimeFailure, Unavailable, Untrusted
 from littoral.signature import DATATYPES, datatype_of
 from littoral.transport import asked_at, split_address
@@ -179,14 +180,19 @@ class Folder:
         from edge_node.serving.tensors import tensors_of
 
         if self._manifest.signature is not None:
-            return self._loaded.run({about.inputs[0].name: values})
+            answers = self._loaded.run({about.inputs[0].name: values})
+            self._check(answers)
+            return answers
         prepared = self._manifest.input.prepare(values)
         if not np.isfinite(prepared).all():
             raise BadInput("holds values that are no finite numbers, or too large", hint="leave that example out")
         logits = self._loaded.infer(prepared)
-        if not np.isfinite(logits).all():
-            raise RuntimeFailure(f"model {self._manifest.name}: answered with values that are not numbers")
+        self._check({self._manifest.output.name: logits})
         return tensors_of(self._manifest, logits)
+
+    def _check(self, answers: Mapping[str, Array]) -> None:
+        if fault := fault_of(self._manifest, answers):
+            raise RuntimeFailure(f"model {self._manifest.name}: {fault}")
 
     def close(self) -> None:
         self._loaded.close()

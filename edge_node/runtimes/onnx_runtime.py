@@ -21,9 +21,10 @@ from edge_node.runtimes.facts import Facts
 from edge_node.runtimes.onnx_providers import NAMES, Wanted, devices_here, opened, ran_on, wanted
 from edge_node.runtimes.onnx_stopping import StoppableSession
 from edge_node.runtimes.using import in_use
+from littoral.answers import misfit_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
-from littoral.signature import DATATYPES, FREE, Signature
+from littoral.signature import FREE, Signature
 
 _INDEX = re.compile(r"within bounds|out of (data )?bounds|out of range")
 _SIZES = re.compile(r"cannot be reshaped|broadcast an axis|dimension mismatch|[Ii]ncompatible dimensions")
@@ -106,13 +107,8 @@ class OnnxModel:
             kind = BadValues if _of_the_values(error, signature) else RuntimeFailure
             raise kind(f"onnxruntime: {self._name}: {error}") from error
         answers = {spec.name: np.asarray(array) for spec, array in zip(signature.outputs, found, strict=True)}
-        for spec in signature.outputs:
-            array = answers[spec.name]
-            if array.dtype != DATATYPES[spec.datatype] or not spec.fits(array.shape):
-                raise RuntimeFailure(
-                    f"onnxruntime: {self._name} answers {spec.name} with {array.dtype} {array.shape}, "
-                    f"the manifest names {spec.datatype} {spec.sizes}"
-                )
+        if misfit := misfit_of(signature, answers):
+            raise RuntimeFailure(f"onnxruntime: {self._name} {misfit}")
         return answers
 
     def stop(self) -> None:

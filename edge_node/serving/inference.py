@@ -18,6 +18,7 @@ from edge_node.serving.slots import Served, Slots
 from edge_node.serving.tensors import LABEL, Answer, Asked, tensors_of
 from edge_node.serving.values import Array, small
 from edge_node.telemetry import Telemetry
+from littoral.answers import fault_of
 from littoral.errors import BadInput, FleetError, RuntimeFailure
 from littoral.manifest import Input
 
@@ -167,8 +168,7 @@ class Inference:
                 logits = await self._beside(name, served, cost, served.model.infer, prepared, examples)
             else:
                 logits = cost.run(served.model.infer, prepared, examples)
-            if not small(logits) and not np.isfinite(logits).all():
-                raise RuntimeFailure(f"model {served.manifest.name}: answered with values that are not numbers")
+            _check_answer(served, {served.manifest.output.name: logits})
         except Exception:
             self._count(name, served, None, None, began, ok=False)
             raise  # a client that went away says nothing about the model: a cancellation is not counted
@@ -190,9 +190,7 @@ class Inference:
                 tensors = await self._beside(name, served, cost, served.model.run, inputs, examples)
             else:
                 tensors = cost.run(served.model.run, inputs, examples)
-            for output, values in tensors.items():
-                if values.dtype.kind == "f" and not small(values) and np.isnan(values).any():
-                    raise RuntimeFailure(f"model {served.manifest.name}: answered {output} with values that are not numbers")
+            _check_answer(served, tensors)
         except BadValues:
             raise  # the client's fault: it says nothing about the model
         except Exception:
@@ -244,6 +242,12 @@ class Inference:
 
     def _count(self, name: str, served: Served, raw: Array | None, classes: list[int] | None, began: float, *, ok: bool) -> None:
         self._telemetry.observe(name, served.manifest, served.manifest_digest, raw, classes, self._monotonic() - began, ok=ok)
+
+
+def _check_answer(served: Served, tensors: Mapping[str, Array]) -> None:
+    """Raises RuntimeFailure where these are no answer of that model."""
+    if fault := fault_of(served.manifest, tensors):
+        raise RuntimeFailure(f"model {served.manifest.name}: {fault}")
 
 
 def _prepared(served: Served, raw: Array) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.runtimes import Model, load
+from littoral.answers import fault_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import Signature
@@ -35,18 +36,18 @@ def load_checked(manifest: Manifest, folder: Path, threads: int) -> Model:
 
 
 def check_probe(model: Model, manifest: Manifest) -> None:
-    """Raises ProbeMismatch where a logit is off by more than the probe's tolerance, or is no number; of a model with a signature,
-    where an output is."""
+    """Raises ProbeMismatch where it gives no answer (littoral/answers.py), or a logit is off by more than the probe's tolerance;
+    of a model with a signature, where an output is."""
     if manifest.signature is not None:
-        _check_outputs(model, manifest.name, manifest.signature)
+        _check_outputs(model, manifest, manifest.signature)
         return
     raw = manifest.probe.input_array(manifest.input.shape)
     wanted = manifest.probe.logit_array()
     logits = model.infer(manifest.input.prepare(raw))
     if logits.shape != wanted.shape:
         raise ProbeMismatch(f"probe: {manifest.name} answers with shape {logits.shape}, wanted {wanted.shape}")
-    if not np.isfinite(logits).all():
-        raise ProbeMismatch(f"probe: {manifest.name} answers with values that are not numbers")
+    if fault := fault_of(manifest, {manifest.output.name: logits}):
+        raise ProbeMismatch(f"probe: {manifest.name} {fault}")
     furthest = float(np.abs(logits - wanted).max())
     if furthest > manifest.probe.tolerance:
         raise ProbeMismatch(
@@ -59,8 +60,9 @@ def one_inference(manifest: Manifest) -> Callable[[Model], object]:
     if manifest.signature is None:
         one = manifest.input.prepare(manifest.probe.input_array(manifest.input.shape)[:1])
         return lambda model: model.infer(one)
-    first = slice(0, 1) if manifest.signature.batched else slice(None)
-    feeds = {name: np.ascontiguousarray(array[first]) for name, array in _arrays(manifest.signature).items()}
+    feeds = _arrays(manifest.signature)
+    if manifest.signature.batched:
+        feeds = {name: array[:1] for name, array in feeds.items()}  # contiguous: it is the beginning
     return lambda model: model.run(feeds)
 
 
@@ -68,8 +70,10 @@ def _arrays(signature: Signature) -> Mapping[str, npt.NDArray[Any]]:
     return {name: packed.filled() for name, packed in signature.probe.inputs.items()}
 
 
-def _check_outputs(model: Model, name: str, signature: Signature) -> None:
-    answers = model.run(_arrays(signature))
+def _check_outputs(model: Model, manifest: Manifest, signature: Signature) -> None:
+    name, answers = manifest.name, model.run(_arrays(signature))
+    if fault := fault_of(manifest, answers):
+        raise ProbeMismatch(f"probe: {name} {fault}")
     for spec in signature.outputs:
         packed = signature.probe.outputs[spec.name]
         if (shape := answers[spec.name].shape) != packed.shape:
@@ -82,9 +86,10 @@ def _check_outputs(model: Model, name: str, signature: Signature) -> None:
             if (share := float((found != wanted).mean())) > allowed:
                 raise ProbeMismatch(f"probe: {name}: {share:.2%} of {spec.name} differ, allowed are {allowed:.2%}", hint=_WAY_OUT)
             continue
-        if not np.array_equal(np.isfinite(found), np.isfinite(wanted)):
-            raise ProbeMismatch(f"probe: {name} answers {spec.name} with values that are not numbers")
-        with np.errstate(invalid="ignore"):  # what is infinite on both sides
-            furthest = float(np.nanmax(np.abs(found.astype(np.float64) - wanted.astype(np.float64)), initial=0.0))
+        infinite = ~np.isfinite(wanted)
+        if not np.array_equal(np.where(np.isfinite(found), 0, found), np.where(infinite, wanted, 0)):
+            raise ProbeMismatch(f"probe: {name}: {spec.name} is infinite at other places than it was", hint=_WAY_OUT)
+        apart = found[~infinite].astype(np.float64) - wanted[~infinite].astype(np.float64)
+        furthest = float(np.abs(apart).max(initial=0.0))
         if furthest > allowed:
             raise ProbeMismatch(f"probe: {name}: {spec.name} is off by {furthest:.4g}, allowed is {allowed:g}", hint=_WAY_OUT)

@@ -23,6 +23,7 @@ from edge_node.runtimes import Model
 from edge_node.serving.slots import Served
 from edge_node.update.job import Counts, Job, in_thread
 from edge_node.update.state import Event, Findings, Passed, Policy, Regressed
+from littoral.answers import fault_of
 from littoral.errors import BadData, NotFound, RuntimeFailure
 from littoral.manifest import Manifest
 
@@ -130,7 +131,10 @@ async def _judge(job: Job, served: Served) -> Findings:
     previous = None
     standby = job.kit.slots.standby(job.update.model)
     if standby is not None and standby.manifest.signature is None:
-        previous = await _accuracy(standby.model, standby.manifest, x, y)
+        try:
+            previous = await _accuracy(standby.model, standby.manifest, x, y)
+        except RuntimeFailure as error:  # says nothing about the one on trial
+            job.kit.log("standby-not-judged", detail=str(error))
     return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
 
 
@@ -146,5 +150,7 @@ async def _accuracy(model: Model, manifest: Manifest, x: npt.NDArray[Any], y: np
     for start in range(0, len(y), BATCH):
         batch, wanted = x[start : start + BATCH], y[start : start + BATCH]
         logits = await in_thread(lambda batch=batch: model.infer(manifest.input.prepare(batch)))  # type: ignore[misc]
+        if fault := fault_of(manifest, {manifest.output.name: logits}):
+            raise RuntimeFailure(f"{manifest.name}: {fault}, on examples of this node")
         right += int(np.sum(logits.argmax(axis=1) == wanted))
     return right / len(y)

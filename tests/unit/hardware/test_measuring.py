@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_node.measure import MeasurementResult, Measurer
 from edge_node.runtimes import available
 from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest, Probe
+from littoral.measuring import MeasurementResult, Measurer
 from tests.kit.machine import Machine
 from tests.kit.models import HERE, SHAPE, artifact, images
 from tests.kit.patience import PATIENCE_S

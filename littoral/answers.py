@@ -1,0 +1,71 @@
+"""What is an answer: the one definition, at import, in the probe, in probation and in serving.
+
+Every tensor that the manifest names, in its datatype and shape, and no value of it is "not a number". Infinity is a value like
+any other of a model that was imported (the logarithm of a chance of 0). Our own networks have no use for it: there it is an
+overflow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.manifest import Manifest
+from littoral.signature import DATATYPES, Signature
+
+Array = npt.NDArray[Any]
+
+
+def fault_of(manifest: Manifest, answers: Mapping[str, Array]) -> str:
+    """Why these tensors are no answer of that model, for a message that begins with the model's name; "" where they are one.
+
+    Args:
+        answers: by name; of our own models the logits under the name of the manifest's output.
+    """
+    if manifest.signature is not None:
+        return misfit_of(manifest.signature, answers) or _not_numbers(answers, infinite=True)
+    return _not_numbers(answers, infinite=False)
+
+
+def misfit_of(signature: Signature, answers: Mapping[str, Array]) -> str:
+    """Which tensor is missing, or of another datatype or shape than the signature says; "" where none is."""
+    for spec in signature.outputs:
+        found = answers.get(spec.name)
+        if found is None:
+            return f"answers without {spec.name}"
+        if found.dtype != DATATYPES[spec.datatype] or not spec.fits(found.shape):
+            return f"answers {spec.name} with {found.dtype} {found.shape}, the manifest names {spec.datatype} {spec.sizes}"
+    return ""
+
+
+def examples_at_fault(outputs: Mapping[str, Any], count: int) -> npt.NDArray[np.bool_]:
+    """Which of so many examples an imported model gave no answer to: (count,).
+
+    Args:
+        outputs: by name, examples first; or a list of arrays, one an example.
+    """
+    found = np.zeros(count, np.bool_)
+    for values in outputs.values():
+        for i in range(count):
+            found[i] |= np.asarray(values[i]).dtype.kind == "f" and bool(np.isnan(values[i]).any())
+    return found
+
+
+def finite(values: Array) -> bool:
+    """Of floats, whether all are: the sum of their squares says so in a third of the time, where it does not overflow."""
+    if values.dtype.char in "fd" and math.isfinite(np.vdot(values, values)):
+        return True
+    return bool(np.isfinite(values).all())
+
+
+def _not_numbers(answers: Mapping[str, Array], *, infinite: bool) -> str:
+    for name, values in answers.items():
+        if values.dtype.kind != "f" or finite(values):
+            continue
+        if not infinite or np.isnan(values).any():
+            return f"answers {name} with values that are not numbers"
+    return ""
