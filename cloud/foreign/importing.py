@@ -21,7 +21,7 @@ from cloud.foreign.probing import asked_by_chance, asked_of_examples, probe_of
 from cloud.foreign.running import answers_of, batch_of
 from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, load_samples
 from cloud.foreign.served import served, with_shapes
-from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, lost, no_answer, worth_by_metric, worth_of_classifier
+from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, no_answer, worth_by_metric, worth_of_classifier
 from littoral.answers import fault_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, RuntimeFailure
@@ -175,10 +175,11 @@ class _Import:
         assert small.worth is not None
         if (small.worth.faulty & ~whole.worth.faulty).any():
             raise RuntimeFailure("int8: it answers with values that are not numbers where the file as it is does not")
-        if (gone := lost(whole.worth, small.worth)) > self.plan.int8_loss:
+        gone, may = lost(whole.worth, small.worth), self.plan.int8_loss
+        if gone > may + chance_of(may, small.worth):
             raise RuntimeFailure(
                 f"int8: lost {gone:.1%} of what it is worth ({_told(whole.worth)} to {_told(small.worth)}), at most "
-                f"{self.plan.int8_loss:.0%} may go (--int8-loss)"
+                f"{may:.0%} may go, and what is chance on {small.worth.examples} examples (--int8-loss)"
             )
         return replace(small, lost=gone)
 
@@ -263,7 +264,7 @@ class _Import:
     def _remarks(self, measured: _Measured) -> tuple[str, ...]:
         if measured.worth is None:
             return ("was not measured: it was imported without data",)
-        if measured.lost <= MOST_LOST:
+        if measured.lost <= MOST_LOST + chance_of(MOST_LOST, measured.worth):
             return measured.worth.remarks
         return (*measured.worth.remarks, f"lost {measured.lost:.1%} of what the file is worth as it is")
 

@@ -122,7 +122,9 @@ def _folded(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
+        )  # which would make a layer's bias of a mask that is added
         folded = onnx.load(str(path))
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base, and it is no loss
         logging.getLogger(__name__).debug("not folded: %s", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,8 @@ from littoral.signature import Metric
 
 Array = npt.NDArray[Any]
 MOST_LOST = 0.05
-"""The share of its worth that an int8 may lose and still be released."""
+"""The share of its worth that an int8 may lose and still be released; of an accuracy, what chance may add to it on so few
+examples (two standard deviations) is not counted."""
 MOST_FAULTY = 0.5
 """The share of the examples that may have no answer: beyond it the model, or how its data were prepared, is broken."""
 
@@ -91,6 +93,11 @@ def worth_by_metric(answers: Mapping[str, Any], targets: Mapping[str, Array], ou
     if guess is not None and metric.score <= replace(metric, value=guess).score:
         nothing = (f"learnt nothing: {metric.name} is {metric.value:.4g}, and always answering the mean of y has {guess:.4g}",)
     return Worth(0.0, {}, metric, faulty, guess, (*nothing, *_not_answered(faulty)))
+
+
+def chance_of(share: float, worth: Worth) -> float:
+    """What chance may add to a share of the examples that are lost; of another metric nothing is known."""
+    return 2 * math.sqrt(share * (1 - share) / worth.examples) if worth.metric is None else 0.0
 
 
 def lost(whole: Worth, small: Worth) -> float:

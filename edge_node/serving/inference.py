@@ -179,7 +179,7 @@ class Inference:
     async def _tensors(self, name: str, served: Served, inputs: Mapping[str, Array], began: float) -> Mapping[str, Array]:
         """What a model that was imported answers."""
         manifest, first = served.manifest, next(iter(inputs.values()))
-        examples = len(first) if first.ndim else 1
+        examples = max(1, len(first)) if first.ndim else 1  # a first size may be no batch, and 0
         try:
             cost, signature = self._cost(name, served), manifest.signature
             batched = signature is not None and signature.batched

@@ -23,7 +23,7 @@ from edge_node.serving.values import Array, from_bytes, from_json, kind_of, show
 from littoral.errors import BadInput
 from littoral.manifest import Input, Manifest
 from littoral.resize import MOST
-from littoral.signature import DATATYPES, FREE, Signature, TensorSpec, datatype_of
+from littoral.signature import DATATYPES, FREE, MOST_VALUES, Signature, TensorSpec, datatype_of
 
 MAX_BATCH = 256
 _STATELESS = "each request is answered by itself"
@@ -233,8 +233,10 @@ def _inputs(given: Any, signature: Signature, tail: memoryview | None, truths: b
         if tensor.get("datatype") != spec.datatype:
             raise BadInput(f"{at}.datatype: {shown(tensor.get('datatype'))}, {spec.name} is {spec.datatype}")
         shape = _whole_numbers(tensor.get("shape"), f"{at}.shape")
-        if not spec.fits(shape) or any(size < 1 for size in shape):
+        if not spec.fits(shape) or any(size < 0 for size in shape) or math.prod(size or 1 for size in shape) > MOST_VALUES:
             raise BadInput(f"{at}.shape: {shown(list(shape))}, {spec.name} takes {spec.sizes}")
+        if signature.batched and shape[0] < 1:
+            raise BadInput(f"{at}.shape: {shown(list(shape))}, {spec.name} takes {spec.sizes}, from one example on")
         found[spec.name], left = _values(tensor, at, shape, spec.datatype, left, truths)
     _check_used(left, tail)
     batches = {array.shape[0] for spec, array in zip(specs.values(), (found[name] for name in specs), strict=True) if spec.shape}
@@ -255,11 +257,13 @@ def _values(
     wanted, there = math.prod(shape) * DATATYPES[datatype].itemsize, len(tail) if tail is not None else 0
     if size != wanted or type(size) is not int:
         raise BadInput(f"{at}.parameters.binary_data_size: {shown(size)}, {datatype} {list(shape)} takes {wanted}")
-    if tail is None or there < wanted:
+    if there < wanted:
         raise BadInput(
             f"body: {there} bytes follow the JSON, the input takes {wanted}",
             hint="Inference-Header-Content-Length: bytes of the JSON",
         )
+    if tail is None:  # of a tensor without values nothing follows
+        return from_bytes(b"", shape, datatype, at), None
     return from_bytes(tail[:wanted], shape, datatype, at), tail[wanted:]
 
 

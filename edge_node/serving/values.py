@@ -51,6 +51,8 @@ def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str, *, tru
         values = np.asarray(given)
     except (ValueError, OverflowError, RecursionError) as error:
         raise BadInput(f"{at}.data: cannot be read as {datatype}: its lists are of different lengths, or too deep") from error
+    if kind.kind == "u" and values.dtype.kind == "f":
+        values = _unsigned(given, values)
     if values.size and values.dtype.kind not in "biuf":
         raise BadInput(f"{at}.data: holds something else than numbers", hint="numbers alone, of at most 64 bits")
     if values.size != wanted:
@@ -59,7 +61,7 @@ def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str, *, tru
         raise BadInput(f"{at}.data: is nested as {list(values.shape)}, wanted {list(shape)}, or flat")
     if kind.kind in "iu":
         limits = np.iinfo(kind)
-        if values.dtype.kind == "f" or values.min() < limits.min or values.max() > limits.max:
+        if values.size and (values.dtype.kind == "f" or values.min() < limits.min or values.max() > limits.max):
             raise BadInput(
                 f"{at}.data: holds a value that {datatype} cannot hold", hint=f"whole numbers, {limits.min} to {limits.max}"
             )
@@ -67,6 +69,14 @@ def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str, *, tru
         raise BadInput(f"{at}.data: holds a value that BOOL cannot hold", hint="true, false, 0 or 1")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
         return _finite(values.astype(kind), datatype, at).reshape(shape)
+
+
+def _unsigned(given: list[Any], values: Array) -> Array:
+    """Whole numbers of which one is over 2**63 and another is not: numpy makes floats of them, which are not exact."""
+    exact = np.asarray(given, dtype=object)
+    if not all(type(value) is int and 0 <= value < 1 << 64 for value in exact.reshape(-1)):
+        return values
+    return exact.astype(np.uint64)
 
 
 def _pixels(given: list[Any]) -> Array | None:

@@ -70,7 +70,7 @@ async def test_a_node_serves_all_its_inputs_and_outputs_as_they_are(
 ) -> None:
     np.savez(tmp_path / "d.npz", **houses())
     plan = ImportPlan(MODEL, task="regression")
-    whole, _ = import_model(write(tmp_path / "m.onnx", house_prices()), plan, data=tmp_path / "d.npz")
+    [whole] = import_model(write(tmp_path / "m.onnx", house_prices()), plan, data=tmp_path / "d.npz")
     agent = await serve(fleet, maker, folder, whole)
     async with httpx.AsyncClient(base_url=f"http://{agent.http}/v2/models/{MODEL}", trust_env=False) as client:
         about = (await client.get("")).json()
