@@ -138,9 +138,10 @@ class Inference:
                 request = asked(before.manifest)
                 if before.manifest.signature is None:
                     prepared = _prepared(before, await self._sized(name, before.manifest.input, request.raw))
-                    await self._in_thread(name, before.model.infer, prepared)
+                    logits = await self._in_thread(name, before.model.infer, prepared)
+                    _check_answer(before, {before.manifest.output.name: logits})
                 else:
-                    await self._in_thread(name, before.model.run, request.inputs)
+                    _check_answer(before, await self._in_thread(name, before.model.run, request.inputs))
             except FleetError:
                 return
         self._telemetry.turn_away(name)
