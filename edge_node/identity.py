@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from littoral.identity import EXPIRES_SOON_S, RENEW_AFTER
+from littoral.validity import EXPIRES_SOON_S, RENEW_AFTER
 
 SCHEMA = 1
 DAY_S = 86_400.0

@@ -22,12 +22,6 @@ from littoral.errors import BadInput, Untrusted
 
 JOIN_PREFIX = "littoral-join-1."
 
-RENEW_AFTER = 2 / 3
-"""Of a certificate's life: from then on a node asks for the next one."""
-
-EXPIRES_SOON_S = 14 * 86_400.0
-"""A certificate that has so many seconds left should have been renewed: operators are warned of it on both sides."""
-
 
 @dataclass(frozen=True, slots=True)
 class JoinLine:

@@ -21,8 +21,8 @@ from cloud.fleet.records import (
 )
 from cloud.fleet.telemetry import Telemetry, telemetry_id
 from littoral.errors import BadInput, Conflict, NotFound
-from littoral.identity import EXPIRES_SOON_S
 from littoral.shares import shares_of
+from littoral.validity import EXPIRES_SOON_S
 
 DAY_S = 86_400.0
 LIST_HINT = "see `littoral-cloud node list`"

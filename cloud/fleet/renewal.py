@@ -16,7 +16,7 @@ from cloud.fleet.sessions import Peer, admission_refusal
 from littoral.errors import BadInput, Conflict, FleetError, NotAccepted, Unavailable
 
 NOT_BEFORE = 1 / 2
-"""Of a certificate's life. Nodes ask after littoral.identity.RENEW_AFTER, by their own clock, which may be ahead."""
+"""Of a certificate's life. Nodes ask after littoral.validity.RENEW_AFTER, by their own clock, which may be ahead."""
 
 AGAIN_S = 60.0
 

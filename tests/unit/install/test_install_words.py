@@ -16,6 +16,13 @@ from edge_node.installing.layout import Install, Layout
 from edge_node.store import NodeFolder
 from tests.kit.patience import PATIENCE_S
 
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_installer_runs_out_of_a_wheel_on_a_python_that_has_no_packages() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import edge_node.installing.__main__"
+    subprocess.run((sys.executable, "-I", "-S", "-c", code, ROOT), check=True, timeout=PATIENCE_S)
+
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
