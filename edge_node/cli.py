@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -169,6 +170,12 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from littoral.identity import JoinLine
 
     line = JoinLine.parse(_join_text(parsed, environment))
+
+    def told(error: FleetError, after_s: float) -> None:
+        again = {"error": error.as_dict(), "again_in_s": round(after_s, 1)}
+        said = json.dumps(again) if parsed.format == "json" else f"littoral-node: {error}; again in {after_s:.0f} s"
+        sys.stderr.write(f"{said}\n")
+
     folder.prepare()
     name = parsed.name if parsed.name is not None else environment.get(f"{PREFIX}NAME", "")
     # An agent that runs on the folder goes on serving meanwhile, and takes what is written here.
@@ -182,6 +189,8 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
                 monotonic=time.monotonic,
                 key_pem=comes_back,
+                rng=random.Random(),  # noqa: S311 - how long to wait, no secret
+                told=told,
             )
         )
     if comes_back:

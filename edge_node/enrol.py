@@ -8,6 +8,7 @@ fingerprint becomes the only root of the channel that then carries the token.
 from __future__ import annotations
 
 import asyncio
+import random
 import select
 import socket
 from collections.abc import Callable
@@ -25,6 +26,14 @@ from littoral.identity import JoinLine, certificate_request, new_node_key, priva
 from littoral.transport import CLIENT_OPTIONS, split_address
 
 _LIMIT_S = 15.0
+TRY_FOR_S = 120.0
+"""A cloud that answers, but not to this request, is asked again for about this long."""
+_LONGEST_WAIT_S = 15.0
+
+
+class Busy(Unavailable):
+    """The cloud is there and could not answer now, as where a thousand nodes come at the same moment."""
+
 
 _ERRORS: dict[grpc.StatusCode, tuple[type[FleetError], str]] = {
     grpc.StatusCode.UNAUTHENTICATED: (BadToken, "ask for a new line: littoral-cloud token create"),
@@ -32,6 +41,8 @@ _ERRORS: dict[grpc.StatusCode, tuple[type[FleetError], str]] = {
     grpc.StatusCode.PERMISSION_DENIED: (NotAccepted, "ask the operator of this fleet"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (TooLarge, ""),
 }
+
+_BUSY = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
 async def enrol(
@@ -42,23 +53,50 @@ async def enrol(
     hardware: hardware_pb2.HardwareProfile,
     now: float,
     monotonic: Callable[[], float],
+    rng: random.Random,
     key_pem: bytes | None = None,
+    told: Callable[[FleetError, float], None] = lambda error, after_s: None,
 ) -> Identity:
-    """Enrols this folder and keeps its identity.
+    """Enrols this folder and keeps its identity. A cloud that is there and cannot answer now is asked again, after longer and
+    longer waits by chance: it is the same key, so never a second node.
 
     Args:
         name: what the operator calls this node; "": the cloud chooses.
         key_pem: of a node that comes back: it is the same one, under its id. None: a new node.
         now: seconds since 1970-01-01 UTC.
+        rng: for the waits.
+        told: hears what went wrong, and after how many seconds there is another try.
 
     Raises:
         BadToken: the line has expired, or the cloud does not take its token. Untrusted: the server is not the one that the
-        line names; nothing was sent. Unavailable: it cannot be reached.
+        line names; nothing was sent. Unavailable: it cannot be reached, or was busy for TRY_FOR_S.
     """
     if line.expires_at <= now:
         raise BadToken(
             f"join line: expired {now - line.expires_at:.0f} s ago", hint="ask for a new one: littoral-cloud token create"
         )
+    until = monotonic() + TRY_FOR_S
+    tries = 0
+    while True:
+        try:
+            return await _once(folder, line, name, hardware, monotonic, key_pem)
+        except Busy as error:
+            after_s = rng.uniform(0.1, 1.0) * min(_LONGEST_WAIT_S, 2.0**tries)
+            if monotonic() + after_s >= until:
+                raise
+            told(error, after_s)
+        tries += 1
+        await asyncio.sleep(after_s)
+
+
+async def _once(
+    folder: NodeFolder,
+    line: JoinLine,
+    name: str,
+    hardware: hardware_pb2.HardwareProfile,
+    monotonic: Callable[[], float],
+    key_pem: bytes | None,
+) -> Identity:
     authority = await asyncio.to_thread(authority_of, line, monotonic)
     key_pem = key_pem or _pending_key(folder)
     key = load_pem_private_key(key_pem, None)
@@ -113,10 +151,10 @@ def presented_chain(address: str, monotonic: Callable[[], float]) -> list[x509.C
                 except (SSL.WantReadError, SSL.WantWriteError):
                     left = deadline - monotonic()
                     if left <= 0 or not any(select.select([plain], [], [], left)):
-                        raise Unavailable(
-                            f"{address}: no TLS handshake after {_LIMIT_S:.0f} s", hint="is the port right?"
-                        ) from None
+                        raise Busy(f"{address}: no TLS handshake after {_LIMIT_S:.0f} s", hint="is the port right?") from None
             return list(connection.get_peer_cert_chain(as_cryptography=True) or [])
+    except SSL.SysCallError as error:
+        raise Busy(f"{address}: closed the connection in its TLS handshake: {error}", hint="is the port right?") from error
     except SSL.Error as error:
         raise Unavailable(
             f"{address}: does not speak TLS as an enrolment listener does: {error}", hint="is the port right?"
@@ -144,7 +182,8 @@ async def _ask(line: JoinLine, authority: bytes, request: enrolment_pb2.EnrolReq
             answer: enrolment_pb2.EnrolResponse = await stub.Enrol(request, timeout=_LIMIT_S)
             return answer
         except grpc.aio.AioRpcError as error:
-            kind, hint = _ERRORS.get(error.code(), (Unavailable, "asking again gives the same node, never a second one"))
+            other = Busy if error.code() in _BUSY else Unavailable
+            kind, hint = _ERRORS.get(error.code(), (other, "asking again gives the same node, never a second one"))
             raise kind(f"enrolment at {line.address}: {error.details()}", hint=hint) from error
 
 

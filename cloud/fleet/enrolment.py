@@ -2,7 +2,8 @@
 
 A node's id is made from its public key, so whoever asks again with the same key is the same node: no lookup, no second
 enrolment, no use of the token spent, also when two requests run at the same moment. Everything that enrolment writes is one
-Change: the token with a use less, the node, its name, and what is desired of it (nothing yet).
+Change: the token with a use less, the node, its name, and what is desired of it (nothing yet). The use is taken where the
+change is written, so that of a thousand who come at the same moment with one token nobody is in another's way.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
+from cloud.fleet.ledger import Audit, Change, Doc, Ledger, Take, Write
 from cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
 from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, NotFound
 
 NAME_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NODE_ID_DIGITS = 20  # 80 bits: nobody makes a second key for an id
 ATTEMPTS = 20
+NUMBERED = 3
+"""Times that the next number behind a wanted name is tried where others take it first: then chance is put behind it."""
 MAX_TTL_S = 366 * 24 * 3600.0
+_BY_CHANCE = 9
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is mistaken for something else
 
 
@@ -117,7 +121,7 @@ def candidate_name(wanted: str, attempt: int, rng: random.Random) -> str:
         return f"node-{drawn}"
     if attempt == 0:
         return wanted
-    suffix = f"-{attempt + 1}" if attempt < 9 else f"-{drawn}"
+    suffix = f"-{attempt + 1}" if attempt < _BY_CHANCE else f"-{drawn}"
     return wanted[: 63 - len(suffix)].rstrip("-") + suffix
 
 
@@ -133,7 +137,8 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
         check_name(request.node_name)
     key = ca.public_key_sha256(request.certificate_request)
     node_id = key[:NODE_ID_DIGITS]
-    for _ in range(ATTEMPTS):
+    certificate: NodeCertificate | None = None
+    for tried in range(ATTEMPTS):
         token_doc = await ledger.get("token", token_id(request.token))
         node_doc = await ledger.get("node", node_id)
         token = load(Token, token_doc) if token_doc else None
@@ -141,9 +146,11 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
         new = admit(token, known, key, now)
         assert token is not None
         assert token_doc is not None
-        certificate = ca.issue_node(request.certificate_request, node_id, now)
+        certificate = certificate or ca.issue_node(request.certificate_request, node_id, now)
         if new:
-            name, name_write = await _free_name(ledger, request.node_name, node_id, rng)
+            name, name_write = await _free_name(
+                ledger, request.node_name, node_id, rng, first=0 if tried < NUMBERED else _BY_CHANCE
+            )
             node = Node(
                 node_id=node_id,
                 name=name,
@@ -154,7 +161,7 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
                 enrolled_at=now,
                 labels=token.labels,
             )
-            change = _first(node, token_doc, token, name_write, request)
+            change = _first(node, token_doc.id, token, name_write, request)
         else:
             assert known is not None
             assert node_doc is not None
@@ -168,14 +175,14 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
         try:
             await ledger.commit(change)
         except Conflict:
-            continue  # somebody spent a use, took the name, or enrolled this very key: look again
+            continue  # somebody took the last use, or the name, or enrolled this very key: look again
         return Enrolled(
             node_id=node_id, node_name=node.name, certificate=certificate.der, certificate_authority=ca.der, again=not new
         )
     raise Conflict("enrolment: too many at the same moment", hint="try again")
 
 
-def _first(node: Node, token_doc: Doc, token: Token, name: Write, request: EnrolmentRequest) -> Change:
+def _first(node: Node, token_id: str, token: Token, name: Write, request: EnrolmentRequest) -> Change:
     details = {
         "name": node.name,
         "token": token.name,
@@ -186,7 +193,7 @@ def _first(node: Node, token_doc: Doc, token: Token, name: Write, request: Enrol
     }
     return Change(
         (
-            Write("token", token_doc.id, dump(replace(token, uses_left=token.uses_left - 1)), token_doc.generation),
+            Take("token", token_id, "uses_left"),
             Write("node", node.node_id, dump(node), 0),
             name,
             Write("desired", node.node_id, dump(Desired()), None),
@@ -203,9 +210,12 @@ def _again(node: Node, doc: Doc, token: Token) -> Change:
     )
 
 
-async def _free_name(ledger: Ledger, wanted: str, node_id: str, rng: random.Random) -> tuple[str, Write]:
-    """A name that nobody in the fleet has, and the write that takes it. One of a node taken out of the fleet is free."""
-    for attempt in range(ATTEMPTS):
+async def _free_name(ledger: Ledger, wanted: str, node_id: str, rng: random.Random, *, first: int) -> tuple[str, Write]:
+    """A name that nobody in the fleet has, and the write that takes it. One of a node taken out of the fleet is free.
+
+    `first`: of the attempts of `candidate_name`.
+    """
+    for attempt in range(first, first + ATTEMPTS):
         name = candidate_name(wanted, attempt, rng)
         doc = await ledger.get("node-name", name)
         if doc is None:

@@ -38,6 +38,16 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """One less of a whole number of a document, whatever else is in it: of many who take at the same moment each gets one, for as
+    long as there is any. `field` stands in the body once."""
+
+    kind: str
+    id: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """One line of the audit trail.
 
@@ -60,7 +70,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    writes: tuple[Write, ...]
+    writes: tuple[Write | Take, ...]
     audit: tuple[Audit, ...] = ()
 
 
@@ -100,7 +110,7 @@ class Ledger(Protocol):
         """Writes a change whole and gives the new generations by (kind, id).
 
         Raises:
-            Conflict: an expected generation is not there any more; nothing was written.
+            Conflict: an expected generation is not there any more, or nothing is left to take; nothing was written.
             LostLease: the fence is not, or no longer, held; nothing was written.
             Unavailable: Redis cannot be had; the change may or may not have been written, and committing it again
                 with the same expected generations is safe.

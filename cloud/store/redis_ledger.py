@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from cloud.fleet.ledger import Announcement, AuditEntry, Body, Change, Doc, Fence, Write
+from cloud.fleet.ledger import Announcement, AuditEntry, Body, Change, Doc, Fence, Take, Write
 from cloud.store.announcements import Announcements
 from cloud.store.connection import Connections, Endpoint
 from cloud.store.leases import Leases
@@ -25,7 +25,9 @@ from littoral.errors import BadInput, Conflict, LostLease, Unavailable
 
 CHANGE_KEPT_MS = 10 * 60 * 1000  # far longer than a commit is retried
 TOMBSTONE_KEPT_MS = 30 * 24 * 3600 * 1000  # a document that comes back within this goes on counting generations
+_Sent = tuple[str | int, str]
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _STREAM_ID = re.compile(r"-|\d+(-\d+)?")
 
 
@@ -85,7 +87,7 @@ class RedisLedger:
 
     async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
         _check(change)
-        bodies = ["" if write.body is None else _json(write, write.body) for write in change.writes]
+        bodies = [_sent(write) for write in change.writes]
         id = secrets.token_hex(16)  # under this Redis remembers the outcome: a commit whose reply was lost is not done twice
         if not change.audit:
             return await self._commit(id, change, bodies, fence, "", [])
@@ -103,7 +105,13 @@ class RedisLedger:
             raise Unavailable("redis: commits before this one are still waiting", hint="start Redis again") from error
 
     async def _commit(
-        self, id: str, change: Change, bodies: Sequence[str], fence: Fence | None, head: str, lines: Sequence[bytes]
+        self,
+        id: str,
+        change: Change,
+        bodies: Sequence[tuple[str | int, str]],
+        fence: Fence | None,
+        head: str,
+        lines: Sequence[bytes],
     ) -> Mapping[tuple[str, str], int]:
         chains: list[str] = []
         for line in lines:
@@ -121,7 +129,7 @@ class RedisLedger:
         ]
         for write, body in zip(change.writes, bodies, strict=True):
             keys += [self._docs(write.kind), self._key("gone", write.kind, write.id)]
-            args += [write.kind, write.id, "" if write.expected is None else write.expected, body]
+            args += [write.kind, write.id, *body]
         for line, chain in zip(lines, chains, strict=True):
             args += [line, chain]
         said, *rest = await self._connections.run(COMMIT, keys, args)
@@ -136,6 +144,8 @@ class RedisLedger:
             assert fence is not None
             raise LostLease(f"lease {fence.name}: token {fence.token} is not held any more", hint="somebody else goes on")
         stale = change.writes[int(rest[0])]
+        if isinstance(stale, Take):
+            raise Conflict(f"{stale.kind} {stale.id}: nothing is left of {stale.field}", hint="read it again")
         raise Conflict(
             f"{stale.kind} {stale.id}: expected generation {stale.expected}, found {int(rest[1])}", hint="read it again"
         )
@@ -186,6 +196,16 @@ def _check(change: Change) -> None:
             raise BadInput(f"change: {kind!r} is no kind", hint="a kind is a word in lower case")
         if not id:
             raise BadInput(f"change: a {kind} has no id")
+    for write in change.writes:
+        if isinstance(write, Take) and not _FIELD.fullmatch(write.field):
+            raise BadInput(f"change: {write.field!r} is no field", hint="a field is a word in lower case")
+
+
+def _sent(write: Write | Take) -> _Sent:
+    """What the script is told of one write: what is expected, and the body."""
+    if isinstance(write, Take):
+        return "take", write.field
+    return "" if write.expected is None else write.expected, "" if write.body is None else _json(write, write.body)
 
 
 def _json(write: Write, body: Body) -> str:

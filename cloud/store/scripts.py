@@ -11,27 +11,32 @@ from cloud.store.connection import Script
 #       then for each write: the kind's hash, the tombstone of the document
 # ARGV  1 ms that a change is remembered  2 fencing token or ""  3 audit head that was chained from, or "" without audit
 #       4 the new head  5 channel  6 number of writes  7 ms that a tombstone is kept
-#       then for each write: kind, id, expected generation or "", JSON or "" to delete
+#       then for each write: kind, id, expected generation or "", JSON or "" to delete;
+#       or kind, id, "take", the name of the number that is to be one less
 #       then for each audit line: canonical JSON, chain
-# Gives {"done", "1,2,0"} | {"conflict", index from 0, generation there} | {"head", head there} | {"lost"}
+# Gives {"done", "1,2,0"} | {"conflict", index from 0, generation there} | {"nothing", index} | {"head", head there} | {"lost"}
 COMMIT = Script(
     """
 local done = redis.call('GET', KEYS[1])
 if done then return {'done', done} end
 if ARGV[2] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[2] then return {'lost'} end
 local writes = tonumber(ARGV[6])
-local generations = {}
+local generations, bodies = {}, {}
 for i = 0, writes - 1 do
   local id, expected, body = ARGV[9 + i * 4], ARGV[10 + i * 4], ARGV[11 + i * 4]
   local held = redis.call('HGET', KEYS[5 + i * 2], id)
   local generation = held and tonumber(string.match(held, '^(%d+) ')) or 0
-  if expected ~= '' and tonumber(expected) ~= generation then
+  if expected == 'take' then
+    local before, left, after = string.match(held or '', '^%d+ (.*"' .. body .. '":)(%d+)(.*)$')
+    if not left or tonumber(left) < 1 then return {'nothing', tostring(i)} end
+    body = before .. string.format('%d', tonumber(left) - 1) .. after
+  elseif expected ~= '' and tonumber(expected) ~= generation then
     return {'conflict', tostring(i), string.format('%d', generation)}
   end
   if generation == 0 and body ~= '' then
     generation = tonumber(redis.call('GET', KEYS[6 + i * 2]) or '0')
   end
-  generations[i] = generation
+  generations[i], bodies[i] = generation, body
 end
 if ARGV[3] ~= '' then
   local head = redis.call('GET', KEYS[3]) or string.rep('0', 64)
@@ -39,12 +44,12 @@ if ARGV[3] ~= '' then
 end
 local result = {}
 for i = 0, writes - 1 do
-  result[i + 1] = ARGV[11 + i * 4] == '' and '0' or string.format('%d', generations[i] + 1)
+  result[i + 1] = bodies[i] == '' and '0' or string.format('%d', generations[i] + 1)
 end
 local reply = table.concat(result, ',')
 redis.call('SET', KEYS[1], reply, 'PX', ARGV[1])
 for i = 0, writes - 1 do
-  local id, body = ARGV[9 + i * 4], ARGV[11 + i * 4]
+  local id, body = ARGV[9 + i * 4], bodies[i]
   if body ~= '' then
     redis.call('HSET', KEYS[5 + i * 2], id, result[i + 1] .. ' ' .. body)
   elseif generations[i] > 0 then

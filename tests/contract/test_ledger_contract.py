@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Write
+from cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Take, Write
 from cloud.store.connection import Endpoint
 from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.audit_chain import GENESIS, verify
@@ -76,6 +76,23 @@ async def test_of_many_who_write_at_the_same_moment_one_succeeds(ledger: Ledger)
     assert [entry.actor for entry in await ledger.audit()] == [str(winners[0])]
 
 
+async def test_of_many_who_take_at_the_same_moment_each_gets_one_until_nothing_is_left(ledger: Ledger) -> None:
+    body = {"name": 'a "left":9 \\"left', "at": 1_800_000_000.25, "labels": {}, "left": 12, "tags": []}
+    await ledger.commit(Change((write("a", body, 0),)))
+    tries = [ledger.commit(Change((Take("thing", "a", "left"), write(f"got-{n}", {}, 0)))) for n in range(20)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert [str(each) for each in refused] == ["thing a: nothing is left of left (read it again)"] * 8
+    assert all(isinstance(each, Conflict) for each in refused)
+    doc = await ledger.get("thing", "a")
+    assert doc is not None
+    assert (doc.generation, doc.body) == (13, body | {"left": 0})
+    assert len(await ledger.all("thing")) == 13
+    for missing in (Take("thing", "gone", "left"), Take("thing", "a", "other"), Take("thing", "a", "name")):
+        with pytest.raises(Conflict, match="nothing is left"):
+            await ledger.commit(Change((missing,)))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -84,6 +101,8 @@ async def test_of_many_who_write_at_the_same_moment_one_succeeds(ledger: Ledger)
         Change((write("a", {}, 0, "No Kind"),)),
         Change((write("a", {"x": float("nan")}, 0),)),
         Change((write("a", {"x": object()}, 0),)),
+        Change((write("a", {"n": 1}, 0), Take("thing", "a", "n"))),
+        Change((Take("thing", "a", '.*"'),)),
         Change((), (Audit("a.b", "c", "d", {"x": object()}),)),
     ],
 )

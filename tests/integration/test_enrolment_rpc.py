@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,9 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.fleet.enrolment import token_id
 from cloud.fleet.nodes import decommission
+from edge_node.enrol import enrol as node_enrol
+from edge_node.store import NodeFolder
 from littoral import PROTOCOL_VERSION
-from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
-from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
+from littoral.errors import BadToken
+from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
+from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem, sha256_fingerprint
 from littoral.transport import CLIENT_OPTIONS
 from tests.kit.certificates import Authority, Credential
 from tests.kit.cloud import Cloud
@@ -129,3 +136,60 @@ async def test_a_node_that_was_decommissioned_cannot_enrol_its_key_again(cloud: 
 async def test_the_enrolment_door_leads_nowhere_else(cloud: Cloud) -> None:
     async with NodeClient(cloud.serving.enrolment, cloud.core.trust.ca.pem, None) as stranger:
         assert await stranger.open().ended() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_hundred_machines_at_the_same_moment_enrol_with_one_line(cloud: Cloud, tmp_path: Path) -> None:
+    line = await cloud.join_line(uses=100)
+
+    async def one(number: int) -> str:
+        folder = NodeFolder(tmp_path / str(number))
+        folder.prepare()
+        profile, chance = hardware_pb2.HardwareProfile(), random.Random(number)
+        identity = await node_enrol(
+            folder, line, name="", hardware=profile, now=cloud.core.clock(), monotonic=time.monotonic, rng=chance
+        )
+        return identity.node_id
+
+    assert len(set(await asyncio.gather(*(one(number) for number in range(100))))) == 100
+    doc = await cloud.core.ledger.get("token", token_id(line.token))
+    assert doc is not None
+    assert doc.body["uses_left"] == 0
+
+
+async def test_a_cloud_that_is_busy_is_asked_again_and_one_that_refuses_is_not(tmp_path: Path) -> None:
+    """A listener that answers as a coordinator does that cannot write now, twice, and then for good."""
+    authority = Authority()
+    server = authority.issue("server", server=True)
+    answers = [grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED]
+
+    class Busy(enrolment_pb2_grpc.EnrolmentServiceServicer):
+        async def Enrol(self, request: Any, context: Any) -> None:
+            await context.abort(answers.pop(0), "as it is")
+
+    listening = grpc.aio.server()
+    enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(Busy(), listening)
+    chain = server.certificate + authority.pem
+    port = listening.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(server.key, chain)]))
+    await listening.start()
+    ca = x509.load_pem_x509_certificate(authority.pem).public_bytes(Encoding.DER)
+    line = JoinLine(f"127.0.0.1:{port}", "secret", 4_000_000_000, sha256_fingerprint(ca))
+    folder = NodeFolder(tmp_path / "node")
+    folder.prepare()
+    told: list[tuple[str, float]] = []
+    try:
+        with pytest.raises(BadToken, match="as it is"):
+            await node_enrol(
+                folder,
+                line,
+                name="",
+                hardware=hardware_pb2.HardwareProfile(),
+                now=1.0,
+                monotonic=time.monotonic,
+                rng=random.Random(1),
+                told=lambda error, after_s: told.append((str(error), after_s)),
+            )
+    finally:
+        await listening.stop(None)
+    assert ["as it is" in text for text, _ in told] == [True, True]
+    assert [0 < after_s <= most for (_, after_s), most in zip(told, (1.0, 2.0), strict=True)] == [True, True]
+    assert answers == []

@@ -116,6 +116,20 @@ async def test_of_many_who_want_the_last_use_as_many_get_one_as_there_are(ledger
     assert sorted(each.node_name for each in enrolled) == ["camera", "camera-2", "camera-3"], "one name each"
 
 
+@pytest.mark.parametrize("name", ["", "camera"])
+async def test_a_hundred_and_fifty_with_one_token_at_the_same_moment_are_all_enrolled(
+    ledger: Ledger, another: Callable[[], Any], ca: CertificateAuthority, name: str
+) -> None:
+    secret = await token(ledger, uses=151)
+    async with another() as second:
+        got = await asyncio.gather(
+            *(enrol((ledger, second)[number % 2], ca, asks(secret, name), NOW, random.Random(number)) for number in range(150))
+        )
+    assert len({each.node_id for each in got}) == len({each.node_name for each in got}) == 150
+    assert await uses_left(ledger, secret) == 1
+    assert {each.node_name for each in got} >= ({"camera", "camera-2", "camera-3"} if name else set())
+
+
 async def test_tokens_are_refused_each_for_its_own_reason(ledger: Ledger, ca: CertificateAuthority) -> None:
     spent = await token(ledger, secret="spent", name="one")
     await enrol(ledger, ca, asks(spent), NOW, RNG)
