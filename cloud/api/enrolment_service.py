@@ -13,6 +13,7 @@ from cloud.fleet.ledger import Ledger
 from cloud.fleet.sessions import version_refusal
 from littoral.errors import BadInput
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
+from littoral.text import printable
 
 
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
@@ -46,8 +47,8 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
             token=request.token,
             certificate_request=request.certificate_request,
             node_name=request.node_name,
-            agent_version=request.agent_version,
-            hardware_class=request.hardware.hardware_class,
+            agent_version=printable(request.agent_version[:64]),
+            hardware_class=printable(request.hardware.hardware_class[:64]),
         )
         enrolled = await enrol(self._ledger, self._authority, wanted, self._clock(), self._rng)
         return enrolment_pb2.EnrolResponse(

@@ -87,7 +87,6 @@ class Session:
     def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: Terms, hub: Hub) -> None:
         self.peer = peer
         self.id = f"{terms.rng.getrandbits(64):016x}"
-        self.boot_id = ""  # of the agent's start, once it has said hello
         self.address = str(context.peer())
         self.twins: tuple[str, ...] = ()  # where agents of this one identity call from, where there are several
         self._context = context
@@ -99,6 +98,7 @@ class Session:
         self._writing = asyncio.Lock()
         self._look = asyncio.Event()
         self._ending: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
+        self.boot_id = ""
         self._sent_generation = -1
         self._models: set[str] = set()
 
@@ -204,7 +204,7 @@ class Session:
         node_id, now, ledger = self.peer.node_id, self._terms.clock(), self._ledger
         match word.WhichOneof("message"):
             case "reported":
-                reported = wire.reported_from(word.reported)
+                reported = wire.reported_from(word.reported, self.boot_id)
                 await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported))
             case "telemetry":
                 await self._take_telemetry(wire.report_from(word.telemetry), now)

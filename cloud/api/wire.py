@@ -18,14 +18,15 @@ from cloud.fleet.records import (
     ReportedModel,
     UpdateState,
 )
-from cloud.fleet.sessions import PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, Refused
-from cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_model_name
+from cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, Refused
+from cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
 from littoral.budget import Budget
 from littoral.digest import check_digest
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.shares import REQUESTS, Whole
 from littoral.sketch import Counted
+from littoral.text import printable
 
 MAX_TRIALS = 256
 """Manifests to be measured that one word names: the rest follows when these are done."""
@@ -36,8 +37,7 @@ _MAX_MODELS = 64
 
 def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
     """Raises BadInput, naming the field."""
-    if not hello.boot_id or len(hello.boot_id) > 64:
-        raise BadInput(f"hello.boot_id: {hello.boot_id[:80]!r} is not 32 hex digits")
+    check_boot_id(hello.boot_id, "hello.boot_id")
     if len(hello.labelled_examples) > _MAX_MODELS:
         raise BadInput(f"hello.labelled_examples: names more than {_MAX_MODELS} models")
     for name in set(hello.labelled_examples) - {""}:
@@ -46,12 +46,12 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         connected=True,
         since=now,
         boot_id=hello.boot_id,
-        agent_version=hello.agent_version[:100],
+        agent_version=_text(hello.agent_version, 100),
         protocol_version=hello.protocol_version,
-        features=tuple(feature[:100] for feature in hello.features[:_MAX_MODELS]),
+        features=tuple(_text(feature, 100) for feature in hello.features[:_MAX_MODELS]),
         hardware=hardware_from(hello.hardware),
-        hardware_class=hello.hardware.hardware_class[:100],
-        runtimes=tuple(runtime.name[:100] for runtime in hello.hardware.runtimes),
+        hardware_class=_text(hello.hardware.hardware_class, 100),
+        runtimes=tuple(_text(runtime.name, 100) for runtime in hello.hardware.runtimes),
         budgets=budgets_from(hello.budgets, "hello.budgets"),
         labelled_examples=dict(hello.labelled_examples),
         conditions=conditions_from(hello.conditions),
@@ -84,12 +84,12 @@ def conditions_from(conditions: hardware_pb2.Conditions) -> dict[str, Any]:
     known = {
         name: value for name, value in body.items() if name not in ("battery_percent", "celsius") or isinstance(value, float)
     }
-    return known | ({"in_force": [name[:100] for name in conditions.in_force]} if conditions.in_force else {})
+    return known | ({"in_force": [_text(name, 100) for name in conditions.in_force]} if conditions.in_force else {})
 
 
 def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
     """As JSON with the names of the proto's fields."""
-    body: dict[str, Any] = MessageToDict(profile, preserving_proto_field_name=True)
+    body: dict[str, Any] = _cleaned(MessageToDict(profile, preserving_proto_field_name=True))
     return body
 
 
@@ -108,7 +108,7 @@ def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
         artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
         peak_rss_bytes=budget.peak_rss_bytes if budget.HasField("peak_rss_bytes") else None,
         energy_mj=None if energy is None else _finite(energy, f"{field}.energy_mj"),
-        runtimes=tuple(budget.runtimes),
+        runtimes=tuple(_text(runtime, 100) for runtime in budget.runtimes),
         worst_class=worst,
         share=fraction,
         disk_bytes=budget.share.disk_bytes if budget.share.HasField("disk_bytes") else None,
@@ -153,15 +153,16 @@ def refusal_to(refused: Refused) -> session_pb2.Refusal:
     )
 
 
-def reported_from(word: session_pb2.ReportedState) -> Reported:
-    """Raises BadInput, naming the field."""
+def reported_from(word: session_pb2.ReportedState, boot_id: str) -> Reported:
+    """`boot_id`: of the session's hello. Raises BadInput, naming the field."""
     if len(word.models) > _MAX_MODELS:
         raise BadInput(f"reported.models: {len(word.models)} models, at most {_MAX_MODELS}")
     return Reported(
         generation=word.generation,
         observed_generation=word.observed_generation,
         models={check_model_name(name, "reported.models"): _model_from(model) for name, model in word.models.items()},
-        problem=word.problem[:_TEXT],
+        problem=_text(word.problem),
+        boot_id=boot_id,
     )
 
 
@@ -169,20 +170,22 @@ def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
     for field in ("target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest"):
         if getattr(model, field):
             check_digest(getattr(model, field), f"reported.models.{field}")
+    if model.desired_generation > MAX_GENERATION:
+        raise BadInput(f"reported.models.desired_generation: {model.desired_generation} was never wanted")
     return ReportedModel(
         state=_state_from(model.state),
         desired_generation=model.desired_generation,
         target=model.target_manifest_digest,
         serving=model.serving_manifest_digest,
         previous=model.previous_manifest_digest,
-        reason=model.reason[:100],
-        detail=model.detail[:_TEXT],
+        reason=_text(model.reason, 100),
+        detail=_text(model.detail),
         probation=_probation_from(model.probation) if model.HasField("probation") else None,
         memory_bytes=model.holding.memory_bytes,
         disk_bytes=model.holding.disk_bytes,
         crashes=model.crashes,
         hangs=model.hangs,
-        incident=model.incident[:_TEXT],
+        incident=_text(model.incident),
     )
 
 
@@ -210,9 +213,9 @@ def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) ->
     return MeasurementRecord(
         manifest_digest=check_digest(word.manifest_digest, "measurement.manifest_digest"),
         node_id=node_id,
-        hardware_class=word.hardware_class[:100],
-        failure=word.failure[:100],
-        detail=word.detail[:_TEXT],
+        hardware_class=_text(word.hardware_class, 100),
+        failure=_text(word.failure, 100),
+        detail=_text(word.detail),
         p50_ms=_finite(word.p50_ms, "measurement.p50_ms"),
         p95_ms=_finite(word.p95_ms, "measurement.p95_ms"),
         p99_ms=_finite(word.p99_ms, "measurement.p99_ms"),
@@ -220,9 +223,9 @@ def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) ->
         start_ms=_finite(word.start_ms, "measurement.start_ms"),
         samples=word.samples,
         load_average=_finite(word.load_average, "measurement.load_average"),
-        runtime_version=word.runtime_version[:100],
+        runtime_version=_text(word.runtime_version, 100),
         energy_mj=_finite(word.energy_mj, "measurement.energy_mj") if word.HasField("energy_mj") else None,
-        energy_source=word.energy_source[:100],
+        energy_source=_text(word.energy_source, 100),
         measured_at=now,
     )
 
@@ -255,7 +258,7 @@ def _sketch_from(sketch: session_pb2.InputSketch) -> Counted:
     counts = np.array(sketch.counts, np.uint32).reshape(sketch.features, sketch.bins)
     if (counts.sum(axis=1, dtype=np.uint64) != sketch.examples).any():
         raise BadInput(f"telemetry.inputs: a feature's counts do not add up to {sketch.examples} examples")
-    return Counted(sketch.sketch_id[:64], counts, sketch.examples)
+    return Counted(_text(sketch.sketch_id, 64), counts, sketch.examples)
 
 
 def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
@@ -264,7 +267,21 @@ def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
         raise BadInput("federated_reply: must carry either reply_digest or failure")
     if word.reply_digest:
         check_digest(word.reply_digest, "federated_reply.reply_digest")
-    return FederatedAnswer(word.run_id, word.message_id, word.reply_digest, word.failure[:100], word.detail[:_TEXT])
+    return FederatedAnswer(word.run_id, word.message_id, word.reply_digest, _text(word.failure, 100), _text(word.detail))
+
+
+def _text(value: str, most: int = _TEXT) -> str:
+    """At most so many characters, none of which steers a terminal."""
+    return printable(value[:most])[:most]
+
+
+def _cleaned(value: Any) -> Any:
+    """The same JSON, every text in it printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(name): _cleaned(part) for name, part in value.items()}
+    return [_cleaned(part) for part in value] if isinstance(value, list) else value
 
 
 def _finite(value: float, field: str) -> float:

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from cloud.app import open_existing
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, printable, when
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from cloud.fleet.ledger import AuditEntry, Ledger
 from cloud.settings import Settings, load_settings
 from cloud.trust.audit_chain import GENESIS, verify
 from littoral.errors import Untrusted
+from littoral.text import printable
 
 app = typer.Typer(
     help="Who did what, and whether the trail is whole.",

@@ -18,6 +18,7 @@ import typer
 
 from littoral.errors import FleetError
 from littoral.signature import Metric
+from littoral.text import printable
 
 
 class Format(StrEnum):
@@ -115,11 +116,6 @@ def worth(accuracy: float, metric: Metric | None, format: Format, *, classes: Ma
 def when(seconds: float) -> str:
     """A time of day in UTC: 2026-01-31T12:00:00Z."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def printable(text: str) -> str:
-    """The text without what could steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

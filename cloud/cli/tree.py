@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud.cli.output import printable, when
+from cloud.cli.output import when
 from cloud.lineage.find import short
 from cloud.lineage.roles import parents_by_role
 from cloud.lineage.story import Origin, Story
 from littoral.lineage import BASE, DATA, MEMBER, OTHER, TEACHER, WEIGHTS
 from littoral.manifest import Manifest
+from littoral.text import printable
 
 LINES = 12
 """Of the audit trail, the newest."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, printable
+from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line
+from littoral.text import printable
 
 if TYPE_CHECKING:
     from cloud.up import Place, Up

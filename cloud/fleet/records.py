@@ -200,10 +200,11 @@ class ReportedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    generation: int  # the node's own
+    generation: int  # the node's own; compared within one boot only
     observed_generation: int
     models: Mapping[str, ReportedModel] = field(default_factory=dict)
     problem: str = ""
+    boot_id: str = ""  # of the session that said it; "": not known
     schema: int = 1
 
 

@@ -27,8 +27,12 @@ from cloud.fleet.records import (
 )
 from littoral import PROTOCOL_VERSION
 from littoral.budget import Budget
-from littoral.errors import Conflict
+from littoral.errors import BadInput, Conflict
 
+MAX_GENERATION = 2**53
+"""Of anything that a node numbers: milliseconds since 1970 fit in, for some 285,000 years."""
+MAX_JUMP = 1_000_000
+"""Changes of a node between two reports of one boot, at most."""
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = PROTOCOL_VERSION
 UPGRADE_RETRY_S = 3600.0
@@ -150,11 +154,14 @@ def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit
 
 
 async def note_reported(ledger: Ledger, node_id: str, reported: Reported) -> bool:
-    """Writes what a node reports where it is newer than what is known; False where it is not."""
+    """Writes what a node reports where it is newer than what is known; False where it is not.
+
+    Raises BadInput where its generation cannot be one; see `is_newer`.
+    """
     while True:
         doc = await ledger.get("reported", node_id)
         before = load(Reported, doc) if doc else None
-        if before is not None and reported.generation <= before.generation:
+        if not is_newer(before, reported):
             return False
         write = Write("reported", node_id, dump(reported), doc.generation if doc else 0)
         try:
@@ -162,6 +169,21 @@ async def note_reported(ledger: Ledger, node_id: str, reported: Reported) -> boo
         except Conflict:
             continue  # another session of the node wrote in between, or our own write whose answer was lost
         return True
+
+
+def is_newer(before: Reported | None, after: Reported) -> bool:
+    """Whether a report comes after the one that is known. The node's number orders reports of one boot alone: what another boot
+    says in the node's open session is newer, whatever was said before, so that a wrong number makes no node deaf.
+
+    Raises BadInput where the number is none, or is ahead of the last by more than a node can change meanwhile.
+    """
+    if after.generation > MAX_GENERATION:
+        raise BadInput(f"reported.generation: {after.generation} is over {MAX_GENERATION}: grows by one with each change")
+    if before is None or before.boot_id != after.boot_id:
+        return True
+    if after.generation > before.generation + MAX_JUMP:
+        raise BadInput(f"reported.generation: {after.generation} after {before.generation}: grows by one with each change")
+    return after.generation > before.generation
 
 
 def moves(node_id: str, before: Reported | None, after: Reported) -> tuple[Audit, ...]:

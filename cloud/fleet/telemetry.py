@@ -22,6 +22,8 @@ from littoral.telemetry import LATENCY_BOUNDS_MS, quantile
 KIND = "telemetry"
 MAX_CLASSES = 10_000
 MAX_SKETCH_CELLS = 16_384
+MAX_JUMP = 2**32
+"""By so much the number of a boot's next report may be larger than the last: no node makes as many windows meanwhile."""
 REMEMBERED_BOOTS = 8
 """Boots of a node whose late reports are still told from repeated ones."""
 
@@ -51,8 +53,7 @@ class WindowReport:
 
     def __post_init__(self) -> None:
         """Raises BadInput, naming the field."""
-        if not _BOOT.fullmatch(self.boot_id):
-            raise BadInput(f"telemetry.boot_id: {self.boot_id[:80]!r} is not 32 hex digits")
+        check_boot_id(self.boot_id, "telemetry.boot_id")
         if self.sequence < 1:
             raise BadInput(f"telemetry.sequence: {self.sequence}, counts from 1")
         check_model_name(self.model, "telemetry.model_name")
@@ -117,6 +118,13 @@ class Telemetry:
     schema: int = field(default=1)
 
 
+def check_boot_id(boot_id: str, where: str) -> str:
+    """Gives it back. Raises BadInput, naming the field."""
+    if not _BOOT.fullmatch(boot_id):
+        raise BadInput(f"{where}: {boot_id[:80]!r} is not 32 hex digits")
+    return boot_id
+
+
 def check_model_name(name: str, where: str) -> str:
     """Gives the name back. Raises BadInput, naming the field."""
     if not _MODEL.fullmatch(name):
@@ -129,10 +137,13 @@ def telemetry_id(node_id: str, model: str) -> str:
 
 
 def fold(before: Telemetry | None, report: WindowReport, now: float) -> Telemetry | None:
-    """The totals with a report in them; None where it has been counted already."""
+    """The totals with a report in them; None where it has been counted already. Raises BadInput where its number jumps."""
     boots = dict(before.boots) if before else {}
-    if report.sequence <= boots.get(report.boot_id, 0):
+    last = boots.get(report.boot_id, 0)
+    if report.sequence <= last:
         return None
+    if report.sequence > last + MAX_JUMP:
+        raise BadInput(f"telemetry.sequence: {report.sequence} after {last}: grows by one with each report")
     boots[report.boot_id] = report.sequence
     for oldest in list(boots)[:-REMEMBERED_BOOTS]:
         del boots[oldest]

@@ -37,6 +37,8 @@ from cloud.rollouts.state import (
 ACTOR = "rollouts"
 UNJUDGED = Probation(duration_s=0.0, max_accuracy_drop=1.0, max_failure_rate=1.0)
 """For the way back: what served before is not judged again."""
+MAX_SAID = 2**52
+"""What a node says that it was asked for counts below this alone: no cloud ever came so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def _unproved(node_ids: Sequence[str], seen: Seen) -> tuple[str, ...]:
 def next_generation(node: NodeView, model: str) -> int:
     """Larger than any that the node ever saw of this model, over withdrawals and a ledger that began anew."""
     report = node.report(model)
-    said = report.desired_generation + 1 if report else 1
+    said = report.desired_generation + 1 if report and report.desired_generation < MAX_SAID else 1
     return max(node.desired_generation + 1, node.desired.next_generation_of(model), said)
 
 

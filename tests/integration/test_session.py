@@ -13,7 +13,8 @@ import pytest
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Desired, DesiredModel, FederatedTask
-from littoral.fleet.v1 import session_pb2
+from cloud.fleet.sessions import MAX_GENERATION, MAX_JUMP
+from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import MAX_WORD_BYTES
 from tests.kit.certificates import Authority
@@ -123,6 +124,18 @@ async def test_a_protocol_that_is_not_spoken_is_refused_with_those_that_are(flee
     assert refusal.retry_after_s > 0
 
 
+@pytest.mark.parametrize("boot_id", ["", "x", "A" * 32, "a" * 33, "\x1b[31mred\0", "a" * 31 + "\n"])
+async def test_a_boot_that_is_no_32_hex_digits_is_refused_by_name(fleet: Fleet, boot_id: str) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = client.open()
+        await line.say(hello=hello_word(boot_id=boot_id))
+        refusal = await refusal_of(line)
+    assert refusal.reason == REASON.REFUSAL_REASON_PROTOCOL_VIOLATION
+    assert "hello.boot_id" in refusal.detail
+    assert await fleet.ledger.get("presence", "n1") is None
+
+
 async def test_the_first_message_must_be_hello(fleet: Fleet) -> None:
     credential = await fleet.enrol("n1")
     async with fleet.client(credential) as client:
@@ -200,6 +213,65 @@ async def test_reported_state_is_kept_when_newer_and_every_move_is_in_the_trail(
     trail = await fleet.ledger.audit()
     assert [entry.action for entry in trail] == ["update.probation", "update.rolled-back"]
     assert trail[1].details["reason"] == "accuracy-drop"
+
+
+async def test_a_number_that_was_too_large_in_one_boot_makes_the_node_deaf_in_no_other(fleet: Fleet) -> None:
+    """Whoever had the node's identity for a moment, or a clock that was a year ahead, says nothing for the node for ever."""
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        ahead = await client.begin(boot_id="e" * 32)
+        await ahead.say(reported=session_pb2.ReportedState(generation=MAX_GENERATION, problem="ahead"))
+        await fleet.until("reported", "n1", problem="ahead")
+        line = await client.begin()
+        for generation, problem in ((7, "first"), (8, "second"), (8, "again")):
+            await line.say(reported=session_pb2.ReportedState(generation=generation, problem=problem))
+        await fleet.until("reported", "n1", problem="second")
+        await line.say(reported=session_pb2.ReportedState(generation=9, problem="third"))
+        doc = await fleet.until("reported", "n1", problem="third")
+    assert (doc.generation, doc.body["generation"], doc.body["boot_id"]) == (4, 9, BOOT)
+
+
+@pytest.mark.parametrize("generation", [2**64 - 1, MAX_GENERATION + 1, 5 + MAX_JUMP + 1])
+async def test_a_number_that_jumps_is_refused_with_both_and_kept_from_the_ledger(fleet: Fleet, generation: int) -> None:
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        await line.say(reported=session_pb2.ReportedState(generation=5))
+        await fleet.until("reported", "n1", generation=5)
+        await line.say(reported=session_pb2.ReportedState(generation=generation))
+        refusal = await refusal_of(line)
+        assert refusal.reason == REASON.REFUSAL_REASON_PROTOCOL_VIOLATION
+        assert refusal.detail.startswith(f"reported.generation: {generation} ")
+        again = await client.begin()
+        await again.say(reported=session_pb2.ReportedState(generation=6))
+        await fleet.until("reported", "n1", generation=6)
+
+
+async def test_what_a_node_says_of_itself_is_kept_without_what_steers_a_terminal(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    model = session_pb2.ReportedModel(reason="\x1b[31m", detail="two\nlines", incident="\x07" * 9_000)
+    async with fleet.client(credential) as client:
+        line = await client.begin(
+            features=["a\0b"],
+            hardware=hardware_pb2.HardwareProfile(
+                machine="\x1b]0;title\x07", isa=["av\u202ex2"], runtimes=[hardware_pb2.Runtime(name="onnx\rruntime")]
+            ),
+        )
+        await line.say(reported=session_pb2.ReportedState(generation=1, problem="\x9b2J", models={"digits": model}))
+        reported = (await fleet.until("reported", "n1", generation=1)).body
+        presence = (await fleet.until("presence", "n1")).body
+    assert (reported["problem"], reported["models"]["digits"]["reason"]) == ("\\x9b2J", "\\x1b[31m")
+    assert reported["models"]["digits"]["detail"] == "two\\x0alines"
+    for text in (*texts_in(reported), *texts_in(presence)):
+        assert text.isprintable()
+        assert len(text) <= 2_000
+
+
+def texts_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for part in parts for text in texts_in(part)]
 
 
 async def test_only_artifacts_of_this_cloud_can_be_measured(fleet: Fleet) -> None:
@@ -286,6 +358,18 @@ async def test_telemetry_is_counted_once_over_repeats_and_restarts(fleet: Fleet)
         (
             {"telemetry": session_pb2.TelemetryReport(boot_id=BOOT, sequence=1, model_name="m", latency_counts=[1])},
             "latency_counts",
+        ),
+        (
+            {"telemetry": session_pb2.TelemetryReport(boot_id=BOOT, sequence=2**63, model_name="m", requests=1)},
+            "telemetry.sequence",
+        ),
+        (
+            {
+                "reported": session_pb2.ReportedState(
+                    generation=1, models={"m": session_pb2.ReportedModel(desired_generation=2**64 - 1)}
+                )
+            },
+            "reported.models.desired_generation",
         ),
         ({"measurement": session_pb2.Measurement(manifest_digest="sha256:no")}, "measurement.manifest_digest"),
         ({"measurement": session_pb2.Measurement(manifest_digest=MANIFEST, p95_ms=float("nan"))}, "measurement.p95_ms"),

@@ -32,7 +32,7 @@ def test_every_reason_and_state_has_its_name_on_the_wire() -> None:
 
 
 def test_a_limit_that_is_absent_bounds_nothing_and_one_of_zero_does() -> None:
-    hello = session_pb2.Hello(boot_id="b", budgets={"": session_pb2.Budget(), "m": session_pb2.Budget(artifact_bytes=0)})
+    hello = session_pb2.Hello(boot_id="b" * 32, budgets={"": session_pb2.Budget(), "m": session_pb2.Budget(artifact_bytes=0)})
     presence = wire.presence_from(hello, 1.0)
     assert presence.budgets == {"": Budget(), "m": Budget(artifact_bytes=0)}
     assert presence.budget_for("other") == Budget()
@@ -50,7 +50,7 @@ def test_a_limit_that_is_absent_bounds_nothing_and_one_of_zero_does() -> None:
     )
 )
 def test_a_budget_comes_over_the_wire_and_out_of_the_ledger_as_the_node_meant_it(budget: Budget) -> None:
-    hello = session_pb2.Hello(boot_id="b", budgets={"": budget_to(budget)})
+    hello = session_pb2.Hello(boot_id="b" * 32, budgets={"": budget_to(budget)})
     heard = session_pb2.Hello()
     heard.ParseFromString(hello.SerializeToString())
     presence = wire.presence_from(heard, 1.0)
@@ -60,7 +60,7 @@ def test_a_budget_comes_over_the_wire_and_out_of_the_ledger_as_the_node_meant_it
 
 @pytest.mark.parametrize("fraction", [1.01, -0.1, float("nan"), float("inf")])
 def test_a_worst_class_that_is_no_fraction_is_refused(fraction: float) -> None:
-    hello = session_pb2.Hello(boot_id="b", budgets={"": session_pb2.Budget(worst_class=fraction)})
+    hello = session_pb2.Hello(boot_id="b" * 32, budgets={"": session_pb2.Budget(worst_class=fraction)})
     with pytest.raises(BadInput, match=r"hello\.budgets\.worst_class"):
         wire.presence_from(hello, 1.0)
 
@@ -69,7 +69,7 @@ def test_hardware_is_kept_under_the_names_of_the_protocol() -> None:
     profile = hardware_pb2.HardwareProfile(
         cpu_model="x", cpu_millis=1500, isa=["avx2"], hardware_class="c", runtimes=[{"name": "ncnn", "version": "1"}]
     )
-    presence = wire.presence_from(session_pb2.Hello(boot_id="b", hardware=profile), 1.0)
+    presence = wire.presence_from(session_pb2.Hello(boot_id="b" * 32, hardware=profile), 1.0)
     assert presence.hardware["cpu_millis"] == 1500
     assert (presence.runtimes, presence.hardware_class) == (("ncnn",), "c")
     assert dump(presence)["hardware"]["runtimes"] == [{"name": "ncnn", "version": "1"}]
