@@ -27,6 +27,7 @@ from cloud.joint.hints import HintFiles
 from cloud.loop import Loop
 from cloud.rollouts import controller as rollouts
 from cloud.rollouts.rechooser import Rechooser
+from cloud.room import Room, limits, room_for
 from cloud.serving import Serving, claimed
 from cloud.settings import Settings
 from littoral import __version__
@@ -70,18 +71,22 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
         ready: called once, when both listeners answer.
 
     Raises:
+        BadInput: the limit of open files is too low, or a setting is wrong.
         Unavailable: another coordinator serves this data folder, a port is in use, or Redis cannot be had.
     """
     coordinator = secrets.token_hex(8)
     with claimed(settings.data_dir, coordinator) as former:
+        room = room_for(limits()[0])
+        log.info("%s", room)
         async with open_core(settings, clock=clock) as core:
-            await _serve(core, SessionHub(core.ledger, clock, coordinator, former=former), stop=stop, ready=ready)
+            hub = SessionHub(core.ledger, clock, coordinator, former=former, room=room)
+            await _serve(core, hub, room, stop=stop, ready=ready)
 
 
-async def _serve(core: Core, hub: SessionHub, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+async def _serve(core: Core, hub: SessionHub, room: Room, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
     async with (
         _desk(core) as desk,
-        _listening(core, hub, desk) as (serving, certificates),
+        _listening(core, hub, desk, room) as (serving, certificates),
         asyncio.TaskGroup() as tasks,
     ):
         running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, certificates).items()]
@@ -163,7 +168,7 @@ async def _desk(core: Core) -> AsyncIterator[Desk]:
 
 
 @asynccontextmanager
-async def _listening(core: Core, hub: SessionHub, desk: Desk) -> AsyncIterator[tuple[Serving, _Certificates]]:
+async def _listening(core: Core, hub: SessionHub, desk: Desk, room: Room) -> AsyncIterator[tuple[Serving, _Certificates]]:
     settings = core.settings
     certificates = _Certificates(core)
     rng = random.Random()  # noqa: S311 - jitter
@@ -174,7 +179,9 @@ async def _listening(core: Core, hub: SessionHub, desk: Desk) -> AsyncIterator[t
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
         joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(core.ledger, desk, core.clock), server)
 
-    fleet = await Listener.start("fleet", settings.host, settings.fleet_port, certificates.fleet(), register_fleet)
+    fleet = await Listener.start(
+        "fleet", settings.host, settings.fleet_port, certificates.fleet(), register_fleet, most=room.fleet_connections
+    )
     try:
         certificates.follow(fleet, certificates.fleet)
         fleet_address = join_address(reachable_host(settings), fleet.port)
@@ -186,7 +193,12 @@ async def _listening(core: Core, hub: SessionHub, desk: Desk) -> AsyncIterator[t
             enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(servicer, server)
 
         enrolment = await Listener.start(
-            "enrolment", settings.host, settings.enrolment_port, certificates.enrolment(), register_enrolment
+            "enrolment",
+            settings.host,
+            settings.enrolment_port,
+            certificates.enrolment(),
+            register_enrolment,
+            most=room.enrolment_connections,
         )
         try:
             certificates.follow(enrolment, certificates.enrolment)

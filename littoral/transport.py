@@ -45,6 +45,7 @@ CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *_COMMON,
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS - 5_000),
+    ("grpc.max_connection_idle_ms", 60_000),  # one without a stream is a file that somebody else may need
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
 )
 

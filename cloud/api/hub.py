@@ -19,11 +19,13 @@ from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Presence, dump, load
 from cloud.fleet.sessions import Reason, Refused
 from cloud.fleet.twins import Start, Turns, came
+from cloud.room import Room
 from littoral.errors import Conflict, Unavailable
 
 log = logging.getLogger(__name__)
 
 DRAIN_RETRY_S = 2.0
+FULL_RETRY_S = 60.0
 WELCOMES_A_SECOND = 100
 """That one processor manages: so quickly a fleet is asked to come back."""
 _AGAIN_S = 1.0
@@ -36,13 +38,23 @@ class SessionHub:
         clock: seconds since 1970-01-01 UTC.
         coordinator: the id of this process; no two coordinators have the same. None: a new one.
         former: the coordinator that served the same data folder before, and has ended; "": none.
+        room: for how many nodes there is room, and why; None: for any number.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float], coordinator: str | None = None, *, former: str = "") -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        coordinator: str | None = None,
+        *,
+        former: str = "",
+        room: Room | None = None,
+    ) -> None:
         self.coordinator = coordinator or secrets.token_hex(8)
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
+        self._room = room
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()  # superseded ones too, until they have ended
         self._turns: dict[str, Turns] = {}  # by node
@@ -52,9 +64,17 @@ class SessionHub:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    @property
-    def draining(self) -> bool:
-        return self._draining
+    def closed_to(self, node_id: str) -> Refused | None:
+        """Why this node may not enter now."""
+        if self._draining:
+            return shutting_down()
+        if self._room is None or node_id in self._sessions or len(self._sessions) < self._room.nodes:
+            return None
+        detail = (
+            f"this coordinator holds {len(self._sessions)} nodes, as many as its limit of {self._room.limit} open files allows: "
+            "its operator may raise it (ulimit -n, LimitNOFILE=) and start it again"
+        )
+        return Refused(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
 
     @property
     def spread_s(self) -> float:
@@ -63,9 +83,9 @@ class SessionHub:
 
     def enter(self, session: Session) -> None:
         """The newest session of a node is the node's: one before it ends."""
-        if self._draining:
-            raise Over(shutting_down())
         node_id = session.peer.node_id
+        if (refused := self.closed_to(node_id)) is not None:
+            raise Over(refused)
         before = self._sessions.get(node_id)
         start = Start(session.boot_id, session.address, self._clock())
         turns = self._turns[node_id] = came(self._turns.get(node_id, Turns()), start, was_open=before is not None)

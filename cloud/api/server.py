@@ -49,11 +49,12 @@ class TlsIdentity:
 class Listener:
     """One port, and the gRPC server that answers there; see `start`."""
 
-    def __init__(self, name: str, host: str, register: Register) -> None:
+    def __init__(self, name: str, host: str, register: Register, most: int | None = None) -> None:
         self.name = name
         self.port = 0
         self._host = host
         self._register = register
+        self._options = (*SERVER_OPTIONS, *((("grpc.max_allowed_incoming_connections", most),) if most is not None else ()))
         self._server: grpc.aio.Server | None = None
         self._old: dict[grpc.aio.Server, asyncio.Task[None]] = {}  # servers of former certificates, and their ends
 
@@ -62,17 +63,20 @@ class Listener:
         return join_address(self._host, self.port)
 
     @classmethod
-    async def start(cls, name: str, host: str, port: int, identity: TlsIdentity, register: Register) -> Listener:
+    async def start(
+        cls, name: str, host: str, port: int, identity: TlsIdentity, register: Register, *, most: int | None = None
+    ) -> Listener:
         """Serving when this returns.
 
         Args:
             name: "enrolment" or "fleet"; the setting of the port is NAME_port.
             port: 0 takes any free one; see `address`.
+            most: connections at one time; more are closed as they come. None: any number.
 
         Raises:
             Unavailable: the port is in use. BadInput: the host or port cannot be bound at all.
         """
-        listener = cls(name, host, register)
+        listener = cls(name, host, register, most)
         await listener._open(port, identity)
         return listener
 
@@ -102,7 +106,7 @@ class Listener:
 
     async def _open(self, port: int, identity: TlsIdentity) -> None:
         check_free(self.name, self._host, port)
-        server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
+        server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=self._options)
         self._register(server)
         try:
             bound = server.add_secure_port(join_address(self._host, port), identity.credentials())

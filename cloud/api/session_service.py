@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 
 from cloud.api import wire
-from cloud.api.hub import SessionHub, shutting_down
+from cloud.api.hub import SessionHub
 from cloud.api.peer import peer_of
 from cloud.api.session import Session, Terms
 from cloud.fleet.enrolment import Issuer
@@ -28,10 +28,11 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self._terms = terms
 
     async def Connect(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if self._hub.draining:
-            await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(shutting_down())))
+        peer = peer_of(context)
+        if (refused := self._hub.closed_to(peer.node_id)) is not None:
+            await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(refused)))
             return
-        await Session(context, peer_of(context), self._ledger, self._terms, self._hub).run()
+        await Session(context, peer, self._ledger, self._terms, self._hub).run()
 
     async def Renew(
         self, request: session_pb2.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -20,6 +20,7 @@ import typer
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.nodes import view_nodes
+from cloud.room import limits, room_for
 from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
 from littoral.errors import FleetError, Unavailable
@@ -59,7 +60,7 @@ def doctor(
 ) -> None:
     """Redis, keys, ports, disk and versions; exit code 0 only if all is well."""
     settings = load_settings(data_dir=data_dir)
-    checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _listeners, _redis)
+    checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _files, _listeners, _redis)
     findings = asyncio.run(_examine(settings, checks, must_serve=server))
     emit(findings, format)
     bad = [finding for finding in findings if not finding.ok]
@@ -125,6 +126,16 @@ async def _disk(patient: _Patient) -> list[Finding]:
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     ok = free >= ENOUGH_BYTES
     return [Finding("disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else f"have {ENOUGH_BYTES / 1e9:.0f} GB free")]
+
+
+async def _files(patient: _Patient) -> list[Finding]:
+    """Of this process: a service's own limit may be another one, and `serve` says it as it starts."""
+    soft, hard = limits()
+    try:
+        room = room_for(hard)
+    except FleetError as error:
+        return [Finding("open files", False, error.message, error.hint)]
+    return [Finding("open files", True, f"{room}; the soft limit is {soft}, `serve` raises it" if hard > soft else str(room))]
 
 
 async def _listeners(patient: _Patient) -> list[Finding]:

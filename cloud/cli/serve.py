@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line
+from cloud.room import raise_limit
 from cloud.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a line for every stranger whose handshake fails, health checks too
     if logging.getLogger().level > logging.INFO:
         logging.getLogger().setLevel(logging.INFO)
+    raise_limit()
     asyncio.run(_until_signalled(settings, format))
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloud.app import Core, open_core
 from cloud.fleet.ledger import Change, Write
 from cloud.fleet.records import Artifact, Enrolment, MeasurementRecord, Node, dump, measurement_id
+from cloud.room import room_for
 from cloud.settings import Settings
 from littoral.fleet.v1 import blob_pb2, session_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
 from tests.kit.fleet import until_written
-from tests.kit.node_client import NodeClient
+from tests.kit.node_client import NodeClient, hello_word
 from tests.kit.patience import PATIENCE_S
 
 GOOD, FAT = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -57,9 +58,11 @@ async def command(*arguments: str, data_dir: Path) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-async def start(*arguments: str, data_dir: Path) -> asyncio.subprocess.Process:
+async def start(*arguments: str, data_dir: Path, files: int | None = None) -> asyncio.subprocess.Process:
+    """`files`: the hard limit of open files that it gets."""
+    limited = () if files is None else ("sh", "-c", f'ulimit -n {files}; exec "$0" "$@"')
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from cloud.cli import main; main()", *arguments),
+        *(*limited, sys.executable, "-c", "from cloud.cli import main; main()", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -82,9 +85,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, *arguments: str) -> AsyncIterator[Server]:
+async def serving(data_dir: Path, *arguments: str, files: int | None = None) -> AsyncIterator[Server]:
     ports = ("--enrolment-port", "0", "--fleet-port", "0", "--format", "json")
-    process = await start("serve", *ports, *arguments, data_dir=data_dir)
+    process = await start("serve", *ports, *arguments, data_dir=data_dir, files=files)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE_S):
@@ -200,6 +203,36 @@ async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of
         assert (data_dir / "serve.json").exists(), "nobody was left to remove it"
         ended = await command("token", "create", data_dir=data_dir)
         assert (ended.code, ended.out) == (8, "")
+
+
+async def test_at_the_limit_of_open_files_newcomers_are_told_so_and_redis_is_had(data_dir: Path) -> None:
+    files = 150
+    room = room_for(files)
+    async with serving(data_dir, files=files) as server, open_core(Settings(data_dir=data_dir)) as core, AsyncExitStack() as open:
+        lines = []
+        for number in range(room.nodes):
+            client = NodeClient(server.ready["fleet"], core.trust.ca.pem, await a_node(core, f"n{number}", f"node {number}"))
+            lines.append(await (await open.enter_async_context(client)).begin())
+        late = NodeClient(server.ready["fleet"], core.trust.ca.pem, await a_node(core, "late", "latecomer"))
+        line = (await open.enter_async_context(late)).open()
+        await line.say(hello=hello_word())
+        refusal = await line.hear("refusal")
+        assert refusal.reason == session_pb2.REFUSAL_REASON_UNAVAILABLE
+        assert f"holds {room.nodes} nodes, as many as its limit of {files} open files allows" in refusal.detail
+        assert refusal.retry_after_s > 0
+        for address in (server.ready["fleet"], server.ready["enrolment"]):
+            host, _, port = address.rpartition(":")
+            for _ in range(2 * files):  # strangers: those for whom there is no room are closed
+                open.callback(socket.create_connection((host, int(port)), timeout=PATIENCE_S).close)
+        for number, line in enumerate(lines):  # what a node says goes to Redis, and back from there
+            model = session_pb2.ReportedModel(state=session_pb2.UPDATE_STATE_SUCCEEDED, target_manifest_digest=GOOD)
+            await line.say(reported=session_pb2.ReportedState(generation=1, models={"digits": model}))
+            await until_written(core.ledger, "reported", f"n{number}", generation=1)
+        code, errors = await server.end()
+    assert code == 0
+    assert f"{files} open files: room for {room.nodes} nodes" in errors
+    assert "Too many open files" not in errors
+    assert "Errno 24" not in errors
 
 
 async def test_an_address_that_is_not_ours_is_named(data_dir: Path) -> None:
