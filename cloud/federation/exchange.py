@@ -31,6 +31,8 @@ REPLY_SLACK = 1 << 20
 REPLY = "federated_reply"
 REPAIR_S = 5.0
 """A lost announcement costs at most this much."""
+FEWEST_EXAMPLES = 5
+"""With fewer a node cannot train on some and hold some out."""
 GRACE_S = 3.0
 """How long a round's start waits for nodes that are hoped for when enough others are there."""
 
@@ -84,8 +86,15 @@ def fit(node: Node, presence: Presence, model: str) -> bool:
     """As `able`, wherever the node is now."""
     if node.enrolment is not Enrolment.ACCEPTED:
         return False
-    examples = presence.labelled_examples.get(model, presence.labelled_examples.get("", 0))
-    return FEATURE in presence.features and examples > 0
+    return FEATURE in presence.features and presence.examples_of(model) >= FEWEST_EXAMPLES
+
+
+def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> None:
+    """Raises QuorumMissed where fewer than `quorum` of the nodes replied well."""
+    good = sum(o.reply is not None for o in outcomes)
+    if good < quorum:
+        what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes if o.reply is None)
+        raise QuorumMissed(f"round {number}: {good} of {len(outcomes)} nodes replied well, {quorum} are needed ({what})")
 
 
 class Exchange:
@@ -107,24 +116,40 @@ class Exchange:
         self._fence = fence
         self._clock = clock
 
-    async def able_nodes(self, model: str, cohort: Collection[str]) -> tuple[str, ...]:
+    async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
         nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
         presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence")}
-        wanted = set(cohort) or set(nodes)
+        wanted = (set(cohort) or set(nodes)) - set(without)
         return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, presences.get(id), model)))
 
-    async def _away(self, model: str, cohort: Collection[str]) -> bool:
+    async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
         """Whether a node that could take part went a moment ago."""
         if (now := self._clock() if self._clock is not None else None) is None:
             return False
-        nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node") if not cohort or doc.id in cohort}
+        wanted = [doc for doc in await self._ledger.all("node") if (not cohort or doc.id in cohort) and doc.id not in without]
+        nodes = {doc.id: load(Node, doc) for doc in wanted}
         presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence") if doc.id in nodes}
         return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in presences.items())
 
+    async def examples_of(self, node: str, model: str) -> int:
+        """Labelled examples that a node said it holds for a model; 0 where it said nothing."""
+        doc = await self._ledger.get("presence", node)
+        return load(Presence, doc).examples_of(model) if doc else 0
+
     async def gather_nodes(
-        self, model: str, cohort: Collection[str], *, at_least: int, hoped: Collection[str], within_s: float
+        self,
+        model: str,
+        cohort: Collection[str],
+        *,
+        at_least: int,
+        hoped: Collection[str],
+        within_s: float,
+        without: Collection[str] = (),
     ) -> tuple[str, ...]:
         """Nodes that can take part, by id: at once where all that are hoped for are there, else after a short grace.
+
+        Args:
+            without: nodes that sit this run out.
 
         Raises TooFewNodes where fewer than `at_least` are there after `within_s`, and none is away for a moment only.
         """
@@ -132,19 +157,21 @@ class Exchange:
         start = loop.time()
         async with self._ledger.watch("presence", "node") as news:
             while True:
-                able_now = await self.able_nodes(model, cohort)
+                able_now = await self.able_nodes(model, cohort, without)
                 waited = loop.time() - start
-                if len(able_now) >= at_least and (set(hoped) <= set(able_now) or waited >= GRACE_S):
+                if len(able_now) >= at_least and (set(hoped) - set(without) <= set(able_now) or waited >= GRACE_S):
                     return able_now
-                if waited >= within_s and not await self._away(model, cohort):
+                if waited >= within_s and not await self._away(model, cohort, without):
                     break
                 limit = within_s - waited if waited < within_s else REPAIR_S
                 if len(able_now) >= at_least:
                     limit = min(limit, GRACE_S - waited)
                 await _next(news, min(limit, REPAIR_S))
+        out = f"; {', '.join(sorted(without))} answered badly twice and sit this run out" if without else ""
         raise TooFewNodes(
-            f"nodes: {len(able_now)} can take part, {at_least} are needed",
-            hint="a node needs labelled data, the feature 'federated' (pip install 'littoral[edge-train]') and a connection",
+            f"nodes: {len(able_now)} can take part, {at_least} are needed{out}",
+            hint=f"a node needs {FEWEST_EXAMPLES} labelled examples, the feature 'federated' "
+            "(pip install 'littoral[edge-train]') and a connection",
         )
 
     async def ask(
@@ -175,17 +202,15 @@ class Exchange:
                             outcome = await self._outcome(id, node, sent[node], reply_limit(len(messages[node])))
                             if outcome is not None:
                                 outcomes[pending.pop(id)] = outcome
-                                await self._note_failure(outcome, number)
+                                await self.note_failure(outcome, number)
                         good = sum(o.reply is not None for o in outcomes.values())
                         if not pending or good + len(pending) < quorum:
                             break
                         await _next(news, REPAIR_S)
         for node in pending.values():
             outcomes[node] = Outcome(node, sent[node], failure="silent", detail=f"no reply within {within_s:g} s")
-        good = sum(o.reply is not None for o in outcomes.values())
-        if good < quorum:
-            what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes.values() if o.reply is None)
-            raise QuorumMissed(f"round {number}: {good} of {len(messages)} nodes replied well, {quorum} are needed ({what})")
+            await self.note_failure(outcomes[node], number)
+        check_quorum(number, outcomes.values(), quorum)
         return tuple(outcomes[node] for node in sorted(outcomes))
 
     async def _coded(self, node: str, message: bytes) -> bytes:
@@ -216,7 +241,8 @@ class Exchange:
             raise TooLarge(f"reply {digest[:19]}: {held} bytes, at most {limit} are taken for this message")
         return self._blobs.read(digest)
 
-    async def _note_failure(self, outcome: Outcome, number: int) -> None:
+    async def note_failure(self, outcome: Outcome, number: int) -> None:
+        """An audit line of the node, where its message came to nothing."""
         if outcome.reply is None:
             details = {"run": self._run_id, "round": number, "code": outcome.failure, "detail": outcome.detail[:500]}
             await self._ledger.commit(Change((), (Audit("node.round-failed", outcome.node_id, self._run_id, details),)))

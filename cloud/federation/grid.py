@@ -7,15 +7,16 @@ event loop. One instance, one run, one process (flower_private.become_server say
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from cloud.factory.weights import weights_bytes
-from cloud.federation.exchange import BlobStore, Exchange, Outcome
-from cloud.federation.run import FinishedRound, Run, round_finished, round_started, update_run
+from cloud.federation.exchange import BlobStore, Exchange, Outcome, check_quorum
+from cloud.federation.judging import ARRAYS, BAD, BAD_REPLY, NEEDED, Fault, judged
+from cloud.federation.run import FinishedRound, Run, round_finished, round_started, sitting_out, update_run
 from cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral.errors import BadInput, FleetError
 from littoral.flower_private import become_server, empty_run, from_bytes, name_message, number_of, to_bytes
@@ -79,7 +80,8 @@ class FleetGrid(Grid):
         raise BadInput("grid: messages without a wait have no deadline here", hint="use send_and_receive")
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Replies, in the order of node ids. A node that failed gives no message: it is audited and counted.
+        """Replies that can be used, in the order of node ids. A node that failed, or whose reply cannot be used, gives no
+        message: it is audited and counted.
 
         Raises QuorumMissed.
         """
@@ -105,7 +107,12 @@ class FleetGrid(Grid):
             return run.open_round.pool
         before = run.finished[-1].participants if run.finished else ()
         return await self._exchange.gather_nodes(
-            run.model, run.cohort, at_least=run.min_nodes, hoped=run.cohort or before, within_s=run.round_timeout_s
+            run.model,
+            run.cohort,
+            at_least=run.min_nodes,
+            hoped=run.cohort or before,
+            within_s=run.round_timeout_s,
+            without=sitting_out(run, BAD),
         )
 
     async def _round_trip(self, asked: list[Message], within_s: float) -> list[Message]:
@@ -118,16 +125,38 @@ class FleetGrid(Grid):
             node = self._names[message.metadata.dst_node_id]
             name_message(message, f"{number}.{kind}.{node}")
             sent[node] = to_bytes(message)
+        held = await self._held(sent)
         outcomes = await self._exchange.ask(sent, number=number, kind=kind, quorum=self._run.min_replies, within_s=within_s)
-        replies, judged = [], []
-        for outcome in outcomes:
-            message_of, outcome = _reply_of(outcome)
-            judged.append(outcome)
-            if message_of is not None:
-                replies.append(message_of)
+        usable = await self._judged(outcomes, kind, asked[0], held)
+        after = [outcome for outcome, _ in usable]
+        for before, outcome in zip(outcomes, after, strict=True):
+            if outcome is not before:
+                await self._exchange.note_failure(outcome, number)
+        check_quorum(number, after, self._run.min_replies)
         if kind == MessageType.TRAIN:
-            self._trained = tuple(judged)
-        return replies
+            self._trained = tuple(after)
+        return [message for _, message in usable if message is not None]
+
+    async def _held(self, nodes: Iterable[str]) -> dict[str, int]:
+        """Labelled examples that each node says it holds."""
+        return {node: await self._exchange.examples_of(node, self._run.model) for node in nodes}
+
+    async def _judged(
+        self, outcomes: Iterable[Outcome], kind: str, asked: Message, held: Mapping[str, int]
+    ) -> list[tuple[Outcome, Message | None]]:
+        """Each outcome and its message; of a reply that cannot be used the failure, and none."""
+        read = [_reply_of(outcome) for outcome in outcomes]
+        if kind not in NEEDED:
+            return read
+        came = [(outcome, message) for outcome, message in read if message is not None]
+        # Files may have come to a node, or gone, while it trained.
+        now = await self._held(outcome.node_id for outcome, _ in came)
+        most = [max(now[o.node_id], held[o.node_id]) for o, _ in came]
+        arrays = asked.content[ARRAYS] if kind == MessageType.TRAIN else None
+        assert arrays is None or isinstance(arrays, ArrayRecord)
+        verdicts = await asyncio.to_thread(judged, [message for _, message in came], kind, arrays, most)
+        by_node = {outcome.node_id: verdict for (outcome, _), verdict in zip(came, verdicts, strict=True)}
+        return [_with(outcome, by_node.get(outcome.node_id)) for outcome, _ in read]
 
     async def _open(self, number: int) -> None:
         run = self._run
@@ -142,7 +171,7 @@ class FleetGrid(Grid):
     async def _finish(self, number: int, arrays: ArrayRecord, metrics: MetricRecord) -> None:
         data = weights_bytes({name: array.numpy() for name, array in arrays.items()})
         digest = await asyncio.to_thread(self._blobs.put, data)
-        opened = self._run.open_round
+        opened, run_id = self._run.open_round, self._run.run_id
         assert opened is not None
         good = [o for o in self._trained if o.reply is not None]
         finished = FinishedRound(
@@ -162,10 +191,10 @@ class FleetGrid(Grid):
             "failed": dict(finished.failed),
             "weights": digest,
         }
-        audit = Audit("round.finished", self._run.run_id, "federation", details)
-        self._run = await update_run(
-            self._ledger, self._run.run_id, lambda r: round_finished(r, finished), audit, fence=self._fence
-        )
+        audit = Audit("round.finished", run_id, "federation", details)
+        out = set(sitting_out(round_finished(self._run, finished), BAD)) - set(sitting_out(self._run, BAD))
+        sits = [Audit("node.sits-out", node, run_id, {"run": run_id, "code": finished.failed[node]}) for node in sorted(out)]
+        self._run = await update_run(self._ledger, run_id, lambda r: round_finished(r, finished), audit, *sits, fence=self._fence)
         self._names = {}
 
 
@@ -177,14 +206,20 @@ def _round_of(message: Message) -> int:
     return number
 
 
-def _reply_of(outcome: Outcome) -> tuple[Message | None, Outcome]:
+def _reply_of(outcome: Outcome) -> tuple[Outcome, Message | None]:
     """The reply as Flower's Message. One that cannot be read, or says that it is an error, is a failure of its node."""
     if outcome.reply is None:
-        return None, outcome
+        return outcome, None
     try:
         message = from_bytes(outcome.reply)
     except FleetError as error:
-        return None, Outcome(outcome.node_id, outcome.sent_bytes, failure="bad-reply", detail=str(error))
+        return _with(outcome, Fault(BAD_REPLY, str(error)))
     if message.has_error():
-        return None, Outcome(outcome.node_id, outcome.sent_bytes, failure="bad-reply", detail=str(message.error.reason))
-    return message, outcome
+        return _with(outcome, Fault(BAD_REPLY, str(message.error.reason)))
+    return outcome, message
+
+
+def _with(outcome: Outcome, verdict: Message | Fault | None) -> tuple[Outcome, Message | None]:
+    if isinstance(verdict, Fault):
+        return Outcome(outcome.node_id, outcome.sent_bytes, failure=verdict.code, detail=verdict.detail), None
+    return outcome, verdict

@@ -6,11 +6,12 @@ PENDING --started--> RUNNING --round_started, round_finished ...--> SUCCEEDED
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from cloud.federation.strategies import check_strategy
 from cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from cloud.fleet.records import dump, load
 from cloud.fleet.releases import held_artifact
@@ -164,6 +165,17 @@ def crashed(run: Run) -> Run:
     return replace(run, crashes=run.crashes + 1)
 
 
+def sitting_out(run: Run, bad: Collection[str]) -> tuple[str, ...]:
+    """Nodes of which nothing more is asked in this run: their last two replies were bad, by one of these codes."""
+    last: dict[str, list[bool]] = {}
+    for finished in run.finished:
+        for node in finished.participants:
+            last.setdefault(node, []).append(False)
+        for node, code in finished.failed.items():
+            last.setdefault(node, []).append(code in bad)
+    return tuple(sorted(node for node, were_bad in last.items() if len(were_bad) >= 2 and all(were_bad[-2:])))
+
+
 def checked(run: Run) -> Run:
     """Gives a new run back. Raises BadInput, naming the field, where it cannot work."""
     if not run.run_id or len(run.run_id) > 64 or not run.run_id.replace("-", "").isalnum():
@@ -188,6 +200,7 @@ def checked(run: Run) -> Run:
         raise BadInput(
             f"nodes: {len(set(run.cohort))} named, min_nodes is {run.min_nodes}", hint="name more, or lower --min-nodes"
         )
+    check_strategy(run.strategy)
     check_digest(run.base_weights, "base weights")
     return run
 

@@ -24,7 +24,7 @@ app = ServerApp()
 
 @runtime_checkable
 class RoundKeeper(Protocol):
-    """A Grid that wants each finished round."""
+    """A Grid that wants each finished round, and has judged the replies that it gives."""
 
     def round_finished(self, number: int, arrays: ArrayRecord, metrics: MetricRecord) -> None: ...
 
@@ -45,6 +45,7 @@ def main(grid: Grid, context: Context) -> None:
         seed=int(config["seed"]),
         first_round=first,
         on_round=on_round,
+        grid_judges=keeper is not None,
     )
     if first > rounds:
         return  # a worker that was killed between the last round and its farewell

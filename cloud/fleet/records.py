@@ -131,6 +131,10 @@ class Presence:
     def budget_for(self, model: str) -> Budget:
         return self.budgets.get(model) or self.budgets.get("") or Budget()
 
+    def examples_of(self, model: str) -> int:
+        """Labelled examples that the node said it holds for a model."""
+        return self.labelled_examples.get(model, self.labelled_examples.get("", 0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probation:

@@ -23,7 +23,12 @@ class ResumableFedAvg(Resumable, FedAvg):
 
 
 def build(
-    sampling: Sampling, *, seed: int, first_round: int, on_round: Callable[[int, ArrayRecord, MetricRecord], None]
+    sampling: Sampling,
+    *,
+    seed: int,
+    first_round: int,
+    on_round: Callable[[int, ArrayRecord, MetricRecord], None],
+    grid_judges: bool = False,
 ) -> Strategy:
     strategy = ResumableFedAvg(
         fraction_train=sampling.fraction_train,
@@ -32,5 +37,5 @@ def build(
         min_evaluate_nodes=sampling.min_nodes if sampling.fraction_evaluate else 0,
         min_available_nodes=sampling.min_nodes,
     )
-    strategy.resume(seed, first_round, on_round)
+    strategy.resume(seed, first_round, on_round, quorum=sampling.min_nodes, grid_judges=grid_judges)
     return strategy

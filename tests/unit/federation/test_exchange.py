@@ -74,7 +74,7 @@ async def test_a_failed_and_a_silent_node_are_left_out_while_the_quorum_holds(
         outcomes = await ask(exchange, ["a", "b", "c", "d"], within_s=3.0)
     assert {o.node_id: o.failure for o in outcomes} == {"a": "", "b": "", "c": "oom", "d": "silent"}
     lines = [line for line in await ledger.audit() if line.action == "node.round-failed"]
-    assert [(line.subject, line.details["code"]) for line in lines] == [("c", "oom")]
+    assert [(line.subject, line.details["code"]) for line in lines] == [("c", "oom"), ("d", "silent")]
 
 
 async def test_a_round_whose_quorum_cannot_be_had_any_more_fails_at_once(

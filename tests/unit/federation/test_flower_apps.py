@@ -18,7 +18,7 @@ from torch import nn
 
 from cloud.federation.server_app import initial_arrays, train_config
 from cloud.federation.strategies import Sampling, build_strategy
-from cloud.federation.strategies.resumable import RoundFailed
+from cloud.federation.strategies.resumable import RoundFailed, StrategyFailed
 from cloud.federation.worker import run_config_of
 from edge_node.federation.task import task_from
 from edge_node.federation.training import Schedule, head_of, judge, log_prior, train
@@ -81,7 +81,7 @@ def reply(weight: float, counter: int, examples: int) -> Message:
 def test_a_round_is_the_mean_weighted_by_examples_and_keeps_types_and_shapes_and_its_true_number() -> None:
     told: list[tuple[int, ArrayRecord, MetricRecord]] = []
     strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=3, on_round=lambda *round_: told.append(round_))
-    strategy._sent = reply(0.0, 5, 1).content["arrays"]  # type: ignore[attr-defined]
+    strategy._sent = reply(0.0, 5, 1).content["arrays"]
     strategy.aggregate_train(1, [reply(1.0, 5, 10), reply(4.0, 5, 20)])
     (number, arrays, metrics) = told[0]
     assert number == 3
@@ -92,9 +92,20 @@ def test_a_round_is_the_mean_weighted_by_examples_and_keeps_types_and_shapes_and
 
 def test_replies_that_are_not_finite_fail_the_round() -> None:
     strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=1, on_round=lambda *_: None)
-    strategy._sent = reply(0.0, 5, 1).content["arrays"]  # type: ignore[attr-defined]
-    with pytest.raises(RoundFailed, match="w holds values that are not finite"):
+    strategy._sent = reply(0.0, 5, 1).content["arrays"]
+    with pytest.raises(RoundFailed, match=r"0 of 1 replies can be used, 2 are needed .*not-finite: w holds values"):
         strategy.aggregate_train(1, [reply(float("nan"), 5, 10)])
+
+
+def test_an_exception_of_a_strategy_ends_the_run_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no weights at all")
+
+    monkeypatch.setattr("flwr.serverapp.strategy.FedAvg.aggregate_train", broken)
+    strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=3, on_round=lambda *_: None)
+    strategy._sent = reply(0.0, 5, 1).content["arrays"]
+    with pytest.raises(StrategyFailed, match="round 3: ResumableFedAvg: ZeroDivisionError: no weights at all"):
+        strategy.aggregate_train(1, [reply(1.0, 5, 10), reply(4.0, 5, 20)])
 
 
 def test_an_unknown_strategy_is_named_with_those_that_are_known() -> None:
