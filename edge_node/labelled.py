@@ -17,6 +17,7 @@ import numpy.typing as npt
 from littoral.errors import BadData
 
 HOLDOUT_EVERY = 5
+_MOST_CLASS = 2**31 - 1  # a uint64 beyond int64 would come out negative
 _WRITE = "write it with numpy.savez(path, x=..., y=...)"
 
 Images = npt.NDArray[Any]  # uint8 images, or float32 rows of a table or series
@@ -76,8 +77,6 @@ def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
     images = len(shape) == 3
     if (x.dtype != np.uint8) if images else x.dtype.kind not in "iubf":
         raise BadData(f"labelled data: {path}: x must be {'uint8' if images else 'numbers'}, is {x.dtype}", hint=_WRITE)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise BadData(f"labelled data: {path}: x holds a value that is not finite", hint="leave those rows out")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise BadData(f"labelled data: {path}: y must be one row of integers, is {y.dtype} of shape {y.shape}", hint=_WRITE)
     if len(x) != len(y):
@@ -86,12 +85,29 @@ def _read(path: Path, shape: tuple[int, ...]) -> tuple[Images, Labels]:
         raise BadData(
             f"labelled data: {path}: y holds {int(y.min())}; classes count from 0", hint="by the order of the model's labels"
         )
-    return _shaped(x, shape, path), y.astype(np.int64)
+    return _finite(_shaped(x, shape, path), x, path), _classes(y, path)
+
+
+def _finite(used: Images, read: npt.NDArray[Any], path: Path) -> Images:
+    """As it is used: what is finite in float64 need not be in float32."""
+    if used.dtype.kind == "f" and not (fine := np.isfinite(used)).all():
+        first = tuple(int(i) for i in np.argwhere(~fine)[0])
+        value = read[first]
+        why = f"which float32 cannot hold, is x{list(first)}" if np.isfinite(value) else f"is x{list(first)}"
+        raise BadData(f"labelled data: {path}: x holds a value that is not finite: {value}, {why}", hint="leave those rows out")
+    return used
+
+
+def _classes(y: npt.NDArray[Any], path: Path) -> Labels:
+    if len(y) and int(y.max()) > _MOST_CLASS:
+        raise BadData(f"labelled data: {path}: y holds {int(y.max())}", hint="classes count from 0, by the order of the labels")
+    return y.astype(np.int64)
 
 
 def _shaped(x: npt.NDArray[Any], shape: tuple[int, ...], path: Path) -> Images:
     if x.shape[1:] == shape:
-        return np.asarray(x, np.uint8 if len(shape) == 3 else np.float32)
+        with np.errstate(over="ignore"):  # what overflows is found by _finite
+            return np.asarray(x, np.uint8 if len(shape) == 3 else np.float32)
     if len(shape) == 3 and shape[0] == 1 and x.shape[1:] == shape[1:]:
         return np.asarray(x[:, None], np.uint8)
     raise BadData(

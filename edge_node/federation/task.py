@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from littoral.errors import BadInput
+from littoral.errors import BadData, BadInput
 from littoral.manifest import Input
 
 
@@ -32,7 +32,16 @@ class TrainingTask:
     data: str = ""  # folder of MNIST, only for `flwr run`'s simulated nodes
 
     def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        return self.input.prepare(raw)
+        """Raises BadData where a value is too large to be prepared in float32."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found here
+            prepared = self.input.prepare(raw)
+        if not (fine := np.isfinite(prepared)).all():
+            first = np.argwhere(~fine)[0]
+            raise BadData(
+                f"labelled data: {raw[tuple(first)]} in example {first[0]} is not finite in float32 once it is prepared",
+                hint="leave those rows out",
+            )
+        return prepared
 
 
 def _take(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:

@@ -37,6 +37,7 @@ def test_files_are_read_in_the_order_of_their_names_and_counted_without_being_re
         (np.zeros((2, 4, 4), np.uint8), np.zeros(3, int), "2 examples but 3 labels"),
         (np.zeros((2, 4, 4), np.uint8), np.zeros(2), "y must be one row of integers"),
         (np.zeros((2, 4, 4), np.uint8), np.array([0, -1]), "classes count from 0"),
+        (np.zeros((2, 4, 4), np.uint8), np.array([0, 2**63], np.uint64), "y holds 9223372036854775808"),
         (np.zeros((2, 5, 4), np.uint8), np.zeros(2, int), "the model takes"),
         (np.zeros((2, 3, 4, 4), np.uint8), np.zeros(2, int), "the model takes"),
         (np.array([{}, {}]), np.zeros(2, int), "Object arrays cannot be loaded"),

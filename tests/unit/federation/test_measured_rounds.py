@@ -53,7 +53,9 @@ def test_a_round_teaches_rows_of_a_table_and_series(tmp_path: Path, data: Datase
 @pytest.mark.parametrize(
     ("x", "said"),
     [
-        (np.full((5, 5), np.nan), "x holds a value that is not finite"),
+        (np.full((5, 5), np.nan), r"x holds a value that is not finite: nan, is x\[0, 0\]"),
+        (np.diag([0, 1e39, 0, 0, 0]), r"not finite: 1e\+39, which float32 cannot hold, is x\[1, 1\]"),
+        (np.full((5, 5), 1e39, np.longdouble), r"which float32 cannot hold"),
         (np.zeros((5, 4)), r"one example has shape \(4,\), the model takes \(5,\)"),
         (np.array([["a"] * 5] * 5), "x must be numbers, is <U1"),
     ],
@@ -62,3 +64,15 @@ def test_rows_that_are_none_are_refused_by_the_file(tmp_path: Path, x: np.ndarra
     np.savez(tmp_path / "a.npz", x=x, y=np.zeros(5, int))
     with pytest.raises(BadData, match=rf"a\.npz: .*{said}"):
         read_labelled(tmp_path, (5,))
+
+
+def test_a_value_that_overflows_once_it_is_prepared_is_refused() -> None:
+    data = table()
+    record = train_config(config_of(data, {"name": "perceptron", "widths": [8]}))
+    record["server-round"] = 1
+    task = task_from({**record, "input": json.dumps({"shape": [5], "scale": 1.0, "mean": [0.0], "std": [1e-3]})})
+    x = np.zeros((4, 5), np.float32)
+    assert np.isfinite(task.prepare(x)).all()
+    x[2, 3] = 3e38
+    with pytest.raises(BadData, match=r"3.*e\+38 in example 2 is not finite in float32 once it is prepared"):
+        task.prepare(x)
