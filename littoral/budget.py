@@ -5,6 +5,7 @@ Accuracy is a fraction in 0..1; sizes are bytes (KB = 1,000 bytes); times are mi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -185,9 +186,27 @@ def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Ex
     return Excess("worst_class", f"{worst:.6g} of {label!r}", wanted, wanted / worst if worst else float("inf"), "is under")
 
 
+ABOUT = 1.05
+"""Times as large is about as small."""
+
+
+def about_as_small(size: int, least: int) -> bool:
+    """Whether a size is so little over the smallest that something else should decide; bytes."""
+    return size <= ABOUT * least
+
+
+def latency_bucket(latency_ms: float) -> int:
+    """Which power of two a latency lies over. In one bucket no one is said to be faster, so that noise decides nothing there."""
+    return math.frexp(latency_ms)[1] if latency_ms > 0 else _INSTANT
+
+
+_INSTANT = -1100
+"""Below the bucket of every float over 0."""
+
+
 def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
-    """The best candidate inside the budget, by its accuracy or its metric; ties go to the smaller, then by name and digest: to
-    what stays the same whenever it is measured again.
+    """The best candidate inside the budget, by its accuracy or its metric. Of equals those about as small as the smallest
+    (`about_as_small`); of these the fastest (`latency_bucket`), then the smallest, then by name and digest.
 
     Raises NoFit, naming the limit that binds the candidate which comes nearest. BadInput: candidates have different metrics.
     """
@@ -198,7 +217,11 @@ def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
         )
     fitting = [c for c in candidates if not excesses(c, budget)]
     if fitting:
-        return min(fitting, key=lambda c: (-c.score, c.artifact_bytes, c.name, c.manifest_digest, c.latency_ms))
+        best = max(c.score for c in fitting)
+        equals = [c for c in fitting if c.score == best]
+        least = min(c.artifact_bytes for c in equals)
+        small = [c for c in equals if about_as_small(c.artifact_bytes, least)]
+        return min(small, key=lambda c: (latency_bucket(c.latency_ms), c.artifact_bytes, c.name, c.manifest_digest, c.latency_ms))
     if not candidates:
         raise NoFit("no candidate was measured", hint="measure candidates on this node first")
     nearest = min(candidates, key=lambda c: (max(e.ratio for e in excesses(c, budget)), c.manifest_digest))

@@ -68,7 +68,7 @@ def made(source: str, command: str, seed: int) -> Row:
         dataset = load_dataset(data)
     students = said["artifacts" if command == "compress" else "students"]
     released = [student for student in students if student["released"]]
-    best = max(released, key=lambda student: student["accuracy"])
+    best = max(released, key=lambda student: (student["accuracy"], -student["bytes"]))
     chosen = next((student for student in students if student["name"] == said.get("chosen")), None)
     return Row(
         source,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from cloud.fleet.limits import beyond, takes
 from cloud.fleet.records import Artifact, MeasurementRecord, Presence
-from littoral.budget import ESTIMATE, Budget, Measured, best_fit, excesses
+from littoral.budget import ESTIMATE, Budget, Measured, about_as_small, best_fit, excesses, latency_bucket
 from littoral.errors import NoFit
 from littoral.signature import Metric
 
@@ -125,16 +125,16 @@ def explain(
         digest = choose(node_id, presence, among, measurements, model=model, floor=floor).manifest_digest
     except NoFit:
         digest = ""
-    chosen = next((a for a in among if a.manifest_digest == digest), None)
+    every = [_row(node_id, presence, artifact, measurements, presence.budget_for(model), floor) for artifact in artifacts]
+    chosen = next((row for row, a in zip(every, artifacts, strict=True) if digest and a.manifest_digest == digest), None)
     rows = []
-    for artifact in artifacts:
-        row = _row(node_id, presence, artifact, measurements, presence.budget_for(model), floor)
-        if artifact is chosen:
+    for row in every:
+        if row is chosen:
             row = replace(row, chosen=True)
-        elif offered is not None and artifact.manifest_digest not in offered:
+        elif offered is not None and row.manifest_digest not in offered:
             row = replace(row, why_not=f"is not in {release}, the release that this node follows")
         else:
-            row = replace(row, why_not="; ".join(row.out) or (_beaten(artifact, chosen) if chosen else ""))
+            row = replace(row, why_not="; ".join(row.out) or (_beaten(row, chosen) if chosen else ""))
         rows.append(row)
     return sorted(rows, key=lambda row: (-row.score, row.artifact_bytes, row.name, row.manifest_digest))
 
@@ -203,13 +203,19 @@ def _counted(measured: MeasurementRecord) -> float | None:
     return None if measured.energy_source in ("", ESTIMATE) else measured.energy_mj
 
 
-def _beaten(artifact: Artifact, chosen: Artifact) -> str:
-    """Why another one that is inside the budget as well was chosen."""
-    if artifact.score < chosen.score:
-        theirs, best = (f"{a.metric.name} {a.metric.value:.6g}" if a.metric else f"{a.accuracy:.6g}" for a in (artifact, chosen))
+def _beaten(row: Row, chosen: Row) -> str:
+    """Why another one that is inside the budget as well was chosen: what best_fit looked at, in its order."""
+    if row.score < chosen.score:
+        theirs, best = (f"{r.metric.name} {r.metric.value:.6g}" if r.metric else f"{r.accuracy:.6g}" for r in (row, chosen))
         return f"fits, but {chosen.name} is more accurate: {best} against {theirs}"
-    if artifact.artifact_bytes > chosen.artifact_bytes:
-        sizes = f"{artifact.artifact_bytes} bytes against {chosen.artifact_bytes}"
+    sizes = f"{row.artifact_bytes} bytes against {chosen.artifact_bytes}"
+    slow, fast = row.latency_ms or 0.0, chosen.latency_ms or 0.0
+    if latency_bucket(slow) > latency_bucket(fast):
+        speeds = f"{slow:.4g} ms against {fast:.4g}"
+        if about_as_small(row.artifact_bytes, chosen.artifact_bytes):
+            return f"fits and is as accurate and about as small as {chosen.name}, but slower: {speeds}"
+        return f"fits and is as accurate as {chosen.name}, but larger and slower: {sizes}, {speeds}"
+    if row.artifact_bytes > chosen.artifact_bytes:
         return f"fits and is as accurate as {chosen.name}, but larger: {sizes}"
     return f"fits, and is as accurate and as large as {chosen.name}, which comes first by name"
 

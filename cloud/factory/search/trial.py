@@ -12,12 +12,13 @@ from cloud.factory.fitted import MANY
 from cloud.factory.latency import compare
 from cloud.factory.package import Bench, candidates_from, exported_of
 from cloud.factory.production import Made, make_students, teach_students
-from cloud.factory.recipes import Production
+from cloud.factory.recipes import Production, StudentRecipe
 from cloud.factory.resume import Kept, Tell, tell_nobody
 from cloud.factory.search.board import Outcome, Run
 from cloud.factory.search.recipe import SearchRecipe
 from cloud.factory.search.space import START
 from cloud.factory.teachers import Teacher
+from cloud.factory.training import Trained
 from littoral.errors import BadData
 
 _ROUNDS, _EACH = 9, 100  # of inferences, for the latency
@@ -86,12 +87,17 @@ def tried(
     production = production_of(recipe, run)
     learnt = teach_students(held.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
     [student], [plan] = learnt.students, production.students
+    return measured(student, plan, held, production.model)
+
+
+def measured(student: Trained, plan: StudentRecipe, held: Held, model: str) -> Outcome:
+    """A student exported in the one variant of its recipe, and run on the held-out examples."""
     [packaged] = candidates_from(
         student.module,
         student.spec,
         held.bench.dataset,
         plan.variants,
-        model=production.model,
+        model=model,
         name=plan.name,
         bench=held.bench,
         options=plan.export,

@@ -186,17 +186,19 @@ def test_of_another_metric_the_best_score_is_chosen_and_a_floor_is_told_in_its_o
 
 def test_every_candidate_but_the_chosen_one_says_why_not() -> None:
     same, twin = artifact("same", accuracy=0.99, size=60_000), artifact("twin", accuracy=0.99, size=50_000)
-    every = [*ALL, same, twin]
-    records = [measured(a.manifest_digest, p95_ms=ms) for a, ms in zip(every, (3.0, 1.0, 1.0, 0.1, 0.2), strict=True)]
+    near = artifact("near", accuracy=0.99, size=49_000)
+    every = [*ALL, same, twin, near]
+    records = [measured(a.manifest_digest, p95_ms=ms) for a, ms in zip(every, (3.0, 1.0, 1.0, 0.1, 3.5, 13.0), strict=True)]
     rows = explain("me", presence(), every, records, model=MODEL)
     assert [(row.name, row.why_not) for row in rows] == [
+        ("near", "fits and is as accurate and about as small as large, but slower: 13 ms against 3"),
         ("large", ""),
         ("twin", "fits, and is as accurate and as large as large, which comes first by name"),
         ("same", "fits and is as accurate as large, but larger: 60000 bytes against 50000"),
         ("ncnn", "fits, but large is more accurate: 0.99 against 0.98"),
         ("small", "fits, but large is more accurate: 0.99 against 0.97"),
     ]
-    assert [row.chosen for row in rows] == [True, False, False, False, False]
+    assert [row.chosen for row in rows] == [False, True, False, False, False, False]
 
 
 def test_whether_a_figure_is_of_the_node_or_of_its_class_is_said() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -126,12 +127,24 @@ def test_the_order_of_the_candidates_does_not_matter(found: list[Measured], budg
     assert (other.accuracy, other.latency_ms, other.artifact_bytes, other.manifest_digest) == key
 
 
-def test_equal_accuracy_goes_to_the_smaller_then_by_name_whatever_the_clock_said() -> None:
-    fast, slow, small = one(latency_ms=1.0, name="a"), one(latency_ms=2.0, name="b"), one(latency_ms=9.0, artifact_bytes=8)
+def test_equal_accuracy_goes_to_the_smaller_then_to_the_faster_whatever_noise_the_clock_has() -> None:
+    fast, slow, small = one(latency_ms=1.1, name="a"), one(latency_ms=1.9, name="b"), one(latency_ms=9.0, artifact_bytes=8)
     assert best_fit([slow, fast, small], Budget()) is small
-    for noise in (0.5, 1.0, 1.5):
+    for noise in (1.0, 1.4, 1.99):
         assert best_fit([slow, replace(fast, latency_ms=noise)], Budget()).name == "a"
         assert best_fit([replace(slow, latency_ms=noise), fast], Budget()).name == "a"
+
+
+def test_of_sizes_within_five_percent_the_faster_is_chosen() -> None:
+    slow, fast = one(artifact_bytes=3439, latency_ms=0.04, name="a"), one(artifact_bytes=3440, latency_ms=0.01, name="b")
+    assert best_fit([slow, fast], Budget()) is fast
+    assert best_fit([slow, replace(fast, artifact_bytes=3612)], Budget()) is slow  # 5.03 % larger
+    assert best_fit([slow, replace(fast, artifact_bytes=3610)], Budget()).name == "b"
+    assert best_fit([slow, replace(fast, latency_ms=0.035)], Budget()) is slow  # about as fast, and smaller
+    assert best_fit([slow, replace(fast, accuracy=slow.accuracy - 1e-4)], Budget()) is slow  # accuracy comes first
+    # What is compared with is the smallest: no chain of small steps leads to a large one.
+    steps = [one(artifact_bytes=size, latency_ms=64.0 / i, name=str(i)) for i, size in enumerate((1000, 1040, 1080), 1)]
+    assert best_fit(steps, Budget()).name == "2"
 
 
 @given(st.lists(candidates, min_size=1, max_size=6), budgets, budgets)
@@ -172,14 +185,21 @@ def test_the_choice_is_the_best_by_exhaustive_check(found: list[Measured], budge
             and (budget.worst_class is None or (c.worst_class is not None and c.worst_class >= budget.worst_class))
         )
 
-    fitting = sorted((-c.accuracy, c.artifact_bytes, c.name, c.manifest_digest) for c in found if inside(c))
+    fitting = [c for c in found if inside(c)]
     try:
         chosen = best_fit(found, budget)
     except NoFit:
         assert fitting == []
         return
     assert inside(chosen)
-    assert (-chosen.accuracy, chosen.artifact_bytes, chosen.name, chosen.manifest_digest) == fitting[0]
+    assert chosen.accuracy == max(c.accuracy for c in fitting)
+    equals = [c for c in fitting if c.accuracy == chosen.accuracy]
+    small = [c for c in equals if c.artifact_bytes * 100 <= 105 * min(e.artifact_bytes for e in equals)]
+    assert chosen in small
+    fastest = min(math.floor(math.log2(c.latency_ms)) if c.latency_ms else -math.inf for c in small)
+    fast = [c for c in small if (math.floor(math.log2(c.latency_ms)) if c.latency_ms else -math.inf) == fastest]
+    key = (chosen.artifact_bytes, chosen.name, chosen.manifest_digest)
+    assert key == min((c.artifact_bytes, c.name, c.manifest_digest) for c in fast)
 
 
 def test_energy_that_cannot_be_measured_binds_nobody() -> None:
