@@ -16,6 +16,7 @@ from cloud.store.embedded import embedded_redis
 from cloud.store.redis_ledger import RedisLedger
 from cloud.store.searches import RedisSearch
 from cloud.trust.store import Trust, has_trust, open_trust
+from cloud.trust.witness import Witness
 from littoral.errors import NotFound, unwritten
 
 Clock = Callable[[], float]
@@ -31,6 +32,7 @@ class Core:
     blobs: BlobFolder
     trust: Trust
     clock: Clock  # seconds since 1970-01-01 UTC
+    witness: Witness
 
 
 @asynccontextmanager
@@ -52,7 +54,10 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
             raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
         endpoint = await stack.enter_async_context(_redis(settings))
         ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
-        yield Core(settings, ledger, blobs, trust, clock)
+        witness = Witness(settings.data_dir / "audit-head.json", clock)
+        await witness.look(ledger)
+        yield Core(settings, ledger, blobs, trust, clock, witness)
+        await witness.end(ledger)
 
 
 @asynccontextmanager

@@ -107,6 +107,7 @@ def _controllers(core: Core, hub: SessionHub, desk: Desk, certificates: _Certifi
     rng = random.Random()  # noqa: S311 - jitter
     running: dict[str, Any] = {
         "sessions": hub.run(),
+        "audit": core.witness.follow(core.ledger),
         "teacher": desk.open(),
         "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),

@@ -13,6 +13,7 @@ from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_lin
 from cloud.fleet.ledger import AuditEntry, Ledger
 from cloud.settings import Settings, load_settings
 from cloud.trust.audit_chain import GENESIS, verify
+from cloud.trust.witness import words
 from littoral.errors import Untrusted
 from littoral.text import printable
 
@@ -63,7 +64,10 @@ def verify_(
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Check every line's chain; prints the head, which is worth writing down elsewhere."""
+    """Check every line's chain, and that its end is there; prints the head, which is worth writing down elsewhere.
+
+    DATA/audit-head.json keeps a recent line outside of Redis: where that line is not in the trail, its end was cut off.
+    """
     asyncio.run(_verify(load_settings(data_dir=data_dir), head, format))
 
 
@@ -80,8 +84,11 @@ async def _verify(settings: Settings, wanted: str, format: Format) -> None:
             chain, count = entry.chain, count + 1
             seen = seen or chain == wanted
         held = await core.ledger.audit_head()
+        missing = await core.witness.missing(core.ledger)
         if held != chain and not [entry async for entry in lines(core.ledger, entry.id if count else "-")]:
             raise Untrusted("audit: lines at the end are gone", hint="compare with a backup of Redis")
+    if missing:
+        raise Untrusted(words(missing, core.witness.path), hint="compare with a backup of Redis")
     if not seen:
         raise Untrusted(f"audit: no line has the chain {wanted}: the trail was written anew", hint="compare with a backup")
     emit({"lines": count, "head": chain, "whole": True}, format)

@@ -191,7 +191,7 @@ async def _redis(patient: _Patient) -> list[Finding]:
     """The one that the settings name; else the embedded one, or whether there is a binary for it."""
     from cloud.store.binary import find_binary
     from cloud.store.connection import Endpoint, endpoint_from
-    from cloud.store.embedded import socket_path
+    from cloud.store.embedded import cut_off, socket_path
     from cloud.store.redis_ledger import RedisLedger
 
     settings = patient.settings
@@ -208,7 +208,12 @@ async def _redis(patient: _Patient) -> list[Finding]:
             endpoint = Endpoint(socket=socket_file)
         async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S) as ledger:
             certificates = [] if patient.must_serve else await _certificates(ledger, patient.clock())
-        return [Finding("redis", True, f"{endpoint} answers and is fit"), *certificates]
+        cut = cut_off(settings.data_dir / "redis") if settings.redis_url is None else []
+        hint = (
+            "what was written last is gone, also what was acknowledged: compare with a backup, see `littoral-cloud audit verify`"
+        )
+        lost = [Finding("redis file", True, f"warning: it was cut off once: {cut[-1]}", hint)] if cut else []
+        return [Finding("redis", True, f"{endpoint} answers and is fit"), *lost, *certificates]
     except FleetError as error:
         return [Finding("redis", False, error.message, error.hint)]
 

@@ -129,6 +129,10 @@ class Ledger(Protocol):
         """Lines after an id, oldest first."""
         ...
 
+    async def audit_last(self) -> AuditEntry | None:
+        """The newest line; None before the first."""
+        ...
+
     async def audit_head(self) -> str:
         """The chain of the last line that was written; 64 zeros before the first."""
         ...

@@ -39,6 +39,8 @@ SYNC_S = 1.0  # what a power loss may cost
 MAX_LOG_BYTES = 1_000_000
 LEAST_BYTES = 64_000  # free, without which a server does not even write its first files
 _RETRY_S = 0.02
+_CUT_OFF = ("Truncating the AOF", "Truncating AOF", "AOF loaded anyway", "short read while loading", "Revert incomplete MULTI")
+"""In the log of Redis 6.2 to 8: the file ended in the middle of a command, and was cut there."""
 
 
 @asynccontextmanager
@@ -134,9 +136,17 @@ class _Server:
         _private(self.socket.parent)
         delay = _RETRY_S
         while True:
+            said = _size(self.folder / "redis.log")
             process = await self._start(binary)
             try:
                 await self._answers(process)
+                for line in cut_off(self.folder, since=said):
+                    log.error(
+                        "redis: its append-only file was damaged, and what stood behind the damage is gone, also what was "
+                        "acknowledged: compare with a backup of %s (redis says: %s)",
+                        self.folder,
+                        line,
+                    )
                 _write_atomically(self.folder / "socket", os.fsencode(self.socket))
                 _settle(ready)
                 delay = _RETRY_S
@@ -238,6 +248,29 @@ class _Server:
                 )
             await asyncio.sleep(_RETRY_S)
         connection[1].close()
+
+
+def cut_off(folder: Path, *, since: int = 0) -> list[str]:
+    """What this folder's server said of an append-only file that did not end as it should.
+
+    Args:
+        since: bytes of its log to pass over.
+    """
+    path = folder / "redis.log"
+    try:
+        with path.open("rb") as file:
+            file.seek(since if since <= _size(path) else 0)  # a full log was put aside
+            lines = file.read(MAX_LOG_BYTES).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line.strip() for line in lines if any(words in line for words in _CUT_OFF)]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _sync_grown(folder: Path, synced: dict[Path, tuple[int, int]]) -> None:

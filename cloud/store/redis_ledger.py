@@ -19,7 +19,7 @@ from cloud.fleet.ledger import Announcement, AuditEntry, Body, Change, Doc, Fenc
 from cloud.store.announcements import Announcements
 from cloud.store.connection import Connections, Endpoint
 from cloud.store.leases import Leases
-from cloud.store.scripts import AUDIT, COMMIT, SCAN
+from cloud.store.scripts import AUDIT, AUDIT_LAST, COMMIT, SCAN
 from cloud.trust.audit_chain import GENESIS, canonical, link
 from littoral.errors import BadInput, Conflict, LostLease, Unavailable
 
@@ -167,6 +167,10 @@ class RedisLedger:
         start = "-" if after == "-" else f"({after}"
         found = await self._connections.run(AUDIT, [self._key("audit")], [start, count])
         return [_entry(id, fields) for id, fields in found]
+
+    async def audit_last(self) -> AuditEntry | None:
+        found = await self._connections.run(AUDIT_LAST, [self._key("audit")], [])
+        return _entry(*found[0]) if found else None
 
     async def audit_head(self) -> str:
         head: bytes | None = await self._connections.command("GET", self._key("audit-head"))

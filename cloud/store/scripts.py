@@ -74,6 +74,9 @@ return {'done', reply}
 # KEYS 1 audit stream   ARGV 1 start, "-" or "(ID"  2 count
 AUDIT = Script("return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])")
 
+# KEYS 1 audit stream
+AUDIT_LAST = Script("return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)")
+
 # KEYS 1 any of the fleet, for its place   ARGV 1 cursor, "0" to begin  2 pattern. Gives {cursor, keys}; "0" again: that was all.
 SCAN = Script("return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', 1000)")
 
