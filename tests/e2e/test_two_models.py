@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from pathlib import Path
 
+from cloud.app import open_core
+from cloud.settings import load_settings
+from tests.kit.choices import one_student
+from tests.kit.models import SHAPE
 from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import Fleet, ask
 
 pytest_plugins = ("tests.kit.whole_fixture",)
 
-IMAGE = {"inputs": [{"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}]}
+IMAGE = {"inputs": [{"name": "x", "shape": [1, *SHAPE], "datatype": "UINT8", "data": [0] * math.prod(SHAPE)}]}
+MODELS = ("digits", "figures")
 
 
-async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that_joins_later(fleet: Fleet, images: Path) -> None:
+async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that_joins_later(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     await fleet.join("one")
-    releases = []
-    for model in ("digits", "figures"):
-        made = await fleet.cloud("train", "--data", str(images), "--model", model, "--recipe", "tiny", "--format", "json")
-        releases.append(json.loads(made)["release"])
+    async with open_core(load_settings(data_dir=fleet.root / "cloud"), clock=time.time) as core:  # noqa: TID251
+        releases = [(await one_student(core, tmp_path / "made", model)).release_id for model in MODELS]
     started = [json.loads(await fleet.cloud("rollout", "start", release, "--format", "json")) for release in releases]
     watched = await asyncio.gather(*(fleet.cloud("rollout", "watch", each["rollout"], "--format", "json") for each in started))
     assert [json.loads(lines.splitlines()[-1])["state"] for lines in watched] == ["SUCCEEDED", "SUCCEEDED"]
     _, url = fleet.nodes["one"]
-    for model in ("digits", "figures"):
+    for model in MODELS:
         answer = await ask(f"{url}/v2/models/{model}/infer", IMAGE)
         assert (answer.status_code, answer.json()["model_name"]) == (200, model)
     await fleet.join("two")
     _, url = fleet.nodes["two"]
-    for model in ("digits", "figures"):
+    for model in MODELS:
         await until_it_answers(f"{url}/v2/models/{model}/infer", model)
     listed = json.loads(await fleet.cloud("node", "list", "--format", "json"))
-    assert [model["model"] for model in listed[0]["models"]] == ["digits", "figures"]
+    assert [model["model"] for model in listed[0]["models"]] == list(MODELS)
 
 
 async def until_it_answers(url: str, model: str) -> None:

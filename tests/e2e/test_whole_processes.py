@@ -11,16 +11,17 @@ from pathlib import Path
 from cloud.app import open_core
 from cloud.fleet.ledger import until
 from cloud.fleet.records import load
-from cloud.processes import Child
 from cloud.rollouts.state import KIND, Rollout, State
 from cloud.settings import load_settings
 from tests.kit.patience import PATIENCE_S
-from tests.kit.whole import NODE, Fleet, ask
+from tests.kit.whole import Fleet, ask
 
 pytest_plugins = ("tests.kit.whole_fixture",)
 
 
-async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it(fleet: Fleet, images: Path) -> None:
+async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it_and_without_one_nodes_serve_what_they_have(
+    fleet: Fleet, images: Path
+) -> None:
     await fleet.join("one")
     await fleet.join("two")
     made = json.loads(
@@ -48,18 +49,12 @@ async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it(fleet: Fleet, i
     assert sorted(node["name"] for node in listed) == ["one", "two"]
     await fleet.cloud("audit", "verify")  # fails where the chain is broken
 
-
-async def test_a_node_serves_what_it_has_when_there_is_no_cloud(fleet: Fleet, images: Path) -> None:
-    await fleet.join("one")
-    await fleet.cloud("train", "--data", str(images), "--model", "digits", "--recipe", "tiny", "--rollout")
-    await fleet.cloud("rollout", "watch", "digits-1-r1")
+    # Without a cloud a node serves what it has, also after it was killed itself.
     await fleet.kill_coordinator()
     child, _ = fleet.nodes["one"]
     os.kill(child.pid, signal.SIGKILL)
     await child.end()
-    command = [NODE, "run", "--data", str(fleet.root / "one"), "--http", "127.0.0.1:0", "--format", "json"]
-    again = await Child.start("one", command, fleet.root / "one.log")
-    fleet.nodes["one"] = (again, f"http://{json.loads(await again.ready_line())['http']}")
+    await fleet.run("one")
     image = {"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
     answer = await ask(f"{fleet.nodes['one'][1]}/v2/models/digits/infer", {"inputs": [image]})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Students of one release that differ in accuracy and in bytes, published without any training."""
+"""Releases without any training: two students that differ in accuracy and in bytes; one student of a model of any name."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ async def two_students(core: Core, folder: Path) -> tuple[Artifact, Artifact, Re
     best, cheap = made
     assert cheap.artifact_bytes < best.artifact_bytes
     return best, cheap, await create_release(core.ledger, "tiny", [a.manifest_digest for a in made], "manual", "", core.clock())
+
+
+async def one_student(core: Core, folder: Path, model: str) -> Release:
+    manifest = artifact(folder / model, model=model)
+    files = {file.path: (folder / model / file.path).read_bytes() for file in manifest.files}
+    made = await publish(core, Packaged(manifest, files), core.clock())
+    return await create_release(core.ledger, model, [made.manifest_digest], "manual", "", core.clock())
