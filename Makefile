@@ -84,6 +84,9 @@ MLSERVER := build/mlserver/.installed
 
 bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores
 
+kill-loop: $(STAMP)  ## sixty processes of a fleet killed with -9, one after another; what was lost
+	$(BIN)/python -m bench.kill_loop --faults 60
+
 $(EDGE:%=bench-edge-%): bench-edge-%: $(STAMP)
 	$(BIN)/python -m bench.edge $*
 	$(BIN)/python docs/write_benchmarks.py

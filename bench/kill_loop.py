@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,8 @@ from cloud.federation import run as runs
 from cloud.federation.start import Terms, start_run
 from cloud.fleet.ledger import until
 from cloud.fleet.nodes import view_nodes
-from cloud.fleet.records import Probation, load
-from cloud.fleet.releases import all_releases
+from cloud.fleet.records import Probation, Release, load
+from cloud.fleet.releases import all_releases, create_release
 from cloud.processes import Child, beside, run_to_end
 from cloud.rollouts import state as rollouts
 from cloud.rollouts.controller import start_rollout
@@ -84,19 +84,22 @@ class Stage:
     coordinator: Child | None = None
     nodes: dict[str, Child] = field(default_factory=dict)
     ports: tuple[str, str] = ("0", "0")
+    releases: list[Release] = field(default_factory=list)
 
     @property
     def _environment(self) -> dict[str, str]:
         return {"LITTORAL_DATA_DIR": str(self.root / "cloud"), "OMP_NUM_THREADS": "1"}
 
     async def prepare(self) -> None:
-        """Two releases, and agents that serve neither yet."""
+        """Two releases, one of each artifact of a student, and agents that serve neither yet."""
         await self.start_coordinator()
-        for number in (1, 2):
-            path = self.root / f"images-{number}.npz"
-            x, y = corners(number, 600)
-            np.savez(path, x=x, y=y)
-            await self.cloud("train", "--data", str(path), "--model", MODEL, "--recipe", "tiny", "--yes")
+        x, y = corners(1, 600)
+        np.savez(self.root / "images.npz", x=x, y=y)
+        await self.cloud("train", "--data", str(self.root / "images.npz"), "--model", MODEL, "--recipe", "tiny", "--yes")
+        async with self.core() as core:
+            [both] = await all_releases(core.ledger)
+            for digest in both.artifacts:
+                self.releases.append(await create_release(core.ledger, MODEL, [digest], "manual", "", core.clock()))
         for number in range(self.agents):
             name, labelled = f"node-{number}", self.root / f"labelled-{number}"
             labelled.mkdir()
@@ -194,16 +197,15 @@ class Begun:
     rollouts: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
-    async def keep_going(self, core: Core) -> None:
+    async def keep_going(self, core: Core, releases: Sequence[Release], terms: Terms) -> None:
         """Begins a rollout and a run where none of its kind is under way."""
         ended = await outcomes(core)
         if not self.rollouts or self.rollouts[-1] in ended:
-            releases = [release for release in await all_releases(core.ledger) if release.model == MODEL]
             release = releases[len(self.rollouts) % len(releases)]
             self.rollouts.append(await start_rollout(core.ledger, release, core.clock(), POLICY))
         if not self.runs or self.runs[-1] in ended:
             id, keys = f"kill-loop-{len(self.runs) + 1}", core.trust.signing_keys()
-            await start_run(core.ledger, core.blobs, keys, run_id=id, model=MODEL, now=core.clock(), terms=TERMS)
+            await start_run(core.ledger, core.blobs, keys, run_id=id, model=MODEL, now=core.clock(), terms=terms)
             self.runs.append(id)
 
     async def ended(self, core: Core) -> dict[str, str]:
@@ -251,7 +253,7 @@ async def loop(root: Path, faults: int, seed: int, agents: int, kinds: Sequence[
         order = [kind for _ in range(-(-faults // len(kinds))) for kind in rng.sample(kinds, len(kinds))][:faults]
         for number, kind in enumerate(order, 1):
             async with stage.core() as core:
-                await begun.keep_going(core)
+                await begun.keep_going(core, stage.releases, replace(TERMS, min_nodes=min(2, agents)))
             await asyncio.sleep(rng.uniform(0.0, 4.0))
             said = await stage.fault(kind, rng)
             took[said.split(",")[0].split("-")[0]] += 1
