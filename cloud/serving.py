@@ -20,7 +20,7 @@ from littoral.errors import BadInput, Unavailable, unwritten
 
 LOCK_FILE = "serve.lock"
 SERVE_FILE = "serve.json"
-_LOOK_S = 1.0
+_LOOK_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,11 @@ def _locks(lock: int) -> bool:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_LOOK_S / 20)  # noqa: TID251 - before anything runs
+        except OSError as error:
+            raise BadInput(
+                f"data folder: {LOCK_FILE} cannot be locked there: {error.strerror}",
+                hint="keep it on a file system that knows flock, a local one",
+            ) from error
 
 
 def _served(data_dir: Path) -> Unavailable:
@@ -128,6 +133,8 @@ def _runs(data_dir: Path, pid: int) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError:  # a file system that knows no locks
+        return _lives(pid)
     finally:
         os.close(lock)
 

@@ -24,6 +24,8 @@ from littoral.transport import CLIENT_OPTIONS, LONGEST_BACKOFF_S, MAX_WORD_BYTES
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = LONGEST_BACKOFF_S
+FLAPS_MOST = 4
+"""Attempts that count against a cloud which said Welcome: the pause stays within 8 s."""
 SPREAD_MOST_S = 300.0
 """Over this the fleet's return is spread at most, whatever the cloud says."""
 SLOW_RETRY_S = 300.0
@@ -303,7 +305,9 @@ class Session:
             if welcome is not None:
                 spread_s = welcome.reconnect_spread_s
             held = welcome is not None and self._monotonic() - began >= welcome.heartbeat_interval_s
-            attempt = 0 if held else attempt + 1  # one that is lost within a heartbeat flaps: it backs off too
+            attempt = 0 if held else attempt + 1
+            if welcome is not None:  # lost within a heartbeat: a cloud that flaps is left some time, but it is there
+                attempt = min(attempt, FLAPS_MOST)
             wait = pause_s(attempt, after, self._rng, spread_s)
             self._log("session-retry", after_s=round(wait, 2))
             await self._pause(wait)

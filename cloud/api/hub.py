@@ -79,7 +79,7 @@ class SessionHub:
     @property
     def spread_s(self) -> float:
         """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
-        return len(self._open) / WELCOMES_A_SECOND
+        return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND
 
     def enter(self, session: Session) -> None:
         """The newest session of a node is the node's: one before it ends."""

@@ -51,6 +51,8 @@ class Coordinators:
         self._former = former
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._started_at = clock()
+        self.nodes = 0
+        """That had ever come, when this coordinator started."""
 
     async def run(self, held: Callable[[], None]) -> None:
         """Until cancelled.
@@ -96,7 +98,9 @@ class Coordinators:
         """Of the one that served this data folder before, and of coordinators without a document. One that has written none yet
         says by itself, a moment later, that its sessions are open."""
         known = {self._own, *(doc.id for doc in await self._ledger.all(KIND))} - {self._former}
-        gone = {doc.id for doc in await self._ledger.all("presence") if load(Presence, doc).coordinator not in known}
+        docs = await self._ledger.all("presence")
+        self.nodes = len(docs)
+        gone = {doc.id for doc in docs if load(Presence, doc).coordinator not in known}
         await mark_gone(self._ledger, gone, known, self._clock())
 
     async def _succeed(self, other: str) -> None:
