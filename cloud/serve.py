@@ -31,6 +31,7 @@ from cloud.room import Room, limits, room_for
 from cloud.serving import Serving, claimed
 from cloud.settings import Settings
 from littoral import __version__
+from littoral.errors import FleetError
 from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
 from littoral.transport import join_address
 
@@ -141,7 +142,11 @@ class _Certificates:
             await asyncio.sleep(RENEW_LOOK_S)
             if self._core.clock() < self._renew_at:
                 continue
-            self._issue()
+            try:
+                self._issue()
+            except FleetError as error:
+                log.error("the listeners keep their certificate, which ends soon: %s", error)
+                continue
             for listener, identity in self._listeners:
                 await listener.renew(identity())
                 log.info("%s listener: shows a new certificate", listener.name)

@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from cloud.api.errors import ErrorInterceptor
-from littoral.errors import BadInput, Unavailable
+from littoral.errors import BadInput, FleetError, Unavailable
 from littoral.transport import SERVER_OPTIONS, join_address, try_to_listen
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ OLD_SERVER_S = 30 * 24 * 3600.0
 """Streams that began under an old certificate are ended after this long; a node's come back at once."""
 
 _REBIND_S = 0.05
+_LOOKS_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,14 @@ class Listener:
         if self._server is not None:
             self._old[self._server] = asyncio.create_task(self._retire(self._server), name=f"old {self.name} listener")
             self._server = None
-        told = False
+        looks = 0
         while True:
             try:
                 return await self._open(self.port, identity)
-            except Unavailable as error:  # the old server lets go of the port a moment later; or somebody else took it
-                if not told and self._old:
-                    log.info("%s listener: waits for its port: %s", self.name, error.message)
-                    told = True
+            except FleetError as error:  # the old server lets go of the port a moment later; or somebody else took it
+                looks += 1
+                if looks % _LOOKS_TOLD == 0:
+                    log.error("%s listener: does not listen, and tries again: %s", self.name, error)
                 await asyncio.sleep(_REBIND_S)
 
     async def stop(self, grace_s: float) -> None:
