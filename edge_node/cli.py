@@ -208,12 +208,15 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
     Raises Untrusted where its key is lost: no line brings it back as the same node.
     """
     from edge_node.identity import life_of
+    from edge_node.standing import refused
     from littoral.identity import is_node_key
 
     now = time.time()  # noqa: TID251 - the command line is where the clock comes in
     identity = folder.look().identity
-    if identity is not None and not life_of(identity.certificate_pem).soon(now):
-        return None
+    if identity is not None and not (life := life_of(identity.certificate_pem)).soon(now):
+        if life.due(now) or not (why := asyncio.run(refused(identity))):  # one that is due is the agent's to renew
+            return None
+        sys.stderr.write(f"littoral-node: the cloud does not take this node's certificate: {why}\n")
     key = identity.key_pem if identity is not None else folder.key()
     if key is None or not is_node_key(key):
         raise Untrusted(
@@ -227,7 +230,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
     told = said(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
     settings = settings_from(folder.root, told)
-    folder.look()  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
+    folder.look(serves=True)  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
     folder.prepare()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
     from edge_node.agent import Agent

@@ -6,7 +6,8 @@ writes a start, none a request. What it says at the next start:
     "blamed" names a model    it was being loaded, or hung beyond help: it alone is counted
     else                      every model that had not proved itself is counted; one whose update is on trial counts there
     in every case             what was served is reported
-    the machine restarted     nothing is counted: a cut of the power says nothing about a model
+    the machine restarted     nothing is counted: a cut of the power says nothing about a model, nor does the end of
+                              the agent whose folder this one was copied from
 
 A model that was counted LIMIT times in a row is given up. One that proved itself begins again at nothing.
 """
@@ -195,7 +196,7 @@ class CrashBook:
 
     def reopen(self, trying: Mapping[str, str]) -> Mapping[str, Crash]:
         """Once, before anything is loaded; see `reopened`. It is written with the first load."""
-        self._book, crashes = reopened(self._book, _machine(), trying)
+        self._book, crashes = reopened(self._book, _machine(self._path.parent), trying)
         return crashes
 
     def loading(self, model: str, manifest_digest: str) -> None:
@@ -241,9 +242,9 @@ class CrashBook:
             self._log("crashes-not-written", detail=str(error))
 
 
-def _machine() -> str:
-    """Another one after every start of the machine; "" where that cannot be told."""
+def _machine(folder: Path) -> str:
+    """Another one after every start of the machine, and for a copy of the folder; "" where that cannot be told."""
     try:
-        return _BOOT.read_text().strip()
+        return f"{_BOOT.read_text().strip()} {folder.stat().st_ino}"
     except OSError:
         return ""

@@ -30,7 +30,7 @@ AGAIN_S = (60.0, 300.0)
 LONG_AGAIN_S = 12 * 3600.0
 """Where the cloud says that it is too early, or is older than renewal: somebody's clock is wrong, or somebody has to act."""
 
-LIMIT_S = 20.0
+LIMIT_S = 10.0
 _LATER = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
 
 
@@ -72,7 +72,7 @@ class Standing:
         """Whom to believe; changed in place, never replaced."""
         self._damage = ""
         self._mark = folder.identity_mark()
-        self._take(folder.look())
+        self._take(folder.look(serves=True))
 
     # -- what others ask -------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Standing:
             return False
         self._not_before = self._monotonic() + LONG_AGAIN_S
         self._mark = self._folder.identity_mark()
-        self._take(self._folder.look())
+        self._take(self._folder.look(serves=True))
         self._log("certificate-renewed", node=self.node_name, detail=self.life.words(self._clock()) if self.life else "")
         return True
 
@@ -166,8 +166,8 @@ class Standing:
             return False
         self._mark = mark
         try:
-            found = self._folder.look()
-        except (NotFound, OSError) as error:
+            found = self._folder.look(serves=True)
+        except NotFound as error:
             self._log("identity-unreadable", detail=str(error))
             return False
         if found.identity is None or found.identity == self.identity:
@@ -219,6 +219,17 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+async def refused(identity: Identity) -> str:
+    """Why the cloud takes this certificate for none of its nodes', though it has not expired; empty: it takes it, or is away."""
+    try:
+        await next_certificate(identity)
+    except grpc.aio.AioRpcError as error:
+        return error.details() or "" if error.code() is grpc.StatusCode.PERMISSION_DENIED else ""
+    except FleetError:
+        return ""
+    return ""
 
 
 async def next_certificate(identity: Identity) -> bytes:

@@ -88,6 +88,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         body = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise  # the commands say as whom to run them
+    except OSError as error:
+        raise FleetError(f"{path}: cannot be read: {error.strerror}", hint="the disk may be failing") from error
     except UnicodeDecodeError as error:
         raise FleetError(
             f"{path}: is damaged: it is not text", hint="the disk may be failing; move the file away to start without it"
@@ -127,6 +131,10 @@ def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> Non
 def _sum_of(body: Mapping[str, Any]) -> str:
     """CRC-32 of its one canonical JSON, hex. A file of an older agent has none."""
     return f"{zlib.crc32(json.dumps(body, sort_keys=True).encode()):08x}"
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, FleetError) else str(error)
 
 
 def _bytes_of(path: Path) -> bytes | None:
@@ -266,8 +274,12 @@ class NodeFolder:
             )
         return found.identity
 
-    def look(self) -> Found:
-        """What of the identity can be read; nothing is written. Raises NotFound where this folder is not enrolled."""
+    def look(self, *, serves: bool = False) -> Found:
+        """What of the identity can be read; nothing is written. Raises NotFound where this folder is not enrolled.
+
+        Args:
+            serves: for an agent, which goes on whatever it may read: OSError is damage like any other. Else it is raised.
+        """
         if not self.enrolled():
             raise NotFound(f"{self.root}: no node is enrolled here", hint=f"littoral-node enroll JOIN_LINE --data {self.root}")
         body: dict[str, Any] = {}
@@ -277,21 +289,27 @@ class NodeFolder:
                 raise ValueError("node.json: is missing")
             pems = {name: _bytes_of(self.root / file) for name, file in FILES.items()}
             identity = identity_from(body, pems)
-        except (FleetError, ValueError) as error:
-            return self._from_copy(error.message if isinstance(error, FleetError) else str(error), body)
+        except (FleetError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not serves:
+                raise
+            return self._from_copy(_words(error), body, serves)
         damage = ""
         try:
             same = self._copied() == identity
-        except (FleetError, ValueError) as error:
-            same, damage = False, str(error)
+        except (FleetError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not serves:
+                raise
+            same, damage = False, _words(error)
         return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=not same)
 
-    def _from_copy(self, damage: str, body: Mapping[str, Any]) -> Found:
+    def _from_copy(self, damage: str, body: Mapping[str, Any], serves: bool) -> Found:
+        identity = None
         try:
             identity = self._copied()
-        except (FleetError, ValueError) as error:
-            damage = f"{damage}; {error.message if isinstance(error, FleetError) else error}"
-            identity = None
+        except (FleetError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not serves:
+                raise
+            damage = f"{damage}; {_words(error)}"
         if identity is not None:
             return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=True)
         try:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from edge_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
 from edge_node.store import write_atomic
+from littoral.digest import digest_of
 from littoral.errors import FleetError
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 
@@ -113,9 +114,8 @@ class Participant:
         if task.message_id in self._failures:
             return self._failures[task.message_id]
         cached = self._cache(task)
-        if cached.exists():
-            data = await asyncio.to_thread(cached.read_bytes)
-        else:
+        data = await asyncio.to_thread(_kept, cached)
+        if data is None:
             try:
                 data = await self._work(task)
             except (WorkerDied, TrainingFailed) as error:
@@ -125,13 +125,17 @@ class Participant:
                 )
                 return self._failures[task.message_id]
             cached.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(write_atomic, cached, data)
+            await asyncio.to_thread(write_atomic, cached, hashlib.sha256(data).digest() + data)
         digest = await self._blobs.put(data)
         return FederatedReply(run_id=task.run_id, message_id=task.message_id, reply_digest=digest)
 
     async def _work(self, task: FederatedTask) -> bytes:
         path = await self._blobs.get(task.message_digest, task.message_bytes)
         message = await asyncio.to_thread(path.read_bytes)
+        if digest_of(message) != task.message_digest:  # right when it came, and changed by the disk since
+            self._blobs.drop(task.message_digest)
+            path = await self._blobs.get(task.message_digest, task.message_bytes)
+            message = await asyncio.to_thread(path.read_bytes)
         for last in (*[False] * (TRIES - 1), True):
             worker = await self._warm_worker()
             try:
@@ -171,6 +175,19 @@ class Participant:
                     file.unlink()
                 folder.rmdir()
         self._failures = {id: reply for id, reply in self._failures.items() if reply.run_id == run_id}
+
+
+def _kept(cached: Path) -> bytes | None:
+    """A reply that was given before; None where there is none, or the disk changed it: then the work is done again."""
+    try:
+        kept = cached.read_bytes()
+    except FileNotFoundError:
+        return None
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(kept[size:]).digest() == kept[:size]:
+        return kept[size:]
+    log.warning("federated reply %s: was changed by the disk, or is an older agent's: the work is done again", cached.name)
+    return None
 
 
 def _name(id: str) -> str:

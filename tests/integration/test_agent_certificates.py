@@ -8,6 +8,7 @@ import random
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
-from cloud.fleet.records import Node, load
+from cloud.fleet.ledger import Change, Write
+from cloud.fleet.records import Node, dump, load
 from cloud.trust.ca import open_ca
 from edge_node.identity import life_of
 from edge_node.store import Identity, NodeFolder
@@ -144,3 +146,15 @@ async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_wi
         assert await agent.stop() == 0
         code, again, _ = await littoral_node("enroll", line, "--data", str(folder.root))
         assert (code, again["node_id"]) == (0, back["node_id"])
+
+        # The cloud was put back from a backup, and knows another certificate of the node: a join line mends that, too.
+        doc = await cloud.core.ledger.get("node", node.node_id)
+        assert doc is not None
+        stale = dump(replace(load(Node, doc), certificate_sha256="ab" * 32))
+        await cloud.core.ledger.commit(Change((Write("node", node.node_id, stale, doc.generation),)))
+        fresh = (await cloud.join_line()).render()
+        code, again, err = await littoral_node("enroll", fresh, "--data", str(folder.root))
+        assert (code, again["node_id"]) == (0, back["node_id"])
+        assert "was given another certificate since" in err
+        [node] = [load(Node, doc) for doc in await cloud.core.ledger.all("node")]
+        assert node.certificate_sha256 == Credential(folder.identity().key_pem, folder.identity().certificate_pem).sha256

@@ -124,6 +124,18 @@ def test_a_book_that_makes_no_sense_blames_nobody(tmp_path: Path, damage: bytes)
     assert CrashBook(path, lambda *words, **fields: None).reopen({})["m"].crashes == 1
 
 
+def test_a_copy_of_the_folder_blames_nobody_for_the_agent_that_runs_on_the_first(tmp_path: Path) -> None:
+    for name in ("first", "copy"):
+        (tmp_path / name).mkdir()
+    book = CrashBook(tmp_path / "first" / "crashes.json", lambda *words, **fields: None)
+    book.reopen({})
+    book.loaded("m", NEW)
+    written = (tmp_path / "first" / "crashes.json").read_bytes()
+    (tmp_path / "copy" / "crashes.json").write_bytes(written)
+    assert CrashBook(tmp_path / "copy" / "crashes.json", lambda *words, **fields: None).reopen({}) == {}
+    assert CrashBook(tmp_path / "first" / "crashes.json", lambda *words, **fields: None).reopen({})["m"].crashes == 1
+
+
 def test_it_is_written_as_it_is_loaded_and_not_for_what_changes_nothing(tmp_path: Path) -> None:
     path, logged = tmp_path / "crashes.json", []
 
