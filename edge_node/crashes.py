@@ -225,6 +225,11 @@ class CrashBook:
     def given_up(self, model: str, manifest_digest: str) -> bool:
         return given_up(self._book, model, manifest_digest)
 
+    def last_loaded(self, model: str) -> str:
+        """Digest of the manifest that the agent itself loaded last; empty: none, or it was given up."""
+        standing = self._book.models.get(model)
+        return standing.manifest_digest if standing is not None and standing.crashes < LIMIT else ""
+
     def crashes(self, model: str) -> int:
         standing = self._book.models.get(model)
         return standing.crashes if standing is not None else 0

@@ -37,6 +37,8 @@ class InService:
         self._kit = kit
         self._changed = changed
         self._kept = journal.kept()
+        if journal.lost and (loaded := kit.crashes.last_loaded(model)):
+            self._keep_alone(loaded)
         self._whole = self._lost = ""  # what is kept to go back to, when it was looked at, or found damaged: see `mend`
         self._tending: asyncio.Task[None] | None = None
 

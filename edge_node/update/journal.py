@@ -1,8 +1,9 @@
 """What one model's folder remembers: which artifacts are active and kept, and how far its update is.
 
 Both files are replaced whole (write, fsync, rename). A file that is damaged is named and put aside, not followed. What slots.json
-said is found in update.json then: an update that succeeded names what is active, and any other what it would have replaced. What
-is found so is checked like anything else before it serves.
+said is found in update.json then: an update that succeeded names what is active, and any other what it would have replaced;
+where that is damaged as well, what the agent had loaded last (edge_node.crashes). What is found so is checked like anything else
+before it serves.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Journal:
     def __init__(self, folder: Path, damaged: Damaged = unsaid) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._damaged = damaged
+        self.lost = False  # what was active stood here, and cannot be read any more
         self._slots = folder / "slots.json"
         self._update = folder / "update.json"
 
@@ -67,6 +69,7 @@ class Journal:
             self._damaged(self._slots, why)
         if found.active:
             self.keep(found)
+        self.lost = why is not None and not found.active
         return found
 
     def _kept_by_update(self) -> Kept:

@@ -220,6 +220,31 @@ async def test_with_the_cloud_away_what_verifies_serves_and_what_is_wrong_is_nam
     assert not wrong, wrong
 
 
+TWO = [("cert.pem", "identity.json"), ("ca.pem", "identity.json"), ("key.pem", "identity.json"),
+       (f"models/{MODEL}/slots.json", f"models/{MODEL}/update.json"), ("node.json", "identity.json")]  # fmt: skip
+
+
+async def test_where_the_copy_is_damaged_too_there_is_no_session_and_inference_goes_on(
+    lived: tuple[NodeFolder, str, str], hardware: HardwareProfile, tmp_path: Path
+) -> None:
+    """But for the keys that say whose signature counts: nothing is verified without them."""
+    folder, *_ = lived
+    for files in TWO:
+        place = tmp_path / "-".join(Path(file).name for file in files)
+        shutil.copytree(folder.root, place)
+        for file in files:
+            (place / file).write_bytes(zeroed((place / file).read_bytes()))
+        async with agent_on(place, hardware) as agent:
+            assert await agent.accuracy() == (0.0 if "node.json" in files else 1.0), files
+            said = " ".join(await agent.problems())
+            assert all(Path(file).name in said for file in files), (files, said)
+            if "identity.json" in files:
+                async with asyncio.timeout(PATIENCE_S):
+                    await agent.until("identity-damaged", node="" if "node.json" in files else f"name-of-{NODE}")
+                assert "littoral-node enroll JOIN_LINE" in said
+                assert not any(event["event"] == "session-open" for event in agent.events)
+
+
 async def test_with_the_cloud_there_all_is_as_it_was(
     fleet: Fleet, lived: tuple[NodeFolder, str, str], hardware: HardwareProfile, tmp_path: Path
 ) -> None:
