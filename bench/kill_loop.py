@@ -156,6 +156,7 @@ class Stage:
         child = self.coordinator if kind == "coordinator" else self.nodes[name]
         assert child is not None
         os.kill(child.pid, signal.SIGKILL)
+        await child.ended()
         await child.end()
         await asyncio.sleep(pause_s)
         await (self.start_coordinator() if kind == "coordinator" else self.start_agent(name))

@@ -33,6 +33,10 @@ REPAIR_S = 5.0
 """A lost announcement costs at most this much."""
 FEWEST_EXAMPLES = 5
 """With fewer a node cannot train on some and hold some out."""
+DISTURBED = frozenset({"worker-died"})
+"""Failures that say nothing of the node's data or code: somebody, or the kernel, ended its training process."""
+ASKED_AGAIN = 2
+"""So often a node whose work was disturbed is asked for it again, within the round's time."""
 GRACE_S = 3.0
 """How long a round's start waits for nodes that are hoped for when enough others are there."""
 
@@ -186,23 +190,29 @@ class Exchange:
         Raises QuorumMissed where fewer than `quorum` good replies came, or can come.
         """
         outcomes: dict[str, Outcome] = {}
+        asked = {node: 1 for node in messages}
         pending = {message_id(self._run_id, number, kind, node): node for node in messages}
         async with self._ledger.watch(REPLY) as news:
-            sent = {}
-            for id, node in pending.items():
-                coded = await self._coded(node, messages[node])
-                sent[node] = len(coded)
-                if await self._ledger.get(REPLY, id) is None:
-                    await self._want(node, id, coded, number)
+            sent = {node: await self._ask_one(node, id, messages[node], number) for id, node in pending.items()}
             with contextlib.suppress(TimeoutError):  # whoever is pending then is silent
                 async with asyncio.timeout(within_s):
                     while True:
-                        for id in list(pending):
-                            node = pending[id]
+                        to_look = list(pending)
+                        while to_look:
+                            node = pending[id := to_look.pop(0)]
                             outcome = await self._outcome(id, node, sent[node], reply_limit(len(messages[node])))
-                            if outcome is not None:
-                                outcomes[pending.pop(id)] = outcome
+                            if outcome is None:
+                                continue
+                            del pending[id]
+                            if outcome.failure not in DISTURBED or asked[node] > ASKED_AGAIN:
+                                outcomes[node] = outcome
                                 await self.note_failure(outcome, number)
+                                continue
+                            again = f"{message_id(self._run_id, number, kind, node)}.{asked[node]}"
+                            pending[again], asked[node] = node, asked[node] + 1
+                            to_look.append(again)  # a worker before this one may have had the answer
+                            await self.note_failure(outcome, number)
+                            await self._ask_one(node, again, messages[node], number)
                         good = sum(o.reply is not None for o in outcomes.values())
                         if not pending or good + len(pending) < quorum:
                             break
@@ -212,6 +222,13 @@ class Exchange:
             await self.note_failure(outcomes[node], number)
         check_quorum(number, outcomes.values(), quorum)
         return tuple(outcomes[node] for node in sorted(outcomes))
+
+    async def _ask_one(self, node: str, id: str, message: bytes, number: int) -> int:
+        """Asks a node, where it has not answered that already. Gives the bytes of the message as it travels."""
+        coded = await self._coded(node, message)
+        if await self._ledger.get(REPLY, id) is None:
+            await self._want(node, id, coded, number)
+        return len(coded)
 
     async def _coded(self, node: str, message: bytes) -> bytes:
         """The message as it travels to a node."""

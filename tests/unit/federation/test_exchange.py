@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.federation.exchange import REPLY_SLACK, Exchange, QuorumMissed, TooFewNodes, forget_run, reply_limit
+from cloud.federation.exchange import ASKED_AGAIN, REPLY_SLACK, Exchange, QuorumMissed, TooFewNodes, forget_run, reply_limit
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
 from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
@@ -33,8 +33,10 @@ def exchange(ledger: Ledger, blobs: BlobFolder) -> Exchange:
 
 
 @asynccontextmanager
-async def answering(ledger: Ledger, blobs: BlobFolder, node: str, *, failure: str = "") -> AsyncIterator[list[str]]:
-    """A node that answers each task with its message twice over, or with a failure; the ids of the tasks that it had."""
+async def answering(
+    ledger: Ledger, blobs: BlobFolder, node: str, *, failure: str = "", failing: int = 99
+) -> AsyncIterator[list[str]]:
+    """A node that answers each task with its message twice over, or so many of them with a failure; the ids of its tasks."""
     seen: list[str] = []
 
     async def play() -> None:
@@ -43,8 +45,10 @@ async def answering(ledger: Ledger, blobs: BlobFolder, node: str, *, failure: st
                 task = (await desired_of(ledger, node))[1].federated
                 if task is not None and task.message_id not in seen:
                     seen.append(task.message_id)
-                    reply = "" if failure else blobs.put(blobs.read(task.message_digest) * 2)
-                    await note_answer(ledger, node, FederatedAnswer("r", task.message_id, reply, failure, "as the test wants"))
+                    fails = failure and len(seen) <= failing
+                    reply = "" if fails else blobs.put(blobs.read(task.message_digest) * 2)
+                    said = failure if fails else ""
+                    await note_answer(ledger, node, FederatedAnswer("r", task.message_id, reply, said, "as the test wants"))
                 await anext(news)
 
     player = asyncio.create_task(play())
@@ -185,6 +189,30 @@ async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger, blobs
     now = AWAY_S
     with pytest.raises(TooFewNodes, match="0 can take part, 1 are needed"):
         await exchange.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0)
+
+
+async def test_a_node_whose_work_was_disturbed_is_asked_again_within_the_round(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    async with answering(ledger, blobs, "a", failure="worker-died", failing=ASKED_AGAIN) as seen, answering(ledger, blobs, "b"):
+        outcomes = await ask(exchange, ["a", "b"])
+    assert [o.reply is not None for o in outcomes] == [True, True]
+    assert seen == ["r.1.train.a", "r.1.train.a.1", "r.1.train.a.2"]
+    async with answering(ledger, blobs, "a"):  # a worker that starts again finds what was answered, and asks nobody
+        assert (await ask(exchange, ["a", "b"]))[0].reply == outcomes[0].reply
+
+
+async def test_one_that_is_disturbed_each_time_or_cannot_do_it_is_not_asked_for_ever(
+    exchange: Exchange, ledger: Ledger, blobs: BlobFolder
+) -> None:
+    async with (
+        answering(ledger, blobs, "a", failure="worker-died") as often,
+        answering(ledger, blobs, "b", failure="bad-data") as once,
+        answering(ledger, blobs, "c"),
+    ):
+        outcomes = await ask(exchange, ["a", "b", "c"], quorum=1)
+    assert [o.failure for o in outcomes] == ["worker-died", "bad-data", ""]
+    assert (len(often), len(once)) == (1 + ASKED_AGAIN, 1)
 
 
 async def reply_with(ledger: Ledger, blobs: BlobFolder, data: bytes) -> None:
