@@ -29,6 +29,7 @@ SPECS = {
     "depthwise_1d": {"stem": 16, "stem_kernel": 5, "widths": [16], "kernels": [5], "last": [16], "last_kernel": 5, "dilation": 1},
     "lenet5": {"maps": [6, 12], "hidden": 16},
     "lenet_300_100": {"hidden": [16, 8]},
+    "linear": {},
     "mobilenet_v1": {"stem": 8, "widths": [16, 16], "strides": [2, 1], "resolution": 0.7},
     "mobilenet_v2": {"stem": 8, "blocks": [[1, 8, 1, 1], [2, 12, 2, 2]], "last": 16},
     "perceptron": {"widths": [16, 8]},

@@ -37,6 +37,8 @@ REFUSED = {
     "shufflenet_v2": r"of ShuffleNetV2 cannot be taken out",  # its units cut their input in two, put together from two sides
 }
 """Architectures whose own code holds channels in place; all others must be pruned."""
+ANSWERS_ALONE = ("linear",)
+"""Architectures that have no channels but the logits, which always stay."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +77,7 @@ def macs_of(module: nn.Module) -> int:
     return sum(seen)
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in REFUSED])
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in (*REFUSED, *ANSWERS_ALONE)])
 def test_every_architecture_but_the_refused_loses_half_of_its_channels(name: str, data: Dataset) -> None:
     student = untrained(small_spec(name), data)
     before = student.digest
@@ -88,6 +90,13 @@ def test_every_architecture_but_the_refused_loses_half_of_its_channels(name: str
     with torch.no_grad():
         torch.testing.assert_close(rebuilt(x), pruned.module(x))
     assert Trained.of("net", student.module, student.spec, student.input, 0.0).digest == before
+
+
+@pytest.mark.parametrize("name", ANSWERS_ALONE)
+def test_an_architecture_of_nothing_but_its_answers_keeps_them(name: str, data: Dataset) -> None:
+    student = untrained(small_spec(name), data)
+    pruned = Channels(1, QUICK, 1).apply(student, Lesson(data))
+    assert (pruned.parameters, pruned.spec) == (student.parameters, student.spec)
 
 
 @pytest.mark.parametrize("name", REFUSED)
