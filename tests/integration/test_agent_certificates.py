@@ -27,6 +27,7 @@ from tests.kit.agent import NODE, AgentProcess, Maker
 from tests.kit.certificates import Credential
 from tests.kit.cloud import Cloud, running_cloud
 from tests.kit.fleet import Fleet, until_written
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
@@ -57,7 +58,7 @@ async def ran(*words: str) -> tuple[int, str, str]:
 
 
 def health(agent: AgentProcess) -> Any:
-    with urllib.request.urlopen(f"http://{agent.http}/v2/health/live", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{agent.http}/v2/health/live", timeout=PATIENCE_S) as answer:
         return json.load(answer)
 
 

@@ -19,6 +19,7 @@ from cloud.settings import Settings
 from cloud.store.redis_ledger import RedisLedger
 from cloud.trust.witness import ACTION, Witness
 from littoral.errors import FleetError
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -59,7 +60,7 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
         await later.end(fresh)  # must not forget what it knew
         async with fresh.watch("audit") as announcements:
             following = asyncio.create_task(later.follow(fresh))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 await anext(announcements)
         following.cancel()
         await asyncio.wait([following])

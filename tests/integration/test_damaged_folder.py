@@ -29,11 +29,11 @@ from edge_node.store import NodeFolder, write_json
 from littoral.digest import hex_of
 from tests.kit.agent import MODEL, NODE, SHAPE, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 NOBODY = "127.0.0.1:9"
-PATIENCE_S = 30.0
 
 
 def cut(data: bytes) -> bytes:
@@ -106,7 +106,7 @@ class Running:
             await self.stream.grew.wait()
 
     def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.http}{path}", timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     async def problems(self) -> list[str]:
@@ -121,7 +121,7 @@ class Running:
 
         def ask() -> float:
             try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                     data = json.load(answer)["outputs"][0]["data"]
             except urllib.error.HTTPError:
                 return 0.0

@@ -15,6 +15,7 @@ from cloud.fleet.records import Presence, dump, load
 from littoral.fleet.v1 import session_pb2
 from tests.kit.fleet import Fleet, MovedClock, open_fleet
 from tests.kit.node_client import Line
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -33,7 +34,7 @@ async def another(ledger: Ledger, *, former: str = "") -> AsyncIterator[SessionH
 
 async def known(ledger: Ledger, *coordinators: str) -> None:
     """Waits until these have said that they are there, and no others."""
-    async with asyncio.timeout(10), ledger.watch(KIND) as news:
+    async with asyncio.timeout(PATIENCE_S), ledger.watch(KIND) as news:
         while {doc.id for doc in await ledger.all(KIND)} != set(coordinators):
             await anext(news)
 

@@ -34,6 +34,7 @@ from edge_node.store import NodeFolder
 from littoral.errors import Unavailable
 from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -156,7 +157,7 @@ async def process(days: float, *words: str) -> AsyncIterator[tuple[asyncio.subpr
     )
     assert running.stdout is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             line = await running.stdout.readline()
         assert line, (await running.communicate())[1].decode()
         yield running, json.loads(line)
@@ -192,7 +193,7 @@ async def until(agent: asyncio.subprocess.Process, event: str) -> dict[str, Any]
     """The next line of this event in the agent's log."""
     assert agent.stderr is not None
     seen = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         async for raw in agent.stderr:
             seen.append(raw)
             if raw.startswith(b"{") and (line := json.loads(raw))["event"] == event:

@@ -15,6 +15,7 @@ from edge_node.update.holdings import Holdings
 from littoral.errors import DigestMismatch
 from littoral.manifest import Manifest
 from littoral.shares import Whole
+from tests.kit.patience import PATIENCE_S
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -55,7 +56,7 @@ async def test_a_trial_that_was_called_off_is_not_called_a_digest_mismatch(tmp_p
     )
     artifacts.trials.want((DIGEST,))
     running = asyncio.create_task(artifacts.trials.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await logged.wait()
     await asyncio.sleep(0)
     running.cancel()

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from edge_node.serving.http1 import parse_head
 from littoral.errors import FleetError
 from tests.kit.models import images
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
 
-PATIENCE_S = 20.0
 BODY = json.dumps(request_of(images(1))).encode()
 INFER = f"/v2/models/{MODEL}/infer"
 

@@ -10,9 +10,8 @@ import pytest
 from edge_node.serving.room import ROOM_BYTES, Room
 from edge_node.serving.turns import TURN_S, Turns
 from tests.kit.models import images
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
-
-PATIENCE_S = 60.0
 
 
 async def test_units_of_work_take_turns_and_the_loop_looks_up_in_between() -> None:
