@@ -7,9 +7,9 @@ would type. A fault takes, by the seed, the coordinator, Redis, an agent, or the
 rollout and of a round; what an operator's supervisor would start again is started again. There is always a rollout under way, of
 the one release and the other in turn, and a federated run.
 
-At the end everything that was begun is given time to end. Exit status 1 where a rollout or run was lost, never ended, or ended
-because somebody was offline; 0 else. What ended otherwise than well for another reason is printed with it: an agent that is
-killed three times while a model is on trial gives that model up, as it should.
+At the end everything that was begun is given time to end. Exit status 1 where a rollout or run never ended, FAILED, or went back
+because somebody was not there; 0 else. A rollout that went back for another reason is printed with it: an agent that is killed
+three times while a model is on trial gives that model up, as it should.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ POLICY = rollouts.Policy(
     probation=Probation(duration_s=1.0, max_accuracy_drop=1.0, max_failure_rate=1.0), max_accuracy_loss=1.0, measure_s=60.0
 )
 TERMS = Terms(rounds=2, local_epochs=1, min_nodes=2, round_timeout_s=120.0)
-ABSENT = ("offline", "is away", "has not come", "too-few-nodes")
-"""Words of an end for which somebody's absence is to blame."""
+ABSENT = ("offline", "is away", "has not come", "no answer")
+"""Words of a way back for which somebody's absence is to blame."""
 
 WORKER_S = 20.0
 """So long a fault waits for a training worker to be there; then it takes another process."""
@@ -237,10 +237,12 @@ async def outcomes(core: Core) -> dict[str, str]:
 
 
 def lost(begun: Sequence[str], ended: Mapping[str, str]) -> list[str]:
-    """What never ended, and what ended because somebody was not there, in words."""
+    """What never ended, failed, or went back because somebody was not there, in words."""
     missing = [f"{id}: never ended" for id in begun if id not in ended]
-    absent = [f"{id}: {ended[id]}" for id in begun if any(word in ended.get(id, "") for word in ABSENT)]
-    return missing + absent
+    how = {id: ended[id] for id in begun if id in ended}
+    return missing + [
+        f"{id}: {words}" for id, words in how.items() if words.startswith("FAILED") or any(word in words for word in ABSENT)
+    ]
 
 
 async def loop(root: Path, faults: int, seed: int, agents: int, kinds: Sequence[str] = KINDS) -> list[str]:

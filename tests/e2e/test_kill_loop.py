@@ -16,3 +16,4 @@ def test_what_counts_as_lost() -> None:
     assert lost(["a", "c"], ended) == []
     assert lost(["a", "b", "d"], ended) == ["d: never ended", "b: FAILED nobody came within 5 s: cam is offline"]
     assert lost(["r"], {"r": "FAILED too-few-nodes nodes: 0 can take part, 1 are needed"}) != []
+    assert lost(["r"], {"r": "ROLLED_BACK cam: no answer, after 301 s"}) != []
