@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cloud.fleet.ledger import Change, Doc, Ledger, Write
@@ -98,18 +98,12 @@ class Coordinators:
         """Of the one that served this data folder before, and of coordinators without a document. One that has written none yet
         says by itself, a moment later, that its sessions are open."""
         known = {self._own, *(doc.id for doc in await self._ledger.all(KIND))} - {self._former}
-        docs = await self._ledger.all("presence")
-        self.nodes = len(docs)
-        gone = {doc.id for doc in docs if load(Presence, doc).coordinator not in known}
-        await mark_gone(self._ledger, gone, known, self._clock())
+        self.nodes = await mark_gone(self._ledger, lambda of: of not in known, self._clock())
 
     async def _succeed(self, other: str) -> None:
         try:
             async with self._ledger.lease(lease_of(other)):
-                docs = await self._ledger.all("presence")
-                theirs = {doc.id for doc in docs if load(Presence, doc).coordinator == other}
-                alive = {load(Presence, doc).coordinator for doc in docs} - {other}
-                await mark_gone(self._ledger, theirs, alive, self._clock())
+                await mark_gone(self._ledger, lambda of: of == other, self._clock())
                 await self._ledger.commit(Change((Write(KIND, other, None, None),)))
                 log.info("coordinator %s has ended; of its nodes those that were there are away now", other)
         except (LostLease, Unavailable) as error:
@@ -118,22 +112,28 @@ class Coordinators:
             self._followed.pop(other, None)
 
 
-async def mark_gone(ledger: Ledger, nodes: Iterable[str], alive: Collection[str], now: float) -> None:
-    """Writes that these nodes are not connected, but for those that a coordinator which is alive holds by now."""
-    left = sorted(nodes)
+async def mark_gone(ledger: Ledger, ended: Callable[[str], bool], now: float) -> int:
+    """Writes of the nodes whose coordinator has ended that they are not connected. Gives how many nodes have ever come.
+
+    Args:
+        ended: by the coordinator's id.
+    """
+    docs = await ledger.all("presence")
+    left = [doc.id for doc in docs if _gone(doc, ended, now) is not None]
     while left:
         some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-        docs = [doc for id in some if (doc := await ledger.get("presence", id)) is not None]
-        writes = tuple(write for doc in docs if (write := _gone(doc, alive, now)) is not None)
+        found = [doc for id in some if (doc := await ledger.get("presence", id)) is not None]
+        writes = tuple(write for doc in found if (write := _gone(doc, ended, now)) is not None)
         try:
             if writes:
                 await ledger.commit(Change(writes))
         except Conflict:  # one of them came back, or said something: look again
             left = [*some, *left]
+    return len(docs)
 
 
-def _gone(doc: Doc, alive: Collection[str], now: float) -> Write | None:
+def _gone(doc: Doc, ended: Callable[[str], bool], now: float) -> Write | None:
     presence = load(Presence, doc)
-    if not presence.connected or presence.coordinator in alive:
+    if not presence.connected or not ended(presence.coordinator):
         return None
     return Write("presence", doc.id, dump(replace(presence, connected=False, since=now)), doc.generation)
