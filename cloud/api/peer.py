@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -33,6 +34,11 @@ def peer_of(context: Any) -> Peer:
         certificate.not_valid_after_utc.timestamp(),
         certificate.not_valid_before_utc.timestamp(),
     )
+
+
+def address_of(context: Any) -> str:
+    """HOST:PORT that the other end calls from; gRPC writes it as "ipv4:HOST:PORT" or "ipv6:%5BHOST%5D:PORT"."""
+    return unquote(str(context.peer()).partition(":")[2])
 
 
 async def accepted(context: Any, ledger: Ledger, now: float) -> Peer:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import grpc.aio
 
 from cloud.api import wire
+from cloud.api.peer import address_of
 from cloud.fleet import drift, renewal, sessions, telemetry
 from cloud.fleet import presence as there
 from cloud.fleet.ledger import Ledger
@@ -87,7 +88,7 @@ class Session:
     def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: Terms, hub: Hub) -> None:
         self.peer = peer
         self.id = f"{terms.rng.getrandbits(64):016x}"
-        self.address = str(context.peer())
+        self.address = address_of(context)
         self.twins: tuple[str, ...] = ()  # where agents of this one identity call from, where there are several
         self._context = context
         self._ledger = ledger

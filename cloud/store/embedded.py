@@ -140,12 +140,12 @@ class _Server:
             process = await self._start(binary)
             try:
                 await self._answers(process)
-                for line in cut_off(self.folder, since=said):
+                if lines := cut_off(self.folder, since=said):
                     log.error(
                         "redis: its append-only file was damaged, and what stood behind the damage is gone, also what was "
                         "acknowledged: compare with a backup of %s (redis says: %s)",
                         self.folder,
-                        line,
+                        "; ".join(lines),
                     )
                 _write_atomically(self.folder / "socket", os.fsencode(self.socket))
                 _settle(ready)

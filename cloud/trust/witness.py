@@ -10,10 +10,11 @@ operator moves it away.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,6 +69,8 @@ class Witness:
             body = json.loads(self.path.read_bytes())
             if body["schema"] != _SCHEMA:
                 raise ValueError(f"schema {body['schema']!r}")
+            if body.pop("sha256") != _sum_of(body):
+                raise ValueError("its checksum is wrong")
             last = Mark(**body["last"]) if body["last"] else None
             return Kept(last, tuple(Mark(**each) for each in body["lost"]))
         except FileNotFoundError:
@@ -87,20 +90,23 @@ class Witness:
         return (*kept.lost, kept.last)
 
     async def look(self, ledger: Ledger) -> None:
-        """At a start: says what is missing."""
+        """At a start: says that the end of the trail is missing. What a coordinator has written into the trail since is said by
+        coordinators and by `audit verify` alone."""
         try:
             missing = await self.missing(ledger)
         except FleetError as error:
             self._cut = True
             log.error("audit: %s", error)
             return
-        if missing:
+        if self._cut:
             log.error("%s", words(missing, self.path))
 
     async def follow(self, ledger: Ledger) -> None:
         """Keeps the file a few seconds behind the trail, until cancelled. That the trail's end was cut off it writes there,
         once."""
         before: AuditEntry | None = None
+        if not self._cut and (lost := self.read().lost):
+            log.error("%s", words(lost, self.path))
         while True:
             try:
                 await self._into_the_trail(ledger)
@@ -144,7 +150,12 @@ class Witness:
             self._write(Kept(Mark(entry.id, entry.chain, self._clock()), kept.lost))
 
     def _write(self, kept: Kept) -> None:
-        body = {"schema": _SCHEMA, "last": asdict(kept.last) if kept.last else None, "lost": [asdict(each) for each in kept.lost]}
+        body: dict[str, object] = {
+            "schema": _SCHEMA,
+            "last": asdict(kept.last) if kept.last else None,
+            "lost": [asdict(each) for each in kept.lost],
+        }
+        body["sha256"] = _sum_of(body)
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with beside.open("wb") as file:
@@ -167,6 +178,11 @@ def words(missing: tuple[Mark, ...], path: Path) -> str:
         f"audit: the end of the trail was cut off: it had line {listed}, which is not there any more; what was written at that "
         f"time is gone from Redis, too: compare with a backup of it ({path} keeps what it knew until you move it away)"
     )
+
+
+def _sum_of(body: Mapping[str, object]) -> str:
+    """So that a bit that the disk turned is told from a trail that was cut."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 async def _there(ledger: Ledger, mark: Mark) -> bool:

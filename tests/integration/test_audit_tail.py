@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from cloud.fleet.enrolment import create_token, list_tokens
 from cloud.fleet.ledger import Audit, Change, Ledger
 from cloud.settings import Settings
 from cloud.store.redis_ledger import RedisLedger
+from cloud.trust.audit_chain import GENESIS, canonical, link
 from cloud.trust.witness import ACTION, Witness
 from littoral.errors import FleetError
 from tests.kit.patience import PATIENCE_S
@@ -77,9 +78,10 @@ async def test_a_line_that_was_written_anew_under_the_same_id_is_missing(ledger:
     witness = Witness(tmp_path / "head.json", lambda: 7.0)
     await said(ledger, 1)
     await witness.end(ledger)
-    body = json.loads(witness.path.read_bytes())
-    body["last"]["chain"] = "ab" * 32
-    witness.path.write_text(json.dumps(body))
+    [entry] = await ledger.audit()
+    line = canonical(entry.at, replace(entry, subject="another"))
+    await ledger._connections.command("DEL", ledger._key("audit"))
+    await ledger._connections.command("XADD", ledger._key("audit"), entry.id, "line", line, "chain", link(GENESIS, line))
     assert len(await witness.missing(ledger)) == 1
 
 
@@ -95,6 +97,17 @@ async def test_a_damaged_file_is_named_and_left_alone(
     await witness.end(ledger)
     assert witness.path.read_bytes() == content
     with pytest.raises(FleetError, match=r"head\.json: is damaged"):
+        await witness.missing(ledger)
+
+
+async def test_a_bit_that_the_disk_turned_is_told_from_a_cut(ledger: Ledger, tmp_path: Path) -> None:
+    witness = Witness(tmp_path / "head.json", lambda: 7.0)
+    await said(ledger, 1)
+    await witness.end(ledger)
+    whole = witness.path.read_bytes()
+    turned = whole.replace(b'"chain": "', b'"chain": "f' if b'"chain": "f' not in whole else b'"chain": "e', 1)
+    witness.path.write_bytes(turned)
+    with pytest.raises(FleetError, match="checksum is wrong"):
         await witness.missing(ledger)
 
 

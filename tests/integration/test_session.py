@@ -462,7 +462,7 @@ async def test_a_folder_that_was_copied_is_seen_shown_and_audited_and_each_machi
             line = await client.begin(boot_id=came_again)
             refusal = await refusal_of(left)
             assert refusal.reason == REASON.REFUSAL_REASON_SUPERSEDED
-            assert "runs twice, from ipv4:127.0.0.1:" in refusal.detail
+            assert "runs twice, from 127.0.0.1:" in refusal.detail
             waits.append(refusal.retry_after_s)
             at_first, at_second = (line, at_second) if turn % 2 == 0 else (at_first, line)
         assert waits == [30, 60, 120, 240]
