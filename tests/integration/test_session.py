@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from cloud.api.hub import DRAIN_RETRY_S, WELCOMES_A_SECOND
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Desired, DesiredModel, FederatedTask
@@ -440,6 +442,21 @@ async def test_a_coordinator_that_drains_says_so_and_lets_nobody_in(fleet: Fleet
         late = client.open()
         assert (await refusal_of(late)).reason == REASON.REFUSAL_REASON_UNAVAILABLE
     await fleet.until("presence", "n1", connected=False)
+
+
+async def test_a_fleet_is_told_to_come_back_one_after_another(fleet: Fleet) -> None:
+    spreads, lines = [], []
+    async with AsyncExitStack() as open:
+        for number in range(3):
+            client = await open.enter_async_context(fleet.client(await fleet.enrol(f"n{number}")))
+            lines.append(client.open())
+            await lines[-1].say(hello=hello_word())
+            spreads.append((await lines[-1].hear("welcome")).reconnect_spread_s)
+        assert spreads == [1 / WELCOMES_A_SECOND, 2 / WELCOMES_A_SECOND, 3 / WELCOMES_A_SECOND]
+        draining = asyncio.create_task(fleet.hub.drain(5.0))
+        after = sorted([(await refusal_of(line)).retry_after_s for line in lines])
+        await draining
+    assert after == [DRAIN_RETRY_S + number / WELCOMES_A_SECOND for number in range(3)]
 
 
 # -- one identity, two machines ----------------------------------------------------------------------------------------
