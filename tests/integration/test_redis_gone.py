@@ -6,7 +6,6 @@ import asyncio
 import os
 import resource
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cloud.trust.audit_chain import verify
 from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
 from tests.kit.cut import cuttable
 from tests.kit.patience import PATIENCE_S
+from tests.kit.ports import lasting_port
 from tests.kit.redis_server import MortalRedis
 
 pytest_plugins = ("tests.kit.redis",)
@@ -243,9 +243,7 @@ async def test_a_password_that_is_wrong_is_no_outage(tmp_path: Path) -> None:
 
 
 async def test_a_redis_of_ones_own_is_reached_by_its_url(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = lasting_port()
     redis = MortalRedis(tmp_path, "--requirepass", "secret", "--bind", "127.0.0.1", "--port", str(port))
     redis.endpoint = Endpoint(socket=redis.socket, password="secret")
     await redis.start()

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import random
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +34,7 @@ from littoral.errors import Unavailable
 from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
 from tests.kit.patience import PATIENCE_S
+from tests.kit.ports import lasting_port
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -171,12 +171,6 @@ def shifted(days: float) -> dict[str, str]:
     return {"LD_PRELOAD": libfaketime() or "", "FAKETIME": f"+{days:g}d", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
 
 
-def free_ports() -> tuple[str, str]:
-    """The node is told one once, and has to find the coordinator there at each of its starts."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        return str(one.getsockname()[1]), str(two.getsockname()[1])
-
-
 async def command(days: float, *words: str) -> str:
     running = await asyncio.create_subprocess_exec(
         *words,
@@ -204,8 +198,8 @@ async def until(agent: asyncio.subprocess.Process, event: str) -> dict[str, Any]
 @pytest.mark.skipif(libfaketime() is None, reason="no libfaketime here: the test above turns a clock in its place")
 async def test_whole_processes_over_200_days(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     data, node = str(tmp_path_factory.mktemp("c")), str(tmp_path / "node")
-    enrolment, fleet = free_ports()
-    ports = ("--enrolment-port", enrolment, "--fleet-port", fleet)
+    # The node is told one once, and has to find the coordinator there at each of its starts.
+    ports = ("--enrolment-port", str(lasting_port()), "--fleet-port", str(lasting_port()))
     serve = (CLOUD, "serve", "--data-dir", data, *ports, "--format", "json")
     run = (NODE, "run", "--data", node, "--http", "127.0.0.1:0", "--grpc", "off", "--format", "json")
     ids = set()

@@ -11,6 +11,7 @@ import httpx
 
 from cloud.processes import Child, beside, run_to_end
 from tests.kit.patience import PATIENCE_S
+from tests.kit.ports import lasting_port
 
 CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
 
@@ -23,7 +24,7 @@ class Fleet:
         self.environment = {"LITTORAL_DATA_DIR": str(root / "cloud")}
         self.nodes: dict[str, tuple[Child, str]] = {}
         self.coordinator: Child | None = None
-        self.ports = ("0", "0")
+        self.ports = (str(lasting_port()), str(lasting_port()))  # a coordinator that was killed comes back to them
 
     async def start_coordinator(self, *flags: str) -> None:
         enrolment, fleet = self.ports
@@ -41,8 +42,7 @@ class Fleet:
             *flags,
         ]
         self.coordinator = await Child.start("coordinator", command, self.root / "coordinator.log", self.environment)
-        ready = json.loads(await self.coordinator.ready_line())
-        self.ports = (ready["enrolment"].rpartition(":")[2], ready["fleet"].rpartition(":")[2])  # nodes come back to the same
+        await self.coordinator.ready_line()
 
     async def kill_coordinator(self) -> None:
         assert self.coordinator is not None
