@@ -59,12 +59,11 @@ def line_of(name: str, verdict: Verdict) -> str:
 def looked_up(names: Iterable[str]) -> dict[str, Verdict]:
     """By name."""
     wanted = tuple(names)
-    found, _ = _ended(_child(*wanted))
-    alone = {name: _child(name) for name in wanted if name not in found}
-    for name, child in alone.items():
-        said, why = _ended(child)
-        found[name] = said.get(name, (None, why))
-    return {name: found[name] for name in wanted}
+    found, why = _ended(_child(*wanted))
+    if len(wanted) == 1:
+        return {name: found.get(name, (None, why)) for name in wanted}
+    # Whichever ended it may be right by itself.
+    return {name: found[name] if name in found else looked_up((name,))[name] for name in wanted}
 
 
 def _child(*names: str) -> subprocess.Popen[str]:
