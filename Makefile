@@ -79,7 +79,7 @@ bench-baseline: $(STAMP)  ## students beside logistic regression, on small data:
 	$(BIN)/python -m bench.baseline
 	$(BIN)/python docs/write_benchmarks.py
 
-EDGE := serving batching swap disk crash agreement fit
+EDGE := serving batching swap disk attacks crash agreement fit
 MLSERVER := build/mlserver/.installed
 
 bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores

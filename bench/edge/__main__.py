@@ -18,6 +18,7 @@ PARTS = {
     "batching": "bench.edge.batching",
     "swap": "bench.edge.swap",
     "disk": "bench.edge.disk",
+    "attacks": "bench.edge.attacks",
     "crash": "bench.edge.crash",
     "agreement": "bench.edge.agreement",
     "fit": "bench.edge.fit",

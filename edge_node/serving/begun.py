@@ -27,6 +27,7 @@ def _rest_of(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, An
             given = yield waits_for
         except BaseException as error:  # noqa: BLE001 - handed on, a cancellation too
             resume, argument = begun.throw, error
+            waits_for = None  # it holds the error, which holds this frame: a circle, and in it the whole request
         else:
             resume, argument = begun.send, given
         try:
@@ -34,3 +35,5 @@ def _rest_of(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, An
         except StopIteration as done:
             result: T = done.value
             return result
+        finally:
+            argument = None

@@ -18,6 +18,9 @@ from edge_node.serving.room import FREE_BYTES, Room
 from littoral.errors import BadInput, FleetError, TooLarge
 
 LINGER_S = 2.0
+UNHEARD_S = 0.1
+_READ_BYTES = 64 * 1024
+"""At most, in one turn of the loop, of one connection: many that send much take turns, too."""
 _SMALL = 16 * 1024
 """Bytes of an answer that may wait for others."""
 _READ_AHEAD = 64 * 1024
@@ -78,6 +81,10 @@ class Handler(Protocol):
 
     def gone(self, connection: Held) -> None: ...
 
+    def hears_out(self, connection: Held) -> bool:
+        """Whether what a client still sends whose request was refused is read, and forgotten, so that it reads its answer."""
+        ...
+
     def begin(self, head: Head, *, known: bool) -> Callable[[], None] | None:
         """Before a body is read; gives what ends what it began. Raises FleetError where no body is wanted.
 
@@ -127,6 +134,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._transport.max_size = _READ_BYTES
         if not self._handler.admit(self):
             self._lingers = True
             self._transport.abort()
@@ -377,7 +385,11 @@ class Connection(asyncio.Protocol):
         data = self._bytes_of(reply, keep_alive=False)
         self._write(data if without_body else data + reply.body, at_once=True)
         self.deadline = self._monotonic() + LINGER_S  # closed at once, what still comes would take the answer with it
-        self._transport.resume_reading()
+        if self._handler.hears_out(self):
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()  # it is answered; that it goes on sending holds up nobody, and is ended soon
+            asyncio.get_running_loop().call_later(UNHEARD_S, self._transport.abort)
         if self._transport.can_write_eof():
             self._transport.write_eof()
 

@@ -50,6 +50,8 @@ from littoral.errors import BadInput, Conflict, FleetError, NotFound, TooLarge, 
 
 HEADER_LENGTH = "inference-header-content-length"
 MAX_CONNECTIONS = 512
+HEARD_OUT = 16
+"""Connections whose request was refused and that still send: more are not read any more."""
 PATIENCE_S = 10.0
 BODY_S = 10.0
 BACKLOG = 256
@@ -129,6 +131,7 @@ class HttpServer:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: set[Held] = set()
+        self._refused: set[Held] = set()  # and heard out
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._answered = self._answered_before = 0
@@ -194,7 +197,14 @@ class HttpServer:
 
     def gone(self, connection: Held) -> None:
         self._connections.discard(connection)
+        self._refused.discard(connection)
         self._check_emptied()
+
+    def hears_out(self, connection: Held) -> bool:
+        if len(self._refused) >= HEARD_OUT:
+            return False
+        self._refused.add(connection)
+        return True
 
     def begin(self, head: Head, *, known: bool) -> Callable[[], None] | None:
         """Looks at who asks. An inference takes one of the places before its body is read; its model must be there."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 
+from edge_node.serving.begun import continued
 from edge_node.serving.room import ROOM_BYTES, Room
 from edge_node.serving.turns import TURN_S, Turns
+from littoral.errors import BadInput
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
@@ -116,3 +120,35 @@ async def test_a_small_request_finds_room_beside_large_ones(tmp_path: Path) -> N
         answer = await node.infer(request_of(images(20, shape=(1, 64, 64))))
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         assert node.telemetry.totals()[MODEL].refused == {"busy": 1}
+
+
+async def test_a_request_that_fails_behind_a_wait_leaves_nothing_for_the_garbage_collector() -> None:
+    """What it held, eight megabytes perhaps, is freed with the answer, not when somebody collects."""
+
+    class Held: ...
+
+    failing: list[asyncio.Future[None]] = [asyncio.get_running_loop().create_future()] * 2
+
+    async def waits(held: Held) -> str:
+        try:
+            await failing.pop()
+        except BadInput:
+            return "refused"
+        return "answered"
+
+    held = Held()
+    gone = weakref.ref(held)
+    begun = waits(held)
+    del held
+    waiting = asyncio.create_task(continued(begun, begun.send(None)))
+    del begun
+    gc.collect()
+    gc.disable()
+    try:
+        failing.pop().set_exception(BadInput("no"))
+        await asyncio.wait([waiting])
+        assert waiting.result() == "refused"
+        del waiting
+        assert gone() is None
+    finally:
+        gc.enable()
