@@ -84,6 +84,15 @@ def tokens(words: int = 20) -> onnx.ModelProto:
     )
 
 
+def logarithms() -> onnx.ModelProto:
+    """The logarithm of what it is given: minus infinity of 0, which is right, and not a number of what is less."""
+    return made(
+        [helper.make_node("Log", ["x"], ["y"])],
+        [("x", TensorProto.FLOAT, ["n", "any"])],
+        [("y", TensorProto.FLOAT, ["n", "any"])],
+    )
+
+
 def greedy(values: int) -> onnx.ModelProto:
     """Allocates as many floats when it is run."""
     return made(
