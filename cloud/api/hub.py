@@ -26,8 +26,11 @@ log = logging.getLogger(__name__)
 
 DRAIN_RETRY_S = 2.0
 FULL_RETRY_S = 60.0
+BUSY_RETRY_S = 1.0
 WELCOMES_A_SECOND = 100
 """That one processor manages: so quickly a fleet is asked to come back."""
+GREETINGS_MOST = 200
+"""Nodes between their connection and their Welcome. More would wait for longer than they have patience, for nothing."""
 _AGAIN_S = 1.0
 
 
@@ -58,6 +61,8 @@ class SessionHub:
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()  # superseded ones too, until they have ended
         self._turns: dict[str, Turns] = {}  # by node
+        self._greeting: dict[str, set[Session]] = {}  # by node: one that connects again and again is one
+        self._next_turn = 0.0  # by the event loop's clock: when the next node that was sent away may come again
         self._changed: set[str] = set()  # nodes whose presence may be written wrongly
         self._presence_due = asyncio.Event()
         self._draining = False
@@ -75,6 +80,26 @@ class SessionHub:
             "its operator may raise it (ulimit -n, LimitNOFILE=) and start it again"
         )
         return Refused(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
+
+    def busy(self) -> Refused | None:
+        """Why nobody can be greeted now: each that is sent away is given a turn of its own."""
+        if len(self._greeting) < GREETINGS_MOST:
+            return None
+        now = asyncio.get_running_loop().time()
+        self._next_turn = max(now + BUSY_RETRY_S, self._next_turn + 1 / WELCOMES_A_SECOND)
+        detail = f"this coordinator greets {len(self._greeting)} nodes at this moment: there is a turn for you"
+        return Refused(Reason.UNAVAILABLE, detail, self._next_turn - now)
+
+    def knock(self, session: Session) -> None:
+        """It has connected."""
+        self._greeting.setdefault(session.peer.node_id, set()).add(session)
+
+    def greeted(self, session: Session) -> None:
+        """Its Welcome is ready, or it was sent away. May be said twice."""
+        knocking = self._greeting.get(session.peer.node_id, set())
+        knocking.discard(session)
+        if not knocking:
+            self._greeting.pop(session.peer.node_id, None)
 
     @property
     def spread_s(self) -> float:

@@ -81,6 +81,10 @@ class Hub(Protocol):
         """Raises Over where nobody may enter any more."""
         ...
 
+    def greeted(self, session: Session) -> None:
+        """Its Welcome is ready."""
+        ...
+
     def leave(self, session: Session) -> None: ...
 
 
@@ -123,6 +127,7 @@ class Session:
                 presence = replace(presence, twins=self.twins, twins_at=self._terms.clock())
             await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence))
             await self._ledger_soon(renewal.shown(self._ledger, self.peer))
+            self._hub.greeted(self)
             await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
             await self._attend()
         except Over as over:

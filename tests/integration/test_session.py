@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from cloud.api.hub import DRAIN_RETRY_S, WELCOMES_A_SECOND
+from cloud.api import hub
+from cloud.api.hub import BUSY_RETRY_S, DRAIN_RETRY_S, WELCOMES_A_SECOND
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.nodes import view_nodes
 from cloud.fleet.records import Desired, DesiredModel, FederatedTask
@@ -22,6 +23,7 @@ from littoral.transport import MAX_WORD_BYTES
 from tests.kit.certificates import Authority
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import BOOT, Line, hello_word
+from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -457,6 +459,29 @@ async def test_a_fleet_is_told_to_come_back_one_after_another(fleet: Fleet) -> N
         after = sorted([(await refusal_of(line)).retry_after_s for line in lines])
         await draining
     assert after == [DRAIN_RETRY_S + number / WELCOMES_A_SECOND for number in range(3)]
+
+
+async def test_a_herd_is_greeted_so_far_as_it_has_patience_and_the_others_get_turns(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "GREETINGS_MOST", 2)
+    async with AsyncExitStack() as open:
+        clients = [await open.enter_async_context(fleet.client(await fleet.enrol(f"n{number}"))) for number in range(4)]
+        silent = [client.open() for client in (clients[0], clients[0], clients[1])]  # they have connected and say nothing yet
+        async with asyncio.timeout(PATIENCE_S):
+            while fleet.hub.busy() is None:  # noqa: ASYNC110 - they say nothing by which it could be known
+                await asyncio.sleep(0.001)
+        for client in clients[2:]:
+            refusal = await refusal_of(client.open())
+            assert refusal.reason == REASON.REFUSAL_REASON_UNAVAILABLE
+            assert "greets 2 nodes at this moment" in refusal.detail
+            assert refusal.retry_after_s >= BUSY_RETRY_S
+        turns = [busy.retry_after_s for _ in range(200) if (busy := fleet.hub.busy())]
+        assert turns[-1] > turns[0]
+        for line in silent[1:]:
+            await line.say(hello=hello_word())
+            await line.hear("welcome")
+        await clients[2].begin()
 
 
 # -- one identity, two machines ----------------------------------------------------------------------------------------
