@@ -46,7 +46,16 @@ class MeasurementResult:
 class Measurer:
     """Keeps one measuring process warm between candidates; `close` ends it and gives its memory back."""
 
-    def __init__(self, threads: int, lock: Path | None, *, limit_s: float = LIMIT_S, machine_root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        threads: int,
+        lock: Path | None,
+        *,
+        limit_s: float = LIMIT_S,
+        machine_root: Path = Path("/"),
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._command = command
         self._threads = threads
         self._machine_root = machine_root
         self._limit_s = limit_s
@@ -96,7 +105,7 @@ class Measurer:
     async def _start(self) -> asyncio.subprocess.Process:
         lock = () if self._lock is None else ("--lock", str(self._lock.resolve()))
         self._child = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *self._command,
             *("--parent", str(os.getpid()), "--threads", str(self._threads), "--machine-root", str(self._machine_root), *lock),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -11,11 +11,13 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
+from onnx import helper
 from tritonclient.utils import InferenceServerException
 
 from cloud.app import open_core
 from cloud.cli import run
 from cloud.factory.package import Packaged
+from cloud.factory.tried import taken_by_a_node
 from cloud.foreign.importing import ImportPlan, import_model
 from cloud.settings import load_settings
 from edge_node.store import NodeFolder
@@ -23,7 +25,7 @@ from littoral.manifest import Manifest
 from littoral.signature import Packed
 from tests.kit.agent import MODEL, AgentProcess, Maker, reported, want
 from tests.kit.fleet import Fleet
-from tests.kit.foreign import house_prices, houses, write
+from tests.kit.foreign import house_prices, houses, made, write
 from tests.kit.images import bars
 from tests.kit.teachers import linear_onnx
 
@@ -120,6 +122,38 @@ async def test_a_node_serves_all_its_inputs_and_outputs_as_they_are(
     assert agent.noise == []
 
 
+async def test_a_photo_of_224_by_224_is_imported_tried_and_served(
+    fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
+) -> None:
+    """Its probe has nine times the values that a manifest holds."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["y"]),
+    ]
+    tensors = [("x", 1, ["n", 3, 224, 224])], [("y", 1, ["n", 2])]
+    model = made(nodes, *tensors, [("w", np.float32([[1, -1], [2, 0], [0, 3]]))])
+    x = np.random.default_rng(0).normal(size=(10, 3, 224, 224)).astype(np.float32)
+    right = x.mean((2, 3)) @ np.float32([[1, -1], [2, 0], [0, 3]])
+    np.savez(tmp_path / "d.npz", x=x, y=right.argmax(1))
+    imported = import_model(write(tmp_path / "m.onnx", model), ImportPlan(MODEL), data=tmp_path / "d.npz")
+    [whole] = await taken_by_a_node(imported)
+    agent = await serve(fleet, maker, folder, whole)
+    async with httpx.AsyncClient(base_url=f"http://{agent.http}/v2/models/{MODEL}", trust_env=False) as client:
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 3, 224, 224], "parameters": {"binary_data_size": x[0].nbytes}}
+        head = json.dumps({"inputs": [tensor]}).encode()
+        length = {"Inference-Header-Content-Length": str(len(head))}
+        answer = await client.post("/infer", content=head + x[:1].tobytes(), headers=length)
+        assert answer.json()["outputs"][0]["data"] == pytest.approx(right[0].tolist(), abs=1e-5)
+    async with triton.InferenceServerClient(agent.said["grpc"]) as grpc_client:
+        given = triton.InferInput("x", [1, 3, 224, 224], "FP32")
+        given.set_data_from_numpy(x[:1])
+        found = await grpc_client.infer(MODEL, [given])
+        np.testing.assert_allclose(found.as_numpy("y"), right[:1], atol=1e-5)
+    await agent.stop()
+    assert agent.noise == []
+
+
 async def test_a_spoilt_probe_keeps_an_imported_model_out(fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path) -> None:
     [whole] = import_model(write(tmp_path / "m.onnx", house_prices()), ImportPlan(MODEL, task="custom"))
     body = json.loads(whole.manifest.encode())
@@ -149,17 +183,20 @@ def test_the_command_imports_releases_and_shows(
     monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
     file = str(write(tmp_path / "prices.onnx", house_prices()))
     np.savez(tmp_path / "d.npz", **houses())
-    made = said(
+    imported = said(
         capsys,
         *("artifact", "import", file, "--model", "prices", "--task", "regression"),
         *("--metric", "mae", "--data", str(tmp_path / "d.npz"), "--rollout"),
     )
-    assert (made["release"], made["rollout"]) == ("prices-1", "prices-1-r1")
-    first = made["artifacts"][0]
+    assert (imported["release"], imported["rollout"]) == ("prices-1", "prices-1-r1")
+    first = imported["artifacts"][0]
     assert (first["metric"]["name"], first["accuracy"], first["examples"]) == ("mae", None, 8)
     assert first["inputs"] == ["area FP32 [any, 2]", "rooms INT64 [any, 1]"]
     assert run(["artifact", "list"]) == 0
     assert "mae 0." in capsys.readouterr().out
+    tried = said(capsys, "artifact", "check", "prices-onnx")
+    assert (tried["name"], tried["works"]) == ("prices-onnx", True)
+    assert tried["samples"] > 0
     shown = said(capsys, "artifact", "show", "prices-onnx")
     assert shown["metric"]["name"] == "mae"
     assert [tensor["name"] for tensor in shown["signature"]["outputs"]] == ["price", "cheap"]

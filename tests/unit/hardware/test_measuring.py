@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest, Probe
-from littoral.measuring import MeasurementResult, Measurer
+from littoral.measuring import ABSENT, MeasurementResult, Measurer
 from tests.kit.machine import Machine
 from tests.kit.models import HERE, SHAPE, artifact, images
 from tests.kit.patience import PATIENCE_S
@@ -157,6 +158,24 @@ async def test_only_one_process_of_the_machine_measures_and_a_crash_is_no_except
         fcntl.flock(held, fcntl.LOCK_UN)
     assert (await again).failure == ""
     await measurer.close()
+
+
+async def test_the_last_line_of_a_traceback_is_what_is_said(tmp_path: Path) -> None:
+    dying = "import sys; sys.stdin.readline(); print('{}', flush=True); print('a word', file=sys.stderr); [][3]"
+    measurer = Measurer(1, None, command=(sys.executable, "-c", dying))
+    result = await measurer.measure(artifact(tmp_path), tmp_path)
+    assert result.failure == "runtime-crash"
+    assert result.detail.endswith("its runtime ended with exit code 1: IndexError: list index out of range")
+
+
+async def test_a_manifest_that_cannot_be_read_and_a_runtime_that_is_not_here_are_told_apart(
+    measurer: Measurer, tmp_path: Path
+) -> None:
+    manifest = artifact(tmp_path)
+    result = await measurer.measure(replace(manifest, files=()), tmp_path)
+    assert result.failure == "bad-manifest"
+    assert "manifest.files" in result.detail
+    assert (await measurer.measure(replace(manifest, runtime="abacus"), tmp_path)).failure == ABSENT
 
 
 async def test_one_that_hangs_is_ended_and_the_next_is_measured(tmp_path: Path) -> None:

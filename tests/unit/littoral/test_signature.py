@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.budget import Budget, Measured, best_fit
@@ -142,6 +142,40 @@ def test_of_a_large_array_a_few_values_are_kept_and_found_again(size: int, most:
     assert len(kept) == min(size, most)
     np.testing.assert_array_equal(packed.picked(array), kept)
     assert packed.filled().shape == (size,)
+
+
+LIMIT = 50
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 10 * LIMIT), st.integers(1, LIMIT), st.sampled_from(sorted(DATATYPES)))
+def test_an_input_is_asked_as_it_was_packed_however_often_it_is(size: int, most: int, datatype: str) -> None:
+    array = (np.arange(size) % 251 * 3).astype(DATATYPES[datatype])
+    packed = Packed.repeated(array, most=most)
+    asked = packed.filled()
+    assert (asked.shape, asked.dtype) == (array.shape, array.dtype)
+    assert len(packed.values()) == min(size, most)
+    again = Packed.repeated(asked, most=most)
+    assert again == packed
+    np.testing.assert_array_equal(again.filled(), asked)
+    if size <= most:
+        np.testing.assert_array_equal(asked, array)
+
+
+@given(st.integers(1, 10 * LIMIT))
+def test_values_of_a_large_input_come_from_all_over_it(size: int) -> None:
+    kept = Packed.repeated(np.arange(size, dtype=np.int64), most=LIMIT).values()
+    assert len(np.unique(kept)) == len(kept)
+    assert kept.max() >= size - 2 * LIMIT
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1, 1, 1)])
+def test_arrays_of_no_size_and_of_no_value_are_packed(shape: tuple[int, ...]) -> None:
+    array = np.full(shape, 7, np.float32)
+    for packed in (Packed.of(array), Packed.repeated(array, most=LIMIT)):
+        assert packed.filled().shape == shape
+        np.testing.assert_array_equal(packed.filled(), array)
+        np.testing.assert_array_equal(packed.picked(array), packed.values())
 
 
 def measured(name: str, value: float, *, higher: bool = False, metric: str = "rmse", accuracy: float = 0.0) -> Measured:
