@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.foreign.opened import ForeignModel
-from cloud.foreign.running import batch_of, filled_up
+from cloud.foreign.running import batch_of, feeds_of
 from cloud.foreign.samples import chosen_sizes
 from littoral.signature import DATATYPES, FREE, Packed, TensorProbe
 
@@ -29,11 +29,10 @@ def asked_of_examples(model: ForeignModel, inputs: Mapping[str, Array]) -> dict[
     What a node asks is what these give back (`Packed.filled`), so that is what the model must be asked here.
     """
     most, batch = _most_values(model), batch_of(model, inputs)
-    if batch == 0:
-        return {name: Packed.repeated(array[0], most=most) for name, array in inputs.items()}
     largest = max(array[0].size for array in inputs.values())
-    count = batch if batch != FREE else max(1, min(EXAMPLES, len(next(iter(inputs.values()))), most // max(1, largest)))
-    return {name: Packed.repeated(filled_up(array[:count], count), most=most) for name, array in inputs.items()}
+    free = max(1, min(EXAMPLES, len(next(iter(inputs.values()))), most // max(1, largest)))
+    count = {0: 1, FREE: free}.get(batch, batch)
+    return {name: Packed.repeated(array, most=most) for name, array in feeds_of(model, inputs, 0, count).items()}
 
 
 def asked_by_chance(model: ForeignModel, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Packed]:

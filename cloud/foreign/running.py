@@ -24,26 +24,38 @@ def answers_of(model: ForeignModel, graph: str, inputs: Mapping[str, Array]) -> 
         inputs: as samples.py gives them.
     """
     count, batch = len(next(iter(inputs.values()))), batch_of(model, inputs)
-    if batch == 0:
-        return _together([model.run({name: array[i] for name, array in inputs.items()}, name=graph) for i in range(count)])
+    size = {0: 1, FREE: BATCH}.get(batch, batch)
 
-    def run(start: int, end: int) -> tuple[Mapping[str, Array], int]:
-        feeds = {name: filled_up(array[start:end], batch) for name, array in inputs.items()}
-        return model.run(feeds, name=graph), len(next(iter(feeds.values())))
+    def run(start: int, end: int) -> Mapping[str, Array]:
+        return model.run(feeds_of(model, inputs, start, end), name=graph)
 
-    size = batch if batch != FREE else BATCH
-    if not all(_one_each(*run(0, tried)) for tried in {1, min(3, count, size)}):
-        if batch not in (FREE, 1):
+    tries = [(run(0, tried), max(tried, batch)) for tried in {1, min(3, count, size)}]
+    each = {spec.name for spec in model.outputs if all(_one_each(found[spec.name], asked) for found, asked in tries)}
+    if batch == 0 or len(each) < len(model.outputs):
+        if batch not in (0, FREE, 1):
             raise BadInput(f"model: takes {batch} examples at once and does not answer each", hint="export it with a batch of 1")
-        return _together([run(i, i + 1)[0] for i in range(count)])
-    rows: list[Mapping[str, Array]] = []
+        rows = [run(i, i + 1) for i in range(count)]
+        if any(inputs[spec.name].ndim == len(spec.shape) for spec in model.inputs):  # a first size may be the example's
+            each = {name for name in each if all(_one_each(row[name], 1) for row in rows)}
+            rows = [{name: array[0] if name in each else array for name, array in row.items()} for row in rows]
+        return _together(rows)
+    rows = []
     for start in range(0, count, size):
         end = min(count, start + size)
-        found, given = run(start, end)
-        if not _one_each(found, given):
-            raise BadInput(f"model: answers {given} examples with another number of answers")
+        found, asked = run(start, end), max(end - start, batch)
+        if not all(_one_each(array, asked) for array in found.values()):
+            raise BadInput(f"model: answers {asked} examples with another number of answers")
         rows += [{name: array[i] for name, array in found.items()} for i in range(end - start)]
     return _together(rows)
+
+
+def feeds_of(model: ForeignModel, inputs: Mapping[str, Array], start: int, end: int) -> dict[str, Array]:
+    """These examples as one run takes them, filled up where a batch is fixed; of an input without a batch the first of them."""
+    arrays = {spec: inputs[spec.name] for spec in model.inputs}
+    return {
+        spec.name: filled_up(array[start:end], spec.shape[0]) if array.ndim == len(spec.shape) else array[start]
+        for spec, array in arrays.items()
+    }
 
 
 def batch_of(model: ForeignModel, inputs: Mapping[str, Array]) -> int:
@@ -63,9 +75,9 @@ def filled_up(part: Array, batch: int) -> Array:
     return np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
 
 
-def _one_each(found: Mapping[str, Array], count: int) -> bool:
-    """Whether every output has one answer for each of so many examples."""
-    return all(array.ndim > 0 and len(array) == count for array in found.values())
+def _one_each(array: Array, count: int) -> bool:
+    """Whether it holds one answer for each of so many examples."""
+    return array.ndim > 0 and len(array) == count
 
 
 def _together(rows: list[Mapping[str, Array]]) -> dict[str, Any]:

@@ -99,9 +99,14 @@ def load_samples(path: Path, inputs: Sequence[TensorSpec], preparation: Preparat
     targets = sorted(name for name in rest if name.removesuffix("_test").split("_")[0] == "y" and (not apart or "_test" in name))
     found: dict[str, Samples] = {}
     for end in ends:
+        given = {spec: arrays[place + end] for spec, place in zip(inputs, places, strict=True)}
+        count = next((len(array) for array in (*given.values(), *rest.values()) if array.ndim), 1)
         taken = {
-            spec.name: _fitted(arrays[place + end], spec, preparation, f"{path}: {spec.name}{end}")
-            for spec, place in zip(inputs, places, strict=True)
+            spec.name: _fitted(
+                np.repeat(array, count) if array.ndim == len(spec.shape) == 0 else array,  # one for all examples
+                *(spec, preparation, f"{path}: {spec.name}{end}"),
+            )
+            for spec, array in given.items()
         }
         right = {name.removesuffix("_test"): rest[name] for name in targets if end != "_train"}
         found[end] = Samples(taken, right)

@@ -86,13 +86,13 @@ def worth_by_metric(answers: Mapping[str, Any], targets: Mapping[str, Array], ou
     if guess is not None:
         faulty |= np.array([not np.isfinite(np.asarray(row, np.float64)).all() for row in answers[output]])
     if faulty.all():
-        raise no_answer(faulty)
+        raise no_answer(faulty, finite=guess is not None)
     kept = {name: _where(values, ~faulty) for name, values in answers.items()}
     metric = measure.metric(kept, {name: values[~faulty] for name, values in targets.items()}, output)
     nothing: tuple[str, ...] = ()
     if guess is not None and metric.score <= replace(metric, value=guess).score:
         nothing = (f"learnt nothing: {metric.name} is {metric.value:.4g}, and always answering the mean of y has {guess:.4g}",)
-    return Worth(0.0, {}, metric, faulty, guess, (*nothing, *_not_answered(faulty)))
+    return Worth(0.0, {}, metric, faulty, guess, (*nothing, *_not_answered(faulty, finite=guess is not None)))
 
 
 def chance_of(share: float, worth: Worth) -> float:
@@ -113,18 +113,21 @@ def lost(whole: Worth, small: Worth) -> float:
     return gone / of if of else 1.0
 
 
-def no_answer(faulty: npt.NDArray[np.bool_]) -> BadInput:
+def no_answer(faulty: npt.NDArray[np.bool_], *, finite: bool = False) -> BadInput:
+    """`finite`: infinity counted as no answer too, as an error of regression counts it."""
+    what = "values that are not finite" if finite else "values that are not numbers, which nodes refuse"
     return BadInput(
-        f"model: {_share(faulty)} are answered with values that are not numbers, which nodes refuse",
+        f"model: {_share(faulty)} are answered with {what}",
         hint="are the data as it learnt from them (--prepare, --mean and --std)?"
         + ("" if faulty.all() else " --yes releases it all the same, with a remark"),
     )
 
 
-def _not_answered(faulty: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+def _not_answered(faulty: npt.NDArray[np.bool_], *, finite: bool = False) -> tuple[str, ...]:
     if not faulty.any():
         return ()
-    return (f"{_share(faulty)} are answered with values that are not numbers: such a request fails",)
+    what = "finite: they are not in its measure" if finite else "numbers: such a request fails"
+    return (f"{_share(faulty)} are answered with values that are not {what}",)
 
 
 def _share(faulty: npt.NDArray[np.bool_]) -> str:

@@ -207,6 +207,58 @@ def test_sequences_are_left_out_and_every_output_of_such_a_kind_refused(tmp_path
         import_model(write(tmp_path / "m.onnx", split), ImportPlan("m", task="custom"))
 
 
+def voice() -> Case:
+    """A detector of voices: a batch of sound, a state without one in front, and the sampling rate, which has no size at all."""
+    nodes = [
+        helper.make_node("Cast", ["sr"], ["rate"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["sound", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Mul", ["mean", "rate"], ["y"]),
+        helper.make_node("ReduceSum", ["state"], ["total"], keepdims=0),
+        helper.make_node("Identity", ["state"], ["next"]),
+    ]
+    inputs = [("sound", 1, ["batch", 8]), ("state", 1, [2, "batch", 3]), ("sr", TensorProto.INT64, [])]
+    outputs = [("y", 1, ["batch", 1]), ("total", 1, []), ("next", 1, [2, "batch", 3])]
+    sound = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    state = np.ones((40, 2, 1, 3), np.float32)
+    model = made(nodes, inputs, outputs, [("axes", np.int64([1]))])
+    return model, {"sound": sound, "state": state, "sr": np.int64(16000), "y": sound.mean(1) * 16000}
+
+
+def test_an_input_without_a_size_beside_one_with_a_batch(tmp_path: Path) -> None:
+    told: list[str] = []
+    [whole] = imported(tmp_path, voice(), ImportPlan("m", task="regression"), told=told)
+    metric, signature = whole.manifest.metric, whole.manifest.signature
+    assert metric is not None
+    assert metric.value < 1e-2
+    assert signature is not None
+    assert {name: packed.shape for name, packed in signature.probe.inputs.items()} == {
+        **{"sound": (1, 8), "state": (2, 1, 3), "sr": ()},
+    }
+    assert signature.probe.outputs["total"].shape == ()
+    assert told == ["int8: inputs without a batch are not calibrated; it is released as it is"]
+
+
+def test_a_number_for_all_beside_the_scores_is_no_reason_not_to_measure_them(tmp_path: Path) -> None:
+    model, arrays = graphs.hidden_layer()
+    model.graph.node.append(helper.make_node("ReduceSum", ["y"], ["total"], keepdims=0))
+    model.graph.output.append(helper.make_tensor_value_info("total", 1, []))
+    [whole, *_] = imported(tmp_path, (model, arrays))
+    assert whole.manifest.accuracy == 1.0
+
+
+def test_an_error_counts_the_answers_that_are_finite_and_says_how_many_are_not(tmp_path: Path) -> None:
+    model = made([helper.make_node("Reciprocal", ["x"], ["y"])], [("x", 1, ["n", 1])], [("y", 1, ["n", 1])])
+    x = np.arange(0, 50, dtype=np.float32)[:, None] % 10
+    with np.errstate(divide="ignore"):
+        right = np.where(x == 0, 0, 1 / x)[:, 0]
+    [whole, *_] = imported(tmp_path, (model, {"x_train": x, "x_test": x, "y_test": right}), ImportPlan("m", task="regression"))
+    assert whole.manifest.metric is not None
+    assert whole.manifest.metric.value < 1e-6
+    assert whole.manifest.remarks == (
+        "5 of 50 examples are answered with values that are not finite: they are not in its measure",
+    )
+
+
 def sampled(folder: Path, names: list[str], **arrays: Any) -> Any:
     np.savez(folder / "d.npz", **arrays)
     specs = [TensorSpec(name, "FP32", (-1, 2)) for name in names]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +221,18 @@ def test_a_process_that_dies_is_said_and_nothing_else_dies(tmp_path: Path) -> No
     with pytest.raises(ForeignCrash, match=r"took down the process that it was opened in \(SIGKILL\)"):
         model.run({"area": np.ones((1, 2), np.float32), "rooms": np.int64([[0]])})
     model.close()
+
+
+def test_a_limit_is_never_over_what_the_system_allows() -> None:
+    lower = """
+import resource as r
+r.setrlimit(r.RLIMIT_AS, (3 << 30, 3 << 30)); r.setrlimit(r.RLIMIT_CPU, (50, 50)); r.setrlimit(r.RLIMIT_NOFILE, (64, 64))
+from cloud.foreign.child import limit, within
+limit(4 << 30)
+print(*r.getrlimit(r.RLIMIT_AS), r.getrlimit(r.RLIMIT_NOFILE)[0], within(r.RLIMIT_CPU, 400), within(r.RLIMIT_CPU, 40))
+"""
+    said = subprocess.run([sys.executable, "-c", lower], capture_output=True, text=True, check=True).stdout
+    assert said.split() == [str(3 << 30), str(3 << 30), "64", "50", "40"]
 
 
 def test_limits_that_are_none_are_refused() -> None:
