@@ -28,8 +28,9 @@ def maps_opened(model: onnx.ModelProto) -> list[list[str]]:
     """Changes the graph: where an output is made by ZipMap, the tensor of chances is the output. [from, to] by name, of each."""
     graph, opened = model.graph, []
     given = {output.name for output in graph.output}
-    for node in [node for node in graph.node if node.op_type == "ZipMap" and node.domain == "ai.onnx.ml"]:
-        [mapped], [chances] = node.output, node.input
+    maps = [node for node in graph.node if node.op_type == "ZipMap" and node.domain == "ai.onnx.ml"]
+    for node in (node for node in maps if len(node.input) == len(node.output) == 1):  # what is none is onnxruntime's to refuse
+        mapped, chances = node.output[0], node.input[0]
         if mapped not in given:
             continue
         places = {output.name: i for i, output in enumerate(graph.output)}

@@ -33,6 +33,7 @@ from littoral.sketch import fit
 FILE = "model.onnx"
 MOST_CLASSES = 10_000
 CALIBRATION = 512
+LAYERS = "int8-layers"
 SKETCH_SEED, SKETCH_EXAMPLES, SKETCH_VALUES = 1, 4096, 1 << 20
 
 Array = npt.NDArray[Any]
@@ -158,9 +159,9 @@ class _Import:
         places = np.linspace(0, len(calibrating) - 1, min(CALIBRATION, len(calibrating))).astype(np.int64)
         feeds = {name: array[places] for name, array in calibrating.inputs.items()}
         why = ""
-        for name in ("int8", "int8-layers"):
+        for name in ("int8", LAYERS):
             try:
-                return self._smaller(whole, self.model.quantized(feeds, batch, layers_alone=name != "int8"), name)
+                return self._smaller(whole, self.model.quantized(feeds, batch, layers_alone=name == LAYERS), name)
             except (RuntimeFailure, BadInput) as error:
                 why = why or error.message
         raise RuntimeFailure(why)
@@ -212,7 +213,7 @@ class _Import:
         model.load(graph.data, f"{measured.name}-plain", optimised=False)
         others = model.run(feeds, name=f"{measured.name}-plain")
         recipe = {
-            "import": {**self._said(measured.output), "calibration_examples": CALIBRATION if measured.name != GIVEN else 0},
+            "import": {**self._said(measured.output), **_quantized_how(measured.name)},
             "variant": measured.variant,
         }
         parents = ((self.given.digest,) if self.given else ()) + (self.digest,)
@@ -292,7 +293,10 @@ class _Import:
             )
         numbers = tuple(map(str, range(scores.shape[1])))
         own = self._own_names(numbers)
-        labels = self.plan.labels or own or (self.given.labels if self.given else ()) or numbers
+        named = self.given.labels if self.given else ()
+        if len(named) < len(numbers) and set(named) <= set(numbers):  # the data hold some of the classes, by number
+            named = ()
+        labels = self.plan.labels or own or named or numbers
         if len(labels) != scores.shape[1] or len(set(labels)) != len(labels):
             raise BadInput(
                 f"labels: {len(set(labels))} different ones, the model tells {scores.shape[1]} classes apart",
@@ -329,6 +333,12 @@ class _Import:
             "std": list(how.std),
             "metric": self.measure.name if self.measure else "",
         }
+
+
+def _quantized_how(name: str) -> dict[str, Any]:
+    if name == GIVEN:
+        return {"calibration_examples": 0}
+    return {"calibration_examples": CALIBRATION, "quantized": "layers" if name == LAYERS else "all"}
 
 
 def _are_scores(answers: Any) -> bool:

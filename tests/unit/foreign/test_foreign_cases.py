@@ -38,20 +38,21 @@ def size(packaged: Packaged) -> int:
 
 
 @pytest.mark.parametrize(
-    ("case", "share"),
+    ("case", "share", "how"),
     [
-        (graphs.hidden_layer(constants=True), 0.35),
-        (graphs.hidden_layer(cast=True), 0.7),  # of halves
-        (graphs.with_weights_as_inputs(), 0.35),
-        (graphs.masked(), 0.6),
+        (graphs.hidden_layer(constants=True), 0.35, "all"),
+        (graphs.hidden_layer(cast=True), 0.7, "all"),  # of halves
+        (graphs.with_weights_as_inputs(), 0.35, "all"),
+        (graphs.masked(), 0.6, "layers"),
     ],
     ids=["constants", "cast", "inputs too", "masked"],
 )
-def test_int8_is_small_and_as_good_wherever_the_weights_are(tmp_path: Path, case: Case, share: float) -> None:
+def test_int8_is_small_and_as_good_wherever_the_weights_are(tmp_path: Path, case: Case, share: float, how: str) -> None:
     told: list[str] = []
     made = imported(tmp_path, case, told=told)
     assert told == []
     whole, small = made
+    assert small.manifest.recipe["import"]["quantized"] == how
     assert size(small) < share * size(whole)
     assert whole.manifest.accuracy == 1.0
     assert small.manifest.accuracy > 0.95
@@ -158,6 +159,14 @@ def test_labels_of_the_data_go_by_name_whatever_their_order(tmp_path: Path) -> N
     y = np.array([list(names).index(label) for label in arrays["y"]])
     [whole] = imported(tmp_path, (model, {"x": arrays["x"], "y": y, "labels": names}))
     assert (whole.manifest.accuracy, whole.manifest.output.labels) == (1.0, ("cat", "dog", "eel"))
+
+
+def test_a_folder_that_holds_some_of_the_classes_by_their_numbers(tmp_path: Path) -> None:
+    model, arrays = graphs.ten_classes(0, 3, 7)
+    names = np.array(["0", "3", "7"])
+    y = np.searchsorted([0, 3, 7], arrays["y"])
+    [whole, *_] = imported(tmp_path, (model, {"x": arrays["x"], "y": y, "labels": names}))
+    assert (whole.manifest.accuracy, len(whole.manifest.output.labels)) == (1.0, 10)
 
 
 def test_a_negative_size_is_free_and_an_output_without_a_shape_gets_one(tmp_path: Path) -> None:
