@@ -1,4 +1,5 @@
-"""How this process runs. A flag beats LITTORAL_..., which beats the default; an unknown LITTORAL_ variable is an error."""
+"""How this process runs. A flag beats LITTORAL_..., which beats the default; an unknown LITTORAL_ variable is an error, but for
+those that Kubernetes and Docker put there (littoral/environment.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from littoral.environment import of_operators
 from littoral.errors import BadInput
 
 PREFIX = "LITTORAL_"
@@ -25,6 +27,19 @@ class Settings(BaseSettings):
     """Settings of the coordinator and of every littoral-cloud command."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = of_operators({k: v for k, v in env_settings.env_vars.items() if v is not None})
+        return init_settings, env_settings
 
     data_dir: Path = Field(default_factory=_default_data_dir, description="Keys, blobs and the embedded Redis live here.")
     redis_url: str | None = Field(
@@ -49,7 +64,7 @@ def load_settings(**flags: Any) -> Settings:
 
     Raises BadInput, naming the setting, its value and where it came from.
     """
-    _refuse_unknown(os.environ)
+    _refuse_unknown(of_operators(os.environ))
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:

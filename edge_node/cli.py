@@ -19,7 +19,8 @@ from edge_node.complaint import complain
 from edge_node.installing import words as installing
 from edge_node.settings import KNOWN, PREFIX, said, settings_from, written_down
 from edge_node.store import NodeFolder, write_json
-from littoral import __version__
+from littoral import __version__, streams
+from littoral.environment import of_operators
 from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
 
 _EXAMPLES = {
@@ -107,9 +108,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Errors go to stderr; the exit code is the error's."""
+    if arguments is None:
+        streams.prepare()
     parsed = build_parser().parse_args(arguments)
     try:
-        code = _COMMANDS[parsed.command](parsed, os.environ)
+        code = _COMMANDS[parsed.command](parsed, of_operators(os.environ))
+    except BrokenPipeError:
+        code = streams.PIPE_CLOSED
     except FleetError as error:
         complain(error, parsed.format)
         code = error.exit_code
@@ -127,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = full.exit_code
     except KeyboardInterrupt:
         code = 130
-    sys.exit(code)
+    sys.exit(streams.finished(code))
 
 
 def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeFolder:
@@ -251,11 +256,12 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 write_json(folder.serving, {**where, "settings": written_down(told)})
             except OSError as error:  # a full disk: it serves all the same, `infer` and `watch` are told --http
                 log("place-not-written", path=str(folder.serving), detail=str(error))
-            _print(
-                parsed.format,
-                " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
-                ready=True, **where, node=node, node_id=agent.standing.node_id,
-            )  # fmt: skip
+            with streams.unheard():
+                _print(
+                    parsed.format,
+                    " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
+                    ready=True, **where, node=node, node_id=agent.standing.node_id,
+                )  # fmt: skip
 
         await agent.run(ready)
 

@@ -15,6 +15,7 @@ from typing import Any
 from edge_node import values
 from edge_node.runtimes.using import SAFE
 from littoral.budget import Budget
+from littoral.environment import of_operators
 from littoral.errors import BadInput
 from littoral.shares import REQUESTS, Whole, check_shares
 from littoral.transport import is_loopback, split_address
@@ -192,7 +193,7 @@ def _from_file(path: Path) -> dict[str, str]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     given = {}
-    for variable, value in environment.items():
+    for variable, value in of_operators(environment).items():
         if not variable.startswith(PREFIX):
             continue
         name = variable.removeprefix(PREFIX)

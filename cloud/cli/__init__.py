@@ -17,7 +17,7 @@ import typer
 
 from cloud.cli.output import Format, emit_error
 from cloud.settings import PREFIX
-from littoral import __version__
+from littoral import __version__, streams
 from littoral.errors import FleetError, NoSpace, Unavailable, is_full
 
 typer.core.HAS_RICH = False  # help is plain text: typer would escape "[default: 1]" for rich even where rich is not used
@@ -41,7 +41,6 @@ NOUNS = {
 }
 
 INTERRUPTED = 130
-PIPE_CLOSED = 141
 
 
 class _Nouns(typer.core.TyperGroup):
@@ -109,8 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet too
-        return PIPE_CLOSED
+        return streams.finished(streams.PIPE_CLOSED)
     except Exception as error:  # noqa: BLE001 - the outermost place: an operator reads a line, not a traceback
         if debug:
             traceback.print_exc()
@@ -140,4 +138,5 @@ def _family(error: BaseException) -> FleetError:
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    streams.prepare()
+    sys.exit(streams.finished(run(sys.argv[1:])))

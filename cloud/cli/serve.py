@@ -16,6 +16,7 @@ import typer
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line
 from cloud.room import raise_limit
 from cloud.settings import PREFIX, Settings, load_settings
+from littoral.streams import unheard
 
 if TYPE_CHECKING:
     from cloud.serving import Serving
@@ -75,9 +76,10 @@ async def _until_signalled(settings: Settings, format: Format) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def ready(serving: Serving) -> None:
-        if format is Format.JSON:
-            emit_line({"event": "ready", **asdict(serving)})
-        else:
-            emit(f"ready enrolment={serving.enrolment} fleet={serving.fleet} pid={serving.pid}")
+        with unheard():
+            if format is Format.JSON:
+                emit_line({"event": "ready", **asdict(serving)})
+            else:
+                emit(f"ready enrolment={serving.enrolment} fleet={serving.fleet} pid={serving.pid}")
 
     await run(settings, time.time, stop=stop, ready=ready)  # noqa: TID251 - the composition root's clock

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_remarks
+from cloud.cli.progress import shown
 from cloud.cli.stopping import TERMINATED, told_to_stop
 from cloud.fleet.names import checked_name
 from littoral.errors import BadInput, NoFit
@@ -117,20 +118,18 @@ def train(
 
 def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
     from rich.console import Console
-    from rich.progress import Progress
 
     from cloud.factory.production import make_students
     from cloud.factory.resume import Stopped
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress, told_to_stop() as told:
-            task = progress.add_task(TRAINING, total=1.0)
+        with shown(TRAINING, console, time.perf_counter) as progress, told_to_stop() as told:
             return make_students(
                 examples,
                 plan,
                 kept=kept,
-                progress=lambda share: progress.update(task, completed=share),
+                progress=progress,
                 tell=console.print,
                 stop=told.stop,
                 clock=time.perf_counter,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line
+from littoral.streams import unheard
 from littoral.text import printable
 
 if TYPE_CHECKING:
@@ -65,11 +66,12 @@ async def _until_signalled(place: Place, format: Format) -> None:
     def ready(found: Up) -> None:
         nonlocal serving
         serving = True
-        if format is Format.JSON:
-            emit_line({"event": "ready", **asdict(found)})
-            return
-        for model, student in found.models.items():
-            emit(f"ready {found.url}/v2/models/{model} serves {student}")
+        with unheard():
+            if format is Format.JSON:
+                emit_line({"event": "ready", **asdict(found)})
+                return
+            for model, student in found.models.items():
+                emit(f"ready {found.url}/v2/models/{model} serves {student}")
 
     try:
         await run(place, lambda words: print(printable(words), file=sys.stderr, flush=True), ready, stop)

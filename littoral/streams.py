@@ -1,0 +1,112 @@
+"""Standard streams that end no command: what a terminal cannot say is escaped, and one that is closed or full stops nobody.
+
+Python's own raise UnicodeEncodeError for a letter that the encoding lacks, are None where a descriptor was closed, and let the
+next file that is opened take the closed descriptor's number, so that whoever prints writes into it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+from littoral.errors import FleetError
+
+PIPE_CLOSED = 141
+"""The exit status of a command whose reader is gone, as of one that SIGPIPE ends."""
+_ESCAPED = "backslashreplace"
+
+
+class NotPrinted(FleetError):
+    """The answer could not be written to standard output. What the command was asked to do is done."""
+
+    code = "not-printed"
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+
+class _Answers(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        with _named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _named():
+            super().flush()
+
+
+class _Remarks(io.TextIOWrapper):
+    """Nobody can be told that nobody can be told."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def prepare() -> None:
+    """At the start of a command, before it opens anything."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # one of 0 to 2 was closed: nobody else gets its number
+        pass
+    os.close(descriptor)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = _wrapped(sys.stdout, 1, _Answers)
+    sys.stderr = _wrapped(sys.stderr, 2, _Remarks)
+
+
+def finished(code: int) -> int:
+    """The exit status of a command that ends with `code`, once all that it printed is out."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _to_nowhere()
+        return code or PIPE_CLOSED
+    except NotPrinted as error:
+        sys.stderr.write(f"error: {error}\n")
+        _to_nowhere()
+        return code or error.exit_code
+    return code
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """For what a server says: it serves on where nobody listens."""
+    try:
+        yield
+    except (NotPrinted, OSError):
+        _to_nowhere()
+
+
+def _wrapped(stream: TextIO | None, number: int, kind: type[_Answers] | type[_Remarks]) -> TextIO:
+    if stream is None:
+        return kind(os.fdopen(number, "wb", closefd=False), encoding="utf-8", errors=_ESCAPED)
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream  # somebody has put a stream of his own there
+    encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through
+    return kind(stream.detach(), encoding=encoding, errors=_ESCAPED, line_buffering=lines, write_through=through)
+
+
+def _to_nowhere() -> None:
+    """So that the flush at the interpreter's end is quiet, too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NotPrinted(
+            f"standard output: {error.strerror or error}", hint="what it was asked to do is done; look with list or show"
+        ) from error
