@@ -111,6 +111,8 @@ def words(text: str) -> tuple[str, ...]:
 def path_to(text: str, field: str) -> Path:
     if not text.strip():
         raise BadInput(f"{field}: is empty", hint="name a path, or leave it out")
+    if "\0" in text:
+        raise BadInput(f"{field}: {text!r} holds a NUL", hint="name a path without it")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

@@ -34,7 +34,7 @@ class Lines:
 
 
 @contextmanager
-def shown(what: str, console: Console, clock: Callable[[], float]) -> Iterator[Callable[[float], object]]:
+def shown(what: str, console: Console, clock: Callable[[], float]) -> Iterator[Callable[[float], None]]:
     """Gives what is to be told how much is done."""
     if not console.is_terminal:
         yield Lines(what, console.print, clock)
