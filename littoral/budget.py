@@ -208,7 +208,7 @@ def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
     """The best candidate inside the budget, by its accuracy or its metric. Of equals those about as small as the smallest
     (`about_as_small`); of these the fastest (`latency_bucket`), then the smallest, then by name and digest.
 
-    Raises NoFit, naming the limit that binds the candidate which comes nearest. BadInput: candidates have different metrics.
+    Raises NoFit, naming the `nearest` candidate and the limit that binds it. BadInput: candidates have different metrics.
     """
     metrics = {(c.metric.name, c.metric.higher_is_better) if c.metric else ("accuracy", True) for c in candidates}
     if len(metrics) > 1:
@@ -224,6 +224,17 @@ def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
         return min(small, key=lambda c: (latency_bucket(c.latency_ms), c.artifact_bytes, c.name, c.manifest_digest, c.latency_ms))
     if not candidates:
         raise NoFit("no candidate was measured", hint="measure candidates on this node first")
-    nearest = min(candidates, key=lambda c: (max(e.ratio for e in excesses(c, budget)), c.manifest_digest))
-    tightest = max(excesses(nearest, budget), key=lambda e: e.ratio)
-    raise NoFit(f"none of {len(candidates)} candidates is inside {budget}; nearest is {nearest.name}, {tightest}")
+    closest = nearest(candidates, budget)
+    tightest = max(excesses(closest, budget), key=lambda e: e.ratio)
+    raise NoFit(f"none of {len(candidates)} candidates is inside {budget}; nearest is {closest.name}, {tightest}")
+
+
+def nearest(candidates: Sequence[Measured], budget: Budget) -> Measured:
+    """Of candidates outside the budget the one whose worst excess is the least. Of equals that whose next worst is, or that has
+    no next one; of these the best at its task, then the smallest, then by name and digest: never by the order they come in."""
+
+    def distance(c: Measured) -> tuple[object, ...]:
+        ratios = tuple(sorted((e.ratio for e in excesses(c, budget)), reverse=True))
+        return (ratios, -c.score, c.artifact_bytes, c.name, c.manifest_digest)
+
+    return min(candidates, key=distance)

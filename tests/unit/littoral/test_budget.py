@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral.budget import Budget, Measured, best_fit, excesses
+from littoral.budget import Budget, Measured, best_fit, excesses, nearest
 from littoral.errors import BadInput, NoFit
 
 numbers = st.one_of(st.none(), st.integers(1, 10**9))
@@ -237,3 +237,21 @@ def test_a_worst_class_that_was_never_measured_is_inside_no_budget_that_bounds_i
     with pytest.raises(NoFit, match=r"worst_class: not measured when it was made and wanted at least 0\.9"):
         best_fit([unknown], Budget(worst_class=0.9))
     assert best_fit([unknown, one(name="known", accuracy=0.5, worst_class=0.95)], Budget(worst_class=0.9)).name == "known"
+
+
+def test_the_nearest_is_the_same_one_in_whatever_order_they_come() -> None:
+    budget = Budget(artifact_bytes=100, peak_rss_bytes=1_000)
+    least = one(name="b", artifact_bytes=200, peak_rss_bytes=900, accuracy=0.8, manifest_digest="9")
+    ranked = [
+        least,
+        replace(least, name="c", manifest_digest="1"),
+        replace(least, accuracy=0.7, name="a", manifest_digest="0"),
+        replace(least, peak_rss_bytes=1_500, accuracy=0.99, manifest_digest="2"),  # breaks a second limit
+        replace(least, peak_rss_bytes=1_900, accuracy=0.99, manifest_digest="3"),
+        replace(least, artifact_bytes=201, accuracy=0.99, manifest_digest="4"),
+    ]
+    left = list(ranked)
+    while left:
+        for turned in (left, left[::-1], left[1:] + left[:1]):
+            assert nearest(turned, budget) is left[0]
+        left.pop(0)
