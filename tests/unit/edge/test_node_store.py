@@ -163,3 +163,30 @@ def test_a_damaged_journal_is_put_aside_not_followed(tmp_path: Path, text: str) 
     journal = Journal(tmp_path)
     assert (journal.read(), journal.kept()) == (None, Kept())
     assert (tmp_path / "update.damaged").exists()
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_kill_anywhere_in_a_renewal_leaves_one_of_the_two_certificates(
+    folder: NodeFolder, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Files are renamed into their places one after another: the process ends before one of them."""
+    folder.keep_identity(WHO)
+    renewed = replace(WHO, certificate_pem=b"renewed")
+    rename, done = Path.replace, []
+
+    def killed(self: Path, target: Path) -> Path:
+        if len(done) == writes:
+            raise KeyboardInterrupt
+        done.append(target)
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        try:
+            folder.keep_identity(renewed)
+        except KeyboardInterrupt:
+            assert writes < 5
+    found = folder.look()
+    assert found.identity in (WHO, renewed)
+    folder.keep_identity(found.identity or WHO)
+    assert folder.look() == replace(found, damage="", mended=False)
