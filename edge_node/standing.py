@@ -21,7 +21,7 @@ from edge_node.store import NodeFolder
 from littoral.errors import FleetError, NotFound, Unavailable, Untrusted
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 
-LOOK_S = 10.0
+LOOK_S = 5.0
 """How often the folder and the certificate's date are looked at."""
 
 AGAIN_S = (60.0, 300.0)

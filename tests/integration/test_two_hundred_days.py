@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import itertools
 import json
 import os
 import random
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -137,12 +139,26 @@ async def test_a_clock_that_is_turned_by_200_days(ledger: Ledger, tmp_path: Path
 # -- whole processes ---------------------------------------------------------------------------------------------------
 
 
-def libfaketime() -> str | None:
+@functools.cache
+def faketime() -> dict[str, str] | None:
+    """The environment under which a process lives in another time and can still sleep; None where there is none.
+
+    Of its builds one sleeps where the monotonic clock is left alone, and another one only where it is not.
+    """
+    libraries = [place for place in SYSTEM if Path(place).exists()]
     if (found := importlib.util.find_spec("libfaketime")) is not None and found.submodule_search_locations:
-        package = Path(next(iter(found.submodule_search_locations)))
-        if (library := package / "vendor/libfaketime/src/libfaketime.so.1").exists():
-            return str(library)
-    return next((place for place in SYSTEM if Path(place).exists()), None)
+        libraries.append(str(Path(next(iter(found.submodule_search_locations))) / "vendor/libfaketime/src/libfaketime.so.1"))
+    for library, monotonic in itertools.product(libraries, ({}, {"DONT_FAKE_MONOTONIC": "1"})):
+        chosen = {"LD_PRELOAD": library, "FAKETIME_NO_CACHE": "1", **monotonic}
+        sleeps = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(0.01); print(time.time() > 4e9)")
+        try:
+            environment = {**os.environ, **chosen, "FAKETIME": "+40000d"}
+            ended = subprocess.run(sleeps, env=environment, capture_output=True, timeout=5, check=False)
+        except subprocess.TimeoutExpired:
+            continue
+        if ended.stdout.strip() == b"True":
+            return chosen
+    return None
 
 
 @asynccontextmanager
@@ -168,7 +184,7 @@ async def process(days: float, *words: str) -> AsyncIterator[tuple[asyncio.subpr
 
 
 def shifted(days: float) -> dict[str, str]:
-    return {"LD_PRELOAD": libfaketime() or "", "FAKETIME": f"+{days:g}d", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+    return {**(faketime() or {}), "FAKETIME": f"+{days:g}d"}
 
 
 async def command(days: float, *words: str) -> str:
@@ -195,7 +211,7 @@ async def until(agent: asyncio.subprocess.Process, event: str) -> dict[str, Any]
     raise AssertionError(f"no {event} in {seen}")
 
 
-@pytest.mark.skipif(libfaketime() is None, reason="no libfaketime here: the test above turns a clock in its place")
+@pytest.mark.skipif(faketime() is None, reason="no libfaketime here: the test above turns a clock in its place")
 async def test_whole_processes_over_200_days(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     data, node = str(tmp_path_factory.mktemp("c")), str(tmp_path / "node")
     # The node is told one once, and has to find the coordinator there at each of its starts.
