@@ -35,7 +35,7 @@ from edge_node.session import (
     message,
     pause_s,
 )
-from littoral.errors import TooLarge
+from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES
 from tests.kit.patience import PATIENCE_S
@@ -185,7 +185,14 @@ async def cloud_that(script: Script) -> AsyncIterator[Callable[[], grpc.aio.Chan
 class Recorder:
     """A session whose pauses are noted, not waited for."""
 
-    def __init__(self, open: Callable[[], grpc.aio.Channel], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        open: Callable[[], grpc.aio.Channel],
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+        barred: Callable[[], str] = str,
+    ) -> None:
         self.delivered: asyncio.Queue[Response] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
@@ -198,7 +205,8 @@ class Recorder:
             log=lambda event, **fields: self.log.append((event, fields)),
             monotonic=monotonic,
             rng=random.Random(1),
-            sleep=self._sleep,
+            sleep=sleep or self._sleep,
+            barred=barred,
         )
 
     async def _sleep(self, seconds: float) -> None:
@@ -311,3 +319,67 @@ async def test_a_cloud_that_is_not_there_is_asked_for_ever_longer_pauses() -> No
     async with recorder.running():
         pauses = [await recorder.pauses.get() for _ in range(5)]
     assert all(0 <= pause <= 0.5 * 2**n for n, pause in enumerate(pauses))
+
+
+async def test_with_another_certificate_a_new_channel_is_opened_at_once() -> None:
+    channels: list[grpc.aio.Channel] = []
+
+    async def script(context: Any, hello: Any) -> None:
+        await context.write(WELCOME)
+        await context.write(desired(len(channels)))
+        while await context.read() is not grpc.aio.EOF:
+            continue
+
+    async with cloud_that(script) as open:
+
+        def opening() -> grpc.aio.Channel:
+            channels.append(open())
+            return channels[-1]
+
+        recorder = Recorder(opening)
+        async with recorder.running():
+            assert (await recorder.delivered.get()).desired.generation == 1
+            recorder.session.reopen()
+            assert (await recorder.delivered.get()).desired.generation == 2
+        assert recorder.pauses.get_nowait() == 0.0
+        assert [event for event, _ in recorder.log if event != "session-retry"] == [
+            "session-open",
+            "session-reopened",
+            "session-open",
+        ]
+
+
+async def test_a_pause_ends_when_there_is_another_certificate() -> None:
+    waits = asyncio.Event()
+    tries: list[int] = []
+
+    def opening() -> grpc.aio.Channel:
+        tries.append(1)
+        raise Unavailable("identity is damaged: cert.pem: not what node.json names")
+
+    recorder = Recorder(opening, sleep=lambda seconds: _for_ever(waits))
+    async with recorder.running():
+        await waits.wait()
+        assert len(tries) == 1
+        waits.clear()
+        recorder.session.reopen()
+        await waits.wait()
+    assert len(tries) == 2
+    assert recorder.log[0] == ("session-lost", {"detail": "identity is damaged: cert.pem: not what node.json names"})
+    assert SLOW_RETRY_S * 0.8 <= recorder.log[1][1]["after_s"] <= SLOW_RETRY_S * 1.2
+
+
+async def _for_ever(waits: asyncio.Event) -> None:
+    waits.set()
+    await asyncio.Event().wait()
+
+
+async def test_a_node_that_knows_that_its_certificate_has_expired_says_so_and_asks_seldom() -> None:
+    def nowhere() -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel("127.0.0.1:9", options=CLIENT_OPTIONS)
+
+    recorder = Recorder(nowhere, barred=lambda: "the certificate expired 10.0 days ago")
+    async with recorder.running():
+        assert await recorder.pauses.get() >= SLOW_RETRY_S * 0.8
+    assert recorder.log[0][0] == "session-lost"
+    assert recorder.log[0][1]["detail"].startswith("the certificate expired 10.0 days ago (UNAVAILABLE: ")
