@@ -1,4 +1,4 @@
-"""PNG and JPEG files as the pixels that a model is given: the cloud trains on what this makes of them, and nodes ask with it.
+"""Image files as the pixels that a model is given: the cloud trains on what this makes of them, and nodes ask with it.
 
 Decoded and nothing else: grey images give one channel, colour ones three; transparency is dropped, of 16 bits the upper eight are
 kept, an EXIF orientation is applied. Needs pillow, which the agent itself never imports.
@@ -6,6 +6,7 @@ kept, an EXIF orientation is applied. Needs pillow, which the agent itself never
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,30 +14,54 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from littoral.errors import BadData
 
 GREY = ("1", "L", "I;16", "LA")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
+"""Those that are tried, whatever a file is called."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", *((".avif",) if "AVIF" in FORMATS else ()))
+COLOUR_ALONE = ("WEBP", "AVIF")
+"""Formats that have no grey of their own: a grey image is one whose channels are equal."""
+_ORIENTATION = 0x0112  # EXIF; from 5 on the image lies on its side
 
 
 @contextmanager
-def opened(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
-    """An open image; whatever pillow finds wrong with it, then or later, becomes BadData that names the file.
+def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """An open image; whatever is wrong with it, then or later, becomes BadData that names the file.
 
     Args:
-        formats: that may be tried, for example ("PNG", "JPEG"); None: every one that pillow knows.
+        formats: that may be tried, for example ("PNG", "JPEG").
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadData(f"{path}: is no regular file", hint="replace it or take it out of the folder")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats) as image:
                 yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except BadData:
+        raise
+    except Exception as error:
         held = path.stat().st_size if path.exists() else 0
         raise BadData(
-            f"{path}: cannot be read as an image ({held} bytes held): {error}", hint="replace it or take it out of the folder"
+            f"{path}: cannot be read as an image ({held} bytes held): {str(error) or type(error).__name__}",
+            hint="replace it or take it out of the folder",
         ) from error
+
+
+def size_of(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an open image, as it is meant to be looked at; its pixels are not decoded."""
+    wide, high = image.size
+    turned = image.getexif().get(_ORIENTATION, 1)  # of any type: files say what they like
+    return (wide, high) if isinstance(turned, int) and 5 <= turned <= 8 else (high, wide)
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether its channels are equal in every pixel, but for what a lossy coder changes."""
+    pixels = np.asarray(image.convert("RGB"), np.int16)
+    return bool((np.ptp(pixels, axis=2) <= 2).all())
 
 
 def upright(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,6 @@ dimensions are a table, floats of three dimensions are series. docs/data.md has 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cloud.data.labels import Labels, indices, labels_from
 from littoral.digest import PREFIX
 from littoral.errors import BadData, BadInput
 from littoral.manifest import Resize
@@ -22,7 +22,6 @@ from littoral.manifest import Resize
 Images = npt.NDArray[np.uint8]
 Inputs = npt.NDArray[Any]  # uint8 images, or float32 of a table or of series
 Kind = Literal["images", "table", "series"]
-Labels = npt.NDArray[np.int64]
 
 TEST_EVERY = 5
 """Where a source has no test split of its own: of each class, in the source's order, every fifth example is a test example."""
@@ -57,6 +56,7 @@ class Dataset:
     digest: str
     resize: Resize | None = None  # how images were brought to their size; a node does the same with what its clients send
     notes: tuple[str, ...] = ()  # what whoever trains on it should know; for people
+    reading: tuple[str, ...] = ()  # how its source was read, and what of it was left out; for people, and no part of its content
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,7 +131,7 @@ class Dataset:
     def _again(self, name: str, train_x: Inputs, train_y: Labels, test_x: Inputs, test_y: Labels) -> Dataset:
         """Other examples of the same."""
         made = assemble(name, train_x, train_y, test_x, test_y, labels=self.labels)
-        return replace(made, resize=self.resize, notes=self.notes)
+        return replace(made, resize=self.resize, notes=self.notes, reading=self.reading)
 
 
 def kind_of(shape: tuple[int, ...]) -> Kind:
@@ -155,8 +155,8 @@ def assemble(
         name: what messages call it; usually the file or folder.
         train_x, test_x: images, (n, H, W) or (n, C, H, W) of whole numbers from 0 to 255; a table, (n, features) of any
             numbers; or series, (n, channels, steps) of floats.
-        train_y, test_y: (n,). With `labels`, indices into it; without, any whole numbers or texts, whose sorted different
-            values become the labels.
+        train_y, test_y: (n,), see labels_from. With `labels`, indices into it; without, the sorted different values become the
+            labels.
         labels: the classes' names, in order.
 
     Raises:
@@ -170,13 +170,8 @@ def assemble(
             f"{name}: training {kind} are {_size(train_x)}, test {other} {_size(test_x)}",
             hint="both splits need one shape of an example, and one kind of number",
         )
-    train_y, test_y = np.asarray(train_y), np.asarray(test_y)
+    train_y, test_y = labels_from(f"{name}: training", train_y), labels_from(f"{name}: test", test_y)
     for split, x, y in (("training", train_x, train_y), ("test", test_x, test_y)):
-        if y.ndim != 1 or y.dtype.kind not in "iuU":
-            raise BadData(
-                f"{name}: {split} labels must be one row of whole numbers or texts, are {y.dtype} with shape {y.shape}",
-                hint="one label for each example; of one-hot rows take argmax(axis=1)",
-            )
         if len(x) != len(y):
             many = "images" if kind == "images" else "examples"
             raise BadData(f"{name}: {len(x)} {split} {many} but {len(y)} {split} labels", hint="one label for each, in one order")
@@ -184,7 +179,7 @@ def assemble(
             raise BadData(
                 f"{name}: the {split} split is empty", hint="a data set needs examples to learn from and to be measured on"
             )
-    train_y, test_y, names = _indices(name, train_y, test_y, labels)
+    train_y, test_y, names = indices(name, train_y, test_y, labels)
     return Dataset(name, train_x, train_y, test_x, test_y, names, _digest(train_x, train_y, test_x, test_y, names))
 
 
@@ -253,41 +248,6 @@ def _images(what: str, x: npt.NDArray[Any]) -> Images:
 
 def _size(x: Inputs) -> str:
     return "x".join(str(d) for d in x.shape[1:])
-
-
-def _indices(
-    name: str, train_y: npt.NDArray[Any], test_y: npt.NDArray[Any], labels: Sequence[str] | None
-) -> tuple[Labels, Labels, tuple[str, ...]]:
-    if labels is None:
-        if (train_y.dtype.kind == "U") != (test_y.dtype.kind == "U"):
-            raise BadData(
-                f"{name}: training labels are {train_y.dtype}, test labels {test_y.dtype}", hint="use one kind of label"
-            )
-        values = np.unique(np.concatenate([train_y, test_y]))
-        names = tuple(str(value) for value in values)
-        train_y, test_y = np.searchsorted(values, train_y), np.searchsorted(values, test_y)
-    else:
-        names = tuple(labels)
-        for split, y in (("training", train_y), ("test", test_y)):
-            if y.dtype.kind == "U" or y.min() < 0 or y.max() >= len(names):
-                raise BadData(
-                    f"{name}: {split} labels must be whole numbers from 0 to {len(names) - 1}", hint="there is one name a class"
-                )
-    if len(names) < 2:
-        raise BadData(
-            f"{name}: has one class only, {names[0]!r}" if names else f"{name}: has no class",
-            hint="two are the least to tell apart",
-        )
-    if twice := [label for label, count in Counter(names).items() if count > 1]:
-        raise BadData(f"{name}: two classes are called {twice[0]!r}", hint="give each class a name of its own")
-    for split, y in (("training", train_y), ("test", test_y)):
-        missing = [names[i] for i in np.setdiff1d(np.arange(len(names)), y)]
-        if missing:
-            raise BadData(
-                f"{name}: no example of {', '.join(map(repr, missing[:8]))} in the {split} split",
-                hint="every class needs examples in both splits: add some, or leave the class out",
-            )
-    return train_y.astype(np.int64), test_y.astype(np.int64), names
 
 
 def _digest(train_x: Inputs, train_y: Labels, test_x: Inputs, test_y: Labels, labels: tuple[str, ...]) -> str:

@@ -4,7 +4,9 @@ sizes as big-endian 32-bit numbers, then the values. Plain or gzipped."""
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -13,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.data.dataset import Dataset, assemble
+from cloud.data.room import check_claim
 from littoral.digest import digest_of_file, hex_of
 from littoral.errors import BadData, DigestMismatch, NotFound
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _WAY_OUT = "download it again, or copy it again from where it is whole"
-MAX_BYTES = 8 * 1024**3
 SUMS = "SHA256SUMS"
+_NAME = re.compile(r"(?:(?P<set>.+?)-)?(?P<split>train|t10k|test)-(?P<what>images|labels)[-.]idx[134]-ubyte(?:\.gz)?")
 
 
 def read_idx(path: Path) -> npt.NDArray[Any]:
@@ -55,10 +58,7 @@ def _parse(path: Path, file: IO[bytes] | gzip.GzipFile) -> npt.NDArray[Any]:
         raise BadData(f"{path}: header wants {4 + 4 * rank} bytes, holds {4 + len(sizes)}", hint=_WAY_OUT)
     shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
     wanted = prod(shape) * dtype.itemsize
-    if wanted > MAX_BYTES:
-        raise BadData(
-            f"{path}: header says {'x'.join(map(str, shape))}, {wanted} bytes; at most {MAX_BYTES} are read", hint=_WAY_OUT
-        )
+    check_claim(f"{path} ({'x'.join(map(str, shape))})", wanted, hint=_WAY_OUT)
     body = file.read(wanted + 1)
     if len(body) != wanted:
         held = f"{len(body)}" if len(body) < wanted else f"more than {wanted}"
@@ -68,22 +68,52 @@ def _parse(path: Path, file: IO[bytes] | gzip.GzipFile) -> npt.NDArray[Any]:
 
 def load_idx(folder: Path, *, name: str | None = None) -> Dataset:
     """The four files of an IDX set, under MNIST's names with or without ".gz": `train-images-idx3-ubyte`,
-    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` (idx4 for images with channels). Where the
-    folder holds SHA256SUMS, every file that it names is checked first.
+    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` (idx4 for images with channels); also with a
+    dot in place of the dash (`train-images.idx3-ubyte`), `test` in place of `t10k`, and the set's name in front, as EMNIST has
+    them (`emnist-letters-train-images-idx3-ubyte.gz`). Where the folder holds SHA256SUMS, every file that it names is checked
+    first.
 
     Raises:
-        NotFound: one of the four is missing. BadData: see read_idx and assemble. DigestMismatch: a file is not what
-            SHA256SUMS says.
+        NotFound: one of the four is missing. BadData: the folder holds several sets; see read_idx and assemble. DigestMismatch: a
+            file is not what SHA256SUMS says.
     """
     if (folder / SUMS).exists():
         check_sums(folder)
-    train_x, test_x = (read_idx(_one(folder, split, ("images-idx3-ubyte", "images-idx4-ubyte"))) for split in ("train", "t10k"))
-    train_y, test_y = (read_idx(_one(folder, split, ("labels-idx1-ubyte",))) for split in ("train", "t10k"))
-    return assemble(name or folder.name, train_x, train_y, test_x, test_y)
+    files = _files(folder)
+    sets = sorted({called for called, _, _ in files})
+    if len(sets) > 1:
+        raise BadData(
+            f"{folder}: holds {len(sets)} sets: {', '.join(called or 'one without a name' for called in sets)}",
+            hint="put the four files of one of them into a folder of their own",
+        )
+    read = {}
+    for split in ("train", "test"):
+        for what in ("images", "labels"):
+            if (path := files.get((sets[0], split, what)) if sets else None) is None:
+                usual = f"{'train' if split == 'train' else 't10k'}-{what}-idx{3 if what == 'images' else 1}-ubyte"
+                raise NotFound(
+                    f"{folder}: has no {usual} (.gz)", hint="an IDX set is four files: train and t10k, images and labels"
+                )
+            read[split, what] = read_idx(path)
+    made = assemble(
+        name or folder.name, read["train", "images"], read["train", "labels"], read["test", "images"], read["test", "labels"]
+    )
+    lying = "EMNIST stores its images transposed: nodes must be sent images that lie in the same way"
+    return replace(made, reading=(lying,)) if sets[0].startswith("emnist") else made
 
 
 def is_idx_folder(folder: Path) -> bool:
-    return any(folder.glob("train-images-idx[34]-ubyte*"))
+    return any((split, what) == ("train", "images") for _, split, what in _files(folder))
+
+
+def _files(folder: Path) -> dict[tuple[str, str, str], Path]:
+    """By the set's name ("": none), the split and what is in them. One that lies plain goes before its .gz."""
+    found: dict[tuple[str, str, str], Path] = {}
+    for path in sorted(folder.iterdir()):
+        if (match := _NAME.fullmatch(path.name)) is not None and path.is_file():
+            split = "train" if match["split"] == "train" else "test"
+            found.setdefault((match["set"] or "", split, match["what"]), path)
+    return found
 
 
 def check_sums(folder: Path) -> None:
@@ -100,13 +130,3 @@ def check_sums(folder: Path) -> None:
             raise NotFound(f"{path}: no such file, but {SUMS} names it", hint=_WAY_OUT)
         if (held := hex_of(digest_of_file(path))) != wanted:
             raise DigestMismatch(f"{path}: SHA-256 is {held[:16]}..., {SUMS} says {wanted[:16]}...", hint=_WAY_OUT)
-
-
-def _one(folder: Path, split: str, stems: tuple[str, ...]) -> Path:
-    for stem in stems:
-        for suffix in ("", ".gz"):
-            if (path := folder / f"{split}-{stem}{suffix}").is_file():
-                return path
-    raise NotFound(
-        f"{folder}: has no {split}-{stems[0]} (.gz)", hint="an IDX set is four files: train and t10k, images and labels"
-    )

@@ -1,4 +1,4 @@
-"""Folders of PNG and JPEG images, one folder a class.
+"""Folders of images, one folder a class.
 
 Images of one size and one colour are taken as they are. Where they differ, nothing is guessed: `data.toml` in the folder says
 which size and colour all get, and how; the rule travels in the manifest, and nodes apply it to what their clients send.
@@ -11,27 +11,30 @@ which size and colour all get, and how; the rule travels in the manifest, and no
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cloud.data.dataset import Dataset, Images, assemble, split_every
-from littoral.errors import BadData
+from cloud.data.image_files import holds_images, listed
+from cloud.data.room import check_claim
+from littoral.errors import BadData, BadInput
 from littoral.manifest import Resize
-from littoral.pixels import GREY, opened, upright
+from littoral.pixels import COLOUR_ALONE, GREY, is_grey, opened, size_of, upright
 from littoral.resize import FITS, METHODS, MOST, resized
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 RULE = "data.toml"
 CHANNELS = {"grey": 1, "rgb": 3}
-_ORIENTATION = 0x0112  # EXIF; from 5 on the image lies on its side
 _EXAMPLE = 'resize = [28, 28] and channels = "grey"'
 USUAL = Resize("area", "pad")
+USUAL_SIDES = (16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,9 @@ class Rule:
 
 
 def load_image_folder(folder: Path, *, rule: Rule | None = None, name: str | None = None) -> Dataset:
-    """A data set from `folder/CLASS/*.png|jpg`, or from `folder/train/CLASS/...` and `folder/test/CLASS/...`.
+    """A data set from `folder/CLASS/*.png`, or from `folder/train/CLASS/...` and `folder/test/CLASS/...`; see image_files.
 
-    Without train and test folders, of each class every fifth file by name becomes a test example. Grey images give one channel,
+    Without a split of its own, of each class every fifth file by name becomes a test example. Grey images give one channel,
     colour ones three; transparency is dropped, an EXIF orientation is applied.
 
     Args:
@@ -58,38 +61,43 @@ def load_image_folder(folder: Path, *, rule: Rule | None = None, name: str | Non
     """
     called = name or folder.name
     rule = rule or read_rule(folder)
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        train, test = _files(folder / "train"), _files(folder / "test")
-        names = tuple(sorted({label for _, label in (*train, *test)}))
-    else:
-        every = _files(folder)
-        names = tuple(sorted({label for _, label in every}))
-        taken = split_every(np.array([label for _, label in every], dtype=np.str_))
-        train = [file for file, is_test in zip(every, taken, strict=True) if not is_test]
-        test = [file for file, is_test in zip(every, taken, strict=True) if is_test]
+    found = listed(folder)
+    train, test = (found.train, found.test) if found.test is not None else _split(found.train)
+    names = tuple(sorted({label for _, label in (*train, *test)}))
     if not train or not test:
         raise BadData(
             f"{folder}: the {'test' if train else 'training'} split has no image", hint="at least two images a class are needed"
         )
     paths = [path for path, _ in (*train, *test)]
     looks = [_look(path) for path in paths]
-    size, channels = rule.size or looks[0][0], rule.channels or _colour(looks[0][1])
+    colours = {path: colour for path, (_, colour) in zip(paths, looks, strict=True) if colour}
+    size = rule.size or looks[0][0]
+    channels = rule.channels or next(iter(colours.values()), "grey")
     if rule.size is None:
-        _alike(folder, paths, [f"{high} high and {wide} wide" for (high, wide), _ in looks], "resize = [28, 28]")
+        side = usual_side([size for size, _ in looks])
+        what = f"resize = [{side}, {side}] (or --resize {side})"
+        _alike(folder, {path: f"{high} high and {wide} wide" for path, ((high, wide), _) in zip(paths, looks, strict=True)}, what)
     if rule.channels is None:
-        _alike(folder, paths, [_colour(grey) for _, grey in looks], 'channels = "grey", or "rgb"')
+        _alike(folder, colours, 'channels = "grey", or "rgb"')
     shape = (CHANNELS[channels], *size)
+    check_claim(f"{folder}: {len(paths)} images", len(paths) * prod(shape), hint="resize them: --resize HEIGHTxWIDTH")
     index = {label: i for i, label in enumerate(names)}
     x_train, x_test = (_stack([path for path, _ in split], shape, rule.how) for split in (train, test))
     y_train, y_test = (np.array([index[label] for _, label in split], np.int64) for split in (train, test))
     made = assemble(called, x_train, y_train, x_test, y_test, labels=names)
-    return replace(made, resize=rule.how if rule.size or rule.channels else None)
+    return replace(made, resize=rule.how if rule.size or rule.channels else None, reading=found.left_out)
 
 
-def is_image_folder(folder: Path) -> bool:
-    return any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/*")) or any(
-        path.suffix.lower() in SUFFIXES for path in folder.glob("train/*/*")
-    )
+def usual_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """A side in pixels that suits images of these (height, width): the largest of USUAL_SIDES that most of them have."""
+    middle = sorted(min(size) for size in sizes)[len(sizes) // 2]
+    return max((side for side in USUAL_SIDES if side <= middle), default=USUAL_SIDES[0])
+
+
+def _split(every: Sequence[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], list[tuple[Path, str]]]:
+    taken = split_every(np.array([label for _, label in every], dtype=np.str_))
+    train = [file for file, is_test in zip(every, taken, strict=True) if not is_test]
+    return train, [file for file, is_test in zip(every, taken, strict=True) if is_test]
 
 
 def read_rule(folder: Path) -> Rule:
@@ -120,43 +128,67 @@ def read_rule(folder: Path) -> Rule:
     return Rule((size[0], size[1]) if size else None, choices["channels"][0], how)
 
 
-def _alike(folder: Path, paths: Sequence[Path], seen: Sequence[str], way_out: str) -> None:
+def sized(folder: Path, text: str) -> Rule:
+    """The folder's rule with the size that `--resize` names: HEIGHTxWIDTH, or one number for both.
+
+    Raises BadInput where the text is no size, there are no images in the folder, or `data.toml` says another size.
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    high, wide = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not (1 <= high <= MOST and 1 <= wide <= MOST):
+        raise BadInput(f"--resize: {text!r} is no size", hint=f"pixels, 1 to {MOST}, like 64 or 48x64 (height, width)")
+    if not folder.is_dir() or not holds_images(folder):
+        raise BadInput(f"--resize: {folder} is no folder of images", hint="arrays are resized before they are saved")
+    rule = read_rule(folder)
+    if rule.size not in (None, (high, wide)):
+        raise BadInput(f"--resize: {text} is not what {folder / RULE} says: {list(rule.size or ())}", hint="change the one there")
+    return replace(rule, size=(high, wide))
+
+
+def keep_rule(folder: Path, rule: Rule) -> bool:
+    """Writes the size of a rule to `folder/data.toml`, so that whatever reads the folder later reads it alike; whether it did.
+    Raises BadInput where that cannot be written."""
+    path = folder / RULE
+    if read_rule(folder).size == rule.size or rule.size is None:
+        return False
+    try:
+        before = path.read_text() if path.exists() else ""
+        made = path.with_suffix(".new")
+        made.write_text(f"resize = [{rule.size[0]}, {rule.size[1]}]\n{before}")
+        made.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"--resize: {path} cannot be written: {error.strerror}", hint="copy the folder to where it can be"
+        ) from error
+    return True
+
+
+def _alike(folder: Path, seen: Mapping[Path, str], way_out: str) -> None:
     """Raises BadData, naming an image of the rarest kind, where not all were seen to be alike."""
-    counts = Counter(seen)
-    if len(counts) == 1:
+    counts = Counter(seen.values())
+    if len(counts) < 2:
         return
     usual, rare = counts.most_common()[0][0], counts.most_common()[-1][0]
-    odd = paths[seen.index(rare)]
+    odd = next(path for path, kind in seen.items() if kind == rare).relative_to(folder)
+    hint = f"say in {folder / RULE} what all become: {way_out}"
+    if 2 * counts[usual] < len(seen):
+        raise BadData(f"{folder}: {len(seen)} images have {len(counts)} sizes, {odd} is {rare}", hint=hint)
     raise BadData(
-        f"{folder}: {odd.relative_to(folder)} is {rare}, {counts[usual]} of {len(seen)} images are {usual}"
+        f"{folder}: {odd} is {rare}, {counts[usual]} of {len(seen)} images are {usual}"
         + (f", and there are {len(counts) - 2} more sizes" if len(counts) > 2 else ""),
-        hint=f"take it out, or say in {folder / RULE} what all become: {way_out}",
+        hint=f"take it out, or {hint}",
     )
 
 
-def _colour(grey: bool) -> str:
-    return "grey" if grey else "rgb"
-
-
-def _files(folder: Path) -> list[tuple[Path, str]]:
-    """Images by class, then by name: the same order on every file system. Raises BadData for a class without an image."""
-    found: list[tuple[Path, str]] = []
-    for kind in sorted(folder.iterdir()):
-        if not kind.is_dir() or kind.name.startswith("."):
-            continue
-        images = [path for path in sorted(kind.iterdir()) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-        if not images:
-            raise BadData(f"{kind}: has no image, and would be a class", hint="add PNG or JPEG images, or remove the folder")
-        found += [(path, kind.name) for path in images]
-    return found
-
-
-def _look(path: Path) -> tuple[tuple[int, int], bool]:
-    """((height, width), whether it is grey) without decoding the pixels."""
+def _look(path: Path) -> tuple[tuple[int, int], str]:
+    """(height, width), and "grey", "rgb" or "": a format that knows no grey holds grey pixels, so it may be either."""
     with opened(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        return ((width, height) if turned else (height, width)), image.mode in GREY
+        size = size_of(image)
+        if image.mode in GREY:
+            return size, "grey"
+        if image.format in COLOUR_ALONE and is_grey(image):
+            return size, ""
+        return size, "rgb"
 
 
 def _stack(paths: Sequence[Path], shape: tuple[int, int, int], how: Resize) -> Images:

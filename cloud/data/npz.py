@@ -8,13 +8,16 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cloud.data.dataset import TEST_EVERY, Dataset, assemble, split_every
+from cloud.data.dataset import TEST_EVERY, Dataset, assemble, inputs_from, split_every
+from cloud.data.labels import labels_from
+from cloud.data.room import check_claim
 from littoral.errors import BadData, NotFound
 
 _SPLIT = ("x_train", "y_train", "x_test", "y_test")
@@ -35,16 +38,26 @@ def load_npz(path: Path, *, name: str | None = None) -> Dataset:
     names = tuple(str(label) for label in arrays["labels"]) if "labels" in arrays else None
     called = name or path.stem
     if all(key in arrays for key in _SPLIT):
-        return assemble(called, *(arrays[key] for key in _SPLIT), labels=names)
+        return _read(assemble(called, *(arrays[key] for key in _SPLIT), labels=names))
     if all(key in arrays for key in _WHOLE):
         x, y = arrays["x"], arrays["y"]
-        if x.ndim == 0 or y.ndim != 1 or len(x) != len(y):
+        if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
             raise BadData(f"{path}: x has shape {x.shape}, y {y.shape}", hint="one label for each row of x, in one order")
+        x, y = inputs_from(called, x), labels_from(called, y)  # the whole: a message counts rows as the file does
         test = split_every(y, TEST_EVERY)
-        return assemble(called, x[~test], y[~test], x[test], y[test], labels=names)
+        return _read(assemble(called, x[~test], y[~test], x[test], y[test], labels=names))
     with np.load(path, allow_pickle=False) as whole:
         held = ", ".join(whole.files) or "nothing"
     raise BadData(f"{path}: holds {held}", hint=f"wanted are {', '.join(_SPLIT)}, or x and y")
+
+
+def _read(dataset: Dataset) -> Dataset:
+    """With a word on what the arrays were taken for, where that is easily mistaken."""
+    if dataset.kind != "series":
+        return dataset
+    channels, steps = dataset.shape
+    said = f"floats of three dimensions are series: {channels} channels of {steps} steps; grey images are whole numbers, 0 to 255"
+    return replace(dataset, reading=(said,))
 
 
 def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
@@ -56,7 +69,11 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise BadData(f"{path}: is a single array, not an .npz file", hint=hint)
             with loaded:
+                claimed = sum(held.file_size for held in loaded.zip.infolist() if wanted is None or held.filename[:-4] in wanted)
+                check_claim(str(path), claimed, hint=hint)
                 return {key: loaded[key] for key in loaded.files if wanted is None or key in wanted}
+    except BadData:
+        raise
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file", hint="name a file, or a folder of images") from error
     except MemoryError as error:

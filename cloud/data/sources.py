@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloud.data.dataset import Dataset
 from cloud.data.idx import SUMS, is_idx_folder, load_idx
 from cloud.data.npz import load_npz
 from littoral.errors import BadData, NotFound
 
+if TYPE_CHECKING:
+    from cloud.data.image_folder import Rule
+
 _KNOWN = (
-    "a folder with MNIST's four IDX files, an .npz file of images, a table or series, or a folder with one folder of PNG or JPEG "
-    "images a class: docs/data.md"
+    "a folder with MNIST's four IDX files, an .npz file of images, a table or series, or a folder with one folder of images a "
+    "class: docs/data.md"
 )
 
 
-def load_dataset(path: Path | str) -> Dataset:
+def load_dataset(path: Path | str, *, rule: Rule | None = None) -> Dataset:
     """The data set at a path: IDX folder, .npz file or image folder.
+
+    Args:
+        rule: of an image folder, in place of what its data.toml says.
 
     Raises:
         NotFound: nothing is there. BadData: it is none of these, or damaged; the message names the file.
@@ -31,10 +38,11 @@ def load_dataset(path: Path | str) -> Dataset:
     if is_idx_folder(path):
         return load_idx(path)
     # pillow is only needed, and so only imported, for images
-    from cloud.data.image_folder import is_image_folder, load_image_folder
+    from cloud.data.image_files import holds_images
+    from cloud.data.image_folder import load_image_folder
 
-    if is_image_folder(path):
-        return load_image_folder(path)
+    if holds_images(path):
+        return load_image_folder(path, rule=rule)
     raise BadData(f"data: {path} holds nothing that can be read", hint=f"give {_KNOWN}")
 
 

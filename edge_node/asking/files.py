@@ -1,6 +1,7 @@
-"""Files as examples: PNG, JPEG, PGM, PPM and NPY images, NPY, JSON and CSV rows; sized and coloured as the manifest says.
+"""Files as examples: PNG, JPEG, WebP, BMP, TIFF, AVIF, PGM, PPM and NPY images; NPY, JSON and CSV rows.
 
-PNG and JPEG need pillow (`littoral[images]`), which is imported when the first of them is read. The others need numpy alone.
+They are sized and coloured as the manifest says. PGM, PPM and NPY need numpy alone; the other images need pillow
+(`littoral[images]`), which is imported when the first of them is read.
 """
 
 from __future__ import annotations
@@ -123,10 +124,10 @@ def _with_pillow(path: Path) -> tuple[Array, bool]:
         from littoral.pixels import opened, upright
     except ImportError as error:
         raise BadInput(
-            f"{path}: PNG and JPEG are read with pillow, which is not here: {error}",
+            f"{path}: {path.suffix} is read with pillow, which is not here: {error}",
             hint="pip install 'littoral[images]'; PGM, PPM and NPY need nothing",
         ) from error
-    with opened(path, ("PNG", "JPEG")) as image:
+    with opened(path) as image:
         return upright(image), True
 
 
@@ -207,14 +208,13 @@ def _words(shape: tuple[int, ...]) -> str:
     )
 
 
+_PILLOW = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 _READERS: Mapping[str, Callable[[Path], tuple[Array, bool]]] = {
-    ".png": _with_pillow,
-    ".jpg": _with_pillow,
-    ".jpeg": _with_pillow,
+    **dict.fromkeys(_PILLOW, _with_pillow),
     ".pgm": _netpbm,
     ".ppm": _netpbm,
     ".npy": _npy,
     ".json": _json,
     ".csv": _csv,
 }
-IMAGES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".npy")
+IMAGES = (*_PILLOW, ".pgm", ".ppm", ".npy")

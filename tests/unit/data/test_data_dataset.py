@@ -27,6 +27,12 @@ def test_text_labels_are_classes() -> None:
     assert data.train_y.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("y", [[0.0, 1.0], [False, True], [[0], [1]], [b"0", b"1"], np.array([0, 1], np.uint8)])
+def test_labels_are_taken_as_people_store_them(y: object) -> None:
+    data = assemble("d", images(2), np.array(y), images(2), np.array(y))
+    assert (data.labels, data.train_y.tolist()) == (("0", "1"), [0, 1])
+
+
 def test_the_digest_names_the_content_not_the_name() -> None:
     one, other = bars(), bars().renamed("other")
     assert one.digest == other.digest
@@ -56,8 +62,12 @@ def test_the_digest_names_the_content_not_the_name() -> None:
         (np.zeros((2, 2)), [0, 1], np.array([[1, np.inf], [1e300, 0]]), [0, 1], "test inputs: row 0, column 1 is inf; 2 values"),
         (np.zeros((2, 1, 3)), [0, 1], np.array([[[1, 2, -np.inf]]] * 2), [0, 1], "row 0, channel 0, step 2 is -inf"),
         (images(2).astype(np.int32) + 256, [0, 1], images(2), [0, 1], "values run from 256 to 256"),
-        (images(2), [[0, 1], [1, 0]], images(2), [0, 1], "one row of whole numbers"),
-        (images(2), [0.0, 1.0], images(2), [0, 1], "one row of whole numbers"),
+        (images(2), [[0, 1], [1, 0]], images(2), [0, 1], r"training labels are one-hot rows of 2 classes, shape \(2, 2\)"),
+        (images(2), [[0, 1], [1, 1]], images(2), [0, 1], "one row of whole numbers"),
+        (images(2), [0.0, 0.5], images(2), [0, 1], "training labels are measured values: row 1 is 0.5"),
+        (images(2), [0.0, np.nan], images(2), [0, 1], "training labels: row 1 is nan"),
+        (images(2), [0, 1e300], images(2), [0, 1], "row 1 is 1e"),
+        (images(60), list(range(60)), images(60), list(range(60)), "60 different values in 120 rows, from 0 to 59"),
         (images(2), ["a", "b"], images(2), [0, 1], "training labels are <U1, test labels"),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_truncated_gzip_is_refused_by_name(tmp_path: Path) -> None:
         (b"\x89PNG\r\n", "not an IDX header"),
         (b"\0\0\x08\x03\0\0", "header wants 16 bytes, holds 6"),
         (idx(np.zeros(4, np.uint8)) + b"x", "holds more than 4"),
-        (b"\0\0\x08\x04" + b"\xff" * 16, "at most"),
+        (b"\0\0\x08\x04" + b"\xff" * 16, "more than there is memory"),
     ],
 )
 def test_what_is_not_idx_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
@@ -123,3 +123,29 @@ def test_a_changed_byte_in_mnist_is_found(tmp_path: Path) -> None:
         load_mnist(folder)
     with pytest.raises(NotFound, match="MNIST"):
         load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"),
+        *(
+            tuple(f"emnist-{split}-{what}-idx{rank}-ubyte" for split in splits for what, rank in (("images", 3), ("labels", 1)))
+            for splits in (("letters-train", "letters-test"), ("balanced-train", "balanced-test"))
+        ),
+    ],
+)
+def test_other_names_of_the_four_files(tmp_path: Path, names: tuple[str, ...]) -> None:
+    x, y = np.arange(72, dtype=np.uint8).reshape(8, 3, 3), (np.arange(8) % 2).astype(np.uint8)
+    for name, array in zip(names, (x[:6], y[:6], x[6:], y[6:]), strict=True):
+        (tmp_path / name).write_bytes(idx(array))
+    data = load_dataset(tmp_path)
+    assert (len(data.train_y), len(data.test_y)) == (6, 2)
+    assert any("transposed" in said for said in data.reading) == names[0].startswith("emnist")
+
+
+def test_several_sets_in_one_folder_are_named(tmp_path: Path) -> None:
+    for called in ("letters", "digits"):
+        (tmp_path / f"emnist-{called}-train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 3, 3), np.uint8)))
+    with pytest.raises(BadData, match="holds 2 sets: emnist-digits, emnist-letters"):
+        load_dataset(tmp_path)

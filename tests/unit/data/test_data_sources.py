@@ -151,7 +151,7 @@ def sizes(folder: Path) -> Path:
 def test_sizes_that_differ_want_a_rule(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"b/3\.png is 8 high and 8 wide, 6 of 7 images are 6 high and 8 wide") as refused:
         load_dataset(sizes(tmp_path))
-    assert "resize = [28, 28]" in refused.value.hint
+    assert "resize = [16, 16] (or --resize 16)" in refused.value.hint
 
 
 def test_by_the_rule_images_keep_their_proportions_on_black_or_are_stretched(tmp_path: Path) -> None:
