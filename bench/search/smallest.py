@@ -22,7 +22,8 @@ import zstandard
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.tables import Part, data, held_out
 from bench.report import Cell, Figure, Table
-from cloud.data.dataset import Images, Labels
+from cloud.data.dataset import Images
+from cloud.data.labels import Labels
 from cloud.export.exported import Exported
 from cloud.export.onnx import FILE, export, infer
 from cloud.factory.answers import CachedAnswers

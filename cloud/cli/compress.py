@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_remarks
+from cloud.cli.reading import ResizeOption, read_data, remark_on
 from cloud.cli.search_shown import Shown
 from cloud.cli.stopping import TERMINATED, Told, told_to_stop
 from cloud.store.tether import tethered
@@ -60,6 +61,7 @@ def compress(
     rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and roll it out as well.")] = False,
     every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
     yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
+    resize: ResizeOption = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many trials, minutes and bytes it will take, and end.")
     ] = False,
@@ -71,7 +73,6 @@ def compress(
 
     Processes with one LITTORAL_REDIS_URL, recipe and data share one search. Stopped or killed, the same command goes on.
     """
-    from cloud.data.sources import load_dataset
     from cloud.factory.resume import made_writable
     from cloud.factory.search.board import check_budget
     from cloud.factory.search.recipe import names, search_named, with_trials
@@ -88,8 +89,10 @@ def compress(
     check_budget(Budget.parse(budget))
     if recipe not in names():
         search_named(recipe, model=model)  # what is wrong with it is said before the data are read
-    examples = load_dataset(data)
+    examples = read_data(data, resize, keep=not dry_run)
     plan = with_trials(search_for(recipe, examples, model=model), trials)
+    if not only_work:
+        remark_on(examples)
     if dry_run:
         from cloud.factory.search.estimate import estimated
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_remarks
 from cloud.cli.progress import shown
+from cloud.cli.reading import ResizeOption, described, read_data, remark_on
 from cloud.cli.stopping import TERMINATED, told_to_stop
 from cloud.fleet.names import checked_name
 from littoral.errors import BadInput, NoFit
@@ -48,8 +49,9 @@ def train(
         bool,
         typer.Option("--keep", help="Keep the checkpoints once the release is made: another recipe with this teacher finds it."),
     ] = False,
+    resize: ResizeOption = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be made, check it against the data, and end.")
+        bool, typer.Option("--dry-run", help="Say what was read, what would be made of it and what that takes, and end.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes that go by a name, and end.")] = False,
@@ -61,10 +63,8 @@ def train(
     Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
     """
     from cloud.cli.students import students_of
-    from cloud.data.sources import load_dataset
     from cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
     from cloud.factory.fitted import ABOUT, NAME, fitted
-    from cloud.factory.preparation import noted
     from cloud.factory.production import check_recipe, check_teacher
     from cloud.factory.recipe_file import about, names, recipe_named
     from cloud.factory.recipes import trained_teachers
@@ -80,14 +80,13 @@ def train(
     if model is not None:
         checked_name("model", model)
     named = None if recipe == NAME else recipe_named(recipe, model=model)
-    examples = load_dataset(data)
+    examples = read_data(data, resize, keep=not dry_run)
     plan = named or fitted(examples, model)
     check_recipe(plan, examples)
-    for note in noted(examples):
-        typer.echo(f"{examples.name}: {note}", err=True)
+    remark_on(examples)
     if dry_run:
         check_teacher(plan, examples)
-        emit(_planned(plan, examples), format, columns=("student", "architecture", "epochs", "methods", "variants"))
+        _say_plan(plan, examples, format)
         return
     kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
@@ -156,6 +155,21 @@ async def _released(settings: Settings, made: Made, recipe: str, data: Path, rol
         release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
         started = await start_rollout(core.ledger, release, now) if rollout else ""
     return made, {"release": release.release_id, "rollout": started}
+
+
+def _say_plan(plan: Production, examples: Dataset, format: Format) -> None:
+    from cloud.factory.timing import costs_of
+
+    read, students = described(examples), _planned(plan, examples)
+    costs = asdict(costs_of(plan, examples, time.perf_counter))
+    if format == Format.JSON:
+        emit({"read": read, **costs, "students": students}, format)
+        return
+    classes = [{"class": label, **counts} for label, counts in read.pop("classes").items()]
+    emit({**read, "classes": len(classes), **costs}, format)
+    for rows, columns in ((classes, None), (students, ("student", "architecture", "epochs", "methods", "variants"))):
+        typer.echo()
+        emit(rows, format, columns=columns)
 
 
 def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:

@@ -140,8 +140,8 @@ def sized(folder: Path, text: str) -> Rule:
     if not folder.is_dir() or not holds_images(folder):
         raise BadInput(f"--resize: {folder} is no folder of images", hint="arrays are resized before they are saved")
     rule = read_rule(folder)
-    if rule.size not in (None, (high, wide)):
-        raise BadInput(f"--resize: {text} is not what {folder / RULE} says: {list(rule.size or ())}", hint="change the one there")
+    if rule.size is not None and rule.size != (high, wide):
+        raise BadInput(f"--resize: {text} is not what {folder / RULE} says: {list(rule.size)}", hint="change the one there")
     return replace(rule, size=(high, wide))
 
 

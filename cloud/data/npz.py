@@ -60,6 +60,13 @@ def _read(dataset: Dataset) -> Dataset:
     return replace(dataset, reading=(said,))
 
 
+def _claimed(path: Path, wanted: Collection[str] | None) -> int:
+    """Bytes that the arrays take once they are unpacked, as the archive says."""
+    with zipfile.ZipFile(path) as archive:
+        held = archive.infolist()
+    return sum(entry.file_size for entry in held if wanted is None or entry.filename.removesuffix(".npy") in wanted)
+
+
 def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an .npz file by name; `wanted` None: all of them. Raises what load_npz raises."""
     hint = "write it again with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
@@ -69,8 +76,7 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise BadData(f"{path}: is a single array, not an .npz file", hint=hint)
             with loaded:
-                claimed = sum(held.file_size for held in loaded.zip.infolist() if wanted is None or held.filename[:-4] in wanted)
-                check_claim(str(path), claimed, hint=hint)
+                check_claim(str(path), _claimed(path, wanted), hint=hint)
                 return {key: loaded[key] for key in loaded.files if wanted is None or key in wanted}
     except BadData:
         raise

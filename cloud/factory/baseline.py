@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cloud.data.dataset import Dataset, Inputs, Labels
+from cloud.data.dataset import Dataset, Inputs
+from cloud.data.labels import Labels
 from cloud.factory.logistic import logistic
 from cloud.factory.metrics import class_accuracy
 from cloud.factory.package import Packaged

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from cloud.data.dataset import Labels
+from cloud.data.labels import Labels
 
 Values = npt.NDArray[np.float64]
 PENALTY = 1.0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cloud.data.dataset import Labels
+from cloud.data.labels import Labels
 from cloud.export.exported import Logits
 from littoral.errors import BadInput
 

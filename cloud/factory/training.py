@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cloud.data.dataset import Dataset, Inputs, Labels
+from cloud.data.dataset import Dataset, Inputs
+from cloud.data.labels import Labels
 from cloud.factory.chance import computing, seeded
 from cloud.factory.checkpoint import Checkpoints
 from cloud.factory.lesson import Answers, Lesson, Logits, Progress, Schedule, no_progress

@@ -231,7 +231,15 @@ def test_a_dry_run_of_what_is_well_says_what_would_be_made(here: Path, capsys: p
     (here / "mine.toml").write_text(f'[teacher]\nweights = "good.safetensors"\n{STUDENT}')
     before = written(here)
     assert run(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["s", "compact_cnn", "1", "-", "onnx"]
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].split() == ["s", "compact_cnn", "1", "-", "onnx"]
+    assert run(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run", "--format", "json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    read = plan["read"]
+    assert (read["kind"], sum(counts["train"] for counts in read["classes"].values())) == ("images", read["train"])
+    assert plan["seconds"] > 0
+    assert plan["disk_bytes"] > 0
+    assert [student["student"] for student in plan["students"]] == ["s"]
     assert written(here) == before
 
 

@@ -6,28 +6,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cloud.data.dataset import Dataset
-from cloud.factory.lesson import Lesson, Step
-from cloud.factory.method import Method
 from cloud.factory.production import answers_bytes
-from cloud.factory.recipes import Production, StudentRecipe, asked_for, schedule_of, trained_teachers
 from cloud.factory.search.draw import draw
 from cloud.factory.search.recipe import SearchRecipe
 from cloud.factory.search.space import START
 from cloud.factory.search.trial import Held, again, measured
-from cloud.factory.training import logits_of, taught
+from cloud.factory.timing import teacher_seconds, timed
 
-_STEPS = 6  # that are timed of one network, or of one of its methods; their median counts
 _SAMPLES = 4  # students that are drawn and timed
-_ANSWERED = 256  # examples that a teacher answers, timed
 _FRONT = 4  # students that a search is taken to find, beside those that it began with
-_KEPT_BYTES = 3 * 4  # of a parameter in a checkpoint: its value and two moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +60,7 @@ def estimated(recipe: SearchRecipe, held: Held, *, clock: Callable[[], float]) -
     counts = runs_on_rungs(settings.trials, settings.batch, len(settings.rungs))
     begun = sum(sum(start.seconds) for start in starts)
     whole = begun + sum(count * statistics.mean(s.seconds[rung] for s in samples) for rung, count in enumerate(counts))
-    teacher = _teacher_s(recipe.production({}), dataset, clock)
+    teacher = teacher_seconds(recipe.production({}), dataset, clock)
     release = 0.0
     if again(recipe, held):
         more = len(held.source.train_y) / len(dataset.train_y)
@@ -101,90 +91,9 @@ def runs_on_rungs(trials: int, batch: int, rungs: int) -> list[int]:
 def _timed(recipe: SearchRecipe, params: Mapping[str, Any], held: Held, clock: Callable[[], float]) -> _Timed:
     production = recipe.production(params)
     [student] = production.students
-    solved = student.schedule.optimiser == "lbfgs"
-    watch = _Watch(clock)
-    lesson = Lesson(
-        held.dataset if solved else _few(held.dataset, student.schedule.batch),
-        alpha=1.0,
-        beta=0.0,
-        progress=watch.note,
-        clock=clock,
-    )
+    found = timed(student, held.dataset, clock)
     began = clock()
-    found = taught(
-        lesson,
-        student.architecture,
-        name="estimate",
-        epochs=student.epochs if solved else _STEPS,
-        schedule=student.schedule,
-        seed=1,
-    )
-    step_s, parameters = clock() - began if solved else watch.step_s(), found.parameters
-    methods = []
-    for method in student.methods:
-        watch.at.clear()
-        began = clock()
-        found = _short(method).apply(found, lesson)
-        each = watch.step_s()
-        methods.append((max(0.0, clock() - began - each * len(watch.at)), each))
-    began = clock()
-    measured(found, student, held, production.model)
+    measured(found.found, student, held, production.model)
     package_s = clock() - began
-    seconds = []
-    for rung in range(len(recipe.settings.rungs)):
-        [plan] = recipe.production(params, rung=rung).students
-        run_s = step_s * (1 if solved else _steps(plan, plan, held.dataset)) + package_s
-        for method, (once, each) in zip(plan.methods, methods, strict=True):
-            run_s += once + each * _steps(method, plan, held.dataset)
-        seconds.append(run_s)
-    return _Timed(step_s, tuple(seconds), _KEPT_BYTES * parameters * (1 + len(student.methods)))
-
-
-def _teacher_s(production: Production, dataset: Dataset, clock: Callable[[], float]) -> float:
-    """Of the teachers that are trained here: their training, and their answers to each copy."""
-    found = 0.0
-    some = dataset.train_x[:_ANSWERED]
-    for _, plan in trained_teachers(production.teacher):
-        watch = _Watch(clock)
-        lesson = Lesson(_few(dataset, plan.schedule.batch), progress=watch.note, clock=clock)
-        teacher = taught(lesson, plan.architecture, name="estimate", epochs=_STEPS, schedule=plan.schedule, seed=1)
-        found += watch.step_s() * plan.epochs * max(1, len(dataset.train_y) // plan.schedule.batch)
-        began = clock()
-        logits_of(teacher.module, teacher.input, some)
-        found += (clock() - began) * len(asked_for(production)) * len(dataset.train_y) / len(some)
-    return found
-
-
-class _Watch:
-    """When each step of a training was over."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.at: list[float] = []
-        self._clock = clock
-
-    def note(self, _: Step) -> None:
-        self.at.append(self._clock())
-
-    def step_s(self) -> float:
-        """The median of the steps but the first, which warms up; 0 where there was one."""
-        return statistics.median(after - before for before, after in pairwise(self.at)) if len(self.at) > 1 else 0.0
-
-
-def _short(method: Method) -> Method:
-    """The same method, taught for a few steps."""
-    epochs = {"epochs": max(_STEPS, getattr(method, "steps", 0))} if hasattr(method, "epochs") else {}
-    return replace(method, **epochs)  # type: ignore[type-var]
-
-
-def _steps(plan: Any, student: StudentRecipe, dataset: Dataset) -> int:
-    """Of a student or of one of its methods."""
-    epochs = int(getattr(plan, "epochs", student.epochs))
-    return epochs * max(1, len(dataset.train_y) // schedule_of(plan, student).batch)
-
-
-def _few(dataset: Dataset, batch: int) -> Dataset:
-    """As many images as a step has, every class among them, so that an epoch is a step."""
-    firsts = np.unique(dataset.train_y, return_index=True)[1]
-    others = np.setdiff1d(np.arange(len(dataset.train_y)), firsts)
-    places = np.concatenate([firsts, others])[: max(batch, len(firsts))]
-    return replace(dataset, train_x=dataset.train_x[places], train_y=dataset.train_y[places])
+    rungs = [recipe.production(params, rung=rung).students[0] for rung in range(len(recipe.settings.rungs))]
+    return _Timed(found.step_s, tuple(found.run_s(rung, held.dataset) + package_s for rung in rungs), found.kept_bytes)
