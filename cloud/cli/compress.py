@@ -91,8 +91,6 @@ def compress(
         search_named(recipe, model=model)  # what is wrong with it is said before the data are read
     examples = read_data(data, resize, keep=not dry_run)
     plan = with_trials(search_for(recipe, examples, model=model), trials)
-    if not only_work:
-        remark_on(examples)
     if dry_run:
         from cloud.factory.search.estimate import estimated
 
@@ -105,6 +103,7 @@ def compress(
     place = None if only_work else report or settings.data_dir / FOLDER / name
     if place is not None:
         made_writable(place, "--report", hint="name another folder")
+        remark_on(examples)
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with told_to_stop() as told, _others(workers - 1, same):

@@ -83,14 +83,15 @@ def train(
     examples = read_data(data, resize, keep=not dry_run)
     plan = named or fitted(examples, model)
     check_recipe(plan, examples)
-    remark_on(examples)
     if dry_run:
         check_teacher(plan, examples)
+        remark_on(examples)
         _say_plan(plan, examples, format)
         return
     kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
         made_writable(folder, "train", hint="name another --data-dir")
+    remark_on(examples)
     made = _made(plan, examples, kept)
     base = baseline_of(examples)
     made = replace(made, packaged=with_baseline(made.packaged, base))

@@ -74,15 +74,17 @@ class Whole:
 
 
 def _expected(recipe: Production, examples: int) -> list[tuple[str, int]]:
-    steps = [(name, _steps(plan, examples)) for name, plan in trained_teachers(recipe.teacher)]
-    for student in recipe.students:
-        names = stages(student)
-        steps.append((names[0], _steps(student, examples)))
-        steps += [(name, _steps(method, examples, student)) for name, method in zip(names[1:], student.methods, strict=True)]
-    return steps
+    steps = [(name, training_steps(plan, examples)) for name, plan in trained_teachers(recipe.teacher)]
+    return [*steps, *(step for student in recipe.students for step in student_steps(student, examples))]
 
 
-def _steps(plan: Any, examples: int, student: StudentRecipe | None = None) -> int:
+def student_steps(student: StudentRecipe, examples: int) -> list[tuple[str, int]]:
+    """Of the student and of each of its methods, by the name of the training."""
+    plans = [(student, None), *((method, student) for method in student.methods)]
+    return [(name, training_steps(plan, examples, of)) for name, (plan, of) in zip(stages(student), plans, strict=True)]
+
+
+def training_steps(plan: Any, examples: int, student: StudentRecipe | None = None) -> int:
     """A method need not say how long it trains: then it is taken for as long as its student."""
     schedule = plan.schedule if student is None else schedule_of(plan, student)
     if schedule.optimiser == "lbfgs":

@@ -35,7 +35,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One student, taught for a few steps. Seconds are of one step, or of the whole where its weights are solved for; `once`: of a
+    """One student, taught for a few steps. Seconds are of one step, or of all where its weights are solved for; `once`: of a
     method, beside its steps."""
 
     found: Trained

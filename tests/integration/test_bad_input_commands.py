@@ -16,7 +16,7 @@ from littoral.architectures import build
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
 STUDENT = '[[student]]\nname = "s"\narchitecture = { name = "compact_cnn", widths = [4, 8] }\nepochs = 1\nvariants = ["onnx"]\n'
-X, Y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 4
+X, Y = np.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=np.uint8), np.arange(40) % 4
 BAD_INPUT, NOT_FOUND, NO_FIT = 2, 4, 6
 
 
