@@ -5,6 +5,8 @@ Exit code 0: it can serve and be reached by its fleet; 1: something keeps it fro
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from edge_node.asking.node import Place
 from edge_node.conditions import Thresholds, is_hot, read
 from edge_node.energy import counters
 from edge_node.identity import DAY_S, Identity, life_of
@@ -85,7 +88,28 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Findin
         name: f"{origin(where, name, folder.root)} {text}" for where in ORDER for name, text in what.get(where, {}).items()
     }
     detail = "; ".join([f"budget {budget}" if budget else "no limits", *decides.values()])
-    return [agent, Finding("settings", Verdict.OK, detail), *_conditions(settings)]
+    return [agent, *_problems(folder), Finding("settings", Verdict.OK, detail), *_conditions(settings)]
+
+
+def _problems(folder: NodeFolder) -> list[Finding]:
+    """What the agent that runs says is wrong: damaged files, a model that is not served, an identity that opens no session."""
+    body = (read_json(folder.serving) or {}) if folder.in_use() else {}
+    if "http" not in body:
+        return []
+    connection = Place(body["http"], fingerprint=str(body.get("certificate_sha256", ""))).connection()
+    connection.timeout = _REACH_S
+    try:
+        connection.request("GET", "/v2/health/live")
+        said = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        hint = "is it busy, or hanging? its log says"
+        return [Finding("problem", Verdict.BAD, f"{body['http']}: the agent does not answer: {error}", hint)]
+    finally:
+        connection.close()
+    return [
+        Finding("problem", Verdict.WARN, str(words), "docs/identity.md: what the agent does about it")
+        for words in said.get("problems", [])
+    ]
 
 
 def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding, Said]:

@@ -125,6 +125,7 @@ async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_wi
         verdicts = {each["check"]: each for each in found["findings"]}
         assert (code, verdicts["certificate"]["verdict"]) == (1, "bad")
         assert "--force" not in verdicts["certificate"]["hint"]
+        assert "expired 10.0 days ago" in verdicts["problem"]["detail"]  # so says the agent
         (_, listed, _), (_, shown, _), (code, examined, _) = await asyncio.gather(
             littoral_cloud(cloud, "node", "list"),
             littoral_cloud(cloud, "node", "show", "zed", "--format", "json"),
