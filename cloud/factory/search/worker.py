@@ -6,6 +6,7 @@ What a killed worker was at is entered again once its lease has lapsed, and goes
 from __future__ import annotations
 
 import fcntl
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -68,12 +69,12 @@ class Worker:
         while True:
             if self.stop.is_set():
                 return "stopped"
-            if self.clock() >= self.deadline:
-                return "time"
             runs = self.study.runs()
             if (now := [(run.id, run.state) for run in runs]) != shown:
                 shown = now
                 self.watch(runs)
+            if self.clock() >= self.deadline and self._begun(runs):
+                return "time"
             open_ones = [run.lease for run in valid(runs).values() if run.state in ("waiting", "running")]
             move = next_move(
                 runs,
@@ -100,6 +101,12 @@ class Worker:
                     if (ended := self._train(run, passed)) is not None:
                         return ended
 
+    def _begun(self, runs: Sequence[Run]) -> bool:
+        """Whether what the search begins with is there: no time is too short for that, so that it never ends with nothing."""
+        last = len(self.recipe.settings.rungs) - 1
+        ended = {run.number for run in valid(runs).values() if run.state == "failed" or (run.state, run.rung) == ("done", last)}
+        return ended.issuperset(range(len(self.recipe.starts)))
+
     def _train(self, run: Run, passed: set[int]) -> Reason | None:
         """One run, from its lease to its outcome. Gives why the search is to end, where it is."""
         token = self.store.take(run.lease, self.lease_s)
@@ -109,9 +116,8 @@ class Worker:
                 self.store.release(run.lease, token)
             return None
         self.watch(self.study.runs())
-        keeping = lease.kept(
-            self.store, run.lease, token, stop=self.stop, deadline=self.deadline, clock=self.clock, ttl_s=self.lease_s
-        )
+        until = math.inf if START in run.params else self.deadline
+        keeping = lease.kept(self.store, run.lease, token, stop=self.stop, deadline=until, clock=self.clock, ttl_s=self.lease_s)
         with keeping as watch:
             try:
                 outcome = tried(
@@ -142,8 +148,9 @@ class Worker:
         mine = MemoryStore()
         token = mine.take("teacher", self.lease_s)
         assert token is not None
+        until = math.inf if self.recipe.starts else self.deadline
         with lease.kept(
-            mine, "teacher", token, stop=self.stop, deadline=self.deadline, clock=self.clock, ttl_s=self.lease_s
+            mine, "teacher", token, stop=self.stop, deadline=until, clock=self.clock, ttl_s=self.lease_s
         ) as watch, _alone(self.kept.checkpoints.parent / "teacher.lock", watch.halt):  # fmt: skip
             return ready_for(self.held.dataset, first, kept=self.kept, tell=self.tell, stop=watch.halt, clock=self.clock)
 
