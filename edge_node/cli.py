@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from edge_node.asking import cli as asking
@@ -266,7 +266,8 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         await agent.run(ready)
 
     with folder.claimed():
-        folder.serving.unlink(missing_ok=True)  # of the agent before, which was told something else
+        with suppress(OSError):  # a disk that takes no write
+            folder.serving.unlink(missing_ok=True)  # of the agent before, which was told something else
         asyncio.run(serve())
     return 0
 

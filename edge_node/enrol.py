@@ -22,7 +22,7 @@ from edge_node.store import Identity, NodeFolder
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.errors import BadInput, BadToken, FleetError, NotAccepted, TooLarge, Unavailable, Untrusted
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
-from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem, sha256_fingerprint
+from littoral.identity import JoinLine, certificate_request, is_node_key, new_node_key, private_pem, sha256_fingerprint
 from littoral.transport import CLIENT_OPTIONS, split_address
 
 _LIMIT_S = 15.0
@@ -167,8 +167,8 @@ def presented_chain(address: str, monotonic: Callable[[], float]) -> list[x509.C
 
 def _pending_key(folder: NodeFolder) -> bytes:
     """The key of an enrolment that was begun and not answered, or a new one, on the disk before anybody hears of it."""
-    if folder.pending_key.exists():
-        return folder.pending_key.read_bytes()
+    if folder.pending_key.exists() and is_node_key(pending := folder.pending_key.read_bytes()):
+        return pending
     pem = private_pem(new_node_key())
     folder.keep_pending_key(pem)
     return pem

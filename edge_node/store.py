@@ -16,13 +16,14 @@ DIR/federation/                             of the federated part
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,9 @@ def unsaid(path: Path, why: Exception | str) -> None:
 
 
 def put_aside(path: Path) -> None:
-    """A file that is damaged is kept to be looked at, and not followed."""
-    path.replace(path.with_suffix(".damaged"))
+    """A file that is damaged is kept to be looked at, and not followed. On a disk that takes no write it stays where it is."""
+    with suppress(OSError):
+        path.replace(path.with_suffix(".damaged"))
 
 
 def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> None:
@@ -150,7 +152,12 @@ def locked(place: Path, busy: FleetError) -> int:
 
     Raises `busy` where another process holds it, OSError where there can be no such file.
     """
-    handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        handle = os.open(place, os.O_RDONLY)  # a card that was mounted read-only because it fails: what it holds is served
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -8,6 +8,7 @@ before it serves.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ class Journal:
         if why is not None:
             self._damaged(self._slots, why)
         if found.active:
-            self.keep(found)
+            with suppress(OSError):  # a full disk, or one that takes no write: the next start finds it again
+                self.keep(found)
         self.lost = why is not None and not found.active
         return found
 

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from tests.kit.agent import MODEL, NODE, SHAPE, Maker, examples, good_weights, r
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S
 
-pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
+pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture", "tests.kit.disk")
 
 NOBODY = "127.0.0.1:9"
 
@@ -150,7 +150,8 @@ async def agent_on(place: Path, hardware: HardwareProfile) -> AsyncIterator[Runn
         if running.done():
             await running
         try:
-            write_json(folder.serving, {**ready.result(), "settings": {}})
+            with suppress(OSError):
+                write_json(folder.serving, {**ready.result(), "settings": {}})
             yield Running(folder, ready.result()["http"], stream, started_ms)
         finally:
             stop.set()
@@ -243,6 +244,21 @@ async def test_where_the_copy_is_damaged_too_there_is_no_session_and_inference_g
                     await agent.until("identity-damaged", node="" if "node.json" in files else f"name-of-{NODE}")
                 assert "littoral-node enroll JOIN_LINE" in said
                 assert not any(event["event"] == "session-open" for event in agent.events)
+
+
+@pytest.mark.parametrize("damaged", ["", f"models/{MODEL}/slots.json"])
+async def test_a_disk_that_takes_no_write_any_more_serves_what_it_holds(
+    lived: tuple[NodeFolder, str, str], hardware: HardwareProfile, read_only: Callable[[Path], Path], damaged: str
+) -> None:
+    """As a card that fails: the kernel mounts it read-only."""
+    folder, *_ = lived
+    if damaged:
+        (folder.root / damaged).write_bytes(zeroed((folder.root / damaged).read_bytes()))
+    async with agent_on(read_only(folder.root), hardware) as agent:
+        async with asyncio.timeout(PATIENCE_S):
+            await agent.until("session-open")
+        assert await agent.accuracy() == 1.0
+        assert not damaged or any(named(damaged, words) for words in await agent.problems())
 
 
 async def test_with_the_cloud_there_all_is_as_it_was(
