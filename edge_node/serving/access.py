@@ -55,7 +55,7 @@ class Access:
         """
         if self.token is not None:
             return
-        if authority and not is_here(authority):
+        if (authority or "host" in headers) and not is_here(authority):
             raise Misdirected(
                 f"host: {authority[:80]!r} is not this machine", hint="ask for localhost, or for an address of this machine"
             )

@@ -128,6 +128,7 @@ async def test_a_model_is_loaded_as_its_release_says(node: Node) -> None:
         ({"host": "127.9.9.9:8080"}, 200),
         ({"host": "[::1]:8080"}, 200),
         ({"host": "evil.example"}, 421),
+        ({"host": ""}, 421),
         ({"host": "localhost.evil.example"}, 421),
         ({"host": "8.8.8.8"}, 421),
         ({"host": "0.0.0.0:8080"}, 421),
