@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.app import Core, open_existing
+from cloud.asking import how_to_ask
 from cloud.fleet.ledger import until
 from cloud.fleet.records import Presence, Release, Reported, load
 from cloud.processes import Child, beside, run_to_end
@@ -27,6 +28,7 @@ from cloud.rollouts.state import ENDED, KIND, Rollout, State
 from cloud.serving import Serving
 from cloud.settings import Settings
 from littoral.errors import BadInput, Conflict, FleetError, NotFound
+from littoral.snippets import Where
 
 PORTS_FILE = "up.json"
 ROLLOUT_S = 600.0
@@ -42,11 +44,15 @@ class NodeEnded(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What runs. `models`: by name, the student that the node serves."""
+    """What runs. `models`: by name, the student that the node serves. `grpc`: HOST:PORT; "": it is off. `ask`: by model, how it
+    is asked, to be pasted."""
 
     url: str
     node_id: str
     models: dict[str, str]
+    grpc: str
+    folder: str
+    ask: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,15 @@ async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asynci
     async with AsyncExitStack() as stack:
         coordinator = await stack.enter_async_context(_coordinator(place))
         tell("coordinator is up: enrolment under TLS, the fleet under mutual TLS, on loopback")
-        node, url, node_id = await stack.enter_async_context(_node(place, tell))
+        node, where, node_id = await stack.enter_async_context(_node(place, tell))
         tell(f"node enrolled and running, its folder is {place.node}")
         core = await stack.enter_async_context(open_existing(place.settings))
         await until(
             core.ledger, ("presence",), lambda: _connected(core, node_id, began), seconds=CONNECT_S, what="the node's session"
         )
         models = await _served(core, node_id, tell)
-        ready(Up(url, node_id, models))
+        ask = {model: how_to_ask(core, model, digest, where) for model, digest in (await _serves(core, node_id)).items()}
+        ready(Up(f"http://{where.http}", node_id, models, where.grpc, where.folder, ask))
         await _while_both_run(coordinator, node, stop)
 
 
@@ -118,8 +125,8 @@ async def _coordinator(place: Place) -> AsyncIterator[Child]:
 
 
 @asynccontextmanager
-async def _node(place: Place, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[str], str, str]]:
-    """What keeps it running, the URL of its inference and its id."""
+async def _node(place: Place, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[str], Where, str]]:
+    """What keeps it running, where it answers and its id."""
     node, log, folder = beside("littoral-node"), place.logs / "node.log", ["--data", str(place.node)]
     # Enrolling again where there is an identity gives that one, and spends nothing.
     token = [beside("littoral-cloud"), "token", "create", "--name", "up", "--ttl", "10m"]
@@ -136,7 +143,7 @@ async def _node(place: Place, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[st
         said = json.loads(await running.begin())
         http = said["http"]  # whatever port it found free: started again, it answers there
         lasts = asyncio.create_task(running.last(), name="node")
-        yield lasts, f"http://{http}", said["node_id"]
+        yield lasts, Where(http, said.get("grpc", ""), str(place.node)), said["node_id"]
     finally:
         if lasts is not None:
             lasts.cancel()

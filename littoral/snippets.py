@@ -1,6 +1,6 @@
 """How a served model is asked, as words that can be pasted: curl, and tritonclient, with this very model's inputs.
 
-Written from the manifest alone, so that the coordinator's commands, the node's and the docs say the same. The values are the first
+Written from the manifest alone, so that the commands and the docs say the same. The values are the first
 example of the model's own probe where they are few, else one of them repeated: whatever they are, the model has answered them.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.app import Core, open_existing
+from cloud.asking import how_to_ask, node_here
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from cloud.fleet.nodes import find_node, names_of
 from cloud.fleet.records import Probation, load
@@ -21,8 +23,10 @@ from cloud.rollouts.controller import read_rollout, start_rollout
 from cloud.rollouts.observe import observe
 from cloud.rollouts.seen import read
 from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits
+from cloud.serving import Serving
 from cloud.settings import Settings, load_settings
 from littoral.errors import BadInput, FleetError
+from littoral.text import printable
 
 app = typer.Typer(
     help="Bring a release to the nodes, in waves.",
@@ -90,12 +94,12 @@ async def _start(
             nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes]),
         )
         rollout_id = await start_rollout(core.ledger, release, core.clock(), chosen, actor=getpass.getuser())
-        await _told(core, rollout_id, watching, format)
+        await _told(core, rollout_id, watching, settings, format)
 
 
-async def _told(core: Core, rollout_id: str, watching: bool, format: Format) -> None:
+async def _told(core: Core, rollout_id: str, watching: bool, settings: Settings, format: Format) -> None:
     if watching:
-        await _follow(core, rollout_id, format)
+        await _follow(core, rollout_id, settings, format)
         return
     _, rollout = await read_rollout(core.ledger, rollout_id)
     emit({"rollout": rollout_id, "state": rollout.state}, format)
@@ -149,11 +153,16 @@ def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Form
 
 async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
-        await _follow(core, rollout_id, format)
+        await _follow(core, rollout_id, settings, format)
 
 
-async def _follow(core: Core, rollout_id: str, format: Format) -> None:
+async def _follow(core: Core, rollout_id: str, settings: Settings, format: Format) -> None:
     names, told = await names_of(core.ledger), ""
+    _, rollout = await read_rollout(core.ledger, rollout_id)
+    if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
+        elsewhere = ", or one that serves this Redis from another machine" if settings.redis_url else ""
+        words = f"no coordinator runs on {settings.data_dir}: nothing moves before one does: littoral-cloud serve{elsewhere}"
+        print(printable(words), file=sys.stderr, flush=True)
     async with core.ledger.watch(KIND) as news:
         while True:
             _, rollout = await read_rollout(core.ledger, rollout_id)
@@ -171,6 +180,10 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
             await anext(news)
     if rollout.state is not State.SUCCEEDED:
         raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
+    if format != Format.JSON and rollout.assignments:
+        first = rollout.assignments[0]
+        words = how_to_ask(core, rollout.model, first.manifest_digest, node_here(settings.data_dir))
+        print(f"\n{names.get(first.node_id, first.node_id)} serves {printable(first.name)}. Ask it:\n\n{words}", flush=True)
 
 
 @app.command(epilog="Example: littoral-cloud rollout back digits --watch")
@@ -188,7 +201,7 @@ def back(
 async def _back(settings: Settings, model: str, to: str, watching: bool, format: Format) -> None:
     async with open_existing(settings) as core:
         rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
-        await _told(core, rollout_id, watching, format)
+        await _told(core, rollout_id, watching, settings, format)
 
 
 @app.command(epilog="Example: littoral-cloud rollout abort digits-1-r1")

@@ -72,6 +72,8 @@ async def _until_signalled(place: Place, format: Format) -> None:
                 return
             for model, student in found.models.items():
                 emit(f"ready {found.url}/v2/models/{model} serves {student}")
+            for model in list(found.ask)[:1]:
+                print(f"\nAsk it ({model}):\n\n{found.ask[model]}", flush=True)
 
     try:
         await run(place, lambda words: print(printable(words), file=sys.stderr, flush=True), ready, stop)

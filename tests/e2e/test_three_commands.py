@@ -118,6 +118,10 @@ async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
     async with served(tmp_path, up) as said:
         assert list(said["models"]) == ["my-photos"]
         asked = [(label, path) for label, kind in enumerate(CLASSES) for path in sorted((photos / kind).iterdir())[:6]]
+        assert said["folder"] == str(tmp_path / "cloud" / "node")
+        pasted = await asyncio.create_subprocess_exec("sh", "-c", said["ask"]["my-photos"].partition("\n\npython")[0], stdout=-1)
+        out, _ = await pasted.communicate()
+        assert [output["name"] for output in json.loads(out)["outputs"]] == ["logits", "label"]
         right = [await answer(said["url"], "my-photos", path) == label for label, path in asked]
         assert sum(right) >= 12  # of 18
         [node] = [pid for pid in mentioning(tmp_path) if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 import sys
 import time
@@ -90,6 +91,16 @@ async def test_infer_says_what_a_node_says_and_names_what_it_cannot_read(data: P
     code, out, err = await said("infer", tmp_path / "a.png", "--data", data)
     assert (code, err) == (0, "")
     assert out.startswith(f"{tmp_path / 'a.png'}: {label_of(pixels)} ")
+
+
+async def test_a_reader_that_has_seen_enough_ends_infer_quietly(data: Path, tmp_path: Path) -> None:
+    saved(tmp_path / "a.png", 1)
+    words = (sys.executable, "-m", "edge_node.cli", "infer", *[tmp_path / "a.png"] * 20, "--data", data)
+    piped = f"{shlex.join(map(str, words))} | true; exit ${{PIPESTATUS[0]}}"
+    process = await asyncio.create_subprocess_exec("bash", "-c", piped, stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(PATIENCE_S):
+        _, err = await process.communicate()
+    assert (process.returncode, err) == (141, b"")
 
 
 async def test_infer_without_a_node_says_so_and_an_artifact_needs_none(data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ import pytest
 from cloud.app import open_core
 from cloud.cli import run
 from cloud.factory.package import Packaged
+from cloud.fleet.ledger import Change, Write
+from cloud.fleet.records import dump
 from cloud.fleet.releases import publish
+from cloud.processes import beside
+from cloud.rollouts.controller import read_rollout
+from cloud.rollouts.state import KIND, Assignment, State
 from cloud.settings import load_settings
 from cloud.trust.store import open_trust
 from littoral.digest import digest_of
@@ -100,6 +107,35 @@ def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.Capt
     assert list(row["class_accuracy"].items()) == [("b", 0.96), ("a", 0.84)]
     [row] = json.loads(said("artifact", "list", "--format", "json"))
     assert (row["worst_class"], row["class_accuracy"]) == (0.84, {"b": 0.96, "a": 0.84})
+
+
+def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest: str, tmp_path: Path) -> None:
+    assert run(["release", "create", "--artifact", digest]) == 0
+    node = tmp_path / "cloud" / "node"
+    node.mkdir()
+    (node / "serving.json").write_text(json.dumps({"http": "127.0.0.1:9000", "grpc": "127.0.0.1:9001"}))
+    command = [beside("littoral-cloud"), "rollout", "start", "digits-1", "--watch"]
+
+    async def succeed() -> None:
+        async with open_core(load_settings()) as core:
+            doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
+            gets = Assignment(node_id="n1", manifest_digest=digest, name="cnn", previous="")
+            ended = replace(rollout, state=State.SUCCEEDED, assignments=(gets,))
+            await core.ledger.commit(Change((Write(KIND, "digits-1-r1", dump(ended), doc.generation),)))
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        try:
+            assert watching.stderr is not None
+            assert f"no coordinator runs on {tmp_path / 'cloud'}" in watching.stderr.readline()
+            asyncio.run(succeed())
+            out, _ = watching.communicate(timeout=60)
+        finally:
+            watching.kill()
+    assert watching.returncode == 0
+    assert "n1 serves cnn. Ask it:" in out
+    assert "curl -s http://127.0.0.1:9000/v2/models/digits/infer" in out
+    assert "'127.0.0.1:9001'" in out
+    assert str(node) in out
 
 
 def said_table(capsys: pytest.CaptureFixture[str]) -> str:
