@@ -72,7 +72,7 @@ def triton(model: str, manifest: Manifest, grpc: str) -> str:
         "import numpy as np",
         "import tritonclient.grpc as triton  # pip install 'tritonclient[grpc]'; triton.http asks the REST port alike",
         "",
-        f"with triton.InferenceServerClient({grpc!r}) as client:",
+        f"with triton.InferenceServerClient({_quoted(grpc)}) as client:",
         "    inputs = []",
     ]
     for name, array in _example(manifest):
@@ -81,12 +81,17 @@ def triton(model: str, manifest: Manifest, grpc: str) -> str:
         made = f"np.array({array.tolist()!r}, {kind})" if few else f"np.full({array.shape}, {array.flat[0].item()!r}, {kind})"
         lines += [
             f"    x = {made}",
-            f"    inputs.append(triton.InferInput({name!r}, x.shape, {datatype_of(array)!r}))",
+            f"    inputs.append(triton.InferInput({_quoted(name)}, x.shape, {_quoted(datatype_of(array))}))",
             "    inputs[-1].set_data_from_numpy(x)",
         ]
     output = "label" if manifest.signature is None else manifest.output.name
-    lines.append(f"    print(client.infer({model!r}, inputs).as_numpy({output!r}))")
+    lines.append(f"    print(client.infer({_quoted(model)}, inputs).as_numpy({_quoted(output)}))")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """As Python and JSON both write it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _example(manifest: Manifest) -> Iterator[tuple[str, npt.NDArray[Any]]]:

@@ -134,7 +134,7 @@ def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest
     assert watching.returncode == 0
     assert "n1 serves cnn. Ask it:" in out
     assert "curl -s http://127.0.0.1:9000/v2/models/digits/infer" in out
-    assert "'127.0.0.1:9001'" in out
+    assert '"127.0.0.1:9001"' in out
     assert str(node) in out
 
 

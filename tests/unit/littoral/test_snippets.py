@@ -69,7 +69,7 @@ def test_all_of_it_names_the_ports_and_the_folder(tmp_path: Path) -> None:
     model = served(tmp_path)
     words = snippets("digits", model.manifest, Where("127.0.0.1:9000", "127.0.0.1:9001", "/srv/my node"))
     assert "http://127.0.0.1:9000/v2/models/digits/infer" in words
-    assert "'127.0.0.1:9001'" in words
+    assert '"127.0.0.1:9001"' in words
     assert "littoral-node infer photo.jpg --data '/srv/my node'" in words
     assert "tritonclient" not in snippets("digits", model.manifest, Where("127.0.0.1:9000"))
     assert USUAL.http in snippets("digits", model.manifest, USUAL)
