@@ -272,10 +272,11 @@ class _Import:
     def _output(self, answers: Mapping[str, Any]) -> str:
         """The one that is judged: as the plan says, else the first that may be it."""
         names = [spec.name for spec in self.model.outputs]
-        if self.plan.output and self.plan.output not in names:
-            raise BadInput(f"--output: the model has no {self.plan.output!r}", hint=f"it has {', '.join(names)}")
-        if self.plan.output:
-            return self.plan.output
+        wanted = dict(self.model.opened_maps).get(self.plan.output, self.plan.output)
+        if wanted and wanted not in names:
+            raise BadInput(f"--output: the model has no {wanted!r}", hint=f"it has {', '.join(names)}")
+        if wanted:
+            return wanted
         if self.plan.task == TASKS[0]:
             return next((n for n in names if _are_scores(answers[n])), names[0])
         return names[0]

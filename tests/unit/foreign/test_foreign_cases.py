@@ -136,7 +136,8 @@ def test_who_learnt_nothing_carries_the_remark(tmp_path: Path) -> None:
 @pytest.mark.parametrize("classes", [["cat", "dog", "eel"], [1, 2, 3]])
 def test_scikit_learns_classifiers_bring_their_labels(tmp_path: Path, classes: Any, zipmap: bool) -> None:
     told: list[str] = []
-    [whole] = imported(tmp_path, graphs.from_scikit_learn(classes, zipmap=zipmap), told=told)
+    plan = ImportPlan("m", output="maps" if zipmap else "")  # by the name that it has in the file
+    [whole] = imported(tmp_path, graphs.from_scikit_learn(classes, zipmap=zipmap), plan, told=told)
     manifest, signature = whole.manifest, whole.manifest.signature
     assert (manifest.accuracy, manifest.output) == (1.0, type(manifest.output)("chances", tuple(map(str, classes))))
     assert signature is not None
