@@ -33,8 +33,8 @@ def _sure(x: Array, scores: Callable[[Array], Array]) -> tuple[Array, Array]:
 
 
 def hidden_layer(*, constants: bool = False, cast: bool = False) -> Case:
-    """A classifier of 8 classes with 18,432 weights in initializers, in Constant nodes, or cast from float16."""
-    w, v = _normal((64, 256), 1), _normal((256, 8), 2)
+    """A classifier of 8 classes with 9,216 weights in initializers, in Constant nodes, or cast from float16."""
+    w, v = _normal((64, 128), 1), _normal((128, 8), 2)
     x, y = _sure(_table(400, 64), lambda x: np.maximum(x @ w, 0) @ v)
     names = ("w16", "v16") if cast else ("w", "v")
     kind = np.float16 if cast else np.float32

@@ -320,4 +320,4 @@ def test_the_teacher_of_a_recipe_still_sees_the_file_as_it_is() -> None:
     data = model.SerializeToString()
     found = inspected(data, Path("m.onnx"), "teacher.onnx")
     assert onnx.load_model_from_string(data) == found.model
-    assert found.parameters == 64 * 256 + 256 * 8
+    assert found.parameters == 64 * 128 + 128 * 8
