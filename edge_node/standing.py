@@ -81,7 +81,7 @@ class Standing:
         if self.identity is None:
             return f"identity is damaged: {self._damage}; {self._way_back()}"
         if self.life is not None and self.life.over(self._clock()):
-            return f"{self.life.words(self._clock())}; {self._way_back()}"
+            return f"{self.life.words(self._clock())}, if this machine's clock is right; {self._way_back()}"
         return ""
 
     def problems(self) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 from dataclasses import replace
@@ -13,7 +14,7 @@ from edge_node.update.state import Findings, Policy, State, Update
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
 
 WHO = Identity("n-1", "gateway", "127.0.0.1:7444", b"cert", b"ca", b"key", {"ab": b"\x01" * 32})
-DIGEST = "sha256:" + "a" * 64
+DIGEST, OTHER = ("sha256:" + letter * 64 for letter in "ab")
 
 
 @pytest.fixture
@@ -190,3 +191,42 @@ def test_a_kill_anywhere_in_a_renewal_leaves_one_of_the_two_certificates(
     assert found.identity in (WHO, renewed)
     folder.keep_identity(found.identity or WHO)
     assert folder.look() == replace(found, damage="", mended=False)
+
+
+def test_what_an_agent_before_checksums_wrote_is_read(folder: NodeFolder) -> None:
+    journal = Journal(folder.model("digits"))
+    journal.keep(Kept(DIGEST, ""))
+    journal.write(Update("digits", DIGEST, 7, state=State.SUCCEEDED))
+    folder.keep_identity(WHO)
+    for path in folder.root.rglob("*.json"):
+        body = json.loads(path.read_bytes())
+        del body["crc32"]
+        path.write_text(json.dumps(body))
+    assert Journal(folder.model("digits")).kept() == Kept(DIGEST, "")
+    assert folder.look().identity == WHO
+
+
+@pytest.mark.parametrize(
+    ("state", "replaces", "kept"),
+    [
+        (State.SUCCEEDED, OTHER, Kept(DIGEST, OTHER)),
+        (State.SUCCEEDED, DIGEST, Kept(DIGEST, "")),  # kept once more
+        (State.SUCCEEDED, "", Kept(DIGEST, "")),
+        (State.PROBATION, OTHER, Kept(OTHER, "")),
+        (State.ROLLED_BACK, OTHER, Kept(OTHER, "")),
+        (State.FAILED, "", Kept()),
+    ],
+)
+@pytest.mark.parametrize("damage", ["{", "", None])
+def test_what_slots_json_said_is_found_in_the_journal_of_the_update(
+    tmp_path: Path, state: State, replaces: str, kept: Kept, damage: str | None
+) -> None:
+    Journal(tmp_path).write(Update("digits", DIGEST, 7, replaces=replaces, state=state))
+    if damage is not None:
+        (tmp_path / "slots.json").write_text(damage)
+    said: list[str] = []
+    journal = Journal(tmp_path, lambda path, why: said.append(path.name))
+    assert journal.kept() == kept
+    assert journal.lost == (damage is not None and kept == Kept())
+    assert said == ([] if damage is None and kept == Kept() else ["slots.json"])
+    assert Journal(tmp_path).kept() == kept
