@@ -40,6 +40,7 @@ def create(
     model: Annotated[str | None, typer.Option(help="The name under which nodes serve it.")] = None,
     artifact: Annotated[list[str] | None, typer.Option(help="Of artifacts that are there: digest; again for more.")] = None,
     note: Annotated[str, typer.Option(help="For people.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="With --run: also where it is worse than what it began with.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -55,7 +56,7 @@ def create(
         checked_name("model", model)
         asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
     elif run is not None:
-        asyncio.run(_from_run(settings, run, format))
+        asyncio.run(_from_run(settings, run, format, yes=yes))
     else:
         asyncio.run(_from_artifacts(settings, artifact or [], note, format))
 
@@ -64,13 +65,13 @@ def _warn(words: str) -> None:
     typer.echo(words, err=True)
 
 
-async def _from_run(settings: Settings, run_id: str, format: Format) -> None:
+async def _from_run(settings: Settings, run_id: str, format: Format, *, yes: bool) -> None:
     from cloud.factory.release import release_run
     from cloud.federation.run import read_run
 
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
-        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=_warn)
+        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=_warn, worse_too=yes)
         await _tell(core, release, format)
 
 

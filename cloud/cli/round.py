@@ -14,6 +14,7 @@ from cloud.app import Core, open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from cloud.federation.run import KIND, Run, RunState, all_runs, read_run
 from cloud.federation.start import Terms, start_run
+from cloud.federation.worth import by_nodes
 from cloud.fleet.nodes import find_node
 from cloud.settings import Settings, load_settings
 from littoral.errors import FleetError
@@ -143,7 +144,8 @@ async def _watch(settings: Settings, run_id: str, format: Format) -> None:
                     emit_line(finished)
                 else:
                     who = f"{len(finished.participants)} nodes"
-                    without = f", without {', '.join(finished.failed)}" if finished.failed else ""
+                    failed = ", ".join(f"{node} ({code})" for node, code in finished.failed.items())
+                    without = f", without {failed}" if failed else ""
                     emit(f"round {finished.number} of {run.rounds}: {finished.seconds:.1f} s, {who}{without}")
             told = run.done
             if run.state.terminal:
@@ -152,7 +154,9 @@ async def _watch(settings: Settings, run_id: str, format: Format) -> None:
     if run.state is RunState.FAILED:
         raise RunFailed(f"run {run.run_id}: {run.reason}: {run.detail}", hint="its log is DATA/federation/RUN_ID.log")
     if format != Format.JSON:
-        emit(f"{run.run_id}: {run.state}")
+        if (found := by_nodes(run)) is not None:
+            emit(f"accuracy on the nodes' held-out examples: {found[0]:.4f} at first, {found[1]:.4f} before the last round")
+        emit(f"{run.run_id}: {run.state}; next: littoral-cloud release create --run {run.run_id}")
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cloud.app import Core
@@ -11,9 +12,11 @@ from cloud.factory.kept_teacher import keep_teacher
 from cloud.factory.package import Bench, candidates_from
 from cloud.factory.preparation import INPUT_NAME
 from cloud.factory.production import Made
+from cloud.factory.training import accuracy_of, logits_of
 from cloud.factory.tried import taken_by_a_node
 from cloud.factory.weights import Arrays, arrays_from, arrays_of, module_of, weights_bytes
 from cloud.federation.run import Run, RunState
+from cloud.federation.worth import WorseThanBase, judgement
 from cloud.fleet.records import Release
 from cloud.fleet.releases import create_release, publish, read_artifact, release_of_run, run_note
 from littoral.architectures import sizes_of
@@ -46,17 +49,24 @@ async def release_made(
 
 
 async def release_run(
-    core: Core, run: Run, now: float, *, actor: str = "operator", tell: Callable[[str], None] = lambda _: None
+    core: Core,
+    run: Run,
+    now: float,
+    *,
+    actor: str = "operator",
+    tell: Callable[[str], None] = lambda _: None,
+    worse_too: bool = False,
 ) -> Release:
     """What the fleet learnt in a run, exported in every way that nodes may want, as a release of kind "federated".
 
     A run has one release: asking again gives the same one. `tell` is told what a node refuses, or was not tried on one.
+    `worse_too`: also where it answers held-out examples worse than what it began with; each artifact carries a remark then.
 
     Raises:
-        Conflict: the run has not succeeded. BadInput, BadData: its data set is not known or not there any more.
+        WorseThanBase. Conflict: the run has not succeeded. BadInput, BadData: its data set is not known or not there any more.
     """
-    if (before := await release_of_run(core.ledger, run.run_id)) is not None:
-        return before
+    if (already := await release_of_run(core.ledger, run.run_id)) is not None:
+        return already
     if run.state is not RunState.SUCCEEDED:
         raise Conflict(f"run {run.run_id}: is {run.state}", hint="wait until it has SUCCEEDED: littoral-cloud round watch")
     if not run.data:
@@ -69,6 +79,11 @@ async def release_run(
     given = Input(
         INPUT_NAME, dataset.shape, run.input["scale"], tuple(run.input["mean"]), tuple(run.input["std"]), dataset.resize
     )
+    before = module_of(run.architecture, arrays_from(core.blobs.read(run.base_weights)), **sizes, classes=dataset.classes)
+    was, became = (accuracy_of(logits_of(net, given, dataset.test_x), dataset.test_y) for net in (before, module))
+    found = judgement(run, was, became)
+    if found.worse and not worse_too:
+        raise WorseThanBase(f"run {run.run_id}: {found.said}", hint="release it all the same with --yes, or hold another run")
     made = candidates_from(
         module,
         run.architecture,
@@ -81,6 +96,8 @@ async def release_run(
         roles=(BASE,),
         recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
     )
+    if found.said:
+        made = [replace(p, manifest=replace(p.manifest, remarks=(*p.manifest.remarks, found.said))) for p in made]
     taken = await taken_by_a_node(made, tell)
     artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in taken]
     return await create_release(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.federation.run import Run
+from cloud.federation.run import FinishedRound, Run
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Enrolment, Node, Presence, dump
 from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
@@ -79,6 +79,25 @@ def small_run(run_id: str, base_weights: str, **fields: object) -> Run:
         **fields,
     }
     return Run(**values)  # type: ignore[arg-type]
+
+
+def finished(
+    *accuracies: float | None, nodes: tuple[str, ...] = ("a", "b"), weights: str = "sha256:" + "0" * 64
+) -> tuple[FinishedRound, ...]:
+    """Rounds in whose beginning the nodes judged the model so."""
+    return tuple(
+        FinishedRound(
+            number=number,
+            seconds=1.0,
+            weights=weights,
+            participants=nodes,
+            failed={},
+            bytes_down=1,
+            bytes_up=1,
+            metrics={} if accuracy is None else {"accuracy_before": accuracy},
+        )
+        for number, accuracy in enumerate(accuracies, 1)
+    )
 
 
 @dataclass(slots=True)
