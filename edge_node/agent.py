@@ -17,8 +17,9 @@ from edge_node.conditions import Thresholds
 from edge_node.crashes import CrashBook
 from edge_node.damage import Damage
 from edge_node.federation.participant import Participant
+from edge_node.federation.warm import trains
 from edge_node.hardware import HardwareProfile, inference_threads, profile
-from edge_node.labelled import count
+from edge_node.labelled import Count
 from edge_node.log import Log
 from edge_node.notify import Notifier
 from edge_node.overlay import widest
@@ -43,7 +44,6 @@ from edge_node.update.local import LocalRepository
 from edge_node.watchdog import Watchdog
 from edge_node.wire import hello_to
 from littoral.codec import FEATURES
-from littoral.errors import BadData
 from littoral.fleet.v1 import session_pb2
 
 _AGAIN_S = 5.0
@@ -118,7 +118,7 @@ class Agent:
         self._end_joint = self._joint(service, folder) if settings.joint else None
         self._federated_blobs = self._blob_folder(folder.federation / "blobs")
         self._participant: Participant | None = None
-        if settings.labelled is not None:
+        if settings.labelled is not None and trains(log):
             self._participant = Participant(self._federated_blobs, settings.labelled, folder.federation, self._say_reply)
         self._task: session_pb2.FederatedTask | None = None
         self._task_due = asyncio.Event()
@@ -160,6 +160,7 @@ class Agent:
             changed=self._session.say,
             log=self._log,
             monotonic=time.monotonic,
+            labelled=Count(settings.labelled, self._log),
         )
 
     def _kit(self, folder: NodeFolder, artifacts: Artifacts, holdings: Holdings) -> Kit:
@@ -300,16 +301,10 @@ class Agent:
     # -- the session's words ---------------------------------------------------------------------------------------
 
     def _hello(self) -> session_pb2.Hello:
-        examples = None
-        if self._settings.labelled is not None:
-            try:
-                examples = count(self._settings.labelled)
-            except BadData as error:
-                self._log("labelled-unreadable", detail=str(error))
         features = ("measure", *FEATURES) + (() if self._participant is None else ("federated", "coded-messages"))
         now = self._situation
         whole = self._settings.whole
-        return hello_to(self._boot_id, features, self._hardware(), now.budgets(), now.conditions(), whole, examples)
+        return hello_to(self._boot_id, features, self._hardware(), now.budgets(), now.conditions(), whole, now.count())
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield self._situation.word()
@@ -344,6 +339,8 @@ class Agent:
             await self._task_due.wait()
             self._task_due.clear()
             if self._participant is not None:
+                if self._task is not None:
+                    await self._situation.look()  # the cloud takes a reply of no more examples than it was told of
                 await self._participant.wanted(self._task)
                 if self._task is None:
                     self._federated_blobs.sweep(())  # what a run that is over left behind

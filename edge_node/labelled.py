@@ -8,6 +8,7 @@ held out: it judges models (probation, federated evaluation) and is never traine
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,30 @@ def count(folder: Path) -> int:
     Raises BadData, naming the file, where one cannot be read.
     """
     return sum(_length(path) for path in _files(folder))
+
+
+class Count:
+    """How many examples a folder holds now; files are looked into again where one came, went or changed.
+
+    `log`: told once of each state of the folder that cannot be read; it counts as None then, as where there is no folder.
+    """
+
+    def __init__(self, folder: Path | None, log: Callable[..., None]) -> None:
+        self._folder, self._log = folder, log
+        self._seen: tuple[object, ...] | None = None
+        self._held: int | None = None
+
+    def __call__(self) -> int | None:
+        if self._folder is None:
+            return None
+        try:
+            seen = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files(self._folder))
+            if seen != self._seen:
+                self._seen, self._held = seen, None
+                self._held = count(self._folder)
+        except (BadData, OSError) as error:
+            self._log("labelled-unreadable", detail=str(error))
+        return self._held
 
 
 def _files(folder: Path) -> list[Path]:

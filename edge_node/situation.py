@@ -34,6 +34,7 @@ class Situation:
     root: below which the machine's files lie.
     line: whether the line is metered; None: the machine is asked.
     changed: called with the word to say when the budgets, or how the machine stands, changed.
+    labelled: counts the labelled examples that the node holds; None where it holds none for anybody.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Situation:
         changed: Callable[[session_pb2.ConnectRequest], object],
         log: Callable[..., None],
         monotonic: Callable[[], float],
+        labelled: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._plain, self._overlays, self._thresholds = plain, overlays, thresholds
         self._root, self._line, self._said_line = root, line, line
         self._changed, self._log, self._monotonic = changed, log, monotonic
+        self._labelled, self.examples = labelled, labelled()
         self._asked_at = -math.inf
         self._reading = read(root, line)
         self._held = step(Held(), self._reading, thresholds, monotonic())
@@ -81,10 +84,17 @@ class Situation:
             in_force=self.in_force,
         )
 
+    def count(self) -> int | None:
+        """Labelled examples that the node holds at this moment."""
+        self.examples = self._labelled()
+        return self.examples
+
     def word(self) -> session_pb2.ConnectRequest:
         change = session_pb2.BudgetChange(conditions=self.conditions())
         for model, budget in self.budgets().items():
             change.budgets[model].CopyFrom(budget_to(budget))
+        if self.examples is not None:
+            change.labelled_examples[""] = self.examples
         return session_pb2.ConnectRequest(budget_change=change)
 
     async def run(self) -> None:
@@ -103,11 +113,12 @@ class Situation:
     async def look(self) -> None:
         """Reads the machine once, and says what changed."""
         line = await self._metered()
-        self._take(await asyncio.to_thread(read, self._root, line))
+        reading, examples = await asyncio.to_thread(lambda: (read(self._root, line), self._labelled()))
+        self._take(reading, examples)
 
-    def _take(self, reading: Reading) -> None:
+    def _take(self, reading: Reading, examples: int | None) -> None:
         before, stood = self._held, self._stands()
-        self._reading = reading
+        self._reading, self.examples = reading, examples
         self._held = step(before, reading, self._thresholds, self._monotonic())
         if self._held.in_force != before.in_force:
             self._log(
@@ -122,7 +133,7 @@ class Situation:
 
     def _stands(self) -> tuple[object, ...]:
         """What the cloud should know of; not every percent of a battery."""
-        return self._reading.on_mains, self._reading.metered, self._held.in_force, self.budgets()
+        return self._reading.on_mains, self._reading.metered, self._held.in_force, self.budgets(), self.examples
 
     async def _metered(self) -> bool | None:
         if self._line is not None:

@@ -221,7 +221,8 @@ class Session:
             case "budget_change":
                 budgets = wire.budgets_from(word.budget_change.budgets, "budget_change.budgets")
                 conditions = wire.conditions_from(word.budget_change.conditions)
-                await self._patiently(lambda: sessions.note_budgets(ledger, node_id, budgets, conditions))
+                labelled = wire.labelled_from(word.budget_change.labelled_examples, "budget_change.labelled_examples")
+                await self._patiently(lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled))
             case "federated_reply":
                 answer = wire.answer_from(word.federated_reply)
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):

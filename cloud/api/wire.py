@@ -38,10 +38,6 @@ _MAX_MODELS = 64
 def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
     """Raises BadInput, naming the field."""
     check_boot_id(hello.boot_id, "hello.boot_id")
-    if len(hello.labelled_examples) > _MAX_MODELS:
-        raise BadInput(f"hello.labelled_examples: names more than {_MAX_MODELS} models")
-    for name in set(hello.labelled_examples) - {""}:
-        check_model_name(name, "hello.labelled_examples")
     return Presence(
         connected=True,
         since=now,
@@ -53,7 +49,7 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         hardware_class=_text(hello.hardware.hardware_class, 100),
         runtimes=tuple(_text(runtime.name, 100) for runtime in hello.hardware.runtimes),
         budgets=budgets_from(hello.budgets, "hello.budgets"),
-        labelled_examples=dict(hello.labelled_examples),
+        labelled_examples=labelled_from(hello.labelled_examples, "hello.labelled_examples"),
         conditions=conditions_from(hello.conditions),
         whole=whole_from(hello.whole),
     )
@@ -65,6 +61,15 @@ def whole_from(whole: session_pb2.Whole) -> Whole:
         disk_bytes=whole.disk_bytes if whole.HasField("disk_bytes") else None,
         requests=whole.requests or REQUESTS,
     )
+
+
+def labelled_from(examples: Mapping[str, int], field: str) -> dict[str, int]:
+    """Labelled examples by model name. Raises BadInput, naming the field."""
+    if len(examples) > _MAX_MODELS:
+        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
+    for name in set(examples) - {""}:
+        check_model_name(name, field)
+    return dict(examples)
 
 
 def budgets_from(budgets: Mapping[str, session_pb2.Budget], field: str) -> dict[str, Budget]:

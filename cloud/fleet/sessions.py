@@ -125,13 +125,19 @@ async def note_hello(ledger: Ledger, node_id: str, presence: Presence) -> None:
     await ledger.commit(Change((Write("presence", node_id, dump(presence), None),), lines))
 
 
-async def note_budgets(ledger: Ledger, node_id: str, budgets: Mapping[str, Budget], conditions: Mapping[str, Any]) -> bool:
-    """Keeps what a node may spend from now on, and how it stands; False where that was known."""
+async def note_budgets(
+    ledger: Ledger,
+    node_id: str,
+    budgets: Mapping[str, Budget],
+    conditions: Mapping[str, Any],
+    labelled: Mapping[str, int] | None = None,
+) -> bool:
+    """Keeps what a node may spend, how it stands and how many examples it holds (empty: as before); False where it is known."""
     while True:
         if (doc := await ledger.get("presence", node_id)) is None:
             return False
         before = load(Presence, doc)
-        after = replace(before, budgets=budgets, conditions=conditions)
+        after = replace(before, budgets=budgets, conditions=conditions, labelled_examples=labelled or before.labelled_examples)
         if after == before:
             return False
         try:

@@ -68,7 +68,7 @@ def make_plan(seen: Seen, now: float) -> Plan:
 def canary_rank(node: NodeView, seen: Seen) -> tuple[bool, bool, bool, str]:
     """Lower goes earlier: the operator's choice; then nodes that can compare a new model with an old one on labelled examples of
     their own, for those see a ruined model soonest; then by id."""
-    labelled = node.presence.labelled_examples.get(seen.rollout.model, 0) if node.presence else 0
+    labelled = node.presence.examples_of(seen.rollout.model) if node.presence else 0
     return (node.id != seen.rollout.policy.canary, not node.serving(seen.rollout.model), labelled == 0, node.id)
 
 

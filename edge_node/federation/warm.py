@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,14 @@ NICE = 5
 
 END_S = 2.0
 """How long a worker may take to end by itself when its stdin is closed, before it is killed."""
+
+
+def trains(log: Callable[..., None]) -> bool:
+    """Whether what a worker needs is installed; told why not. Nothing of it is imported."""
+    missing = [name for name in ("torch", "flwr") if importlib.util.find_spec(name) is None]
+    if missing:
+        log("no-federated-runs", detail=f"{' and '.join(missing)} not installed: pip install 'littoral[edge-train]'")
+    return not missing
 
 
 class WorkerDied(FleetError):

@@ -62,6 +62,11 @@ async def test_a_node_is_welcomed_is_present_and_hears_what_should_be(fleet: Fle
         presence = (await fleet.until("presence", "n1", connected=True)).body
         assert (presence["boot_id"], presence["labelled_examples"]) == (BOOT, {"digits": 40})
         assert presence["budgets"][""]["artifact_bytes"] == 20_000
+        # Files come to a node while its session is open; a word without a count, as older agents say it, changes none.
+        await line.say(budget_change=session_pb2.BudgetChange(budgets=budgets, labelled_examples={"digits": 41}))
+        await fleet.until("presence", "n1", labelled_examples={"digits": 41})
+        await line.say(budget_change=session_pb2.BudgetChange())
+        assert (await fleet.until("presence", "n1", budgets={})).body["labelled_examples"] == {"digits": 41}
     await fleet.until("presence", "n1", connected=False)
 
 

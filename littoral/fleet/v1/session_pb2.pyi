@@ -153,7 +153,7 @@ class Holding(_message.Message):
     def __init__(self, memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ...) -> None: ...
 
 class BudgetChange(_message.Message):
-    __slots__ = ("budgets", "conditions")
+    __slots__ = ("budgets", "conditions", "labelled_examples")
     class BudgetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -161,11 +161,20 @@ class BudgetChange(_message.Message):
         key: str
         value: Budget
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Budget, _Mapping]] = ...) -> None: ...
+    class LabelledExamplesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     budgets: _containers.MessageMap[str, Budget]
     conditions: _hardware_pb2.Conditions
-    def __init__(self, budgets: _Optional[_Mapping[str, Budget]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ...) -> None: ...
+    labelled_examples: _containers.ScalarMap[str, int]
+    def __init__(self, budgets: _Optional[_Mapping[str, Budget]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Budget(_message.Message):
     __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes", "worst_class", "share")

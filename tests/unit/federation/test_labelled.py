@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.labelled import count, read_labelled, split
+from edge_node.labelled import Count, count, read_labelled, split
 from littoral.errors import BadData
 
 SHAPE = (1, 4, 4)
@@ -70,3 +70,16 @@ def test_every_fifth_example_is_held_out_and_growing_a_folder_moves_none_of_them
     assert held.tolist() == list(range(4, size, 5))
     assert len(held_x) == len(held)
     assert sorted([*trained, *held]) == list(range(size))
+
+
+def test_a_folder_is_counted_again_where_files_came_and_what_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    counted = Count(tmp_path, lambda event, **fields: told.append(event))
+    assert counted() == 0
+    save(tmp_path, "1.npz", np.zeros((3, 4, 4), np.uint8), np.array([1, 1, 1]))
+    assert counted() == 3
+    (tmp_path / "2.npz").write_bytes(b"PK")
+    assert (counted(), counted(), told) == (None, None, ["labelled-unreadable"])
+    (tmp_path / "2.npz").unlink()
+    assert counted() == 3
+    assert Count(None, told.append)() is None

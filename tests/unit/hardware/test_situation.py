@@ -35,6 +35,7 @@ class Node:
 
     def __init__(self, machine: Machine, clock: object, **overlays: Budget) -> None:
         self.said: list[session_pb2.BudgetChange] = []
+        self.labelled: int | None = None
         self.logged: list[str] = []
         self.grew = asyncio.Event()
         self.situation = Situation(
@@ -46,6 +47,7 @@ class Node:
             changed=self._keep,
             log=lambda event, **fields: self.logged.append(event),
             monotonic=clock,  # type: ignore[arg-type]
+            labelled=lambda: self.labelled,
         )
 
     def _keep(self, word: session_pb2.ConnectRequest) -> None:
@@ -171,3 +173,14 @@ def test_the_kernel_is_listened_to_where_it_can_be() -> None:
     if opened is not None:  # a sandbox may have none; then the timer alone looks
         with opened:
             assert opened.getblocking() is False
+
+
+async def test_labelled_examples_are_counted_again_and_said_where_they_became_more(machine: Machine) -> None:
+    node = Node(machine, Clock())
+    await node.situation.look()
+    assert [dict(word.labelled_examples) for word in node.said] == []
+    node.labelled = 7
+    await node.situation.look()
+    await node.situation.look()
+    assert [dict(word.labelled_examples) for word in node.said] == [{"": 7}]
+    assert node.situation.count() == 7
