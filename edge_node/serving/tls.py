@@ -95,9 +95,16 @@ def _first(pem: str) -> str:
 
 
 def _expires(certificate: Path) -> float:
+    """Of one that signed itself. Raises ValueError where it was changed since."""
     from cryptography import x509  # a megabyte that only who needs it pays for
+    from cryptography.exceptions import InvalidSignature
 
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    try:
+        found.verify_directly_issued_by(found)
+    except (InvalidSignature, TypeError) as error:
+        raise ValueError("its signature is not its own") from error
+    return found.not_valid_after_utc.timestamp()
 
 
 def _make(certificate: Path, key: Path, hosts: tuple[str, ...], now: float) -> None:

@@ -91,6 +91,28 @@ def test_a_certificate_is_made_once_and_again_when_it_has_expired(tmp_path: Path
     assert tls_of(tmp_path, (), now=NOW + 11 * 365 * 86_400).fingerprint != made.fingerprint
 
 
+@pytest.mark.parametrize("file", [CERTIFICATE, KEY])
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "missing", "turned"])
+def test_a_certificate_of_its_own_that_the_disk_damaged_is_made_anew_and_named(tmp_path: Path, file: str, damage: str) -> None:
+    made = tls_of(tmp_path, ("127.0.0.1",), now=NOW)
+    place, named = tmp_path / file, []
+    data = bytearray(place.read_bytes())
+    match damage:
+        case "cut":
+            place.write_bytes(data[: len(data) // 2])
+        case "zeroed":
+            place.write_bytes(bytes(len(data)))
+        case "missing":
+            place.unlink()
+        case "turned":
+            data[len(data) // 2] ^= 1
+            place.write_bytes(data)
+    found = tls_of(tmp_path, ("127.0.0.1",), now=NOW, damaged=lambda path, why: named.append(path.name))
+    assert found.fingerprint != made.fingerprint
+    assert named == [CERTIFICATE]
+    assert tls_of(tmp_path, ("127.0.0.1",), now=NOW).fingerprint == found.fingerprint
+
+
 def test_a_given_certificate_is_used_and_what_is_none_is_refused(tmp_path: Path) -> None:
     credential, other = Authority().issue("gateway", server=True), Authority().issue("other")
     certificate, key, wrong = tmp_path / "c.pem", tmp_path / "k.pem", tmp_path / "w.pem"
