@@ -98,7 +98,11 @@ def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> Non
     good = sum(o.reply is not None for o in outcomes)
     if good < quorum:
         what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes if o.reply is None)
-        raise QuorumMissed(f"round {number}: {good} of {len(outcomes)} nodes replied well, {quorum} are needed ({what})")
+        diverged = good == 0 and all(o.failure == "not-finite" for o in outcomes)
+        raise QuorumMissed(
+            f"round {number}: {good} of {len(outcomes)} nodes replied well, {quorum} are needed ({what})",
+            hint="lower --learning-rate" if diverged else "see what the nodes said: littoral-cloud audit show",
+        )
 
 
 class Exchange:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
 import numpy as np
@@ -65,7 +66,8 @@ class Resumable(Strategy):
         number = server_round + self._skipped
         self._sent = arrays
         random.seed(f"{self._seed}:{number}:train")  # Flower samples with the module's generator
-        return super().configure_train(number, arrays, config, grid)  # type: ignore[safe-super]
+        with self._own_errors(number):
+            return super().configure_train(number, arrays, config, grid)  # type: ignore[safe-super]
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord | None, MetricRecord | None]:
         number = server_round + self._skipped
@@ -81,7 +83,8 @@ class Resumable(Strategy):
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         number = server_round + self._skipped
         random.seed(f"{self._seed}:{number}:evaluate")
-        return super().configure_evaluate(number, arrays, config, grid)  # type: ignore[safe-super]
+        with self._own_errors(number):
+            return super().configure_evaluate(number, arrays, config, grid)  # type: ignore[safe-super]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         number = server_round + self._skipped
@@ -110,10 +113,11 @@ class Resumable(Strategy):
 
     @contextmanager
     def _own_errors(self, number: int) -> Iterator[None]:
-        """Whatever Flower's strategy raises on the same replies it raises again: the run ends with its words."""
+        """Whatever Flower's strategy raises on the same replies it raises again: the run ends with its words. What the Grid
+        raises beneath it is not the strategy's."""
         try:
             yield
-        except FleetError:
+        except (FleetError, OSError, CancelledError):
             raise
         except Exception as error:
             raise StrategyFailed(f"round {number}: {type(self).__name__}: {type(error).__name__}: {error}") from error
