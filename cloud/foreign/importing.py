@@ -20,7 +20,7 @@ from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Graph, Limit
 from cloud.foreign.probing import asked_by_chance, asked_of_examples, probe_of
 from cloud.foreign.running import answers_of, batch_of
 from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, load_samples
-from cloud.foreign.served import served, with_shapes
+from cloud.foreign.served import served, with_ranks
 from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, no_answer, worth_by_metric, worth_of_classifier
 from littoral.answers import fault_of
 from littoral.digest import digest_of
@@ -93,10 +93,9 @@ def import_model(
     measure = _measure(plan, data is not None)
     with open_model(path, threads=plan.threads, limits=plan.limits) as opened:
         model = served(opened, plan.output, tell)
-        given = load_samples(data, model.inputs, plan.preparation) if data is not None else None
+        given = load_samples(data, model.inputs, plan.preparation, model.unshaped) if data is not None else None
         if model.unshaped:
-            first = asked_of_examples(model, given.measuring.inputs) if given else asked_by_chance(model, plan.sizes)
-            model = with_shapes(model, model.run({name: packed.filled() for name, packed in first.items()}))
+            model = _shaped(model, plan, given)
         work = _Import(model, plan, measure, given, digest_of(path.read_bytes()), path.stem)
         whole = work.measured(Graph(model.data, model.opset, model.ir), GIVEN, "onnx")
         if whole.worth is not None and whole.worth.faulty.mean() > (1.0 if plan.anyway else MOST_FAULTY):
@@ -108,6 +107,17 @@ def import_model(
             except (RuntimeFailure, BadInput) as error:
                 tell(f"{error.message}; it is released as it is")
         return made
+
+
+def _shaped(model: ForeignModel, plan: ImportPlan, given: ImportData | None) -> ForeignModel:
+    """The model whose tensors all have a shape, as data, --size and one answer show it. Raises BadInput."""
+    sizes = {name: len(size) for name, size in plan.sizes.items()}
+    inputs = given.inputs if given else with_ranks(model.inputs, model.unshaped, sizes)
+    model = replace(model, inputs=inputs)
+    asked = asked_of_examples(model, given.measuring.inputs) if given else asked_by_chance(model, plan.sizes)
+    answers = model.run({name: packed.filled() for name, packed in asked.items()})
+    ranks = {name: array.ndim for name, array in answers.items()}
+    return replace(model, outputs=with_ranks(model.outputs, model.unshaped, ranks), unshaped=frozenset())
 
 
 def _measure(plan: ImportPlan, data: bool) -> Measure | None:

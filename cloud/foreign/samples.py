@@ -9,7 +9,7 @@ images any folder that `--data` takes elsewhere will do.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from cloud.data.dataset import TEST_EVERY, split_every
 from cloud.data.npz import read_arrays
 from cloud.data.sources import load_dataset
+from cloud.foreign.served import with_ranks
 from littoral.digest import PREFIX
 from littoral.errors import BadData, BadInput
 from littoral.signature import DATATYPES, FREE, TensorSpec
@@ -85,15 +86,23 @@ class ImportData:
     measuring: Samples
     calibrating: Samples
     labels: tuple[str, ...]  # empty: the data do not say
+    inputs: tuple[TensorSpec, ...]  # of the model, all with a shape
 
 
-def load_samples(path: Path, inputs: Sequence[TensorSpec], preparation: Preparation) -> ImportData:
-    """Raises BadData or BadInput where data and model do not fit together; names the input, its shape and the data's."""
+def load_samples(
+    path: Path, inputs: Sequence[TensorSpec], preparation: Preparation, unshaped: Collection[str] = ()
+) -> ImportData:
+    """`unshaped`: inputs of which the file does not say how many sizes they have: as many as the data's.
+
+    Raises BadData or BadInput where data and model do not fit together; names the input, its shape and the data's.
+    """
     if path.is_dir():
-        return _of_folder(path, inputs, preparation)
+        return _of_folder(path, inputs, preparation, unshaped)
     arrays = read_arrays(path)
     apart, places = _places(arrays, inputs, str(path))
     ends = ("_test", "_train") if apart else ("",)
+    ranks = {spec.name: arrays[place + ends[0]].ndim for spec, place in zip(inputs, places, strict=True)}
+    inputs = with_ranks(inputs, unshaped, ranks)
     rest = {name: array for name, array in arrays.items() if name not in {place + end for place in places for end in ends}}
     labels = tuple(str(label) for label in rest.pop("labels", ()))
     targets = sorted(name for name in rest if name.removesuffix("_test").split("_")[0] == "y" and (not apart or "_test" in name))
@@ -115,7 +124,7 @@ def load_samples(path: Path, inputs: Sequence[TensorSpec], preparation: Preparat
         measuring, calibrating = found["_test"], found["_train"]
     else:
         measuring, calibrating = _apart(found[""])
-    return ImportData(path.stem, _digest(arrays), measuring, calibrating, labels)
+    return ImportData(path.stem, _digest(arrays), measuring, calibrating, labels, tuple(inputs))
 
 
 def _places(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], path: str) -> tuple[bool, list[str]]:
@@ -136,16 +145,17 @@ def _places(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], path: str
     raise BadData(f"{path}: holds {held}, and no {missing}{ends[0]}", hint=_layout(inputs))
 
 
-def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparation) -> ImportData:
+def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparation, unshaped: Collection[str]) -> ImportData:
     dataset = load_dataset(path)
     if len(inputs) != 1:
         named = ", ".join(spec.name for spec in inputs)
         raise BadInput(f"data: {path} holds images, the model takes {len(inputs)} inputs ({named})", hint=_layout(inputs))
-    [spec] = inputs
+    [spec] = with_ranks(inputs, unshaped, {inputs[0].name: dataset.train_x.ndim})
     train, test = (
         {spec.name: _fitted(x, spec, preparation, f"{path}: {spec.name}", turn=True)} for x in (dataset.train_x, dataset.test_x)
     )
-    return ImportData(dataset.name, dataset.digest, Samples(test, {"y": dataset.test_y}), Samples(train, {}), dataset.labels)
+    measuring, calibrating = Samples(test, {"y": dataset.test_y}), Samples(train, {})
+    return ImportData(dataset.name, dataset.digest, measuring, calibrating, dataset.labels, (spec,))
 
 
 def _fitted(array: Array, spec: TensorSpec, preparation: Preparation, what: str, *, turn: bool = False) -> Array:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from cloud.foreign.opened import ForeignModel
 from littoral.errors import BadInput
@@ -19,8 +18,6 @@ def served(model: ForeignModel, wanted: str, tell: Callable[[str], None]) -> For
     for spec in model.inputs:
         if why := _refused(spec):
             raise BadInput(f"model: input {spec.name} {why}", hint=f"one of {', '.join(DATATYPES)}")
-        if spec.name in model.unshaped:
-            raise BadInput(f"model: input {spec.name} has no shape in the file", hint="export it with one, free sizes and all")
     kept = tuple(spec for spec in model.outputs if not _refused(spec))
     dropped = [spec for spec in model.outputs if spec not in kept]
     for spec in dropped:
@@ -44,7 +41,11 @@ def _refused(spec: TensorSpec) -> str:
     return f"has {len(spec.shape)} dimensions, at most {MOST_RANK} are served" if len(spec.shape) > MOST_RANK else ""
 
 
-def with_shapes(model: ForeignModel, answers: Mapping[str, Any]) -> ForeignModel:
-    """The model whose outputs all have a shape: where the file gives none, as many free sizes as these answers have."""
-    outputs = (replace(o, shape=(FREE,) * answers[o.name].ndim) if o.name in model.unshaped else o for o in model.outputs)
-    return replace(model, outputs=tuple(outputs), unshaped=frozenset())
+def with_ranks(specs: Iterable[TensorSpec], unshaped: Collection[str], ranks: Mapping[str, int]) -> tuple[TensorSpec, ...]:
+    """Where the file says nothing of a tensor's shape, as many free sizes as are found. Raises BadInput where nothing was."""
+    made = []
+    for spec in specs:
+        if spec.name in unshaped and spec.name not in ranks:
+            raise BadInput(f"model: input {spec.name} has no shape in the file", hint=f"give --data, or --size {spec.name}=1,...")
+        made.append(replace(spec, shape=(FREE,) * ranks[spec.name]) if spec.name in unshaped else spec)
+    return tuple(made)

@@ -190,6 +190,21 @@ def test_a_negative_size_is_free_and_an_output_without_a_shape_gets_one(tmp_path
     assert [spec.shape for spec in whole.manifest.signature.outputs] == [(-1,)]
 
 
+def test_an_input_without_a_shape_has_that_of_its_data(tmp_path: Path) -> None:
+    model, arrays = graphs.ten_classes(*range(10))
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    [whole, *_] = imported(tmp_path, (model, arrays))
+    assert whole.manifest.accuracy == 1.0
+    assert whole.manifest.signature is not None
+    assert [spec.shape for spec in whole.manifest.signature.inputs] == [(-1, -1)]
+    with pytest.raises(BadInput, match="input x has no shape in the file") as refused:
+        import_model(tmp_path / "m.onnx", CLASSIFIER)
+    assert "--size x=1,..." in refused.value.hint
+    [sized] = import_model(tmp_path / "m.onnx", ImportPlan("m", sizes={"x": (2, 64)}))
+    assert sized.manifest.signature is not None
+    assert sized.manifest.signature.probe.inputs["x"].shape == (2, 64)
+
+
 def test_operators_without_a_version_are_said_in_our_words() -> None:
     model = made([helper.make_node("Relu", ["x"], ["y"])], [("x", 1, [1])], [("y", 1, [1])])
     del model.opset_import[:]
