@@ -103,7 +103,7 @@ class Session:
         self._writing = asyncio.Lock()
         self._look = asyncio.Event()
         self._ending: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
-        self.boot_id = ""
+        self.boot_id = ""  # of the agent's start, once it has said hello
         self._sent_generation = -1
         self._models: set[str] = set()
 
