@@ -18,8 +18,8 @@ import grpc.aio
 
 from cloud.api import wire
 from cloud.api.peer import address_of
-from cloud.fleet import drift, renewal, sessions, telemetry
 from cloud.fleet import presence as there
+from cloud.fleet import renewal, sessions, telemetry, windows
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import Presence
 from cloud.fleet.sessions import Peer, Reason, Refused
@@ -33,9 +33,6 @@ T = TypeVar("T")
 
 QUEUED_WORDS = 64
 """Words of one node that wait for the ledger; behind them the node itself waits."""
-
-MAX_MODELS = 64
-"""Models that one session may report telemetry of."""
 
 REPAIR_S = 60.0
 """What should be is read again after about this long, in case an announcement was lost."""
@@ -105,7 +102,8 @@ class Session:
         self._ending: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
         self.boot_id = ""  # of the agent's start, once it has said hello
         self._sent_generation = -1
-        self._models: set[str] = set()
+        self._classes: dict[str, int] = {}  # of the artifacts that it reports, by manifest digest
+        self._said_over = False
 
     def look_again(self) -> None:
         """Something about this node was written: read what should be, and whether it is still accepted."""
@@ -230,11 +228,12 @@ class Session:
 
     async def _take_telemetry(self, report: telemetry.WindowReport, now: float) -> None:
         node_id, ledger = self.peer.node_id, self._ledger
-        self._models.add(report.model)
-        if len(self._models) > MAX_MODELS:
-            raise BadInput(f"telemetry.model_name: more than {MAX_MODELS} models in one session")
-        if await self._patiently(lambda: telemetry.ingest(ledger, node_id, report, now)):
-            await self._patiently(lambda: drift.ingest(ledger, node_id, report, now))
+        taken = await self._patiently(lambda: windows.take(ledger, node_id, report, now, classes=self._classes))
+        if taken is windows.Taken.OVER_THE_LIMIT and not self._said_over:
+            self._said_over = True
+            log.warning(
+                "session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model
+            )
         ack = session_pb2.TelemetryAck(sequence=report.sequence, boot_id=report.boot_id)
         await self._send(session_pb2.ConnectResponse(telemetry_ack=ack))
 

@@ -127,21 +127,21 @@ def rebaselined(before: Inputs, now: float) -> Inputs:
     )
 
 
-async def ingest(
+async def change_of(
     ledger: Ledger, node_id: str, report: InputReport, now: float, *, policy: DriftPolicy | None = None
-) -> Inputs | None:
-    """Counts the inputs of one report; None where it holds none, or was counted already. Raises Unavailable."""
+) -> Change:
+    """What the inputs of one report change, to be committed with whatever else the report changes; empty where it holds none, or
+    was counted already. Raises Unavailable."""
     counted = report.inputs
     if counted is None or counted.examples == 0:
-        return None
-    policy = policy or DriftPolicy()
-
-    def decide(before: Inputs | None) -> Inputs | None:
-        if before is not None and before.boot_id == report.boot_id and report.sequence <= before.sequence:
-            return None
-        return step(before, counted, now, policy, boot_id=report.boot_id, sequence=report.sequence)
-
-    return await _update(ledger, inputs_id(node_id, report.model), decide, policy)
+        return Change(())
+    policy, id = policy or DriftPolicy(), inputs_id(node_id, report.model)
+    doc = await ledger.get(KIND, id)
+    before = load(Inputs, doc) if doc else None
+    if before is not None and before.boot_id == report.boot_id and report.sequence <= before.sequence:
+        return Change(())
+    after = step(before, counted, now, policy, boot_id=report.boot_id, sequence=report.sequence)
+    return _change(doc, id, before, after, policy)
 
 
 async def rebaseline(ledger: Ledger, node_ids: Iterable[str], model: str, now: float) -> None:
@@ -160,19 +160,17 @@ async def acknowledge(ledger: Ledger, node_ids: Iterable[str], model: str, now: 
         )
 
 
-async def _update(
-    ledger: Ledger, id: str, decide: Callable[[Inputs | None], Inputs | None], policy: DriftPolicy | None = None
-) -> Inputs | None:
+async def _update(ledger: Ledger, id: str, decide: Callable[[Inputs | None], Inputs | None]) -> None:
     while True:
         doc = await ledger.get(KIND, id)
         before = load(Inputs, doc) if doc else None
         if (after := decide(before)) is None:
-            return None
+            return
         try:
-            await ledger.commit(_change(doc, id, before, after, policy))
+            await ledger.commit(_change(doc, id, before, after, None))
         except Conflict:
-            continue  # another session of the node wrote in between, or our own write whose answer was lost: decide again
-        return after
+            continue  # a report of the node was counted in between, or our own write's answer was lost: decide again
+        return
 
 
 def _change(doc: Doc | None, id: str, before: Inputs | None, after: Inputs, policy: DriftPolicy | None) -> Change:

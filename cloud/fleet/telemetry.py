@@ -2,7 +2,7 @@
 
 A report counts one window of one model on one node. Reports are repeated when an acknowledgement was lost and come late when
 the cloud was away, so each is told apart by the boot it belongs to and its sequence there, and is counted once; the totals
-outlive restarts of the node and of the coordinator.
+outlive restarts of the node and of the coordinator. cloud/fleet/windows.py writes them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
-from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.records import dump, load
 from littoral.digest import check_digest
-from littoral.errors import BadInput, Conflict
+from littoral.errors import BadInput
 from littoral.sketch import Counted
 from littoral.telemetry import LATENCY_BOUNDS_MS, quantile
 
@@ -173,21 +171,6 @@ def fold(before: Telemetry | None, report: WindowReport, now: float) -> Telemetr
         peak_rss_bytes=max(before.peak_rss_bytes, report.rss_bytes),
         cpu_seconds=report.cpu_seconds,
     )
-
-
-async def ingest(ledger: Ledger, node_id: str, report: WindowReport, now: float) -> bool:
-    """Counts a report once; False where it had been counted. Raises Unavailable: asking again is safe."""
-    id = telemetry_id(node_id, report.model)
-    while True:
-        doc = await ledger.get(KIND, id)
-        after = fold(load(Telemetry, doc) if doc else None, report, now)
-        if after is None:
-            return False
-        try:
-            await ledger.commit(Change((Write(KIND, id, dump(after), doc.generation if doc else 0),)))
-        except Conflict:
-            continue  # another session of the node wrote in between, or our own write whose answer was lost: fold again
-        return True
 
 
 def _added(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from cloud.fleet.drift import (
     DriftPolicy,
     Inputs,
     acknowledge,
-    ingest,
+    change_of,
     inputs_id,
     node_and_model,
     rebaseline,
@@ -136,6 +136,13 @@ class Report:
     model: str = "digits"
 
 
+async def ingest(ledger: Ledger, node_id: str, report: Report, now: float) -> bool:
+    """Whether the report changed something."""
+    change = await change_of(ledger, node_id, report, now)
+    await ledger.commit(change)
+    return bool(change.writes)
+
+
 async def held(ledger: Ledger, node_id: str = "n1") -> Inputs:
     doc = await ledger.get(KIND, inputs_id(node_id, "digits"))
     assert doc is not None
@@ -144,7 +151,7 @@ async def held(ledger: Ledger, node_id: str = "n1") -> Inputs:
 
 async def test_drift_and_its_end_stand_in_the_audit_trail(ledger: Ledger) -> None:
     for sequence, window in enumerate([*SAME, inputs(200, 140.0), inputs(200), inputs(200)], 1):
-        assert await ingest(ledger, "n1", Report(sequence, window), float(sequence)) is not None
+        assert await ingest(ledger, "n1", Report(sequence, window), float(sequence))
     assert [(line.action, line.subject) for line in await ledger.audit()] == [
         ("drift.detected", "n1:digits"),
         ("drift.ended", "n1:digits"),
@@ -154,8 +161,8 @@ async def test_drift_and_its_end_stand_in_the_audit_trail(ledger: Ledger) -> Non
 
 async def test_a_report_that_is_repeated_or_empty_changes_nothing(ledger: Ledger) -> None:
     await ingest(ledger, "n1", Report(1, inputs(10)), 1.0)
-    assert await ingest(ledger, "n1", Report(1, inputs(10)), 2.0) is None
-    assert await ingest(ledger, "n1", Report(2, None), 2.0) is None
+    assert not await ingest(ledger, "n1", Report(1, inputs(10)), 2.0)
+    assert not await ingest(ledger, "n1", Report(2, None), 2.0)
     assert (await held(ledger)).baseline_examples == 10
     await ingest(ledger, "n1", Report(1, inputs(10), boot_id="1" * 32), 3.0)
     assert (await held(ledger)).baseline_examples == 20
