@@ -14,10 +14,10 @@ import grpc.aio
 from cloud.api.errors import OutOfRange, WrongOffset
 from cloud.api.peer import accepted
 from cloud.fleet.ledger import Ledger
-from cloud.fleet.sessions import may_put_blobs
+from cloud.fleet.transfers import Readers, note_upload, task_of
 from cloud.store.blobs import BlobFolder
 from littoral.digest import check_digest
-from littoral.errors import BadInput, NotAccepted, TooLarge, Unavailable
+from littoral.errors import BadInput, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
 
@@ -32,17 +32,20 @@ class _Upload:
 
 
 class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
-    """Any accepted node may get a blob whose digest it knows; only one that a federated run waits for may put one."""
+    """An accepted node may get what its desired state names; one that a federated run waits for may put its reply."""
 
     def __init__(self, ledger: Ledger, blobs: BlobFolder, clock: Callable[[], float]) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._clock = clock
+        self._readers = Readers(ledger, blobs)
         self._uploads: dict[str, _Upload] = {}
 
     async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        await accepted(context, self._ledger, self._clock())
-        path = self._blobs.path(check_digest(request.digest))
+        peer = await accepted(context, self._ledger, self._clock())
+        digest = check_digest(request.digest)
+        await self._readers.check(peer.node_id, digest)
+        path = self._blobs.path(digest)
         file = await asyncio.to_thread(path.open, "rb")
         try:
             total = os.fstat(file.fileno()).st_size
@@ -59,7 +62,8 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
     async def StatBlob(
         self, request: blob_pb2.StatBlobRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> blob_pb2.StatBlobResponse:
-        await accepted(context, self._ledger, self._clock())
+        peer = await accepted(context, self._ledger, self._clock())
+        await task_of(self._ledger, peer.node_id)
         digest = check_digest(request.digest)
         if self._blobs.renew(digest):  # a node that hears "complete" puts nothing, and names it next
             return blob_pb2.StatBlobResponse(held_bytes=self._blobs.path(digest).stat().st_size, complete=True)
@@ -67,12 +71,12 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
 
     async def PutBlob(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> blob_pb2.PutBlobResponse:
         peer = await accepted(context, self._ledger, self._clock())
-        if not await may_put_blobs(self._ledger, peer.node_id):
-            raise NotAccepted(f"node {peer.node_id}: no federated run waits for it", hint="only an answer to a task may be put")
+        task = await task_of(self._ledger, peer.node_id)
         header = (await _next_part(context)).header
         digest = check_digest(header.digest)
         if header.total_bytes > MAX_BLOB_BYTES:
             raise TooLarge(f"blob {digest[:19]}: {header.total_bytes} bytes, at most {MAX_BLOB_BYTES} are taken")
+        await note_upload(self._ledger, peer.node_id, task, digest, header.total_bytes)
         async with self._upload_of(digest):
             if not self._blobs.has(digest):
                 await self._receive(context, digest, header.offset, header.total_bytes)

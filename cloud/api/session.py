@@ -231,9 +231,7 @@ class Session:
         taken = await self._patiently(lambda: windows.take(ledger, node_id, report, now, classes=self._classes))
         if taken is windows.Taken.OVER_THE_LIMIT and not self._said_over:
             self._said_over = True
-            log.warning(
-                "session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model
-            )
+            log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
         ack = session_pb2.TelemetryAck(sequence=report.sequence, boot_id=report.boot_id)
         await self._send(session_pb2.ConnectResponse(telemetry_ack=ack))
 

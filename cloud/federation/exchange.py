@@ -231,7 +231,7 @@ class Exchange:
         """Asks a node, where it has not answered that already. Gives the bytes of the message as it travels."""
         coded = await self._coded(node, message)
         if await self._ledger.get(REPLY, id) is None:
-            await self._want(node, id, coded, number)
+            await self._want(node, id, coded, number, reply_limit(len(message)))
         return len(coded)
 
     async def _coded(self, node: str, message: bytes) -> bytes:
@@ -268,7 +268,7 @@ class Exchange:
             details = {"run": self._run_id, "round": number, "code": outcome.failure, "detail": outcome.detail[:500]}
             await self._ledger.commit(Change((), (Audit("node.round-failed", outcome.node_id, self._run_id, details),)))
 
-    async def _want(self, node: str, id: str, message: bytes, number: int) -> None:
+    async def _want(self, node: str, id: str, message: bytes, number: int, limit: int) -> None:
         """Sets the task of one node and nothing else of its intent; nothing where it has the task already."""
         while True:
             doc = await self._ledger.get("desired", node)
@@ -277,7 +277,12 @@ class Exchange:
                 return
             digest = await asyncio.to_thread(self._blobs.put, message)
             task = FederatedTask(
-                run_id=self._run_id, message_id=id, message_digest=digest, message_bytes=len(message), round=number
+                run_id=self._run_id,
+                message_id=id,
+                message_digest=digest,
+                message_bytes=len(message),
+                round=number,
+                reply_bytes=limit,
             )
             if await _committed(self._ledger, node, replace(desired, federated=task), doc, self._fence):
                 return

@@ -160,6 +160,10 @@ class FederatedTask:
     message_digest: str
     message_bytes: int
     round: int
+    reply_bytes: int = 0  # that a reply may have; 0: not said
+
+
+MAX_FORMER = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +171,21 @@ class Desired:
     models: Mapping[str, DesiredModel] = field(default_factory=dict)
     trials: tuple[str, ...] = ()
     federated: FederatedTask | None = None
+    former: tuple[str, ...] = ()  # manifests that were wanted before, the last first: the node may keep one to go back to
     schema: int = 1
 
     def with_model(self, name: str, model: DesiredModel) -> Desired:
-        return replace(self, models={**self.models, name: model})
+        return replace(self, models={**self.models, name: model}, former=self._former(name, model.manifest_digest))
+
+    def without_model(self, name: str) -> Desired:
+        models = {other: model for other, model in self.models.items() if other != name}
+        return replace(self, models=models, former=self._former(name, ""))
+
+    def _former(self, name: str, digest: str) -> tuple[str, ...]:
+        before = self.models.get(name)
+        if before is None or before.manifest_digest == digest:
+            return self.former
+        return tuple(dict.fromkeys((before.manifest_digest, *self.former)))[:MAX_FORMER]
 
     def next_generation_of(self, name: str) -> int:
         return self.models[name].generation + 1 if name in self.models else 1

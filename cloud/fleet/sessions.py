@@ -242,9 +242,3 @@ async def note_answer(ledger: Ledger, node_id: str, answer: FederatedAnswer) -> 
     except Conflict:
         return False
     return True
-
-
-async def may_put_blobs(ledger: Ledger, node_id: str) -> bool:
-    """Only a node that a federated run waits for has something to hand up."""
-    _, desired = await desired_of(ledger, node_id)
-    return desired.federated is not None

@@ -24,6 +24,7 @@ from cloud.federation.run import KIND as RUN
 from cloud.federation.run import Run
 from cloud.fleet.ledger import Audit, Change, Doc, Fence, Ledger, Write
 from cloud.fleet.records import Artifact, dump, load
+from cloud.fleet.transfers import UPLOADS
 from cloud.lineage.story import made_from
 from littoral.errors import BadInput, Conflict, FleetError
 
@@ -31,7 +32,8 @@ LEASE = "artifact-gc"
 LEAST_AGE_S = 600.0
 """Whatever is younger may belong to somebody who is about to name it."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NAMES_NOTHING = ("artifact", "measurement")  # their documents are about an artifact, and go with it
+# Documents about an artifact go with it; what was put for a task is kept by the reply that names it.
+_NAMES_NOTHING = ("artifact", "measurement", UPLOADS)
 _BATCH = 200
 
 

@@ -170,8 +170,7 @@ def _roll_back(seen: Seen, rollout: Rollout, reason: str, now: float) -> Decisio
                 changed[a.node_id] = node.desired.with_model(rollout.model, back)
                 a = replace(a, restore_generation=generation)
             else:
-                others = {name: model for name, model in node.desired.models.items() if name != rollout.model}
-                changed[a.node_id] = replace(node.desired, models=others)
+                changed[a.node_id] = node.desired.without_model(rollout.model)
         assignments.append(a)
     line = _line(seen, "rollout.stopped", {"reason": reason})
     moved = replace(rollout, assignments=tuple(assignments), waves=ended(rollout.waves, now), reason=reason)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cloud.fleet.ledger import Ledger
-from cloud.fleet.records import Desired, FederatedTask
+from cloud.fleet.records import Desired, DesiredModel, FederatedTask
+from cloud.fleet.transfers import REPLIES
 from littoral.digest import digest_of
 from littoral.fleet.v1 import blob_pb2
+from littoral.manifest import File, Transfer
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
 from tests.kit.fleet import Fleet, open_fleet
+from tests.kit.models import artifact
 from tests.kit.node_client import NodeClient
 from tests.kit.patience import PATIENCE_S
 
@@ -24,6 +29,7 @@ pytest_plugins = ("tests.kit.redis",)
 
 BLOB = bytes(range(256)) * 3000  # 768,000 bytes: two chunks and a piece
 DIGEST = digest_of(BLOB)
+NOWHERE = "sha256:" + "0" * 64
 TASK = Desired(federated=FederatedTask(run_id="r", message_id="m", message_digest=DIGEST, message_bytes=len(BLOB), round=1))
 
 
@@ -64,24 +70,29 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
 
 @pytest.mark.parametrize("offset", [0, 1, CHUNK_BYTES, len(BLOB) - 1, len(BLOB)])
 async def test_a_blob_comes_from_any_byte(fleet: Fleet, node: NodeClient, offset: int) -> None:
+    await fleet.want("n1", TASK)
     fleet.blobs.put(BLOB)
     assert await get(node, DIGEST, offset) == (len(BLOB), BLOB[offset:])
 
 
 async def test_an_empty_blob_is_a_blob(fleet: Fleet, node: NodeClient) -> None:
-    assert await get(node, fleet.blobs.put(b"")) == (0, b"")
+    digest = fleet.blobs.put(b"")
+    await fleet.want("n1", Desired(trials=(digest,)))
+    assert await get(node, digest) == (0, b"")
 
 
 async def test_what_cannot_be_got_says_why(fleet: Fleet, node: NodeClient) -> None:
+    await fleet.want("n1", replace(TASK, trials=(NOWHERE,)))
     fleet.blobs.put(BLOB)
     code, text = await refused(get(node, DIGEST, len(BLOB) + 1))
     assert code is grpc.StatusCode.OUT_OF_RANGE
     assert "past the end" in text
-    assert (await refused(get(node, "sha256:" + "0" * 64)))[0] is grpc.StatusCode.NOT_FOUND
+    assert (await refused(get(node, NOWHERE)))[0] is grpc.StatusCode.NOT_FOUND
     assert (await refused(get(node, "sha256:../../etc/passwd")))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_node_that_was_decommissioned_gets_nothing_over_its_open_connection(fleet: Fleet, node: NodeClient) -> None:
+    await fleet.want("n1", TASK)
     fleet.blobs.put(BLOB)
     await get(node, DIGEST)
     await fleet.decommission("n1")
@@ -141,9 +152,73 @@ async def test_an_upload_begins_with_its_header(fleet: Fleet, node: NodeClient) 
 
 
 async def test_what_fails_inside_stays_inside(fleet: Fleet, node: NodeClient, tmp_path: Path) -> None:
+    await fleet.want("n1", TASK)
     place = fleet.blobs.path(fleet.blobs.put(BLOB))
     place.unlink()
     os.mkdir(place)
     code, text = await refused(get(node, DIGEST))
     assert code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.NOT_FOUND)
     assert str(tmp_path) not in text
+
+
+def wanted(*digests: str, **fields: Any) -> Desired:
+    model = {f"m{n}": DesiredModel(manifest_digest=each, rollout_id="r", generation=1) for n, each in enumerate(digests)}
+    return Desired(models=model, **fields)
+
+
+async def test_a_node_reads_what_its_desired_state_names_and_nothing_else(fleet: Fleet, node: NodeClient, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    lies, travels, other = (fleet.blobs.put(data) for data in (b"a file", b"as it travels", b"of another artifact"))
+    files = (File("a", lies, 6), File("b", NOWHERE, 9, Transfer("littoral-1", travels, 13)))
+    mine, theirs, trial, before = (
+        fleet.blobs.put(replace(artifact(tmp_path / name), name=name, files=named).seal(key))
+        for name, named in (("mine", files), ("theirs", (File("a", other, 19),)), ("trial", files), ("before", files[:1]))
+    )
+    reply = fleet.blobs.put(b"what another node learnt")
+    await fleet.want("n1", wanted(mine, trials=(trial,), former=(before,), federated=TASK.federated))
+    fleet.blobs.put(BLOB)
+    for digest in (mine, trial, before, lies, travels, DIGEST):
+        await get(node, digest)
+    for digest in (theirs, other, reply, NOWHERE.replace("0", "1")):
+        code, text = await refused(get(node, digest))
+        assert code is grpc.StatusCode.PERMISSION_DENIED
+        assert f"blob {digest[:19]}: is not wanted of node n1" in text
+    await fleet.want("n1", Desired())
+    assert (await refused(get(node, mine)))[0] is grpc.StatusCode.PERMISSION_DENIED
+    assert (await refused(node.blobs.StatBlob(blob_pb2.StatBlobRequest(digest=reply))))[0] is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_one_that_was_replaced_can_still_be_had_to_go_back_to() -> None:
+    first, second = (DesiredModel(manifest_digest=f"sha256:{c * 64}", rollout_id="r", generation=1) for c in "ab")
+    desired = Desired().with_model("m", first)
+    assert desired.with_model("m", replace(first, generation=2)).former == ()
+    desired = desired.with_model("m", second)
+    assert (desired.former, desired.without_model("m").former) == (
+        (first.manifest_digest,),
+        (second.manifest_digest, first.manifest_digest),
+    )
+    assert desired.without_model("m").models == {}
+    for _ in range(40):
+        desired = desired.with_model("m", first).with_model("m", second)
+    assert desired.former == (first.manifest_digest, second.manifest_digest)
+
+
+async def test_a_task_takes_a_few_blobs_of_the_size_of_a_reply_over_all_connections(fleet: Fleet, node: NodeClient) -> None:
+    task = replace(TASK.federated, reply_bytes=1_000)  # type: ignore[type-var]
+    await fleet.want("n1", Desired(federated=task))
+    code, text = await refused(node.blobs.PutBlob(iter(parts(bytes(1_001)))))
+    assert (code, "1001 bytes, a reply to m may have 1000" in text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+    for number in range(REPLIES):
+        await node.blobs.PutBlob(iter(parts(bytes([number]) * 1_000)))
+    await node.blobs.PutBlob(iter(parts(bytes([0]) * 1_000)))  # again
+    code, text = await refused(node.blobs.PutBlob(iter(parts(b"one more"))))
+    assert (code, "a task wants one reply" in text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+    await fleet.want("n1", Desired(federated=replace(task, message_id="next")))
+    await node.blobs.PutBlob(iter(parts(b"one more")))
+
+
+async def test_without_a_word_of_it_a_reply_has_room_beside_its_message(fleet: Fleet, node: NodeClient) -> None:
+    await fleet.want("n1", TASK)
+    await node.blobs.PutBlob(iter(parts(BLOB * 4)))
+    code, _ = await refused(node.blobs.PutBlob(iter(parts(b"", digest=DIGEST, total=100_000_000))))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
