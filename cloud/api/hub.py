@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cloud.api.session import Over, Session
+from cloud.fleet.allowance import Allowance, say_left_out
 from cloud.fleet.coordinators import Coordinators
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Presence, dump, load
@@ -63,6 +64,7 @@ class SessionHub:
         self._turns: dict[str, Turns] = {}  # by node
         self._greeting: dict[str, set[Session]] = {}  # by node: one that connects again and again is one
         self._next_turn = 0.0  # by the event loop's clock: when the next node that was sent away may come again
+        self._allowances: dict[str, Allowance] = {}  # by node
         self._changed: set[str] = set()  # nodes whose presence may be written wrongly
         self._presence_due = asyncio.Event()
         self._draining = False
@@ -105,6 +107,12 @@ class SessionHub:
     def spread_s(self) -> float:
         """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
         return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND
+
+    def allowance_of(self, node_id: str) -> Allowance:
+        """Of all its sessions of this process, also of those to come."""
+        if node_id not in self._allowances:
+            self._allowances[node_id] = Allowance(node_id, asyncio.get_running_loop().time)
+        return self._allowances[node_id]
 
     def enter(self, session: Session) -> None:
         """The newest session of a node is the node's: one before it ends."""
@@ -183,6 +191,8 @@ class SessionHub:
         while self._changed:
             node_id = next(iter(self._changed))
             session = self._sessions.get(node_id)
+            if session is None and node_id in self._allowances:
+                await say_left_out(self._ledger, self._allowances[node_id], at_last=True)
             doc = await self._ledger.get("presence", node_id)
             after = self._corrected(load(Presence, doc), session) if doc else None
             if doc is not None and after is not None:

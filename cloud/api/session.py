@@ -20,6 +20,7 @@ from cloud.api import wire
 from cloud.api.peer import address_of
 from cloud.fleet import presence as there
 from cloud.fleet import renewal, sessions, telemetry, windows
+from cloud.fleet.allowance import Allowance, say_left_out
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.records import Presence
 from cloud.fleet.sessions import Peer, Reason, Refused
@@ -74,6 +75,10 @@ class Hub(Protocol):
     @property
     def spread_s(self) -> float: ...
 
+    def allowance_of(self, node_id: str) -> Allowance:
+        """What an accepted node may still ask for."""
+        ...
+
     def enter(self, session: Session) -> None:
         """Raises Over where nobody may enter any more."""
         ...
@@ -102,6 +107,7 @@ class Session:
         self._ending: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
         self.boot_id = ""  # of the agent's start, once it has said hello
         self._sent_generation = -1
+        self._allowance: Allowance  # once it was let in
         self._classes: dict[str, int] = {}  # of the artifacts that it reports, by manifest digest
         self._said_over = False
 
@@ -119,11 +125,13 @@ class Session:
         entered = False
         try:
             presence = await self._begin()
+            self._allowance = self._hub.allowance_of(self.peer.node_id)
+            await asyncio.sleep(self._allowance.word())
             self._hub.enter(self)
             entered = True
             if self.twins:
                 presence = replace(presence, twins=self.twins, twins_at=self._terms.clock())
-            await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence))
+            await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence, self._allowance))
             await self._ledger_soon(renewal.shown(self._ledger, self.peer))
             self._hub.greeted(self)
             await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
@@ -195,6 +203,8 @@ class Session:
                 raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"{what} in an open session"))
             else:
                 await self._words.put(word)
+            if (pause := self._allowance.word()) > 0:
+                await asyncio.sleep(pause)  # unread words wait on the wire, and behind them the node
 
     async def _process(self) -> None:
         while True:
@@ -205,11 +215,11 @@ class Session:
                 raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
 
     async def _take(self, word: session_pb2.ConnectRequest) -> None:
-        node_id, now, ledger = self.peer.node_id, self._terms.clock(), self._ledger
+        node_id, now, ledger, allowance = self.peer.node_id, self._terms.clock(), self._ledger, self._allowance
         match word.WhichOneof("message"):
             case "reported":
                 reported = wire.reported_from(word.reported, self.boot_id)
-                await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported))
+                await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported, allowance))
             case "telemetry":
                 await self._take_telemetry(wire.report_from(word.telemetry), now)
             case "measurement":
@@ -220,7 +230,9 @@ class Session:
                 budgets = wire.budgets_from(word.budget_change.budgets, "budget_change.budgets")
                 conditions = wire.conditions_from(word.budget_change.conditions)
                 labelled = wire.labelled_from(word.budget_change.labelled_examples, "budget_change.labelled_examples")
-                await self._patiently(lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled))
+                await self._patiently(
+                    lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled, allowance=allowance)
+                )
             case "federated_reply":
                 answer = wire.answer_from(word.federated_reply)
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):
@@ -228,7 +240,9 @@ class Session:
 
     async def _take_telemetry(self, report: telemetry.WindowReport, now: float) -> None:
         node_id, ledger = self.peer.node_id, self._ledger
-        taken = await self._patiently(lambda: windows.take(ledger, node_id, report, now, classes=self._classes))
+        taken = await self._patiently(
+            lambda: windows.take(ledger, node_id, report, now, classes=self._classes, allowance=self._allowance)
+        )
         if taken is windows.Taken.OVER_THE_LIMIT and not self._said_over:
             self._said_over = True
             log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
@@ -248,6 +262,7 @@ class Session:
     async def _push_once(self) -> None:
         if (refused := await sessions.admission(self._ledger, self.peer, self._terms.clock())) is not None:
             raise Over(refused)
+        await say_left_out(self._ledger, self._allowance)
         generation, desired = await sessions.desired_of(self._ledger, self.peer.node_id)
         if generation <= self._sent_generation:
             return

@@ -1,7 +1,8 @@
 """What a node's words change in the ledger, and what it may be told: the domain side of a session; the wire is cloud/api/.
 
 Every function may be called again with the same word: words are repeated after a lost connection and after a Redis that was
-away. What a node says changes that node's own documents and nothing else.
+away. What a node says changes that node's own documents and nothing else. `allowance`: how many lines of the audit trail it may
+have for it; None: all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from cloud.fleet.allowance import Allowance, commit
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.records import (
     Desired,
@@ -113,7 +115,7 @@ async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
     return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
 
 
-async def note_hello(ledger: Ledger, node_id: str, presence: Presence) -> None:
+async def note_hello(ledger: Ledger, node_id: str, presence: Presence, allowance: Allowance | None = None) -> None:
     doc = await ledger.get("presence", node_id)
     before = load(Presence, doc) if doc else None
     lines = budget_lines(node_id, before, presence) if before else ()
@@ -121,8 +123,8 @@ async def note_hello(ledger: Ledger, node_id: str, presence: Presence) -> None:
     if before is not None and twice and not presence.twins:  # seen a while ago, by a coordinator that was restarted since
         presence = replace(presence, twins=before.twins, twins_at=before.twins_at)
     if presence.twins and not twice:
-        lines = (*lines, Audit("node.twice", node_id, node_id, {"from": list(presence.twins)}))
-    await ledger.commit(Change((Write("presence", node_id, dump(presence), None),), lines))
+        lines = (Audit("node.twice", node_id, node_id, {"from": list(presence.twins)}), *lines)
+    await commit(ledger, (Write("presence", node_id, dump(presence), None),), lines, allowance)
 
 
 async def note_budgets(
@@ -131,6 +133,8 @@ async def note_budgets(
     budgets: Mapping[str, Budget],
     conditions: Mapping[str, Any],
     labelled: Mapping[str, int] | None = None,
+    *,
+    allowance: Allowance | None = None,
 ) -> bool:
     """Keeps what a node may spend, how it stands and how many examples it holds (empty: as before); False where it is known."""
     while True:
@@ -142,7 +146,7 @@ async def note_budgets(
             return False
         try:
             lines = budget_lines(node_id, before, after)
-            await ledger.commit(Change((Write("presence", node_id, dump(after), doc.generation),), lines))
+            await commit(ledger, (Write("presence", node_id, dump(after), doc.generation),), lines, allowance)
         except Conflict:
             continue
         return True
@@ -159,7 +163,7 @@ def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit
     return tuple(lines)
 
 
-async def note_reported(ledger: Ledger, node_id: str, reported: Reported) -> bool:
+async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowance: Allowance | None = None) -> bool:
     """Writes what a node reports where it is newer than what is known; False where it is not.
 
     Raises BadInput where its generation cannot be one; see `is_newer`.
@@ -171,7 +175,7 @@ async def note_reported(ledger: Ledger, node_id: str, reported: Reported) -> boo
             return False
         write = Write("reported", node_id, dump(reported), doc.generation if doc else 0)
         try:
-            await ledger.commit(Change((write,), moves(node_id, before, reported)))
+            await commit(ledger, (write,), moves(node_id, before, reported), allowance)
         except Conflict:
             continue  # another session of the node wrote in between, or our own write whose answer was lost
         return True

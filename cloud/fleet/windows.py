@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from cloud.fleet import drift
-from cloud.fleet.ledger import Change, Ledger, Write
+from cloud.fleet.allowance import Allowance, commit
+from cloud.fleet.ledger import Ledger, Write
 from cloud.fleet.records import Artifact, Desired, dump, load
 from cloud.fleet.telemetry import KIND, MAX_CLASSES, Telemetry, WindowReport, fold, telemetry_id
 from littoral.errors import BadInput, Conflict
@@ -48,11 +49,13 @@ async def take(
     *,
     policy: drift.DriftPolicy | None = None,
     classes: MutableMapping[str, int] | None = None,
+    allowance: Allowance | None = None,
 ) -> Taken:
     """Counts a report once.
 
     Args:
         classes: how many classes artifacts have, by manifest digest, as far as that was looked up.
+        allowance: how many lines of the audit trail the node may have for it; None: all.
 
     Raises:
         BadInput: it counts classes that its model does not have, or its number jumps.
@@ -72,7 +75,7 @@ async def take(
             writes.append(entered)
         inputs = await drift.change_of(ledger, node_id, report, now, policy=policy)
         try:
-            await ledger.commit(Change((*writes, *inputs.writes), inputs.audit))
+            await commit(ledger, (*writes, *inputs.writes), inputs.audit, allowance)
         except Conflict:
             continue  # another session of the node wrote in between, or our own write whose answer was lost: fold again
         return Taken.COUNTED
