@@ -22,6 +22,7 @@ from cloud.fleet import presence as there
 from cloud.fleet import renewal, sessions, telemetry, windows
 from cloud.fleet.allowance import Allowance, say_left_out
 from cloud.fleet.ledger import Ledger
+from cloud.fleet.nodes import forget_if_out
 from cloud.fleet.records import Presence
 from cloud.fleet.sessions import Peer, Reason, Refused
 from littoral.errors import BadInput, Unavailable
@@ -138,6 +139,8 @@ class Session:
             await self._attend()
         except Over as over:
             await self._part(over)
+            if entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
+                await self._patiently(lambda: forget_if_out(self._ledger, self.peer.node_id))
         finally:
             if entered:
                 self._hub.leave(self)

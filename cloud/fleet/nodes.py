@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from cloud.fleet import drift
 from cloud.fleet.ledger import Audit, Change, Ledger, Write
 from cloud.fleet.presence import There, there
 from cloud.fleet.records import (
@@ -18,13 +19,20 @@ from cloud.fleet.records import (
     dump,
     load,
     models_on,
+    node_of,
 )
+from cloud.fleet.telemetry import KIND as TELEMETRY
 from cloud.fleet.telemetry import Telemetry, telemetry_id
+from cloud.fleet.transfers import UPLOADS
+from cloud.fleet.windows import MODELS
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral.shares import shares_of
 from littoral.validity import EXPIRES_SOON_S
 
 DAY_S = 86_400.0
+OF_A_NODE = ("desired", "reported", "presence", MODELS, UPLOADS)
+"""Kinds of which there is one document for each node, and none for one that is out of the fleet."""
+_AT_ONCE = 200
 LIST_HINT = "see `littoral-cloud node list`"
 
 
@@ -178,9 +186,10 @@ async def find_node(ledger: Ledger, name_or_id: str) -> Node:
 
 
 async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
-    """Takes a node out of the fleet for good: its session ends at once, its certificate opens nothing any more.
+    """Takes a node out of the fleet for good: its session ends at once, its certificate opens nothing any more, and what was kept
+    of it goes, but for its name, what it handed up to a run that has not ended, and the audit trail.
 
-    A node that is out already is given back as it is. Raises NotFound.
+    A node that is out already is given back as it is; what its last words left behind goes. Raises NotFound.
     """
     while True:
         node_id = (await find_node(ledger, name_or_id)).node_id
@@ -189,6 +198,7 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
             raise NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT)
         node = load(Node, doc)
         if node.enrolment is Enrolment.DECOMMISSIONED:
+            await forget(ledger, node_id)
             return node
         out = replace(node, enrolment=Enrolment.DECOMMISSIONED)
         line = Audit("node.decommissioned", node_id, actor, {"name": node.name})
@@ -196,4 +206,23 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
             await ledger.commit(Change((Write("node", node_id, dump(out), doc.generation),), (line,)))
         except Conflict:
             continue
+        await forget(ledger, node_id)
         return out
+
+
+async def forget_if_out(ledger: Ledger, node_id: str) -> None:
+    """As `forget` where the node is out of the fleet: for the words that came while it was taken out."""
+    doc = await ledger.get("node", node_id)
+    if doc is not None and load(Node, doc).enrolment is Enrolment.DECOMMISSIONED:
+        await forget(ledger, node_id)
+
+
+async def forget(ledger: Ledger, node_id: str) -> None:
+    """Deletes what is kept of a node that is out of the fleet: what is wanted of it and what it said, measured and put. What only
+    these named goes with the next `artifact gc`. May be repeated."""
+    kept = [(kind, node_id) for kind in OF_A_NODE]
+    for kind in (TELEMETRY, drift.KIND):
+        kept += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]
+    kept += [("measurement", doc.id) for doc in await ledger.all("measurement") if node_of(doc.id) == node_id]
+    for start in range(0, len(kept), _AT_ONCE):
+        await ledger.commit(Change(tuple(Write(kind, id, None, None) for kind, id in kept[start : start + _AT_ONCE])))
