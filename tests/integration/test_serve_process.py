@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.app import Core, open_core
 from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import Artifact, Enrolment, MeasurementRecord, Node, dump, measurement_id
+from cloud.fleet.records import Artifact, Desired, Enrolment, MeasurementRecord, Node, dump, measurement_id
 from cloud.room import room_for
 from cloud.settings import Settings
 from littoral.fleet.v1 import blob_pb2, session_pb2
