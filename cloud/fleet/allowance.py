@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cloud.fleet.ledger import Audit, Change, Ledger, Write
+from cloud.fleet.ledger import Audit, Change, Ledger, Take, Write
 
 WORDS_A_SECOND = 32.0
 WORDS_AT_ONCE = 512
@@ -93,7 +93,7 @@ class Allowance:
         return self._left_out
 
 
-async def commit(ledger: Ledger, writes: tuple[Write, ...], lines: Sequence[Audit], allowance: Allowance | None) -> None:
+async def commit(ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequence[Audit], allowance: Allowance | None) -> None:
     """A change that a node's word makes, with as many lines as the node may have; None: all. Raises what Ledger.commit does."""
     if allowance is None:
         await ledger.commit(Change(writes, tuple(lines)))
