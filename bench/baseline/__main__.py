@@ -108,6 +108,7 @@ def table_of(found: Sequence[Row]) -> Table:
             "Logistic regression is scikit-learn's as it comes, on features of mean 0 and deviation 1. `linear` is ours.",
             "The best is the most accurate artifact of the release on the test split, which is what a node without limits takes.",
             f"`compress` has {MINUTES} minutes and ends before that when nothing is gained.",
+            "Seconds are of one process with one thread, beside whatever else the machine does.",
         ),
     )
 

@@ -45,7 +45,7 @@ from cloud.factory.search.trial import Held, artifact_of, made
 from cloud.factory.search.worker import Reason, Seen, Worker
 from cloud.factory.teachers import NetworkTeacher, Teacher
 from cloud.factory.training import Trained
-from littoral.budget import Budget
+from littoral.budget import Budget, Measured, excesses
 from littoral.errors import NoFit
 
 
@@ -87,15 +87,26 @@ class Found:
         """The networks and artifacts of these trials; of the front where none are named. Raises NoFit where there is none.
 
         Of a search that was fitted to less than some ten thousand examples, all students that it began with come first, as
-        `train` makes them, and everything is taught again on the whole training split: what was held out is worth having, and
-        few examples are soon taught.
+        `train` makes them (of these, what is inside the budget), and everything is taught again on the whole training split:
+        what was held out is worth having, and few examples are soon taught.
         """
         chosen = list(self.front if runs is None else runs)
         if not chosen:
             raise NoFit("no trial was trained to the end", hint="give the search more trials or more time")
         work = self._work
         given = "teacher" not in self.recipe.body
-        return made(self.recipe, chosen, work.held, work.teacher, work.kept, tell=work.tell, given=given)
+        found = made(self.recipe, chosen, work.held, work.teacher, work.kept, tell=work.tell, given=given)
+        names = {self.artifact_of(run) for run in chosen}
+        kept = tuple(p for p in found.packaged if p.manifest.name in names or self._fits(p))
+        return replace(found, packaged=kept)
+
+    def _fits(self, packaged: Packaged) -> bool:
+        """Whether something that was not asked for by its trial is inside the budget, as far as its manifest says."""
+        manifest = packaged.manifest
+        label, worst = manifest.worst_class or ("", None)
+        size = manifest.artifact_bytes
+        said = Measured("", manifest.name, manifest.runtime, manifest.accuracy, size, 0.0, 0, 1, None, worst, label)
+        return not excesses(said, self.budget or Budget())
 
     def artifact_of(self, run: Run) -> str:
         """The name of the artifact that `made` makes of a run."""

@@ -134,11 +134,14 @@ def test_what_is_seen_without_a_terminal_is_the_front_its_accuracy_and_the_time_
     assert [length(s) for s in (5, 99, 150, 7200)] == ["5 s", "99 s", "2 min", "2.0 h"]
 
 
-def test_no_time_is_too_short_for_what_it_begins_with() -> None:
-    found = compress(None, table(60), recipe=search_for("small", table(60)), time_budget_s=0.0)
+def test_no_time_is_too_short_for_what_it_begins_with_and_its_release_is_inside_the_budget() -> None:
+    data = table(60)
+    found = compress(None, data, "artifact<=1KB", recipe=search_for("small", data), time_budget_s=0.0)
     assert found.reason == "time"
     assert [run.params for run in found.trials] == [{START: name} for name in found.recipe.starts]
     assert found.best is not None
+    assert found.best.params == {START: "linear-onnx"}
+    assert [p.manifest.name for p in found.made([found.best]).packaged] == ["linear-onnx", "linear-ncnn-fp16"]
 
 
 def test_what_train_would_make_is_in_its_release_and_what_it_finds_is_taught_again_on_all_examples(
