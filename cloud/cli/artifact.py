@@ -24,7 +24,7 @@ from cloud.settings import Settings, load_settings
 from littoral.digest import PREFIX
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
-from littoral.measuring import Measurer
+from littoral.measuring import ABSENT, Measurer
 
 app = typer.Typer(
     help="Signed models.",
@@ -139,6 +139,8 @@ async def _check(settings: Settings, wanted: str, format: Format) -> None:
         result = await tried(manifest, files, coded, measurer)
     finally:
         await measurer.close()
+    if result.failure == ABSENT:
+        raise RuntimeFailure(f"{manifest.name}: cannot be tried, {manifest.runtime} is not here: {result.detail}")
     if result.failure:
         raise RuntimeFailure.with_code(result.failure, f"{manifest.name}: a node refuses it here: {result.detail}")
     row = {"name": manifest.name, "digest": short(found.manifest_digest), "works": True, **asdict(result)}

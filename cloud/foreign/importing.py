@@ -21,7 +21,7 @@ from cloud.foreign.probing import asked_by_chance, asked_of_examples, probe_of
 from cloud.foreign.running import answers_of, batch_of
 from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, load_samples
 from cloud.foreign.served import served, with_ranks
-from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, no_answer, worth_by_metric, worth_of_classifier
+from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, worth_by_metric, worth_of_classifier
 from littoral.answers import fault_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, RuntimeFailure
@@ -98,8 +98,8 @@ def import_model(
             model = _shaped(model, plan, given)
         work = _Import(model, plan, measure, given, digest_of(path.read_bytes()), path.stem)
         whole = work.measured(Graph(model.data, model.opset, model.ir), GIVEN, "onnx")
-        if whole.worth is not None and whole.worth.faulty.mean() > (1.0 if plan.anyway else MOST_FAULTY):
-            raise no_answer(whole.worth.faulty)
+        if whole.worth is not None and whole.worth.faults.share > (1.0 if plan.anyway else MOST_FAULTY):
+            raise whole.worth.faults.refusal()
         made = [work.packaged(whole)]
         if given is not None:
             try:
@@ -184,7 +184,7 @@ class _Import:
         small = self.measured(graph, name, "onnx-int8")
         assert whole.worth is not None
         assert small.worth is not None
-        if (small.worth.faulty & ~whole.worth.faulty).any():
+        if (small.worth.faults.where & ~whole.worth.faults.where).any():
             raise RuntimeFailure("int8: it answers with values that are not numbers where the file as it is does not")
         gone, may = lost(whole.worth, small.worth), self.plan.int8_loss
         if gone > may + chance_of(may, small.worth):
@@ -267,9 +267,9 @@ class _Import:
         """The probe's inputs: of the examples that have an answer, where there are data."""
         if self.given is None or worth is None:
             return asked_by_chance(self.model, self.plan.sizes)
-        if worth.faulty.all():
-            raise no_answer(worth.faulty)
-        answered = {name: array[~worth.faulty] for name, array in self.given.measuring.inputs.items()}
+        if worth.faults.where.all():
+            raise worth.faults.refusal()
+        answered = {name: array[~worth.faults.where] for name, array in self.given.measuring.inputs.items()}
         return asked_of_examples(self.model, answered)
 
     def _remarks(self, measured: _Measured) -> tuple[str, ...]:

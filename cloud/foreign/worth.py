@@ -24,24 +24,62 @@ MOST_FAULTY = 0.5
 """The share of the examples that may have no answer: beyond it the model, or how its data were prepared, is broken."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Faults:
+    """Which examples had no answer, (n,), and which outputs gave none; see littoral/answers.py."""
+
+    where: npt.NDArray[np.bool_]
+    outputs: tuple[str, ...]
+    finite: bool  # infinity counted as no answer too, as an error of regression counts it
+
+    @classmethod
+    def of(cls, answers: Mapping[str, Any], count: int, finite: str = "") -> Faults:
+        """`finite`: the output of which infinity is no answer either."""
+        found = {name: examples_at_fault({name: values}, count) for name, values in answers.items()}
+        if finite:
+            found[finite] |= np.array([not np.isfinite(np.asarray(row, np.float64)).all() for row in answers[finite]])
+        return cls(np.any(list(found.values()), axis=0), tuple(n for n, at in found.items() if at.any()), bool(finite))
+
+    @property
+    def share(self) -> float:
+        return float(self.where.mean())
+
+    def refusal(self) -> BadInput:
+        what = "finite" if self.finite else "numbers, which nodes refuse"
+        anyway = "" if self.where.all() else " --yes releases it all the same, with a remark"
+        return BadInput(
+            f"model: {self._said()} {what}",
+            hint=f"are the data as it learnt from them (--prepare, --mean and --std)?{anyway}",
+        )
+
+    def remarks(self) -> tuple[str, ...]:
+        if not self.where.any():
+            return ()
+        return (f"{self._said()} {'finite: they are not in its measure' if self.finite else 'numbers: such a request fails'}",)
+
+    def _said(self) -> str:
+        count = f"{int(self.where.sum())} of {len(self.where)} examples"
+        return f"{count} are answered with values in {', '.join(self.outputs)} that are not"
+
+
 @dataclass(frozen=True, slots=True)
 class Worth:
     """What one graph was measured to be worth.
 
-    `by_class`: of each label that has an example. `faulty`: which examples had no answer, see littoral/answers.py. `guess`: what
-    guessing is worth by `metric`; None where that is not known.
+    `by_class`: of each label that has an example. `faults`: which examples had no answer. `guess`: what guessing is worth by
+    `metric`; None where that is not known.
     """
 
     accuracy: float
     by_class: Mapping[str, float]
     metric: Metric | None
-    faulty: npt.NDArray[np.bool_]
+    faults: Faults
     guess: float | None = None
     remarks: tuple[str, ...] = ()
 
     @property
     def examples(self) -> int:
-        return len(self.faulty)
+        return len(self.faults.where)
 
 
 def worth_of_classifier(
@@ -63,7 +101,8 @@ def worth_of_classifier(
     """
     scores = scores_of(answers, output, count)
     y = classes_of(targets, len(labels), labels, named, numbers=numbers)
-    faulty = examples_at_fault(answers, count)
+    faults = Faults.of(answers, count)
+    faulty = faults.where
     scores[faulty] = np.eye(len(labels))[(y[faulty] + 1) % len(labels)]
     held, within = np.unique(y, return_inverse=True)
     right = scores.argmax(1) == y
@@ -75,24 +114,22 @@ def worth_of_classifier(
         remarks.append(f"{len(held)} of {len(labels)} classes measured: the data hold no other")
     if len(held) > 1 and (nothing := learnt_nothing(tuple(by_class.values()), within)):
         remarks.append(nothing)
-    return Worth(float(right.mean()), by_class, metric, faulty, remarks=(*remarks, *_not_answered(faulty)))
+    return Worth(float(right.mean()), by_class, metric, faults, remarks=(*remarks, *faults.remarks()))
 
 
 def worth_by_metric(answers: Mapping[str, Any], targets: Mapping[str, Array], output: str, measure: Measure) -> Worth:
     """Of the examples that have an answer: by a metric of regression, a finite one. Raises BadInput where that is none."""
-    count = len(answers[output])
-    faulty = examples_at_fault(answers, count)
     guess = guess_of(measure.name, targets) if "y" in targets else None
-    if guess is not None:
-        faulty |= np.array([not np.isfinite(np.asarray(row, np.float64)).all() for row in answers[output]])
-    if faulty.all():
-        raise no_answer(faulty, finite=guess is not None)
-    kept = {name: _where(values, ~faulty) for name, values in answers.items()}
-    metric = measure.metric(kept, {name: values[~faulty] for name, values in targets.items()}, output)
+    faults = Faults.of(answers, len(answers[output]), output if guess is not None else "")
+    if faults.where.all():
+        raise faults.refusal()
+    answered = ~faults.where
+    kept = {name: _where(values, answered) for name, values in answers.items()}
+    metric = measure.metric(kept, {name: values[answered] for name, values in targets.items()}, output)
     nothing: tuple[str, ...] = ()
     if guess is not None and metric.score <= replace(metric, value=guess).score:
         nothing = (f"learnt nothing: {metric.name} is {metric.value:.4g}, and always answering the mean of y has {guess:.4g}",)
-    return Worth(0.0, {}, metric, faulty, guess, (*nothing, *_not_answered(faulty, finite=guess is not None)))
+    return Worth(0.0, {}, metric, faults, guess, (*nothing, *faults.remarks()))
 
 
 def chance_of(share: float, worth: Worth) -> float:
@@ -111,27 +148,6 @@ def lost(whole: Worth, small: Worth) -> float:
     if gone <= 0:
         return 0.0
     return gone / of if of else 1.0
-
-
-def no_answer(faulty: npt.NDArray[np.bool_], *, finite: bool = False) -> BadInput:
-    """`finite`: infinity counted as no answer too, as an error of regression counts it."""
-    what = "values that are not finite" if finite else "values that are not numbers, which nodes refuse"
-    return BadInput(
-        f"model: {_share(faulty)} are answered with {what}",
-        hint="are the data as it learnt from them (--prepare, --mean and --std)?"
-        + ("" if faulty.all() else " --yes releases it all the same, with a remark"),
-    )
-
-
-def _not_answered(faulty: npt.NDArray[np.bool_], *, finite: bool = False) -> tuple[str, ...]:
-    if not faulty.any():
-        return ()
-    what = "finite: they are not in its measure" if finite else "numbers: such a request fails"
-    return (f"{_share(faulty)} are answered with values that are not {what}",)
-
-
-def _share(faulty: npt.NDArray[np.bool_]) -> str:
-    return f"{int(faulty.sum())} of {len(faulty)} examples"
 
 
 def _where(values: Any, kept: npt.NDArray[np.bool_]) -> Any:

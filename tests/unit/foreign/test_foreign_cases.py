@@ -98,15 +98,15 @@ def test_a_classifier_is_measured_on_the_classes_that_the_data_hold(tmp_path: Pa
 
 
 def test_a_model_that_answers_no_numbers_is_refused_or_carries_that(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"1\d of 19 examples are answered with values that are not numbers") as refused:
+    with pytest.raises(BadInput, match=r"1\d of 19 examples are answered with values in y that are not numbers") as refused:
         imported(tmp_path, graphs.logarithm(0))
     assert "--yes" in refused.value.hint
     [whole, *_] = imported(tmp_path, graphs.logarithm(0), ImportPlan("m", anyway=True))
-    assert any("examples are answered with values that are not numbers" in remark for remark in whole.manifest.remarks)
+    assert any("examples are answered with values in y that are not numbers" in remark for remark in whole.manifest.remarks)
     with pytest.raises(BadInput, match="19 of 19 examples"):
         imported(tmp_path, graphs.logarithm(-1e6), ImportPlan("m", anyway=True))
     few, *_ = imported(tmp_path, graphs.logarithm(5))
-    assert "3 of 19 examples are answered with values that are not numbers: such a request fails" in few.manifest.remarks
+    assert "3 of 19 examples are answered with values in y that are not numbers: such a request fails" in few.manifest.remarks
     signature = few.manifest.signature
     assert signature is not None
     assert np.isfinite(signature.probe.outputs["y"].values()).all()
@@ -280,7 +280,7 @@ def test_an_error_counts_the_answers_that_are_finite_and_says_how_many_are_not(t
     assert whole.manifest.metric is not None
     assert whole.manifest.metric.value < 1e-6
     assert whole.manifest.remarks == (
-        "5 of 50 examples are answered with values that are not finite: they are not in its measure",
+        "5 of 50 examples are answered with values in y that are not finite: they are not in its measure",
     )
 
 
