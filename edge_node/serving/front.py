@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_node.serving.access import Access, access_of
 from edge_node.serving.grpc_server import GrpcServer
 from edge_node.serving.http import HttpServer
+from edge_node.serving.room import Room
 from edge_node.serving.service import Service
 from edge_node.serving.tls import Tls, tls_of
 from edge_node.settings import Settings
@@ -46,7 +47,8 @@ class Front:
             self._grpc_access = self._access("grpc", settings.grpc[0])
         elsewhere = tuple(host for host in hosts if not is_loopback(host))
         self._tls = tls_of(folder, elsewhere, settings.tls, now=now, damaged=damaged) if elsewhere else None
-        self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http))
+        self._room = Room()
+        self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http), room=self._room)
         self._grpc: GrpcServer | None = None
 
     def _access(self, name: str, host: str) -> Access:
@@ -83,7 +85,7 @@ class Front:
         self._service.close()
 
     async def _grpc_on(self, host: str, port: int) -> GrpcServer:
-        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host))
+        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host), room=self._room)
         try:
             _check_free(host, port)
             await server.start()
@@ -91,7 +93,7 @@ class Front:
             if self._settings.grpc_told:
                 raise
             self._log("grpc-elsewhere", detail=f"{error.message}: nobody asked for it, so any free port is taken")
-            server = GrpcServer(self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host))
+            server = GrpcServer(self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host), room=self._room)
             await server.start()
         return server
 

@@ -9,18 +9,23 @@ Errors are status codes (STATUS) with "words (hint)".
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
 from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, NoToken
-from edge_node.serving.messages import answer_to, metadata_to, request_of
+from edge_node.serving.messages import answer_to, large, metadata_to, parsed, request_of
+from edge_node.serving.room import Room
 from edge_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from edge_node.serving.tensors import Asked
 from edge_node.serving.tls import Tls
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFailure, TooLarge, Unavailable
 from littoral.inference.v2 import inference_pb2 as pb
@@ -29,6 +34,10 @@ SERVICE = "inference.GRPCInferenceService"
 BODY_S = 10.0
 GRACE_S = 5.0
 MAX_CONNECTIONS = 256
+SLOW_S, MOST_SLOW = 0.5, 4
+"""So many messages may take longer than that to come, so that no more than four large ones are held half."""
+INLINE_BYTES = 64 * 1024
+"""A longer message is read in a thread."""
 _ENVELOPE_BYTES = 64 * 1024
 """Names, shapes and parameters around the values."""
 
@@ -47,7 +56,22 @@ STATUS: Mapping[type[FleetError], grpc.StatusCode] = {
     RuntimeFailure: grpc.StatusCode.INTERNAL,
 }
 
+T = TypeVar("T")
 _Answering = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass(slots=True, eq=False)
+class _Coming:
+    """A call whose message has not come."""
+
+    task: asyncio.Task[Any]
+    since: float
+    refused: FleetError | None = None
+
+    def end(self, why: FleetError) -> None:
+        if self.refused is None:
+            self.refused = why
+            self.task.cancel()
 
 
 class GrpcServer:
@@ -57,6 +81,7 @@ class GrpcServer:
     max_connections: held at one time; more are closed as they come.
     access: what is asked of callers; None: nothing.
     tls: None: plain.
+    room: for messages; shared with other listeners.
     """
 
     def __init__(
@@ -70,6 +95,7 @@ class GrpcServer:
         max_connections: int = MAX_CONNECTIONS,
         access: Access | None = None,
         tls: Tls | None = None,
+        room: Room | None = None,
     ) -> None:
         self._service = service
         self._host = host
@@ -77,6 +103,10 @@ class GrpcServer:
         self._body_s = body_s
         self._access = access or Access()
         self._tls = tls
+        self._room = room or Room()
+        self._coming: set[_Coming] = set()
+        self._looking: asyncio.TimerHandle | None = None
+        self._reader: ThreadPoolExecutor | None = None
         self._options = (
             ("grpc.max_receive_message_length", max_body_bytes + _ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),
@@ -111,6 +141,12 @@ class GrpcServer:
         if self._server is not None:
             await self._server.stop(GRACE_S)
             self._server = None
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        if self._reader is not None:
+            self._reader.shutdown()
+            self._reader = None
 
     def _handlers(self) -> grpc.GenericRpcHandler:
         answering: Mapping[str, tuple[_Answering, Any, bool]] = {
@@ -119,7 +155,7 @@ class GrpcServer:
             "ModelReady": (self._model_ready, pb.ModelReadyRequest, False),
             "ServerMetadata": (self._about, pb.ServerMetadataRequest, False),
             "ModelMetadata": (self._model, pb.ModelMetadataRequest, False),
-            "ModelInfer": (self._infer, pb.ModelInferRequest, True),
+            "ModelInfer": (self._infer, None, True),
             "RepositoryIndex": (self._index, pb.RepositoryIndexRequest, False),
             "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest, False),
             "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest, False),
@@ -129,7 +165,7 @@ class GrpcServer:
             {
                 name: grpc.stream_unary_rpc_method_handler(
                     self._handler(answer, counted=counted),
-                    request_deserializer=request.FromString,
+                    request_deserializer=request.FromString if request is not None else None,
                     response_serializer=_serialized,
                 )
                 for name, (answer, request, counted) in answering.items()
@@ -158,14 +194,40 @@ class GrpcServer:
         return handled
 
     async def _only(self, requests: AsyncIterator[Any]) -> Any:
-        """The one message of a call. Raises Unavailable where it does not come in time, BadInput where none comes."""
+        """The one message of a call. Raises Unavailable where it does not come in time, BadInput where none comes; Busy where it
+        takes long and others do already: what has come of a message gRPC holds, and does not say how much that is.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        coming = _Coming(task, time.monotonic())
+        self._coming.add(coming)
+        if self._looking is None:
+            self._look()
         try:
-            async with asyncio.timeout(self._body_s):
-                return await anext(requests)
-        except TimeoutError as error:
-            raise Unavailable(f"request: did not come in {self._body_s:g} s") from error
+            return await anext(requests)
         except StopAsyncIteration as error:
             raise BadInput("request: the call ended without one") from error
+        except asyncio.CancelledError:
+            if coming.refused is None or task.uncancel() > 0:
+                raise
+            raise coming.refused from None
+        finally:
+            self._coming.discard(coming)
+
+    def _look(self) -> None:
+        """At the calls whose message has not come. One timer for all of them: one for each would cost more than the call."""
+        now = time.monotonic()
+        slow = [coming for coming in self._coming if now - coming.since > min(SLOW_S, self._body_s)]
+        for number, coming in enumerate(sorted(slow, key=lambda coming: coming.since)):
+            if now - coming.since > self._body_s:
+                coming.end(Unavailable(f"request: did not come in {self._body_s:g} s"))
+            elif number >= MOST_SLOW:
+                words = f"request: did not come in {SLOW_S:g} s, and {MOST_SLOW} others that take as long are waited for"
+                coming.end(Busy(words, hint="try again in a second"))
+        self._looking = None
+        if self._coming:
+            pause = min(SLOW_S, self._body_s) / 4
+            self._looking = asyncio.get_running_loop().call_later(pause, self._look)
 
     async def _live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -186,13 +248,28 @@ class GrpcServer:
     async def _model(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
         return metadata_to(self._service.model(request.name, request.version))
 
-    async def _infer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        asked = partial(request_of, request)
+    async def _infer(self, data: bytes) -> pb.ModelInferResponse:
+        held, model = 0, ""
         try:
-            return answer_to(await self._service.infer(request.model_name, asked, request.model_version))
+            if len(data) <= INLINE_BYTES:
+                request = parsed(data)
+                asked: Asked = partial(request_of, request)
+            else:
+                held = self._room.hold(len(data), 0)
+                request, asked = await self._beside(large, data)
+            model = request.model_name
+            return answer_to(await self._service.infer(model, asked, request.model_version))
         except FleetError as error:
-            self._service.refused(request.model_name, error)
+            self._service.refused(model, error)
             raise
+        finally:
+            self._room.leave(held)
+
+    async def _beside(self, work: Callable[[bytes], T], data: bytes) -> T:
+        """In a thread, one at a time."""
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="large messages")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work, data)
 
     async def _index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         response = pb.RepositoryIndexResponse()
@@ -202,6 +279,10 @@ class GrpcServer:
 
     async def _load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
         self._access.check_repository()
+        if request.parameters:
+            raise BadInput(
+                f"parameters: {', '.join(request.parameters)[:80]} are not taken", hint="a model is loaded as its release says"
+            )
         await self._service.repository.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
-from edge_node.serving.tensors import LABEL, MAX_BATCH, Answer, Request, read
+from edge_node.serving.tensors import LABEL, MAX_BATCH, Answer, Asked, Request, asked, read
 from edge_node.serving.values import from_bytes
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
-from littoral.signature import DATATYPES, datatype_of
+from littoral.signature import DATATYPES, MOST_RANK, datatype_of
 
 _CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -33,6 +34,66 @@ _CONTENTS: Mapping[str, str] = {
     "FP64": "fp64_contents",
 }
 """The field for each datatype, by the protocol."""
+_SLICE = 16 * 1024
+MOST_FIELDS = 4096
+_NESTED = ({4, 5, 6}, {2, 4, 5}, {2})
+"""By depth, the numbers of fields of a request that hold messages of which there may be many: its parameters, inputs and outputs;
+parameters of those; a parameter's value. (Contents are one; their values are counted as one field, for they come packed.)"""
+
+
+def parsed(data: bytes) -> pb.ModelInferRequest:
+    """Raises BadInput."""
+    try:
+        return pb.ModelInferRequest.FromString(data)
+    except DecodeError as error:
+        raise BadInput("request: is no ModelInferRequest") from error
+
+
+def large(data: bytes) -> tuple[pb.ModelInferRequest, Asked]:
+    """A large message, and what it asks; for a thread: no step of it takes long. Raises BadInput, naming the field."""
+    if too_many(data):
+        raise BadInput(f"request: has over {MOST_FIELDS} fields", hint="one tensor holds all values of an input")
+    request = parsed(data)
+    body, tail = json_of(request)
+    return request, asked(body, tail)
+
+
+def too_many(data: bytes | memoryview, depth: int = 3) -> bool:
+    """Whether the messages in a message are more than a request can need: each takes a hundred times its bytes once it is read.
+
+    The wire format (https://protobuf.dev/programming-guides/encoding/): a key, its number and type; a length, where it has one.
+    """
+    left = MOST_FIELDS
+
+    def counted(view: memoryview, depth: int) -> None:
+        nonlocal left
+        at = 0
+        while at < len(view) and left > 0:
+            left -= 1
+            key, at = _varint(view, at)
+            kind = key & 7
+            if kind == 0:
+                _, at = _varint(view, at)
+            elif kind == 2:
+                size, at = _varint(view, at)
+                if depth and key >> 3 in _NESTED[3 - depth]:
+                    counted(view[at : at + size], depth - 1)
+                at += size
+            else:
+                at += {1: 8, 5: 4}.get(kind, len(view))
+
+    counted(memoryview(data), depth)
+    return left <= 0
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    """What stands at `at`, and where the next begins; nothing and the end where there is none."""
+    value = 0
+    for i, byte in enumerate(view[at : at + 10]):
+        value |= (byte & 127) << (7 * i)
+        if byte < 128:
+            return value, at + i + 1
+    return 0, len(view)
 
 
 def request_of(request: pb.ModelInferRequest, manifest: Manifest) -> Request:
@@ -69,6 +130,8 @@ def json_of(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview |
         )
     inputs, tail = [], []
     for i, tensor in enumerate(request.inputs):
+        if len(tensor.shape) > MOST_RANK:
+            raise BadInput(f"inputs[{i}].shape: has {len(tensor.shape)} sizes, at most {MOST_RANK} are taken")
         shape = list(tensor.shape)
         if raw and tensor.HasField("contents"):
             raise BadInput(f"inputs[{i}].contents: is given, and raw_input_contents too: one or the other")
@@ -127,12 +190,15 @@ def _bytes_of(tensor: pb.ModelInferRequest.InferInputTensor, at: str) -> bytes:
     if others:
         raise BadInput(f"{at}.contents.{others[0]}: is given, {tensor.datatype} stands in {field}")
     given = getattr(tensor.contents, field)
-    kind = DATATYPES[tensor.datatype]
-    if kind.kind in "iu" and kind.itemsize < 4 and given:
-        limits = np.iinfo(kind)
-        if min(given) < limits.min or max(given) > limits.max:
-            raise BadInput(f"{at}.contents.{field}: holds a value that {tensor.datatype} cannot hold")
-    return np.array(given, kind).tobytes()
+    kind, found = DATATYPES[tensor.datatype], bytearray()
+    for start in range(0, len(given), _SLICE):  # others want to go on meanwhile
+        values = given[start : start + _SLICE]
+        if kind.kind in "iu" and kind.itemsize < 4:
+            limits = np.iinfo(kind)
+            if min(values) < limits.min or max(values) > limits.max:
+                raise BadInput(f"{at}.contents.{field}: holds a value that {tensor.datatype} cannot hold")
+        found += np.array(values, kind).tobytes()
+    return bytes(found)
 
 
 def _parameters(given: Mapping[str, pb.InferParameter]) -> dict[str, Any]:

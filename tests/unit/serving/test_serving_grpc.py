@@ -18,14 +18,17 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from tritonclient.grpc import service_pb2 as published
 from tritonclient.utils import InferenceServerException
 
-from edge_node.serving.grpc_server import SERVICE, GrpcServer
+from edge_node.serving import grpc_server
+from edge_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
+from edge_node.serving.room import Room
 from edge_node.serving.service import Service
 from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
 from littoral.inference.v2 import inference_pb2 as ours
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
-from tests.kit.serving import MODEL, open_grpc, served, slots_with
+from tests.kit.serving import MODEL, open_grpc, open_node, served, slots_with
 
+PATIENCE_S = 60.0
 INFER = f"/{SERVICE}/ModelInfer"
 
 
@@ -216,3 +219,41 @@ async def test_a_port_in_use_is_named_with_the_flag_that_changes_it(tmp_path: Pa
     async with open_grpc(service) as server:
         with pytest.raises(Unavailable, match=rf"127.0.0.1:{server.port}.*--grpc"):
             await GrpcServer(service, "127.0.0.1", server.port).start()
+
+
+async def test_large_messages_share_the_room_and_are_answered_as_small_ones(tmp_path: Path) -> None:
+    shape = (1, 64, 64)
+    x = images(40, shape=shape)
+    async with open_node(served(tmp_path, shape=shape)) as node:
+        wanted = np.concatenate([await node.logits(x[i : i + 4]) for i in range(0, 40, 4)])
+        for room, fits in ((Room(), True), (Room(1_000), False)):
+            async with open_grpc(node.service, room=room) as server, client_of(server) as client:
+                asked = client.infer(MODEL, [tensor(x)])
+                if fits:
+                    np.testing.assert_allclose((await asked).as_numpy("logits"), wanted, rtol=1e-4, atol=1e-4)
+                else:
+                    code, said = await refused(asked)
+                    assert (code, "are held, at most 1000" in said) == ("StatusCode.RESOURCE_EXHAUSTED", True)
+                assert (await client.infer(MODEL, [tensor(x[:1])])).as_numpy("label").shape == (1,)
+                assert room.taken == 0
+
+
+async def test_only_a_few_messages_that_take_long_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "SLOW_S", 0.05)
+    async with (
+        open_node(served(tmp_path)) as node,
+        open_grpc(node.service) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        ask = channel.stream_unary(f"/{SERVICE}/ModelInfer")
+        silent = [ask() for _ in range(MOST_SLOW + 3)]
+        codes = [asyncio.ensure_future(call.code()) for call in silent]
+        async with asyncio.timeout(PATIENCE_S):
+            while sum(code.done() for code in codes) < 3:  # noqa: ASYNC110 - a call says it to nobody
+                await asyncio.sleep(0.01)
+        assert {code.result() for code in codes if code.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        async with client_of(server) as client:
+            assert (await client.infer(MODEL, [tensor(images(1))])).as_numpy("label").shape == (1,)
+        for call in silent:
+            call.cancel()
+        await asyncio.gather(*codes, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_node.serving import messages
-from edge_node.serving.messages import json_of, request_of
+from edge_node.serving.messages import json_of, large, request_of, too_many
 from edge_node.serving.tensors import MAX_BATCH, Request, read
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
@@ -81,3 +82,47 @@ def test_the_usual_message_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) 
     found = request_of(request, manifest())
     np.testing.assert_array_equal(found.raw, x)
     assert found.outputs == (("logits", False), ("label", False))
+
+
+def test_a_message_of_more_fields_than_a_request_needs_is_not_read() -> None:
+    """Two bytes a tensor: eight megabytes of them would take four hundred."""
+    for bomb in (
+        b"\x2a\x00" * 1_000_000,  # inputs
+        b"\x32\x00" * 1_000_000,  # outputs
+        pb.ModelInferRequest(model_name="x" * 99).SerializeToString() + b"\x22\x02\x0a\x00" * 500_000,  # parameters
+        b"\x2a\x90\x4e" + b"\x22\x00" * 5_000,  # parameters of one input
+        b"\x2a\x93\x4e\x2a\x90\x4e" + b"\x42\x00" * 5_000,  # texts in one input's contents
+    ):
+        assert too_many(bomb)
+        with pytest.raises(BadInput, match="fields"):
+            large(bomb)
+    request = pb.ModelInferRequest(raw_input_contents=[bytes(1_000_000)] * 30)
+    for i in range(30):
+        tensor = request.inputs.add(name=f"x{i}", datatype="UINT8", shape=[1_000_000])
+        tensor.parameters["content_type"].string_param = "np"
+    assert not too_many(request.SerializeToString())
+
+
+@given(st.binary(max_size=300))
+def test_whatever_comes_as_a_message_is_read_or_refused(data: bytes) -> None:
+    assert not too_many(data)
+    with contextlib.suppress(BadInput):  # and nothing else
+        large(data)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field"), [("FP32", "fp32_contents"), ("INT8", "int_contents"), ("UINT64", "uint64_contents")]
+)
+def test_typed_values_are_read_in_slices(datatype: str, field: str) -> None:
+    request = pb.ModelInferRequest()
+    tensor = request.inputs.add(name="x", datatype=datatype, shape=[50_000])
+    values = [i % 100 for i in range(50_000)]
+    getattr(tensor.contents, field).extend(values)
+    body, tail = json_of(request)
+    assert tail is not None
+    np.testing.assert_array_equal(np.frombuffer(tail, DATATYPES[datatype]), values)
+    assert body["inputs"][0]["parameters"] == {"binary_data_size": len(tail)}
+    if datatype == "INT8":
+        tensor.contents.int_contents[49_999] = 200
+        with pytest.raises(BadInput, match="INT8 cannot hold"):
+            json_of(request)
