@@ -183,7 +183,7 @@ async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of
     ended = await command("token", "create", data_dir=data_dir)
     assert (ended.code, ended.out) == (8, "")
     assert f"no coordinator runs on {data_dir}" in ended.err
-    async with serving(data_dir) as server, open_core(Settings(data_dir=data_dir)) as core:
+    async with serving(data_dir, "--heartbeat-interval", "300") as server, open_core(Settings(data_dir=data_dir)) as core:
         credential = await a_node(core, "n1", "gateway")
         said = (data_dir / "serve.json").read_text()
         async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
@@ -209,7 +209,11 @@ async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of
 async def test_at_the_limit_of_open_files_newcomers_are_told_so_and_redis_is_had(data_dir: Path) -> None:
     files = 150
     room = room_for(files)
-    async with serving(data_dir, files=files) as server, open_core(Settings(data_dir=data_dir)) as core, AsyncExitStack() as open:
+    async with (
+        serving(data_dir, "--heartbeat-interval", "300", files=files) as server,
+        open_core(Settings(data_dir=data_dir)) as core,
+        AsyncExitStack() as open,
+    ):
         lines = []
         for number in range(room.nodes):
             client = NodeClient(server.ready["fleet"], core.trust.ca.pem, await a_node(core, f"n{number}", f"node {number}"))
@@ -265,7 +269,8 @@ async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path) -> None
 
 
 async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> None:
-    async with serving(data_dir) as server, open_core(Settings(data_dir=data_dir)) as core:
+    patient = ("--heartbeat-interval", "300")  # its node beats no heart while the commands run
+    async with serving(data_dir, *patient) as server, open_core(Settings(data_dir=data_dir)) as core:
         credential = await a_node(core, "n1", "camera")
         await a_node(core, "n2", "idle")
         writes = []
