@@ -110,7 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Errors go to stderr; the exit code is the error's."""
     if arguments is None:
         streams.prepare()
-    parsed = build_parser().parse_args(arguments)
+    try:
+        parsed = build_parser().parse_args(arguments)
+    except streams.NotPrinted as error:  # the help, or the version
+        complain(error, "text")
+        sys.exit(streams.finished(error.exit_code))
+    except (SystemExit, BrokenPipeError) as ended:
+        sys.exit(streams.finished(int(ended.code or 0) if isinstance(ended, SystemExit) else streams.PIPE_CLOSED))
     try:
         code = _COMMANDS[parsed.command](parsed, of_operators(os.environ))
     except BrokenPipeError:

@@ -108,5 +108,6 @@ def _named() -> Iterator[None]:
         raise
     except OSError as error:
         raise NotPrinted(
-            f"standard output: {error.strerror or error}", hint="what it was asked to do is done; look with list or show"
+            f"standard output: {error.strerror or error}",
+            hint="what it was asked to do is done; print it elsewhere",
         ) from error

@@ -70,3 +70,13 @@ def test_a_reader_that_is_gone_ends_it_as_a_pipe_does(tmp_path: Path) -> None:
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (done.returncode, done.stderr.count(b"\n")) == (141, 1)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("module", ["edge_node.cli", "cloud.cli"])
+def test_both_programs_answer_so(module: str, unbuffered: str) -> None:
+    program = f"from {module} import main; main()"
+    for redirected, code in ((">/dev/full", 74), (">&-", 0), ("2>&- >&-", 0)):
+        words = ["sh", "-c", f'exec "$0" -c "$1" --version {redirected}', sys.executable, program]
+        done = subprocess.run(words, capture_output=True, check=False, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+        assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
