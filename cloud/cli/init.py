@@ -56,7 +56,9 @@ def init(
                 file.write(text)
         except OSError as error:
             raise unwritten(f"init: {place}", error, hint="name another folder") from error
-    train = next(line.strip() for line in (folder / README).read_text().splitlines() if "littoral-cloud train" in line)
+    train = next(
+        line.strip() for line in (folder / README).read_text(encoding="utf-8").splitlines() if "littoral-cloud train" in line
+    )
     following = f"cd {shlex.quote(str(folder))} && {train}"
     if format == Format.JSON:
         emit({"folder": folder, "files": [RECIPE, NODE, README], "next": following}, format)

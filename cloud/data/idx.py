@@ -118,7 +118,7 @@ def _files(folder: Path) -> dict[tuple[str, str, str], Path]:
 
 def check_sums(folder: Path) -> None:
     """Checks each file that SHA256SUMS names. Raises DigestMismatch, NotFound or BadData, naming the file."""
-    for number, line in enumerate((folder / SUMS).read_text().splitlines(), 1):
+    for number, line in enumerate((folder / SUMS).read_text(encoding="utf-8").splitlines(), 1):
         wanted, _, file_name = line.strip().partition(" ")
         file_name = file_name.strip().removeprefix("*")
         if not line.strip():

@@ -104,7 +104,7 @@ def read_rule(folder: Path) -> Rule:
     """What `folder/data.toml` says; the empty rule where there is none. Raises BadData, naming the key."""
     path = folder / RULE
     try:
-        body = tomllib.loads(path.read_text())
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Rule()
     except (OSError, ValueError) as error:
@@ -152,9 +152,9 @@ def keep_rule(folder: Path, rule: Rule) -> bool:
     if read_rule(folder).size == rule.size or rule.size is None:
         return False
     try:
-        before = path.read_text() if path.exists() else ""
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
         made = path.with_suffix(".new")
-        made.write_text(f"resize = [{rule.size[0]}, {rule.size[1]}]\n{before}")
+        made.write_text(f"resize = [{rule.size[0]}, {rule.size[1]}]\n{before}", encoding="utf-8")
         made.replace(path)
     except OSError as error:
         raise BadInput(

@@ -76,7 +76,7 @@ def recipe_named(recipe: str, *, model: str | None = None) -> Production:
             f"recipe: {recipe!r} is not known",
             hint=f"{fields.nearest(recipe, names())}a path to a .toml file, or one of {', '.join(names())}",
         )
-    return parse_recipe(shipped.read_text(), what=f"{recipe}.toml", model=model)
+    return parse_recipe(shipped.read_text(encoding="utf-8"), what=f"{recipe}.toml", model=model)
 
 
 def about(recipe: str) -> str:
@@ -85,7 +85,7 @@ def about(recipe: str) -> str:
         return {"demo": "three small students for MNIST in about a minute", "tiny": "one tiny student in seconds: a first look"}[
             recipe
         ]
-    return str(tomllib.loads((_shipped() / f"{recipe}.toml").read_text())["about"])
+    return str(tomllib.loads((_shipped() / f"{recipe}.toml").read_text(encoding="utf-8"))["about"])
 
 
 def read_recipe(path: Path, *, model: str | None = None) -> Production:

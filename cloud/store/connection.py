@@ -84,7 +84,7 @@ def _password(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        password = file.read_text().strip()
+        password = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"redis_password_file: {file} cannot be read: {error}", hint="name a file that this user may read"

@@ -181,7 +181,7 @@ def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecip
             f"search: {str(recipe)!r} is not known",
             hint=f"{fields.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
         )
-    return search_from(toml_from(place.read_text(), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
+    return search_from(toml_from(place.read_text(encoding="utf-8"), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
 
 
 def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None, folder: Path = Path()) -> SearchRecipe:
