@@ -5,7 +5,7 @@ Nothing is trained. The file is opened and run in a child process (opened.py); n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from cloud.factory.made_with import lineage_of
 from cloud.factory.package import Packaged, travelling
 from cloud.foreign.metrics import METRICS, USUAL, Measure, measure_named
 from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Graph, Limits, open_model
-from cloud.foreign.probing import asked_by_chance, asked_of_examples, probe_of
+from cloud.foreign.probing import CHANCES, asked_by_chance, asked_of_examples, probe_of
 from cloud.foreign.running import answers_of, batch_of
 from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, load_samples
 from cloud.foreign.served import served, with_ranks
 from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, worth_by_metric, worth_of_classifier
-from littoral.answers import fault_of
+from littoral.answers import examples_at_fault, fault_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, RuntimeFailure
 from littoral.lineage import BASE, DATA
@@ -34,6 +34,8 @@ FILE = "model.onnx"
 MOST_CLASSES = 10_000
 CALIBRATION = 512
 LAYERS = "int8-layers"
+MOST_TRIES = 8
+"""Examples that a probe may begin with."""
 SKETCH_SEED, SKETCH_EXAMPLES, SKETCH_VALUES = 1, 4096, 1 << 20
 
 Array = npt.NDArray[Any]
@@ -216,9 +218,11 @@ class _Import:
     def packaged(self, measured: _Measured) -> Packaged:
         """Raises BadInput where no example has an answer, so that there is nothing to hold a node's against."""
         plan, model, worth, graph = self.plan, self.model, measured.worth, measured.graph
-        asked = self._asked(worth)
-        feeds = {name: packed.filled() for name, packed in asked.items()}
-        answers = model.run(feeds, name=measured.name)
+        for asked in self._asked(worth):
+            feeds = {name: packed.filled() for name, packed in asked.items()}
+            answers = model.run(feeds, name=measured.name)
+            if not examples_at_fault({name: [array] for name, array in answers.items()}, 1).any():
+                break
         self._labels(answers[measured.output])
         model.load(graph.data, f"{measured.name}-plain", optimised=False)
         others = model.run(feeds, name=f"{measured.name}-plain")
@@ -263,14 +267,17 @@ class _Import:
             raise BadInput(f"model: {manifest.name}, asked what its probe asks, {fault}", hint="nodes refuse such a model")
         return Packaged(manifest, {FILE: graph.data}, coded)
 
-    def _asked(self, worth: Worth | None) -> dict[str, Packed]:
-        """The probe's inputs: of the examples that have an answer, where there are data."""
+    def _asked(self, worth: Worth | None) -> Iterator[dict[str, Packed]]:
+        """What the probe may ask, the first that has an answer: of the examples that have one, where there are data. Of a large
+        one only some values are asked, which may have none."""
         if self.given is None or worth is None:
-            return asked_by_chance(self.model, self.plan.sizes)
+            yield from (asked_by_chance(self.model, self.plan.sizes, least) for least in CHANCES)
+            return
         if worth.faults.where.all():
             raise worth.faults.refusal()
         answered = {name: array[~worth.faults.where] for name, array in self.given.measuring.inputs.items()}
-        return asked_of_examples(self.model, answered)
+        for first in range(min(MOST_TRIES, worth.examples - int(worth.faults.where.sum()))):
+            yield asked_of_examples(self.model, {name: array[first:] for name, array in answered.items()})
 
     def _remarks(self, measured: _Measured) -> tuple[str, ...]:
         if measured.worth is None:

@@ -19,6 +19,8 @@ INPUT_VALUES, OUTPUT_VALUES = 16_384, 4_096
 MOST_BYTES = 1 << 20
 """Of all inputs of a probe, and of all outputs: a manifest is small, however many tensors it names."""
 EXAMPLES = 8
+CHANCES = (-1.0, 0.1, 1.0)
+"""What floats are drawn from, up to 1, where there are no examples: a logarithm takes none below 0."""
 FLOOR = {"onnx": 1e-3, "onnx-int8": 5e-2}
 _MARGIN = 8.0
 
@@ -35,12 +37,15 @@ def asked_of_examples(model: ForeignModel, inputs: Mapping[str, Array]) -> dict[
     return {name: Packed.repeated(array, most=most) for name, array in feeds_of(model, inputs, 0, count).items()}
 
 
-def asked_by_chance(model: ForeignModel, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Packed]:
-    """Where there are no examples. Raises BadInput where a size is free and not given."""
+def asked_by_chance(model: ForeignModel, sizes: Mapping[str, tuple[int, ...]], least: float = CHANCES[0]) -> dict[str, Packed]:
+    """Where there are no examples: floats from `least` to 1, whole numbers 0 and 1.
+
+    Raises BadInput where a size is free and not given.
+    """
     chance, made = np.random.default_rng(1), {}
     for spec, shape in zip(model.inputs, chosen_sizes(model.inputs, sizes).values(), strict=True):
         kind = DATATYPES[spec.datatype]
-        drawn = chance.uniform(-1, 1, shape) if kind.kind == "f" else chance.integers(0, 2, shape)
+        drawn = chance.uniform(least, 1, shape) if kind.kind == "f" else chance.integers(0, 2, shape)
         made[spec.name] = Packed.repeated(np.asarray(drawn).astype(kind), most=_most_values(model))
     return made
 

@@ -112,6 +112,17 @@ def test_a_model_that_answers_no_numbers_is_refused_or_carries_that(tmp_path: Pa
     assert np.isfinite(signature.probe.outputs["y"].values()).all()
 
 
+def test_a_probe_asks_what_has_an_answer_also_where_there_are_no_data(tmp_path: Path) -> None:
+    model = made([helper.make_node("Log", ["x"], ["y"])], [("x", 1, ["n", 4])], [("y", 1, ["n", 4])])
+    [whole] = import_model(write(tmp_path / "m.onnx", model), CLASSIFIER)
+    assert whole.manifest.signature is not None
+    assert (whole.manifest.signature.probe.inputs["x"].values() > 0).all()
+    never = made([helper.make_node("Log", ["x"], ["a"]), helper.make_node("Sub", ["a", "a"], ["b"]),
+                  helper.make_node("Div", ["b", "b"], ["y"])], [("x", 1, ["n", 4])], [("y", 1, ["n", 4])])  # fmt: skip
+    with pytest.raises(BadInput, match="asked what its probe asks, answers y with values that are not numbers"):
+        import_model(write(tmp_path / "m.onnx", never), CLASSIFIER)
+
+
 def test_minus_infinity_is_an_answer(tmp_path: Path) -> None:
     told: list[str] = []
     [whole, *_] = imported(tmp_path, graphs.logarithm_of_chances(), told=told)
