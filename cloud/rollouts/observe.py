@@ -64,7 +64,8 @@ def _observe_pending(seen: Seen, now: float) -> Event:
     before = sorted(
         id
         for id, other in seen.others.items()
-        if other.model == rollout.model and (other.state is not State.PENDING or (other.created_at, id) < place)
+        if other.model == rollout.model
+        and (other.state is not State.PENDING or ((other.created_at, id) < place and not _named_are_gone(other, seen)))
     )
     if before and now >= rollout.deadline:
         return Expired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
@@ -84,6 +85,12 @@ def _observe_pending(seen: Seen, now: float) -> Event:
     if now >= rollout.deadline:
         return Expired(f"nobody came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
     return Waits(_absent(could, now), rollout.deadline)
+
+
+def _named_are_gone(other: Rollout, seen: Seen) -> bool:
+    """Whether it was started for some nodes by name, none of which is there: it holds back nobody then."""
+    named = [seen.nodes[id] for id in other.policy.nodes if id in seen.nodes]
+    return bool(named) and not any(node.connected for node in named)
 
 
 def _observe_measuring(seen: Seen, now: float) -> Event:

@@ -169,3 +169,33 @@ def test_a_rollout_that_waits_can_be_stopped() -> None:
     world.edit("rollout", id, Rollout, aborted_by="ann")
     assert go_on(world, id, 5.0).state is State.ROLLED_BACK
     assert MODEL not in world.desired("a")[1].models
+
+
+def test_one_that_waits_for_its_own_nodes_holds_back_nobody_and_has_its_turn_when_they_are_back() -> None:
+    world = world_of("a", "b")
+    world.actors["a"].fate = Fate(away=((1_001.0, 1_300.0),))
+    world.tick(100.0)
+    first = world.start(world.release(1, OLD), Policy(nodes=("a",)))
+    go_on(world, first, 5.0)
+    second = world.start(world.release(2, GOOD))
+    assert go_on(world, second, 150.0).state is State.SUCCEEDED
+    assert world.actors["b"].serving == GOOD.manifest_digest
+    assert world.rollout(first).state is State.PENDING
+    assert go_on(world, first, 300.0).state is State.SUCCEEDED
+    assert world.actors["b"].serving == GOOD.manifest_digest
+
+
+def test_the_same_two_never_run_at_once_when_the_node_comes_back() -> None:
+    world = world_of("a", "b", takes_s=5.0)
+    world.actors["a"].fate = Fate(away=((1_001.0, 1_105.0),))
+    world.tick(100.0)
+    ids = [
+        world.start(world.release(1, GOOD), Policy(nodes=("a",))),
+        world.start(world.release(2, GOOD), id=f"{MODEL}-2-r1"),
+    ]
+    for _ in range(120):
+        world.control()
+        running = [id for id in ids if world.rollout(id).state not in (State.PENDING, State.SUCCEEDED)]
+        assert len(running) <= 1
+        world.tick(1.0)
+    assert [world.rollout(id).state for id in ids] == [State.SUCCEEDED, State.SUCCEEDED]
