@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Searches for students that are accurate, small and fast: the best for a budget.")
 
 FOLDER = "search"
-SEARCHING = 0.8
-"""Of a time budget, where a release is to be made of what was found: that takes the rest."""
 _SHOWN = ("trial", "accuracy", "worst_class", "transfer_bytes", "macs", "p95_ms", "runtime", "fits")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
@@ -107,8 +105,7 @@ def compress(
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with told_to_stop() as told, _others(workers - 1, same):
-        searching = seconds if seconds is None or not (release or rollout) else seconds * SEARCHING
-        found = asyncio.run(_searched(settings, plan, examples, budget, searching, told, every, place))
+        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place, release or rollout))
     if only_work:
         return
     body: dict[str, Any] = {
@@ -149,6 +146,7 @@ async def _searched(
     told: Told,
     every: int,
     report: Path | None,
+    releasing: bool,
 ) -> Found:
     from rich.console import Console
 
@@ -169,6 +167,7 @@ async def _searched(
                 budget,
                 recipe=plan,
                 time_budget_s=seconds,
+                releasing=releasing,
                 store=store,
                 folder=settings.data_dir / FOLDER,
                 watch=shown,
@@ -213,7 +212,7 @@ async def _released(
     if not yes:  # what is worse than the baseline on the held-out examples need not be made again to be left out
         worth = [r for r in inside if r.outcome and not found.baseline.faults(r.outcome.accuracy, r.outcome.worst)]
         inside = worth or [r for r in [found.best] if r is not None]
-    made = await asyncio.to_thread(found.made, inside)
+    made = await asyncio.to_thread(found.made, found.worth_making(inside))
     base = await asyncio.to_thread(baseline_of, examples)
     packaged = with_baseline(made.packaged, base)
     emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)

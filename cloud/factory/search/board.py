@@ -321,6 +321,15 @@ def gains(run: Run, before: Sequence[Run], settings: Settings) -> bool:
     )
 
 
+def distinct(runs: Sequence[Run], settings: Settings) -> list[Run]:
+    """Of runs that are done, those worth having beside those before them; the most accurate first, of equals the smaller."""
+    kept: list[Run] = []
+    for run in sorted(runs, key=lambda r: (*costs(r, ("accuracy", "bytes")), r.number)):
+        if gains(run, kept, settings):
+            kept.append(run)
+    return kept
+
+
 def check_budget(budget: Budget) -> None:
     """Raises BadInput for a limit that only a node can measure."""
     for field, called in (("peak_rss_bytes", "rss"), ("energy_mj", "energy")):

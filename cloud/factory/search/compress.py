@@ -33,6 +33,7 @@ from cloud.factory.search import lease
 from cloud.factory.search.board import (
     Run,
     check_budget,
+    distinct,
     finished,
     fitting,
     front,
@@ -41,7 +42,7 @@ from cloud.factory.search.recipe import DEFAULT, SearchRecipe, with_trials
 from cloud.factory.search.starting import search_for
 from cloud.factory.search.store import FolderStore, MemoryStore, SearchStore
 from cloud.factory.search.study import Study
-from cloud.factory.search.trial import Held, artifact_of, made
+from cloud.factory.search.trial import Held, again, artifact_of, made
 from cloud.factory.search.worker import Reason, Seen, Worker
 from cloud.factory.teachers import NetworkTeacher, Teacher
 from cloud.factory.training import Trained
@@ -100,6 +101,13 @@ class Found:
         kept = tuple(p for p in found.packaged if p.manifest.name in names or self._fits(p))
         return replace(found, packaged=kept)
 
+    def worth_making(self, runs: Sequence[Run]) -> list[Run]:
+        """Of these trials, where all are taught again, those that are worth that beside each other, and the best."""
+        if not again(self.recipe, self._work.held):
+            return list(runs)
+        kept = distinct(runs, self.recipe.settings)
+        return kept + [run for run in runs if run == self.best and run not in kept]
+
     def _fits(self, packaged: Packaged) -> bool:
         """Whether something that was not asked for by its trial is inside the budget, as far as its manifest says."""
         manifest = packaged.manifest
@@ -130,6 +138,7 @@ def compress(
     recipe: SearchRecipe | Path | str = DEFAULT,
     trials: int | None = None,
     time_budget_s: float | None = None,
+    releasing: bool = False,
     store: SearchStore | None = None,
     folder: Path | None = None,
     watch: Seen = lambda _: None,
@@ -152,6 +161,7 @@ def compress(
         recipe: what is searched: see docs/search.md. A name: that search, fitted to the data.
         trials: how many, in place of the recipe's.
         time_budget_s: seconds after which it stops, with the best so far.
+        releasing: of that time, leave so much as it takes to make what was found (see worker.ends).
         store: where the search is kept; None: in `folder`, or in memory where there is none.
         folder: of checkpoints and teachers' answers; None: a temporary one, and a killed search begins anew.
         watch, tell: told what has changed, and what an operator would want to know.
@@ -187,7 +197,7 @@ def compress(
     deadline = math.inf if time_budget_s is None else began + time_budget_s
     work = Worker(
         plan, held, kept, Study(name, plan, store), store, limits if str(limits) else None,
-        stop or threading.Event(), deadline, watch, tell, clock, lease_s,
+        stop or threading.Event(), deadline, watch, tell, clock, lease_s, releasing=releasing,
     )  # fmt: skip
     if scratch is not None:  # there for as long as its students may be asked for
         weakref.finalize(work, shutil.rmtree, scratch, True)

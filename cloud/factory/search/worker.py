@@ -29,6 +29,7 @@ from cloud.factory.teachers import Teacher
 from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict, RuntimeFailure
 
+_SEARCHING, _AGAIN = 0.8, 1.5
 POLL_S = 0.5
 """Between two looks at what other workers are at."""
 
@@ -57,8 +58,10 @@ class Worker:
     clock: Callable[[], float]
     lease_s: float
     teacher: Teacher | None = None
+    releasing: bool = False
 
     def run(self, given: Teacher | None) -> Reason:
+        began, begun = self.clock(), False
         try:
             self.teacher = given or self._ready()
         except Stopped as stopped:
@@ -73,7 +76,11 @@ class Worker:
             if (now := [(run.id, run.state) for run in runs]) != shown:
                 shown = now
                 self.watch(runs)
-            if self.clock() >= self.deadline and self._begun(runs):
+            if not begun and self._begun(runs):
+                begun = True
+                if self.releasing and self.deadline < math.inf:
+                    self.deadline = ends(self.deadline, began, self.clock())
+            if begun and self.clock() >= self.deadline:
                 return "time"
             open_ones = [run.lease for run in valid(runs).values() if run.state in ("waiting", "running")]
             move = next_move(
@@ -153,6 +160,14 @@ class Worker:
             mine, "teacher", token, stop=self.stop, deadline=until, clock=self.clock, ttl_s=self.lease_s
         ) as watch, _alone(self.kept.checkpoints.parent / "teacher.lock", watch.halt):  # fmt: skip
             return ready_for(self.held.dataset, first, kept=self.kept, tell=self.tell, stop=watch.halt, clock=self.clock)
+
+
+def ends(deadline: float, began: float, now: float) -> float:
+    """When a search has to end, so that a release can be made until its deadline: a fifth of the time is kept for that, and at
+    least half as much again as it took from `began` until `now` to make what the search began with.
+    """
+    whole = deadline - began
+    return began + min(_SEARCHING * whole, whole - _AGAIN * (now - began))
 
 
 def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[Run]) -> Iterator[Run]:

@@ -20,11 +20,12 @@ from cloud.data.sources import load_dataset
 from cloud.factory.fitted import MANY, fitted
 from cloud.factory.production import check_recipe, teach_students
 from cloud.factory.search import compress
-from cloud.factory.search.board import Draw, End, Enter, Outcome, Run, gains, next_move, settled
+from cloud.factory.search.board import Draw, End, Enter, Outcome, Run, distinct, gains, next_move, settled
 from cloud.factory.search.recipe import search_named, with_trials
 from cloud.factory.search.space import START
 from cloud.factory.search.starting import search_for
 from cloud.factory.search.trial import Held
+from cloud.factory.search.worker import ends
 from cloud.factory.training import accuracy_of, logits_of
 from littoral.budget import Budget
 from tests.kit.images import bars
@@ -113,6 +114,17 @@ def test_it_ends_when_two_batches_brought_nothing_worth_having() -> None:
 )
 def test_what_is_worth_having(found: Outcome, worth: bool) -> None:
     assert gains(run(1, 1, found=found), [run(0, 0, found=outcome(0.95, 5000))], SETTLING) == worth
+
+
+def test_what_is_made_for_a_release_is_the_best_and_what_differs_from_it() -> None:
+    found = [(0.95, 5000), (0.95, 5100), (0.945, 4900), (0.94, 2000), (0.5, 100), (0.99, 9000)]
+    runs = [run(n, 1, found=outcome(a, s)) for n, (a, s) in enumerate(found)]
+    assert [r.number for r in distinct(runs, SETTLING)] == [5, 0, 3]
+
+
+def test_of_the_time_so_much_is_left_as_a_release_takes() -> None:
+    assert ends(700.0, 100.0, 150.0) == pytest.approx(100 + 480)  # a fifth
+    assert ends(700.0, 100.0, 300.0) == pytest.approx(100 + 300)  # half as much again as 200 s
 
 
 def test_what_is_seen_without_a_terminal_is_the_front_its_accuracy_and_the_time_left() -> None:
