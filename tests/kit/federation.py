@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud.api.wire import desired_to
 from cloud.federation.run import FinishedRound, Run
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Enrolment, Node, Presence, dump
@@ -135,7 +136,7 @@ async def bridged(ledger: Ledger, blobs: BlobFolder, node_id: str, labelled: Pat
         async with ledger.watch("desired") as news:
             while True:
                 _, desired = await desired_of(ledger, node_id)
-                task = FederatedTask(**dump(desired.federated)) if desired.federated else None
+                task = desired_to(1, desired).federated if desired.federated else None
                 if task is not None and task not in node.tasks:
                     node.tasks.append(task)
                 await node.participant.wanted(task)
