@@ -70,11 +70,18 @@ class Count:
         try:
             seen = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files(self._folder))
             if seen != self._seen:
-                self._seen, self._held = seen, None
-                self._held = count(self._folder)
-        except (BadData, OSError) as error:
+                self._seen, self._held = seen, self._counted(self._folder)  # at once: two threads may ask
+        except OSError as error:
             self._log("labelled-unreadable", detail=str(error))
+            return None
         return self._held
+
+    def _counted(self, folder: Path) -> int | None:
+        try:
+            return count(folder)
+        except BadData as error:
+            self._log("labelled-unreadable", detail=str(error))
+            return None
 
 
 def _files(folder: Path) -> list[Path]:
