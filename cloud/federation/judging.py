@@ -32,7 +32,7 @@ TIMES = 10.0
 """An update may be so many times as long as the median one, and once more so for a node with many more examples."""
 SMALL = 0.1
 """Of the length of what was sent: an update up to here does no harm, whatever the others are."""
-MANY = 10_000
+MANY = 1_000
 """How many times the median a node may have in examples, where nobody knows how many it has."""
 FEWEST = 3
 """With fewer replies a median says nothing: an update is then held against what was sent."""
