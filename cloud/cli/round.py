@@ -12,7 +12,7 @@ import typer
 
 from cloud.app import Core, open_existing
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_line, when
-from cloud.federation.run import KIND, Run, RunState, all_runs, read_run
+from cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out
 from cloud.federation.start import Terms, start_run
 from cloud.federation.worth import by_nodes
 from cloud.fleet.nodes import find_node
@@ -188,6 +188,7 @@ def _full(run: Run) -> dict[str, Any]:
         "data": run.data or None,
         "cohort": list(run.cohort),
         "participants": list(run.participants),
+        "sit_out": list(sitting_out(run)),
         "min_replies": run.min_replies,
         "trigger": run.trigger or None,
         "finished": list(run.finished),

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from cloud.federation.faults import NOT_FINITE
 from cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
 from cloud.fleet.presence import There, there
 from cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, dump, load
@@ -98,7 +99,7 @@ def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> Non
     good = sum(o.reply is not None for o in outcomes)
     if good < quorum:
         what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes if o.reply is None)
-        diverged = good == 0 and all(o.failure == "not-finite" for o in outcomes)
+        diverged = good == 0 and all(o.failure == NOT_FINITE for o in outcomes)
         raise QuorumMissed(
             f"round {number}: {good} of {len(outcomes)} nodes replied well, {quorum} are needed ({what})",
             hint="lower --learning-rate" if diverged else "see what the nodes said: littoral-cloud audit show",

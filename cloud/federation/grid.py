@@ -15,7 +15,8 @@ from flwr.serverapp import Grid
 
 from cloud.factory.weights import weights_bytes
 from cloud.federation.exchange import BlobStore, Exchange, Outcome, check_quorum
-from cloud.federation.judging import ARRAYS, BAD, BAD_REPLY, NEEDED, Fault, judged
+from cloud.federation.faults import BAD_REPLY, Fault
+from cloud.federation.judging import ARRAYS, NEEDED, judged
 from cloud.federation.run import FinishedRound, Run, round_finished, round_started, sitting_out, update_run
 from cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral.errors import BadInput, FleetError
@@ -112,7 +113,7 @@ class FleetGrid(Grid):
             at_least=run.min_nodes,
             hoped=run.cohort or before,
             within_s=run.round_timeout_s,
-            without=sitting_out(run, BAD),
+            without=sitting_out(run),
         )
 
     async def _round_trip(self, asked: list[Message], within_s: float) -> list[Message]:
@@ -192,7 +193,7 @@ class FleetGrid(Grid):
             "weights": digest,
         }
         audit = Audit("round.finished", run_id, "federation", details)
-        out = set(sitting_out(round_finished(self._run, finished), BAD)) - set(sitting_out(self._run, BAD))
+        out = set(sitting_out(round_finished(self._run, finished))) - set(sitting_out(self._run))
         sits = [Audit("node.sits-out", node, run_id, {"run": run_id, "code": finished.failed[node]}) for node in sorted(out)]
         self._run = await update_run(self._ledger, run_id, lambda r: round_finished(r, finished), audit, *sits, fence=self._fence)
         self._names = {}

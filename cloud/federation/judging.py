@@ -18,15 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
+from cloud.federation.faults import BAD_ARRAYS, BAD_EXAMPLES, BAD_METRICS, BAD_REPLY, NOT_FINITE, TOO_FAR, Fault
+
 ARRAYS, METRICS, EXAMPLES = "arrays", "metrics", "num-examples"
 NEEDED: Mapping[str, tuple[str, ...]] = {"train": ("train_loss",), "evaluate": ("loss",)}
 KNOWN: Mapping[str, tuple[str, ...]] = {"train": ("accuracy_before", "seconds"), "evaluate": ("accuracy", "seconds")}
 """By message type: metrics that a reply must have, and those that it may have."""
-
-BAD_REPLY, BAD_ARRAYS, NOT_FINITE = "bad-reply", "bad-arrays", "not-finite"
-BAD_METRICS, BAD_EXAMPLES, TOO_FAR = "bad-metrics", "bad-examples", "too-far"
-BAD = frozenset({BAD_REPLY, BAD_ARRAYS, NOT_FINITE, BAD_METRICS, BAD_EXAMPLES, TOO_FAR})
-"""Codes of replies that cannot be used. A node whose replies get one twice in a row sits the run out."""
 
 TIMES = 10.0
 """An update may be so many times as long as the median one, and once more so for a node with many more examples."""
@@ -36,14 +33,6 @@ MANY = 1_000
 """How many times the median a node may have in examples, where nobody knows how many it has."""
 FEWEST = 3
 """With fewer replies a median says nothing: an update is then held against what was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a reply cannot be used. `code` is one of BAD."""
-
-    code: str
-    detail: str
 
 
 Values = Mapping[str, npt.NDArray[Any]]

@@ -6,11 +6,12 @@ PENDING --started--> RUNNING --round_started, round_finished ...--> SUCCEEDED
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from cloud.federation.faults import BAD
 from cloud.federation.strategies import check_strategy
 from cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from cloud.fleet.records import dump, load
@@ -165,14 +166,14 @@ def crashed(run: Run) -> Run:
     return replace(run, crashes=run.crashes + 1)
 
 
-def sitting_out(run: Run, bad: Collection[str]) -> tuple[str, ...]:
-    """Nodes of which nothing more is asked in this run: their last two replies were bad, by one of these codes."""
+def sitting_out(run: Run) -> tuple[str, ...]:
+    """Nodes of which nothing more is asked in this run: their last two replies were bad."""
     last: dict[str, list[bool]] = {}
     for finished in run.finished:
         for node in finished.participants:
             last.setdefault(node, []).append(False)
         for node, code in finished.failed.items():
-            last.setdefault(node, []).append(code in bad)
+            last.setdefault(node, []).append(code in BAD)
     return tuple(sorted(node for node, were_bad in last.items() if len(were_bad) >= 2 and all(were_bad[-2:])))
 
 

@@ -18,7 +18,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from cloud.federation.judging import Fault, judged
+from cloud.federation.faults import Fault
+from cloud.federation.judging import judged
 from littoral.errors import FleetError
 
 log = logging.getLogger(__name__)

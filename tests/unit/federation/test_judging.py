@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 
-from cloud.federation.judging import BAD, Fault, judged
+from cloud.federation.faults import BAD, Fault
+from cloud.federation.judging import judged
 from cloud.federation.run import FinishedRound, sitting_out
 from cloud.federation.strategies import Sampling, build_strategy
 from littoral.flower_private import become_server
@@ -172,4 +173,4 @@ def rounds(*outcomes: Mapping[str, str]) -> tuple[FinishedRound, ...]:
 )
 def test_two_bad_replies_in_a_row_and_a_node_sits_the_run_out(of_a: list[str], out: bool) -> None:
     run = small_run("r", "sha256:" + "0" * 64, finished=rounds(*({"a": code, "b": ""} for code in of_a)))
-    assert sitting_out(run, BAD) == (("a",) if out else ())
+    assert sitting_out(run) == (("a",) if out else ())
