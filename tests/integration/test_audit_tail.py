@@ -135,5 +135,5 @@ async def test_an_append_only_file_that_was_cut_in_half_is_told_at_the_start_and
                 stderr=asyncio.subprocess.PIPE,
             )
             out, err = await process.communicate()
-    assert (process.returncode, out) == (3, b"")
+    assert (process.returncode, out) == (3, b""), err
     assert b"the end of the trail was cut off" in err
