@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloud.cli.output import DataDirOption, Format, FormatOption, emit, emit_remarks
-from cloud.cli.progress import shown
 from cloud.cli.reading import ResizeOption, described, read_data, remark_on
 from cloud.cli.stopping import TERMINATED, told_to_stop
 from cloud.fleet.names import checked_name
+from cloud.progress import shown
 from littoral.errors import BadInput, NoFit
 
 if TYPE_CHECKING:

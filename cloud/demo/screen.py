@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloud.demo.report import Report
+from cloud.progress import Lines
 
 
 class Screen:
@@ -36,7 +37,10 @@ class Screen:
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Callable[[float], None]]:
-        """A progress bar; the value given takes the share done, 0..1."""
+        """A progress bar, or lines where no terminal draws one; the value given takes the share done, 0..1."""
+        if not self._console.is_terminal:
+            yield Lines(title, self.say, self._clock)
+            return
         title_column, share_column = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:>3.0f}%")
         columns = (title_column, BarColumn(), share_column, TimeElapsedColumn())
         with Progress(*columns, console=self._console, transient=True) as progress:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from cloud.cli.progress import EVERY_S, shown
+from cloud.demo.screen import Screen
+from cloud.progress import EVERY_S, shown
 
 
 def test_a_log_gets_a_line_now_and_then_with_what_is_left() -> None:
@@ -29,3 +31,14 @@ def test_what_was_done_before_it_went_on_is_not_taken_for_speed() -> None:
         now = 20.0
         told(0.9)
     assert out.getvalue().splitlines() == ["training: 90% after 20 s, about 20 s left"]
+
+
+def test_the_demo_says_it_so_too(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    screen = Screen(lambda: now)
+    with screen.bar("training") as told:
+        told(0.1)
+        now = 20.0
+        told(0.6)
+    said = capsys.readouterr()
+    assert "training: 60% after 20 s, about 16 s left" in said.out + said.err
