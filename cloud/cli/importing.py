@@ -54,8 +54,10 @@ def import_(
     The file is opened in a process of its own, with limits on memory and time. Nodes serve it with its own inputs and outputs.
     """
     from cloud.fleet.telemetry import check_model_name
-    from cloud.foreign.importing import ImportPlan, import_model, read_labels
+    from cloud.foreign.importing import import_model
+    from cloud.foreign.labels import read_labels
     from cloud.foreign.opened import Limits
+    from cloud.foreign.plan import ImportPlan
     from cloud.foreign.samples import Preparation
     from cloud.settings import load_settings
 

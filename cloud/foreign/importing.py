@@ -6,7 +6,7 @@ Nothing is trained. The file is opened and run in a child process (opened.py); n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from cloud.factory.made_with import lineage_of
 from cloud.factory.package import Packaged, travelling
+from cloud.foreign.labels import are_scores, labels_of, own_names
 from cloud.foreign.metrics import METRICS, USUAL, Measure, measure_named
-from cloud.foreign.opened import GIVEN, USUAL_LIMITS, ForeignModel, Graph, Limits, open_model
+from cloud.foreign.opened import GIVEN, ForeignModel, Graph, open_model
+from cloud.foreign.plan import ImportPlan
 from cloud.foreign.probing import CHANCES, asked_by_chance, asked_of_examples, probe_of
 from cloud.foreign.running import answers_of, batch_of
-from cloud.foreign.samples import AS_IT_IS, ImportData, Preparation, load_samples
+from cloud.foreign.samples import ImportData, load_samples
 from cloud.foreign.served import served, with_ranks
 from cloud.foreign.worth import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, worth_by_metric, worth_of_classifier
 from littoral.answers import examples_at_fault, fault_of
@@ -31,7 +33,6 @@ from littoral.signature import FREE, Metric, Packed, Signature
 from littoral.sketch import fit
 
 FILE = "model.onnx"
-MOST_CLASSES = 10_000
 CALIBRATION = 512
 LAYERS = "int8-layers"
 MOST_TRIES = 8
@@ -39,42 +40,6 @@ MOST_TRIES = 8
 SKETCH_SEED, SKETCH_EXAMPLES, SKETCH_VALUES = 1, 4096, 1 << 20
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportPlan:
-    """What is to be made of a file.
-
-    `metric` empty: the task's own, accuracy or rmse; detection and custom need one where there is data. `output`: the one that is
-    judged, and whose largest value is the class; empty: the first. `sizes`: of inputs, to try the model with where there are no
-    data. `int8_loss`: the share of its worth that an int8 may lose. `anyway`: also where most examples have no answer.
-    """
-
-    model: str
-    name: str = ""
-    task: str = TASKS[0]
-    metric: str = ""
-    lower_is_better: bool = False
-    labels: tuple[str, ...] = ()
-    output: str = ""
-    preparation: Preparation = AS_IT_IS
-    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    threads: int = 1
-    limits: Limits = USUAL_LIMITS
-    int8_loss: float = MOST_LOST
-    anyway: bool = False
-
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise BadInput(f"task: {self.task!r} is not known", hint=f"one of {', '.join(TASKS)}")
-        if self.metric in ("accuracy", "worst-class") and self.task == "regression":
-            raise BadInput(
-                f"metric: {self.metric} is of classification, the task is {self.task}", hint="rmse, mae, r2 or your own"
-            )
-        if not 0 <= self.int8_loss <= 1:
-            raise BadInput(f"--int8-loss: {self.int8_loss:g} is no share", hint="from 0 to 1")
-        if self.metric in ("rmse", "mae", "r2") and self.task == TASKS[0]:
-            raise BadInput(f"metric: {self.metric} is of regression", hint="give --task regression")
 
 
 def import_model(
@@ -211,7 +176,8 @@ class _Import:
         if self.plan.task != TASKS[0]:
             return _Measured(graph, name, variant, output, labels, worth_by_metric(found, targets, output, self.measure))
         worth = worth_of_classifier(
-            *(found, targets, count, output, labels, self.given.labels, self.measure), numbers=labels == self._own_names(labels)
+            *(found, targets, count, output, labels, self.given.labels, self.measure),
+            numbers=labels == own_names(self.model.class_names, len(labels)),
         )
         return _Measured(graph, name, variant, output, labels, worth)
 
@@ -295,37 +261,14 @@ class _Import:
         if wanted:
             return wanted
         if self.plan.task == TASKS[0]:
-            return next((n for n in names if _are_scores(answers[n])), names[0])
+            return next((n for n in names if are_scores(answers[n])), names[0])
         return names[0]
 
     def _labels(self, scores: Any) -> tuple[str, ...]:
         """The classes' names, in order; empty where the task is no classification. Raises BadInput."""
         if self.plan.task != TASKS[0]:
             return ()
-        if not _are_scores(scores) or not 2 <= scores.shape[1] <= MOST_CLASSES:
-            sizes = list(scores.shape) if isinstance(scores, np.ndarray) else "of other sizes for each example"
-            found = f"{scores.dtype} {sizes}" if isinstance(scores, np.ndarray) else sizes
-            raise BadInput(
-                f"model: its output is {found}, a classifier gives floats of (n, classes)",
-                hint="name another with --output, or say what it does with --task",
-            )
-        numbers = tuple(map(str, range(scores.shape[1])))
-        own = self._own_names(numbers)
-        named = self.given.labels if self.given else ()
-        if len(named) < len(numbers) and set(named) <= set(numbers):  # the data hold some of the classes, by number
-            named = ()
-        labels = self.plan.labels or own or named or numbers
-        if len(labels) != scores.shape[1] or len(set(labels)) != len(labels):
-            raise BadInput(
-                f"labels: {len(set(labels))} different ones, the model tells {scores.shape[1]} classes apart",
-                hint="one for each class, in the model's order: --labels FILE",
-            )
-        return labels
-
-    def _own_names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """What the graph itself calls so many classes; empty where it does not say, or says two things."""
-        found = [names for names in self.model.class_names if len(names) == len(classes)]
-        return found[0] if len(found) == 1 else ()
+        return labels_of(scores, self.plan.labels, self.model.class_names, self.given.labels if self.given else ())
 
     def _sketch(self) -> SketchSpec:
         """Of one input of one size alone; else inputs are not sketched, and drift is not seen."""
@@ -359,22 +302,5 @@ def _quantized_how(name: str) -> dict[str, Any]:
     return {"calibration_examples": CALIBRATION, "quantized": "layers" if name == LAYERS else "all"}
 
 
-def _are_scores(answers: Any) -> bool:
-    """(n, classes) floats."""
-    return isinstance(answers, np.ndarray) and answers.ndim == 2 and answers.dtype.kind == "f"
-
-
 def _told(worth: Worth) -> str:
     return f"{worth.metric.name} {worth.metric.value:.4g}" if worth.metric else f"accuracy {worth.accuracy:.4g}"
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """One a line. Raises BadInput or NotFound."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"labels: {path} cannot be read: {error}", hint="a text file, one label a line") from error
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels:
-        raise BadInput(f"labels: {path} is empty", hint="one label a line, in the model's order")
-    return labels

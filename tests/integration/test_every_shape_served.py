@@ -17,7 +17,8 @@ import tritonclient.grpc.aio as triton
 from onnx import TensorProto, helper
 
 from cloud.factory.package import Packaged
-from cloud.foreign.importing import ImportPlan, import_model
+from cloud.foreign.importing import import_model
+from cloud.foreign.plan import ImportPlan
 from edge_node.runtimes import load
 from edge_node.serving.slots import Served
 from edge_node.update.probe import check_probe

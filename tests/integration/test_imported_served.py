@@ -18,7 +18,8 @@ from cloud.app import open_core
 from cloud.cli import run
 from cloud.factory.package import Packaged
 from cloud.factory.tried import taken_by_a_node
-from cloud.foreign.importing import ImportPlan, import_model
+from cloud.foreign.importing import import_model
+from cloud.foreign.plan import ImportPlan
 from cloud.settings import load_settings
 from edge_node.store import NodeFolder
 from littoral.manifest import Manifest

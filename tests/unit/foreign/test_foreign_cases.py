@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from cloud.factory.package import Packaged
-from cloud.foreign.importing import ImportPlan, import_model
+from cloud.foreign.importing import import_model
 from cloud.foreign.inspecting import inspected
+from cloud.foreign.plan import ImportPlan
 from cloud.foreign.samples import AS_IT_IS, load_samples
 from littoral.answers import fault_of
 from littoral.errors import BadData, BadInput

@@ -11,8 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from cloud.factory.package import Packaged
-from cloud.foreign.importing import ImportPlan, import_model, read_labels
+from cloud.foreign.importing import import_model
+from cloud.foreign.labels import read_labels
 from cloud.foreign.metrics import METRICS, measure_named
+from cloud.foreign.plan import ImportPlan
 from cloud.foreign.samples import Preparation
 from littoral.errors import BadData, BadInput, FleetError, NotFound
 from littoral.manifest import Manifest
