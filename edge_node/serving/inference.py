@@ -24,6 +24,8 @@ from littoral.manifest import Input
 
 INLINE_S = 0.002
 """What is expected to take longer runs in the worker thread: it would hold up every other request and the session."""
+INLINE_VALUES = 250_000
+"""Values of a request that are prepared in the loop itself; more take over a millisecond."""
 INLINE_PIXELS = 50_000
 """Values of images that are resized in the loop itself."""
 BATCH = 32
@@ -157,7 +159,7 @@ class Inference:
         given = served.manifest.input
         if given.resize is not None:
             raw = await self._sized(name, given, raw)
-        prepared = _prepared(served, raw)
+        prepared = _prepared(served, raw) if raw.size <= INLINE_VALUES else await self._in_thread(name, _prepared, served, raw)
         examples, cost = len(prepared), self._cost(name, served)
         batcher = None
         if cost.seconds >= BATCH_FROM_S:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_node.serving.inference import Inference
+from edge_node.serving.inference import INLINE_VALUES, Inference
 from edge_node.serving.slots import Slots
 from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
-from tests.kit.models import HERE, SHAPE, images, weights
+from tests.kit.models import HERE, SHAPE, images, logits_of, weights
 from tests.kit.serving import MODEL, asked_of, served
 
 LARGE, CLASSES = (1, 128, 128), 800  # 52 MB of weights: several milliseconds an inference
@@ -113,3 +113,20 @@ async def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
         await Inference(slots, telemetry).answer(MODEL, asked_of(np.full((1, *SHAPE), 3e38), "FP64"))
     assert telemetry.counters(MODEL) == (1, 1)
     slots.close()
+
+
+async def test_many_values_are_prepared_beside_the_loop_and_mean_the_same(tmp_path: Path) -> None:
+    slots = Slots()
+    slots.swap(MODEL, served(tmp_path, shape=(1, 64, 64)))
+    inference = Inference(slots, Telemetry())
+    try:
+        x = images(INLINE_VALUES // 4096 + 1, shape=(1, 64, 64))
+        assert workers() == 0
+        answer = await inference.answer(MODEL, asked_of(x))
+        assert workers() == 1
+        np.testing.assert_allclose(answer.tensors["logits"], logits_of(x, weights(shape=(1, 64, 64))), rtol=1e-3, atol=1e-3)
+        with pytest.raises(BadInput, match="too large"):
+            await inference.answer(MODEL, asked_of(np.full(x.shape, 1e300), "FP64"))
+    finally:
+        inference.close()
+        slots.close()
