@@ -25,11 +25,16 @@ Mapping = tuple[int, int]
 """(address, bytes)"""
 
 
+def trim() -> None:
+    """What was freed, and nothing else. Does nothing where the system has no such call."""
+    trim_libc = getattr(_libc(), "malloc_trim", None)  # glibc keeps what was freed unless it is asked; others have no such call
+    if trim_libc is not None:
+        trim_libc(0)
+
+
 def give_back() -> None:
     """What was freed, and the code of libraries: about a millisecond. Does nothing where the system has no such calls."""
-    trim = getattr(_libc(), "malloc_trim", None)  # glibc keeps what was freed unless it is asked; others have no such call
-    if trim is not None:
-        trim(0)
+    trim()
     _drop(code_mappings(_text("/proc/self/maps")))
 
 

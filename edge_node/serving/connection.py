@@ -391,7 +391,10 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()  # it is answered; that it goes on sending holds up nobody, and is ended soon
             asyncio.get_running_loop().call_later(UNHEARD_S, self._transport.abort)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the client has gone, and the loop has not told us yet
+                self._transport.abort()
 
     def _give_back(self) -> None:
         if self._task is not None:

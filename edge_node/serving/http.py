@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from edge_node.memory import give_back
+from edge_node.memory import give_back, trim
 from edge_node.notify import answers
 from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from edge_node.serving.access import Access, Misdirected, NoToken
@@ -322,14 +322,13 @@ class HttpServer:
         return await asyncio.get_running_loop().run_in_executor(self._reader, work, *given)
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._sweeper = asyncio.get_running_loop().call_later(min(SWEEP_S, self._limits.body_s / 4), self._sweep)
         now = time.monotonic()
         for connection in tuple(self._connections):
             connection.overdue(now)
         self._tell_time()
-        if self.room.has_shrunk():
-            give_back()
-        self._sweeper = loop.call_later(min(SWEEP_S, self._limits.body_s / 4), self._sweep)
+        if self.room.has_emptied():
+            trim()
 
     def _tell_time(self) -> None:
         self.date = formatdate(time.time(), usegmt=True)  # noqa: TID251 - it is said, nothing is decided by it

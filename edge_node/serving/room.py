@@ -7,7 +7,8 @@ from edge_node.serving.places import Busy
 ROOM_BYTES = 32 * 1024 * 1024
 FREE_BYTES = 64 * 1024
 """Of each request are not counted: the number of requests bounds them. A small one finds room beside any number of large ones."""
-_PEAK_BYTES = 4 * 1024 * 1024
+_MUCH_BYTES = 2 * 1024 * 1024
+_LOOKS = 4
 
 
 class Room:
@@ -16,7 +17,7 @@ class Room:
     def __init__(self, most: int = ROOM_BYTES) -> None:
         self.most = most
         self.taken = 0
-        self._peak = 0
+        self._looks = 0
 
     def hold(self, size: int, held: int) -> int:
         """For one request that has come to `size` bytes, of which it holds `held` already.
@@ -29,15 +30,17 @@ class Room:
         if self.taken + wanted - held > self.most:
             raise Busy(f"body: {self.taken} bytes of requests are held, at most {self.most} are", hint="try again in a second")
         self.taken += wanted - held
-        self._peak = max(self._peak, self.taken)
+        if self.taken > _MUCH_BYTES:
+            self._looks = _LOOKS
         return wanted
 
     def leave(self, held: int) -> None:
         self.taken -= held
 
-    def has_shrunk(self) -> bool:
-        """Whether so much was held since this was last True, and is not any more, that the memory is worth giving back."""
-        if self._peak < _PEAK_BYTES or self.taken > self._peak // 4:
+    def has_emptied(self) -> bool:
+        """Whether much was held and is not any more, so that memory is worth giving back: a few times in a row, asked every
+        second or so, for buffers of those who sent it go later."""
+        if self._looks == 0 or self.taken > _MUCH_BYTES:
             return False
-        self._peak = self.taken
+        self._looks -= 1
         return True

@@ -32,10 +32,12 @@ class Turns:
 
     def _run(self) -> None:
         until = self._monotonic() + TURN_S
-        while self._waiting:
-            self._waiting.popleft()()
-            if self._monotonic() >= until:
-                break
-        self._due = bool(self._waiting)
-        if self._due:
-            asyncio.get_running_loop().call_soon(self._run)
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+                if self._monotonic() >= until:
+                    break
+        finally:  # a bug in one connection is that one's alone
+            self._due = bool(self._waiting)
+            if self._due:
+                asyncio.get_running_loop().call_soon(self._run)

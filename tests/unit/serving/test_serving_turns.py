@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_node.serving.begun import continued
+from edge_node.serving.connection import Connection, Limits
 from edge_node.serving.room import ROOM_BYTES, Room
 from edge_node.serving.turns import TURN_S, Turns
 from littoral.errors import BadInput
@@ -40,6 +41,53 @@ async def test_units_of_work_take_turns_and_the_loop_looks_up_in_between() -> No
     turns.later(lambda: unit("c", 0))
     await asyncio.sleep(0)
     assert seen[-1] == "c"
+
+
+async def test_a_unit_that_fails_keeps_no_other_from_its_turn() -> None:
+    turns, seen = Turns(), asyncio.Event()
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    wrong = OSError("gone")
+
+    def fail() -> None:
+        raise wrong
+
+    turns.later(fail)
+    turns.later(seen.set)
+    async with asyncio.timeout(PATIENCE_S):
+        await seen.wait()
+    assert said == [wrong]
+
+
+async def test_a_client_that_is_gone_when_it_is_refused_is_let_go(tmp_path: Path) -> None:
+    """Its socket knows before the loop does: shutdown(2) says ENOTCONN."""
+
+    class Gone:
+        ended = False
+        max_size = 0
+
+        def is_closing(self) -> bool:
+            return self.ended
+
+        def write(self, data: bytes) -> None: ...
+
+        def resume_reading(self) -> None: ...
+
+        def can_write_eof(self) -> bool:
+            return True
+
+        def write_eof(self) -> None:
+            raise OSError(107, "Transport endpoint is not connected")
+
+        def abort(self) -> None:
+            self.ended = True
+
+    async with open_node(served(tmp_path)) as node:
+        connection, transport = Connection(node.server, Limits(), lambda: 0.0), Gone()
+        connection.connection_made(transport)  # type: ignore[arg-type]
+        connection.data_received(b"nonsense\r\n\r\n")
+        assert transport.ended
+        connection.connection_lost(None)
 
 
 async def probe(node: Node) -> None:
