@@ -37,6 +37,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
         self._fleet_address = fleet_address
         self._clock = clock
         self._rng = rng
+        self._taking: set[str] = set()  # names of nodes that are being enrolled
 
     async def Enrol(
         self, request: enrolment_pb2.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -50,7 +51,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
             agent_version=printable(request.agent_version[:64]),
             hardware_class=printable(request.hardware.hardware_class[:64]),
         )
-        enrolled = await enrol(self._ledger, self._authority, wanted, self._clock(), self._rng)
+        enrolled = await enrol(self._ledger, self._authority, wanted, self._clock(), self._rng, self._taking)
         return enrolment_pb2.EnrolResponse(
             node_id=enrolled.node_id,
             node_name=enrolled.node_name,

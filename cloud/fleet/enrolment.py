@@ -125,8 +125,18 @@ def candidate_name(wanted: str, attempt: int, rng: random.Random) -> str:
     return wanted[: 63 - len(suffix)].rstrip("-") + suffix
 
 
-async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: float, rng: random.Random) -> Enrolled:
+async def enrol(
+    ledger: Ledger,
+    ca: Issuer,
+    request: EnrolmentRequest,
+    now: float,
+    rng: random.Random,
+    taking: set[str] | None = None,
+) -> Enrolled:
     """Trades a token and a certificate request for an identity.
+
+    Args:
+        taking: names that others in this process are about to take, for whoever enrols many at one time.
 
     Raises:
         BadInput: the name or the certificate request is malformed.
@@ -138,7 +148,9 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
     key = ca.public_key_sha256(request.certificate_request)
     node_id = key[:NODE_ID_DIGITS]
     certificate: NodeCertificate | None = None
+    taking = set() if taking is None else taking
     for tried in range(ATTEMPTS):
+        name = ""
         token_doc = await ledger.get("token", token_id(request.token))
         node_doc = await ledger.get("node", node_id)
         token = load(Token, token_doc) if token_doc else None
@@ -148,9 +160,8 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
         assert token_doc is not None
         certificate = certificate or ca.issue_node(request.certificate_request, node_id, now)
         if new:
-            name, name_write = await _free_name(
-                ledger, request.node_name, node_id, rng, first=0 if tried < NUMBERED else _BY_CHANCE
-            )
+            first = 0 if tried < NUMBERED else _BY_CHANCE
+            name, name_write = await _free_name(ledger, request.node_name, node_id, rng, taking, first=first)
             node = Node(
                 node_id=node_id,
                 name=name,
@@ -176,6 +187,8 @@ async def enrol(ledger: Ledger, ca: Issuer, request: EnrolmentRequest, now: floa
             await ledger.commit(change)
         except Conflict:
             continue  # somebody took the last use, or the name, or enrolled this very key: look again
+        finally:
+            taking.discard(name)
         return Enrolled(
             node_id=node_id, node_name=node.name, certificate=certificate.der, certificate_authority=ca.der, again=not new
         )
@@ -210,20 +223,37 @@ def _again(node: Node, doc: Doc, token: Token) -> Change:
     )
 
 
-async def _free_name(ledger: Ledger, wanted: str, node_id: str, rng: random.Random, *, first: int) -> tuple[str, Write]:
-    """A name that nobody in the fleet has, and the write that takes it. One of a node taken out of the fleet is free.
+async def _free_name(
+    ledger: Ledger, wanted: str, node_id: str, rng: random.Random, taking: set[str], *, first: int
+) -> tuple[str, Write]:
+    """A name that nobody in the fleet has, and the write that takes it; until it is written it is in `taking`. One of a node
+    taken out of the fleet is free.
 
     `first`: of the attempts of `candidate_name`.
     """
     for attempt in range(first, first + ATTEMPTS):
         name = candidate_name(wanted, attempt, rng)
-        doc = await ledger.get("node-name", name)
-        if doc is None:
-            return name, Write("node-name", name, {"node_id": node_id}, 0)
-        holder = await ledger.get("node", str(doc.body["node_id"]))
-        if holder is None or load(Node, holder).enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED):
-            return name, Write("node-name", name, {"node_id": node_id}, doc.generation)
+        if name in taking:
+            continue
+        taking.add(name)
+        try:
+            generation = await _generation_of_free(ledger, name)
+        except BaseException:
+            taking.discard(name)
+            raise
+        if generation is not None:
+            return name, Write("node-name", name, {"node_id": node_id}, generation)
+        taking.discard(name)
     raise Conflict(f"node_name: {wanted!r} and {ATTEMPTS} like it are taken", hint="choose another")
+
+
+async def _generation_of_free(ledger: Ledger, name: str) -> int | None:
+    """What the document of a free name is to be written over; None where a node has the name."""
+    if (doc := await ledger.get("node-name", name)) is None:
+        return 0
+    holder = await ledger.get("node", str(doc.body["node_id"]))
+    free = holder is None or load(Node, holder).enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED)
+    return doc.generation if free else None
 
 
 async def create_token(

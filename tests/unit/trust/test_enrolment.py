@@ -26,7 +26,7 @@ from cloud.fleet.enrolment import (
 from cloud.fleet.ledger import Change, Ledger, Write
 from cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
 from cloud.trust.ca import CertificateAuthority, open_ca
-from littoral.errors import BadInput, BadToken, NotAccepted, NotFound
+from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, NotFound
 from littoral.identity import certificate_request, new_node_key
 
 pytest_plugins = ("tests.kit.redis",)
@@ -121,13 +121,47 @@ async def test_a_hundred_and_fifty_with_one_token_at_the_same_moment_are_all_enr
     ledger: Ledger, another: Callable[[], Any], ca: CertificateAuthority, name: str
 ) -> None:
     secret = await token(ledger, uses=151)
+    taking: set[str] = set()
     async with another() as second:
         got = await asyncio.gather(
-            *(enrol((ledger, second)[number % 2], ca, asks(secret, name), NOW, random.Random(number)) for number in range(150))
+            *(
+                enrol((ledger, second)[number % 2], ca, asks(secret, name), NOW, random.Random(number), taking)
+                for number in range(150)
+            )
         )
+    assert taking == set()
     assert len({each.node_id for each in got}) == len({each.node_name for each in got}) == 150
     assert await uses_left(ledger, secret) == 1
     assert {each.node_name for each in got} >= ({"camera", "camera-2", "camera-3"} if name else set())
+
+
+class Counting:
+    """A ledger that counts the commits that somebody else was in the way of."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.conflicts = 0
+
+    async def commit(self, change: Change) -> object:
+        try:
+            return await self._ledger.commit(change)
+        except Conflict:
+            self.conflicts += 1
+            raise
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._ledger, name)
+
+
+async def test_of_many_who_want_one_name_at_the_same_moment_nobody_is_in_anothers_way(
+    ledger: Ledger, ca: CertificateAuthority
+) -> None:
+    secret = await token(ledger, uses=40)
+    counting: Any = Counting(ledger)
+    taking: set[str] = set()
+    got = await asyncio.gather(*(enrol(counting, ca, asks(secret, "camera"), NOW, RNG, taking) for _ in range(40)))
+    assert len({each.node_name for each in got}) == 40
+    assert counting.conflicts == 0
 
 
 async def test_tokens_are_refused_each_for_its_own_reason(ledger: Ledger, ca: CertificateAuthority) -> None:
