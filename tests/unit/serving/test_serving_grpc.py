@@ -26,9 +26,9 @@ from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
 from littoral.inference.v2 import inference_pb2 as ours
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
+from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, open_grpc, open_node, served, slots_with
 
-PATIENCE_S = 60.0
 INFER = f"/{SERVICE}/ModelInfer"
 
 
