@@ -200,7 +200,7 @@ async def _released(
 ) -> dict[str, Any]:
     from cloud.app import open_core
     from cloud.cli.students import students_of
-    from cloud.factory.baseline import baseline_of, with_baseline, worth_releasing
+    from cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
     from cloud.factory.release import release_made
     from cloud.factory.tried import taken_by_a_node
     from cloud.rollouts.controller import start_rollout
@@ -215,6 +215,8 @@ async def _released(
     made = await asyncio.to_thread(found.made, found.worth_making(inside))
     base = await asyncio.to_thread(baseline_of, examples)
     packaged = with_baseline(made.packaged, base)
+    if made.teacher_accuracy:  # it was trained here, and measured
+        emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, packaged, base))])
     emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
     going = await taken_by_a_node(worth_releasing(packaged, base, yes=yes), lambda words: typer.echo(words, err=True))
     async with open_core(settings) as core:
