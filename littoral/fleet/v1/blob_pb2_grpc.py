@@ -59,7 +59,8 @@ class BlobServiceServicer:
     """
 
     def GetBlob(self, request, context):
-        """Streams a blob from an offset. NOT_FOUND: no such blob. OUT_OF_RANGE: the offset lies past its end.
+        """Streams a blob from an offset. PERMISSION_DENIED: nothing that is wanted of the node names it. NOT_FOUND: no such blob.
+        OUT_OF_RANGE: the offset lies past its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,7 +69,7 @@ class BlobServiceServicer:
     def PutBlob(self, request_iterator, context):
         """Takes a blob; the first message carries the header, the others data. What arrived before a break is
         kept, and StatBlob says how much. FAILED_PRECONDITION: the offset is not what is held.
-        RESOURCE_EXHAUSTED: larger than this cloud takes. DATA_LOSS: the bytes do not have the digest named.
+        RESOURCE_EXHAUSTED: larger than a reply to the node's task may be, or one more than a task wants. DATA_LOSS: the bytes do not have the digest named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
