@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloud.fleet.records import Reported, load
+from cloud.fleet.records import Desired, Reported, load
 from edge_node.agent import Agent
 from edge_node.hardware import HardwareProfile, profile
 from edge_node.log import Log
 from edge_node.notify import notifier
+from edge_node.runtimes.using import VARIABLE
 from edge_node.settings import Settings
 from edge_node.store import NodeFolder, write_json
 from littoral.digest import hex_of
@@ -130,6 +131,12 @@ class Running:
         return await asyncio.to_thread(ask)
 
 
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent settles on runtimes for its own process, which here is also that of other tests."""
+    monkeypatch.setenv(VARIABLE, "")
+
+
 @pytest.fixture(scope="module")
 def hardware(tmp_path_factory: pytest.TempPathFactory) -> HardwareProfile:
     return profile(tmp_path_factory.mktemp("h"), threads=1, root=Path("/"))
@@ -168,6 +175,9 @@ async def lived(fleet: Fleet, maker: Maker, folder: NodeFolder, hardware: Hardwa
             await want(fleet, digest, generation)
             await reported(fleet, generation, "SUCCEEDED", serving=digest)
         assert await agent.accuracy() == 1.0
+    doc = await fleet.ledger.get("desired", NODE)
+    assert doc is not None
+    await fleet.want(NODE, replace(load(Desired, doc), former=(first,)))  # as every change of what is wanted leaves it
     return folder, first, second
 
 
