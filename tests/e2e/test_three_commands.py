@@ -19,16 +19,13 @@ import pytest
 from PIL import Image
 
 from cloud.app import open_core
-from cloud.factory.package import Packaged
 from cloud.fleet.releases import create_release, publish
 from cloud.processes import Child, beside, run_to_end
 from cloud.settings import load_settings
-from littoral.digest import digest_of
 from littoral.errors import FleetError
-from littoral.manifest import File, Input, Manifest, Output, Probe
-from littoral.sketch import fit
 from tests.kit.patience import PATIENCE_S
 from tests.kit.shapes import CLASSES, colour_folder, shape_folder
+from tests.kit.unrunnable import unrunnable
 
 CLOUD = beside("littoral-cloud")
 
@@ -86,26 +83,8 @@ async def answer(url: str, model: str, image: Path) -> int:
 
 async def release_of_no_network(data_dir: Path) -> None:
     """broken-1, which no node can run."""
-    content = b"no network, but bytes"
-    raw = np.arange(40, dtype=np.uint8).reshape(10, 1, 2, 2)
-    manifest = Manifest(
-        model="broken",
-        name="broken",
-        architecture={"name": "x"},
-        parameters=3,
-        runtime="onnxruntime",
-        runtime_options={},
-        requires={},
-        files=(File("model.onnx", digest_of(content), len(content)),),
-        input=Input("input", (1, 2, 2), 1 / 255, (0.1,), (0.3,)),
-        output=Output("logits", ("b", "a")),
-        accuracy=0.9,
-        accuracy_examples=10,
-        probe=Probe.of(raw[:2], np.zeros((2, 2), np.float32), 0.1),
-        sketch=fit(raw, seed=1),
-    )
     async with open_core(load_settings(data_dir=data_dir)) as core:
-        made = await publish(core, Packaged(manifest, {"model.onnx": content}), core.clock())
+        made = await publish(core, unrunnable("broken"), core.clock())
         await create_release(core.ledger, "broken", [made.manifest_digest], "manual", "", core.clock())
 
 

@@ -9,12 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cloud.app import open_core
 from cloud.cli import run
-from cloud.factory.package import Packaged
 from cloud.fleet.ledger import Change, Write
 from cloud.fleet.records import dump
 from cloud.fleet.releases import publish
@@ -23,39 +21,17 @@ from cloud.rollouts.controller import read_rollout
 from cloud.rollouts.state import KIND, Assignment, State
 from cloud.settings import load_settings
 from cloud.trust.store import open_trust
-from littoral.digest import digest_of
-from littoral.manifest import File, Input, Manifest, Output, Probe
-from littoral.sketch import fit
-
-CONTENT = b"no network, but bytes"
+from tests.kit.unrunnable import unrunnable
 
 
 @pytest.fixture
 def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Of one published artifact, in a data folder that the commands will open."""
     monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
-    raw = np.arange(40, dtype=np.uint8).reshape(10, 1, 2, 2)
-    manifest = Manifest(
-        model="digits",
-        name="cnn",
-        architecture={"name": "x"},
-        parameters=3,
-        runtime="onnxruntime",
-        runtime_options={},
-        requires={},
-        files=(File("model.onnx", digest_of(CONTENT), len(CONTENT)),),
-        input=Input("input", (1, 2, 2), 1 / 255, (0.1,), (0.3,)),
-        output=Output("logits", ("b", "a")),
-        accuracy=0.9,
-        accuracy_examples=10,
-        probe=Probe.of(raw[:2], np.zeros((2, 2), np.float32), 0.1),
-        sketch=fit(raw, seed=1),
-        class_accuracy=(0.96, 0.84),
-    )
 
     async def put() -> str:
         async with open_core(load_settings()) as core:
-            made = await publish(core, Packaged(manifest, {"model.onnx": CONTENT}), core.clock())
+            made = await publish(core, unrunnable("digits", class_accuracy=(0.96, 0.84)), core.clock())
             return made.manifest_digest
 
     return asyncio.run(put())
