@@ -22,23 +22,25 @@ MODELS = ("digits", "figures")
 
 
 async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that_joins_later(
-    fleet: Fleet, tmp_path: Path
+    processes: Fleet, tmp_path: Path
 ) -> None:
-    await fleet.join("one")
-    async with open_core(load_settings(data_dir=fleet.root / "cloud"), clock=time.time) as core:  # noqa: TID251
+    await processes.join("one")
+    async with open_core(load_settings(data_dir=processes.root / "cloud"), clock=time.time) as core:  # noqa: TID251
         releases = [(await one_student(core, tmp_path / "made", model)).release_id for model in MODELS]
-    started = [json.loads(await fleet.cloud("rollout", "start", release, "--format", "json")) for release in releases]
-    watched = await asyncio.gather(*(fleet.cloud("rollout", "watch", each["rollout"], "--format", "json") for each in started))
+    started = [json.loads(await processes.cloud("rollout", "start", release, "--format", "json")) for release in releases]
+    watched = await asyncio.gather(
+        *(processes.cloud("rollout", "watch", each["rollout"], "--format", "json") for each in started)
+    )
     assert [json.loads(lines.splitlines()[-1])["state"] for lines in watched] == ["SUCCEEDED", "SUCCEEDED"]
-    _, url = fleet.nodes["one"]
+    _, url = processes.nodes["one"]
     for model in MODELS:
         answer = await ask(f"{url}/v2/models/{model}/infer", IMAGE)
         assert (answer.status_code, answer.json()["model_name"]) == (200, model)
-    await fleet.join("two")
-    _, url = fleet.nodes["two"]
+    await processes.join("two")
+    _, url = processes.nodes["two"]
     for model in MODELS:
         await until_it_answers(f"{url}/v2/models/{model}/infer", model)
-    listed = json.loads(await fleet.cloud("node", "list", "--format", "json"))
+    listed = json.loads(await processes.cloud("node", "list", "--format", "json"))
     assert [model["model"] for model in listed[0]["models"]] == list(MODELS)
 
 

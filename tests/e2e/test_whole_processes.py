@@ -20,42 +20,42 @@ pytest_plugins = ("tests.kit.whole_fixture",)
 
 
 async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it_and_without_one_nodes_serve_what_they_have(
-    fleet: Fleet, images: Path
+    processes: Fleet, images: Path
 ) -> None:
-    await fleet.join("one")
-    await fleet.join("two")
+    await processes.join("one")
+    await processes.join("two")
     made = json.loads(
-        await fleet.cloud("train", "--data", str(images), "--model", "digits", "--recipe", "tiny", "--format", "json")
+        await processes.cloud("train", "--data", str(images), "--model", "digits", "--recipe", "tiny", "--format", "json")
     )
-    started = json.loads(await fleet.cloud("rollout", "start", made["release"], "--probation-s", "2", "--format", "json"))
-    async with open_core(load_settings(data_dir=fleet.root / "cloud"), clock=time.time) as core:  # noqa: TID251
+    started = json.loads(await processes.cloud("rollout", "start", made["release"], "--probation-s", "2", "--format", "json"))
+    async with open_core(load_settings(data_dir=processes.root / "cloud"), clock=time.time) as core:  # noqa: TID251
 
         async def in_its_first_wave() -> bool | None:
             doc = await core.ledger.get(KIND, started["rollout"])
             return True if doc is not None and load(Rollout, doc).state is State.WAVE else None
 
         await until(core.ledger, (KIND,), in_its_first_wave, seconds=PATIENCE_S, what="the canary's wave")
-    await fleet.kill_coordinator()
-    for child, url in fleet.nodes.values():  # alone, and alive
+    await processes.kill_coordinator()
+    for child, url in processes.nodes.values():  # alone, and alive
         assert child.running
         assert (await ask(f"{url}/v2/health/live")).status_code == 200
-    await fleet.start_coordinator()
-    watched = await fleet.cloud("rollout", "watch", started["rollout"], "--format", "json")
+    await processes.start_coordinator()
+    watched = await processes.cloud("rollout", "watch", started["rollout"], "--format", "json")
     ended = json.loads(watched.splitlines()[-1])
     assert ended["state"] == "SUCCEEDED"
-    for _, url in fleet.nodes.values():
+    for _, url in processes.nodes.values():
         assert (await ask(f"{url}/v2/models/digits")).json()["name"] == "digits"
-    listed = json.loads(await fleet.cloud("node", "list", "--format", "json"))
+    listed = json.loads(await processes.cloud("node", "list", "--format", "json"))
     assert sorted(node["name"] for node in listed) == ["one", "two"]
-    await fleet.cloud("audit", "verify")  # fails where the chain is broken
+    await processes.cloud("audit", "verify")  # fails where the chain is broken
 
     # Without a cloud a node serves what it has, also after it was killed itself.
-    await fleet.kill_coordinator()
-    child, _ = fleet.nodes["one"]
+    await processes.kill_coordinator()
+    child, _ = processes.nodes["one"]
     os.kill(child.pid, signal.SIGKILL)
     await child.end()
-    await fleet.run("one")
+    await processes.run("one")
     image = {"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
-    answer = await ask(f"{fleet.nodes['one'][1]}/v2/models/digits/infer", {"inputs": [image]})
+    answer = await ask(f"{processes.nodes['one'][1]}/v2/models/digits/infer", {"inputs": [image]})
     assert answer.status_code == 200
     assert len(answer.json()["outputs"][0]["data"]) == 10

@@ -62,21 +62,21 @@ def context_for(folder: Path, credential: Credential | None = None) -> ssl.SSLCo
     return context
 
 
-async def test_two_thousand_handshakes_leave_the_coordinator_where_it_was(fleet: Fleet, tmp_path: Path) -> None:
-    assert fleet.coordinator is not None
+async def test_two_thousand_handshakes_leave_the_coordinator_where_it_was(processes: Fleet, tmp_path: Path) -> None:
+    assert processes.coordinator is not None
     now = time.time()  # noqa: TID251 - the shell of a test
-    authority = open_ca(fleet.root / "cloud" / "ca", now)
+    authority = open_ca(processes.root / "cloud" / "ca", now)
     key = new_node_key()
     issued = authority.issue_node(certificate_request(key), "node-a", now)
     certificate = x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM)
     stranger = context_for(tmp_path)
     node = context_for(tmp_path, Credential(private_pem(key), certificate))
-    enrolment, fleet_port = (f"127.0.0.1:{port}" for port in fleet.ports)
+    enrolment, fleet_port = (f"127.0.0.1:{port}" for port in processes.ports)
     assert await storm(enrolment, [stranger]) == HANDSHAKES
     assert await storm(fleet_port, [node, stranger]) == HANDSHAKES
-    listed = await fleet.cloud("doctor", "--server")
+    listed = await processes.cloud("doctor", "--server")
     assert "fleet listener" in listed
-    assert fleet.coordinator.running
+    assert processes.coordinator.running
 
 
 class Silent(session_pb2_grpc.SessionServiceServicer):

@@ -13,7 +13,7 @@ from tests.kit.whole import Fleet
 
 
 @pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+async def processes(tmp_path: Path) -> AsyncIterator[Fleet]:
     found = Fleet(tmp_path)
     try:
         await found.start_coordinator()
