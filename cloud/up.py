@@ -180,7 +180,7 @@ async def _rolled_out(core: Core, release: Release) -> None:
     rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
     rollout = await _ended(core, rollout_id)
     if rollout.state is not State.SUCCEEDED:
-        why = "; ".join([rollout.reason, *(f"{refused.rule}: {refused.words}" for refused in rollout.refused)])
+        why = rollout.reason or "; ".join(refused.words for refused in rollout.refused)
         raise FleetError(
             f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"
         )

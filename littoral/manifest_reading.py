@@ -24,7 +24,7 @@ from littoral.manifest import (
     Transfer,
 )
 from littoral.resize import FITS, METHODS
-from littoral.signature import Signature, metric_from, signature_from
+from littoral.signature import Signature, is_text, metric_from, signature_from
 
 
 def manifest_from(body: Mapping[str, Any]) -> Manifest:
@@ -41,6 +41,8 @@ def manifest_from(body: Mapping[str, Any]) -> Manifest:
     labels = _take(raw_output, f"{top}.output", "labels", list)
     if (len(labels) < 2 and task == TASKS[0]) or not all(isinstance(label, str) for label in labels):
         raise BadManifest(f"{top}.output.labels: must hold at least two names")
+    if wrong := [label for label in labels if not is_text(label)]:
+        raise BadManifest(f"{top}.output.labels: {wrong[0]!a:.60} is no text that UTF-8 can say")
     given = _input_from(_take(body, top, "input", dict), f"{top}.input") if signature is None else _first_of(signature)
     accuracy = float(_take(body, top, "accuracy", (int, float)))
     if not 0 <= accuracy <= 1:

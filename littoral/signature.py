@@ -146,6 +146,11 @@ class Metric:
         return self.value if self.higher_is_better else -self.value
 
 
+def is_text(words: str) -> bool:
+    """Whether UTF-8 can say it: names that were read from elsewhere may hold halves of characters."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in words)
+
+
 def datatype_of(array: Array) -> str:
     """Raises ValueError where the protocol has no name for it."""
     name = _NAMES.get(array.dtype) or _NAMES.get(array.dtype.newbyteorder("<"))

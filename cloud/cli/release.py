@@ -17,9 +17,9 @@ from cloud.cli.output import DataDirOption, Format, FormatOption, by_class, emit
 from cloud.fleet.names import checked_name
 from cloud.fleet.records import Release
 from cloud.fleet.releases import all_releases, create_release, read_artifact, read_release
-from cloud.rollouts.back import serving_nodes, withdraw_everywhere
+from cloud.rollouts.back import release_before, serving_nodes, withdraw_everywhere
 from cloud.settings import Settings, load_settings
-from littoral.errors import BadInput
+from littoral.errors import BadInput, NotFound
 
 app = typer.Typer(
     help="Models that may go out together.",
@@ -163,9 +163,14 @@ async def _withdraw(settings: Settings, release_id: str, why: str, format: Forma
     async with open_existing(settings) as core:
         release, stopped = await withdraw_everywhere(core.ledger, release_id, why, getpass.getuser())
         serving = await serving_nodes(core.ledger, release)
+        try:
+            await release_before(core.ledger, release.model)
+            way_back = f"littoral-cloud rollout back {release.model}"
+        except NotFound as error:
+            way_back = f"{error.message}: release another, and roll it out"
     emit({**_row(release), "rollouts_stopped": list(stopped), "served_by": serving}, format)
     if serving and format != Format.JSON:
-        emit(f"{len(serving)} nodes still serve it: littoral-cloud rollout back {release.model}", format)
+        emit(f"nodes that still serve it: {len(serving)}; {way_back}", format)
 
 
 async def _tell(core: Core, release: Release, format: Format) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.errors import BadData
+from littoral.signature import is_text
 
 Labels = npt.NDArray[np.int64]
 _EXACT = 2.0**53  # up to here every whole number is a float64
@@ -72,7 +73,7 @@ def indices(
             )
         values = np.unique(np.concatenate([train_y, test_y]))
         names = tuple(str(value) for value in values)
-        _check_no_measure(name, values, len(train_y) + len(test_y))
+        check_classes(name, np.concatenate([train_y, test_y]))
         train_y, test_y = np.searchsorted(values, train_y), np.searchsorted(values, test_y)
     else:
         names = tuple(labels)
@@ -86,6 +87,8 @@ def indices(
             f"{name}: has one class only, {names[0]!r}" if names else f"{name}: has no class",
             hint="two are the least to tell apart",
         )
+    if wrong := [label for label in names if not is_text(label)]:
+        raise BadData(f"{name}: class {wrong[0]!a} is not UTF-8", hint="give its folder, or its label, another name")
     if twice := [label for label, count in Counter(names).items() if count > 1]:
         raise BadData(f"{name}: two classes are called {twice[0]!r}", hint="give each class a name of its own")
     for split, y in (("training", train_y), ("test", test_y)):
@@ -114,10 +117,13 @@ def _whole(what: str, y: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return y.astype(np.int64)
 
 
-def _check_no_measure(name: str, values: npt.NDArray[Any], rows: int) -> None:
-    """Whole numbers of which nearly every row has another are no classes. Raises BadData."""
-    if values.dtype.kind in "iu" and len(values) > max(20, rows // 4):
-        raise BadData(
-            f"{name}: the labels have {len(values)} different values in {rows} rows, from {values[0]} to {values[-1]}",
-            hint=REGRESSION,
-        )
+def check_classes(name: str, y: npt.NDArray[Any]) -> None:
+    """Raises BadData where nearly every row has a label of its own: those are no classes."""
+    values, rows = np.unique(y), len(y)
+    alone = rows > 2 and len(values) == rows
+    if not alone and (y.dtype.kind not in "iu" or len(values) <= max(20, rows // 4)):
+        return
+    said = f"{name}: the labels have {len(values)} different values in {rows} rows, from {values[0]!s:.40} to {values[-1]!s:.40}"
+    if y.dtype.kind in "iu" and len(values) > 20:
+        raise BadData(said, hint=REGRESSION)
+    raise BadData(said, hint="every class needs two examples at least; if these are measured values, " + REGRESSION)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud.data.dataset import TEST_EVERY, Dataset, assemble, inputs_from, split_every
-from cloud.data.labels import labels_from
+from cloud.data.labels import check_classes, labels_from
 from cloud.data.room import check_claim
 from littoral.errors import BadData, NotFound
 
@@ -44,6 +44,7 @@ def load_npz(path: Path, *, name: str | None = None) -> Dataset:
         if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
             raise BadData(f"{path}: x has shape {x.shape}, y {y.shape}", hint="one label for each row of x, in one order")
         x, y = inputs_from(called, x), labels_from(called, y)  # the whole: a message counts rows as the file does
+        check_classes(called, y)
         test = split_every(y, TEST_EVERY)
         return _read(assemble(called, x[~test], y[~test], x[test], y[test], labels=names))
     with np.load(path, allow_pickle=False) as whole:
@@ -72,6 +73,9 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
     hint = "write it again with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
     try:
         with path.open("rb") as file:  # numpy leaves a file open that it could not read
+            if file.read(2) not in (b"PK", b"\x93N", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+                raise BadData(f"{path}: is no .npz file ({path.stat().st_size} bytes held)", hint=hint)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise BadData(f"{path}: is a single array, not an .npz file", hint=hint)

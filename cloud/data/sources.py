@@ -31,6 +31,8 @@ def load_dataset(path: Path | str, *, rule: Rule | None = None) -> Dataset:
     path = Path(path)
     if not path.exists():
         raise NotFound(f"data: {path} does not exist", hint=f"give {_KNOWN}")
+    if not path.is_dir() and not path.is_file():
+        raise BadData(f"data: {path} is no regular file", hint=f"give {_KNOWN}")
     if path.is_file():
         if path.suffix == ".npz":
             return load_npz(path)

@@ -88,7 +88,7 @@ class NodeView:
         """In one word: what keeps it from the fleet, or whether it is there."""
         if self.node.enrolment is not Enrolment.ACCEPTED:
             return self.node.enrolment.value
-        return "cloned" if self.twins else self.there.value
+        return "cloned" if self.twins and self.there is not There.OFFLINE else self.there.value
 
 
 async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:

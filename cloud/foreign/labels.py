@@ -34,7 +34,12 @@ def labels_of(
     numbers = tuple(map(str, range(scores.shape[1])))
     if len(in_data) < len(numbers) and set(in_data) <= set(numbers):  # the data hold some of the classes, by number
         in_data = ()
-    labels = wanted or own_names(in_graph, len(numbers)) or in_data or numbers
+    own = own_names(in_graph, len(numbers))
+    if wanted and wanted != own and sorted(wanted) == sorted(own):
+        raise BadInput(
+            f"labels: are in another order than the graph itself has them: {', '.join(own[:8])}", hint="leave --labels out"
+        )
+    labels = wanted or own or in_data or numbers
     if len(labels) != len(numbers) or len(set(labels)) != len(labels):
         raise BadInput(
             f"labels: {len(set(labels))} different ones, the model tells {len(numbers)} classes apart",

@@ -53,7 +53,7 @@ async def go_back(ledger: Ledger, model: str, now: float, *, to: str = "", actor
         if release.model != model:
             raise BadInput(f"--to: {to} is a release of {release.model}, not of {model}", hint="littoral-cloud release list")
     else:
-        release = await _before(ledger, model)
+        release = await release_before(ledger, model)
     return await start_rollout(ledger, release, now, BACK, actor=actor)
 
 
@@ -69,7 +69,8 @@ async def releases_in_force(ledger: Ledger) -> dict[str, Release]:
     return newest
 
 
-async def _before(ledger: Ledger, model: str) -> Release:
+async def release_before(ledger: Ledger, model: str) -> Release:
+    """What the fleet had before the newest release that passed its rollout. Raises NotFound where there is nothing."""
     releases = {release.release_id: release for release in await all_releases(ledger) if release.model == model}
     if not releases:
         raise NotFound(f"model {model!r}: has no release", hint="littoral-cloud release list")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -239,3 +240,38 @@ def test_what_is_none_of_the_known_sources_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"is a \.csv file") as refused:
         load_dataset(tmp_path / "d.csv")
     assert ".npz" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.arange(100), "100 different values in 100 rows, from 0 to 99"),
+        (np.arange(100) * 7 % 83, "83 different values in 100 rows"),
+        (np.arange(9), "9 different values in 9 rows, from 0 to 8"),
+        (np.array([f"row {i}" for i in range(9)]), "9 different values in 9 rows, from row 0 to row 8"),
+    ],
+)
+def test_a_label_for_nearly_every_row_is_no_class(tmp_path: Path, y: np.ndarray, words: str) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((len(y), 3)), y=y)
+    with pytest.raises(BadData, match=words) as refused:
+        load_dataset(tmp_path / "d.npz")
+    assert "regression" in refused.value.hint
+
+
+def test_what_is_no_file_is_not_waited_for_and_a_text_is_no_npz(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.npz")
+    for path in (tmp_path / "p.npz", Path("/dev/zero")):
+        with pytest.raises(BadData, match="is no regular file"):
+            load_dataset(path)
+    (tmp_path / "t.npz").write_bytes(b"hi")
+    with pytest.raises(BadData, match=r"is no \.npz file \(2 bytes held\)"):
+        load_dataset(tmp_path / "t.npz")
+
+
+def test_a_class_whose_name_utf8_cannot_say_is_refused_by_name(tmp_path: Path) -> None:
+    for label in (b"caf\xe9", b"lait"):
+        folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + label))
+        for i in range(2):
+            picture(folder / f"{i}.png", 7)
+    with pytest.raises(BadData, match=r"class 'caf\\udce9' is not UTF-8"):
+        load_dataset(tmp_path)
