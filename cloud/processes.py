@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -66,8 +67,9 @@ class Child:
                 log.write(line)
 
     def last_words(self) -> str:
+        """The error that it ended with, where it said one in JSON; else the last lines of its log."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return " / ".join(lines[-3:])
+        return _error_in(lines[-1]) if lines and _error_in(lines[-1]) else " / ".join(lines[-3:])
 
     @property
     def running(self) -> bool:
@@ -126,3 +128,12 @@ async def run_to_end(name: str, command: Sequence[str], log: Path, environment: 
 def beside(script: str) -> str:
     """A console script of this installation: the one beside this very Python."""
     return str(Path(sys.executable).with_name(script))
+
+
+def _error_in(line: str) -> str:
+    """Message and hint of an error as one line of JSON; "": it is none."""
+    try:
+        error = json.loads(line)["error"]
+        return f"{error['message']} ({error['hint']})" if error.get("hint") else str(error["message"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""

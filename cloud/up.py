@@ -89,7 +89,10 @@ async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asynci
             core.ledger, ("presence",), lambda: _connected(core, node_id, began), seconds=CONNECT_S, what="the node's session"
         )
         models = await _served(core, node_id, tell)
-        ask = {model: how_to_ask(core, model, digest, where) for model, digest in (await _serves(core, node_id)).items()}
+        ask = {
+            model: how_to_ask(core, model, digest, where)
+            for model, digest in await _newest_first(core, await _serves(core, node_id))
+        }
         ready(Up(f"http://{where.http}", node_id, models, where.grpc, where.folder, ask))
         await _while_both_run(coordinator, node, stop)
 
@@ -215,6 +218,12 @@ async def _serves(core: Core, node_id: str) -> dict[str, str]:
     doc = await core.ledger.get("reported", node_id)
     models = load(Reported, doc).models if doc else {}
     return {name: model.serving for name, model in models.items() if model.serving}
+
+
+async def _newest_first(core: Core, serves: dict[str, str]) -> list[tuple[str, str]]:
+    """By when the release in force of each model was made."""
+    made = {model: release.created_at for model, release in (await releases_in_force(core.ledger)).items()}
+    return sorted(serves.items(), key=lambda held: (-made.get(held[0], 0.0), held[0]))
 
 
 async def _while_both_run(coordinator: Child, node: asyncio.Task[str], stop: asyncio.Event) -> None:

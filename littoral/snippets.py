@@ -51,7 +51,7 @@ def snippets(model: str, manifest: Manifest, where: Where) -> str:
 
 
 def curl(model: str, manifest: Manifest, http: str) -> str:
-    """One command for sh."""
+    """One line for sh. A long body goes through a pipe: an argument of a program is at most 128 KiB on Linux."""
     tensors, long = [], []
     for name, array in _example(manifest):
         few = array.size <= FEW
@@ -63,7 +63,8 @@ def curl(model: str, manifest: Manifest, http: str) -> str:
     body = shlex.quote(pieces[0])
     for values, piece in zip(long, pieces[1:], strict=True):
         body = f"{body[:-1]}['\"{values}\"']{shlex.quote(piece)[1:]}"
-    return f"curl -s http://{http}/v2/models/{model}/infer -d {body}\n"
+    url = f"http://{http}/v2/models/{model}/infer"
+    return f"printf %s {body} | curl -s {url} -d @-\n" if long else f"curl -s {url} -d {body}\n"
 
 
 def triton(model: str, manifest: Manifest, grpc: str) -> str:

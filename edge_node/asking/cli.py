@@ -36,7 +36,13 @@ def add_commands(nouns: Any) -> None:
     infer = nouns.add_parser(
         "infer", parents=[asked], help="ask the model that is served here about files", epilog=_EXAMPLES["infer"]
     )
-    infer.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG, PGM, PPM, NPY; rows: NPY, JSON, CSV")
+    infer.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="PNG, JPEG, WebP, BMP, TIFF, AVIF, PGM, PPM, NPY; rows: NPY, JSON, CSV",
+    )
 
     watch = nouns.add_parser(
         "watch", parents=[asked], help="ask about every image that arrives in a folder", epilog=_EXAMPLES["watch"]

@@ -13,7 +13,7 @@ from edge_node.serving.access import token_in
 from edge_node.settings import load_settings, said, settings_from
 from edge_node.store import NodeFolder, read_json
 from edge_node.update.envelope import ENVELOPE
-from littoral.errors import BadInput, FleetError
+from littoral.errors import BadInput, FleetError, NotFound
 from littoral.transport import is_loopback, join_address, split_address
 
 _WAY_OUT = "--token-file FILE, the one that the node runs with"
@@ -55,10 +55,19 @@ def oracle_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Ora
     """Who is asked, as the flags of `infer` and `watch` say."""
     model, data = parsed.model, parsed.data
     folder = NodeFolder((data or DATA).expanduser().absolute())
+    if data is not None and not _is_there(folder.root):
+        raise NotFound(f"--data {folder.root}: there is no such folder", hint="name a node's folder, or its address with --http")
     if model and (Path(model) / ENVELOPE).is_file():
         return Folder(Path(model), trusted(folder))
     place = place_of(folder, environment, http=parsed.http, token_file=parsed.token_file, fingerprint=parsed.certificate_sha256)
     return Node(place, model)
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except PermissionError:  # it lies in one that this user may not look into
+        return True
 
 
 def trusted(folder: NodeFolder) -> Mapping[str, bytes] | None:

@@ -208,8 +208,8 @@ class Watch:
             try:
                 for _ in watch(self._folder, stop_event=ended, recursive=False, debounce=50, step=20, rust_timeout=500):
                     wake.set()
-            except OSError:  # a file system that does not tell: it is looked at all the same
-                return
+            except (OSError, RuntimeError) as error:  # a file system that does not tell, or a name that is no UTF-8
+                self._say({"event": "looks-each-second", "detail": f"{self._folder}: is not told of changes any more: {error}"})
 
         listener = threading.Thread(target=listen, name="folder", daemon=True)
         listener.start()

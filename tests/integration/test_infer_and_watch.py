@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import signal
 import sys
@@ -118,6 +119,8 @@ async def test_infer_without_a_node_says_so_and_an_artifact_needs_none(data: Pat
     assert (code, json.loads(err.splitlines()[-1])["error"]["code"]) == (3, "digest-mismatch")
     code, _, err = await said("infer", tmp_path / "a.png", "--http", "127.0.0.1:9", "--format", "json")
     assert (code, json.loads(err)["error"]["code"]) == (8, "unavailable")
+    code, _, err = await said("infer", tmp_path / "a.png", "--data", tmp_path / "nowhere", "--format", "json")
+    assert (code, "there is no such folder" in json.loads(err)["error"]["message"]) == (4, True)
     code, _, err = await said("infer", tmp_path / "a.png", "--data", data, "--model", "other", "--format", "json")
     assert (code, json.loads(err)["error"]["code"]) == (4, "not-found")
 
@@ -268,6 +271,18 @@ async def test_an_image_that_is_still_being_written_is_waited_for(data: Path, tm
         await watcher.file("other.png")
         file.write(whole[-40:])
     assert (await watcher.file("slow.png"))["label"] == label_of(pixels)
+    assert await watcher.end() == 0
+
+
+async def test_a_name_that_utf8_cannot_say_stops_no_watcher(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    watcher = await Watcher.start(folder, "--data", data)
+    await watcher.until(lambda line: line.get("event") == "watching")
+    saved(folder / os.fsdecode(b"caf\xe9.png"), 4)
+    await watcher.until(lambda line: line.get("event") == "looks-each-second" or "caf" in line.get("file", ""))
+    saved(folder / "after.png", 5)
+    await watcher.file("after.png")
     assert await watcher.end() == 0
 
 

@@ -62,3 +62,15 @@ async def test_one_that_does_not_start_any_more_is_given_up_with_its_last_words(
     assert len(started) == 3
     assert not any(child.running for child in started)
     await lasting.end()
+
+
+async def test_the_last_words_are_the_error_that_a_process_said(tmp_path: Path) -> None:
+    for said, wanted in (
+        ('{"at": 1}\n{"error": {"message": "port: is taken", "hint": "another"}}', "port: is taken (another)"),
+        ("one\ntwo", "one / two"),
+        ('{"error": 3}', '{"error": 3}'),
+    ):
+        child = await Child.start("it", [sys.executable, "-c", f"import sys; sys.stderr.write({said!r})"], tmp_path / "log")
+        await child.ended()
+        assert child.last_words() == wanted
+        (tmp_path / "log").unlink()

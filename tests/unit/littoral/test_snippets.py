@@ -38,6 +38,7 @@ def odd_names() -> Any:
 
 MODELS = {
     "images": lambda folder: served(folder, shape=(1, 12, 12)),
+    "large images": lambda folder: served(folder, shape=(3, 200, 200)),
     "table": lambda folder: served(folder, shape=(13,)),
     "two inputs": lambda folder: imported(
         folder, house_prices(), {"area": np.float32([[1, 2], [3, 4]]), "rooms": np.int64([[1], [2]])}
