@@ -65,7 +65,7 @@ def oracle_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Ora
 
 def _is_there(folder: Path) -> bool:
     try:
-        return folder.exists()
+        return folder.is_dir()
     except PermissionError:  # it lies in one that this user may not look into
         return True
 
