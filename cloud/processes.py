@@ -69,7 +69,7 @@ class Child:
     def last_words(self) -> str:
         """The error that it ended with, where it said one in JSON; else the last lines of its log."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return _error_in(lines[-1]) if lines and _error_in(lines[-1]) else " / ".join(lines[-3:])
+        return (_error_in(lines[-1]) if lines else "") or " / ".join(lines[-3:])
 
     @property
     def running(self) -> bool:

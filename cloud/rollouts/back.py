@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from cloud.fleet.ledger import Ledger
 from cloud.fleet.nodes import names_of
-from cloud.fleet.records import Probation, Release, Reported, load
+from cloud.fleet.records import Release, Reported, load
 from cloud.fleet.releases import all_releases, read_release, withdraw
 from cloud.rollouts.controller import abort, start_rollout
+from cloud.rollouts.decide import UNJUDGED
 from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
 from littoral.errors import BadInput, NotFound
 
 BACK = Policy(
-    probation=Probation(duration_s=0.0, max_accuracy_drop=1.0, max_failure_rate=1.0),
+    probation=UNJUDGED,
     max_accuracy_loss=1.0,
     allow_interface_change=True,
 )
