@@ -100,7 +100,7 @@ no_torch() { ! docker run --rm --entrypoint python "$1" -c 'import torch' 2>/dev
 memory() { docker stats --no-stream --format '{{.Name}} {{.MemUsage}}' $(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME") | sort; }
 
 say "$("${compose[@]}" version 2>/dev/null | head -n 1), engine $(docker version --format '{{.Server.Version}}')"
-docker/make-secrets.sh
+tools/make-secrets.sh
 # The other services are of the same image as cloud.
 [ "$build" = no ] || quietly "build" "${compose[@]}" build redis cloud edge-node
 for image in redis cloud edge-node; do

@@ -5,7 +5,7 @@
 Fleets of four nodes with Dirichlet(1.0) shards. Each node's baseline is its first 300 inputs; windows of 200 inputs of the same
 shard follow, as they are and turned by 45 degrees. The threshold is chosen on shards of training images (`chosen_*`): between
 the highest score without drift and the lowest with it. What counts is judged on test images and other shards. Single windows
-are judged, which is harder than what cloud.fleet.drift asks for (two in a row, or one that is far over).
+are judged, which is harder than what littoral_cloud.fleet.drift asks for (two in a row, or one that is far over).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+from littoral_cloud.data.shards import dirichlet_shards, rotate
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.fleet.drift import DriftPolicy
 
 from bench.report import Figure, record
-from cloud.data.shards import dirichlet_shards, rotate
-from cloud.data.sources import load_mnist
-from cloud.fleet.drift import DriftPolicy
 from littoral.manifest import SketchSpec
 from littoral.sketch import Counts, Sketch, fit, shift
 
@@ -66,7 +66,7 @@ def main() -> None:
         ),
         "drift_score_without": Figure.of(max(same), "score", "lower", "highest, without drift"),
         "drift_score_with": Figure.of(min(turned), "score", "higher", "lowest, with drift"),
-        "drift_threshold_in_use": Figure.of(policy.threshold, "score", "higher", "cloud.fleet.drift.DriftPolicy"),
+        "drift_threshold_in_use": Figure.of(policy.threshold, "score", "higher", "littoral_cloud.fleet.drift.DriftPolicy"),
         "drift_threshold_chosen": Figure.of(
             threshold,
             "score",

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
+from littoral_cloud.data.dataset import Dataset, Examples
+from littoral_cloud.data.shards import dirichlet_shards, rotate
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.federation.server_app import app
+from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
+from littoral_cloud.training.weights import arrays_of, load_weights, module_of, parameters_of, save_weights
+from littoral_node.federation.warm import WarmWorker
 
-from cloud.data.dataset import Dataset, Examples
-from cloud.data.shards import dirichlet_shards, rotate
-from cloud.data.sources import load_mnist
-from cloud.factory.training import accuracy_of, logits_of, train_teacher
-from cloud.factory.weights import arrays_of, load_weights, module_of, parameters_of, save_weights
-from cloud.federation.server_app import app
-from edge_node.federation.warm import WarmWorker
 from littoral.flower_private import become_server, empty_run, from_bytes, name_message, number_of, to_bytes
 
 NODES = ("gateway", "camera", "handheld", "meter")
@@ -168,7 +168,7 @@ def main() -> None:
     spec = {"name": "compact_cnn", "widths": [int(w) for w in arguments.widths.split(",")]}
     arguments.cache.mkdir(parents=True, exist_ok=True)
     kept = arguments.cache / f"base-{arguments.widths}-{arguments.epochs}.safetensors"
-    from cloud.factory.preparation import input_of
+    from littoral_cloud.training.preparation import input_of
 
     given = input_of(data)
     if not kept.exists():

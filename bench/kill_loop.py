@@ -30,18 +30,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.federation import run as runs
+from littoral_cloud.federation.start import Terms, start_run
+from littoral_cloud.fleet.ledger import until
+from littoral_cloud.fleet.nodes import view_nodes
+from littoral_cloud.fleet.records import Probation, Release, load
+from littoral_cloud.local.processes import Child, beside, run_to_end
+from littoral_cloud.releases.catalogue import all_releases, create_release
+from littoral_cloud.rollouts import state as rollouts
+from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.settings import load_settings
 
-from cloud.app import Core, open_core
-from cloud.federation import run as runs
-from cloud.federation.start import Terms, start_run
-from cloud.fleet.ledger import until
-from cloud.fleet.nodes import view_nodes
-from cloud.fleet.records import Probation, Release, load
-from cloud.fleet.releases import all_releases, create_release
-from cloud.processes import Child, beside, run_to_end
-from cloud.rollouts import state as rollouts
-from cloud.rollouts.controller import start_rollout
-from cloud.settings import load_settings
 from littoral.errors import FleetError
 
 MODEL = "corners"
@@ -167,7 +167,7 @@ class Stage:
         deadline = time.monotonic() + WORKER_S
         while time.monotonic() < deadline:
             for pid in (pid for child in self.nodes.values() for pid in descendants(child.pid)):
-                if "edge_node.federation.worker" in command_of(pid):
+                if "littoral_node.federation.worker" in command_of(pid):
                     return pid
             await asyncio.sleep(0.05)
         return None

@@ -71,7 +71,7 @@ cloud=$!
 within 60 grep -q enrolment "$room/ready" || { say "FAIL  the coordinator does not start"; failed=1; finish; }
 "$bin/pip" wheel --quiet --no-deps --wheel-dir "$room/wheels" . || { say "FAIL  no wheel"; failed=1; finish; }
 wheel=$(ls "$room"/wheels/littoral-*.whl)
-made() { # VERSION [PYTHON THAT BREAKS edge_node/agent.py]: another release of the same code
+made() { # VERSION [PYTHON THAT BREAKS edge_node/littoral_node/agent.py]: another release of the same code
   "$bin/python" - "$wheel" "$room/littoral-$1-py3-none-any.whl" "$1" "${2:-}" <<'P'
 import re, sys, zipfile
 old, new, version, breaks = sys.argv[1:]
@@ -83,7 +83,7 @@ with zipfile.ZipFile(old) as source, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLA
             data = b"\n".join(re.sub(rb",sha256=[^,]*,\d+$", b",,", line) for line in data.splitlines()) + b"\n"
         if name.endswith((".dist-info/METADATA", "littoral/__init__.py")):
             data = data.replace(was.encode(), version.encode(), 1)
-        if name == "edge_node/agent.py" and breaks:
+        if name == "edge_node/littoral_node/agent.py" and breaks:
             data = data.replace(b"stop = asyncio.Event()", breaks.encode(), 1)
         target.writestr(name.replace(f"littoral-{was}.dist-info", f"littoral-{version}.dist-info"),
                         data.replace(f"littoral-{was}".encode(), f"littoral-{version}".encode()) if "RECORD" in name else data)
@@ -93,7 +93,7 @@ line=$("$bin/littoral-cloud" token create --name check)
 
 # -- installed, out of the wheel, with a Python that refuses pip --------------------------------------------------------------
 check "that Python refuses pip (PEP 668)" sh -c "! $python -m pip install --quiet littoral 2>/dev/null"
-check "install" inside env PYTHONPATH="$wheel" LITTORAL_NODE_JOIN="$line" "$python" -m edge_node.installing install \
+check "install" inside env PYTHONPATH="$wheel" LITTORAL_NODE_JOIN="$line" "$python" -m littoral_node.installing install \
   --from "$wheel" --name checked --constraint "$PWD/constraints.txt"
 check "systemd-analyze verify has no complaint" inside sh -c "test -z \"\$(systemd-analyze verify /etc/systemd/system/$service 2>&1)\""
 check "systemd-analyze security" inside sh -c "systemd-analyze security --offline=true /etc/systemd/system/$service | grep Overall"
@@ -108,7 +108,7 @@ check "it is known to its fleet" within 20 sh -c "$bin/littoral-cloud node list 
 
 # -- a model, measured, rehearsed and served inside the sandbox ----------------------------------------------------------------
 "$bin/python" -c "
-import numpy as np; from PIL import Image; from cloud.data.sources import load_mnist
+import numpy as np; from PIL import Image; from littoral_cloud.data.sources import load_mnist
 mnist = load_mnist(); np.savez('$room/few.npz', x=mnist.train_x[:2000], y=mnist.train_y[:2000])
 Image.fromarray(mnist.test_x[0].reshape(28, 28)).save('$room/seven.png')"
 check "a model is trained and rolled out" "$bin/littoral-cloud" train --data "$room/few.npz" --model digits --recipe tiny --rollout

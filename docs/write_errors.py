@@ -11,22 +11,23 @@ import pkgutil
 import sys
 from pathlib import Path
 
-import cloud
-import edge_node
+import littoral_cloud
+import littoral_node
+
 import littoral
 from littoral.errors import FleetError
 
 SKIPPED = (
     "littoral.architectures.",
-    "edge_node.federation.client_app",
-    "edge_node.federation.simulated",
-    "edge_node.federation.worker",
+    "littoral_node.federation.client_app",
+    "littoral_node.federation.simulated",
+    "littoral_node.federation.worker",
 )
 """Modules that need torch, and define no error."""
 
 
 def errors() -> str:
-    for package in (littoral, cloud, edge_node):
+    for package in (littoral, littoral_cloud, littoral_node):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not module.name.startswith(SKIPPED) and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
@@ -35,7 +36,7 @@ def errors() -> str:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if kind.__module__.split(".")[0] in ("littoral", "cloud", "edge_node"):
+        if kind.__module__.split(".")[0] in ("littoral", "littoral_cloud", "littoral_node"):
             found.setdefault(kind.code, kind)
     rows = [
         f"| `{code}` | {(kind.__doc__ or '').strip().splitlines()[0]} | {'yes' if kind.retryable else 'no'} | {kind.exit_code} |"

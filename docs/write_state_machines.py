@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cloud.rollouts import state as rollout
-from edge_node.update import state as update
+from littoral_cloud.rollouts import state as rollout
+from littoral_node.update import state as update
 
 HEAD = """\
 # State machines
@@ -24,14 +24,15 @@ table is refused on purpose, and a test asks every pair."""
 ROLLOUT = """\
 ## A rollout
 
-`cloud/rollouts/state.py`. What is so is read from the ledger by `cloud.rollouts.observe.observe`, what follows is decided by
-`cloud.rollouts.decide.apply`, and the controller commits both the rollout and what it asks of nodes in one Change."""
+`littoral_cloud/rollouts/state.py`. What is so is read from the ledger by `littoral_cloud.rollouts.observe.observe`, what follows
+is decided by `littoral_cloud.rollouts.decide.apply`, and the controller commits both the rollout and what it asks of nodes in one
+Change."""
 
 UPDATE = """\
 ## The update of one model on one node
 
-`edge_node/update/state.py`. `step` decides, `edge_node/update/machine.py` performs; each outcome is in the journal before the
-next step begins. An event of another generation, or after the end, changes nothing."""
+`littoral_node/update/state.py`. `step` decides, `littoral_node/update/machine.py` performs; each outcome is in the journal before
+the next step begins. An event of another generation, or after the end, changes nothing."""
 
 
 def moves(table: Mapping[Any, StrEnum]) -> str:

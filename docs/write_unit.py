@@ -1,4 +1,4 @@
-"""Writes the table of the systemd unit in docs/install.md from edge_node/installing/unit.py.
+"""Writes the table of the systemd unit in docs/install.md from edge_node/littoral_node/installing/unit.py.
 
 python docs/write_unit.py            writes it
 python docs/write_unit.py --check    exit status 1 where it is stale
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from edge_node.installing.layout import DATA, PREFIX, USER
-from edge_node.installing.unit import Unit
+from littoral_node.installing.layout import DATA, PREFIX, USER
+from littoral_node.installing.unit import Unit
 
 PAGE = Path(__file__).with_name("install.md")
 BEGIN, END = "<!-- written by docs/write_unit.py -->", "<!-- end -->"

@@ -44,7 +44,7 @@ class Budget:
     energy_mj: float | None = None  # per inference
     runtimes: tuple[str, ...] = ()
     worst_class: float | None = None  # the least accuracy that the worst class may have; a fraction
-    share: float | None = None  # of what all models of the node may take together; a fraction, see littoral.shares
+    share: float | None = None  # of what all models of the node may take together; a fraction, see littoral.quota
     disk_bytes: int | None = None  # of all artifacts of the model, kept ones included
 
     @classmethod

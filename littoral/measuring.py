@@ -1,4 +1,5 @@
-"""A candidate measured and tried on its probe, as a node does it, in a process of the node's own: edge_node/measure.py.
+"""A candidate measured and tried on its probe, as a node does it, in a process of the node's own:
+littoral_node/measuring/measure.py.
 
 Whoever asks for it has this side alone: the agent, for what it is offered; and the coordinator, which tries what it made before
 it signs it, and imports nothing of the node for that (docs/decisions/0020).
@@ -21,7 +22,7 @@ LIMIT_S = 120.0
 """For one candidate, once its turn has come."""
 ABSENT = "runtime-absent"
 """The `failure` of a candidate whose runtime is not on this machine: it says nothing of the candidate."""
-COMMAND: Sequence[str] = (sys.executable, "-m", "edge_node.measure")
+COMMAND: Sequence[str] = (sys.executable, "-m", "littoral_node.measuring.measure")
 _LAST_WORDS = 4_000
 
 

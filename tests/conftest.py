@@ -19,7 +19,7 @@ MOST_WORKERS = 8  # the longest tests decide then
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """0: on one core the tests run in pytest's own process."""
-    from edge_node.hardware import profile
+    from littoral_node.machine.hardware import profile
 
     machine = profile(Path(__file__).parent)
     workers = min(machine.cpu_millis // 1000, machine.memory_bytes // WORKER_BYTES, MOST_WORKERS)

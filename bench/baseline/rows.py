@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.sources import load_dataset
 
 from bench.baseline.sets import ordered, write_folder, write_npz
-from cloud.data.dataset import Dataset
-from cloud.data.sources import load_dataset
 
 MINUTES = 10
 """That `compress` is given."""
@@ -108,7 +108,7 @@ def _written(folder: Path, source: str, seed: int) -> Path:
 
 def _run(arguments: list[str]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", "from cloud.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         check=False,

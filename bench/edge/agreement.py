@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from littoral_cloud.export.exported import OUTPUT_NAME, Exported
+from littoral_cloud.fleet.limits import DOT_PRODUCTS
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench, loaded
+from littoral_cloud.training.train import Trained, logits_of, taught
+from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_node.machine.hardware import isa
+from littoral_node.runtimes import load, ran_on, version, why_not
 
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.specs import ARCHITECTURES
 from bench.factory.tables import Part, data
 from bench.report import Cell, Figure, Table
-from cloud.export.exported import OUTPUT_NAME, Exported
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.package import EXPORTERS, RUNNERS, Bench, loaded
-from cloud.factory.training import Trained, logits_of, taught
-from cloud.fleet.limits import DOT_PRODUCTS
-from edge_node.hardware import isa
-from edge_node.runtimes import load, ran_on, version, why_not
 from littoral.digest import digest_of
 from littoral.manifest import FULL_RANGE, NO_PROBE, File, Manifest, Output
 
@@ -44,9 +44,9 @@ ROWS = 500
 """Images in one request."""
 _CODE = (
     __name__,
-    *(f"cloud.export.{name}" for name in ("onnx", "lean", "ncnn", "coreml", "coreml_reading", "tensorrt", "exported")),
-    "cloud.factory.quantize",
-    *(f"edge_node.runtimes.{name}" for name in ("onnx_runtime", "ncnn_runtime")),
+    *(f"littoral_cloud.export.{name}" for name in ("onnx", "lean", "ncnn", "coreml", "coreml_reading", "tensorrt", "exported")),
+    "littoral_cloud.export.int8",
+    *(f"littoral_node.runtimes.{name}" for name in ("onnx_runtime", "ncnn_runtime")),
 )
 COLUMNS = ("architecture", "variant", "runs in", "file B", "accuracy %", "top-1 as torch %", "furthest logit", "counts in")
 

@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from littoral_cloud.local.processes import beside
+from littoral_node.isolated.model import ApartModel, open_apart
+from littoral_node.runtimes import load
+from littoral_node.serving.inference import Inference
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.serving.tensors import asked
+from littoral_node.telemetry.counting import Telemetry
 
 from bench.edge.fleet import MODEL, agent, free_port, image_request
 from bench.factory.tables import Part
 from bench.report import Figure, Table
-from cloud.processes import beside
-from edge_node.apart.model import ApartModel, open_apart
-from edge_node.runtimes import load
-from edge_node.serving.inference import Inference
-from edge_node.serving.slots import Served, Slots
-from edge_node.serving.tensors import asked
-from edge_node.telemetry import Telemetry
 from littoral.manifest import Manifest
 
 TIMES = 20

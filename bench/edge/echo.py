@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+from littoral_node.runtimes import load
+from littoral_node.serving.grpc_server import GrpcServer
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import Telemetry
 
 from bench.edge.fleet import MODEL
-from edge_node.runtimes import load
-from edge_node.serving.grpc_server import GrpcServer
-from edge_node.serving.http import HttpServer
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Served, Slots
-from edge_node.telemetry import Telemetry
-from edge_node.update.envelope import ENVELOPE, payload_of
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
 

@@ -25,13 +25,13 @@ from typing import Any
 
 import httpx
 import numpy as np
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.local.processes import Child, beside, run_to_end
 
 from bench.edge.fleet import MODEL, PLACE, free_port
 from bench.factory.kept import tell
 from bench.factory.tables import Part
 from bench.report import Cell, Figure, Table
-from cloud.data.sources import load_mnist
-from cloud.processes import Child, beside, run_to_end
 
 RECIPE = Path(__file__).with_name("fit.toml")
 EXAMPLES = 10_000

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from littoral_cloud.local.processes import beside
+from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 
-from cloud.processes import beside
-from edge_node.update.envelope import ENVELOPE, payload_of
 from littoral.manifest import Manifest
 
 PLACE = Path("build/bench-edge")

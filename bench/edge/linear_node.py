@@ -13,13 +13,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from littoral_node.runtimes import load
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import Telemetry
 
 from bench.edge.fleet import MODEL
-from edge_node.runtimes import load
-from edge_node.serving.http import HttpServer
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Served, Slots
-from edge_node.telemetry import Telemetry
 from littoral.digest import digest_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
 from littoral.sketch import fit

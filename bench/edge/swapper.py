@@ -13,14 +13,15 @@ import sys
 import time
 from pathlib import Path
 
+from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import Telemetry
+from littoral_node.update.job import in_thread
+from littoral_node.update.load import load_checked
+
 from bench.edge.fleet import MODEL
-from edge_node.serving.http import HttpServer
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Served, Slots
-from edge_node.telemetry import Telemetry
-from edge_node.update.envelope import ENVELOPE, payload_of
-from edge_node.update.job import in_thread
-from edge_node.update.load import load_checked
 from littoral.manifest import Manifest
 
 

@@ -16,6 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
+from littoral_cloud.compression.methods import METHODS, method_from
+from littoral_cloud.export.exported import Exported
+from littoral_cloud.packaging.package import RUNNERS, loaded
+from littoral_cloud.recipes import toml_reader as fields
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.train import Trained, accuracy_of, taught
+from littoral_cloud.training.trainer import Lesson, Schedule
 
 from bench.factory.coded import CODED, decoded, travels
 from bench.factory.kept import Kept, Row
@@ -23,13 +30,6 @@ from bench.factory.methods import exported, prepared_test
 from bench.factory.tables import Part, data
 from bench.factory.teacher import answers
 from bench.report import Cell, Figure, Table
-from cloud.export.exported import Exported
-from cloud.factory import fields
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.methods import METHODS, method_from
-from cloud.factory.package import RUNNERS, loaded
-from cloud.factory.training import Trained, accuracy_of, taught
-from cloud.factory.views import Augment
 from littoral.architectures import REGISTRY
 
 RECIPE = Path(__file__).with_suffix(".toml")
@@ -140,7 +140,7 @@ def _row(kept: Kept, plan: Plan) -> Row:
         "data": data().digest,
     }
     kinds = [stage["kind"] for stage in plan.stages]
-    code = ["bench.factory.deep_compression", *CODED, "cloud.factory.lesson", "cloud.factory.views"]
+    code = ["bench.factory.deep_compression", *CODED, "littoral_cloud.training.trainer", "littoral_cloud.training.augmentation"]
     code += [REGISTRY[plan.net], *(METHODS[kind].partition(":")[0] for kind in kinds)]
     return kept.row(plan.name, settings, code, lambda: _made(kept, plan), trainings=_trainings(plan))
 

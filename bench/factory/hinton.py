@@ -24,20 +24,20 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.preparation import INPUT_NAME, SCALE, input_of
+from littoral_cloud.training.seeding import seeded
+from littoral_cloud.training.train import OneCopy, logits_of
+from littoral_cloud.training.trainer import Lesson, Logits, Schedule
 from torch import nn
 
 from bench.factory.kept import Kept, Row
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
-from cloud.data.dataset import Dataset
-from cloud.factory.chance import seeded
-from cloud.factory.lesson import Lesson, Logits, Schedule
-from cloud.factory.preparation import INPUT_NAME, SCALE, input_of
-from cloud.factory.training import OneCopy, logits_of
-from cloud.factory.views import Augment
 from littoral.manifest import Input
 
-CODE = ("bench.factory.hinton", "cloud.factory.lesson", "cloud.factory.views")
+CODE = ("bench.factory.hinton", "littoral_cloud.training.trainer", "littoral_cloud.training.augmentation")
 PUBLISHED = {"teacher": 67, "without": 146, "with": 74}
 
 
@@ -94,7 +94,7 @@ class Net(nn.Module):
 
 class MaxNorm:
     """The weight constraint: the weights into a hidden unit have at most this length (Hinton et al., 2012,
-    https://arxiv.org/abs/1207.0580). A Constraint, see cloud/factory/constraint.py."""
+    https://arxiv.org/abs/1207.0580). A Constraint, see cloud/littoral_cloud/training/constraint.py."""
 
     def __init__(self, most: float) -> None:
         self._most = most

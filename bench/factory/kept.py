@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.lesson import Step
+from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.trainer import Step
+
 from littoral.digest import digest_of
 
 ROOT = Path("build/bench/factory")

@@ -13,6 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from littoral_cloud.compression.methods import METHODS, method_from
+from littoral_cloud.export.exported import Exported, Prepared
+from littoral_cloud.packaging.latency import compare
+from littoral_cloud.packaging.macs import macs_of
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench, loaded
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
+from littoral_cloud.training.trainer import Lesson, Schedule
 from torch import nn
 
 from bench.factory.coded import CODED, travels
@@ -21,13 +28,6 @@ from bench.factory.specs import ARCHITECTURES
 from bench.factory.tables import Part, data
 from bench.factory.teacher import answers
 from bench.report import Cell, Table
-from cloud.export.exported import Exported, Prepared
-from cloud.factory.counts import macs_of
-from cloud.factory.latency import compare
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.methods import METHODS, method_from
-from cloud.factory.package import EXPORTERS, RUNNERS, Bench, loaded
-from cloud.factory.training import Trained, accuracy_of, logits_of, taught
 from littoral.architectures import REGISTRY
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
@@ -114,7 +114,12 @@ def made(*, full: bool) -> Part:
 def _code(spec: Mapping[str, Any], way: Way) -> list[str]:
     exporter = EXPORTERS[way.variant].partition(":")[0]
     method = [METHODS[way.method["kind"]].partition(":")[0]] if way.method else []
-    shared = {"bench.factory.methods", "cloud.factory.lesson", "cloud.export.onnx", "cloud.export.ncnn"}
+    shared = {
+        "bench.factory.methods",
+        "littoral_cloud.training.trainer",
+        "littoral_cloud.export.onnx",
+        "littoral_cloud.export.ncnn",
+    }
     return sorted({*shared, REGISTRY[str(spec["name"])], exporter, *method})
 
 
@@ -219,7 +224,7 @@ def _times(kept: Kept, name: str, found: Mapping[str, Row]) -> Row:
         times = compare(artifacts, _bench().test[:200], rounds=7, each=150)
         return {place: 1000 * time.p50_ms for place, time in times.items()}
 
-    return kept.row(f"{name}-times", _digests(artifacts), ["cloud.factory.latency"], make)
+    return kept.row(f"{name}-times", _digests(artifacts), ["littoral_cloud.packaging.latency"], make)
 
 
 def _coded(kept: Kept, name: str, found: Mapping[str, Row]) -> Row:

@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from littoral_cloud.compression.methods import METHODS, method_from
+from littoral_cloud.packaging.latency import compare
+from littoral_cloud.packaging.macs import macs_of
+from littoral_cloud.packaging.package import RUNNERS, loaded
+from littoral_cloud.training.train import Trained, accuracy_of, taught
+from littoral_cloud.training.trainer import Lesson
+
 from bench.factory.kept import Kept, Row
 from bench.factory.methods import EPOCHS, FINE, SCHEDULE, SEED, exported, prepared_test
 from bench.factory.tables import Part, data
 from bench.factory.teacher import answers
 from bench.report import Cell, Figure, Table
-from cloud.factory.counts import macs_of
-from cloud.factory.latency import compare
-from cloud.factory.lesson import Lesson
-from cloud.factory.methods import METHODS, method_from
-from cloud.factory.package import RUNNERS, loaded
-from cloud.factory.training import Trained, accuracy_of, taught
 from littoral.architectures import REGISTRY
 
 NETS: Mapping[str, Mapping[str, Any]] = {
@@ -66,7 +67,7 @@ def made(*, full: bool) -> Part:
 
 def _row(kept: Kept, name: str, spec: Mapping[str, Any]) -> Row:
     settings = {"spec": spec, "ways": WAYS, "epochs": EPOCHS, "schedule": asdict(SCHEDULE), "teacher": answers().digest}
-    code = ["bench.factory.pruning", "cloud.factory.latency", "cloud.factory.lesson", REGISTRY[name]]
+    code = ["bench.factory.pruning", "littoral_cloud.packaging.latency", "littoral_cloud.training.trainer", REGISTRY[name]]
     code += sorted({METHODS[way["kind"]].partition(":")[0] for way in WAYS.values() if way})
     trainings = [name, *(f"{name}-{i}-{way['kind']}" for i, way in enumerate(WAYS.values()) if way)]
     return kept.row(name, settings, code, lambda: _made(kept, name, spec), trainings=trainings)

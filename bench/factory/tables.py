@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.sources import load_mnist
+
 from bench.report import Figure, Table
-from cloud.data.dataset import Dataset
-from cloud.data.sources import load_mnist
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 It is networks of one architecture, from other first weights and in another order, whose logits are averaged: L. K. Hansen,
 P. Salamon: Neural Network Ensembles, 1990. Each alone is within a few images of the goal. Images are turned by up to 12 degrees,
-scaled and sheared a little, and moved by up to 2 pixels, freshly in each epoch (cloud/factory/views.py).
+scaled and sheared a little, and moved by up to 2 pixels, freshly in each epoch (cloud/littoral_cloud/training/augmentation.py).
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import cache
 
+from littoral_cloud.packaging.metrics import class_accuracy
+from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
+from littoral_cloud.training.trainer import Lesson, Logits, Schedule
+from littoral_cloud.training.weights import load_weights, module_of, save_weights
+
 from bench.factory.kept import Kept, Row
 from bench.factory.tables import Part, data
 from bench.report import Cell, Figure, Table
-from cloud.factory.answers import CachedAnswers
-from cloud.factory.lesson import Lesson, Logits, Schedule
-from cloud.factory.metrics import class_accuracy
-from cloud.factory.preparation import input_of
-from cloud.factory.teachers import Ensemble, NetworkTeacher
-from cloud.factory.training import Trained, accuracy_of, logits_of, taught
-from cloud.factory.views import Augment
-from cloud.factory.weights import load_weights, module_of, save_weights
 from littoral.manifest import worst_of
 
 SPEC = {"name": "compact_cnn", "widths": [32, 64, 96, 128], "strides": [2, 2, 1, 2], "stem": 5, "head": "map"}
@@ -29,7 +30,12 @@ MEMBERS = {1: 0.0, 2: 0.0, 3: 0.05}
 """Seed to smoothing of the labels."""
 SCHEDULE = Schedule(batch=128, learning_rate=4e-3, weight_decay=1e-2, augment=Augment(copies=EPOCHS))
 STUDENTS_SEE = Augment()
-CODE = ("bench.factory.teacher", "cloud.factory.lesson", "cloud.factory.views", "littoral.architectures.compact_cnn")
+CODE = (
+    "bench.factory.teacher",
+    "littoral_cloud.training.trainer",
+    "littoral_cloud.training.augmentation",
+    "littoral.architectures.compact_cnn",
+)
 
 
 def made(*, full: bool) -> Part:

@@ -16,24 +16,24 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.seeding import seeded
+from littoral_cloud.training.trainer import Lesson, Schedule
 from torch import nn
 
 from bench.factory.kept import Kept, Row
 from bench.factory.specs import ARCHITECTURES
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
-from cloud.factory.chance import seeded
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.preparation import input_of, tensor_of
 from littoral.architectures import build
 
 ROUNDS, ROUND_S, BATCH, EPOCHS = 21, 0.4, 128, 4
 PLAN = Schedule(batch=BATCH)
 CODE = (
     "bench.factory.throughput",
-    "cloud.factory.lesson",
-    "cloud.factory.preparation",
-    "cloud.factory.views",
+    "littoral_cloud.training.trainer",
+    "littoral_cloud.training.preparation",
+    "littoral_cloud.training.augmentation",
     "littoral.manifest",
 )
 

@@ -11,11 +11,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from littoral_cloud.search import Found, compress, search_from
+from littoral_cloud.search.front import hypervolume
+
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
-from cloud.factory.search import Found, compress, search_from
-from cloud.factory.search.front import hypervolume
 
 ROOT = Path("build/bench/search")
 SEEDS = (1, 2, 3, 4, 5)
@@ -77,7 +78,7 @@ def _row(kept: Kept, sampler: str, seed: int) -> Row:
         return {**row, "hypervolume": volume(found), "best": best}
 
     settings = {"body": BODY, "space": SPACE, "trials": TRIALS, "images": IMAGES, "reference": REFERENCE}
-    code = ("cloud.factory.search.draw", "cloud.factory.search.front", "cloud.factory.search.space")
+    code = ("littoral_cloud.search.draw", "littoral_cloud.search.front", "littoral_cloud.search.space")
     return kept.row(f"{sampler}-{seed}", {**settings, "sampler": sampler, "seed": seed}, code, make)
 
 

@@ -18,21 +18,21 @@ from typing import Any, cast
 
 import numpy as np
 import zstandard
+from littoral_cloud.data.dataset import Images
+from littoral_cloud.data.labels import Labels
+from littoral_cloud.export.exported import Exported
+from littoral_cloud.export.onnx import FILE, export, infer
+from littoral_cloud.recipes.recipe import AnyTeacherRecipe, StudentRecipe, TeacherRecipe
+from littoral_cloud.recipes.recipe_file import recipe_named
+from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.teacher import Teacher, ready_teacher
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.train import Trained, logits_of, taught
+from littoral_cloud.training.trainer import Lesson
 
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.tables import Part, data, held_out
 from bench.report import Cell, Figure, Table
-from cloud.data.dataset import Images
-from cloud.data.labels import Labels
-from cloud.export.exported import Exported
-from cloud.export.onnx import FILE, export, infer
-from cloud.factory.answers import CachedAnswers
-from cloud.factory.lesson import Lesson
-from cloud.factory.preparation import input_of
-from cloud.factory.recipe_file import recipe_named
-from cloud.factory.recipes import AnyTeacherRecipe, StudentRecipe, TeacherRecipe
-from cloud.factory.teachers import Teacher, ready_teacher
-from cloud.factory.training import Trained, logits_of, taught
 from littoral import codec
 from littoral.architectures import REGISTRY
 from littoral.manifest import Input
@@ -45,10 +45,10 @@ WANTED = {"bytes_at_99_0": 0.990, "bytes_at_99_3": 0.993, "bytes_at_99_5": 0.995
 """Figure to the accuracy at which its bytes count."""
 _CODE = (
     "bench.search.smallest",
-    "cloud.factory.codebook",
-    "cloud.factory.damage",
-    "cloud.factory.levels",
-    "cloud.factory.lesson",
+    "littoral_cloud.compression.weight_sharing",
+    "littoral_cloud.compression.saliency_pruning",
+    "littoral_cloud.compression.kmeans",
+    "littoral_cloud.training.trainer",
     "littoral.codec.dictionary",
     "littoral.codec.encoding",
 )

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.search import SearchRecipe, search_named
+from littoral_cloud.search.state import Run
+from littoral_cloud.search.study import Study
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.embedded import embedded_redis
+from littoral_cloud.store.searches import RedisSearch
 
 from bench.factory.tables import data
-from cloud.data.dataset import Dataset
-from cloud.factory.search import SearchRecipe, search_named
-from cloud.factory.search.board import Run
-from cloud.factory.search.study import Study
-from cloud.store.connection import Endpoint
-from cloud.store.embedded import embedded_redis
-from cloud.store.searches import RedisSearch
 
 ROOT = Path("build/bench/search")
 
@@ -47,7 +47,7 @@ async def worker(recipe: Path, images: Path, data_dir: Path, socket: Path, *opti
     """One `littoral-cloud compress`, on one thread."""
     environment = {**os.environ, "LITTORAL_REDIS_URL": f"unix://{socket}", "OMP_NUM_THREADS": "1"}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from cloud.cli import main; main()", "compress", str(recipe), "--data", str(images)),
+        *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", "compress", str(recipe), "--data", str(images)),
         *("--data-dir", str(data_dir), *options),
         env=environment,
         stdout=asyncio.subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
 D. R. Cox: The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B 20, 1958,
 https://doi.org/10.1111/j.2517-6161.1958.tb00292.x. Its weights can be solved for in place of being taught: `lbfgs` in
-cloud.factory.lesson.
+littoral_cloud.training.trainer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A network of which channels were taken out: its architecture as it is built, with some layers of a smaller size.
 
-What cloud.factory.channels leaves behind (G. Fang et al.: DepGraph: Towards Any Structural Pruning, CVPR 2023,
+What littoral_cloud.compression.channel_pruning leaves behind (G. Fang et al.: DepGraph: Towards Any Structural Pruning, CVPR
+2023,
 https://arxiv.org/abs/2301.12900) has no width in its architecture's own parameters. So the spec says it layer by layer, under
 "pruned": {layer name: [out, in, groups] of a convolution, [out, in] of a linear layer, [channels] of a norm}. Specs come from
 files, manifests and the wire: sizes may only shrink, and the whole must fit together.

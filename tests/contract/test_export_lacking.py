@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.packaging.package import EXPORTERS, loaded
 from torch import nn
 
-from cloud.factory.package import EXPORTERS, loaded
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Input
 

@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export.exported import Exported
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, loaded
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.train import Trained, logits_of, train_teacher
+from littoral_cloud.training.trainer import Schedule
 from torch import nn
 
-from cloud.data.dataset import Dataset
-from cloud.export.exported import Exported
-from cloud.factory.lesson import Schedule
-from cloud.factory.package import EXPORTERS, RUNNERS, loaded
-from cloud.factory.preparation import input_of
-from cloud.factory.training import Trained, logits_of, train_teacher
 from littoral.architectures import REGISTRY, build
 from littoral.manifest import Input
 from tests.kit.images import bars

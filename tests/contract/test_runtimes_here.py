@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from littoral_node.runtimes import REGISTRY, available, load, why_not
 
-from edge_node.runtimes import REGISTRY, available, load, why_not
 from littoral.errors import RuntimeFailure
 from tests.kit.models import FILES_OF, HERE, artifact
 
@@ -37,7 +37,7 @@ _IDLE = """
 import resource, sys, threading
 from pathlib import Path
 import numpy as np
-from edge_node.runtimes import load
+from littoral_node.runtimes import load
 from tests.kit.models import artifact
 
 folder = Path(sys.argv[1])

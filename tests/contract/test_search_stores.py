@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from cloud.factory.search.store import FolderStore, MemoryStore, SearchStore
-from cloud.store.connection import Endpoint
-from cloud.store.searches import RedisSearch
+from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.searches import RedisSearch
 
 pytest_plugins = ("tests.kit.redis",)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.local.processes import Child
 
-from cloud.processes import Child
 from littoral import __version__
 from tests.kit.cloud import Cloud, running_cloud
 
@@ -48,7 +48,7 @@ async def test_a_wheel_becomes_a_node_is_upgraded_and_taken_off_again(cloud: Clo
     wheel = next(wheels.glob("littoral-*.whl"))
     # Out of the wheel itself, isolated, without any installed package: as with a system's Python that refuses pip.
     installer = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); from edge_node.installing.__main__ import main; sys.exit(main())"
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from littoral_node.installing.__main__ import main; sys.exit(main())"
     )
     line = (await cloud.join_line()).render()
     words: tuple[Any, ...] = (sys.executable, "-I", "-S", "-c", installer, wheel, "install", "--from", wheel, "--root", root)

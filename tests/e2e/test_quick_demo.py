@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.local.processes import beside
 
-from cloud.processes import beside
 from tests.e2e.test_three_commands import mentioning
 from tests.kit.shapes import shape_arrays
 

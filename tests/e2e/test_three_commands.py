@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.local.processes import Child, beside, run_to_end
+from littoral_cloud.releases.catalogue import create_release, publish
+from littoral_cloud.settings import load_settings
 from PIL import Image
 
-from cloud.app import open_core
-from cloud.fleet.releases import create_release, publish
-from cloud.processes import Child, beside, run_to_end
-from cloud.settings import load_settings
 from littoral.errors import FleetError
 from tests.kit.patience import PATIENCE_S
 from tests.kit.shapes import CLASSES, colour_folder, shape_folder

@@ -8,8 +8,9 @@ import math
 import time
 from pathlib import Path
 
-from cloud.app import open_core
-from cloud.settings import load_settings
+from littoral_cloud.app import open_core
+from littoral_cloud.settings import load_settings
+
 from tests.kit.choices import one_student
 from tests.kit.models import SHAPE
 from tests.kit.patience import PATIENCE_S

@@ -8,11 +8,12 @@ import signal
 import time
 from pathlib import Path
 
-from cloud.app import open_core
-from cloud.fleet.ledger import until
-from cloud.fleet.records import load
-from cloud.rollouts.state import KIND, Rollout, State
-from cloud.settings import load_settings
+from littoral_cloud.app import open_core
+from littoral_cloud.fleet.ledger import until
+from littoral_cloud.fleet.records import load
+from littoral_cloud.rollouts.state import KIND, Rollout, State
+from littoral_cloud.settings import load_settings
+
 from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import Fleet, ask
 

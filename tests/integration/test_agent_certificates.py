@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from littoral_cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import Node, dump, load
+from littoral_cloud.trust.ca import open_ca
+from littoral_node.identity.folder import Identity, NodeFolder
+from littoral_node.identity.identity import life_of
 
-from cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import Node, dump, load
-from cloud.trust.ca import open_ca
-from edge_node.identity import life_of
-from edge_node.store import Identity, NodeFolder
 from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.agent import NODE, AgentProcess, Maker
 from tests.kit.certificates import Credential
@@ -36,13 +36,13 @@ DAY_S = 86_400.0
 
 async def littoral_node(*arguments: str) -> tuple[int, Any, str]:
     """(exit code, what it printed, what it complained of)."""
-    code, out, err = await ran(sys.executable, "-m", "edge_node.cli", *arguments, "--format", "json")
+    code, out, err = await ran(sys.executable, "-m", "littoral_node.cli", *arguments, "--format", "json")
     return code, json.loads(out) if out else None, err
 
 
 async def littoral_cloud(cloud: Cloud, *arguments: str) -> tuple[int, str, str]:
     command = str(Path(sys.executable).with_name("littoral-cloud"))
-    return await ran(command, *arguments, "--data-dir", str(cloud.settings.data_dir))
+    return await ran(command, *arguments, "--data-dir", str(littoral_cloud.settings.data_dir))
 
 
 async def ran(*words: str) -> tuple[int, str, str]:
@@ -96,7 +96,7 @@ async def enrolled_long_ago(cloud: Cloud, place: Path, days: float) -> NodeFolde
         Identity(
             node_id=enrolled.node_id,
             node_name=enrolled.node_name,
-            fleet_address=cloud.serving.fleet,
+            fleet_address=littoral_cloud.local.discovery.fleet,
             certificate_pem=x509.load_der_x509_certificate(enrolled.certificate).public_bytes(Encoding.PEM),
             ca_pem=core.trust.ca.pem,
             key_pem=private_pem(key),

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from littoral_cloud.fleet.records import Probation, Reported, load
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.update.steps import STEPS
 
-from cloud.fleet.records import Probation, Reported, load
-from edge_node.store import NodeFolder
-from edge_node.update.steps import STEPS
 from littoral.digest import hex_of
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, good_weights, reported, want
 from tests.kit.fleet import Fleet

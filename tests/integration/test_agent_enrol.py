@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.fleet.records import Node, load
+from littoral_node.identity.folder import NodeFolder
 
-from cloud.fleet.records import Node, load
-from edge_node.store import NodeFolder
 from littoral.identity import JoinLine
 from tests.kit.agent import AgentProcess
 from tests.kit.certificates import Authority
@@ -40,7 +40,7 @@ async def cloud(data_dir: Path) -> AsyncIterator[Cloud]:
 async def littoral_node(*arguments: str, **environment: str) -> tuple[int, Any, Any]:
     """(exit code, stdout, stderr) of one command with --format json; what is not JSON comes as text."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_node.cli", *arguments, "--format", "json"),
+        *(sys.executable, "-m", "littoral_node.cli", *arguments, "--format", "json"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

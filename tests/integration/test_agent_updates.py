@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import (
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
     MeasurementRecord,
@@ -19,7 +18,8 @@ from cloud.fleet.records import (
     load,
     measurement_id,
 )
-from edge_node.store import NodeFolder
+from littoral_node.identity.folder import NodeFolder
+
 from littoral.digest import digest_of
 from littoral.identity import seal
 from littoral.manifest import PAYLOAD_TYPE, Input

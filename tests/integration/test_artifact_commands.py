@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import run
+from littoral_cloud.settings import load_settings
 
-from cloud.app import open_core
-from cloud.cli import run
-from cloud.settings import load_settings
 from littoral.digest import digest_of
 from littoral.signature import Metric
 from tests.kit.shop import DATASET, RECIPE, TEACHERS, Shop, put

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.cli import run
+from littoral_cloud.fleet.ledger import Change, Fence, Write
+from littoral_cloud.lineage.find import all_artifacts
+from littoral_cloud.lineage.garbage import LEASE, Collected, collect
+from littoral_cloud.releases.catalogue import create_release
+from littoral_cloud.settings import load_settings
 
-from cloud.app import Core, open_core
-from cloud.cli import run
-from cloud.fleet.ledger import Change, Fence, Write
-from cloud.fleet.releases import create_release
-from cloud.lineage.find import all_artifacts
-from cloud.lineage.garbage import LEASE, Collected, collect
-from cloud.settings import load_settings
 from littoral.digest import digest_of
 from littoral.errors import NotFound
 from littoral.manifest import Manifest
@@ -151,7 +151,7 @@ def test_nothing_is_deleted_where_it_is_not_known_what_is_needed(shop: Shop, cap
 async def test_while_the_coordinator_serves_it_collects_as_well(shop: Shop) -> None:
     async with running_cloud(shop.folder) as cloud:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from cloud.cli import main; main()", "artifact", "gc", "--format", "json"),
+            *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", "artifact", "gc", "--format", "json"),
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()

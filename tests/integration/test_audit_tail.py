@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.fleet.enrolment import create_token, list_tokens
+from littoral_cloud.fleet.ledger import Audit, Change, Ledger
+from littoral_cloud.settings import Settings
+from littoral_cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
+from littoral_cloud.trust.witness import ACTION, Witness
 
-from cloud.app import open_core
-from cloud.fleet.enrolment import create_token, list_tokens
-from cloud.fleet.ledger import Audit, Change, Ledger
-from cloud.settings import Settings
-from cloud.store.redis_ledger import RedisLedger
-from cloud.trust.audit_chain import GENESIS, canonical, link
-from cloud.trust.witness import ACTION, Witness
 from littoral.errors import FleetError
 from tests.kit.patience import PATIENCE_S
 

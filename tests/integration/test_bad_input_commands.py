@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.cli import run
+from littoral_cloud.training.weights import save_weights
 
-from cloud.cli import run
-from cloud.factory.weights import save_weights
 from littoral.architectures import build
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}

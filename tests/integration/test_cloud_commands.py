@@ -9,18 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import INTERRUPTED
+from littoral_cloud.fleet.ledger import Audit, Change
+from littoral_cloud.settings import load_settings
 
-from cloud.app import open_core
-from cloud.cli import INTERRUPTED
-from cloud.fleet.ledger import Audit, Change
-from cloud.settings import load_settings
 from littoral import __version__
 from littoral.identity import JoinLine
 from tests.kit.patience import PATIENCE_S
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and a child inherits that.
 TTY = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-MAIN = (sys.executable, "-c", f"{TTY}; from cloud.cli import main; main()")
+MAIN = (sys.executable, "-c", f"{TTY}; from littoral_cloud.cli import main; main()")
 
 
 async def littoral_cloud(*arguments: str) -> tuple[int, str, str]:

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_cloud.fleet.records import Desired, Reported, load
+from littoral_node.agent import Agent
+from littoral_node.config.settings import Settings
+from littoral_node.identity.folder import NodeFolder, write_json
+from littoral_node.machine.hardware import HardwareProfile, profile
+from littoral_node.runtimes.using import VARIABLE
+from littoral_node.supervision.log import Log
+from littoral_node.supervision.notify import notifier
 
-from cloud.fleet.records import Desired, Reported, load
-from edge_node.agent import Agent
-from edge_node.hardware import HardwareProfile, profile
-from edge_node.log import Log
-from edge_node.notify import notifier
-from edge_node.runtimes.using import VARIABLE
-from edge_node.settings import Settings
-from edge_node.store import NodeFolder, write_json
 from littoral.digest import hex_of
 from tests.kit.agent import MODEL, NODE, SHAPE, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet

@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.store.binary import Binary, find_binary
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.embedded import MAX_SOCKET_PATH, embedded_redis
+from littoral_cloud.store.redis_ledger import RedisLedger
 
-from cloud.fleet.ledger import Change, Write
-from cloud.store.binary import Binary, find_binary
-from cloud.store.connection import Endpoint
-from cloud.store.embedded import MAX_SOCKET_PATH, embedded_redis
-from cloud.store.redis_ledger import RedisLedger
 from littoral.errors import Unavailable
 from tests.kit.patience import PATIENCE_S
 

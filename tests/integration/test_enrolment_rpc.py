@@ -16,11 +16,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from littoral_cloud.fleet.enrolment import token_id
+from littoral_cloud.fleet.nodes import decommission
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.link.enrol import enrol as node_enrol
 
-from cloud.fleet.enrolment import token_id
-from cloud.fleet.nodes import decommission
-from edge_node.enrol import enrol as node_enrol
-from edge_node.store import NodeFolder
 from littoral import PROTOCOL_VERSION
 from littoral.errors import BadToken
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2

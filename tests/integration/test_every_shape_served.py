@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc.aio as triton
+from littoral_cloud.foreign.importing import import_model
+from littoral_cloud.foreign.plan import ImportPlan
+from littoral_cloud.packaging.package import Packaged
+from littoral_node.artifacts.probe import check_probe
+from littoral_node.runtimes import load
+from littoral_node.serving.slots import Served
 from onnx import TensorProto, helper
 
-from cloud.factory.package import Packaged
-from cloud.foreign.importing import import_model
-from cloud.foreign.plan import ImportPlan
-from edge_node.runtimes import load
-from edge_node.serving.slots import Served
-from edge_node.update.probe import check_probe
 from littoral.measuring import Measurer
 from littoral.signature import DATATYPES, FREE
 from tests.kit.foreign import made, write

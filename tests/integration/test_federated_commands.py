@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.federation.run import failed, read_run, update_run
+from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.settings import load_settings
+from littoral_cloud.training.weights import arrays_of, weights_bytes
 
-from cloud.app import Core, open_core
-from cloud.factory.weights import arrays_of, weights_bytes
-from cloud.federation.run import failed, read_run, update_run
-from cloud.fleet.releases import publish
-from cloud.settings import load_settings
 from littoral.architectures import build
 from littoral.digest import digest_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
@@ -62,7 +62,15 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 
 async def command(core: Core, *words: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from cloud.cli import main; main()", "round", *words, "--data-dir", str(core.settings.data_dir)),
+        *(
+            sys.executable,
+            "-c",
+            "from littoral_cloud.cli import main; main()",
+            "round",
+            *words,
+            "--data-dir",
+            str(core.settings.data_dir),
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_node.federation.participant import Participant
+from littoral_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
 
-from cloud.store.blobs import BlobFolder
-from edge_node.federation.participant import Participant
-from edge_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
 from littoral import codec
 from littoral.architectures import build
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
@@ -190,5 +190,5 @@ async def test_a_worker_that_gets_no_message_says_so_and_one_that_is_closed_ends
 
 def test_the_agents_side_imports_neither_torch_nor_flower() -> None:
     heavy = "{'torch', 'flwr', 'pydantic', 'typer', 'rich'}"
-    code = f"import sys, edge_node.federation.participant; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, littoral_node.federation.participant; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

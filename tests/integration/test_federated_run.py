@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.federation.run import Run, RunState, create_run, read_run
+from littoral_cloud.settings import load_settings
+from littoral_cloud.training.weights import arrays_from, arrays_of, module_of, weights_bytes
+from littoral_node.federation.labelled import read_labelled
+from littoral_node.federation.training import judge
 
-from cloud.app import Core, open_core
-from cloud.factory.weights import arrays_from, arrays_of, module_of, weights_bytes
-from cloud.federation.run import Run, RunState, create_run, read_run
-from cloud.settings import load_settings
-from edge_node.federation.training import judge
-from edge_node.labelled import read_labelled
 from littoral.architectures import build
 from littoral.manifest import Input
 from tests.kit.federation import CLASSES, INPUT, SPEC, bridged, small_run, write_examples

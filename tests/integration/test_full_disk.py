@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.cli import run
+from littoral_cloud.training.weights import save_weights
+from littoral_cloud.trust.store import open_trust
 
-from cloud.cli import run
-from cloud.factory.weights import save_weights
-from cloud.trust.store import open_trust
 from littoral.architectures import build
 from littoral.errors import NoSpace
 from tests.kit.images import bars

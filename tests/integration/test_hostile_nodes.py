@@ -9,13 +9,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from littoral_cloud.fleet import drift, telemetry
+from littoral_cloud.fleet.allowance import LINES_AT_ONCE
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.nodes import decommission
+from littoral_cloud.fleet.records import Desired, FederatedTask, node_of
+from littoral_cloud.fleet.windows import MODELS, OTHERS
 
-from cloud.fleet import drift, telemetry
-from cloud.fleet.allowance import LINES_AT_ONCE
-from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.nodes import decommission
-from cloud.fleet.records import Desired, FederatedTask, node_of
-from cloud.fleet.windows import MODELS, OTHERS
 from littoral.digest import digest_of
 from littoral.fleet.v1 import blob_pb2, session_pb2
 from tests.kit.fleet import Fleet, open_fleet

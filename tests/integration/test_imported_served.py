@@ -11,17 +11,17 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import run
+from littoral_cloud.foreign.importing import import_model
+from littoral_cloud.foreign.plan import ImportPlan
+from littoral_cloud.packaging.node_check import taken_by_a_node
+from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.settings import load_settings
+from littoral_node.identity.folder import NodeFolder
 from onnx import helper
 from tritonclient.utils import InferenceServerException
 
-from cloud.app import open_core
-from cloud.cli import run
-from cloud.factory.package import Packaged
-from cloud.factory.tried import taken_by_a_node
-from cloud.foreign.importing import import_model
-from cloud.foreign.plan import ImportPlan
-from cloud.settings import load_settings
-from edge_node.store import NodeFolder
 from littoral.manifest import Manifest
 from littoral.signature import Packed
 from tests.kit.agent import MODEL, AgentProcess, Maker, reported, want

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.identity.folder import NodeFolder, write_json
+from littoral_node.serving.access import Access
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.tls import tls_of
+from littoral_node.telemetry.counting import Telemetry
 from PIL import Image
 
-from edge_node.serving.access import Access
-from edge_node.serving.http import HttpServer
-from edge_node.serving.service import Service
-from edge_node.serving.tls import tls_of
-from edge_node.store import NodeFolder, write_json
-from edge_node.telemetry import Telemetry
-from edge_node.update.envelope import ENVELOPE
 from littoral.manifest import Input, Resize
 from tests.kit.models import artifact, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
@@ -64,7 +64,7 @@ def data(node: Node, tmp_path: Path) -> Path:
 
 async def said(*words: str | Path) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_node.cli", *map(str, words)),
+        *(sys.executable, "-m", "littoral_node.cli", *map(str, words)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -96,7 +96,7 @@ async def test_infer_says_what_a_node_says_and_names_what_it_cannot_read(data: P
 
 async def test_a_reader_that_has_seen_enough_ends_infer_quietly(data: Path, tmp_path: Path) -> None:
     saved(tmp_path / "a.png", 1)
-    words = (sys.executable, "-m", "edge_node.cli", "infer", *[tmp_path / "a.png"] * 20, "--data", data)
+    words = (sys.executable, "-m", "littoral_node.cli", "infer", *[tmp_path / "a.png"] * 20, "--data", data)
     piped = f"{shlex.join(map(str, words))} | true; exit ${{PIPESTATUS[0]}}"
     process = await asyncio.create_subprocess_exec("bash", "-c", piped, stderr=asyncio.subprocess.PIPE)
     async with asyncio.timeout(PATIENCE_S):
@@ -171,7 +171,7 @@ class Watcher:
     @classmethod
     async def start(cls, *words: str | Path) -> Watcher:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edge_node.cli", "watch", *map(str, words), "--format", "json"),
+            *(sys.executable, "-m", "littoral_node.cli", "watch", *map(str, words), "--format", "json"),
             *("--settle", "0.02", "--give-up", "0.3"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

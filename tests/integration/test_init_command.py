@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from littoral_cloud.cli import run
+from littoral_cloud.recipes.recipe import DEMO
+from littoral_cloud.recipes.recipe_file import read_recipe
+from littoral_node.config.settings import load_settings
 
-from cloud.cli import run
-from cloud.factory.recipe_file import read_recipe
-from cloud.factory.recipes import DEMO
-from edge_node.settings import load_settings
 from littoral.budget import Budget
 from tests.kit.shapes import shape_folder
 

@@ -16,27 +16,27 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import load
+from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.releases.teacher_records import KeptTeacher, TeacherMissing, Voice, keep, teacher_of
+from littoral_cloud.releases.teacher_store import described
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.teacher_service.process import TeacherProcess
+from littoral_cloud.teacher_service.samples import HintFiles
+from littoral_cloud.teacher_service.service import Desk, JointCount, Question, TeacherStarting
+from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
+from littoral_cloud.training.train import Trained
+from littoral_node.identity.folder import NodeFolder
 
-from cloud.factory.kept_teacher import described
-from cloud.factory.package import Packaged
-from cloud.factory.teachers import Ensemble, NetworkTeacher
-from cloud.factory.training import Trained
-from cloud.fleet.ledger import Ledger
-from cloud.fleet.records import load
-from cloud.fleet.releases import publish
-from cloud.joint.child import TeacherProcess
-from cloud.joint.desk import Desk, JointCount, Question, TeacherStarting
-from cloud.joint.hints import HintFiles
-from cloud.joint.teachers import KeptTeacher, TeacherMissing, Voice, keep, teacher_of
-from cloud.store.blobs import BlobFolder
-from edge_node.store import NodeFolder
 from littoral.architectures import build
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
-from littoral.joint import softmax
 from littoral.lineage import BASE, DATA, TEACHER, WEIGHTS, Lineage
 from littoral.manifest import Input
+from littoral.offload import softmax
 from tests.kit.agent import CLASSES, NODE, QUICK, SHAPE, AgentProcess, Maker, examples, good_weights, onnx_bytes
 from tests.kit.fleet import Fleet
 from tests.kit.several import reported, want
@@ -295,7 +295,7 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
 
     desk = Desk(ledger, BlobFolder(tmp_path / "blobs"), {}, Slow(), files, lambda: 7.0, keep_inputs=True)
     kept_teacher = KeptTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=())
-    from cloud.fleet.records import Artifact
+    from littoral_cloud.fleet.records import Artifact
 
     artifact = Artifact(
         manifest_digest=digest_of(b"m"), model="tiny", name="n", runtime="onnxruntime", accuracy=1.0, artifact_bytes=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
 
 pytest_plugins = ("tests.kit.redis",)
 

@@ -9,8 +9,7 @@ from typing import Any
 import click
 import pytest
 import typer
-
-from cloud.cli import NOUNS, run
+from littoral_cloud.cli import NOUNS, run
 
 READ = ("list", "show", "explain", "watch", "verify", "diff")
 CHANGE = (
@@ -28,7 +27,7 @@ def reading() -> list[tuple[str, ...]]:
     """Every command of these names, with as many arguments as it wants."""
     found = []
     for noun in NOUNS:
-        module: Any = importlib.import_module(f"cloud.cli.{noun}")
+        module: Any = importlib.import_module(f"littoral_cloud.cli.{noun}")
         group = typer.main.get_command(module.app)
         for name, command in getattr(group, "commands", {}).items():
             wanted = [p for p in command.params if isinstance(p, click.Argument) and p.required]

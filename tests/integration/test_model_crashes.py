@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.fleet.records import Probation, Reported, load
+from littoral_node.identity.folder import NodeFolder
 
-from cloud.fleet.records import Probation, Reported, load
-from edge_node.store import NodeFolder
 from littoral.digest import hex_of
 from littoral.errors import RuntimeFailure
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, glaring, good_weights, reported, want
@@ -30,7 +30,7 @@ def children_of(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
-    return [child for child in found if b"edge_node.apart.child" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in found if b"littoral_node.isolated.main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.sources import load_dataset
+from littoral_cloud.factory.production import make_students
+from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.recipes.recipe import Production, StudentRecipe
+from littoral_cloud.training.trainer import Schedule
+from littoral_node.identity.folder import NodeFolder
 from PIL import Image
 
-from cloud.data.dataset import Dataset
-from cloud.data.sources import load_dataset
-from cloud.factory.lesson import Schedule
-from cloud.factory.package import Packaged
-from cloud.factory.production import make_students
-from cloud.factory.recipes import Production, StudentRecipe
-from edge_node.store import NodeFolder
 from tests.kit.agent import MODEL, AgentProcess, Maker, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.measured import series, table
@@ -87,7 +87,7 @@ async def test_measured_values_are_answered_as_they_come(
 
 
 def _right(packaged: Packaged, data: Dataset) -> npt.NDArray[np.bool_]:
-    from cloud.factory.package import answers_of
+    from littoral_cloud.packaging.package import answers_of
 
     found: npt.NDArray[np.bool_] = answers_of(packaged, data.test_x).argmax(1) == data.test_y
     return found

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Write
+from littoral_cloud.store.binary import find_binary
+from littoral_cloud.store.connection import Endpoint, endpoint_from
+from littoral_cloud.store.embedded import embedded_redis
+from littoral_cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.trust.audit_chain import verify
 
-from cloud.fleet.ledger import Announcement, Audit, Change, Write
-from cloud.store.binary import find_binary
-from cloud.store.connection import Endpoint, endpoint_from
-from cloud.store.embedded import embedded_redis
-from cloud.store.redis_ledger import RedisLedger
-from cloud.trust.audit_chain import verify
 from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
 from tests.kit.cut import cuttable
 from tests.kit.patience import PATIENCE_S

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import run
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import dump
+from littoral_cloud.local.processes import beside
+from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.rollouts.controller import read_rollout
+from littoral_cloud.rollouts.state import KIND, Assignment, State
+from littoral_cloud.settings import load_settings
+from littoral_cloud.trust.store import open_trust
 
-from cloud.app import open_core
-from cloud.cli import run
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import dump
-from cloud.fleet.releases import publish
-from cloud.processes import beside
-from cloud.rollouts.controller import read_rollout
-from cloud.rollouts.state import KIND, Assignment, State
-from cloud.settings import load_settings
-from cloud.trust.store import open_trust
 from tests.kit.unrunnable import unrunnable
 
 

@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from littoral_cloud.fleet.ledger import Ledger
 
-from cloud.fleet.ledger import Ledger
 from littoral.fleet.v1 import session_pb2
 from littoral.identity import certificate_request, new_node_key
 from tests.kit.certificates import Credential

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import run
+from littoral_cloud.federation.run import RunState, create_run
+from littoral_cloud.packaging.package import candidates_from
+from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.settings import load_settings
+from littoral_cloud.training.train import train_teacher
+from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.weights import arrays_of, weights_bytes
 
-from cloud.app import open_core
-from cloud.cli import run
-from cloud.factory.lesson import Schedule
-from cloud.factory.package import candidates_from
-from cloud.factory.training import train_teacher
-from cloud.factory.weights import arrays_of, weights_bytes
-from cloud.federation.run import RunState, create_run
-from cloud.fleet.releases import publish
-from cloud.settings import load_settings
 from littoral.digest import digest_of
 from tests.kit.federation import finished, small_run
 from tests.kit.images import bars

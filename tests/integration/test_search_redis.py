@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.cli import run
+from littoral_cloud.cli.stopping import TERMINATED
+from littoral_cloud.data.sources import load_dataset
+from littoral_cloud.search import compress, search_named
+from littoral_cloud.search.state import Run, valid
+from littoral_cloud.search.study import Study
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.embedded import embedded_redis
+from littoral_cloud.store.searches import RedisSearch
 
-from cloud.cli import run
-from cloud.cli.stopping import TERMINATED
-from cloud.data.sources import load_dataset
-from cloud.factory.search import compress, search_named
-from cloud.factory.search.board import Run, valid
-from cloud.factory.search.study import Study
-from cloud.store.connection import Endpoint
-from cloud.store.embedded import embedded_redis
-from cloud.store.searches import RedisSearch
 from littoral.errors import FleetError, NoFit, Unavailable
 from tests.kit.images import bars
 from tests.kit.redis_server import MortalRedis
@@ -175,7 +175,7 @@ def weights(runs: object) -> dict[tuple[int, int], str]:
 
 async def begun(folder: Path, *options: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from cloud.cli import main; main()", "compress", str(folder / "mine.toml")),
+        *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", "compress", str(folder / "mine.toml")),
         *("--data", str(folder / "bars.npz"), "--data-dir", str(folder / "cloud"), "--every", "10", "--format", "json", *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

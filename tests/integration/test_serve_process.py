@@ -18,12 +18,12 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from littoral_cloud.api.open_files import room_for
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, MeasurementRecord, Node, dump, measurement_id
+from littoral_cloud.settings import Settings
 
-from cloud.app import Core, open_core
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import Artifact, Desired, Enrolment, MeasurementRecord, Node, dump, measurement_id
-from cloud.room import room_for
-from cloud.settings import Settings
 from littoral.fleet.v1 import blob_pb2, session_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
@@ -62,7 +62,7 @@ async def start(*arguments: str, data_dir: Path, files: int | None = None) -> as
     """`files`: the hard limit of open files that it gets."""
     limited = () if files is None else ("sh", "-c", f'ulimit -n {files}; exec "$0" "$@"')
     return await asyncio.create_subprocess_exec(
-        *(*limited, sys.executable, "-c", "from cloud.cli import main; main()", *arguments),
+        *(*limited, sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from littoral_cloud.fleet.records import Desired
+from littoral_cloud.store.binary import find_binary
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.redis_ledger import RedisLedger
 
-from cloud.fleet.records import Desired
-from cloud.store.binary import find_binary
-from cloud.store.connection import Endpoint
-from cloud.store.redis_ledger import RedisLedger
 from littoral.errors import Unavailable
 from littoral.fleet.v1 import session_pb2
 from tests.kit.fleet import open_fleet

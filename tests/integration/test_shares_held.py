@@ -7,13 +7,13 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.nodes import view_nodes
+from littoral_cloud.fleet.records import Artifact, Desired, MeasurementRecord, Presence, dump, load, measurement_id
+from littoral_node.identity.folder import NodeFolder
 
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.nodes import view_nodes
-from cloud.fleet.records import Artifact, Desired, MeasurementRecord, Presence, dump, load, measurement_id
-from edge_node.store import NodeFolder
 from littoral.digest import hex_of
-from littoral.shares import Whole
+from littoral.quota import Whole
 from tests.kit.agent import NODE, QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import INTERRUPTED, run
+from littoral_cloud.cli.train import TERMINATED
+from littoral_cloud.data.sources import load_dataset
+from littoral_cloud.factory.production import make_students
+from littoral_cloud.recipes.recipe_file import read_recipe
+from littoral_cloud.releases.catalogue import all_releases
+from littoral_cloud.settings import load_settings
 from safetensors import safe_open
 
-from cloud.app import open_core
-from cloud.cli import INTERRUPTED, run
-from cloud.cli.train import TERMINATED
-from cloud.data.sources import load_dataset
-from cloud.factory.production import make_students
-from cloud.factory.recipe_file import read_recipe
-from cloud.fleet.releases import all_releases
-from cloud.settings import load_settings
 from littoral.manifest import Manifest
 from tests.kit.images import bars
 
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def begun(folder: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", f"{TTY}; from cloud.cli import main; main()", "train"),
+        *(sys.executable, "-c", f"{TTY}; from littoral_cloud.cli import main; main()", "train"),
         *("--data", str(folder / "bars.npz"), "--recipe", str(folder / "mine.toml")),
         *("--data-dir", str(folder / "cloud"), "--every", "10", "--format", "json"),
         stdout=asyncio.subprocess.PIPE,

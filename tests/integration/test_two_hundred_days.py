@@ -22,16 +22,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from littoral_cloud.fleet import renewal, sessions
+from littoral_cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import Node, load
+from littoral_cloud.fleet.sessions import Peer
+from littoral_cloud.trust.ca import CertificateAuthority, open_ca
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Identity
+from littoral_node.link.standing import Standing
 
-from cloud.fleet import renewal, sessions
-from cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
-from cloud.fleet.ledger import Ledger
-from cloud.fleet.records import Node, load
-from cloud.fleet.sessions import Peer
-from cloud.trust.ca import CertificateAuthority, open_ca
-from edge_node.identity import Identity
-from edge_node.standing import Standing
-from edge_node.store import NodeFolder
 from littoral.errors import Unavailable
 from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from littoral_cloud.fleet.records import Probation, ReportedModel
+from littoral_node.artifacts.repository import ENVELOPE
+from littoral_node.identity.folder import Identity, NodeFolder
+from littoral_node.update.journal import Journal, Kept
+from littoral_node.update.state import State, Update
 
-from cloud.fleet.records import Probation, ReportedModel
-from edge_node.store import Identity, NodeFolder
-from edge_node.update.artifacts import ENVELOPE
-from edge_node.update.journal import Journal, Kept
-from edge_node.update.state import State, Update
 from littoral.digest import digest_of, hex_of
 from littoral.identity import key_id_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
@@ -273,7 +273,7 @@ class AgentProcess:
         cls, folder: Path, *flags: str, crash_at: str = "", module: str = "", environment: Mapping[str, str] | None = None
     ) -> AgentProcess:
         """Started, not yet ready: see `ready`."""
-        module = module or ("tests.kit.crashing_agent" if crash_at else "edge_node.cli")
+        module = module or ("tests.kit.crashing_agent" if crash_at else "littoral_node.cli")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error::ResourceWarning", "-m", module, "run", "--data", str(folder)),
             *("--http", "127.0.0.1:0", "--format", "json", *flags),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloud.app import Core
-from cloud.factory.package import Packaged
-from cloud.fleet.records import Artifact, Release
-from cloud.fleet.releases import create_release, publish
+from littoral_cloud.app import Core
+from littoral_cloud.fleet.records import Artifact, Release
+from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.releases.catalogue import create_release, publish
+
 from tests.kit.models import artifact
 
 BEST, CHEAP = "best", "cheap"

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud.app import Core, open_core
-from cloud.fleet.enrolment import create_token
-from cloud.serve import serve
-from cloud.serving import Serving
-from cloud.settings import Settings
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.fleet.enrolment import create_token
+from littoral_cloud.local.discovery import Serving
+from littoral_cloud.serve import serve
+from littoral_cloud.settings import Settings
+
 from littoral.identity import JoinLine
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
-from edge_node.cli import main
-from edge_node.update.job import Job, Step
-from edge_node.update.state import Event
-from edge_node.update.steps import STEPS
+from littoral_node.cli import main
+from littoral_node.update.job import Job, Step
+from littoral_node.update.state import Event
+from littoral_node.update.steps import STEPS
 
 
 def _crashing(step: Step, *, before: bool) -> Step:

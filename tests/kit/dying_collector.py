@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cloud.cli import run
-from cloud.store.blobs import BlobFolder
-from cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.cli import run
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.store.redis_ledger import RedisLedger
 
 left = int(sys.argv[1])
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from littoral_cloud.api.wire import desired_to
+from littoral_cloud.federation.run import FinishedRound, Run
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.records import Enrolment, Node, Presence, dump
+from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_node.federation.participant import Participant
 
-from cloud.api.wire import desired_to
-from cloud.federation.run import FinishedRound, Run
-from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.records import Enrolment, Node, Presence, dump
-from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
-from cloud.store.blobs import BlobFolder
-from edge_node.federation.participant import Participant
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 
 SPEC = {"name": "compact_cnn", "widths": [4, 6]}
@@ -103,7 +103,7 @@ def finished(
 
 @dataclass(slots=True)
 class FolderChannel:
-    """edge_node.blobs.Blobs where both ends share a disk."""
+    """littoral_node.link.blobs.Blobs where both ends share a disk."""
 
     blobs: BlobFolder
 

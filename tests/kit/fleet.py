@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cloud.api.blob_service import BlobServicer
-from cloud.api.hub import SessionHub
-from cloud.api.joint_service import JointServicer
-from cloud.api.server import Listener, TlsIdentity
-from cloud.api.session import Terms
-from cloud.api.session_service import SessionServicer
-from cloud.fleet.ledger import Change, Doc, Ledger, Write
-from cloud.fleet.records import Desired, Enrolment, Node, dump, load
-from cloud.joint.desk import Answer, Desk, Question
-from cloud.joint.hints import HintFiles
-from cloud.store.blobs import BlobFolder
+from littoral_cloud.api.blob_service import BlobServicer
+from littoral_cloud.api.escalation_service import JointServicer
+from littoral_cloud.api.hub import SessionHub
+from littoral_cloud.api.server import Listener, TlsIdentity
+from littoral_cloud.api.session import Terms
+from littoral_cloud.api.session_service import SessionServicer
+from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
+from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.teacher_service.samples import HintFiles
+from littoral_cloud.teacher_service.service import Answer, Desk, Question
+
 from littoral.fleet.v1 import blob_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
 from tests.kit.certificates import Authority, Credential
 from tests.kit.node_client import NodeClient

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import edge_node.wire
-from edge_node.cli import main
+import littoral_node.link.wire
+from littoral_node.cli import main
 
 if __name__ == "__main__":
-    edge_node.wire.PROTOCOL_VERSION = 99
+    littoral_node.link.wire.PROTOCOL_VERSION = 99
     main()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-from cloud.data.dataset import Dataset, assemble
+from littoral_cloud.data.dataset import Dataset, assemble
 
 
 def bars(count: int = 240, *, channels: int = 1, size: int = 12, seed: int = 0) -> Dataset:

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cloud.factory.lesson import Schedule
-from cloud.factory.production import make_students
-from cloud.factory.recipes import Production, StudentRecipe, TeacherRecipe
+from littoral_cloud.factory.production import make_students
+from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe
+from littoral_cloud.training.trainer import Schedule
+
 from tests.kit.images import bars
 
 QUICK = Schedule(batch=32, learning_rate=1e-2)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-
-from cloud.data.dataset import Dataset, assemble
+from littoral_cloud.data.dataset import Dataset, assemble
 
 FEATURES = 5
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from littoral_cloud.training.train import Trained
+from littoral_cloud.training.trainer import Lesson
 from torch import nn
 
-from cloud.factory.lesson import Lesson
-from cloud.factory.training import Trained
 from littoral.errors import BadInput
 
 

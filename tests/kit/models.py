@@ -61,7 +61,8 @@ def coreml_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, 
 
 @functools.lru_cache(8)
 def _converted(data: bytes, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Mapping[str, bytes]:
-    from cloud.export.coreml import _coremltools, _quiet
+    from littoral_cloud.export.coreml import _coremltools, _quiet
+
     from littoral.mlpackage import taken_from
 
     used = np.frombuffer(data, np.float32).reshape(sizes)

@@ -13,11 +13,12 @@ import signal
 import threading
 from pathlib import Path
 
-import edge_node.update.desired as desired
-import edge_node.update.load as load
-import edge_node.update.troubles as troubles
-from edge_node.cli import main
-from edge_node.runtimes import Model, Tensor
+import littoral_node.update.desired as desired
+import littoral_node.update.load as load
+import littoral_node.update.troubles as troubles
+from littoral_node.cli import main
+from littoral_node.runtimes import Model, Tensor
+
 from littoral.manifest import Manifest
 
 DEADLY = tuple(filter(None, os.environ.get("DIE_OF", "").split(",")))

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from cloud.store.embedded import embedded_redis
+from littoral_cloud.store.embedded import embedded_redis
 
 
 async def main(folder: Path) -> None:

@@ -7,9 +7,9 @@ import itertools
 import os
 from pathlib import Path
 
-from cloud.store.binary import find_binary
-from cloud.store.connection import Endpoint
-from cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.store.binary import find_binary
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.redis_ledger import RedisLedger
 
 _fleets = itertools.count(1)
 

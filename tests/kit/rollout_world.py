@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cloud.fleet.ledger import Audit, Change, Doc, Write
-from cloud.fleet.records import (
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Write
+from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
     Enrolment,
@@ -28,9 +28,10 @@ from cloud.fleet.records import (
     load,
     measurement_id,
 )
-from cloud.rollouts.decide import next_actions
-from cloud.rollouts.seen import Snapshot, view_of
-from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits, limit_s
+from littoral_cloud.rollouts.decide import next_actions
+from littoral_cloud.rollouts.seen import Snapshot, view_of
+from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits, limit_s
+
 from littoral.budget import Budget
 from littoral.digest import digest_of
 from littoral.errors import Conflict

@@ -6,9 +6,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from cloud.app import open_core
-from cloud.federation.controller import RunController
-from cloud.settings import load_settings
+from littoral_cloud.app import open_core
+from littoral_cloud.federation.controller import RunController
+from littoral_cloud.settings import load_settings
 
 
 async def main(data: Path) -> None:

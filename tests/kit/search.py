@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from cloud.factory.search import SearchRecipe, search_from
+from littoral_cloud.search import SearchRecipe, search_from
 
 _SCHEDULE = {"batch": 16, "learning_rate": 1e-2}
 BODY: dict[str, Any] = {

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from littoral_node.runtimes import load
+from littoral_node.serving.grpc_server import GrpcServer
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import MAX_IN_FLIGHT, Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.serving.tensors import Asked, asked
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.runtimes import load
-from edge_node.serving.grpc_server import GrpcServer
-from edge_node.serving.http import HttpServer
-from edge_node.serving.service import MAX_IN_FLIGHT, Service
-from edge_node.serving.slots import Served, Slots
-from edge_node.serving.tensors import Asked, asked
-from edge_node.telemetry import Telemetry
 from littoral.digest import digest_of
 from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, File, Output, SketchSpec
 from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of

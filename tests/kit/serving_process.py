@@ -12,12 +12,12 @@ from pathlib import Path
 
 import grpc.aio
 from cryptography import x509  # noqa: F401 - the agent has it too
+from littoral_node.runtimes import load
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import Telemetry, rss_bytes
 
-from edge_node.runtimes import load
-from edge_node.serving.http import HttpServer
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Served, Slots
-from edge_node.telemetry import Telemetry, rss_bytes
 from littoral.fleet.v1 import session_pb2
 from tests.kit.models import artifact
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
-from cloud.fleet.telemetry import KIND as TELEMETRY
-from cloud.fleet.telemetry import Counts, Telemetry, telemetry_id
+from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
+from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
+from littoral_cloud.fleet.telemetry import Counts, Telemetry, telemetry_id
+
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S
 

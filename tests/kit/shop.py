@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cloud.app import Core, open_core
-from cloud.factory.package import Packaged
-from cloud.federation.run import FinishedRound, Run, RunState
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import Desired, DesiredModel, Enrolment, Node, Reported, ReportedModel, UpdateState, dump
-from cloud.fleet.releases import create_release, publish
-from cloud.settings import load_settings
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.federation.run import FinishedRound, Run, RunState
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, Node, Reported, ReportedModel, UpdateState, dump
+from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.releases.catalogue import create_release, publish
+from littoral_cloud.settings import load_settings
+
 from littoral.digest import digest_of
 from littoral.lineage import BASE, DATA, MEMBER, TEACHER, WEIGHTS, Lineage
 from tests.kit.models import artifact

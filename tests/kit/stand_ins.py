@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from littoral_node.runtimes import coreml_runtime, why_not
 
-from edge_node.runtimes import coreml_runtime, why_not
 from tests.kit.models import HERE
 
 TENSORRT = "TensorrtExecutionProvider"
@@ -34,7 +34,8 @@ class Package:
     """coremltools.models.MLModel, but what predicts is our reading of the package."""
 
     def __init__(self, path: str, compute_units: str) -> None:
-        from cloud.export.coreml_reading import constants_of, spec_of
+        from littoral_cloud.export.coreml_reading import constants_of, spec_of
+
         from littoral.mlpackage import taken_from
 
         self._files = taken_from(Path(path))
@@ -46,7 +47,7 @@ class Package:
         return self._spec
 
     def predict(self, feeds: dict[str, Any]) -> dict[str, Any]:
-        from cloud.export.coreml_reading import read
+        from littoral_cloud.export.coreml_reading import read
 
         ((name, x),) = feeds.items()
         assert x.dtype == np.float32

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from littoral_cloud.data.dataset import Images
+from littoral_cloud.training.trainer import Logits
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-
-from cloud.data.dataset import Images
-from cloud.factory.lesson import Logits
 
 BARS = (1, 12, 12)
 

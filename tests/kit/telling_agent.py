@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from edge_node.cli import main
+from littoral_node.cli import main
 
 
 def _tell() -> None:

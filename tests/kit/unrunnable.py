@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from littoral_cloud.packaging.package import Packaged
 
-from cloud.factory.package import Packaged
 from littoral.digest import digest_of
 from littoral.manifest import File, Input, Manifest, Output, Probe
 from littoral.sketch import fit

@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 
 import httpx
+from littoral_cloud.local.processes import Child, beside, run_to_end
 
-from cloud.processes import Child, beside, run_to_end
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port
 

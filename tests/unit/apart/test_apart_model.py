@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.isolated.frames import Broken, receive, send
+from littoral_node.isolated.model import open_apart
+from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 
-from edge_node.apart.frames import Broken, receive, send
-from edge_node.apart.model import open_apart
-from edge_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
-from edge_node.update.envelope import ENVELOPE
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from littoral_cloud.api.errors import OutOfRange, WrongOffset, details_of, status_of
 
-from cloud.api.errors import OutOfRange, WrongOffset, details_of, status_of
 from littoral import errors
 from littoral.errors import FleetError
 

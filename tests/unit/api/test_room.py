@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.api.open_files import FILES_A_NODE, RESERVE, room_for
 
-from cloud.room import FILES_A_NODE, RESERVE, room_for
 from littoral.errors import BadInput
 
 

@@ -8,12 +8,12 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.api import wire
+from littoral_cloud.fleet.ledger import Doc
+from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
+from littoral_cloud.fleet.sessions import Reason, Refused
+from littoral_node.link.wire import budget_to
 
-from cloud.api import wire
-from cloud.fleet.ledger import Doc
-from cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
-from cloud.fleet.sessions import Reason, Refused
-from edge_node.wire import budget_to
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2

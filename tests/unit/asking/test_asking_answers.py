@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.client.about import About
+from littoral_node.client.answers import answers_of, confidences
 
-from edge_node.asking.about import About
-from edge_node.asking.answers import answers_of, confidences
 from littoral.signature import TensorSpec
 
 ABOUT = About("m", "v", "classification", ("cat", "dog", "fox"), "logits", (2,), None, (TensorSpec("x", "FP32", (-1, 2)),), True)

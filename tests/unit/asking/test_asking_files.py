@@ -12,11 +12,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.client.about import About, about_from
+from littoral_node.client.files import examples
+from littoral_node.serving.tensors import metadata
 from PIL import Image
 
-from edge_node.asking.about import About, about_from
-from edge_node.asking.files import examples
-from edge_node.serving.tensors import metadata
 from littoral.errors import BadData, BadInput, NotFound, Unavailable
 from littoral.manifest import Input, Resize
 from littoral.pixels import opened, upright

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from littoral_cloud.compression.saliency_pruning import Damage
+from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.recipes.recipe import EnsembleRecipe
+from littoral_cloud.recipes.recipe_file import recipe_named
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.train import Trained
 
 from bench.factory.tables import held_out
 from bench.search.smallest import RECIPES, WANTED, Point, figures_of, judged, seeded_student
-from cloud.data.sources import load_mnist
-from cloud.factory.codebook import Codebook
-from cloud.factory.damage import Damage
-from cloud.factory.preparation import input_of
-from cloud.factory.recipe_file import recipe_named
-from cloud.factory.recipes import EnsembleRecipe
-from cloud.factory.training import Trained
 from littoral.architectures import build
 
 LOW, MIDDLE, HIGH = WANTED

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.weights import parameters_of
 
 from bench.factory import hinton
 from bench.factory.__main__ import ORDER, TABLES
 from bench.factory.deep_compression import DENSE_BYTES, PUBLISHED, plans
 from bench.factory.kept import Kept
 from bench.factory.specs import ARCHITECTURES
-from cloud.data.sources import load_mnist
-from cloud.factory.lesson import Schedule
-from cloud.factory.weights import parameters_of
 from littoral.architectures import REGISTRY, build
 
 

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+from littoral_cloud.terminal.output import Format, emit, emit_error, when, worth
 
-from cloud.cli.output import Format, emit, emit_error, when, worth
 from littoral.errors import NotFound
 
 
@@ -52,7 +52,7 @@ def test_times_are_utc() -> None:
 
 @pytest.mark.parametrize("heavy", ["torch", "flwr", "onnx", "rich"])
 def test_help_imports_nothing_heavy(heavy: str) -> None:
-    code = f"import sys; from cloud.cli import run; run(['--help']); sys.exit('{heavy}' in sys.modules)"
+    code = f"import sys; from littoral_cloud.cli import run; run(['--help']); sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from littoral_cloud.demo.terminal import Screen
+from littoral_cloud.terminal.progress import EVERY_S, shown
 from rich.console import Console
-
-from cloud.demo.screen import Screen
-from cloud.progress import EVERY_S, shown
 
 
 def test_a_log_gets_a_line_now_and_then_with_what_is_left() -> None:

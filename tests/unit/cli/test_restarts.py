@@ -7,8 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from cloud.processes import Child
-from cloud.restarts import Lasting, Patience
+from littoral_cloud.local.processes import Child
+from littoral_cloud.local.restarts import Lasting, Patience
 
 TELLS_AND_WAITS = "print('ready', flush=True); import signal; signal.pause()"
 

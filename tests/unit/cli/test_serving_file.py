@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from littoral_cloud.local.discovery import SERVE_FILE, Serving, claimed
 
-from cloud.serving import SERVE_FILE, Serving, claimed
 from littoral.errors import BadInput, Unavailable
 
 OURS = Serving("127.0.0.1:1", "127.0.0.1:2", os.getpid())

@@ -16,12 +16,12 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 LASTING = sorted(name for name, service in SERVICES.items() if service.get("restart") != "no")
 ONE_SHOT = sorted(set(SERVICES) - set(LASTING))
-DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+DOCKERFILES = sorted([*ROOT.glob("*/Dockerfile"), *ROOT.glob("*/*/Dockerfile")])
 # Of later Compose, or of swarm: docker-compose 1.29 refuses the first, both pass over the second in silence.
 REFUSED = {"deploy", "develop", "configs", "pull_policy", "attach", "use_api_socket", "models"}
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
-every_dockerfile = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+every_dockerfile = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
@@ -145,7 +145,7 @@ def test_what_a_dockerfile_copies_is_sent_to_the_engine(path: Path) -> None:
 
 def test_the_node_that_only_infers_has_no_torch() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    first = next(rest for word, rest in instructions(ROOT / "docker/edge-node.Dockerfile") if "requirements.py pyproject" in rest)
+    first = next(rest for word, rest in instructions(ROOT / "edge_node/Dockerfile") if "requirements.py pyproject" in rest)
     named = re.search(r"requirements\.py pyproject\.toml ([a-z -]+?) >", first)
     assert named is not None
     assert named[1].split() == ["edge", "ncnn"]
@@ -153,7 +153,11 @@ def test_the_node_that_only_infers_has_no_torch() -> None:
     assert SERVICES["edge-node"]["build"]["target"] == "edge"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docker").glob("*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for room in ("cloud", "edge_node", "tools") for path in (ROOT / room).rglob("*.sh")),
+    ids=lambda path: path.name,
+)
 def test_scripts_can_be_run_and_stop_at_the_first_error(path: Path) -> None:
     assert path.stat().st_mode & stat.S_IXUSR
     lines = path.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""docker/first_release.py over a real ledger: what it rolls out is meant for the fleet, also for nodes scaled up later."""
+"""cloud/compose/first_release.py over a real ledger: what it rolls out is meant for the fleet, also for nodes scaled up later."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import dump, load
+from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.state import KIND, Policy, Rollout, State
+from littoral_cloud.settings import load_settings
 
-from cloud.app import Core, open_core
-from cloud.fleet.ledger import Change, Write
-from cloud.fleet.records import dump, load
-from cloud.rollouts.controller import start_rollout
-from cloud.rollouts.state import KIND, Policy, Rollout, State
-from cloud.settings import load_settings
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import World, artifact
 
-SCRIPT = Path(__file__).parents[3] / "docker" / "first_release.py"
+SCRIPT = Path(__file__).parents[3] / "cloud" / "compose" / "first_release.py"
 
 
 @pytest.fixture(scope="module")

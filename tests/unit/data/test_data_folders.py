@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.image_folder import keep_rule, read_rule, sized, usual_side
+from littoral_cloud.data.repeats import repeated
+from littoral_cloud.data.sources import load_dataset
 from PIL import Image, features
 
-from cloud.data.dataset import Dataset
-from cloud.data.image_folder import keep_rule, read_rule, sized, usual_side
-from cloud.data.repeats import repeated
-from cloud.data.sources import load_dataset
 from littoral.errors import BadData, BadInput
 from tests.kit.images import bars
 
@@ -173,7 +173,7 @@ def test_the_proposed_side_is_never_larger_than_most_images() -> None:
 
 
 def with_x(data: Dataset, train_x: np.ndarray, test_x: np.ndarray) -> Dataset:
-    from cloud.data.dataset import assemble
+    from littoral_cloud.data.dataset import assemble
 
     return assemble("d", train_x, data.train_y, test_x, data.test_y, labels=data.labels)
 

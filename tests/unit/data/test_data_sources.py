@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from littoral_cloud.data import load_dataset
 from PIL import Image
 
-from cloud.data import load_dataset
 from littoral.errors import BadData, NotFound
 from littoral.manifest import Resize
 from tests.kit.measured import rows

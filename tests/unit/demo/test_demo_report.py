@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.demo.participants import MACHINES, OWN, PROMISES, QUICK, Promises
+from littoral_cloud.demo.report import DriftRow, FederationRow, Report, StudentRow, TeacherRow, broken_promises, left_out
+from littoral_cloud.demo.settings import own, own_machines
 
-from cloud.demo.report import DriftRow, FederationRow, Report, StudentRow, TeacherRow, broken_promises, left_out
-from cloud.demo.scenario import MACHINES, OWN, PROMISES, QUICK, Promises
-from cloud.demo.setting import own, own_machines
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from tests.kit.shapes import shape_arrays

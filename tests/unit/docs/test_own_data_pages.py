@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.cli import run
+from littoral_cloud.data.image_folder import read_rule
+from littoral_cloud.data.sources import load_dataset
 
-from cloud.cli import run
-from cloud.data.image_folder import read_rule
-from cloud.data.sources import load_dataset
 from littoral.architectures import REGISTRY, takes
 from tests.kit.foreign import peaks, write
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_cloud.compression.methods import METHODS, method_class
+from littoral_cloud.export.exported import Calibration, Options
+from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.packaging.package import EXPORTERS
+from littoral_cloud.recipes import toml_reader as fields
+from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, StudentRecipe, TeacherRecipe, WeightsRecipe
+from littoral_cloud.recipes.recipe_file import TOP, parse_recipe
+from littoral_cloud.teachers.function_teacher import FunctionTeacher
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.trainer import Schedule
 
-from cloud.export.exported import Calibration, Options
-from cloud.factory import fields
-from cloud.factory.function_teacher import FunctionTeacher
-from cloud.factory.lesson import Schedule
-from cloud.factory.methods import METHODS, method_class
-from cloud.factory.package import EXPORTERS
-from cloud.factory.production import check_recipe
-from cloud.factory.recipe_file import TOP, parse_recipe
-from cloud.factory.recipes import EnsembleRecipe, FunctionRecipe, OnnxRecipe, StudentRecipe, TeacherRecipe, WeightsRecipe
-from cloud.factory.views import Augment
 from tests.kit.images import bars
 
 PAGE = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()

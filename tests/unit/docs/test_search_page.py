@@ -8,11 +8,11 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from cloud.factory.search import search_from
-from cloud.factory.search.board import MOST_DEATHS
-from cloud.factory.search.lease import TTL_S
-from cloud.factory.search.recipe import Settings
-from cloud.store.searches import PATIENCE_S
+from littoral_cloud.search import search_from
+from littoral_cloud.search.lease import TTL_S
+from littoral_cloud.search.recipe import Settings
+from littoral_cloud.search.state import MOST_DEATHS
+from littoral_cloud.store.searches import PATIENCE_S
 
 PAGE = (Path(__file__).parents[3] / "docs" / "search.md").read_text()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from littoral_cloud.local.snippets import USUAL, curl, triton
 
 from littoral.manifest import Manifest, Probe
-from littoral.snippets import USUAL, curl, triton
 from tests.kit.models import artifact
 
 PAGE = Path("docs/serving.md")

@@ -6,14 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_node.store import append_synced
+from littoral_node.identity.folder import append_synced
+
 from tests.kit.patience import PATIENCE_S
 
 FULL_AT = 100
 CODE = f"""
 import resource, signal, sys
 from pathlib import Path
-from edge_node.store import append_synced
+from littoral_node.identity.folder import append_synced
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({FULL_AT}, {FULL_AT}))
 try:

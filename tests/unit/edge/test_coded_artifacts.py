@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from littoral_node.artifacts.child import RuntimeCrash, answer_of
+from littoral_node.artifacts.repository import ENVELOPE, Artifacts
+from littoral_node.artifacts.unpack import Coded, unpack
+from littoral_node.link.blobs import Blobs
 
-from edge_node.blobs import Blobs
-from edge_node.update.artifacts import ENVELOPE, Artifacts
-from edge_node.update.child import RuntimeCrash, answer_of
-from edge_node.update.unpack import Coded, unpack
 from littoral import codec
 from littoral.digest import digest_of, hex_of
 from littoral.errors import DigestMismatch, TooLarge
@@ -72,7 +72,9 @@ async def test_the_file_comes_back_bit_for_bit_without_the_decoder_in_this_proce
 
 
 def test_an_agent_never_imports_the_decoder_s_packages() -> None:
-    words = "import sys, edge_node.update.artifacts; print([m for m in ('constriction', 'zstandard') if m in sys.modules])"
+    words = (
+        "import sys, littoral_node.artifacts.repository; print([m for m in ('constriction', 'zstandard') if m in sys.modules])"
+    )
     printed = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 

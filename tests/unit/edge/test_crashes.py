@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edge_node import crashes as c
-from edge_node.crashes import Book, CrashBook, Standing
+from littoral_node.supervision import crashes as c
+from littoral_node.supervision.crashes import Book, CrashBook, Standing
 
 OLD, NEW, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
 HERE = "this start of the machine"

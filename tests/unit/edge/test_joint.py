@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.offload.channel import NoAnswer
+from littoral_node.offload.offload import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Joint, Terms
+from littoral_node.offload.samples import HintFile
+from littoral_node.offload.spending import Allowance, Spent, refusal, spend
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Slots
+from littoral_node.serving.tensors import Answer
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.joint.asking import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Joint, Terms
-from edge_node.joint.channel import NoAnswer
-from edge_node.joint.hints import HintFile
-from edge_node.joint.spending import Allowance, Spent, refusal, spend
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Slots
-from edge_node.serving.tensors import Answer
-from edge_node.telemetry import Telemetry
 from littoral.fleet.v1 import joint_pb2
 from tests.kit.serving import MODEL, asked_of, served
 

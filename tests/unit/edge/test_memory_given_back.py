@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from edge_node.memory import clean_file_mappings, code_mappings
+from littoral_node.machine.memory import clean_file_mappings, code_mappings
 
 SMAPS = """\
 7f0000000000-7f0000010000 r-xp 00000000 fe:00 12                         /usr/lib/libone.so
@@ -42,7 +42,7 @@ def test_a_process_goes_on_working_after_it_gave_memory_back_and_is_smaller() ->
     code = (
         "import numpy, onnxruntime, grpc\n"
         "from pathlib import Path\n"
-        "from edge_node.memory import give_back, settle\n"
+        "from littoral_node.machine.memory import give_back, settle\n"
         "def held(): return int(Path('/proc/self/statm').read_text().split()[1])\n"
         "begun = held(); give_back(); given = held(); settle(); settled = held(); settle()\n"
         "assert numpy.ones(10).sum() == 10 and onnxruntime.get_available_providers() and grpc.__version__\n"

@@ -14,8 +14,7 @@ import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edge_node.session import (
+from littoral_node.link.session import (
     BACKOFF_FIRST_S,
     BACKOFF_MOST_S,
     FLAPS_MOST,
@@ -35,6 +34,7 @@ from edge_node.session import (
     message,
     pause_s,
 )
+
 from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from littoral_node.identity.folder import Identity, NodeFolder, read_json, write_atomic, write_json
+from littoral_node.update.journal import Journal, Kept
+from littoral_node.update.state import Findings, Policy, State, Update
 
-from edge_node.store import Identity, NodeFolder, read_json, write_atomic, write_json
-from edge_node.update.journal import Journal, Kept
-from edge_node.update.state import Findings, Policy, State, Update
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
 
 WHO = Identity("n-1", "gateway", "127.0.0.1:7444", b"cert", b"ca", b"key", {"ab": b"\x01" * 32})

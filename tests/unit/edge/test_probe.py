@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_node.artifacts.probe import ProbeMismatch, check_probe, one_inference
 
-from edge_node.update.probe import ProbeMismatch, check_probe, one_inference
 from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, Manifest, Output
 from littoral.signature import Packed, Signature, TensorProbe, TensorSpec
 from tests.kit.models import artifact

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_cloud.api.wire import report_from
+from littoral_cloud.fleet import telemetry as totals
+from littoral_node.telemetry.backlog import MOST_BYTES, MOST_REPORTS, MOST_WORD, Waiting, added, thinned, too_much
+from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.outbox import OUTSTANDING, SPOOL_EVERY_S, Reports
+from littoral_node.telemetry.spool import Spool
 
-from cloud.api.wire import report_from
-from cloud.fleet import telemetry as totals
-from edge_node.backlog import MOST_BYTES, MOST_REPORTS, MOST_WORD, Waiting, added, thinned, too_much
-from edge_node.reports import OUTSTANDING, SPOOL_EVERY_S, Reports
-from edge_node.spool import Spool
-from edge_node.telemetry import Telemetry
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import Manifest

@@ -12,13 +12,13 @@ from typing import Any
 import onnx
 import onnxruntime
 import pytest
+from littoral_node.client.doctor import Verdict, _runtimes
+from littoral_node.config.settings import load_settings
+from littoral_node.runtimes import REGISTRY, facts, load, ncnn_runtime, onnx_limits, onnx_runtime, ran_on, tensorrt_runtime
+from littoral_node.runtimes.facts import Facts, Missing, line_of, looked_up
+from littoral_node.runtimes.onnx_providers import wanted
+from littoral_node.runtimes.using import SAFE, VARIABLE, Using, in_use, settle_on
 
-from edge_node.doctor import Verdict, _runtimes
-from edge_node.runtimes import REGISTRY, facts, load, ncnn_runtime, onnx_limits, onnx_runtime, ran_on, tensorrt_runtime
-from edge_node.runtimes.facts import Facts, Missing, line_of, looked_up
-from edge_node.runtimes.onnx_providers import wanted
-from edge_node.runtimes.using import SAFE, VARIABLE, Using, in_use, settle_on
-from edge_node.settings import load_settings
 from littoral.errors import BadInput, RuntimeFailure
 from tests.kit.models import artifact
 from tests.kit.stand_ins import TENSORRT, with_provider

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_node.artifacts.repository import Artifacts
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.measuring.benchmarks import Trials
+from littoral_node.serving.slots import Slots
+from littoral_node.update.holdings import Holdings
 
-from edge_node.serving.slots import Slots
-from edge_node.store import NodeFolder
-from edge_node.trials import Trials
-from edge_node.update.artifacts import Artifacts
-from edge_node.update.holdings import Holdings
 from littoral.errors import DigestMismatch
 from littoral.manifest import Manifest
-from littoral.shares import Whole
+from littoral.quota import Whole
 from tests.kit.patience import PATIENCE_S
 
 DIGEST = "sha256:" + "a" * 64

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from littoral_node.serving.slots import Served
+from littoral_node.supervision.crashes import PROVED_S
+from littoral_node.update.troubles import HANGS, WITHIN_S, Troubles
 
-from edge_node.crashes import PROVED_S
-from edge_node.serving.slots import Served
-from edge_node.update.troubles import HANGS, WITHIN_S, Troubles
 from tests.kit.models import artifact
 from tests.kit.serving import served
 

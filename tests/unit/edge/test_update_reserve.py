@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from littoral_node.update.reserve import OverBudget, RuntimeMissing, check_fitness
 
-from edge_node.update.reserve import OverBudget, RuntimeMissing, check_fitness
 from littoral.budget import Budget
 from littoral.errors import BadManifest
 from tests.kit.models import artifact

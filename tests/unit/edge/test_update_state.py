@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edge_node.update import state as s
-from edge_node.update.state import ENDS, MOVES, Event, IllegalMove, Restore, Run, RunLater, State, Update, step
-from edge_node.update.steps import STEPS
+from littoral_node.update import state as s
+from littoral_node.update.state import ENDS, MOVES, Event, IllegalMove, Restore, Run, RunLater, State, Update, step
+from littoral_node.update.steps import STEPS
 
 EVENTS: list[type[Event]] = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
 GOOD_WAY = [s.Begun, s.Reserved, s.Fetched, s.Verified, s.Loaded, s.Swapped, s.Passed, s.Kept]

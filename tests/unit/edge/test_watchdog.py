@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_node.runtimes import Array, Tensor, load
+from littoral_node.runtimes.ended import RuntimeHang
+from littoral_node.supervision.watchdog import GuardedModel, Stoppable, Watchdog
 
-from edge_node.runtimes import Array, Tensor, load
-from edge_node.runtimes.ended import RuntimeHang
-from edge_node.watchdog import GuardedModel, Stoppable, Watchdog
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import File
@@ -24,7 +24,7 @@ from tests.kit.patience import PATIENCE_S
 
 STUCK = """
 import threading
-from edge_node.watchdog import Watchdog
+from littoral_node.supervision.watchdog import Watchdog
 
 class Stuck:
     def infer(self, x):

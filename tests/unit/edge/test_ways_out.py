@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import littoral_node
 import pytest
 
-import edge_node
-
-ROOT = Path(edge_node.__file__).parent
+ROOT = Path(littoral_node.__file__).parent
 OPERATORS = (
     *("cli.py", "settings.py", "values.py", "store.py", "labelled.py", "enrol.py", "asking", "installing"),
     *("serving/access.py", "serving/tls.py", "serving/front.py"),
@@ -43,7 +42,8 @@ def test_a_folder_of_another_user_is_refused_in_words(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     becomes = "os.setuid(65534)" if os.getuid() == 0 else "None"  # root reads everything
     folder.chmod(0)
-    code = f"import os, edge_node.doctor; from edge_node.cli import main; {becomes}; main(['doctor', '--data', {str(folder)!r}])"
+    doctor = f"main(['doctor', '--data', {str(folder)!r}])"
+    code = f"import os, littoral_node.client.doctor; from littoral_node.cli import main; {becomes}; {doctor}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     folder.chmod(0o700)
     assert ended.returncode == 2, ended.stderr

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.data.dataset import Dataset, assemble
+from littoral_cloud.training.train import train_teacher
+from littoral_cloud.training.trainer import Schedule, Step
 
-from cloud.data.dataset import Dataset, assemble
-from cloud.factory.lesson import Schedule, Step
-from cloud.factory.training import train_teacher
 from littoral.architectures import REGISTRY, build, small_spec
 
 MNIST = Path(__file__).parents[3] / "data" / "mnist"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from littoral_cloud.packaging.macs import macs_by_layer, macs_of
+from littoral_cloud.training.weights import parameters_of
 from torch import nn
 
-from cloud.factory.counts import macs_by_layer, macs_of
-from cloud.factory.weights import parameters_of
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.folded import folded
 from littoral.architectures.shufflenet_v1 import Unit as ShuffleUnit

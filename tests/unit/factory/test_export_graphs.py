@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from littoral_cloud.export.graphs import DRAWS, graph
+from littoral_cloud.export.onnx import FILE
 
-from cloud.export.graphs import DRAWS, graph
-from cloud.export.onnx import FILE
 from littoral.codec import coding_of, decode, encode
 from littoral.codec.dictionary import NUMBERS
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
+from littoral_cloud.recipes.recipe import DEMO
 from torch import nn
 
-from cloud.factory.recipes import DEMO
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.layers import shrunk
 from littoral.errors import BadInput

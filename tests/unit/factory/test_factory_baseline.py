@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from littoral_cloud.data.dataset import Dataset, assemble
+from littoral_cloud.factory.baseline import Baseline, baseline_of, teacher_faults, with_baseline, worth_releasing
+from littoral_cloud.factory.production import make_students
+from littoral_cloud.recipes.fitted import LINEAR
+from littoral_cloud.recipes.recipe import Production
+from littoral_cloud.training.logistic import logistic
 
-from cloud.data.dataset import Dataset, assemble
-from cloud.factory.baseline import Baseline, baseline_of, teacher_faults, with_baseline, worth_releasing
-from cloud.factory.fitted import LINEAR
-from cloud.factory.logistic import logistic
-from cloud.factory.production import make_students
-from cloud.factory.recipes import Production
 from littoral.errors import BadInput, NoFit
 from tests.kit.images import bars
 from tests.kit.measured import series, table

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from littoral_cloud.packaging.package import Packaged, candidates_from
+from littoral_cloud.search.choose import choose, measured
 
-from cloud.factory.choose import choose, measured
-from cloud.factory.package import Packaged, candidates_from
 from littoral.architectures import build
 from littoral.budget import Budget
 from littoral.errors import BadInput, NoFit

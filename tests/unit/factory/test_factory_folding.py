@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from littoral_cloud.compression.folding import move_biases
+from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export import onnx
+from littoral_cloud.training.seeding import seeded
+from littoral_cloud.training.train import train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule
 from torch import nn
 
-from cloud.data.dataset import Dataset
-from cloud.export import onnx
-from cloud.factory.chance import seeded
-from cloud.factory.codebook import Codebook
-from cloud.factory.folding import move_biases
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.training import train_teacher
 from littoral import codec
 from littoral.architectures import build, small_spec
 from littoral.architectures.folded import folded

@@ -4,15 +4,15 @@ import copy
 
 import numpy as np
 import pytest
+from littoral_cloud.data import load_mnist
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.production import Made, make_students, ruin
+from littoral_cloud.packaging.metrics import class_accuracy
+from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, answers_of, candidates_from
+from littoral_cloud.recipes.recipe import DEMO, TINY
+from littoral_cloud.training.train import accuracy_of
+from littoral_cloud.training.weights import weights_digest
 
-from cloud.data import load_mnist
-from cloud.data.dataset import Dataset
-from cloud.factory.metrics import class_accuracy
-from cloud.factory.package import EVERY_VARIANT, Bench, answers_of, candidates_from
-from cloud.factory.production import Made, make_students, ruin
-from cloud.factory.recipes import DEMO, TINY
-from cloud.factory.training import accuracy_of
-from cloud.factory.weights import weights_digest
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral.manifest import Manifest

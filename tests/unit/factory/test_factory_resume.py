@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
+from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.train import OneCopy, distil, train_teacher
+from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step, TrainingDiverged
+from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 from safetensors import safe_open
 from torch import nn
 
-from cloud.factory.checkpoint import Checkpoint, Checkpoints
-from cloud.factory.lesson import Lesson, Progress, Schedule, Step, TrainingDiverged
-from cloud.factory.preparation import input_of, tensor_of
-from cloud.factory.training import OneCopy, distil, train_teacher
-from cloud.factory.views import Augment
-from cloud.factory.weights import arrays_of, module_of, weights_digest
 from littoral.architectures import build
 from littoral.errors import BadInput
 from tests.kit.images import bars
@@ -56,9 +56,9 @@ def test_kill_9_in_the_middle_of_a_training_changes_nothing(tmp_path: Path) -> N
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from cloud.factory.checkpoint import Checkpoints\n"
-        "from cloud.factory.lesson import Schedule\n"
-        "from cloud.factory.training import train_teacher\n"
+        "from littoral_cloud.training.checkpoint import Checkpoints\n"
+        "from littoral_cloud.training.trainer import Schedule\n"
+        "from littoral_cloud.training.train import train_teacher\n"
         "from tests.kit.images import bars\n"
         "die = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step.step == int(sys.argv[2]) else None\n"
         "made = train_teacher(bars(), {'name': 'compact_cnn', 'widths': [4, 8]}, epochs=2, seed=1,\n"

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.training.augmentation import moved
+from littoral_cloud.training.one_cycle import one_cycle
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.seeding import seeded
+from littoral_cloud.training.train import accuracy_of, cache_logits, distil, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule, Step, TrainingDiverged
 from torch import nn
 
-from cloud.factory.chance import seeded
-from cloud.factory.cycle import one_cycle
-from cloud.factory.lesson import Lesson, Schedule, Step, TrainingDiverged
-from cloud.factory.preparation import input_of
-from cloud.factory.training import accuracy_of, cache_logits, distil, logits_of, train_teacher
-from cloud.factory.views import moved
 from littoral.errors import BadInput
 from tests.kit.images import bars
 

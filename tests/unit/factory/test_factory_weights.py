@@ -7,8 +7,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from littoral_cloud.training.weights import (
+    arrays_from,
+    arrays_of,
+    load_weights,
+    module_of,
+    save_weights,
+    weights_bytes,
+    weights_digest,
+)
 
-from cloud.factory.weights import arrays_from, arrays_of, load_weights, module_of, save_weights, weights_bytes, weights_digest
 from littoral.architectures import build
 from littoral.errors import BadInput, NotFound
 

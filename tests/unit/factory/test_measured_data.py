@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from littoral_cloud.data.dataset import assemble
+from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.packaging.package import Bench
+from littoral_cloud.recipes.recipe import TINY, OnnxRecipe, Production, StudentRecipe, TeacherRecipe
+from littoral_cloud.recipes.recipe_file import USUAL, recipe_named
+from littoral_cloud.teachers.teacher import prepared_as
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.preparation import MUTED, input_of, noted
+from littoral_cloud.training.trainer import Schedule
 
-from cloud.data.dataset import assemble
-from cloud.factory.lesson import Schedule
-from cloud.factory.package import Bench
-from cloud.factory.preparation import MUTED, input_of, noted
-from cloud.factory.production import check_recipe
-from cloud.factory.recipe_file import USUAL, recipe_named
-from cloud.factory.recipes import TINY, OnnxRecipe, Production, StudentRecipe, TeacherRecipe
-from cloud.factory.teachers import prepared_as
-from cloud.factory.views import Augment
 from littoral.architectures import sizes_of, takes
 from littoral.errors import BadInput
 from littoral.manifest import Input

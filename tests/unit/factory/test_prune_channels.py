@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.compression.channel_pruning import Channels
+from littoral_cloud.compression.method import Method
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export import ncnn, onnx
+from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.seeding import computing
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step
+from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 
-from cloud.data.dataset import Dataset
-from cloud.export import ncnn, onnx
-from cloud.factory.chance import computing
-from cloud.factory.channels import Channels
-from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.lesson import Lesson, Progress, Schedule, Step
-from cloud.factory.method import Method
-from cloud.factory.preparation import input_of
-from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
-from cloud.factory.weights import arrays_of, module_of
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.folded import folded, folded_spec
 from littoral.errors import BadInput

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from littoral_cloud.compression.dependency_graph import layers_of
+from littoral_cloud.compression.saliency_pruning import Damage
+from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule, Step
+from littoral_cloud.training.weights import weights_digest
 
-from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.damage import Damage
-from cloud.factory.lesson import Lesson, Schedule, Step
-from cloud.factory.training import accuracy_of, logits_of, train_teacher
-from cloud.factory.weights import weights_digest
-from cloud.factory.wiring import layers_of
 from littoral.errors import BadInput
 from tests.kit.images import bars
 

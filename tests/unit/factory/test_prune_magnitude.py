@@ -15,16 +15,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_cloud.compression.dependency_graph import layers_of, wiring_of
+from littoral_cloud.compression.magnitude_pruning import Gradual, Magnitude, counts_of, erk, held_sparse, smallest, sparsity_of
+from littoral_cloud.compression.method import Method
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.constraint import Constraint
+from littoral_cloud.training.seeding import computing
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step
 
-from cloud.data.dataset import Dataset
-from cloud.factory.chance import computing
-from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.constraint import Constraint
-from cloud.factory.lesson import Lesson, Progress, Schedule, Step
-from cloud.factory.method import Method
-from cloud.factory.prune import Gradual, Magnitude, counts_of, erk, held_sparse, smallest, sparsity_of
-from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
-from cloud.factory.wiring import layers_of, wiring_of
 from littoral.architectures import build
 from littoral.errors import BadInput
 from tests.kit.images import bars
@@ -110,10 +110,10 @@ def test_kill_9_in_the_middle_of_a_pruning_changes_nothing(pruned: Trained, tmp_
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from cloud.factory.checkpoint import Checkpoints\n"
-        "from cloud.factory.lesson import Lesson, Schedule\n"
-        "from cloud.factory.prune import Magnitude\n"
-        "from cloud.factory.training import train_teacher\n"
+        "from littoral_cloud.training.checkpoint import Checkpoints\n"
+        "from littoral_cloud.training.trainer import Lesson, Schedule\n"
+        "from littoral_cloud.compression.magnitude_pruning import Magnitude\n"
+        "from littoral_cloud.training.train import train_teacher\n"
         "from tests.kit.images import bars\n"
         "quick = Schedule(batch=16, learning_rate=1e-2)\n"
         "net = train_teacher(bars(), {'name': 'compact_cnn', 'widths': [8, 16]}, epochs=3, seed=1, schedule=quick, name='net')\n"

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.compression.magnitude_pruning import Magnitude, counts_of
+from littoral_cloud.compression.sensitivity import Sensitivity, sensitivity
+from littoral_cloud.data.dataset import Dataset, assemble
+from littoral_cloud.export import ncnn, onnx
+from littoral_cloud.export.exported import Exported
+from littoral_cloud.packaging.latency import WARM, compare
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.seeding import computing
+from littoral_cloud.training.train import Trained, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule
 
-from cloud.data.dataset import Dataset, assemble
-from cloud.export import ncnn, onnx
-from cloud.export.exported import Exported
-from cloud.factory.chance import computing
-from cloud.factory.latency import WARM, compare
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.preparation import input_of
-from cloud.factory.prune import Magnitude, counts_of
-from cloud.factory.sensitivity import Sensitivity, sensitivity
-from cloud.factory.training import Trained, train_teacher
 from littoral.architectures import build
 from littoral.errors import BadInput, RuntimeFailure
 from tests.kit.images import bars

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
+from littoral_cloud.compression.dependency_graph import layers_of, wiring_of
+from littoral_cloud.compression.magnitude_pruning import smallest
+from littoral_cloud.training.seeding import computing
 from torch import nn
 
-from cloud.factory.chance import computing
-from cloud.factory.prune import smallest
-from cloud.factory.wiring import layers_of, wiring_of
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.errors import BadInput
 

@@ -9,19 +9,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from littoral_cloud.compression.methods import method_from
+from littoral_cloud.compression.qat import Qat, measure
+from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export.int8 import export_int8
+from littoral_cloud.export.onnx import export, infer
+from littoral_cloud.packaging.package import Bench, candidates_from
+from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule, Step
+from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 
-from cloud.data.dataset import Dataset
-from cloud.export.onnx import export, infer
-from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.codebook import Codebook
-from cloud.factory.lesson import Lesson, Schedule, Step
-from cloud.factory.methods import method_from
-from cloud.factory.package import Bench, candidates_from
-from cloud.factory.qat import Qat, measure
-from cloud.factory.quantize import export_int8
-from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
-from cloud.factory.weights import arrays_of, module_of
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.folded import folded, folded_spec, pairs
 from littoral.architectures.quantized import QuantizedConv2d, QuantizedLinear, on_grid, quantized, quantizers, weight_scale

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.compression.magnitude_pruning import Magnitude, sparsity_of
+from littoral_cloud.compression.methods import method_from
+from littoral_cloud.compression.weight_sharing import Codebook, Shared, shared_values
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export.onnx import export
+from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule, Step
+from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 
-from cloud.data.dataset import Dataset
-from cloud.export.onnx import export
-from cloud.factory.checkpoint import Checkpoints
-from cloud.factory.codebook import Codebook, Shared, shared_values
-from cloud.factory.lesson import Lesson, Schedule, Step
-from cloud.factory.methods import method_from
-from cloud.factory.prune import Magnitude, sparsity_of
-from cloud.factory.training import Trained, accuracy_of, logits_of, train_teacher
-from cloud.factory.weights import arrays_of, module_of
 from littoral import codec
 from littoral.errors import BadInput
 from tests.kit.images import bars

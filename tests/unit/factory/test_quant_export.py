@@ -11,18 +11,18 @@ import onnx
 import pytest
 import torch
 from google.protobuf.message import Message
+from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export.exported import Calibration, Exported, Options
+from littoral_cloud.export.int8 import export_int8, export_int8_dynamic
+from littoral_cloud.export.lean import stripped
+from littoral_cloud.export.onnx import export, infer
+from littoral_cloud.packaging.package import Bench, candidates_from
+from littoral_cloud.recipes.recipe_file import parse_recipe
+from littoral_cloud.training.train import Trained, logits_of, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule
 from torch import nn
 
-from cloud.data.dataset import Dataset
-from cloud.export.exported import Calibration, Exported, Options
-from cloud.export.lean import stripped
-from cloud.export.onnx import export, infer
-from cloud.factory.codebook import Codebook
-from cloud.factory.lesson import Lesson, Schedule
-from cloud.factory.package import Bench, candidates_from
-from cloud.factory.quantize import export_int8, export_int8_dynamic
-from cloud.factory.recipe_file import parse_recipe
-from cloud.factory.training import Trained, logits_of, train_teacher
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
 from tests.kit.images import bars

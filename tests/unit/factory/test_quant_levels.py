@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cloud.factory.levels import Levels, binary, k_means, prices, uniform
+from littoral_cloud.compression.kmeans import Levels, binary, k_means, prices, uniform
 
 NUMBERS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=60)
 FEW = st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=12)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.recipes import toml_reader as fields
 
-from cloud.factory import fields
 from littoral.errors import BadInput
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.compression.magnitude_pruning import Magnitude
+from littoral_cloud.compression.methods import METHODS
+from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.packaging.package import EXPORTERS
+from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, Production, TeacherRecipe, WeightsRecipe
+from littoral_cloud.recipes.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.trainer import Schedule
 
-from cloud.factory.lesson import Schedule
-from cloud.factory.methods import METHODS
-from cloud.factory.package import EXPORTERS
-from cloud.factory.production import check_recipe
-from cloud.factory.prune import Magnitude
-from cloud.factory.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named
-from cloud.factory.recipes import EnsembleRecipe, FunctionRecipe, OnnxRecipe, Production, TeacherRecipe, WeightsRecipe
-from cloud.factory.views import Augment
 from littoral.errors import BadInput, NotFound
 from tests.kit.images import bars
 from tests.kit.measured import series, table

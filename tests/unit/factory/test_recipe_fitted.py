@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.production import check_recipe, teach_students
+from littoral_cloud.recipes.fitted import MANY, as_toml, fitted
+from littoral_cloud.recipes.recipe import DEMO
+from littoral_cloud.recipes.recipe_file import parse_recipe
+from littoral_cloud.training.train import accuracy_of, logits_of
 
-from cloud.data.dataset import Dataset
-from cloud.factory.fitted import MANY, as_toml, fitted
-from cloud.factory.production import check_recipe, teach_students
-from cloud.factory.recipe_file import parse_recipe
-from cloud.factory.recipes import DEMO
-from cloud.factory.training import accuracy_of, logits_of
 from tests.kit.images import bars
 from tests.kit.measured import series, table
 

@@ -7,13 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from littoral_cloud.compression.dependency_graph import layers_of
+from littoral_cloud.compression.methods import METHODS
+from littoral_cloud.factory.production import Learnt, answers_bytes, check_recipe, make_students, teach_students
+from littoral_cloud.recipes.recipe import Production
+from littoral_cloud.recipes.recipe_file import parse_recipe
+from littoral_cloud.training.resume import Kept, Stopped
 
-from cloud.factory.methods import METHODS
-from cloud.factory.production import Learnt, answers_bytes, check_recipe, make_students, teach_students
-from cloud.factory.recipe_file import parse_recipe
-from cloud.factory.recipes import Production
-from cloud.factory.resume import Kept, Stopped
-from cloud.factory.wiring import layers_of
 from littoral.errors import BadInput, Conflict, NotFound
 from tests.kit import teachers
 from tests.kit.images import bars
@@ -137,7 +137,7 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Pat
             stop.set()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cloud.factory.progress._TELL_EVERY", 1)
+        patch.setattr("littoral_cloud.factory.progress._TELL_EVERY", 1)
         if after < 38:
             with pytest.raises(Stopped, match="stopped"):
                 teach_students(DATA, plan, kept=kept, progress=told, stop=stop)

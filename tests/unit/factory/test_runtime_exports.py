@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.export import coreml
+from littoral_cloud.export.coreml_reading import constants_of, spec_of
+from littoral_cloud.export.exported import Exported, folded
+from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from, loaded
+from littoral_cloud.training.train import Trained, train_teacher
+from littoral_cloud.training.trainer import Schedule
 from onnx import numpy_helper
 
-from cloud.data.dataset import Dataset
-from cloud.export import coreml
-from cloud.export.coreml_reading import constants_of, spec_of
-from cloud.export.exported import Exported, folded
-from cloud.factory.lesson import Schedule
-from cloud.factory.package import EXPORTERS, Bench, Packaged, candidates_from, loaded
-from cloud.factory.training import Trained, train_teacher
 from littoral.errors import Unavailable
 from littoral.manifest import FULL_RANGE, Manifest
 from littoral.mlpackage import MODEL, WEIGHTS, laid_out, taken_from

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.data.dataset import Images
+from littoral_cloud.teachers.function_teacher import FunctionTeacher
+from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.training.augmentation import Augment, Copy
+from littoral_cloud.training.train import taught
+from littoral_cloud.training.trainer import Lesson, Logits, Schedule
 from safetensors.numpy import save
 
-from cloud.data.dataset import Images
-from cloud.factory.answers import CachedAnswers
-from cloud.factory.function_teacher import FunctionTeacher
-from cloud.factory.lesson import Lesson, Logits, Schedule
-from cloud.factory.training import taught
-from cloud.factory.views import Augment, Copy
 from littoral.errors import BadInput, NoSpace, TooLarge
 from tests.kit.images import bars
 from tests.kit.teachers import by_rows

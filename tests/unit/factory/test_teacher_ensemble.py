@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from littoral_cloud.data.dataset import Images
+from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, Member, TeacherRecipe, WeightsRecipe
+from littoral_cloud.teachers.function_teacher import FunctionTeacher
+from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher, Teacher, foreign_teacher, ready_teacher
+from littoral_cloud.training.train import Trained, logits_of, train_teacher
+from littoral_cloud.training.trainer import Logits, Schedule
+from littoral_cloud.training.weights import save_weights
 
-from cloud.data.dataset import Images
-from cloud.factory.function_teacher import FunctionTeacher
-from cloud.factory.lesson import Logits, Schedule
-from cloud.factory.recipes import EnsembleRecipe, FunctionRecipe, Member, TeacherRecipe, WeightsRecipe
-from cloud.factory.teachers import Ensemble, NetworkTeacher, Teacher, foreign_teacher, ready_teacher
-from cloud.factory.training import Trained, logits_of, train_teacher
-from cloud.factory.weights import save_weights
 from littoral.errors import BadInput, NotFound
 from tests.kit.images import bars
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.recipes.recipe import FunctionRecipe
+from littoral_cloud.teachers.function_teacher import FunctionTeacher, imported
 
-from cloud.factory.function_teacher import FunctionTeacher, imported
-from cloud.factory.recipes import FunctionRecipe
 from littoral.errors import BadInput, NotFound
 from tests.kit import teachers
 from tests.kit.images import bars

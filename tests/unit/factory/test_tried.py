@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.packaging.node_check import taken_by_a_node
+from littoral_cloud.packaging.package import Packaged, travelling
 
-from cloud.factory.package import Packaged, travelling
-from cloud.factory.tried import taken_by_a_node
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import File, Probe

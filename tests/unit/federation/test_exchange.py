@@ -8,12 +8,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from littoral_cloud.federation.exchange import (
+    ASKED_AGAIN,
+    REPLY_SLACK,
+    Exchange,
+    QuorumMissed,
+    TooFewNodes,
+    forget_run,
+    reply_limit,
+)
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
+from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
+from littoral_cloud.store.blobs import BlobFolder
 
-from cloud.federation.exchange import ASKED_AGAIN, REPLY_SLACK, Exchange, QuorumMissed, TooFewNodes, forget_run, reply_limit
-from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
-from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
-from cloud.store.blobs import BlobFolder
 from littoral import codec
 from littoral.errors import Conflict
 from tests.kit.federation import enrol

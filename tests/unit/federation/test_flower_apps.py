@@ -14,14 +14,14 @@ from flwr.cli.config_utils import load_and_validate
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
+from littoral_cloud.federation.server_app import initial_arrays, train_config
+from littoral_cloud.federation.strategies import Sampling, build_strategy
+from littoral_cloud.federation.strategies.resumable import RoundFailed, StrategyFailed
+from littoral_cloud.federation.worker import run_config_of
+from littoral_node.federation.task import task_from
+from littoral_node.federation.training import Schedule, head_of, judge, log_prior, train
 from torch import nn
 
-from cloud.federation.server_app import initial_arrays, train_config
-from cloud.federation.strategies import Sampling, build_strategy
-from cloud.federation.strategies.resumable import RoundFailed, StrategyFailed
-from cloud.federation.worker import run_config_of
-from edge_node.federation.task import task_from
-from edge_node.federation.training import Schedule, head_of, judge, log_prior, train
 from littoral.errors import BadInput
 from littoral.flower_private import become_server
 from tests.kit.federation import small_run

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from littoral_cloud.federation.exchange import QuorumMissed
+from littoral_cloud.federation.grid import FleetGrid
+from littoral_cloud.federation.run import Run, create_run, read_run, started, update_run
+from littoral_cloud.federation.strategies import Sampling, build_strategy
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.training.weights import arrays_from
 
-from cloud.factory.weights import arrays_from
-from cloud.federation.exchange import QuorumMissed
-from cloud.federation.grid import FleetGrid
-from cloud.federation.run import Run, create_run, read_run, started, update_run
-from cloud.federation.strategies import Sampling, build_strategy
-from cloud.fleet.ledger import Ledger
-from cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
-from cloud.store.blobs import BlobFolder
 from littoral.flower_private import from_bytes, to_bytes
 from tests.kit.federation import enrol, small_run
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
+from littoral_cloud.federation.faults import BAD, Fault
+from littoral_cloud.federation.judging import judged
+from littoral_cloud.federation.run import FinishedRound, sitting_out
+from littoral_cloud.federation.strategies import Sampling, build_strategy
 
-from cloud.federation.faults import BAD, Fault
-from cloud.federation.judging import judged
-from cloud.federation.run import FinishedRound, sitting_out
-from cloud.federation.strategies import Sampling, build_strategy
 from littoral.flower_private import become_server
 from tests.kit.federation import small_run
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.federation.labelled import Count, count, read_labelled, split
 
-from edge_node.labelled import Count, count, read_labelled, split
 from littoral.errors import BadData
 
 SHAPE = (1, 4, 4)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.federation.server_app import initial_arrays, train_config
+from littoral_cloud.federation.worker import run_config_of
+from littoral_cloud.training.preparation import input_of
+from littoral_node.federation.labelled import read_labelled, split
+from littoral_node.federation.task import task_from
+from littoral_node.federation.training import Schedule, judge, train
 
-from cloud.data.dataset import Dataset
-from cloud.factory.preparation import input_of
-from cloud.federation.server_app import initial_arrays, train_config
-from cloud.federation.worker import run_config_of
-from edge_node.federation.task import task_from
-from edge_node.federation.training import Schedule, judge, train
-from edge_node.labelled import read_labelled, split
 from littoral.architectures import build, sizes_of
 from littoral.errors import BadData
 from tests.kit.federation import small_run

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-
-from cloud.federation.controller import LAST_BACKOFF_S, backoff_s, next_run
-from cloud.federation.run import (
+from littoral_cloud.federation.controller import LAST_BACKOFF_S, backoff_s, next_run
+from littoral_cloud.federation.run import (
     FinishedRound,
     Run,
     RunState,
@@ -21,9 +20,10 @@ from cloud.federation.run import (
     started,
     succeeded,
 )
-from cloud.federation.start import choose_base
-from cloud.fleet.ledger import Doc
-from cloud.fleet.records import Artifact, dump, load
+from littoral_cloud.federation.start import choose_base
+from littoral_cloud.fleet.ledger import Doc
+from littoral_cloud.fleet.records import Artifact, dump, load
+
 from littoral.budget import Budget
 from littoral.errors import BadInput, NotFound
 from tests.kit.federation import small_run

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cloud.data.shards import dirichlet_shards, rotate
+from littoral_cloud.data.shards import dirichlet_shards, rotate
 
 
 @given(st.integers(1, 300), st.integers(1, 7), st.sampled_from([0.05, 1.0, 100.0]), st.integers(0, 99))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cloud.fleet.allowance import (
+from littoral_cloud.fleet.allowance import (
     LINES_A_MINUTE,
     LINES_AT_ONCE,
     WORDS_A_SECOND,
@@ -14,7 +13,7 @@ from cloud.fleet.allowance import (
     commit,
     say_left_out,
 )
-from cloud.fleet.ledger import Audit, Ledger, Write
+from littoral_cloud.fleet.ledger import Audit, Ledger, Write
 
 pytest_plugins = ("tests.kit.redis",)
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
-from cloud.fleet.nodes import NodeView
-from cloud.fleet.records import Enrolment, Node
+from littoral_cloud.fleet.nodes import NodeView
+from littoral_cloud.fleet.records import Enrolment, Node
 
 DAY_S = 86_400.0
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.fleet.choice import candidates_for, choose, explain
+from littoral_cloud.fleet.limits import beyond, takes
+from littoral_cloud.fleet.records import MeasurementRecord, Presence
 
-from cloud.fleet.choice import candidates_for, choose, explain
-from cloud.fleet.limits import beyond, takes
-from cloud.fleet.records import MeasurementRecord, Presence
 from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
 from littoral.signature import Metric

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cloud.fleet.drift import (
+from littoral_cloud.fleet.drift import (
     KIND,
     DriftPolicy,
     Inputs,
@@ -20,8 +19,9 @@ from cloud.fleet.drift import (
     rebaselined,
     step,
 )
-from cloud.fleet.ledger import Ledger
-from cloud.fleet.records import load
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import load
+
 from littoral.sketch import Counted, Sketch, fit
 
 pytest_plugins = ("tests.kit.redis",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.fleet.interface import ANY_NUMBER, Interface, breaks
 
-from cloud.fleet.interface import ANY_NUMBER, Interface, breaks
 from littoral.signature import DATATYPES, FREE, TensorSpec
 
 X, Y = TensorSpec("x", "FP32", (FREE, 4)), TensorSpec("y", "FP32", (FREE, 3))

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.federation.run import Run, RunState
+from littoral_cloud.fleet.records import Release
+from littoral_cloud.loop import ACTOR, GATHER_S, MakeRelease, Memory, Seen, Settle, StartRollout, StartRun, Wait, step
+from littoral_cloud.releases.catalogue import run_note
+from littoral_cloud.rollouts.state import Assignment, Policy, Rollout, State
 
-from cloud.federation.run import Run, RunState
-from cloud.fleet.records import Release
-from cloud.fleet.releases import run_note
-from cloud.loop import ACTOR, GATHER_S, MakeRelease, Memory, Seen, Settle, StartRollout, StartRun, Wait, step
-from cloud.rollouts.state import Assignment, Policy, Rollout, State
 from littoral.digest import digest_of
 from tests.kit.federation import small_run
 from tests.kit.rollout_world import MODEL

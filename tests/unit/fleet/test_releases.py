@@ -8,11 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.releases.catalogue import (
+    all_releases,
+    create_release,
+    publish,
+    read_artifact,
+    read_release,
+    release_of_run,
+    run_note,
+)
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.trust.store import Trust, open_trust
 
-from cloud.fleet.ledger import Ledger
-from cloud.fleet.releases import all_releases, create_release, publish, read_artifact, read_release, release_of_run, run_note
-from cloud.store.blobs import BlobFolder
-from cloud.trust.store import Trust, open_trust
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound
 from littoral.manifest import File, Input, Manifest, Output, Probe

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cloud.fleet.twins import MOST_S, REMEMBERED_S, Start, Turns, came
+from littoral_cloud.fleet.clones import MOST_S, REMEMBERED_S, Start, Turns, came
 
 
 def played(*script: tuple[str, float], was_open: bool = True) -> Turns:

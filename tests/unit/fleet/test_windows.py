@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_cloud.fleet import drift, telemetry
+from littoral_cloud.fleet.ledger import Change, Fence, Ledger, Write
+from littoral_cloud.fleet.records import Desired, DesiredModel, dump
+from littoral_cloud.fleet.windows import OTHERS, UNKNOWN_CLASSES, Taken, take
 
-from cloud.fleet import drift, telemetry
-from cloud.fleet.ledger import Change, Fence, Ledger, Write
-from cloud.fleet.records import Desired, DesiredModel, dump
-from cloud.fleet.windows import OTHERS, UNKNOWN_CLASSES, Taken, take
 from littoral.errors import BadInput, Unavailable
 from littoral.sketch import Counted
 from tests.kit.rollout_world import MODEL, artifact

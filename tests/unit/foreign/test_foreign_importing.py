@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_cloud.foreign.importing import import_model
+from littoral_cloud.foreign.labels import read_labels
+from littoral_cloud.foreign.metrics import METRICS, measure_named
+from littoral_cloud.foreign.plan import ImportPlan
+from littoral_cloud.foreign.samples import Preparation
+from littoral_cloud.packaging.package import Packaged
 from onnx import TensorProto, helper
 
-from cloud.factory.package import Packaged
-from cloud.foreign.importing import import_model
-from cloud.foreign.labels import read_labels
-from cloud.foreign.metrics import METRICS, measure_named
-from cloud.foreign.plan import ImportPlan
-from cloud.foreign.samples import Preparation
 from littoral.errors import BadData, BadInput, FleetError, NotFound
 from littoral.manifest import Manifest
 from littoral.signature import Metric

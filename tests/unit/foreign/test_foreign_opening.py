@@ -12,11 +12,11 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from littoral_cloud.foreign.frames import Hung
+from littoral_cloud.foreign.inspecting import MOST_VALUES, inspected, read_file
+from littoral_cloud.foreign.opened import ForeignCrash, Limits, open_model
 from onnx import TensorProto, helper
 
-from cloud.foreign.frames import Hung
-from cloud.foreign.inspecting import MOST_VALUES, inspected, read_file
-from cloud.foreign.opened import ForeignCrash, Limits, open_model
 from littoral.errors import BadInput, FleetError, NotFound, RuntimeFailure, TooLarge
 from littoral.signature import TensorSpec
 from tests.kit.foreign import endless, greedy, house_prices, made, write
@@ -227,7 +227,7 @@ def test_a_limit_is_never_over_what_the_system_allows() -> None:
     lower = """
 import resource as r
 r.setrlimit(r.RLIMIT_AS, (3 << 30, 3 << 30)); r.setrlimit(r.RLIMIT_CPU, (50, 50)); r.setrlimit(r.RLIMIT_NOFILE, (64, 64))
-from cloud.foreign.child import limit, within
+from littoral_cloud.foreign.opened_main import limit, within
 limit(4 << 30)
 print(*r.getrlimit(r.RLIMIT_AS), r.getrlimit(r.RLIMIT_NOFILE)[0], within(r.RLIMIT_CPU, 400), within(r.RLIMIT_CPU, 40))
 """

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from littoral_node.link.wire import hardware_to
+from littoral_node.machine.accelerators import Accelerator, accelerators
+from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, Spent, between, counters, has_battery, spent
+from littoral_node.machine.hardware import profile
 
-from edge_node.accelerators import Accelerator, accelerators
-from edge_node.energy import WATTS_OF_A_CORE, Counter, Spent, between, counters, has_battery, spent
-from edge_node.hardware import profile
-from edge_node.wire import hardware_to
 from littoral.budget import ESTIMATE
 from tests.kit.machine import Machine
 

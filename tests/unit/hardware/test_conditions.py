@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from edge_node.conditions import (
+from littoral_node.machine.conditions import (
     NAMES,
     STEADY_S,
     Held,
@@ -24,7 +23,8 @@ from edge_node.conditions import (
     throttled,
     yes_or_no,
 )
-from edge_node.metered import default_interface
+from littoral_node.machine.metered import default_interface
+
 from tests.kit.machine import Machine
 
 USUAL = Thresholds()

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edge_node import hardware
-from edge_node.hardware import (
+from littoral_node.machine import hardware
+from littoral_node.machine.hardware import (
     HardwareProfile,
     cgroup_v2_path,
     class_of,
@@ -26,7 +25,7 @@ from edge_node.hardware import (
     profile,
     threads_allowed,
 )
-from edge_node.runtimes import available
+from littoral_node.runtimes import available
 
 XEON = """\
 processor\t: 0
@@ -132,7 +131,7 @@ def test_threads_are_whole_cpus_of_what_this_process_may_use(monkeypatch: pytest
 
 def test_a_process_that_may_use_one_cpu_infers_with_one_thread() -> None:
     one = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
-    code = f"import os; {one}; from edge_node.hardware import inference_threads; print(inference_threads(8))"
+    code = f"import os; {one}; from littoral_node.machine.hardware import inference_threads; print(inference_threads(8))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert done.stdout.strip() == "1"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_node.runtimes import available
 
-from edge_node.runtimes import available
 from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
@@ -206,7 +206,7 @@ async def child_of_this_process() -> int:
         while True:
             for entry in Path("/proc").glob("[0-9]*"):
                 try:
-                    if b"edge_node.measure" in (entry / "cmdline").read_bytes() and parent_of(entry) == os.getpid():
+                    if b"littoral_node.measuring.measure" in (entry / "cmdline").read_bytes() and parent_of(entry) == os.getpid():
                         return int(entry.name)
                 except OSError:  # it ended while we looked
                     continue

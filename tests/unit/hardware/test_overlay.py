@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.machine.overlay import in_force, overlaid, widest
 
-from edge_node.overlay import in_force, overlaid, widest
 from littoral.budget import Budget, excesses
 from tests.unit.littoral.test_budget import budgets, candidates
 

@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from littoral_node.machine import situation as under_test
+from littoral_node.machine import uevents
+from littoral_node.machine.conditions import STEADY_S, Reading, Thresholds
+from littoral_node.machine.situation import Situation
 
-from edge_node import situation as under_test
-from edge_node import uevents
-from edge_node.conditions import STEADY_S, Reading, Thresholds
-from edge_node.situation import Situation
 from littoral.budget import Budget
 from littoral.fleet.v1 import session_pb2
 from tests.kit.machine import Machine
@@ -100,7 +100,7 @@ async def test_a_change_is_said_once_and_the_percents_between_are_not(machine: M
 async def test_the_end_of_a_condition_is_not_waited_for_longer_than_it_takes(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_node.conditions.STEADY_S", 0.05)
+    monkeypatch.setattr("littoral_node.machine.conditions.STEADY_S", 0.05)
     monkeypatch.setattr(under_test, "POLL_ELSEWHERE_S", 0.02)
     machine.unplugged(10)
     node = Node(machine, asyncio.get_running_loop().time)

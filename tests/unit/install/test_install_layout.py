@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.installing.environments import InstallFailed, Source, version_of, wheel_of
+from littoral_node.installing.install import Wanted, removal_steps
+from littoral_node.installing.layout import Install, Layout
+from littoral_node.installing.uninstall import uninstall_steps
+from littoral_node.installing.upgrade import UpgradeRefused, restarted, upgrade_steps
+from littoral_node.installing.work import carried_out
 
-from edge_node.installing.environments import InstallFailed, Source, version_of, wheel_of
-from edge_node.installing.install import Wanted, removal_steps
-from edge_node.installing.layout import Install, Layout
-from edge_node.installing.uninstall import uninstall_steps
-from edge_node.installing.upgrade import UpgradeRefused, restarted, upgrade_steps
-from edge_node.installing.work import carried_out
-from edge_node.store import NodeFolder
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable
 
 

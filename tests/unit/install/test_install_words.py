@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.installing.__main__ import main
+from littoral_node.installing.layout import Install, Layout
 
-from edge_node.installing.__main__ import main
-from edge_node.installing.layout import Install, Layout
-from edge_node.store import NodeFolder
 from tests.kit.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_the_installer_runs_out_of_a_wheel_on_a_python_that_has_no_packages() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import edge_node.installing.__main__"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import littoral_node.installing.__main__"
     subprocess.run((sys.executable, "-I", "-S", "-c", code, ROOT), check=True, timeout=PATIENCE_S)
 
 
@@ -63,7 +63,7 @@ def test_on_a_terminal_it_asks_and_takes_no_other_word(tmp_path: Path, answer: s
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "edge_node.installing", "uninstall", "--prefix", str(layout.prefix)],
+            [sys.executable, "-m", "littoral_node.installing", "uninstall", "--prefix", str(layout.prefix)],
             stdin=theirs,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

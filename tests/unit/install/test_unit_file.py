@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from edge_node.installing.unit import Unit
+from littoral_node.installing.unit import Unit
 
 USUAL = Unit(command=Path("/opt/littoral/current/bin/littoral-node"), data=Path("/var/lib/littoral"), user="littoral")
 

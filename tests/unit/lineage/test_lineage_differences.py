@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_cloud.lineage.difference import Difference, differences
 
-from cloud.lineage.difference import Difference, differences
 from littoral.lineage import Lineage
 from littoral.manifest import Manifest, Resize
 from littoral.signature import Metric, Signature, TensorProbe, TensorSpec

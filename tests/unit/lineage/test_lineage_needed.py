@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_cloud.fleet.ledger import Doc
+from littoral_cloud.fleet.records import Artifact, dump
+from littoral_cloud.lineage.garbage import Seen, decide
 
-from cloud.fleet.ledger import Doc
-from cloud.fleet.records import Artifact, dump
-from cloud.lineage.garbage import Seen, decide
 from littoral.digest import digest_of
 
 CUTOFF = 1000.0

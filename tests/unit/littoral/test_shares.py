@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
-from littoral.shares import Share, Whole, check_shares, held, shares_of
+from littoral.quota import Share, Whole, check_shares, held, shares_of
 
 WHOLE = Whole(memory_bytes=40_000_000, disk_bytes=9_000_000, requests=100)
 

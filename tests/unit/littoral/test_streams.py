@@ -73,7 +73,7 @@ def test_a_reader_that_is_gone_ends_it_as_a_pipe_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("module", ["edge_node.cli", "cloud.cli"])
+@pytest.mark.parametrize("module", ["littoral_node.cli", "littoral_cloud.cli"])
 def test_both_programs_answer_so(module: str, unbuffered: str) -> None:
     program = f"from {module} import main; main()"
     for redirected, code in ((">/dev/full", 74), (">&-", 0), ("2>&- >&-", 0)):

@@ -7,14 +7,23 @@ import random
 from dataclasses import replace
 
 import pytest
+from littoral_cloud.fleet import sessions
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import (
+    DesiredModel,
+    Enrolment,
+    MeasurementRecord,
+    Node,
+    Presence,
+    UpdateState,
+    dump,
+    measurement_id,
+)
+from littoral_cloud.rollouts.rechoice_controller import News, Rechooser
+from littoral_cloud.rollouts.state import Policy, Rollout, State
 
-from cloud.fleet import sessions
-from cloud.fleet.ledger import Ledger
-from cloud.fleet.records import DesiredModel, Enrolment, MeasurementRecord, Node, Presence, UpdateState, dump, measurement_id
-from cloud.rollouts.rechooser import News, Rechooser
-from cloud.rollouts.state import Policy, Rollout, State
 from littoral.budget import Budget
-from littoral.shares import Whole
+from littoral.quota import Whole
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 from tests.unit.rollouts.test_rechoice import (

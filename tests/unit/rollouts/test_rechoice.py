@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_cloud.fleet.records import Artifact, DesiredModel, MeasurementRecord, Presence, Release, UpdateState
+from littoral_cloud.rollouts.explain import Explained, explained
+from littoral_cloud.rollouts.rechoice import Fleet, holder, rechoice
+from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
 
-from cloud.fleet.records import Artifact, DesiredModel, MeasurementRecord, Presence, Release, UpdateState
-from cloud.rollouts.explain import Explained, explained
-from cloud.rollouts.rechoice import Fleet, holder, rechoice
-from cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
 from littoral.budget import Budget
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
+from littoral_cloud.fleet import sessions
+from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
+from littoral_cloud.fleet.records import Desired, Presence, dump, load
+from littoral_cloud.rollouts.rechoice_controller import News, Rechooser
+from littoral_cloud.rollouts.state import KIND, Rollout, State
 
-from cloud.fleet import sessions
-from cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
-from cloud.fleet.records import Desired, Presence, dump, load
-from cloud.rollouts.rechooser import News, Rechooser
-from cloud.rollouts.state import KIND, Rollout, State
 from littoral.budget import Budget
 from tests.kit.fleet import until_written
 from tests.kit.patience import PATIENCE_S

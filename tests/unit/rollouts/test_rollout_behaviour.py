@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from cloud.fleet.interface import Interface
-from cloud.fleet.records import (
+from littoral_cloud.fleet.interface import Interface
+from littoral_cloud.fleet.records import (
     DesiredModel,
     Enrolment,
     FederatedTask,
@@ -18,8 +17,9 @@ from cloud.fleet.records import (
     UpdateState,
     dump,
 )
-from cloud.rollouts.decide import UNJUDGED
-from cloud.rollouts.state import Policy, Rollout, State
+from littoral_cloud.rollouts.decide import UNJUDGED
+from littoral_cloud.rollouts.state import Policy, Rollout, State
+
 from littoral.budget import Budget
 from littoral.errors import Conflict
 from littoral.signature import FREE, TensorSpec
@@ -323,7 +323,7 @@ def test_a_decision_on_an_old_reading_is_refused_whole() -> None:
     _, desired = world.desired("a")
     other = DesiredModel(manifest_digest=manifest("other"), rollout_id="x", generation=1, probation=Probation())
     world.put("desired", "a", dump(desired.with_model("other", other)))
-    from cloud.rollouts.decide import Decision, next_actions
+    from littoral_cloud.rollouts.decide import Decision, next_actions
 
     decision = next_actions(stale.of(id), world.now)
     assert isinstance(decision, Decision)

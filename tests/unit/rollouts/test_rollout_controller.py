@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
-
-from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.records import (
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.records import (
     Desired,
     Enrolment,
     MeasurementRecord,
@@ -26,11 +25,12 @@ from cloud.fleet.records import (
     load,
     measurement_id,
 )
-from cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
-from cloud.rollouts.controller import Controller, abort, read_rollout, start_rollout, wait
-from cloud.rollouts.state import Policy, State
-from cloud.store.connection import Endpoint
-from cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
+from littoral_cloud.rollouts.controller import Controller, abort, read_rollout, start_rollout, wait
+from littoral_cloud.rollouts.state import Policy, State
+from littoral_cloud.store.connection import Endpoint
+from littoral_cloud.store.redis_ledger import RedisLedger
+
 from littoral.errors import BadInput, Conflict, LostLease, NotFound
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, artifact

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cloud.fleet.records import Presence
-from cloud.rollouts.state import State
+from littoral_cloud.fleet.records import Presence
+from littoral_cloud.rollouts.state import State
+
 from tests.kit.rollout_world import World, artifact
 
 OLD_RUNTIME = {"runtimes": [{"name": "onnxruntime", "version": "1.14.0", "highest_ir": 8, "highest_opset": 18}], "isa": ["avx2"]}

@@ -6,9 +6,9 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_cloud.fleet.records import UpdateState
+from littoral_cloud.rollouts.state import ENDED, Policy, State
 
-from cloud.fleet.records import UpdateState
-from cloud.rollouts.state import ENDED, Policy, State
 from littoral.budget import Budget
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from cloud.rollouts.decide import apply
-from cloud.rollouts.state import (
+from littoral_cloud.rollouts.decide import apply
+from littoral_cloud.rollouts.state import (
     ENDED,
     EVENTS,
     LIMITS,
@@ -33,6 +32,7 @@ from cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
+
 from tests.kit.rollout_world import World, artifact
 
 GOOD = artifact("good")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from cloud.fleet.records import DesiredModel, Presence, dump, load
-from cloud.rollouts.seen import view_of
-from cloud.rollouts.state import State
+from littoral_cloud.fleet.records import DesiredModel, Presence, dump, load
+from littoral_cloud.rollouts.seen import view_of
+from littoral_cloud.rollouts.state import State
+
 from littoral.budget import Budget
-from littoral.shares import Whole
+from littoral.quota import Whole
 from tests.kit.rollout_world import MODEL, World, artifact
 from tests.unit.rollouts.test_rollout_behaviour import run
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cloud.factory.search.board import (
+from littoral_cloud.search.recipe import SearchRecipe
+from littoral_cloud.search.state import (
     LAPSED,
     MOST_DEATHS,
     Draw,
@@ -27,10 +27,10 @@ from cloud.factory.search.board import (
     taken,
     valid,
 )
-from cloud.factory.search.recipe import SearchRecipe
-from cloud.factory.search.store import FolderStore, MemoryStore, SearchStore
-from cloud.factory.search.study import Study
-from cloud.factory.search.worker import drawn
+from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
+from littoral_cloud.search.study import Study
+from littoral_cloud.search.worker import drawn
+
 from littoral.budget import Budget
 from tests.kit.search import tiny
 

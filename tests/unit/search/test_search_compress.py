@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from littoral_cloud.search import Found, compress, search_from
+from littoral_cloud.search.front import dominates
+from littoral_cloud.search.state import Run, valid
+from littoral_cloud.training.train import train_teacher
 
-from cloud.factory.search import Found, compress, search_from
-from cloud.factory.search.board import Run, valid
-from cloud.factory.search.front import dominates
-from cloud.factory.training import train_teacher
 from littoral.errors import NoFit
 from tests.kit.images import bars
 from tests.kit.search import body, tiny

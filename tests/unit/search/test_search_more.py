@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from littoral_cloud.cli import run
+from littoral_cloud.search import compress
+from littoral_cloud.search.compress import given_teacher
+from littoral_cloud.search.estimate import estimated, runs_on_rungs
+from littoral_cloud.search.trial import Held
 
-from cloud.cli import run
-from cloud.factory.search import compress
-from cloud.factory.search.compress import given_teacher
-from cloud.factory.search.estimate import estimated, runs_on_rungs
-from cloud.factory.search.trial import Held
 from littoral.errors import BadInput, NoFit
 from tests.kit.images import bars
 from tests.kit.search import tiny

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_cloud.data.dataset import Dataset, assemble
+from littoral_cloud.recipes.recipe_file import parse_recipe
+from littoral_cloud.search import compress, search_from, search_named
+from littoral_cloud.search.recipe import SearchRecipe
+from littoral_cloud.search.space import Choice, resolved
+from littoral_cloud.search.trial import Held
 
-from cloud.data.dataset import Dataset, assemble
-from cloud.factory.recipe_file import parse_recipe
-from cloud.factory.search import compress, search_from, search_named
-from cloud.factory.search.recipe import SearchRecipe
-from cloud.factory.search.space import Choice, resolved
-from cloud.factory.search.trial import Held
 from littoral.architectures import REGISTRY
 from littoral.errors import BadData, BadInput, NotFound
 from tests.kit.images import bars

@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from littoral_cloud.cli import run as command
+from littoral_cloud.cli.search_progress import Shown, length
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.sources import load_dataset
+from littoral_cloud.factory.production import check_recipe, teach_students
+from littoral_cloud.recipes.fitted import MANY, fitted
+from littoral_cloud.search import compress
+from littoral_cloud.search.recipe import search_named, with_trials
+from littoral_cloud.search.space import START
+from littoral_cloud.search.starting import search_for
+from littoral_cloud.search.state import Draw, End, Enter, Outcome, Run, distinct, gains, next_move, settled
+from littoral_cloud.search.trial import Held
+from littoral_cloud.search.worker import ends
+from littoral_cloud.training.train import accuracy_of, logits_of
 from rich.console import Console
 
-from cloud.cli import run as command
-from cloud.cli.search_shown import Shown, length
-from cloud.data.dataset import Dataset
-from cloud.data.sources import load_dataset
-from cloud.factory.fitted import MANY, fitted
-from cloud.factory.production import check_recipe, teach_students
-from cloud.factory.search import compress
-from cloud.factory.search.board import Draw, End, Enter, Outcome, Run, distinct, gains, next_move, settled
-from cloud.factory.search.recipe import search_named, with_trials
-from cloud.factory.search.space import START
-from cloud.factory.search.starting import search_for
-from cloud.factory.search.trial import Held
-from cloud.factory.search.worker import ends
-from cloud.factory.training import accuracy_of, logits_of
 from littoral.budget import Budget
 from tests.kit.images import bars
 from tests.kit.measured import rows, series, table

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_node.serving.places import Busy, Places, evenly
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.serving.places import Busy, Places, evenly
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Served, Slots
-from edge_node.telemetry import Telemetry
 from tests.kit.serving import asked_of, served
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from littoral_node.config.settings import load_settings
+from littoral_node.serving.access import Access, NoToken, access_of
+from littoral_node.serving.front import Front
+from littoral_node.serving.service import Forbidden, Service
+from littoral_node.serving.slots import Slots
+from littoral_node.serving.tls import CERTIFICATE, KEY, tls_of
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.serving.access import Access, NoToken, access_of
-from edge_node.serving.front import Front
-from edge_node.serving.service import Forbidden, Service
-from edge_node.serving.slots import Slots
-from edge_node.serving.tls import CERTIFICATE, KEY, tls_of
-from edge_node.settings import load_settings
-from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput
 from littoral.transport import is_loopback
 from tests.kit.certificates import Authority

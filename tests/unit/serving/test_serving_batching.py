@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.serving.batching import TRIALS, Batcher, Entry, Feeds, Merger, Result
+from littoral_node.serving.inference import INLINE_S, Inference
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.serving.batching import TRIALS, Batcher, Entry, Feeds, Merger, Result
-from edge_node.serving.inference import INLINE_S, Inference
-from edge_node.serving.slots import Served, Slots
-from edge_node.telemetry import Telemetry
 from littoral.errors import RuntimeFailure
 from tests.kit.models import images, logits_of, weights
 from tests.kit.patience import PATIENCE_S

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_node.config.settings import load_settings
+from littoral_node.serving.front import Front
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Slots
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.serving.front import Front
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Slots
-from edge_node.settings import load_settings
-from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
 from littoral.transport import split_address
 

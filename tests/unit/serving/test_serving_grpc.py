@@ -15,14 +15,14 @@ import numpy.typing as npt
 import pytest
 import tritonclient.grpc.aio as triton
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from littoral_node.serving import grpc_server
+from littoral_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
+from littoral_node.serving.room import Room
+from littoral_node.serving.service import Service
+from littoral_node.telemetry.counting import Telemetry
 from tritonclient.grpc import service_pb2 as published
 from tritonclient.utils import InferenceServerException
 
-from edge_node.serving import grpc_server
-from edge_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
-from edge_node.serving.room import Room
-from edge_node.serving.service import Service
-from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
 from littoral.inference.v2 import inference_pb2 as ours
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_node.serving.rest import HEADER_LENGTH, HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Slots
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.serving.http import HEADER_LENGTH, HttpServer
-from edge_node.serving.service import Service
-from edge_node.serving.slots import Slots
-from edge_node.telemetry import Telemetry
 from littoral.errors import Unavailable
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.serving.http.connection import Connection, Limits
+from littoral_node.serving.http.http1 import BadExpectation, Chunks, head_of, parse_head, unpacked
+from littoral_node.serving.tls import tls_of
 
-from edge_node.serving.connection import Connection, Limits
-from edge_node.serving.http1 import BadExpectation, Chunks, head_of, parse_head, unpacked
-from edge_node.serving.tls import tls_of
 from littoral.errors import BadInput, TooLarge
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S

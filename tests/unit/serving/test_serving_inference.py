@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_node.serving.inference import INLINE_VALUES, Inference
+from littoral_node.serving.slots import Slots
+from littoral_node.telemetry.counting import Telemetry
 
-from edge_node.serving.inference import INLINE_VALUES, Inference
-from edge_node.serving.slots import Slots
-from edge_node.telemetry import Telemetry
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
 from tests.kit.models import HERE, SHAPE, images, logits_of, weights

@@ -14,12 +14,12 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.serving import large
+from littoral_node.serving.large import SKELETON_BYTES, large_json
+from littoral_node.serving.places import Busy
+from littoral_node.serving.rest import INLINE_BYTES
+from littoral_node.serving.room import FREE_BYTES, Room
 
-from edge_node.serving import large
-from edge_node.serving.http import INLINE_BYTES
-from edge_node.serving.large import SKELETON_BYTES, large_json
-from edge_node.serving.places import Busy
-from edge_node.serving.room import FREE_BYTES, Room
 from littoral.errors import BadInput
 from littoral.signature import DATATYPES
 from tests.kit.models import images

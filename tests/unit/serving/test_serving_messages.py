@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.serving import messages
+from littoral_node.serving.messages import json_of, large, request_of, too_many
+from littoral_node.serving.tensors import MAX_BATCH, Request, read
 
-from edge_node.serving import messages
-from edge_node.serving.messages import json_of, large, request_of, too_many
-from edge_node.serving.tensors import MAX_BATCH, Request, read
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest

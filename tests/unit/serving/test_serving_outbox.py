@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from littoral_node.serving.http.connection import Connection, Limits
+from littoral_node.serving.http.outbox import MOST, Outbox
 
-from edge_node.serving.connection import Connection, Limits
-from edge_node.serving.outbox import MOST, Outbox
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served

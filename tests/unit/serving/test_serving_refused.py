@@ -8,10 +8,10 @@ from pathlib import Path
 import grpc.aio
 import numpy as np
 import pytest
+from littoral_node.runtimes.ended import BadValues
+from littoral_node.serving.grpc_server import SERVICE
 from onnx import TensorProto, helper
 
-from edge_node.runtimes.ended import BadValues
-from edge_node.serving.grpc_server import SERVICE
 from littoral.errors import RuntimeFailure
 from littoral.inference.v2 import inference_pb2 as pb
 from tests.kit.foreign import made, tokens

@@ -12,8 +12,8 @@ import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_node.serving.http.http1 import parse_head
 
-from edge_node.serving.http1 import parse_head
 from littoral.errors import FleetError
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S

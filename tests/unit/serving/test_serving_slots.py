@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_node.runtimes import Model
+from littoral_node.serving.slots import Slots
 
-from edge_node.runtimes import Model
-from edge_node.serving.slots import Slots
 from littoral.errors import NotFound, RuntimeFailure
 from tests.kit.models import images
 from tests.kit.serving import MODEL, served

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.serving.tensors import DATATYPES, MAX_BATCH, Answer, read, tensors_of
 
-from edge_node.serving.tensors import DATATYPES, MAX_BATCH, Answer, read, tensors_of
 from littoral.errors import BadInput
 from littoral.manifest import Manifest
 from tests.kit.models import SHAPE, artifact, images

@@ -8,11 +8,11 @@ import weakref
 from pathlib import Path
 
 import pytest
+from littoral_node.serving.http.begun import continued
+from littoral_node.serving.http.connection import Connection, Limits
+from littoral_node.serving.room import ROOM_BYTES, Room
+from littoral_node.serving.turns import TURN_S, Turns
 
-from edge_node.serving.begun import continued
-from edge_node.serving.connection import Connection, Limits
-from edge_node.serving.room import ROOM_BYTES, Room
-from edge_node.serving.turns import TURN_S, Turns
 from littoral.errors import BadInput
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S

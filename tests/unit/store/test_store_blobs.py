@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from littoral_cloud.store.blobs import BlobFolder
 
-from cloud.store.blobs import BlobFolder
 from littoral.digest import digest_of
 from littoral.errors import BadInput, Conflict, DigestMismatch, NotFound, TooLarge
 from littoral.transport import MAX_BLOB_BYTES
@@ -194,7 +194,7 @@ def test_of_who_puts_and_who_collects_at_the_same_moment_the_putter_finds_it_the
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from cloud.store.blobs import BlobFolder
+from littoral_cloud.store.blobs import BlobFolder
 from littoral.digest import digest_of
 from littoral.errors import NoSpace
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

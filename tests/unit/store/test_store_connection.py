@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from littoral_cloud.store.binary import find_binary, install_hint, version_of
+from littoral_cloud.store.connection import Connections, Endpoint, endpoint_from, unfit
 
-from cloud.store.binary import find_binary, install_hint, version_of
-from cloud.store.connection import Connections, Endpoint, endpoint_from, unfit
 from littoral.errors import BadInput, Unavailable
 
 

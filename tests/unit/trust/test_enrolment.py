@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cloud.fleet.enrolment import (
+from littoral_cloud.fleet.enrolment import (
     NAME_FORM,
     Enrolled,
     EnrolmentRequest,
@@ -23,9 +22,10 @@ from cloud.fleet.enrolment import (
     revoke_token,
     token_id,
 )
-from cloud.fleet.ledger import Change, Ledger, Write
-from cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
-from cloud.trust.ca import CertificateAuthority, open_ca
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
+from littoral_cloud.trust.ca import CertificateAuthority, open_ca
+
 from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, NotFound
 from littoral.identity import certificate_request, new_node_key
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_cloud.fleet.ledger import Audit, AuditEntry
+from littoral_cloud.trust.audit_chain import GENESIS, canonical, link, verify
 
-from cloud.fleet.ledger import Audit, AuditEntry
-from cloud.trust.audit_chain import GENESIS, canonical, link, verify
 from littoral.errors import BadInput
 
 JSON = st.recursive(

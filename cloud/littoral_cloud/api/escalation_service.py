@@ -1,0 +1,53 @@
+"""The joint service: a node that is not sure asks, a teacher answers. Translates; the desk decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from littoral.errors import BadInput, TooLarge
+from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+from littoral.signature import DATATYPES
+from littoral.transport import MAX_WORD_BYTES
+from littoral_cloud.api.peer import accepted
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.teacher_service.service import Desk, Question
+
+_KINDS = {name: DATATYPES[name] for name in ("UINT8", "FP32")}
+
+
+class JointServicer(joint_pb2_grpc.JointServiceServicer):
+    """Args:
+    clock: seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, ledger: Ledger, desk: Desk, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._desk = desk
+        self._clock = clock
+
+    async def Ask(self, request: Any, context: Any) -> joint_pb2.AskResponse:
+        peer = await accepted(context, self._ledger, self._clock())
+        answer = await self._desk.second(peer.node_id, question_from(request))
+        return joint_pb2.AskResponse(
+            logits=answer.logits.reshape(-1).tolist(), teacher_name=answer.teacher, teacher_digest=answer.teacher_digest
+        )
+
+
+def question_from(request: joint_pb2.AskRequest) -> Question:
+    """Raises TooLarge, or BadInput, naming the field."""
+    if (size := request.ByteSize()) > MAX_WORD_BYTES:
+        raise TooLarge(f"ask: {size} bytes, at most {MAX_WORD_BYTES} are taken")
+    kind, shape = _KINDS.get(request.datatype), tuple(request.shape)
+    if kind is None:
+        raise BadInput(f"ask.datatype: {request.datatype[:20]!r} is not taken", hint=f"one of {', '.join(_KINDS)}")
+    if len(shape) < 2 or min(shape) < 1 or math.prod(shape) * kind.itemsize != len(request.inputs):
+        raise BadInput(f"ask.inputs: {len(request.inputs)} bytes are no {request.datatype} {list(shape)[:8]}")
+    if len(request.logits) % shape[0]:
+        raise BadInput(f"ask.logits: {len(request.logits)} numbers for {shape[0]} examples")
+    x = np.frombuffer(request.inputs, kind).reshape(shape)
+    logits = np.array(request.logits, np.float32).reshape(shape[0], -1)
+    return Question(request.model_name, request.manifest_digest, x, logits, request.threshold)

@@ -1,0 +1,236 @@
+"""Every open session of this process: one a node, woken by one watch, counted present for as long as it is open.
+
+A presence says which coordinator and which session it is of. Here it is written for sessions of this process alone: that one is
+open, or that the one which the presence names has ended. What other coordinators wrote is theirs, as long as they live
+(littoral_cloud.fleet.coordinators). The newest hello of a node counts, wherever it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+
+from littoral.errors import Conflict, Unavailable
+from littoral_cloud.api.open_files import Room
+from littoral_cloud.api.session import Over, Session
+from littoral_cloud.fleet.allowance import Allowance, say_left_out
+from littoral_cloud.fleet.clones import Start, Turns, came
+from littoral_cloud.fleet.coordinators import Coordinators
+from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.records import Presence, dump, load
+from littoral_cloud.fleet.sessions import Reason, Refused
+
+log = logging.getLogger(__name__)
+
+DRAIN_RETRY_S = 2.0
+FULL_RETRY_S = 60.0
+BUSY_RETRY_S = 1.0
+WELCOMES_A_SECOND = 100
+"""That one processor manages: so quickly a fleet is asked to come back."""
+GREETINGS_MOST = 200
+"""Nodes between their connection and their Welcome. More would wait for longer than they have patience, for nothing."""
+_AGAIN_S = 1.0
+
+
+class SessionHub:
+    """Implements littoral_cloud.api.session.Hub.
+
+    Args:
+        clock: seconds since 1970-01-01 UTC.
+        coordinator: the id of this process; no two coordinators have the same. None: a new one.
+        former: the coordinator that served the same data folder before, and has ended; "": none.
+        room: for how many nodes there is room, and why; None: for any number.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        coordinator: str | None = None,
+        *,
+        former: str = "",
+        room: Room | None = None,
+    ) -> None:
+        self.coordinator = coordinator or secrets.token_hex(8)
+        self._ledger = ledger
+        self._clock = clock
+        self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
+        self._room = room
+        self._sessions: dict[str, Session] = {}
+        self._open: set[Session] = set()  # superseded ones too, until they have ended
+        self._turns: dict[str, Turns] = {}  # by node
+        self._greeting: dict[str, set[Session]] = {}  # by node: one that connects again and again is one
+        self._next_turn = 0.0  # by the event loop's clock: when the next node that was sent away may come again
+        self._allowances: dict[str, Allowance] = {}  # by node
+        self._changed: set[str] = set()  # nodes whose presence may be written wrongly
+        self._presence_due = asyncio.Event()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def closed_to(self, node_id: str) -> Refused | None:
+        """Why this node may not enter now."""
+        if self._draining:
+            return shutting_down()
+        if self._room is None or node_id in self._sessions or len(self._sessions) < self._room.nodes:
+            return None
+        detail = (
+            f"this coordinator holds {len(self._sessions)} nodes, as many as its limit of {self._room.limit} open files allows: "
+            "its operator may raise it (ulimit -n, LimitNOFILE=) and start it again"
+        )
+        return Refused(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
+
+    def busy(self) -> Refused | None:
+        """Why nobody can be greeted now: each that is sent away is given a turn of its own."""
+        if len(self._greeting) < GREETINGS_MOST:
+            return None
+        now = asyncio.get_running_loop().time()
+        self._next_turn = max(now + BUSY_RETRY_S, self._next_turn + 1 / WELCOMES_A_SECOND)
+        detail = f"this coordinator greets {len(self._greeting)} nodes at this moment: there is a turn for you"
+        return Refused(Reason.UNAVAILABLE, detail, self._next_turn - now)
+
+    def knock(self, session: Session) -> None:
+        """It has connected."""
+        self._greeting.setdefault(session.peer.node_id, set()).add(session)
+
+    def greeted(self, session: Session) -> None:
+        """Its Welcome is ready, or it was sent away. May be said twice."""
+        knocking = self._greeting.get(session.peer.node_id, set())
+        knocking.discard(session)
+        if not knocking:
+            self._greeting.pop(session.peer.node_id, None)
+
+    @property
+    def spread_s(self) -> float:
+        """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
+        return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND
+
+    def allowance_of(self, node_id: str) -> Allowance:
+        """Of all its sessions of this process, also of those to come."""
+        if node_id not in self._allowances:
+            self._allowances[node_id] = Allowance(node_id, asyncio.get_running_loop().time)
+        return self._allowances[node_id]
+
+    def enter(self, session: Session) -> None:
+        """The newest session of a node is the node's: one before it ends."""
+        node_id = session.peer.node_id
+        if (refused := self.closed_to(node_id)) is not None:
+            raise Over(refused)
+        before = self._sessions.get(node_id)
+        start = Start(session.boot_id, session.address, self._clock())
+        turns = self._turns[node_id] = came(self._turns.get(node_id, Turns()), start, was_open=before is not None)
+        session.twins = turns.addresses
+        if before is not None:
+            before.end(superseded(node_id, turns))
+        self._sessions[node_id] = session
+        self._open.add(session)
+        self._empty.clear()
+
+    def leave(self, session: Session) -> None:
+        node_id = session.peer.node_id
+        if self._sessions.get(node_id) is session:
+            del self._sessions[node_id]
+        self._open.discard(session)
+        if not self._open:
+            self._empty.set()
+        self._mark(node_id)
+
+    async def run(self) -> None:
+        """Wakes sessions and keeps presence right, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._coordinators.run(self._mark_all), name="coordinators")
+            tasks.create_task(self._wake(), name="wake sessions")
+            tasks.create_task(self._keep_presence(), name="keep presence")
+
+    async def drain(self, within_s: float) -> None:
+        """Refuses whoever comes, ends whoever is there, and writes down that they went."""
+        self._draining = True
+        for number, session in enumerate(tuple(self._open)):
+            session.end(shutting_down(number / WELCOMES_A_SECOND))
+        try:
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
+                await self._write_presence()
+                await self._coordinators.leave()
+        except (TimeoutError, Unavailable) as error:
+            log.warning("drain: not all was written down in %g s: %s", within_s, error or "timeout")
+
+    async def _wake(self) -> None:
+        async with self._ledger.watch("desired", "node", "presence") as announcements:
+            for session in tuple(self._open):  # what was written before we listened
+                session.look_again()
+            async for announcement in announcements:
+                if announcement.kind == "presence":
+                    self._written(announcement.id)
+                    continue
+                named = self._sessions.get(announcement.id)
+                everyone = tuple(self._open) if not announcement.id else ()  # Redis was away: anything may have been written
+                for session in everyone if named is None else (named,):
+                    session.look_again()
+
+    def _written(self, node_id: str) -> None:
+        """Somebody wrote a presence, perhaps we: of a node whose session is here it must say so."""
+        if not node_id:
+            self._mark_all()
+        elif node_id in self._sessions:
+            self._mark(node_id)
+
+    async def _keep_presence(self) -> None:
+        while True:
+            await self._presence_due.wait()
+            try:
+                await self._write_presence()
+            except Unavailable:
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _write_presence(self) -> None:
+        """Compares and corrects, so that it does not matter in which order sessions came and went."""
+        while self._changed:
+            node_id = next(iter(self._changed))
+            session = self._sessions.get(node_id)
+            if session is None and node_id in self._allowances:
+                await say_left_out(self._ledger, self._allowances[node_id], at_last=True)
+            doc = await self._ledger.get("presence", node_id)
+            after = self._corrected(load(Presence, doc), session) if doc else None
+            if doc is not None and after is not None:
+                try:
+                    await self._ledger.commit(Change((Write("presence", node_id, dump(after), doc.generation),)))
+                except Conflict:
+                    continue
+            if session is self._sessions.get(node_id):
+                self._changed.discard(node_id)
+        self._presence_due.clear()
+
+    def _corrected(self, presence: Presence, session: Session | None) -> Presence | None:
+        """What it must say instead; None: it is right, or not ours to change."""
+        ours = presence.coordinator == self.coordinator
+        if session is None:
+            return replace(presence, connected=False, since=self._clock()) if ours and presence.connected else None
+        if presence.connected and (not ours or presence.session == session.id):
+            return None
+        return replace(presence, connected=True, since=self._clock(), coordinator=self.coordinator, session=session.id)
+
+    def _mark_all(self) -> None:
+        for node_id in self._sessions:
+            self._mark(node_id)
+
+    def _mark(self, node_id: str) -> None:
+        self._changed.add(node_id)
+        self._presence_due.set()
+
+
+def shutting_down(after_s: float = 0.0) -> Refused:
+    """Args:
+    after_s: how much later than the first of its nodes this one shall come back.
+    """
+    return Refused(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S + after_s)
+
+
+def superseded(node_id: str, turns: Turns) -> Refused:
+    if not turns.taken_back:
+        return Refused(Reason.SUPERSEDED, f"node {node_id} has opened another session")
+    detail = f"node {node_id} runs twice, from {' and '.join(turns.addresses)}: stop one, empty its folder, and enrol it anew"
+    return Refused(Reason.SUPERSEDED, detail, turns.wait_s)

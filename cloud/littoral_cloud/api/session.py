@@ -1,0 +1,336 @@
+"""One node's session: Hello, Welcome, then what should be goes down and what is comes up until one side ends it.
+
+Four loops share the stream. `_read` takes words off the wire and answers heartbeats at once, so that a node whose words wait
+for Redis is not given up; `_process` writes words to the ledger one after another; `_push` sends what should be whenever it
+grew; the last two end the session when it is told to, or when the node's certificate expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import grpc.aio
+
+from littoral.errors import BadInput, Unavailable
+from littoral.fleet.v1 import session_pb2
+from littoral.transport import MAX_WORD_BYTES, SILENT_INTERVALS
+from littoral_cloud.api import wire
+from littoral_cloud.api.peer import address_of
+from littoral_cloud.fleet import presence as there
+from littoral_cloud.fleet import renewal, sessions, telemetry, windows
+from littoral_cloud.fleet.allowance import Allowance, say_left_out
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.nodes import forget_if_out
+from littoral_cloud.fleet.records import Presence
+from littoral_cloud.fleet.sessions import Peer, Reason, Refused
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+QUEUED_WORDS = 64
+"""Words of one node that wait for the ledger; behind them the node itself waits."""
+
+REPAIR_S = 60.0
+"""What should be is read again after about this long, in case an announcement was lost."""
+
+HELLO_LEDGER_S = 5.0
+RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every session of this server is told, and where its time and chance come from."""
+
+    server_version: str
+    heartbeat_interval_s: float
+    telemetry_interval_s: float
+    clock: Callable[[], float]  # seconds since 1970-01-01 UTC
+    rng: random.Random
+
+
+class Over(Exception):
+    """The session ends here; with a refusal where the node is still there to read it."""
+
+    def __init__(self, refused: Refused | None) -> None:
+        super().__init__(refused.detail if refused else "the node went away")
+        self.refused = refused
+
+
+class Hub(Protocol):
+    """Where a session that has begun is known.
+
+    Attributes:
+        coordinator: the id of this process.
+        spread_s: over which time nodes shall come back when all of them lose their sessions at one time.
+    """
+
+    @property
+    def coordinator(self) -> str: ...
+
+    @property
+    def spread_s(self) -> float: ...
+
+    def allowance_of(self, node_id: str) -> Allowance:
+        """What an accepted node may still ask for."""
+        ...
+
+    def enter(self, session: Session) -> None:
+        """Raises Over where nobody may enter any more."""
+        ...
+
+    def greeted(self, session: Session) -> None:
+        """Its Welcome is ready."""
+        ...
+
+    def leave(self, session: Session) -> None: ...
+
+
+class Session:
+    def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: Terms, hub: Hub) -> None:
+        self.peer = peer
+        self.id = f"{terms.rng.getrandbits(64):016x}"
+        self.address = address_of(context)
+        self.twins: tuple[str, ...] = ()  # where agents of this one identity call from, where there are several
+        self._context = context
+        self._ledger = ledger
+        self._terms = terms
+        self._hub = hub
+        self._silence_s = terms.heartbeat_interval_s * SILENT_INTERVALS
+        self._words: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(QUEUED_WORDS)
+        self._writing = asyncio.Lock()
+        self._look = asyncio.Event()
+        self._ending: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
+        self.boot_id = ""  # of the agent's start, once it has said hello
+        self._sent_generation = -1
+        self._allowance: Allowance  # once it was let in
+        self._classes: dict[str, int] = {}  # of the artifacts that it reports, by manifest digest
+        self._said_over = False
+
+    def look_again(self) -> None:
+        """Something about this node was written: read what should be, and whether it is still accepted."""
+        self._look.set()
+
+    def end(self, refused: Refused) -> None:
+        """Tells the node why, and ends the session; the first reason counts."""
+        if not self._ending.done():
+            self._ending.set_result(refused)
+
+    async def run(self) -> None:
+        """Until either side ends it."""
+        entered = False
+        try:
+            presence = await self._begin()
+            self._allowance = self._hub.allowance_of(self.peer.node_id)
+            await asyncio.sleep(self._allowance.word())
+            self._hub.enter(self)
+            entered = True
+            if self.twins:
+                presence = replace(presence, twins=self.twins, twins_at=self._terms.clock())
+            await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence, self._allowance))
+            await self._ledger_soon(renewal.shown(self._ledger, self.peer))
+            self._hub.greeted(self)
+            await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
+            await self._attend()
+        except Over as over:
+            await self._part(over)
+            if entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
+                await self._patiently(lambda: forget_if_out(self._ledger, self.peer.node_id))
+        finally:
+            if entered:
+                self._hub.leave(self)
+
+    async def _begin(self) -> Presence:
+        word = await self._next_word()
+        if word.WhichOneof("message") != "hello":
+            raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {word.WhichOneof('message')}"))
+        if (refused := sessions.version_refusal(word.hello.protocol_version)) is not None:
+            raise Over(refused)
+        now = self._terms.clock()
+        if (refused := await self._ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
+            raise Over(refused)
+        try:
+            said = wire.presence_from(word.hello, now)
+        except BadInput as error:
+            raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
+        self.boot_id = said.boot_id
+        patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
+        return replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
+
+    def _welcome(self) -> session_pb2.Welcome:
+        return session_pb2.Welcome(
+            node_id=self.peer.node_id,
+            server_version=self._terms.server_version,
+            heartbeat_interval_s=self._terms.heartbeat_interval_s,
+            telemetry_interval_s=self._terms.telemetry_interval_s,
+            reconnect_spread_s=self._hub.spread_s,
+        )
+
+    async def _attend(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in (self._read, self._process, self._push, self._until_ended, self._until_expired):
+                    tasks.create_task(loop(), name=f"{self.peer.node_id} {loop.__name__}")
+        except ExceptionGroup as group:
+            overs, others = group.split(Over)
+            if others is not None:
+                raise others.exceptions[0] from group
+            assert overs is not None
+            first = overs.exceptions[0]
+            raise first from None
+
+    async def _part(self, over: Over) -> None:
+        if over.refused is None:
+            return
+        log.info("session of %s: %s: %s", self.peer.node_id, over.refused.reason.value, over.refused.detail)
+        try:
+            await self._send(session_pb2.ConnectResponse(refusal=wire.refusal_to(over.refused)))
+        except Over:
+            return  # it is gone already
+
+    # -- the loops -------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            word = await self._next_word()
+            kind = word.WhichOneof("message")
+            if kind == "heartbeat":
+                await self._send(session_pb2.ConnectResponse(heartbeat=word.heartbeat))
+            elif kind in (None, "hello"):
+                what = "an empty message" if kind is None else "a second hello"
+                raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"{what} in an open session"))
+            else:
+                await self._words.put(word)
+            if (pause := self._allowance.word()) > 0:
+                await asyncio.sleep(pause)  # unread words wait on the wire, and behind them the node
+
+    async def _process(self) -> None:
+        while True:
+            word = await self._words.get()
+            try:
+                await self._take(word)
+            except BadInput as error:
+                raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
+
+    async def _take(self, word: session_pb2.ConnectRequest) -> None:
+        node_id, now, ledger, allowance = self.peer.node_id, self._terms.clock(), self._ledger, self._allowance
+        match word.WhichOneof("message"):
+            case "reported":
+                reported = wire.reported_from(word.reported, self.boot_id)
+                await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported, allowance))
+            case "telemetry":
+                await self._take_telemetry(wire.report_from(word.telemetry), now)
+            case "measurement":
+                measurement = wire.measurement_from(word.measurement, node_id, now)
+                if not await self._patiently(lambda: sessions.note_measurement(ledger, measurement)):
+                    log.warning("session of %s: measured %s, which is no artifact here", node_id, measurement.manifest_digest)
+            case "budget_change":
+                budgets = wire.budgets_from(word.budget_change.budgets, "budget_change.budgets")
+                conditions = wire.conditions_from(word.budget_change.conditions)
+                labelled = wire.labelled_from(word.budget_change.labelled_examples, "budget_change.labelled_examples")
+                await self._patiently(
+                    lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled, allowance=allowance)
+                )
+            case "federated_reply":
+                answer = wire.answer_from(word.federated_reply)
+                if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):
+                    log.info("session of %s: answered %s late or again", node_id, answer.message_id)
+
+    async def _take_telemetry(self, report: telemetry.WindowReport, now: float) -> None:
+        node_id, ledger = self.peer.node_id, self._ledger
+        taken = await self._patiently(
+            lambda: windows.take(ledger, node_id, report, now, classes=self._classes, allowance=self._allowance)
+        )
+        if taken is windows.Taken.OVER_THE_LIMIT and not self._said_over:
+            self._said_over = True
+            log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
+        ack = session_pb2.TelemetryAck(sequence=report.sequence, boot_id=report.boot_id)
+        await self._send(session_pb2.ConnectResponse(telemetry_ack=ack))
+
+    async def _push(self) -> None:
+        while True:
+            self._look.clear()
+            await self._patiently(self._push_once)
+            try:
+                async with asyncio.timeout(REPAIR_S * self._terms.rng.uniform(0.5, 1.5)):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def _push_once(self) -> None:
+        if (refused := await sessions.admission(self._ledger, self.peer, self._terms.clock())) is not None:
+            raise Over(refused)
+        await say_left_out(self._ledger, self._allowance)
+        generation, desired = await sessions.desired_of(self._ledger, self.peer.node_id)
+        if generation <= self._sent_generation:
+            return
+        message = session_pb2.ConnectResponse(desired=wire.desired_to(generation, desired))
+        if message.ByteSize() > MAX_WORD_BYTES:
+            log.error("session of %s: desired state %d is %d bytes: not sent", self.peer.node_id, generation, message.ByteSize())
+            return
+        await self._send(message)
+        self._sent_generation = generation
+
+    async def _until_ended(self) -> None:
+        raise Over(await self._ending)
+
+    async def _until_expired(self) -> None:
+        await asyncio.sleep(max(0.0, self.peer.expires_at - self._terms.clock()))
+        detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
+        raise Over(Refused(Reason.NODE_REVOKED, detail))
+
+    # -- the wire --------------------------------------------------------------------------------------------------
+
+    async def _next_word(self) -> session_pb2.ConnectRequest:
+        """Raises Over where the node is silent for too long, gone, or sends a word that is too large."""
+        try:
+            async with asyncio.timeout(self._silence_s):
+                word = await self._context.read()
+        except TimeoutError:
+            raise Over(Refused(Reason.UNAVAILABLE, f"nothing was heard for {self._silence_s:g} s", RETRY_S)) from None
+        except grpc.aio.BaseError:
+            raise Over(None) from None
+        if word is grpc.aio.EOF:
+            raise Over(None)
+        if (size := word.ByteSize()) > MAX_WORD_BYTES:
+            raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; at most {MAX_WORD_BYTES} are taken"))
+        assert isinstance(word, session_pb2.ConnectRequest)
+        return word
+
+    async def _send(self, message: session_pb2.ConnectResponse) -> None:
+        """Raises Over where the node is gone or does not take it."""
+        writing = asyncio.ensure_future(self._write(message))
+        writing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            async with asyncio.timeout(self._silence_s):
+                await asyncio.shield(writing)  # gRPC knows no second write before the first is through
+        except (TimeoutError, grpc.aio.BaseError, asyncio.InvalidStateError):
+            raise Over(None) from None
+
+    async def _write(self, message: session_pb2.ConnectResponse) -> None:
+        async with self._writing:
+            await self._context.write(message)
+
+    # -- the ledger ------------------------------------------------------------------------------------------------
+
+    async def _ledger_soon(self, work: Awaitable[T]) -> T:
+        """At the door nobody waits long: the node is asked to come again. Raises Over."""
+        try:
+            async with asyncio.timeout(HELLO_LEDGER_S):
+                return await work
+        except (Unavailable, TimeoutError):
+            raise Over(Refused(Reason.UNAVAILABLE, "the cloud cannot reach its Redis now", RETRY_S)) from None
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """In an open session words wait for as long as Redis is away."""
+        while True:
+            try:
+                return await work()
+            except Unavailable as error:
+                log.warning("session of %s: waits for Redis: %s", self.peer.node_id, error.message)
+                await asyncio.sleep(RETRY_S * self._terms.rng.uniform(0.25, 1.0))

@@ -1,0 +1,296 @@
+"""Between the wire's messages and the domain's values, both ways. What comes in is checked here; nothing is decided here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+
+from littoral.budget import Budget
+from littoral.digest import check_digest
+from littoral.errors import BadInput
+from littoral.fleet.v1 import hardware_pb2, session_pb2
+from littoral.quota import REQUESTS, Whole
+from littoral.sketch import Counted
+from littoral.text import printable
+from littoral_cloud.fleet.records import (
+    Desired,
+    MeasurementRecord,
+    Presence,
+    ProbationResult,
+    Reported,
+    ReportedModel,
+    UpdateState,
+)
+from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, Refused
+from littoral_cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
+
+MAX_TRIALS = 256
+"""Manifests to be measured that one word names: the rest follows when these are done."""
+
+_TEXT = 2_000  # characters of free text from a node that are kept
+_MAX_MODELS = 64
+
+
+def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
+    """Raises BadInput, naming the field."""
+    check_boot_id(hello.boot_id, "hello.boot_id")
+    return Presence(
+        connected=True,
+        since=now,
+        boot_id=hello.boot_id,
+        agent_version=_text(hello.agent_version, 100),
+        protocol_version=hello.protocol_version,
+        features=tuple(_text(feature, 100) for feature in hello.features[:_MAX_MODELS]),
+        hardware=hardware_from(hello.hardware),
+        hardware_class=_text(hello.hardware.hardware_class, 100),
+        runtimes=tuple(_text(runtime.name, 100) for runtime in hello.hardware.runtimes),
+        budgets=budgets_from(hello.budgets, "hello.budgets"),
+        labelled_examples=labelled_from(hello.labelled_examples, "hello.labelled_examples"),
+        conditions=conditions_from(hello.conditions),
+        whole=whole_from(hello.whole),
+    )
+
+
+def whole_from(whole: session_pb2.Whole) -> Whole:
+    return Whole(
+        memory_bytes=whole.memory_bytes if whole.HasField("memory_bytes") else None,
+        disk_bytes=whole.disk_bytes if whole.HasField("disk_bytes") else None,
+        requests=whole.requests or REQUESTS,
+    )
+
+
+def labelled_from(examples: Mapping[str, int], field: str) -> dict[str, int]:
+    """Labelled examples by model name. Raises BadInput, naming the field."""
+    if len(examples) > _MAX_MODELS:
+        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
+    for name in set(examples) - {""}:
+        check_model_name(name, field)
+    return dict(examples)
+
+
+def budgets_from(budgets: Mapping[str, session_pb2.Budget], field: str) -> dict[str, Budget]:
+    """By model name. Raises BadInput, naming the field."""
+    if len(budgets) > _MAX_MODELS:
+        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
+    for name in set(budgets) - {""}:
+        check_model_name(name, field)
+    return {name: budget_from(budget, field) for name, budget in budgets.items()}
+
+
+def conditions_from(conditions: hardware_pb2.Conditions) -> dict[str, Any]:
+    """As JSON with the names of the proto's fields; what is no number is left out. Raises BadInput for too many."""
+    if len(conditions.in_force) > _MAX_MODELS:
+        raise BadInput(f"conditions.in_force: names more than {_MAX_MODELS}")
+    body: dict[str, Any] = MessageToDict(conditions, preserving_proto_field_name=True)
+    known = {
+        name: value for name, value in body.items() if name not in ("battery_percent", "celsius") or isinstance(value, float)
+    }
+    return known | ({"in_force": [_text(name, 100) for name in conditions.in_force]} if conditions.in_force else {})
+
+
+def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
+    """As JSON with the names of the proto's fields."""
+    body: dict[str, Any] = _cleaned(MessageToDict(profile, preserving_proto_field_name=True))
+    return body
+
+
+def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
+    """Raises BadInput, naming the field."""
+    latency = budget.latency_ms if budget.HasField("latency_ms") else None
+    energy = budget.energy_mj if budget.HasField("energy_mj") else None
+    worst = budget.worst_class if budget.HasField("worst_class") else None
+    if worst is not None and not 0 <= worst <= 1:
+        raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
+    fraction = budget.share.fraction if budget.share.HasField("fraction") else None
+    if fraction is not None and not 0 < fraction <= 1:
+        raise BadInput(f"{field}.share: {fraction} is not a fraction between 0 and 1")
+    return Budget(
+        latency_ms=None if latency is None else _finite(latency, f"{field}.latency_ms"),
+        artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
+        peak_rss_bytes=budget.peak_rss_bytes if budget.HasField("peak_rss_bytes") else None,
+        energy_mj=None if energy is None else _finite(energy, f"{field}.energy_mj"),
+        runtimes=tuple(_text(runtime, 100) for runtime in budget.runtimes),
+        worst_class=worst,
+        share=fraction,
+        disk_bytes=budget.share.disk_bytes if budget.share.HasField("disk_bytes") else None,
+    )
+
+
+def desired_to(generation: int, desired: Desired) -> session_pb2.DesiredState:
+    message = session_pb2.DesiredState(generation=generation, trials=desired.trials[:MAX_TRIALS])
+    for name, model in desired.models.items():
+        message.models[name].CopyFrom(
+            session_pb2.DesiredModel(
+                manifest_digest=model.manifest_digest,
+                rollout_id=model.rollout_id,
+                generation=model.generation,
+                probation=session_pb2.ProbationPolicy(
+                    duration_s=model.probation.duration_s,
+                    max_accuracy_drop=model.probation.max_accuracy_drop,
+                    max_failure_rate=model.probation.max_failure_rate,
+                ),
+            )
+        )
+    if (task := desired.federated) is not None:
+        message.federated.CopyFrom(
+            session_pb2.FederatedTask(
+                run_id=task.run_id,
+                message_id=task.message_id,
+                message_digest=task.message_digest,
+                message_bytes=task.message_bytes,
+                round=task.round,
+            )
+        )
+    return message
+
+
+def refusal_to(refused: Refused) -> session_pb2.Refusal:
+    return session_pb2.Refusal(
+        reason=f"REFUSAL_REASON_{refused.reason.value}",
+        detail=refused.detail,
+        retry_after_s=refused.retry_after_s,
+        protocol_min=PROTOCOL_MIN,
+        protocol_max=PROTOCOL_MAX,
+    )
+
+
+def reported_from(word: session_pb2.ReportedState, boot_id: str) -> Reported:
+    """`boot_id`: of the session's hello. Raises BadInput, naming the field."""
+    if len(word.models) > _MAX_MODELS:
+        raise BadInput(f"reported.models: {len(word.models)} models, at most {_MAX_MODELS}")
+    return Reported(
+        generation=word.generation,
+        observed_generation=word.observed_generation,
+        models={check_model_name(name, "reported.models"): _model_from(model) for name, model in word.models.items()},
+        problem=_text(word.problem),
+        boot_id=boot_id,
+    )
+
+
+def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
+    for field in ("target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest"):
+        if getattr(model, field):
+            check_digest(getattr(model, field), f"reported.models.{field}")
+    if model.desired_generation > MAX_GENERATION:
+        raise BadInput(f"reported.models.desired_generation: {model.desired_generation} was never wanted")
+    return ReportedModel(
+        state=_state_from(model.state),
+        desired_generation=model.desired_generation,
+        target=model.target_manifest_digest,
+        serving=model.serving_manifest_digest,
+        previous=model.previous_manifest_digest,
+        reason=_text(model.reason, 100),
+        detail=_text(model.detail),
+        probation=_probation_from(model.probation) if model.HasField("probation") else None,
+        memory_bytes=model.holding.memory_bytes,
+        disk_bytes=model.holding.disk_bytes,
+        crashes=model.crashes,
+        hangs=model.hangs,
+        incident=_text(model.incident),
+    )
+
+
+def _state_from(state: int) -> UpdateState:
+    try:
+        return UpdateState(session_pb2.UpdateState.Name(state).removeprefix("UPDATE_STATE_"))
+    except ValueError as error:
+        raise BadInput(f"reported.models.state: {state} is no state of an update") from error
+
+
+def _probation_from(result: session_pb2.ProbationResult) -> ProbationResult:
+    accuracy = result.accuracy if result.HasField("accuracy") else None
+    previous = result.previous_accuracy if result.HasField("previous_accuracy") else None
+    return ProbationResult(
+        accuracy=None if accuracy is None else _finite(accuracy, "reported.probation.accuracy"),
+        previous_accuracy=None if previous is None else _finite(previous, "reported.probation.previous_accuracy"),
+        examples=result.examples,
+        requests=result.requests,
+        failed_requests=result.failed_requests,
+    )
+
+
+def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) -> MeasurementRecord:
+    """Raises BadInput, naming the field."""
+    return MeasurementRecord(
+        manifest_digest=check_digest(word.manifest_digest, "measurement.manifest_digest"),
+        node_id=node_id,
+        hardware_class=_text(word.hardware_class, 100),
+        failure=_text(word.failure, 100),
+        detail=_text(word.detail),
+        p50_ms=_finite(word.p50_ms, "measurement.p50_ms"),
+        p95_ms=_finite(word.p95_ms, "measurement.p95_ms"),
+        p99_ms=_finite(word.p99_ms, "measurement.p99_ms"),
+        peak_rss_bytes=word.peak_rss_bytes,
+        start_ms=_finite(word.start_ms, "measurement.start_ms"),
+        samples=word.samples,
+        load_average=_finite(word.load_average, "measurement.load_average"),
+        runtime_version=_text(word.runtime_version, 100),
+        energy_mj=_finite(word.energy_mj, "measurement.energy_mj") if word.HasField("energy_mj") else None,
+        energy_source=_text(word.energy_source, 100),
+        measured_at=now,
+    )
+
+
+def report_from(word: session_pb2.TelemetryReport) -> WindowReport:
+    """Raises BadInput, naming the field."""
+    return WindowReport(
+        boot_id=word.boot_id,
+        sequence=word.sequence,
+        window_start=word.window_start_unix_ms / 1_000,
+        window_end=word.window_end_unix_ms / 1_000,
+        model=word.model_name,
+        manifest_digest=word.manifest_digest,
+        requests=word.requests,
+        failed_requests=word.failed_requests,
+        latency_counts=tuple(word.latency_counts),
+        class_counts=tuple(word.class_counts),
+        inputs=_sketch_from(word.inputs) if word.HasField("inputs") and word.inputs.examples else None,
+        rss_bytes=word.rss_bytes,
+        cpu_seconds=_finite(word.cpu_seconds, "telemetry.cpu_seconds"),
+        joint_asked=word.joint_asked,
+        joint_answered=word.joint_answered,
+    )
+
+
+def _sketch_from(sketch: session_pb2.InputSketch) -> Counted:
+    cells = sketch.features * sketch.bins
+    if not 0 < cells <= MAX_SKETCH_CELLS or len(sketch.counts) != cells:
+        raise BadInput(f"telemetry.inputs: {len(sketch.counts)} counts for {sketch.features} features of {sketch.bins} bins")
+    counts = np.array(sketch.counts, np.uint32).reshape(sketch.features, sketch.bins)
+    if (counts.sum(axis=1, dtype=np.uint64) != sketch.examples).any():
+        raise BadInput(f"telemetry.inputs: a feature's counts do not add up to {sketch.examples} examples")
+    return Counted(_text(sketch.sketch_id, 64), counts, sketch.examples)
+
+
+def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
+    """Raises BadInput, naming the field."""
+    if bool(word.reply_digest) == bool(word.failure):
+        raise BadInput("federated_reply: must carry either reply_digest or failure")
+    if word.reply_digest:
+        check_digest(word.reply_digest, "federated_reply.reply_digest")
+    return FederatedAnswer(word.run_id, word.message_id, word.reply_digest, _text(word.failure, 100), _text(word.detail))
+
+
+def _text(value: str, most: int = _TEXT) -> str:
+    """At most so many characters, none of which steers a terminal."""
+    return printable(value[:most])[:most]
+
+
+def _cleaned(value: Any) -> Any:
+    """The same JSON, every text in it printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(name): _cleaned(part) for name, part in value.items()}
+    return [_cleaned(part) for part in value] if isinstance(value, list) else value
+
+
+def _finite(value: float, field: str) -> float:
+    """The ledger holds JSON, which has no NaN; nothing that is measured is negative."""
+    if not math.isfinite(value) or value < 0:
+        raise BadInput(f"{field}: {value} is not a number from 0")
+    return value

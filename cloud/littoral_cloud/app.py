@@ -1,0 +1,95 @@
+"""Composition root: the only place that builds adapters and hands them to the domain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from littoral.errors import NotFound, unwritten
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.settings import Settings
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.store.connection import Endpoint, endpoint_from
+from littoral_cloud.store.embedded import embedded_redis
+from littoral_cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.store.searches import RedisSearch
+from littoral_cloud.trust.store import Trust, has_trust, open_trust
+from littoral_cloud.trust.witness import Witness
+
+Clock = Callable[[], float]
+_wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every command and the server stand on."""
+
+    settings: Settings
+    ledger: Ledger
+    blobs: BlobFolder
+    trust: Trust
+    clock: Clock  # seconds since 1970-01-01 UTC
+    witness: Witness
+
+
+@asynccontextmanager
+async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+    """Opens the data folder and Redis: the one that the settings name, else the embedded one.
+
+    Raises:
+        NoSpace: the disk is full. BadInput: the data folder cannot be written, a setting is wrong, or the Redis that it names
+            cannot hold a ledger.
+        Unavailable: Redis cannot be had; the hint says how to get it.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            trust = open_trust(settings.data_dir, clock())
+            blobs = BlobFolder(settings.data_dir / "blobs")
+        except OSError as error:
+            place = error.filename or settings.data_dir
+            raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
+        endpoint = await stack.enter_async_context(_redis(settings))
+        ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
+        witness = Witness(settings.data_dir / "audit-head.json", clock)
+        await witness.look(ledger)
+        yield Core(settings, ledger, blobs, trust, clock, witness)
+        await witness.end(ledger)
+
+
+@asynccontextmanager
+async def open_existing(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+    """As open_core, for commands that look at what is there, or go on with it: a mistyped path does not become a coordinator.
+
+    Raises NotFound where the data folder holds no coordinator's data, having made nothing; what open_core raises.
+    """
+    if not has_trust(settings.data_dir):
+        raise NotFound(
+            f"data folder: {settings.data_dir} holds no coordinator's data",
+            hint="name the folder of `littoral-cloud serve` or `train` with --data-dir or LITTORAL_DATA_DIR",
+        )
+    async with open_core(settings, clock=clock) as core:
+        yield core
+
+
+@asynccontextmanager
+async def open_search(settings: Settings, name: str) -> AsyncIterator[RedisSearch]:
+    """Where a search of this name is kept: the Redis that the settings name, else the embedded one. Raises as open_core."""
+    async with _redis(settings) as endpoint:
+        search = await asyncio.to_thread(RedisSearch, endpoint, name)
+        try:
+            yield search
+        finally:
+            search.close()
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[Endpoint]:
+    if settings.redis_url is not None:
+        yield endpoint_from(settings.redis_url, settings.redis_password_file)
+        return
+    async with embedded_redis(settings.data_dir / "redis") as socket:
+        yield Endpoint(socket=socket)

@@ -1,0 +1,102 @@
+"""littoral-cloud audit: who did what, and whether the trail is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+
+from littoral.errors import Untrusted
+from littoral.text import printable
+from littoral_cloud.app import open_existing
+from littoral_cloud.fleet.ledger import AuditEntry, Ledger
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+from littoral_cloud.trust.audit_chain import GENESIS, verify
+from littoral_cloud.trust.witness import words
+
+app = typer.Typer(
+    help="Who did what, and whether the trail is whole.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud audit show --follow",
+)
+
+PAGE = 1000
+
+
+@app.command(epilog="Example: littoral-cloud audit show --follow")
+def show(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with new lines until Ctrl-C.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The audit trail, oldest line first. JSON is one object a line."""
+    asyncio.run(_show(load_settings(data_dir=data_dir), follow, format))
+
+
+async def _show(settings: Settings, follow: bool, format: Format) -> None:
+    async with open_existing(settings) as core, core.ledger.watch("audit") as announcements:
+        last = "-"
+        async for entry in lines(core.ledger, last):
+            last = _print(entry, format)
+        if not follow:
+            return
+        async for _ in announcements:
+            async for entry in lines(core.ledger, last):
+                last = _print(entry, format)
+
+
+def _print(entry: AuditEntry, format: Format) -> str:
+    if format == Format.JSON:
+        emit_line(entry)
+    else:
+        details = " ".join(f"{name}={value}" for name, value in entry.details.items())
+        emit(printable(f"{when(entry.at)}  {entry.action:<28}  {entry.subject}  by {entry.actor}  {details}".rstrip()))
+    return entry.id
+
+
+@app.command("verify", epilog="Example: littoral-cloud audit verify --head 9f2c...")
+def verify_(
+    head: Annotated[str, typer.Option(help="A chain written down earlier; it must be in the trail.")] = "",
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Check every line's chain, and that its end is there; prints the head, which is worth writing down elsewhere.
+
+    DATA/audit-head.json keeps a recent line outside of Redis: where that line is not in the trail, its end was cut off.
+    """
+    asyncio.run(_verify(load_settings(data_dir=data_dir), head, format))
+
+
+async def _verify(settings: Settings, wanted: str, format: Format) -> None:
+    chain, count, seen = GENESIS, 0, wanted in ("", GENESIS)
+    async with open_existing(settings) as core:
+        async for entry in lines(core.ledger, "-"):
+            if (broken := verify([entry], chain)) is not None:
+                raise Untrusted(
+                    f"audit: line {count + 1} ({broken.entry.id}, {broken.entry.action} {broken.entry.subject}) was changed, "
+                    "or lines before it are gone",
+                    hint="compare with a backup of Redis; nothing before this line is affected",
+                )
+            chain, count = entry.chain, count + 1
+            seen = seen or chain == wanted
+        held = await core.ledger.audit_head()
+        missing = await core.witness.missing(core.ledger)
+        if held != chain and not [entry async for entry in lines(core.ledger, entry.id if count else "-")]:
+            raise Untrusted("audit: lines at the end are gone", hint="compare with a backup of Redis")
+    if missing:
+        raise Untrusted(words(missing, core.witness.path), hint="compare with a backup of Redis")
+    if not seen:
+        raise Untrusted(f"audit: no line has the chain {wanted}: the trail was written anew", hint="compare with a backup")
+    emit({"lines": count, "head": chain, "whole": True}, format)
+
+
+async def lines(ledger: Ledger, after: str) -> AsyncIterator[AuditEntry]:
+    """Every line after an id, page by page."""
+    while page := await ledger.audit(after=after, count=PAGE):
+        for entry in page:
+            yield entry
+        after = page[-1].id

@@ -1,0 +1,257 @@
+"""littoral-cloud compress: the best students, found by trying. Stopped or killed, the same command goes on; several share one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from littoral.errors import BadInput
+from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
+from littoral_cloud.cli.search_progress import Shown
+from littoral_cloud.cli.stopping import TERMINATED, Told, told_to_stop
+from littoral_cloud.store.tether import tethered
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
+
+if TYPE_CHECKING:
+    from littoral_cloud.data.dataset import Dataset
+    from littoral_cloud.factory.baseline import Baseline
+    from littoral_cloud.search import Found, SearchRecipe
+    from littoral_cloud.settings import Settings
+
+app = typer.Typer(add_completion=False, help="Searches for students that are accurate, small and fast: the best for a budget.")
+
+FOLDER = "search"
+_SHOWN = ("trial", "accuracy", "worst_class", "transfer_bytes", "macs", "p95_ms", "runtime", "fits")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+
+
+@app.command(
+    epilog="Example: littoral-cloud compress small --data data/mnist --model digits --budget 'artifact<=20KB,p95<=2ms'",
+)
+def compress(
+    recipe: Annotated[str, typer.Argument(help="A TOML file with a [search] table, or a search's name.")] = "small",
+    data: Annotated[
+        Path | None, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students; unset: the recipe's.")] = None,
+    budget: Annotated[
+        str, typer.Option(help="Stop at a student inside it, as in artifact<=20KB,p95<=2ms,worst>=97%,runtime=ncnn.")
+    ] = "",
+    trials: Annotated[int | None, typer.Option(help="How many; unset: as the recipe says.", min=1)] = None,
+    time_budget: Annotated[str, typer.Option("--time-budget", help="Stop then, with the best so far: 90s, 30m, 2h.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes on this machine, each with one thread.", min=1, max=64)] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for front.png, report.html, front.json; unset: the data folder.")
+    ] = None,
+    release: Annotated[bool, typer.Option("--release", help="Make a release of the front (inside the budget).")] = False,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and roll it out as well.")] = False,
+    every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
+    yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
+    resize: ResizeOption = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many trials, minutes and bytes it will take, and end.")
+    ] = False,
+    only_work: Annotated[bool, typer.Option("--only-work", hidden=True)] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Draws students from a space, trains and measures each, and shows the front: those that no other beats in everything.
+
+    Processes with one LITTORAL_REDIS_URL, recipe and data share one search. Stopped or killed, the same command goes on.
+    """
+    from littoral.budget import Budget
+    from littoral_cloud.search.recipe import names, search_named, with_trials
+    from littoral_cloud.search.report import rows_of
+    from littoral_cloud.search.starting import search_for
+    from littoral_cloud.search.state import check_budget
+    from littoral_cloud.search.trial import Held
+    from littoral_cloud.settings import load_settings
+    from littoral_cloud.training.resume import made_writable
+
+    if data is None:
+        raise BadInput("compress: --data is missing", hint="name an IDX folder, an .npz file or an image folder")
+    settings = load_settings(data_dir=data_dir)
+    seconds = _seconds(time_budget)
+    check_budget(Budget.parse(budget))
+    if recipe not in names():
+        search_named(recipe, model=model)  # what is wrong with it is said before the data are read
+    examples = read_data(data, resize, keep=not dry_run)
+    plan = with_trials(search_for(recipe, examples, model=model), trials)
+    if dry_run:
+        from littoral_cloud.search.estimate import estimated
+
+        held = Held.of(examples, plan.settings.held_out)
+        plan.check(held.dataset)
+        name = plan.name(examples.digest)
+        emit({"search": name, **asdict(estimated(plan, held, clock=time.perf_counter))}, format)
+        return
+    name = plan.name(examples.digest)
+    place = None if only_work else report or settings.data_dir / FOLDER / name
+    if place is not None:
+        made_writable(place, "--report", hint="name another folder")
+        remark_on(examples)
+    same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
+    same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
+    with told_to_stop() as told, _others(workers - 1, same):
+        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place, release or rollout))
+    if only_work:
+        return
+    body: dict[str, Any] = {
+        "search": name,
+        "ended": found.reason,
+        "trials": len(found.trials),
+        "seconds": round(found.seconds, 1),
+    }
+    body |= {"best": found.best.number if found.best else None, "report": str(place)}
+    fits = found.best is not None
+    if found.reason != "stopped" and fits and (release or rollout):
+        body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
+    _emitted(body, found.baseline, rows_of(found, found.front), format)
+    if found.reason == "stopped":
+        typer.echo(f"search {name}: stopped with {len(found.trials)} trials done; the same command goes on from there", err=True)
+        if told.signals and told.signals[0] == signal.SIGTERM:
+            raise typer.Exit(TERMINATED)
+        raise KeyboardInterrupt
+    found.check()
+
+
+def _seconds(text: str) -> float | None:
+    """Raises BadInput for what is not a length of time."""
+    if not text:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise BadInput(f"--time-budget: {text!r} is not a length of time", hint="write 90s, 30m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+async def _searched(
+    settings: Settings,
+    plan: SearchRecipe,
+    examples: Dataset,
+    budget: str,
+    seconds: float | None,
+    told: Told,
+    every: int,
+    report: Path | None,
+    releasing: bool,
+) -> Found:
+    from rich.console import Console
+
+    from littoral_cloud.app import open_search
+    from littoral_cloud.search.compress import compress as searched
+    from littoral_cloud.search.report import write_report
+
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    name = plan.name(examples.digest)
+    async with open_search(settings, name) as store:
+        begins = f"begins with {', '.join(plan.starts)}, then at most " if plan.starts else ""
+        console.print(f"search {name}: {begins}{plan.settings.trials} trials")
+        with Shown(console, plan, budget, seconds, time.perf_counter) as shown:
+            found = await asyncio.to_thread(
+                searched,
+                None,
+                examples,
+                budget,
+                recipe=plan,
+                time_budget_s=seconds,
+                releasing=releasing,
+                store=store,
+                folder=settings.data_dir / FOLDER,
+                watch=shown,
+                tell=console.print,
+                stop=told.stop,
+                clock=time.perf_counter,
+                every=every,
+            )
+        if report is not None:
+            await asyncio.to_thread(write_report, found, report)
+    return found
+
+
+def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]], format: Format) -> None:
+    if format == Format.JSON:
+        emit({**body, "baseline": base, "front": rows}, format)
+        return
+    students, _ = body.pop("artifacts", None), body.pop("test_baseline", None)
+    emit(body, format)
+    plain = [{"trial": row["name"], "accuracy": row["accuracy"], "worst_class": row["worst_class"]} for row in base.rows()]
+    typer.echo()
+    emit([*plain, *rows], format, columns=_SHOWN)
+    if students:
+        typer.echo("\nThe students of the release, on the test split:")
+        emit(students, format)
+
+
+async def _released(
+    settings: Settings, found: Found, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
+) -> dict[str, Any]:
+    from littoral.budget import Budget, excesses
+    from littoral_cloud.app import open_core
+    from littoral_cloud.cli.students import students_of
+    from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
+    from littoral_cloud.packaging.node_check import taken_by_a_node
+    from littoral_cloud.releases.release import release_made
+    from littoral_cloud.rollouts.controller import start_rollout
+
+    inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
+    if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
+        inside.append(found.best)
+    if not yes:  # what is worse than the baseline on the held-out examples need not be made again to be left out
+        worth = [r for r in inside if r.outcome and not found.baseline.faults(r.outcome.accuracy, r.outcome.worst)]
+        inside = worth or [r for r in [found.best] if r is not None]
+    made = await asyncio.to_thread(found.made, found.worth_making(inside))
+    base = await asyncio.to_thread(baseline_of, examples)
+    packaged = with_baseline(made.packaged, base)
+    if made.teacher_accuracy:  # it was trained here, and measured
+        emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, packaged, base))])
+    emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
+    going = await taken_by_a_node(worth_releasing(packaged, base, yes=yes), lambda words: typer.echo(words, err=True))
+    async with open_core(settings) as core:
+        now = core.clock()
+        out = await release_made(
+            core, replace(made, packaged=going), now, kind="initial", note=f"search {found.name}", data=str(data.resolve())
+        )
+        started = await start_rollout(core.ledger, out, now) if rollout else ""
+    chosen = found.artifact_of(found.best) if found.best else None
+    return {
+        "release": out.release_id,
+        "rollout": started,
+        "chosen": chosen,  # by the held-out examples
+        "students": [p.manifest.name for p in going],
+        "test_baseline": asdict(base),
+        "artifacts": students_of(packaged, base, going, format),
+    }
+
+
+@contextmanager
+def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
+    """So many more workers of the same search, each a process; they end with it."""
+    started = [
+        subprocess.Popen(
+            tethered(sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(count)
+    ]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()

@@ -1,0 +1,77 @@
+"""littoral-cloud demo: the whole loop on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from littoral.errors import BadInput, FleetError, unwritten
+from littoral_cloud.terminal.output import Format, emit
+
+app = typer.Typer(help="The whole loop on this machine: real MNIST, real processes, four nodes.")
+
+
+class Broken(FleetError):
+    """The demo ran to its end, and something that it promises did not hold."""
+
+    code = "demo-broken"
+    exit_code = 10
+
+
+@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud demo --out out/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes; emptied first.")] = Path("out/demo"),
+    data: Annotated[Path | None, typer.Option(help="Your own images in place of MNIST: as for train.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two nodes, no drift, no federated rounds; within 90 s.")] = False,
+    format: Annotated[Format, typer.Option(help="What goes to standard output at the end.")] = Format.TABLE,
+) -> None:
+    """Teacher, students, signed rollout, drift, federated rounds, a better model, a bad one stopped. About three minutes.
+
+    With --data, checks of figures that were measured on MNIST are left out, and named.
+    """
+    from littoral_cloud.demo.demo import play
+    from littoral_cloud.demo.settings import mnist, own
+    from littoral_cloud.demo.terminal import Screen
+
+    setting = mnist(quick=quick) if data is None else own(data, quick=quick)
+    _clear(out)
+    screen = Screen(time.monotonic)
+
+    async def until_signalled() -> None:
+        running = asyncio.current_task()
+        assert running is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        report, broken = await play(out, setting, time.time, time.monotonic, screen)  # noqa: TID251 - the composition root's clock
+        screen.summary(report, broken, answer=format is Format.TABLE)
+        if format is Format.JSON:
+            emit(report, format)
+        if broken:
+            raise Broken("; ".join(broken.values()), hint=f"logs are in {out / 'logs'}, figures in {out / 'report.json'}")
+
+    try:
+        asyncio.run(until_signalled())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _clear(out: Path) -> None:
+    """Empties the folder of an earlier demo. Raises BadInput where it holds something else, or cannot be written."""
+    if out.exists():
+        if not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file()):
+            raise BadInput(f"out: {out} holds something that is not a demo's", hint="name an empty or a new folder")
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True)
+        (out / MARK).touch()
+    except OSError as error:
+        raise unwritten(f"out: {out}", error, hint="name another folder with --out") from error
+
+
+MARK = ".littoral-demo"

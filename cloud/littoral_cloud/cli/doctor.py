@@ -1,0 +1,239 @@
+"""littoral-cloud doctor: whether this machine is fit to run the coordinator, and whether one that runs answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from littoral.errors import FleetError, Unavailable
+from littoral_cloud.api.open_files import limits, room_for
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.nodes import view_nodes
+from littoral_cloud.local.discovery import Serving
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
+
+app = typer.Typer(help="Is this machine fit to run the coordinator?", rich_markup_mode=None)
+
+ANSWER_S = 3.0
+ENOUGH_BYTES = 2_000_000_000
+"""Free disk below which a teacher, its students and a few rounds may not fit."""
+
+PACKAGES = ("littoral", "grpcio", "protobuf", "redis", "torch", "onnx", "onnxruntime", "ncnn", "flwr")
+OPTIONAL = ("ncnn",)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    ok: bool
+    found: str
+    hint: str = ""
+
+
+class Unfit(FleetError):
+    """The doctor found something."""
+
+    code = "unfit"
+    exit_code = 1
+
+
+@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud doctor --server")
+def doctor(
+    server: Annotated[
+        bool, typer.Option("--server", help="Only: does the server that runs here answer? For health checks.")
+    ] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Redis, keys, ports, disk and versions; exit code 0 only if all is well."""
+    settings = load_settings(data_dir=data_dir)
+    checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _files, _listeners, _redis)
+    findings = asyncio.run(_examine(settings, checks, must_serve=server))
+    emit(findings, format)
+    bad = [finding for finding in findings if not finding.ok]
+    if bad:
+        raise Unfit(f"{len(bad)} of {len(findings)} checks failed: {', '.join(f.check for f in bad)}", hint=bad[0].hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    settings: Settings
+    must_serve: bool
+    clock: Callable[[], float] = time.time  # noqa: TID251 - the command line is where the clock comes in
+
+
+async def _examine(
+    settings: Settings, checks: tuple[Callable[[_Patient], Awaitable[list[Finding]]], ...], *, must_serve: bool
+) -> list[Finding]:
+    patient = _Patient(settings, must_serve)
+    return [finding for check in checks for finding in await check(patient)]
+
+
+async def _versions(patient: _Patient) -> list[Finding]:
+    findings = [Finding("python", True, platform.python_version())]
+    for name in PACKAGES:
+        try:
+            findings.append(Finding(name, True, version(name)))
+        except PackageNotFoundError:
+            hint = "" if name in OPTIONAL else "install littoral[cloud]"
+            findings.append(Finding(name, name in OPTIONAL, "not installed", hint))
+    return findings
+
+
+async def _folder(patient: _Patient) -> list[Finding]:
+    folder = patient.settings.data_dir
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    ok = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    found = str(folder) if place == folder else f"{folder}, not made yet"
+    return [Finding("data folder", ok, found, "" if ok else f"make {place} writable, or set LITTORAL_DATA_DIR")]
+
+
+async def _keys(patient: _Patient) -> list[Finding]:
+    """Looks and makes none: a new fleet's keys are made by the first command that needs them."""
+    from littoral_cloud.trust.ca import open_ca
+    from littoral_cloud.trust.signing import open_signing_key
+
+    folder = patient.settings.data_dir
+    openers: dict[str, Callable[[Path], object]] = {"ca": lambda path: open_ca(path, now=0.0), "signing": open_signing_key}
+    findings = []
+    for name, opener in openers.items():
+        if not (folder / name).exists():
+            findings.append(Finding(f"{name} key", True, "none yet: made at the first start"))
+            continue
+        try:
+            opener(folder / name)
+            findings.append(Finding(f"{name} key", True, str(folder / name)))
+        except FleetError as error:
+            findings.append(Finding(f"{name} key", False, error.message, error.hint))
+    return findings
+
+
+async def _disk(patient: _Patient) -> list[Finding]:
+    folder = patient.settings.data_dir
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    ok = free >= ENOUGH_BYTES
+    return [Finding("disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else f"have {ENOUGH_BYTES / 1e9:.0f} GB free")]
+
+
+async def _files(patient: _Patient) -> list[Finding]:
+    """Of this process: a service's own limit may be another one, and `serve` says it as it starts."""
+    soft, hard = limits()
+    try:
+        room = room_for(hard)
+    except FleetError as error:
+        return [Finding("open files", False, error.message, error.hint)]
+    return [Finding("open files", True, f"{room}; the soft limit is {soft}, `serve` raises it" if hard > soft else str(room))]
+
+
+async def _listeners(patient: _Patient) -> list[Finding]:
+    """Where a server runs, that both its listeners shake hands with its own CA behind them; else that the ports are free."""
+    settings = patient.settings
+    serving = Serving.read(settings.data_dir)
+    if serving is None and patient.must_serve:
+        return [Finding("server", False, f"none runs on {settings.data_dir}", "start it: littoral-cloud serve")]
+    if serving is None:
+        return list(_ports(settings))
+    findings = []
+    for name, port in (("enrolment", _port(serving.enrolment)), ("fleet", _port(serving.fleet))):
+        try:
+            await _handshake(settings, port)
+            findings.append(Finding(f"{name} listener", True, f"answers on port {port}"))
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            said = str(error) or type(error).__name__
+            findings.append(Finding(f"{name} listener", False, f"port {port}: {said}", "see the server's log"))
+    return findings
+
+
+async def _handshake(settings: Settings, port: int) -> None:
+    """TCP and TLS. A listener that wants our certificate refuses us after its own was checked, which is all we ask."""
+    host = settings.host if not _unspecified(settings.host) else "127.0.0.1"
+    context = ssl.create_default_context(cafile=str(settings.data_dir / "ca" / "ca.pem"))
+    context.set_alpn_protocols(["h2"])
+    context.check_hostname = False  # of a server on this very machine: that our CA named it is enough
+    async with asyncio.timeout(ANSWER_S):
+        _, writer = await asyncio.open_connection(host, port, ssl=context)
+    writer.transport.abort()
+
+
+def _unspecified(host: str) -> bool:
+    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    from littoral_cloud.api.server import check_free
+
+    for name, port in (("enrolment", settings.enrolment_port), ("fleet", settings.fleet_port)):
+        try:
+            check_free(name, settings.host, port)
+            yield Finding(f"{name} port", True, f"{settings.host}:{port} is free" if port else "any free one")
+        except FleetError as error:
+            yield Finding(f"{name} port", False, error.message, error.hint)
+
+
+async def _redis(patient: _Patient) -> list[Finding]:
+    """The one that the settings name; else the embedded one, or whether there is a binary for it."""
+    from littoral_cloud.store.binary import find_binary
+    from littoral_cloud.store.connection import Endpoint, endpoint_from
+    from littoral_cloud.store.embedded import cut_off, socket_path
+    from littoral_cloud.store.redis_ledger import RedisLedger
+
+    settings = patient.settings
+    try:
+        if settings.redis_url is not None:
+            endpoint = endpoint_from(settings.redis_url, settings.redis_password_file)
+        else:
+            socket_file = socket_path((settings.data_dir / "redis").resolve())
+            if not _listens(socket_file):
+                if patient.must_serve:
+                    raise Unavailable(f"redis: nobody answers on {socket_file}", hint="see DATA/redis/redis.log")
+                binary = await asyncio.to_thread(find_binary)
+                return [Finding("redis", True, f"embedded, not running: {binary.path} {'.'.join(map(str, binary.version))}")]
+            endpoint = Endpoint(socket=socket_file)
+        async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S) as ledger:
+            certificates = [] if patient.must_serve else await _certificates(ledger, patient.clock())
+        cut = cut_off(settings.data_dir / "redis") if settings.redis_url is None else []
+        hint = (
+            "what was written last is gone, also what was acknowledged: compare with a backup, see `littoral-cloud audit verify`"
+        )
+        lost = [Finding("redis file", True, f"warning: it was cut off once: {cut[-1]}", hint)] if cut else []
+        return [Finding("redis", True, f"{endpoint} answers and is fit"), *lost, *certificates]
+    except FleetError as error:
+        return [Finding("redis", False, error.message, error.hint)]
+
+
+async def _certificates(ledger: Ledger, now: float) -> list[Finding]:
+    """A warning, which does not make the machine unfit: a node may lie switched off on a shelf."""
+    views = await view_nodes(ledger, now)
+    late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
+    if not late:
+        return [Finding("certificates", True, f"of {len(views)} nodes: all good for two weeks or longer")]
+    listed = "; ".join(f"{name}: {warning}" for name, warning in sorted(late.items()))
+    hint = "a connected node renews its own; else a new join line brings it back under its id: littoral-node enroll"
+    return [Finding("certificates", True, f"warning: {len(late)} of {len(views)} nodes: {listed}", hint)]
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(ANSWER_S)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True

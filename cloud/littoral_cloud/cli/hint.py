@@ -1,0 +1,67 @@
+"""littoral-cloud hint: what nodes asked the teacher, and both answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Annotated, Any
+
+import typer
+
+from littoral.errors import NotFound
+from littoral_cloud.app import open_existing
+from littoral_cloud.fleet.nodes import find_node, names_of
+from littoral_cloud.lineage.find import short
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.teacher_service.samples import HintFiles
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
+
+app = typer.Typer(
+    help="What nodes asked the teacher, and both answers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud hint list --model digits",
+)
+
+_COLUMNS = ("at", "node", "model", "artifact", "confidence", "node_class", "teacher_class")
+
+
+@app.callback()
+def _hint() -> None:
+    """What nodes asked the teacher, and both answers: hints for the next training."""
+
+
+@app.command("list", epilog="Example: littoral-cloud hint list --model digits --disagree")
+def list_(
+    model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
+    node: Annotated[str | None, typer.Option(help="Of one node alone: its name or id.")] = None,
+    disagree: Annotated[bool, typer.Option("--disagree", help="Only where the teacher says another class.")] = False,
+    last: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 100,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The newest hints, oldest first."""
+    asyncio.run(_list(load_settings(data_dir=data_dir), model, node, disagree, last, format))
+
+
+async def _list(settings: Settings, model: str | None, node: str | None, disagree: bool, last: int, format: Format) -> None:
+    async with open_existing(settings) as core:
+        names = await names_of(core.ledger)
+        node_id = (await find_node(core.ledger, node)).node_id if node is not None else None
+    files = HintFiles(settings.data_dir / "hints")
+    known = files.models()
+    if model is not None and model not in known:
+        raise NotFound(f"model: there is no hint of {model!r}", hint=f"there are of {', '.join(known) or 'none yet'}")
+    found: deque[dict[str, Any]] = deque(maxlen=last)
+    for name in known if model is None else [model]:
+        for hint in files.read(name):
+            if node_id is not None and hint["node"] != node_id:
+                continue
+            if not disagree or hint["node_class"] != hint["teacher_class"]:
+                found.append(hint)
+    rows = [{**hint, "node": names.get(hint["node"], hint["node"]), "node_id": hint["node"]} for hint in found]
+    if format == Format.JSON:
+        emit(rows, format)
+        return
+    shown = [{**row, "at": when(row["at"]), "artifact": short(row["manifest"])} for row in rows]
+    emit([{column: row[column] for column in _COLUMNS} for row in shown], format, columns=_COLUMNS)

@@ -1,0 +1,206 @@
+"""littoral-cloud node: the fleet, and what may be done to one of it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from littoral.budget import ESTIMATE
+from littoral_cloud.app import open_existing
+from littoral_cloud.fleet.choice import Row
+from littoral_cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
+from littoral_cloud.rollouts.explain import Explained, explain_node
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
+
+app = typer.Typer(
+    help="The nodes of the fleet.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud node explain camera",
+)
+
+NodeArgument = Annotated[str, typer.Argument(help="Its name or id.")]
+
+_WAY_OUT = "it renews itself while it is connected; else a new join line brings it back under its id: littoral-node enroll"
+
+_COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
+
+
+@app.command("list", epilog="Example: littoral-cloud node list --format json")
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Every node: whether it is there, and what it serves."""
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_existing(settings) as core:
+        now = core.clock()
+        views = await view_nodes(core.ledger, now)
+    if format == Format.JSON:
+        emit([_full(view, now) for view in views], format)
+        return
+    emit([row for view in views for row in _rows(view)], format, columns=_COLUMNS)
+    for view in views:
+        if warning := view.certificate_warning(now):
+            emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
+        if view.twins:
+            emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it anew")
+
+
+@app.command(epilog="Example: littoral-cloud node show gateway")
+def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """All that is known of one node."""
+    asyncio.run(_show(load_settings(data_dir=data_dir), node, format))
+
+
+async def _show(settings: Settings, wanted: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        node_id = (await find_node(core.ledger, wanted)).node_id
+        now = core.clock()
+        [view] = [view for view in await view_nodes(core.ledger, now) if view.node.node_id == node_id]
+        full = _full(view, now)
+    if format == Format.JSON:
+        emit(full, format)
+        return
+    models = full.pop("models")
+    emit(full, format)
+    if models:
+        emit("")
+        emit(models, format)
+
+
+@app.command("decommission", epilog="Example: littoral-cloud node decommission gateway")
+def decommission_(node: NodeArgument, data_dir: DataDirOption = None) -> None:
+    """Take a node out of the fleet for good: its session ends now, and its certificate opens nothing any more."""
+    asyncio.run(_decommission(load_settings(data_dir=data_dir), node))
+
+
+async def _decommission(settings: Settings, wanted: str) -> None:
+    async with open_existing(settings) as core:
+        node = await decommission(core.ledger, wanted, actor=getpass.getuser())
+    emit(f"{node.name} ({node.node_id}) is decommissioned")
+
+
+@app.command(epilog="Example: littoral-cloud node explain camera --model digits")
+def explain(
+    node: NodeArgument,
+    model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Every candidate with its figures, measured on this node or its class of hardware, and each limit that kept it out.
+
+    An energy with a ~ before it is estimated from processor time: no budget is held against it.
+    """
+    asyncio.run(_explain(load_settings(data_dir=data_dir), node, model, format))
+
+
+async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:
+    async with open_existing(settings) as core:
+        found = await explain_node(core.ledger, wanted, model)
+        names = {} if format == Format.JSON else await names_of(core.ledger)
+    if format == Format.JSON:
+        emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)
+        return
+    for name, of in found.items():
+        holds = f" ({', '.join(of.conditions)})" if of.conditions else ""
+        emit(f"{name}: {of.release or 'no release yet'}; budget: {str(of.budget) or 'no limits'}{holds}")
+        if of.remark:
+            emit(of.remark)
+        emit([_line(row, of, names, format) for row in of.rows], format)
+        for row in of.rows:
+            for note in row.notes:
+                emit(f"{row.name}: {note}")
+
+
+def _candidate(row: Row, of: Explained) -> dict[str, Any]:
+    """For programs: everything."""
+    about = {"budget": str(of.budget), "conditions": list(of.conditions), "release": of.release, "remark": of.remark}
+    return {
+        **asdict(row),
+        "energy_estimated": row.energy_source == ESTIMATE,
+        "serving": row.manifest_digest == of.serving,
+        **about,
+    }
+
+
+def _line(row: Row, of: Explained, names: Mapping[str, str], format: Format) -> dict[str, Any]:
+    estimated = "~" if row.energy_source == ESTIMATE else ""
+    by = row.measured_by if row.measured_by != "its class" else f"its class, {names.get(row.measured_on, row.measured_on)}"
+    return {
+        "candidate": row.name,
+        "runtime": row.runtime,
+        **worth(row.accuracy, row.metric, format, classes=row.class_accuracy),
+        **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
+        "bytes": row.artifact_bytes,
+        "p50_ms": row.p50_ms,
+        "p95_ms": row.latency_ms,
+        "p99_ms": row.p99_ms,
+        "rss_bytes": row.peak_rss_bytes,
+        "energy_mj": None if row.energy_mj is None else f"{estimated}{row.energy_mj:.4g}",
+        "measured_by": by,
+        "chosen": row.chosen,
+        "serves": row.manifest_digest == of.serving,
+        "why_not": row.why_not,
+    }
+
+
+def _rows(view: NodeView) -> list[dict[str, Any]]:
+    """A line for each model, or one that shows the node alone."""
+    return [
+        {
+            "name": view.node.name,
+            "id": view.node.node_id,
+            "state": view.state,
+            "since": when(view.presence.since) if view.presence else None,
+            "model": model.model if model else None,
+            "student": model.student if model else None,
+            "update": _update(model),
+            "requests": model.requests if model else None,
+            "failed": model.failed_requests if model else None,
+            "p50_ms": model.p50_ms if model else None,
+            "p95_ms": model.p95_ms if model else None,
+        }
+        for model in view.models or (None,)
+    ]
+
+
+def _update(model: ServedModel | None) -> str | None:
+    if model is None:
+        return None
+    return f"{model.state.value} ({model.reason})" if model.reason else model.state.value
+
+
+def _full(view: NodeView, now: float) -> dict[str, Any]:
+    node, presence = view.node, view.presence
+    return {
+        "id": node.node_id,
+        "name": node.name,
+        "state": view.state,
+        "labels": dict(node.labels),
+        "enrolled": when(node.enrolled_at),
+        "certificate_expires": when(node.certificate_expires_at),
+        "warning": view.certificate_warning(now) or None,
+        "runs_twice_from": list(view.twins),
+        "since": when(presence.since) if presence else None,
+        "agent_version": presence.agent_version if presence else None,
+        "protocol_version": presence.protocol_version if presence else None,
+        "features": list(presence.features) if presence else [],
+        "runtimes": list(presence.runtimes) if presence else [],
+        "hardware_class": presence.hardware_class if presence else None,
+        "hardware": dict(presence.hardware) if presence else {},
+        "budgets": {name or "*": str(budget) for name, budget in presence.budgets.items()} if presence else {},
+        "memory_bytes": presence.whole.memory_bytes if presence else None,  # for all models
+        "disk_bytes": presence.whole.disk_bytes if presence else None,
+        "requests": presence.whole.requests if presence else None,
+        "conditions": dict(presence.conditions) if presence else {},
+        "labelled_examples": dict(presence.labelled_examples) if presence else {},
+        "problem": view.problem or None,
+        "models": list(view.models),
+    }

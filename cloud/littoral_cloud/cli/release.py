@@ -1,0 +1,218 @@
+"""littoral-cloud release: models that may go out together."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from littoral.errors import BadInput, NotFound
+from littoral_cloud.app import Core, open_core, open_existing
+from littoral_cloud.fleet.names import checked_name
+from littoral_cloud.fleet.records import Release
+from littoral_cloud.releases.catalogue import all_releases, create_release, read_artifact, read_release
+from littoral_cloud.rollouts.back import release_before, serving_nodes, withdraw_everywhere
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import (
+    DataDirOption,
+    Format,
+    FormatOption,
+    by_class,
+    emit,
+    emit_remarks,
+    remarked,
+    when,
+    worth,
+)
+
+app = typer.Typer(
+    help="Models that may go out together.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud release list --model digits",
+)
+
+_COLUMNS = ("id", "model", "kind", "artifacts", "created", "note", "withdrawn")
+
+
+@app.command(epilog="Example: littoral-cloud release create --run digits-1f0c9a3e")
+def create(
+    run: Annotated[str | None, typer.Option(help="Of what the fleet learnt in this federated run.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Of a safetensors file; with --data and --model.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="JSON; unset: as the file says.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set that measures and calibrates.")] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve it.")] = None,
+    artifact: Annotated[list[str] | None, typer.Option(help="Of artifacts that are there: digest; again for more.")] = None,
+    note: Annotated[str, typer.Option(help="For people.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="With --run: also where it is worse than what it began with.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Export, measure and sign what a run or a file holds, and make a release of it; or one of artifacts that are there."""
+    if sum(bool(source) for source in (run, weights, artifact)) != 1:
+        raise BadInput("release: give one of --run, --weights and --artifact", hint="littoral-cloud release create --help")
+    settings = load_settings(data_dir=data_dir)
+    if weights is not None:
+        if data is None or model is None:
+            raise BadInput(
+                "release: --weights needs --data and --model", hint="what it learnt from, and the name it is served under"
+            )
+        checked_name("model", model)
+        asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
+    elif run is not None:
+        asyncio.run(_from_run(settings, run, format, yes=yes))
+    else:
+        asyncio.run(_from_artifacts(settings, artifact or [], note, format))
+
+
+def _warn(words: str) -> None:
+    typer.echo(words, err=True)
+
+
+async def _from_run(settings: Settings, run_id: str, format: Format, *, yes: bool) -> None:
+    from littoral_cloud.federation.run import read_run
+    from littoral_cloud.releases.release import release_run
+
+    async with open_existing(settings) as core:
+        run = await read_run(core.ledger, run_id)
+        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=_warn, worse_too=yes)
+        await _tell(core, release, format)
+
+
+async def _from_weights(
+    settings: Settings, path: Path, architecture: str | None, data: Path, model: str, note: str, format: Format
+) -> None:
+    from littoral_cloud.releases.release import release_weights
+    from littoral_cloud.training.weights import arrays_from, load_weights, read_weights
+
+    if architecture is None:
+        arrays, spec = load_weights(path)
+    else:
+        spec = _architecture(architecture)
+        arrays = arrays_from(read_weights(path), what=str(path))
+    async with open_core(settings) as core:
+        release = await release_weights(
+            core,
+            spec,
+            arrays,
+            core.clock(),
+            data=str(data.resolve()),
+            model=model,
+            name=path.stem,
+            note=note or path.name,
+            actor=getpass.getuser(),
+            tell=_warn,
+        )
+        await _tell(core, release, format)
+
+
+async def _from_artifacts(settings: Settings, digests: Sequence[str], note: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        model = (await read_artifact(core.ledger, digests[0])).model
+        release = await create_release(core.ledger, model, digests, "manual", note, core.clock(), actor=getpass.getuser())
+        await _tell(core, release, format)
+
+
+def _architecture(text: str) -> dict[str, Any]:
+    try:
+        spec = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"--architecture: {text[:80]!r} is not JSON", hint="""like '{"name": "compact_cnn"}'""") from error
+    if not isinstance(spec, dict) or "name" not in spec:
+        raise BadInput(
+            "--architecture: must be an object with a name", hint='like \'{"name": "compact_cnn", "widths": [8, 16]}\''
+        )
+    return spec
+
+
+@app.command("list", epilog="Example: littoral-cloud release list --format json")
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Every release, oldest first."""
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_existing(settings) as core:
+        releases = await all_releases(core.ledger)
+    emit([asdict(r) if format == Format.JSON else _row(r) for r in releases], format, columns=_COLUMNS)
+
+
+@app.command(epilog="Example: littoral-cloud release show digits-1")
+def show(
+    release: Annotated[str, typer.Argument(help="Its id.")], data_dir: DataDirOption = None, format: FormatOption = Format.TABLE
+) -> None:
+    """A release and its artifacts."""
+    asyncio.run(_show(load_settings(data_dir=data_dir), release, format))
+
+
+async def _show(settings: Settings, release_id: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        await _tell(core, await read_release(core.ledger, release_id), format)
+
+
+@app.command("withdraw", epilog="Example: littoral-cloud release withdraw digits-2 --why 'blind to sevens'")
+def withdraw_(
+    release: Annotated[str, typer.Argument(help="Its id.")],
+    why: Annotated[str, typer.Option(help="For people, and for the audit trail.")],
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Give a release to nobody any more, and stop its rollouts. Nodes that serve it go on: see rollout back."""
+    asyncio.run(_withdraw(load_settings(data_dir=data_dir), release, why, format))
+
+
+async def _withdraw(settings: Settings, release_id: str, why: str, format: Format) -> None:
+    if not why.strip():
+        raise BadInput("--why: must say why", hint="--why 'blind to sevens'")
+    async with open_existing(settings) as core:
+        release, stopped = await withdraw_everywhere(core.ledger, release_id, why, getpass.getuser())
+        serving = await serving_nodes(core.ledger, release)
+        try:
+            await release_before(core.ledger, release.model)
+            way_back = f"littoral-cloud rollout back {release.model}"
+        except NotFound as error:
+            way_back = f"{error.message}: release another, and roll it out"
+    emit({**_row(release), "rollouts_stopped": list(stopped), "served_by": serving}, format)
+    if serving and format != Format.JSON:
+        emit(f"nodes that still serve it: {len(serving)}; {way_back}", format)
+
+
+async def _tell(core: Core, release: Release, format: Format) -> None:
+    artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
+    rows = [
+        {
+            "name": a.name,
+            "runtime": a.runtime,
+            **worth(a.accuracy, a.metric, format, classes=a.class_accuracy),
+            **by_class(a.worst_class, a.class_accuracy, format),
+            "bytes": a.artifact_bytes,
+            "digest": a.manifest_digest,
+            **remarked(a.remarks, format),
+        }
+        for a in artifacts
+    ]
+    emit_remarks((a.name, a.remarks) for a in artifacts)
+    if format == Format.JSON:
+        emit({**_row(release), "artifacts": rows}, format)
+        return
+    emit(_row(release), format)
+    typer.echo()
+    emit(rows, format)
+
+
+def _row(release: Release) -> dict[str, Any]:
+    return {
+        "id": release.release_id,
+        "model": release.model,
+        "kind": release.kind,
+        "artifacts": len(release.artifacts),
+        "created": when(release.created_at),
+        "note": release.note,
+        "withdrawn": release.withdrawn,
+    }

@@ -1,0 +1,260 @@
+"""littoral-cloud rollout: bring a release to the nodes, in waves."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import typer
+
+from littoral.errors import BadInput, FleetError
+from littoral.text import printable
+from littoral_cloud.app import Core, open_existing
+from littoral_cloud.fleet.nodes import find_node, names_of
+from littoral_cloud.fleet.records import Probation, load
+from littoral_cloud.local.discovery import Serving
+from littoral_cloud.local.how_to_ask import how_to_ask, node_here
+from littoral_cloud.releases.catalogue import read_release
+from littoral_cloud.rollouts.back import go_back
+from littoral_cloud.rollouts.controller import abort as ask_to_abort
+from littoral_cloud.rollouts.controller import read_rollout, start_rollout
+from littoral_cloud.rollouts.observe import observe
+from littoral_cloud.rollouts.seen import read
+from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+
+app = typer.Typer(
+    help="Bring a release to the nodes, in waves.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud rollout watch digits-1-r1",
+)
+
+RolloutArgument = Annotated[str, typer.Argument(help="Its id.")]
+
+DEFAULT = Policy()
+_COLUMNS = ("id", "state", "model", "kind", "waves", "nodes", "left_out", "created", "reason")
+
+
+class NotPromoted(FleetError):
+    """The rollout that was watched did not succeed."""
+
+    code = "not-promoted"
+    exit_code = 11
+
+
+@app.command(epilog="Example: littoral-cloud rollout start digits-2 --canary gateway --waves 1,4 --watch")
+def start(
+    release: Annotated[str, typer.Argument(help="Its id.")],
+    canary: Annotated[str, typer.Option(help="Name or id of the first node. Unset: one with labelled examples.")] = "",
+    nodes: Annotated[list[str] | None, typer.Option("--nodes", help="These alone; again for more. Unset: all it fits.")] = None,
+    waves: Annotated[str, typer.Option(help="Sizes of the first waves; all others go in one more.")] = "1",
+    probation: Annotated[float, typer.Option("--probation-s", min=0)] = DEFAULT.probation.duration_s,
+    max_accuracy_drop: Annotated[
+        float, typer.Option(min=0, max=1, help="In probation, on a node's own labelled examples.")
+    ] = DEFAULT.probation.max_accuracy_drop,
+    max_accuracy_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="By the manifests, against what a node serves.")
+    ] = DEFAULT.max_accuracy_loss,
+    allow_interface_change: Annotated[
+        bool, typer.Option("--allow-interface-change", help="Also where clients of what a node serves would be refused.")
+    ] = False,
+    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 11 where it was not promoted.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Ask for a rollout; the coordinator carries it out, and stops and goes back by itself where a node fails."""
+    try:
+        sizes = tuple(int(size) for size in waves.split(","))
+    except ValueError as error:
+        raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
+    limits = Probation(duration_s=probation, max_accuracy_drop=max_accuracy_drop)
+    policy = Policy(
+        wave_sizes=sizes,
+        probation=limits,
+        max_accuracy_loss=max_accuracy_loss,
+        allow_interface_change=allow_interface_change,
+    )
+    asyncio.run(_start(load_settings(data_dir=data_dir), release, policy, canary, nodes or [], watch_, format))
+
+
+async def _start(
+    settings: Settings, release_id: str, policy: Policy, canary: str, nodes: list[str], watching: bool, format: Format
+) -> None:
+    async with open_existing(settings) as core:
+        release = await read_release(core.ledger, release_id)
+        chosen = replace(
+            policy,
+            canary=(await find_node(core.ledger, canary)).node_id if canary else "",
+            nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes]),
+        )
+        rollout_id = await start_rollout(core.ledger, release, core.clock(), chosen, actor=getpass.getuser())
+        await _told(core, rollout_id, watching, settings, format)
+
+
+async def _told(core: Core, rollout_id: str, watching: bool, settings: Settings, format: Format) -> None:
+    if watching:
+        await _follow(core, rollout_id, settings, format)
+        return
+    _, rollout = await read_rollout(core.ledger, rollout_id)
+    emit({"rollout": rollout_id, "state": rollout.state}, format)
+
+
+@app.command("list", epilog="Example: littoral-cloud rollout list --format json")
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Every rollout, oldest first."""
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_existing(settings) as core:
+        found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
+    ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
+    if format == Format.JSON:
+        emit([{"id": id, **asdict(rollout)} for id, rollout in ordered], format)
+    else:
+        emit([_row(id, rollout) for id, rollout in ordered], format, columns=_COLUMNS)
+
+
+@app.command(epilog="Example: littoral-cloud rollout show digits-1-r1")
+def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Where it stands, what it waits for, which node gets what, and why others get nothing."""
+    asyncio.run(_show(load_settings(data_dir=data_dir), rollout, format))
+
+
+async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        _, rollout = await read_rollout(core.ledger, rollout_id)
+        names = await names_of(core.ledger)
+        waits: tuple[str, ...] = ()
+        if rollout.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout_id in snapshot.rollouts:
+            event = observe(snapshot.of(rollout_id), core.clock())
+            waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
+    nodes = _nodes(rollout, names)
+    if format == Format.JSON:
+        emit({"id": rollout_id, **asdict(rollout), "waits_for": waits, "nodes": nodes}, format)
+        return
+    emit({**_row(rollout_id, rollout), "waits_for": waits, "remarks": rollout.remarks}, format)
+    if nodes:
+        typer.echo()
+        emit(nodes, format)
+
+
+@app.command(epilog="Example: littoral-cloud rollout watch digits-1-r1")
+def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Print a line for each change until it has ended; exit code 11 where it was not promoted."""
+    asyncio.run(_watch(load_settings(data_dir=data_dir), rollout, format))
+
+
+async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        await _follow(core, rollout_id, settings, format)
+
+
+async def _follow(core: Core, rollout_id: str, settings: Settings, format: Format) -> None:
+    names, told = await names_of(core.ledger), ""
+    _, rollout = await read_rollout(core.ledger, rollout_id)
+    if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
+        elsewhere = ", or one that serves this Redis from another machine" if settings.redis_url else ""
+        words = f"no coordinator runs on {settings.data_dir}: nothing moves before one does: littoral-cloud serve{elsewhere}"
+        print(printable(words), file=sys.stderr, flush=True)
+    async with core.ledger.watch(KIND) as news:
+        while True:
+            _, rollout = await read_rollout(core.ledger, rollout_id)
+            wave = rollout.running_wave
+            who = ", ".join(names.get(node_id, node_id) for node_id in wave.nodes) if wave else ""
+            missing = f"waits: {rollout.reason}" if rollout.state is State.PENDING and rollout.reason else ""
+            if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != told:
+                told = line
+                if format == Format.JSON:
+                    emit_line({"rollout": rollout_id, "state": rollout.state, "nodes": wave.nodes if wave else []})
+                else:
+                    emit(f"{rollout_id}: {line}")
+            if rollout.state in ENDED:
+                break
+            await anext(news)
+    if rollout.state is not State.SUCCEEDED:
+        raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
+    if format != Format.JSON and rollout.assignments:
+        first = rollout.assignments[0]
+        words = how_to_ask(core, rollout.model, first.manifest_digest, node_here(settings.data_dir))
+        print(f"\n{names.get(first.node_id, first.node_id)} serves {printable(first.name)}. Ask it:\n\n{words}", flush=True)
+
+
+@app.command(epilog="Example: littoral-cloud rollout back digits --watch")
+def back(
+    model: Annotated[str, typer.Argument(help="Its name.")],
+    to: Annotated[str, typer.Option(help="A release. Unset: the one that passed its rollout before.")] = "",
+    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 11 where it was not promoted.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Give every node the release that it had before, one node first, without judging it again."""
+    asyncio.run(_back(load_settings(data_dir=data_dir), model, to, watch_, format))
+
+
+async def _back(settings: Settings, model: str, to: str, watching: bool, format: Format) -> None:
+    async with open_existing(settings) as core:
+        rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
+        await _told(core, rollout_id, watching, settings, format)
+
+
+@app.command(epilog="Example: littoral-cloud rollout abort digits-1-r1")
+def abort(rollout: RolloutArgument, data_dir: DataDirOption = None) -> None:
+    """Stop a rollout: every node that it touched goes back to what it had."""
+    asyncio.run(_abort(load_settings(data_dir=data_dir), rollout))
+
+
+async def _abort(settings: Settings, rollout_id: str) -> None:
+    async with open_existing(settings) as core:
+        await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
+    emit(f"{rollout_id} is asked to stop")
+
+
+def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
+    started = sum(wave.started_at is not None for wave in rollout.waves)
+    return {
+        "id": rollout_id,
+        "release": rollout.release_id,
+        "state": rollout.state,
+        "model": rollout.model,
+        "kind": rollout.kind,
+        "waves": f"{started}/{len(rollout.waves)}",
+        "nodes": len(rollout.assignments),
+        "left_out": len(rollout.refused),
+        "created": when(rollout.created_at),
+        "reason": rollout.reason,
+    }
+
+
+def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each node: what it gets in which wave, or why it gets nothing."""
+    wave_of = {node_id: number for number, wave in enumerate(rollout.waves, 1) for node_id in wave.nodes}
+    rows = [
+        {
+            "node": names.get(a.node_id, a.node_id),
+            "wave": wave_of.get(a.node_id),
+            "candidate": a.name,
+            "told": a.touched,
+            "went_back": a.restore_generation > 0,
+            "words": a.dropped or "; ".join(a.interface),
+        }
+        for a in rollout.assignments
+    ]
+    rows += [
+        {
+            "node": names.get(no.node_id, no.node_id),
+            "wave": None,
+            "candidate": None,
+            "told": False,
+            "went_back": False,
+            "words": f"{no.rule}: {no.words}",
+        }
+        for no in rollout.refused
+    ]
+    return rows

@@ -1,0 +1,195 @@
+"""littoral-cloud round: federated runs."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from littoral.errors import FleetError
+from littoral_cloud.app import Core, open_existing
+from littoral_cloud.federation.evaluation import by_nodes
+from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out
+from littoral_cloud.federation.start import Terms, start_run
+from littoral_cloud.fleet.nodes import find_node
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+
+app = typer.Typer(
+    help="Federated runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud round list",
+)
+
+RunArgument = Annotated[str, typer.Argument(help="Its id.")]
+
+DEFAULT = Terms()
+_COLUMNS = ("id", "state", "model", "round", "nodes", "seconds", "bytes_down", "bytes_up", "created", "reason")
+
+
+class RunFailed(FleetError):
+    """The run that was watched failed."""
+
+    code = "run-failed"
+
+
+@app.command(epilog="Example: littoral-cloud round start --model digits --rounds 3 --for camera")
+def start(
+    model: Annotated[str, typer.Option(help="The name under which it is served.")],
+    rounds: Annotated[int, typer.Option(min=1)] = DEFAULT.rounds,
+    local_epochs: Annotated[int, typer.Option(min=1, help="Of each node in each round.")] = DEFAULT.local_epochs,
+    learning_rate: Annotated[float, typer.Option(help="Of the nodes' AdamW.")] = DEFAULT.learning_rate,
+    batch_size: Annotated[int, typer.Option(min=1)] = DEFAULT.batch_size,
+    strategy: Annotated[str, typer.Option(help="How replies become the next model.")] = DEFAULT.strategy,
+    artifact: Annotated[str, typer.Option(help="Name or digest of the one to go on from. Unset: the best that is served.")] = "",
+    node: Annotated[list[str] | None, typer.Option("--nodes", help="Who may take part; again for more. Unset: all.")] = None,
+    for_node: Annotated[list[str] | None, typer.Option("--for", help="Whose budget it should fit; again for more.")] = None,
+    fraction: Annotated[float, typer.Option(help="Of the nodes that are there, in each round.")] = DEFAULT.fraction,
+    min_nodes: Annotated[int | None, typer.Option(min=1, help="Fewer end the run. Unset: 2.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that a round waits for its nodes.")] = DEFAULT.round_timeout_s,
+    seed: Annotated[int, typer.Option()] = DEFAULT.seed,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Let the fleet learn from its own labelled data. The coordinator runs it; see `round watch`."""
+    terms = Terms(
+        strategy=strategy,
+        rounds=rounds,
+        local_epochs=local_epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        fraction=fraction,
+        min_nodes=min_nodes,
+        round_timeout_s=timeout,
+        seed=seed,
+    )
+    asyncio.run(_start(load_settings(data_dir=data_dir), model, terms, artifact, node or [], for_node or [], format))
+
+
+async def _start(
+    settings: Settings, model: str, terms: Terms, artifact: str, nodes: Sequence[str], for_nodes: Sequence[str], format: Format
+) -> None:
+    async with open_existing(settings) as core:
+        run = await start_run(
+            core.ledger,
+            core.blobs,
+            core.trust.signing_keys(),
+            run_id=f"{model[:40]}-{secrets.token_hex(4)}".replace(".", "-").replace("_", "-"),
+            model=model,
+            now=core.clock(),
+            terms=terms,
+            artifact=artifact,
+            for_nodes=await _ids(core, for_nodes),
+            cohort=await _ids(core, nodes),
+            trigger="operator",
+            actor=getpass.getuser(),
+        )
+    emit(_full(run) if format == Format.JSON else _row(run), format)
+
+
+async def _ids(core: Core, names: Sequence[str]) -> list[str]:
+    return [(await find_node(core.ledger, name)).node_id for name in names]
+
+
+@app.command("list", epilog="Example: littoral-cloud round list --format json")
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Every run, oldest first."""
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_existing(settings) as core:
+        runs = await all_runs(core.ledger)
+    emit([_full(run) if format == Format.JSON else _row(run) for run in runs], format, columns=_COLUMNS)
+
+
+@app.command(epilog="Example: littoral-cloud round show digits-1f0c9a3e")
+def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """All that is known of one run."""
+    asyncio.run(_show(load_settings(data_dir=data_dir), run, format))
+
+
+async def _show(settings: Settings, run_id: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        run = await read_run(core.ledger, run_id)
+    full = _full(run)
+    rounds = full.pop("finished")
+    if format == Format.JSON:
+        emit({**full, "finished": rounds}, format)
+        return
+    emit(full, format)
+    if rounds:
+        emit("")
+        emit(rounds, format)
+
+
+@app.command(epilog="Example: littoral-cloud round watch digits-1f0c9a3e --format json")
+def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Print a line for each round until the run is over; exit code 1 where it failed."""
+    asyncio.run(_watch(load_settings(data_dir=data_dir), run, format))
+
+
+async def _watch(settings: Settings, run_id: str, format: Format) -> None:
+    async with open_existing(settings) as core, core.ledger.watch(KIND) as news:
+        told = 0
+        while True:
+            run = await read_run(core.ledger, run_id)
+            for finished in run.finished[told:]:
+                if format == Format.JSON:
+                    emit_line(finished)
+                else:
+                    who = f"{len(finished.participants)} nodes"
+                    failed = ", ".join(f"{node} ({code})" for node, code in finished.failed.items())
+                    without = f", without {failed}" if failed else ""
+                    emit(f"round {finished.number} of {run.rounds}: {finished.seconds:.1f} s, {who}{without}")
+            told = run.done
+            if run.state.terminal:
+                break
+            await anext(news)
+    if run.state is RunState.FAILED:
+        raise RunFailed(f"run {run.run_id}: {run.reason}: {run.detail}", hint="its log is DATA/federation/RUN_ID.log")
+    if format != Format.JSON:
+        if (found := by_nodes(run)) is not None:
+            emit(f"accuracy on the nodes' held-out examples: {found[0]:.4f} at first, {found[1]:.4f} before the last round")
+        emit(f"{run.run_id}: {run.state}; next: littoral-cloud release create --run {run.run_id}")
+
+
+def _row(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.run_id,
+        "state": run.state,
+        "model": run.model,
+        "round": f"{run.done}/{run.rounds}",
+        "nodes": len(run.participants),
+        "seconds": round(sum(run.seconds_per_round), 1),
+        "bytes_down": run.bytes_down,
+        "bytes_up": run.bytes_up,
+        "created": when(run.created_at),
+        "reason": run.reason,
+    }
+
+
+def _full(run: Run) -> dict[str, Any]:
+    return {
+        **_row(run),
+        "detail": run.detail or None,
+        "strategy": run.strategy,
+        "local_epochs": run.local_epochs,
+        "learning_rate": run.learning_rate,
+        "batch_size": run.batch_size,
+        "architecture": dict(run.architecture),
+        "base": run.base_manifest or run.base_weights,
+        "weights": run.weights,
+        "data": run.data or None,
+        "cohort": list(run.cohort),
+        "participants": list(run.participants),
+        "sit_out": list(sitting_out(run)),
+        "min_replies": run.min_replies,
+        "trigger": run.trigger or None,
+        "finished": list(run.finished),
+    }

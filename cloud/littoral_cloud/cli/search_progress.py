@@ -1,0 +1,116 @@
+"""What is seen of a search while it goes on: the front so far, its accuracy, the time left; lines where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from littoral_cloud.search import SearchRecipe
+    from littoral_cloud.search.state import Run
+
+
+class Shown:
+    """Called with the journal whenever it has changed.
+
+    Args:
+        seconds: of the time budget; None: there is none.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, console: Console, plan: SearchRecipe, budget: str, seconds: float | None, clock: Callable[[], float]
+    ) -> None:
+        from rich.live import Live
+
+        from littoral.budget import Budget
+        from littoral_cloud.search.estimate import runs_on_rungs
+
+        settings = plan.settings
+        self._console, self._settings, self._budget = console, settings, Budget.parse(budget)
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        starts = len(plan.starts) * len(settings.rungs)
+        self._runs = starts + sum(runs_on_rungs(settings.trials, settings.batch, len(settings.rungs)))
+        self._clock, self._began, self._seconds = clock, clock(), seconds
+        self._first: tuple[float, int] | None = None  # when trials began, and how many were done before
+        self._told: set[tuple[int, int]] = set()
+        self._front_told = ""
+
+    def __enter__(self) -> Shown:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, runs: Sequence[Run]) -> None:
+        from littoral_cloud.search.state import valid
+
+        counted = valid(runs)
+        done = {key: run for key, run in counted.items() if run.state in ("done", "failed")}
+        if self._first is None and counted:
+            self._first = self._clock(), len(done)
+            self._told = set(done)
+        line = f"{len(done)} of at most {self._runs} runs done{self._left(len(done))}"
+        if self._live:
+            self._live.update(self._table(runs, line), refresh=True)
+            return
+        for key in sorted(set(done) - self._told):
+            self._console.print(f"{_said(done[key])}; {line}")
+        if set(done) - self._told and (found := self._front(runs)) != self._front_told:
+            self._console.print(f"  front: {found}")
+            self._front_told = found
+        self._told |= set(done)
+
+    def _left(self, done: int) -> str:
+        """Of the time budget, and of all trials at the pace so far: whichever is over first."""
+        now, left = self._clock(), []
+        if self._seconds is not None:
+            left.append(self._began + self._seconds - now)
+        if self._first is not None and done > self._first[1]:
+            since, before = self._first
+            left.append((now - since) / (done - before) * (self._runs - done))
+        return f", at most {length(max(0.0, min(left)))} left" if left else ""
+
+    def _front(self, runs: Sequence[Run]) -> str:
+        from littoral_cloud.search.front import non_dominated
+        from littoral_cloud.search.state import costs, finished
+
+        done = finished(runs, self._settings)
+        best = [done[i] for i in non_dominated([costs(run, ("accuracy", "bytes")) for run in done])]
+        found = sorted([(run.number, run.outcome) for run in best if run.outcome], key=lambda pair: pair[1].transfer_bytes)
+        return ", ".join(f"{o.accuracy:.1%} in {o.transfer_bytes:,} bytes (trial {n})" for n, o in found) or "nothing yet"
+
+    def _table(self, runs: Sequence[Run], line: str) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        from littoral.budget import excesses
+        from littoral_cloud.search.state import front
+
+        table = Table(title=Text(line), title_justify="left")
+        for name in ("trial", "accuracy", "bytes that travel", "MACs", "p95 ms", "fits"):
+            table.add_column(name, justify="right")
+        for run in front(runs, self._settings):
+            if (o := run.outcome) is not None:
+                fits = "no" if excesses(o.measured(""), self._budget) else "yes"
+                cells = (str(run.number), f"{o.accuracy:.2%}", f"{o.transfer_bytes:,}", f"{o.macs:,}", f"{o.p95_ms:.3f}", fits)
+                table.add_row(*map(Text, cells))
+        return table
+
+
+def length(seconds: float) -> str:
+    """A length of time in words."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
+
+
+def _said(run: Run) -> str:
+    if run.outcome is None:
+        return f"trial {run.number}: failed"
+    o = run.outcome
+    return f"trial {run.number}: {o.accuracy:.1%}, worst class {o.worst_class:.1%}, {o.transfer_bytes:,} bytes"

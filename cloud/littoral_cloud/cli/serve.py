@@ -1,0 +1,85 @@
+"""littoral-cloud serve: the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from littoral.streams import unheard
+from littoral_cloud.api.open_files import raise_limit
+from littoral_cloud.settings import PREFIX, Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
+
+if TYPE_CHECKING:
+    from littoral_cloud.local.discovery import Serving
+
+app = typer.Typer(help="Runs the coordinator: enrolment, sessions, rollouts, federated runs.", rich_markup_mode=None)
+
+EXAMPLE = "Example: littoral-cloud serve --host 0.0.0.0 --public-name cloud.example.org --auto-loop"
+
+
+@app.callback(invoke_without_command=True, epilog=EXAMPLE)
+def serve(
+    data_dir: DataDirOption = None,
+    redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://. Unset: the embedded one.")] = None,
+    redis_password_file: Annotated[Path | None, typer.Option(help="File that holds the password for --redis-url.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address that both listeners bind.")] = None,
+    enrolment_port: Annotated[int | None, typer.Option(help="Server TLS. 0: any free port.")] = None,
+    fleet_port: Annotated[int | None, typer.Option(help="Mutual TLS. 0: any free port.")] = None,
+    public_name: Annotated[list[str] | None, typer.Option(help="DNS name or address of this server; repeatable.")] = None,
+    heartbeat_interval: Annotated[float | None, typer.Option(help="Seconds between heartbeats of a session.")] = None,
+    telemetry_interval: Annotated[float | None, typer.Option(help="Seconds between a node's telemetry reports.")] = None,
+    auto_loop: Annotated[bool | None, typer.Option(help="Start federated rounds and releases when drift is seen.")] = None,
+    answer_hints: Annotated[bool | None, typer.Option(help="Answer nodes that are not sure by their model's teacher.")] = None,
+    keep_hint_inputs: Annotated[bool | None, typer.Option(help="Keep the inputs with the hints, not the answers alone.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    The first line on standard output says that both listeners answer, and where; the same is in DATA/serve.json.
+    Everything else goes to standard error.
+    """
+    for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
+        if value is not None:
+            os.environ[PREFIX + name] = str(value)  # our own child processes read the same settings
+    settings = load_settings(
+        host=host,
+        enrolment_port=enrolment_port,
+        fleet_port=fleet_port,
+        public_names=tuple(public_name) if public_name else None,
+        heartbeat_interval_s=heartbeat_interval,
+        telemetry_interval_s=telemetry_interval,
+        auto_loop=auto_loop,
+        answer_hints=answer_hints,
+        keep_hint_inputs=keep_hint_inputs,
+    )
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a line for every stranger whose handshake fails, health checks too
+    if logging.getLogger().level > logging.INFO:
+        logging.getLogger().setLevel(logging.INFO)
+    raise_limit()
+    asyncio.run(_until_signalled(settings, format))
+
+
+async def _until_signalled(settings: Settings, format: Format) -> None:
+    from littoral_cloud.serve import serve as run
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def ready(serving: Serving) -> None:
+        with unheard():
+            if format is Format.JSON:
+                emit_line({"event": "ready", **asdict(serving)})
+            else:
+                emit(f"ready enrolment={serving.enrolment} fleet={serving.fleet} pid={serving.pid}")
+
+    await run(settings, time.time, stop=stop, ready=ready)  # noqa: TID251 - the composition root's clock

@@ -1,0 +1,139 @@
+"""littoral-cloud token: what a new node needs, in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from typing import Annotated
+
+import typer
+
+from littoral.errors import BadInput, Unavailable
+from littoral.identity import JoinLine
+from littoral.transport import join_address
+from littoral_cloud.app import open_core, open_existing
+from littoral_cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
+from littoral_cloud.local.discovery import Serving
+from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
+
+app = typer.Typer(
+    help="Join tokens: what a new node needs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: littoral-cloud token create --name gateway --ttl 24h",
+)
+
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - what is bound is told apart here, nothing is
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@app.command(epilog="Example: littoral-cloud token create --name gateway --ttl 24h --uses 1 --address fleet.example:7443")
+def create(
+    name: Annotated[str, typer.Option(help="What you call this token; in the audit trail.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long it may be used: 90s, 30m, 24h, 7d.")] = "24h",
+    uses: Annotated[int, typer.Option(min=1, help="How many nodes may enrol with it.")] = 1,
+    label: Annotated[list[str] | None, typer.Option(help="key=value that its nodes get; may be given again.")] = None,
+    address: Annotated[str, typer.Option(help="host:port by which nodes reach the enrolment listener.")] = "",
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Make a token, and print the one line to paste on a node."""
+    settings = load_settings(data_dir=data_dir)
+    asyncio.run(_create(settings, name, seconds(ttl), uses, labels_from(label or []), address, format))
+
+
+async def _create(
+    settings: Settings, name: str, ttl_s: float, uses: int, labels: dict[str, str], address: str, format: Format
+) -> None:
+    if address:
+        _check_address(address)
+    async with open_core(settings) as core:
+        address = address or default_address(settings)
+        now = core.clock()
+        secret, token = await create_token(core.ledger, name or "unnamed", ttl_s, uses, labels, now, secrets.token_urlsafe)
+        line = JoinLine(address, secret, int(token.expires_at), core.trust.ca.fingerprint).render()
+    if format == Format.JSON:
+        emit({"join": line, "name": token.name, "expires_at": token.expires_at, "uses": uses, "address": address}, format)
+    else:
+        emit(line)  # the line alone, so that it can be piped
+
+
+@app.command("list", epilog="Example: littoral-cloud token list --format json")
+def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Every token, without its secret."""
+    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+
+
+async def _list(settings: Settings, format: Format) -> None:
+    async with open_existing(settings) as core:
+        now = core.clock()
+        rows = [
+            {
+                "id": id[:12] if format == Format.TABLE else id,
+                "name": token.name,
+                "state": TokenState.of(token, now).value,
+                "uses_left": token.uses_left,
+                "expires": when(token.expires_at),
+                "labels": dict(token.labels),
+            }
+            for id, token in await list_tokens(core.ledger)
+        ]
+    emit(rows, format)
+
+
+@app.command(epilog="Example: littoral-cloud token revoke 3f9a0c")
+def revoke(
+    token: Annotated[str, typer.Argument(help="Its id, or the beginning of it, or its name.")], data_dir: DataDirOption = None
+) -> None:
+    """Make a token worthless. Nodes that enrolled with it stay."""
+    asyncio.run(_revoke(load_settings(data_dir=data_dir), token))
+
+
+async def _revoke(settings: Settings, wanted: str) -> None:
+    async with open_existing(settings) as core:
+        id = await revoke_token(core.ledger, wanted, actor="operator")
+    emit(f"revoked {id[:12]}")
+
+
+def seconds(text: str, option: str = "--ttl") -> float:
+    """Of "90s", "30m", "24h", "7d". Raises BadInput."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if not match or int(match[1]) == 0:
+        raise BadInput(f"{option}: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
+    return float(int(match[1]) * _UNITS_S[match[2]])
+
+
+def labels_from(texts: list[str]) -> dict[str, str]:
+    """Raises BadInput where one is not key=value."""
+    labels = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", key):
+            raise BadInput(f"--label: {text!r} is not key=value", hint="like --label site=harbour")
+        labels[key] = value
+    return labels
+
+
+def default_address(settings: Settings) -> str:
+    """By which nodes reach the coordinator of this folder: its first public name, else the address that it binds, and the
+    port that it has.
+
+    Raises Unavailable where none runs: nobody would listen there.
+    """
+    if (serving := Serving.read(settings.data_dir)) is None:
+        raise Unavailable(
+            f"no coordinator runs on {settings.data_dir}, so no node could enrol",
+            hint="start it, `littoral-cloud serve`; or, for one that is to run elsewhere, give --address HOST:PORT",
+        )
+    bound, port = serving.enrolment.rsplit(":", 1)
+    bound = bound.strip("[]")
+    host = settings.public_names[0] if settings.public_names else "127.0.0.1" if bound in _ANY else bound
+    return join_address(host, int(port))
+
+
+def _check_address(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or re.search(r"[\s/@]", host):
+        raise BadInput(f"--address: {address!r} is not host:port", hint="like --address fleet.example:7443")

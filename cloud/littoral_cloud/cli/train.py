@@ -1,0 +1,191 @@
+"""littoral-cloud train: a teacher and its students from a data set, released. Stopped or killed, the same command goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from littoral.errors import BadInput, NoFit
+from littoral_cloud.cli.reading import ResizeOption, described, read_data, remark_on
+from littoral_cloud.cli.stopping import TERMINATED, told_to_stop
+from littoral_cloud.fleet.names import checked_name
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
+from littoral_cloud.terminal.progress import shown
+
+if TYPE_CHECKING:
+    from littoral_cloud.data.dataset import Dataset
+    from littoral_cloud.factory.production import Made
+    from littoral_cloud.recipes.recipe import Production
+    from littoral_cloud.settings import Settings
+    from littoral_cloud.training.resume import Kept
+
+app = typer.Typer(help="Trains a teacher, distils students, exports and signs them, and makes a release.")
+
+TRAINING = "training"
+ANSWERS = "answers"
+
+
+@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="IDX folder, folder of images a class, or .npz of images, a table or series: docs/data.md."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Under which name nodes serve the students; unset: the recipe's, or the data's.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="A name (see --recipes), or a TOML file; auto: fitted to the data.")] = "auto",
+    rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
+    every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep the checkpoints once the release is made: another recipe with this teacher finds it."),
+    ] = False,
+    resize: ResizeOption = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what was read, what would be made of it and what that takes, and end.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes that go by a name, and end.")] = False,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Everything from a data set to a release; each artifact is measured as it was exported.
+
+    Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
+    """
+    from littoral_cloud.cli.students import students_of
+    from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
+    from littoral_cloud.factory.production import check_recipe, check_teacher
+    from littoral_cloud.recipes.fitted import ABOUT, NAME, fitted
+    from littoral_cloud.recipes.recipe import trained_teachers
+    from littoral_cloud.recipes.recipe_file import about, names, recipe_named
+    from littoral_cloud.settings import load_settings
+    from littoral_cloud.training.resume import Kept, made_writable
+
+    if recipes:
+        emit([{"recipe": NAME, "about": ABOUT}, *({"recipe": name, "about": about(name)} for name in names())], format)
+        return
+    if data is None:
+        raise BadInput("train: --data is missing", hint="name an IDX folder, an .npz file or an image folder")
+    settings = load_settings(data_dir=data_dir)
+    if model is not None:
+        checked_name("model", model)
+    named = None if recipe == NAME else recipe_named(recipe, model=model)
+    examples = read_data(data, resize, keep=not dry_run)
+    plan = named or fitted(examples, model)
+    check_recipe(plan, examples)
+    if dry_run:
+        check_teacher(plan, examples)
+        remark_on(examples)
+        _say_plan(plan, examples, format)
+        return
+    kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
+    for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
+        made_writable(folder, "train", hint="name another --data-dir")
+    remark_on(examples)
+    made = _made(plan, examples, kept)
+    base = baseline_of(examples)
+    made = replace(made, packaged=with_baseline(made.packaged, base))
+    if made.teacher and trained_teachers(plan.teacher):
+        emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, made.packaged, base))])
+    emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in made.packaged)
+    try:
+        worth = replace(made, packaged=worth_releasing(made.packaged, base, yes=yes))
+    except NoFit:
+        emit(students_of(made.packaged, base, made.packaged[:0], format), Format.TABLE, out=sys.stderr)
+        raise
+    worth, released = asyncio.run(_released(settings, worth, Path(recipe).stem, data, rollout))
+    released["teacher_accuracy"] = made.teacher_accuracy if made.teacher else None
+    students = students_of(made.packaged, base, worth.packaged, format)
+    if format == Format.JSON:
+        emit({**released, "baseline": base, "students": students}, format)
+    else:
+        emit(released, format)
+        typer.echo()
+        emit(students, format)
+    if not keep:
+        kept.forget()
+
+
+def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
+    from rich.console import Console
+
+    from littoral_cloud.factory.production import make_students
+    from littoral_cloud.training.resume import Stopped
+
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    try:
+        with shown(TRAINING, console, time.perf_counter) as progress, told_to_stop() as told:
+            return make_students(
+                examples,
+                plan,
+                kept=kept,
+                progress=progress,
+                tell=console.print,
+                stop=told.stop,
+                clock=time.perf_counter,
+            )
+    except Stopped as stopped:
+        if not told.signals:
+            raise
+        console.print(f"{stopped.message}; the same command goes on from there")
+        if told.signals[0] == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise typer.Exit(TERMINATED) from None
+
+
+async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> tuple[Made, dict[str, Any]]:
+    """What a node takes of it, released."""
+    from littoral_cloud.app import open_core
+    from littoral_cloud.packaging.node_check import taken_by_a_node
+    from littoral_cloud.releases.release import release_made
+    from littoral_cloud.rollouts.controller import start_rollout
+
+    made = replace(made, packaged=await taken_by_a_node(made.packaged, lambda words: typer.echo(words, err=True)))
+    async with open_core(settings) as core:
+        now = core.clock()
+        release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
+        started = await start_rollout(core.ledger, release, now) if rollout else ""
+    return made, {"release": release.release_id, "rollout": started}
+
+
+def _say_plan(plan: Production, examples: Dataset, format: Format) -> None:
+    from littoral_cloud.factory.timing import costs_of
+
+    read, students = described(examples), _planned(plan, examples)
+    costs = asdict(costs_of(plan, examples, time.perf_counter))
+    if format == Format.JSON:
+        emit({"read": read, **costs, "students": students}, format)
+        return
+    classes = [{"class": label, **counts} for label, counts in read.pop("classes").items()]
+    emit({**read, "classes": len(classes), **costs}, format)
+    for rows, columns in ((classes, None), (students, ("student", "architecture", "epochs", "methods", "variants"))):
+        typer.echo()
+        emit(rows, format, columns=columns)
+
+
+def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:
+    from littoral_cloud.factory.production import answers_bytes
+
+    return [
+        {
+            "student": student.name,
+            "architecture": str(student.architecture["name"]),
+            "epochs": student.epochs,
+            "methods": [method.kind for method in student.methods],
+            "variants": list(student.variants),
+            "teacher": plan.teacher.resolved() if plan.teacher else None,
+            "answers_bytes": answers_bytes(plan, examples),
+            "recipe": student.resolved(),
+        }
+        for student in plan.students
+    ]

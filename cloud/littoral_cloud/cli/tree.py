@@ -1,0 +1,173 @@
+"""A story as a tree of lines, in plain ASCII: it is read over ssh, in logs and in mails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from littoral.lineage import BASE, DATA, MEMBER, OTHER, TEACHER, WEIGHTS
+from littoral.manifest import Manifest
+from littoral.text import printable
+from littoral_cloud.lineage.find import short
+from littoral_cloud.lineage.history import Origin, Story
+from littoral_cloud.lineage.roles import parents_by_role
+from littoral_cloud.terminal.output import when
+
+LINES = 12
+"""Of the audit trail, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    text: str
+    branches: tuple[Branch, ...] = ()
+
+
+def lines(tree: Branch) -> Iterator[str]:
+    """Each with its newline."""
+    yield f"{printable(tree.text)}\n"
+    for i, branch in enumerate(tree.branches, 1):
+        last = i == len(tree.branches)
+        for j, line in enumerate(lines(branch)):
+            yield f"{('`- ' if last else '+- ') if j == 0 else ('   ' if last else '|  ')}{line}"
+
+
+def told(story: Story) -> Branch:
+    """An artifact's whole story."""
+    origin = story.origin
+    top = _origin(origin)
+    return Branch(top.text, (*_figures(origin), *top.branches, *_became(story), *_trail(story)))
+
+
+def _origin(origin: Origin) -> Branch:
+    """How it was made; what a federated run began with is told in the same way."""
+    manifest, artifact = origin.manifest, origin.artifact
+    head = f"{manifest.name} ({manifest.model}, {manifest.runtime})  {artifact.manifest_digest}"
+    parents = parents_by_role(manifest)
+    made = [_weights(origin, parents)]
+    if (run := origin.run) is not None:
+        words = f"federated run {run.run_id}: {run.strategy}, {run.done} rounds, {len(run.participants)} nodes, seed {run.seed}"
+        made.append(Branch(words, (_origin(origin.base),) if origin.base else _unknown_base(parents)))
+    elif origin.base is not None:
+        made.append(_origin(origin.base))
+    elif "import" in manifest.recipe:
+        file = f"{manifest.architecture.get('file', 'a file')} {' '.join(parents.get(BASE, ()))}"
+        made.append(Branch(f"imported from {file}: {_said(manifest.recipe['import'])}"))
+    else:
+        made += _unknown_base(parents)
+    taught_by = (*_teacher(manifest, parents), *(Branch(f"data {d}{_where(artifact.data)}") for d in parents.get(DATA, ())))
+    made += [_student(manifest, taught_by)] if "student" in manifest.recipe else taught_by
+    made += [Branch(f"parent {digest}") for digest in parents.get(OTHER, ())]
+    made += _made_with(manifest)
+    return Branch(head, tuple(made))
+
+
+def _weights(origin: Origin, parents: Mapping[str, Sequence[str]]) -> Branch:
+    digests = parents.get(WEIGHTS, ()) or ((origin.artifact.weights,) if origin.artifact.weights else ())
+    held = "held: a run can begin with them" if origin.weights_held else "not held"
+    shape = " ".join(f"{name}={_said(value)}" for name, value in origin.manifest.architecture.items() if name != "name")
+    words = f"network {origin.manifest.architecture.get('name', '-')} {shape}".rstrip()
+    return Branch(words, tuple(Branch(f"weights {digest} ({held})") for digest in digests))
+
+
+def _student(manifest: Manifest, taught_by: Sequence[Branch]) -> Branch:
+    recipe = dict(manifest.recipe["student"])
+    methods, export = recipe.pop("methods", ()), recipe.pop("export", {})
+    other = {name: value for name, value in manifest.recipe.items() if name not in ("student", "teacher")}
+    branches = [*taught_by]
+    branches += [Branch(f"method {m.get('kind')}: {_said({k: v for k, v in m.items() if k != 'kind'})}") for m in methods]
+    branches.append(Branch(f"exported: {_said({**other, **export})}"))
+    return Branch(f"student: {_said(recipe)}", tuple(branches))
+
+
+def _teacher(manifest: Manifest, parents: Mapping[str, Sequence[str]]) -> list[Branch]:
+    recipe = dict(manifest.recipe.get("teacher") or {})
+    digests = parents.get(TEACHER, ())
+    if not recipe and not digests:
+        return []
+    voices, known = recipe.pop("members", ()), parents.get(MEMBER, ())
+    members = tuple(Branch(f"member {known[i] if i < len(known) else i + 1}: {_said(voice)}") for i, voice in enumerate(voices))
+    return [Branch(f"teacher {' '.join(digests) or '-'}: {_said(recipe) or 'a network that was given'}", members)]
+
+
+def _unknown_base(parents: Mapping[str, Sequence[str]]) -> tuple[Branch, ...]:
+    return tuple(Branch(f"base {digest} (no artifact here has it)") for digest in parents.get(BASE, ()))
+
+
+def _made_with(manifest: Manifest) -> list[Branch]:
+    if (lineage := manifest.lineage) is None:
+        return [Branch("made with: written before that was kept")]
+    libraries = ", ".join(f"{name} {version or 'unknown'}" for name, version in lineage.libraries.items())
+    return [Branch(f"made with: {libraries}; on {lineage.processor or '-'}; seed {lineage.seed}, threads {lineage.threads}")]
+
+
+def _figures(origin: Origin) -> tuple[Branch, ...]:
+    manifest = origin.manifest
+    score = f"{manifest.metric.name} {manifest.metric.value:.6g}" if manifest.metric else f"accuracy {manifest.accuracy:.6g}"
+    task = "" if manifest.task == "classification" else f"{manifest.task}, "
+    worst = f", worst class {manifest.worst_class[1]:.6g} ({manifest.worst_class[0]})" if manifest.worst_class else ""
+    files = tuple(
+        Branch(f"{file.path}: {file.bytes:,} bytes" + (f", {file.transfer.bytes:,} travel" if file.transfer else ""))
+        for file in manifest.files
+    )
+    sizes = f"{manifest.artifact_bytes:,} bytes, {manifest.transfer_bytes:,} travel, {manifest.parameters:,} parameters"
+    remarks = tuple(Branch(f"remark: {remark}") for remark in origin.artifact.remarks)
+    return (
+        *remarks,
+        Branch(f"{task}{score} on {manifest.accuracy_examples:,} examples{worst}"),
+        Branch(f"size {sizes}", files),
+    )
+
+
+def _became(story: Story) -> Iterator[Branch]:
+    released = []
+    for r in story.releases:
+        by, note = story.released_by.get(r.release_id, "-"), f", {r.note}" if r.note else ""
+        released.append(Branch(f"{r.release_id}: {r.kind}{note}, {when(r.created_at)} by {by}"))
+    yield Branch("released" if released else "not released", tuple(released))
+    digest = story.origin.artifact.manifest_digest
+    rollouts = []
+    for id, rollout in story.rollouts.items():
+        given = sum(a.manifest_digest == digest and a.touched for a in rollout.assignments)
+        rollouts.append(
+            Branch(f"{id}: {rollout.state}, given to {given} nodes" + (f": {rollout.reason}" if rollout.reason else ""))
+        )
+    if rollouts:
+        yield Branch("rolled out", tuple(rollouts))
+    yield Branch(f"served by {', '.join(story.served_by) or 'no node'}")
+    if waiting := [name for name in story.wanted_by if name not in story.served_by]:
+        yield Branch(f"wanted on {', '.join(waiting)}")
+    if story.kept_by:
+        yield Branch(f"kept to go back to by {', '.join(story.kept_by)}")
+    if story.children:
+        children = tuple(Branch(f"{a.name}  {short(a.manifest_digest)}  {when(a.created_at)}") for a in story.children)
+        yield Branch("made from it", children)
+
+
+def _trail(story: Story) -> Iterator[Branch]:
+    shown = story.audit[-LINES:]
+    earlier = len(story.audit) - len(shown)
+    told = [Branch(f"{when(e.at)} {e.action} {_name(e.subject)} by {e.actor}") for e in shown]
+    before = [Branch(f"{earlier} earlier: littoral-cloud audit show")] if earlier else []
+    yield Branch("audit trail" if told else "audit trail: no lines", (*before, *told))
+
+
+def _where(path: str) -> str:
+    return f" in {path}" if path else ""
+
+
+def _name(subject: str) -> str:
+    return short(subject) if subject.startswith("sha256:") else subject
+
+
+def _said(value: Any) -> str:
+    """A recipe's value in short: name=value, lists in brackets, nothing that is not set."""
+    if isinstance(value, Mapping):
+        parts = [(str(name), part) for name, part in value.items() if part is not None]
+        return ", ".join(
+            f"{name} ({_said(part)})" if isinstance(part, Mapping) else f"{name} {_said(part)}" for name, part in parts
+        )
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_said(part) for part in value)}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

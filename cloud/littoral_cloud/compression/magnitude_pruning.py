@@ -1,0 +1,257 @@
+"""Unstructured pruning: the smallest weights become 0 little by little, while training goes on.
+
+The schedule: M. Zhu, S. Gupta: To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017,
+https://arxiv.org/abs/1710.01878 (section 3: sparsity rises with the cube of the time left). Which weights: those smallest in a
+dense copy that goes on learning under the mask, so that a weight that was wanted after all comes back: T. Lin et al.: Dynamic
+Model Pruning with Feedback, ICLR 2020, https://arxiv.org/abs/2006.07253. (A weight held at 0 between two masks would never be
+large enough to return.) Then the mask stays, and the rest of the steps fine-tune what is left.
+
+How much of each layer: the Erdos-Renyi kernel of U. Evci et al.: Rigging the Lottery, 2019, https://arxiv.org/abs/1911.11134: a
+layer keeps in proportion to the sum of its sides, not to their product, so small layers keep more of themselves. It needs no
+weights, and no layer runs dry; one threshold over all layers emptied the first convolution of LeNet-5, whatever it was scaled by.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from littoral.digest import digest_of
+from littoral.errors import BadInput
+from littoral_cloud.compression.dependency_graph import Wiring, layers_of, wiring_of
+from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.training.constraint import FREE, Constraint
+from littoral_cloud.training.train import Trained
+from littoral_cloud.training.trainer import Lesson, Schedule
+
+Keep = Mapping[str, int | float]
+"""Layer name to what it keeps of its weights: a whole number counts them, a number with a point is a fraction of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitude:
+    """Prunes weights of convolutions and linear layers, never biases or norms, while the lesson trains; see the module.
+
+    `sparsity`: what becomes 0, as a fraction, of the layers that `keep` does not name, each with its own share (see `erk`); None:
+    they stay as they are. A layer keeps at most its share: of a neuron without an incoming or without an outgoing weight, the
+    other side goes as well.
+    """
+
+    epochs: int
+    schedule: Schedule
+    seed: int
+    sparsity: float | None = None
+    keep: Keep = field(default_factory=dict)
+    begin: float = 0.0  # of all steps: where the first weights go
+    end: float = 0.6  # of all steps: where the last have gone, and fine-tuning begins
+    every: int = 10  # steps between two masks
+
+    def __post_init__(self) -> None:
+        if self.sparsity is None and not self.keep:
+            raise BadInput("magnitude: neither sparsity nor keep is given", hint="for example sparsity 0.9")
+        if self.sparsity is not None and not 0 <= self.sparsity < 1:
+            raise BadInput(f"magnitude.sparsity: {self.sparsity}", hint="from 0 up to, but not, 1")
+        if not 0 <= self.begin < self.end <= 1:
+            raise BadInput(f"magnitude: begin {self.begin}, end {self.end}", hint="0 <= begin < end <= 1, fractions of the steps")
+        if self.every < 1:
+            raise BadInput(f"magnitude.every: {self.every}", hint="at least 1 step")
+        check_teaching(self.kind, self.epochs, self.seed)
+
+    @property
+    def kind(self) -> str:
+        return "magnitude"
+
+    def resolved(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See littoral_cloud.compression.method.Method."""
+        counts_of(module, self.sparsity, self.keep)
+        return module
+
+    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+        """See littoral_cloud.compression.method.Method."""
+        module = copy.deepcopy(student.module)
+        counts = counts_of(module, self.sparsity, self.keep)
+        wiring = wiring_of(module, student.input.shape, threads=lesson.threads)
+        seconds = lesson.teach(
+            module,
+            name=f"{student.name}-{self.kind}",
+            epochs=self.epochs,
+            schedule=self.schedule,
+            seed=self.seed,
+            constraint=Gradual(counts, self.begin, self.end, self.every, wiring),
+        )
+        return Trained.of(student.name, module, student.spec, student.input, seconds)
+
+
+def counts_of(module: nn.Module, sparsity: float | None, keep: Keep) -> dict[str, int]:
+    """How many weights each layer keeps. Raises BadInput for a layer that is not there, or a share that is none."""
+    layers = layers_of(module)
+    for name in keep:
+        if name not in layers:
+            near = difflib.get_close_matches(name, layers, 1, 0.0)
+            raise BadInput(f"magnitude.keep: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
+    counts = {name: _count(name, layers[name].weight.numel(), share) for name, share in keep.items()}
+    rest = {name: tuple(layer.weight.shape) for name, layer in layers.items() if name not in keep}
+    return counts | (erk(rest, 1 - sparsity) if sparsity is not None else {})
+
+
+def _count(name: str, size: int, share: int | float) -> int:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
+        raise BadInput(f"magnitude.keep.{name}: {share!r}", hint="a whole number of weights, or a fraction of them")
+    count = share if isinstance(share, int) else max(1, round(share * size))
+    if not 1 <= count <= size or (isinstance(share, float) and not 0 < share <= 1):
+        raise BadInput(f"magnitude.keep.{name}: {share} of {size} weights", hint=f"1 to {size}, or a fraction over 0 up to 1.0")
+    return count
+
+
+def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, int]:
+    """Erdos-Renyi kernel: how many weights each layer keeps, so that `density` of all are kept; at least one each.
+
+    Of a weight (out, in, high, wide) a share in proportion to (out + in + high + wide) / (out * in * high * wide), no layer more
+    than the whole of itself.
+    """
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    whole: set[str] = set()
+    while len(whole) < len(shapes):
+        left = density * sum(sizes.values()) - sum(sizes[name] for name in whole)
+        scale = left / sum(sum(shapes[name]) for name in shapes.keys() - whole)
+        over = {name for name in shapes.keys() - whole if scale * sum(shapes[name]) >= sizes[name]}
+        if not over:
+            return {name: sizes[name] if name in whole else max(1, round(scale * sum(shapes[name]))) for name in shapes}
+        whole |= over
+    return sizes
+
+
+class Held:
+    """A constraint: what is False in a mask (by parameter name) stays 0, never -0."""
+
+    def __init__(self, masks: Mapping[str, torch.Tensor]) -> None:
+        self._gone = {name: ~mask for name, mask in masks.items()}
+
+    @property
+    def key(self) -> str:
+        said = {name: digest_of(gone.contiguous().numpy().tobytes()) for name, gone in sorted(self._gone.items())}
+        return f"held sparse {json.dumps(said)}"
+
+    def attach(self, module: nn.Module) -> None:
+        self.after_step(module, 0, 0)
+
+    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
+        """Gradients stay: AdamW moves each weight by its own alone, and what must be 0 is put back after the step."""
+
+    @torch.no_grad()
+    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
+        for name, gone in self._gone.items():
+            module.get_parameter(name).masked_fill_(gone, 0.0)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {f"gone.{name}": gone for name, gone in self._gone.items()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._gone = {name.removeprefix("gone."): gone for name, gone in tensors.items()}
+
+
+def held_sparse(module: nn.Module) -> Held:
+    """Keeps every weight of a convolution or linear layer that is 0 now at 0."""
+    return Held({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers_of(module).items()})
+
+
+def sparse_or_free(module: nn.Module) -> Constraint:
+    """For whatever trains a network on: what was pruned stays pruned."""
+    pruned = any((layer.weight == 0).any() for layer in layers_of(module).values())
+    return held_sparse(module) if pruned else FREE
+
+
+class Gradual:
+    """The constraint behind Magnitude: masks that grow tighter over a dense copy, then one mask that stays. What was 0 before it
+    began stays 0 throughout."""
+
+    def __init__(self, counts: Mapping[str, int], begin: float, end: float, every: int, wiring: Wiring) -> None:
+        self._counts, self._begin, self._end, self._every, self._wiring = dict(counts), begin, end, every, wiring
+        self._dense: dict[str, torch.Tensor] = {}  # by layer; empty once the mask stays
+        self._gone: dict[str, torch.Tensor] = {}  # by layer: what is 0 in the network
+        self._held: Held | None = None
+        self._before = Held({})
+
+    @property
+    def key(self) -> str:
+        return f"gradual magnitude {json.dumps([self._counts, self._begin, self._end, self._every], sort_keys=True)}"
+
+    def attach(self, module: nn.Module) -> None:
+        layers = layers_of(module)
+        self._dense = {name: layers[name].weight.detach().clone() for name in self._counts}
+        self._gone = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._dense.items()}
+        self._held = None
+        self._before = held_sparse(module)
+
+    @torch.no_grad()
+    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
+        """The gradient was taken under the mask; it moves the dense copy."""
+        for name, dense in self._dense.items():
+            module.get_parameter(f"{name}.weight").copy_(dense)
+
+    @torch.no_grad()
+    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
+        if self._held:
+            self._held.after_step(module, step, steps)
+            return
+        self._before.after_step(module, step, steps)
+        first = math.floor(self._begin * steps)
+        last = max(first + 1, math.floor(self._end * steps))
+        for name, dense in self._dense.items():
+            dense.copy_(module.get_parameter(f"{name}.weight"))
+            if step >= last or (step > first and (step - first) % self._every == 0):
+                sparsity = 1 - (1 - min(1.0, (step - first) / (last - first))) ** 3
+                self._gone[name] = smallest(dense, round(sparsity * (dense.numel() - self._counts[name])))
+            module.get_parameter(f"{name}.weight").masked_fill_(self._gone[name], 0.0)
+        if step >= last:
+            self._settle(module)
+
+    def _settle(self, module: nn.Module) -> None:
+        """From here on the mask stays: what lost all that it reads, or all that read it, goes as well."""
+        kept = {name: ~gone & (self._dense[name] != 0) for name, gone in self._gone.items()}
+        masks = {f"{name}.weight": mask for name, mask in kept.items()}
+        for name, layer in layers_of(module).items():
+            if name not in kept and (layer.weight == 0).any():
+                masks[f"{name}.weight"] = layer.weight.detach() != 0
+        for name, dead in self._wiring.dead(module, kept).items():
+            masks[name] = masks.get(name, torch.ones_like(dead)) & ~dead
+        self._dense, self._gone = {}, {}
+        self._held = Held(masks)
+        self._held.attach(module)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        if self._held:
+            return {f"held.{name}": tensor for name, tensor in self._held.tensors().items()}
+        return {f"dense.{k}": v for k, v in self._dense.items()} | {f"masked.{k}": v for k, v in self._gone.items()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        def under(prefix: str) -> dict[str, torch.Tensor]:
+            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+        self._dense, self._gone, held = under("dense."), under("masked."), under("held.")
+        self._held = Held({}) if held else None
+        if self._held:
+            self._held.restore(held)
+
+
+def smallest(weight: torch.Tensor, count: int) -> torch.Tensor:
+    """True for the `count` weights of smallest magnitude: exactly so many, for equal weights the same on every run."""
+    gone = torch.zeros(weight.numel(), dtype=torch.bool)
+    gone[torch.topk(weight.abs().reshape(-1), count, largest=False, sorted=False).indices] = True
+    return gone.reshape(weight.shape)
+
+
+def sparsity_of(module: nn.Module) -> dict[str, float]:
+    """The share of zeros in the weights of each convolution and linear layer."""
+    return {name: float((layer.weight == 0).float().mean()) for name, layer in layers_of(module).items()}

@@ -1,0 +1,65 @@
+"""What every way of making a trained network cheaper has in common: a frozen value with one function, network to network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+from torch import nn
+
+from littoral.errors import BadInput
+from littoral_cloud.training.seeding import checked_seed
+from littoral_cloud.training.train import Trained
+from littoral_cloud.training.trainer import Lesson
+
+LAST: Mapping[str, str] = {"codebook": "the values that weights share", "qat": "the steps and ranges of int8"}
+"""Methods that nothing may follow, and what they settle: to train on would undo it."""
+
+
+class Method(Protocol):
+    """Pruning, quantization-aware training, weight sharing: the settings are its fields."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in a recipe, for example "magnitude"."""
+        ...
+
+    def resolved(self) -> Mapping[str, Any]:
+        """Its settings as JSON values, for a manifest; {"kind": ...} among them."""
+        ...
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """A network with the layers and sizes that this one will have after it, untrained; this one may be changed.
+
+        So that what does not fit is refused before anything is trained. Raises BadInput, naming the layer.
+        """
+        ...
+
+    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+        """The network after it, fine-tuned by the lesson; the one before it is not changed.
+
+        What it trains it calls `{student.name}-{kind}`, and so its checkpoint. The result's `spec` is that which
+        littoral.architectures.build makes the new network from.
+
+        Raises:
+            BadInput: a setting does not fit this network; names it. TrainingDiverged: see Lesson.teach.
+        """
+        ...
+
+
+def check_teaching(kind: str, epochs: int, seed: int) -> None:
+    """Raises BadInput where a method could not be taught so."""
+    if epochs < 1:
+        raise BadInput(f"{kind}.epochs: {epochs}", hint="at least 1")
+    checked_seed(f"{kind}.seed", seed)
+
+
+def refuse_undoing(methods: Sequence[Method]) -> None:
+    """Raises BadInput where a method would undo what one before it settled. Pruned weights and channels stay pruned in whatever
+    follows, so those may stand in any order."""
+    kinds = [method.kind for method in methods]
+    for kind, after in pairwise(kinds):
+        if kind in LAST:
+            hint = f"one of {' and '.join(LAST)}, not both" if after in LAST else f"put {kind} last"
+            raise BadInput(f"method: {after} after {kind} would undo {LAST[kind]}", hint=hint)

@@ -1,0 +1,59 @@
+"""The methods that a recipe may name. A new one is one file with a frozen dataclass (see method.py) and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any, cast
+
+from littoral.errors import BadInput
+from littoral_cloud.compression.method import Method
+from littoral_cloud.recipes import toml_reader as fields
+
+METHODS: Mapping[str, str] = {
+    "magnitude": "littoral_cloud.compression.magnitude_pruning:Magnitude",
+    "channels": "littoral_cloud.compression.channel_pruning:Channels",
+    "damage": "littoral_cloud.compression.saliency_pruning:Damage",
+    "qat": "littoral_cloud.compression.qat:Qat",
+    "codebook": "littoral_cloud.compression.weight_sharing:Codebook",
+}
+
+
+def method_class(kind: str, registry: Mapping[str, str] = METHODS) -> type[Any]:
+    """The dataclass behind a name. Imports its module, and with it torch."""
+    module, _, name = registry[kind].partition(":")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    if not is_dataclass(found):
+        raise TypeError(f"{registry[kind]} is not a dataclass")
+    return found
+
+
+def method_from(
+    table: Mapping[str, Any], at: str, *, student: Mapping[str, Any] | None = None, registry: Mapping[str, str] = METHODS
+) -> Method:
+    """One method of a recipe: `kind` says which, the other keys are its fields.
+
+    Args:
+        student: the table of its student, whose schedule and seed are the method's as far as it does not say otherwise.
+
+    Raises:
+        BadInput: the kind is missing or unknown, or a field is unknown or wrong; names it.
+    """
+    kind = table.get("kind")
+    if not isinstance(kind, str) or kind not in registry:
+        said = f"{kind!r} is not known" if "kind" in table else "is missing"
+        raise BadInput(f"{at}.kind: {said}", hint=f"{fields.nearest(str(kind), registry)}one of {', '.join(registry)}")
+    settings = {key: value for key, value in table.items() if key != "kind"}
+    found = method_class(kind, registry)
+    return cast(Method, fields.read(found, _inherited(found, settings, student or {}), f"{at}.{kind}"))
+
+
+def _inherited(found: type[Any], settings: Mapping[str, Any], student: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields.settable(found)}
+    own = dict(settings)
+    if "seed" in names and "seed" not in own:
+        own["seed"] = student.get("seed", 1)
+    if "schedule" in names and isinstance(own.get("schedule", {}), Mapping) and isinstance(student.get("schedule", {}), Mapping):
+        own["schedule"] = {**student.get("schedule", {}), **own.get("schedule", {})}
+    return own

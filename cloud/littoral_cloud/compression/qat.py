@@ -1,0 +1,90 @@
+"""Quantization-aware training for int8: the network learns on the grid on which it will be computed.
+
+B. Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
+https://arxiv.org/abs/1712.05877 (section 3). The rounding itself is littoral/architectures/quantized.py, on torch's own fake
+quantization operators; docs/decisions/0012 says why no library does it.
+
+Norms are folded first (training with them alive stalled), ranges begin as what the network gives on some training images, and
+the lesson goes on at a low learning rate. The variant "onnx-int8" of what comes out is written with these ranges and steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from littoral.architectures.quantized import FIELD, quantized, quantizers
+from littoral.errors import BadInput
+from littoral.manifest import Input
+from littoral_cloud.compression.folding import folded_student
+from littoral_cloud.compression.magnitude_pruning import sparse_or_free
+from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.data.dataset import Images
+from littoral_cloud.training.preparation import tensor_of
+from littoral_cloud.training.seeding import computing
+from littoral_cloud.training.train import Trained
+from littoral_cloud.training.trainer import Lesson, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Qat:
+    """Trains for int8; see the module. `examples`: training images that the first ranges are taken from."""
+
+    epochs: int
+    schedule: Schedule
+    seed: int
+    examples: int = 512
+
+    def __post_init__(self) -> None:
+        if self.examples < 1:
+            raise BadInput(f"qat.examples: {self.examples}", hint="at least 1; some hundred")
+        check_teaching(self.kind, self.epochs, self.seed)
+
+    @property
+    def kind(self) -> str:
+        return "qat"
+
+    def resolved(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See littoral_cloud.compression.method.Method."""
+        return module
+
+    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+        """See littoral_cloud.compression.method.Method. Raises BadInput for a network that is quantized already."""
+        if student.spec.get(FIELD):
+            raise BadInput(f"{student.name}: is trained for int8 already", hint="one qat method for a student")
+        plain = folded_student(student)
+        module = quantized(plain.module)
+        images = lesson.dataset.train_x
+        some = images[np.linspace(0, len(images) - 1, min(self.examples, len(images))).astype(np.int64)]
+        measure(module, student.input, some, threads=lesson.threads)
+        seconds = lesson.teach(
+            module,
+            name=f"{student.name}-{self.kind}",
+            epochs=self.epochs,
+            schedule=self.schedule,
+            seed=self.seed,
+            constraint=sparse_or_free(module),
+        )
+        return Trained.of(student.name, module, {**plain.spec, FIELD: True}, student.input, seconds)
+
+
+def measure(module: nn.Module, given: Input, x: Images, *, threads: int = 1) -> None:
+    """Sets every range to the extremes that the network gives on these raw images, its values not rounded."""
+    module.eval()
+    found = quantizers(module)
+    for quantizer in found:
+        quantizer.low.zero_()
+        quantizer.high.zero_()
+        quantizer.measuring = True
+    with computing(threads), torch.no_grad():
+        for start in range(0, len(x), 256):
+            module(tensor_of(given, x[start : start + 256]))
+    for quantizer in found:
+        quantizer.measuring = False

@@ -1,0 +1,144 @@
+"""Unstructured pruning by what a weight is worth to the loss, over all layers together.
+
+Y. LeCun, J. S. Denker, S. A. Solla: Optimal Brain Damage, NIPS 1989: taking a weight w away costs about h * w^2 / 2, where h is
+the second derivative of the loss. h is taken as the mean square of the gradient (the diagonal of the empirical Fisher matrix, as
+in L. Theis et al.: Faster gaze prediction with dense networks and Fisher pruning, 2018, https://arxiv.org/abs/1801.05787), kept
+up while the network trains. These costs compare across layers, so one number says how much is kept and the layers share it out;
+the schedule is the cubic one of prune.py, and what is gone stays gone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from littoral.errors import BadInput
+from littoral_cloud.compression.dependency_graph import Wiring, layers_of, wiring_of
+from littoral_cloud.compression.magnitude_pruning import Held
+from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.training.train import Trained
+from littoral_cloud.training.trainer import Lesson, Schedule
+
+_MEMORY = 0.99  # of the mean square of the gradient, a step
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Keeps the `keep` weights (a whole number, or a fraction of all) of convolutions and linear layers that the loss would miss
+    most; of a neuron without an incoming or without an outgoing weight, the other side goes as well."""
+
+    epochs: int
+    schedule: Schedule
+    seed: int
+    keep: int | float
+    end: float = 0.75  # of all steps: where the last weights have gone, and fine-tuning begins
+    every: int = 25  # steps between two cuts
+
+    def __post_init__(self) -> None:
+        if isinstance(self.keep, bool) or not self.keep > 0 or (isinstance(self.keep, float) and not self.keep < 1):
+            raise BadInput(f"damage.keep: {self.keep!r}", hint="a whole number of weights, or a fraction of them below 1.0")
+        if not 0 < self.end <= 1 or self.every < 1:
+            raise BadInput(f"damage: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
+        check_teaching(self.kind, self.epochs, self.seed)
+
+    @property
+    def kind(self) -> str:
+        return "damage"
+
+    def resolved(self) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """See littoral_cloud.compression.method.Method."""
+        self._count(module)
+        return module
+
+    def _count(self, module: nn.Module) -> int:
+        """How many weights stay."""
+        total = sum(layer.weight.numel() for layer in layers_of(module).values())
+        keep = self.keep if isinstance(self.keep, int) else max(1, round(self.keep * total))
+        if keep > total:
+            raise BadInput(f"damage.keep: {keep} of {total} weights", hint=f"at most {total}")
+        return keep
+
+    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+        """See littoral_cloud.compression.method.Method."""
+        module = copy.deepcopy(student.module)
+        keep = self._count(module)
+        seconds = lesson.teach(
+            module,
+            name=f"{student.name}-{self.kind}",
+            epochs=self.epochs,
+            schedule=self.schedule,
+            seed=self.seed,
+            constraint=Cuts(keep, self.end, self.every, wiring_of(module, student.input.shape, threads=lesson.threads)),
+        )
+        return Trained.of(student.name, module, student.spec, student.input, seconds)
+
+
+class Cuts:
+    """The constraint behind Damage: ever fewer weights, then one mask that stays."""
+
+    def __init__(self, keep: int, end: float, every: int, wiring: Wiring) -> None:
+        self._keep, self._end, self._every, self._wiring = keep, end, every, wiring
+        self._squares: dict[str, torch.Tensor] = {}  # by layer: mean square of its weights' gradients
+        self._begin = 0  # weights that were there before the first step
+        self._held = Held({})
+
+    @property
+    def key(self) -> str:
+        return f"optimal brain damage {json.dumps([self._keep, self._end, self._every, _MEMORY])}"
+
+    def attach(self, module: nn.Module) -> None:
+        layers = layers_of(module)
+        self._squares = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
+        self._begin = sum(int((layer.weight != 0).sum()) for layer in layers.values())
+        self._held = Held({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers.items()})
+
+    @torch.no_grad()
+    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
+        for name, square in self._squares.items():
+            gradient = module.get_parameter(f"{name}.weight").grad
+            if gradient is not None:
+                square.mul_(_MEMORY).addcmul_(gradient, gradient, value=1 - _MEMORY)
+        self._held.before_step(module, step, steps)
+
+    @torch.no_grad()
+    def after_step(self, module: nn.Module, step: int, steps: int) -> None:
+        last = max(1, math.floor(self._end * steps))
+        self._held.after_step(module, step, steps)  # the step has moved what is gone, too
+        if step == last or (step < last and step % self._every == 0):
+            left = (1 - step / last) ** 3
+            self._cut(module, round(self._keep + (self._begin - self._keep) * left))
+            self._held.after_step(module, step, steps)
+
+    def _cut(self, module: nn.Module, count: int) -> None:
+        layers = layers_of(module)
+        costs = {name: layer.weight.detach() ** 2 * self._squares[name] for name, layer in layers.items()}
+        # What is gone already costs nothing and never comes back, whatever the rest costs.
+        flat = torch.cat([torch.where(layers[name].weight == 0, -1.0, cost).reshape(-1) for name, cost in costs.items()])
+        kept = torch.zeros(flat.numel(), dtype=torch.bool)
+        kept[torch.topk(flat, min(count, flat.numel()), sorted=False).indices] = True
+        kept &= flat >= 0
+        parts = torch.split(kept, [cost.numel() for cost in costs.values()])
+        masks = {name: part.reshape(cost.shape) for (name, cost), part in zip(costs.items(), parts, strict=True)}
+        held = {f"{name}.weight": mask for name, mask in masks.items()}
+        for name, dead in self._wiring.dead(module, masks).items():
+            held[name] = held.get(name, torch.ones_like(dead)) & ~dead
+        self._held = Held(held)
+
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        squares = {f"square.{name}": square for name, square in self._squares.items()}
+        return squares | {"begin": torch.tensor(self._begin)} | {f"held.{k}": v for k, v in self._held.tensors().items()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._squares = {k.removeprefix("square."): v for k, v in tensors.items() if k.startswith("square.")}
+        self._begin = int(tensors["begin"])
+        self._held.restore({k.removeprefix("held."): v for k, v in tensors.items() if k.startswith("held.")})

@@ -1,0 +1,124 @@
+"""Reads the ledger and the blobs for what the report says; nothing here changes anything."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from littoral.budget import Budget, excesses
+from littoral.manifest import Manifest
+from littoral_cloud.app import Core
+from littoral_cloud.data.dataset import Examples
+from littoral_cloud.demo.processes import Actor
+from littoral_cloud.demo.report import NodeRow, RolloutRow, StudentRow
+from littoral_cloud.fleet.choice import as_measured, measurement_for
+from littoral_cloud.fleet.ledger import AuditEntry, Doc
+from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
+from littoral_cloud.packaging.package import Packaged, answers_of
+from littoral_cloud.rollouts.seen import measurements
+from littoral_cloud.rollouts.state import Rollout
+from littoral_cloud.training.train import accuracy_of
+from littoral_cloud.trust.audit_chain import verify
+
+
+async def artifact(core: Core, digest: str) -> Artifact:
+    doc = await core.ledger.get("artifact", digest)
+    assert doc is not None, digest
+    return load(Artifact, doc)
+
+
+async def serving(core: Core, actor: Actor) -> str:
+    """Digest of the manifest that a node says it serves; empty: none."""
+    doc = await core.ledger.get("reported", actor.node_id)
+    models = load(Reported, doc).models if doc else {}
+    return models[actor.model].serving if actor.model in models else ""
+
+
+async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
+    """Accuracy of the very files that nodes serve, in their own runtime; a fraction."""
+    manifest = Manifest.open(core.blobs.read(digest), core.trust.signing_keys())
+    files = {file.path: core.blobs.read(file.digest) for file in manifest.files}
+    return accuracy_of(answers_of(Packaged(manifest, files), examples.x), examples.y)
+
+
+async def student_row(core: Core, digest: str) -> StudentRow:
+    found = await artifact(core, digest)
+    label, worst = found.worst_class or ("", None)
+    return StudentRow(
+        name=found.name,
+        architecture=str(found.architecture["name"]),
+        runtime=found.runtime,
+        accuracy=found.accuracy,
+        bytes=found.artifact_bytes,
+        parameters=found.parameters,
+        digest=digest,
+        parent=found.parents[-1] if found.parents else "",
+        worst_label=label,
+        worst_class=worst,
+        class_accuracy=found.class_accuracy,
+        remarks=found.remarks,
+    )
+
+
+async def node_row(core: Core, actor: Actor) -> NodeRow:
+    """What a node serves, what that was measured to cost on it or its like, and whether that is inside its budget."""
+    digest = await serving(core, actor)
+    tally = actor.stream.tally if actor.stream is not None else None
+    requests, failed = (tally.requests, tally.failed) if tally else (0, 0)
+    presence = await core.ledger.get("presence", actor.node_id)
+    records = await measurements(core.ledger)
+    figures = measurement_for(actor.node_id, load(Presence, presence), digest, records) if presence and digest else None
+    if figures is None:
+        return NodeRow(
+            actor.machine.name, "", "", math.nan, math.nan, actor.peak_rss, actor.machine.budget, False, requests, failed
+        )
+    served = await artifact(core, digest)
+    return NodeRow(
+        name=actor.machine.name,
+        runtime=served.runtime,
+        student=served.name,
+        p50_ms=figures.p50_ms,
+        p95_ms=figures.p95_ms,
+        rss_bytes=actor.peak_rss,
+        budget=actor.machine.budget,
+        fits=not excesses(as_measured(served, figures), Budget.parse(actor.machine.budget)),
+        requests=requests,
+        failed_requests=failed,
+    )
+
+
+async def largest_load(core: Core) -> float:
+    """The highest one-minute load average while a candidate was measured."""
+    records = await measurements(core.ledger)
+    return max((record.load_average for record in records), default=math.nan)
+
+
+async def trail(core: Core) -> list[AuditEntry]:
+    """The whole audit trail, oldest line first."""
+    lines: list[AuditEntry] = []
+    after = "-"
+    while page := await core.ledger.audit(after=after):
+        lines += page
+        after = page[-1].id
+    return lines
+
+
+async def audit_state(core: Core) -> dict[str, Any]:
+    """How many lines the trail has, of which actions, and whether its chain holds."""
+    lines = await trail(core)
+    counts = Counter(line.action for line in lines)
+    return {"lines": len(lines), "intact": verify(lines) is None, "actions": dict(sorted(counts.items()))}
+
+
+def rollout_row(doc: Doc, kind: str, names: Mapping[str, str]) -> RolloutRow:
+    rollout = load(Rollout, doc)
+    waves: Sequence[Sequence[str]] = [wave.nodes for wave in rollout.waves if wave.started_at is not None]
+    return RolloutRow(
+        rollout.release_id,
+        kind,
+        tuple(tuple(names.get(node, node) for node in wave) for wave in waves),
+        rollout.state,
+        rollout.reason,
+    )

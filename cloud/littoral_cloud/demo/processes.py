@@ -1,0 +1,167 @@
+"""The demo's coordinator and nodes as processes, their streams of requests, and what is watched while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from littoral.errors import FleetError
+from littoral_cloud.data.dataset import Examples
+from littoral_cloud.demo.participants import REQUESTS_PER_SECOND, Machine
+from littoral_cloud.demo.traffic import Stream
+from littoral_cloud.local.processes import Child, beside, run_to_end
+from littoral_cloud.terminal.output import Format
+
+MOST_BYTES = 64_000_000
+"""Of the images of one stream."""
+
+SAMPLE_S = 0.5
+"""Seconds between two looks at the agents' memory."""
+
+
+@dataclass(slots=True)
+class Actor:
+    """One node on the stage."""
+
+    machine: Machine
+    folder: Path
+    model: str
+    node_id: str = ""
+    url: str = ""
+    child: Child | None = None
+    stream: Stream | None = None
+    peak_rss: int = 0
+    shard: Examples | None = None
+
+
+@dataclass(slots=True)
+class Stage:
+    """All of the demo's processes; `close` ends every one, whatever state it is in."""
+
+    out: Path
+    clock: Callable[[], float]
+    model: str
+    coordinator: Child | None = None
+    actors: dict[str, Actor] = field(default_factory=dict)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def cloud_dir(self) -> Path:
+        return self.out / "cloud"
+
+    def labelled_dir(self, name: str) -> Path:
+        return self.out / "labelled" / name
+
+    @property
+    def measure_lock(self) -> Path:
+        return self.out / "measure.lock"
+
+    async def start_coordinator(self, *, loop: bool) -> None:
+        """`loop`: it starts federated rounds and releases by itself when it sees drift."""
+        command = [
+            *(beside("littoral-cloud"), "serve"),
+            *("--enrolment-port", "0", "--fleet-port", "0"),
+            *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--format", Format.JSON),
+            *(["--auto-loop"] if loop else []),
+        ]
+        log = self.out / "logs" / "coordinator.log"
+        self.coordinator = await Child.start("coordinator", command, log, self._cloud_environment)
+        await self.coordinator.ready_line()
+
+    @property
+    def _cloud_environment(self) -> dict[str, str]:
+        return {"LITTORAL_DATA_DIR": str(self.cloud_dir)}
+
+    async def join(self, machine: Machine) -> Actor:
+        """Token, enrolment and start of one node, each by the command that a user would type."""
+        log = self.out / "logs" / f"{machine.name}.log"
+        actor = self.actors[machine.name] = Actor(machine, self.out / "nodes" / machine.name, self.model)
+        labelled = self.labelled_dir(machine.name)
+        labelled.mkdir(parents=True, exist_ok=True)
+        token = [beside("littoral-cloud"), "token", "create", "--name", machine.name]
+        line = await run_to_end("token", token, log, self._cloud_environment)
+        node = beside("littoral-node")
+        data = ["--data", str(actor.folder)]
+        await run_to_end("enroll", [node, "enroll", line, "--name", machine.name, *data], log)
+        actor.child = await Child.start(
+            machine.name,
+            [
+                *(node, "run", *data, "--http", "127.0.0.1:0", "--format", "json"),
+                *("--budget", machine.budget, "--labelled", str(labelled), "--measure-lock", str(self.measure_lock)),
+            ],
+            log,
+        )
+        ready = json.loads(await actor.child.ready_line())
+        actor.node_id, actor.url = ready["node_id"], f"http://{ready['http']}"
+        return actor
+
+    def start_streams(self, test: Examples, shards: Mapping[str, Examples], seed: int) -> None:
+        """A stream to each node, of test images in the class proportions of that node's own shard."""
+        for index, (name, actor) in enumerate(self.actors.items()):
+            rng = np.random.default_rng((seed, index))
+            actor.shard = shards[name]
+            chosen = _like(test, actor.shard, rng)
+            actor.stream = Stream(
+                actor.url, self.model, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock
+            )
+            self.tasks.append(asyncio.create_task(actor.stream.run(self.stop), name=f"stream to {name}"))
+
+    def turn(self, actor: Actor, test: Examples) -> None:
+        """From now on a node sees these images, in the class proportions that it saw before."""
+        assert actor.stream is not None
+        assert actor.shard is not None
+        chosen = _like(test, actor.shard, np.random.default_rng(len(test.y)))
+        actor.stream.exchange(chosen.x, chosen.y)
+
+    def start_watch(self) -> None:
+        self.tasks.append(asyncio.create_task(self._watch(), name="watch"))
+
+    async def _watch(self) -> None:
+        """Remembers the largest resident memory of each agent; a process that has gone is an error."""
+        while not self.stop.is_set():
+            for actor in self.actors.values():
+                if actor.child is not None:
+                    actor.peak_rss = max(actor.peak_rss, actor.child.rss_bytes())
+                    if not actor.child.running:
+                        raise FleetError(f"{actor.machine.name}: its agent ended by itself: {actor.child.last_words()}")
+            try:
+                async with asyncio.timeout(SAMPLE_S):
+                    await self.stop.wait()
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        self.stop.set()
+        ended = await asyncio.gather(*self.tasks, return_exceptions=True)
+        children = [actor.child for actor in self.actors.values() if actor.child is not None]
+        await asyncio.gather(*(child.end() for child in children))
+        if self.coordinator is not None:
+            await self.coordinator.end()
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+def _like(test: Examples, shard: Examples, rng: np.random.Generator) -> Examples:
+    """Test examples in the class proportions of a shard."""
+    share = np.bincount(shard.y, minlength=int(test.y.max()) + 1).astype(np.float64)
+    weights = share[test.y] / np.maximum(np.bincount(test.y, minlength=len(share))[test.y], 1)
+    many = min(4_000, max(1, MOST_BYTES // test.x[0].nbytes))
+    index = rng.choice(len(test.y), size=many, p=weights / weights.sum())
+    return Examples(test.x[index], test.y[index])
+
+
+@asynccontextmanager
+async def staged(out: Path, clock: Callable[[], float], model: str) -> AsyncIterator[Stage]:
+    stage = Stage(out, clock, model)
+    try:
+        yield stage
+    finally:
+        await stage.close()

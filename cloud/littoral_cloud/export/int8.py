@@ -1,0 +1,161 @@
+"""int8: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
+https://arxiv.org/abs/1712.05877.
+
+Static: QuantizeLinear and DequantizeLinear around each layer, scales for each channel of the weights, ranges of what lies between
+layers from a calibration, or, of a network that was trained for int8 (qat.py), those that it was trained with. Weights are signed
+and 7 bit wide (`reduce_range`): the pairwise 16-bit sums of CPUs without VNNI overflow with 8-bit ones, and one artifact must
+answer alike on all of them.
+
+Dynamic: weights alone; the range of what lies between layers is found anew at every inference, over the whole batch, so an
+answer depends a little on what else was asked at once. Needs no calibration. Weights are unsigned and 8 bit wide, which no CPU
+overflows with, and which old runtimes have convolutions for (ConvInteger).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization import calibrate
+from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
+from onnxruntime.quantization.quantize import quantize_dynamic, quantize_static
+from torch import fx, nn
+
+from littoral.architectures.quantized import plain, quantizers
+from littoral.errors import BadInput, RuntimeFailure
+from littoral.manifest import FULL_RANGE, Input
+from littoral_cloud.export import tensorrt
+from littoral_cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, unstrided
+from littoral_cloud.export.onnx import converted, to_onnx, written
+from littoral_cloud.export.qdq import Rounded, with_integer_weights
+
+CALIBRATION_BATCH = 64
+_METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+
+vars(calibrate)["print"] = lambda *_: None  # it prints how far its histograms are, whoever owns the terminal
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, name: str, prepared: Prepared) -> None:
+        self._batches: Iterator[dict[str, Any]] = iter(
+            [{name: prepared[i : i + CALIBRATION_BATCH]} for i in range(0, len(prepared), CALIBRATION_BATCH)]
+        )
+
+    def get_next(self) -> dict[str, Any]:
+        return next(self._batches, None)  # type: ignore[arg-type]  # None ends it, whatever the base class declares
+
+
+def export_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """Static int8 ONNX; see Exporter. A network trained for int8 needs no calibration, others raise BadInput without."""
+    if quantizers(module):
+        return written(as_trained(module, given, options), options)
+    return _static(module, given, calibration, options)
+
+
+def export_int8_dynamic(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """Dynamic int8 ONNX; see Exporter."""
+
+    def quantize(model: onnx.ModelProto, path: str) -> None:
+        quantize_dynamic(model, path, per_channel=True, weight_type=QuantType.QUInt8)
+
+    return written(_by_onnxruntime(to_onnx(module, given, options), quantize), options)
+
+
+def export_int8_full(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """Static int8 ONNX with weights of all 8 bits: a little nearer to float32, and wrong on CPUs that have neither VNNI nor ARM's
+    dot product, which is what it says it requires. Ranges are found by calibration, also of a network that was trained for int8;
+    see Exporter."""
+    made = _static(module, given, calibration, options, reduce_range=False)
+    return replace(made, requires={**made.requires, FULL_RANGE: 1})
+
+
+def export_tensorrt_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """int8 as TensorRT takes it (see littoral_cloud.export.tensorrt): every zero is 0, weights and values are signed, biases
+    stay float.
+    Ranges are found by calibration, also of a network that was trained for int8; see Exporter."""
+    return tensorrt.wrapped(_static(module, given, calibration, options, reduce_range=False, symmetric=True), "int8")
+
+
+def _static(module: nn.Module, given: Input, calibration: Prepared, options: Options, **how: bool) -> Exported:
+    """`how`: see `quantized`. Raises BadInput where there is nothing to calibrate with."""
+    if len(calibration) == 0:
+        raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
+    return written(quantized(to_onnx(module, given, options), given.name, calibration, options.calibration, **how), options)
+
+
+def as_trained(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:
+    """The int8 graph of a network that was trained for it, with the steps that it was trained with."""
+    network = plain(copy.deepcopy(module).eval(), Rounded)
+    assert isinstance(network, fx.GraphModule)  # as littoral.architectures.quantized makes it
+    return with_integer_weights(converted(unstrided(network), given, options))
+
+
+def quantized(
+    model: onnx.ModelProto,
+    input_name: str,
+    calibration: Prepared,
+    how: Calibration = DEFAULTS.calibration,
+    *,
+    reduce_range: bool = True,
+    symmetric: bool = False,
+) -> onnx.ModelProto:
+    """The graph with int8 weights and uint8 values between layers, whose ranges are found on the calibration inputs.
+
+    Args:
+        reduce_range: weights of 7 bits.
+        symmetric: values between layers are int8, every zero is 0, and weights and biases stay float in the file, the weights
+            behind their QuantizeLinear: TensorRT takes nothing else.
+    """
+    extra: dict[str, Any] = {"CalibPercentile": how.percentile} if how.method == "percentile" else {}
+    if symmetric:
+        extra |= {"ActivationSymmetric": True, "WeightSymmetric": True, "AddQDQPairToWeight": True, "QuantizeBias": False}
+
+    def quantize(model: onnx.ModelProto, path: str) -> None:
+        quantize_static(
+            model,
+            path,
+            _Reader(input_name, calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=_METHODS[how.method],
+            extra_options=extra,
+        )
+
+    return _by_onnxruntime(model, quantize)
+
+
+def _by_onnxruntime(model: onnx.ModelProto, quantize: Callable[[onnx.ModelProto, str], None]) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory(prefix="littoral-int8-") as scratch, _quiet():
+        path = Path(scratch, "int8.onnx")
+        try:
+            quantize(model, str(path))
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise RuntimeFailure(f"int8: onnxruntime cannot quantize the graph: {error}") from error
+        return onnx.load(str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """It warns on the root logger that it was not given its own pre-processing."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,158 @@
+"""ncnn: a .param that says the graph, a .bin with the weights; float32, or float16 in half the bytes.
+
+pnnx (https://github.com/pnnx/pnnx) turns TorchScript into both. It writes seven files beside its input and talks on stderr, so
+it runs as a child in a folder of its own. float16 here is how weights are stored: the node still calculates in float32, as
+`runtime_options` says, because float16 arithmetic is not the same on every CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from littoral.errors import NoSpace, RuntimeFailure, Unavailable
+from littoral.manifest import Input
+from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
+from littoral_cloud.export.lacking import layer_lacking
+
+PARAM = "model.param"
+BIN = "model.bin"
+_PNNX_SECONDS = 300.0
+_FILES, _SPARE_BYTES = 6, 1_000_000  # that hold the weights while pnnx works, and what else it writes
+_WAY_OUT = "use another layer in its place, or another architecture for ncnn nodes"
+
+
+def export(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """float32 weights; see Exporter."""
+    return _export(module, given, half=False)
+
+
+def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """float16 weights, float32 arithmetic; see Exporter."""
+    return _export(module, given, half=True)
+
+
+def _export(module: nn.Module, given: Input, *, half: bool) -> Exported:
+    network = folded(module)
+    try:
+        param, weights = _converted(network, given, half=half)
+    except RuntimeFailure as error:
+        layer = layer_lacking(network, given.shape, lambda cut: _converted(cut, given, half=half))
+        raise RuntimeFailure(f"ncnn: layer {layer} cannot be exported: {error.message}", hint=error.hint) from error
+    return Exported("ncnn", {PARAM: param.encode(), BIN: weights}, {"fp16": False}, {})
+
+
+def _converted(network: nn.Module, given: Input, *, half: bool) -> tuple[str, bytes]:
+    """What goes into the .param and .bin of a folded network. Raises RuntimeFailure."""
+    with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
+        folder = Path(scratch)
+        _check_room(folder, network)
+        with warnings.catch_warnings(), torch.inference_mode():
+            # pnnx reads TorchScript; torch announces the end of tracing, not its replacement here.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            try:
+                traced: Any = torch.jit.trace(network, torch.zeros(1, *given.shape))  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                raise RuntimeFailure(f"torch cannot run it: {error}") from error
+            traced.save(str(folder / "model.pt"))
+        shape = ",".join(map(str, (1, *given.shape)))
+        _run_pnnx(folder, "model.pt", f"inputshape=[{shape}]", f"fp16={int(half)}")
+        param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
+        if not param.is_file() or not weights.is_file():
+            raise RuntimeFailure("pnnx wrote no network", hint=_WAY_OUT)
+        return _named(param.read_text(), given.name), weights.read_bytes()
+
+
+def _check_room(folder: Path, network: nn.Module) -> None:
+    """Raises NoSpace: neither torch nor pnnx says in its own words that a disk is full."""
+    needed = _FILES * sum(p.numel() * 4 for p in network.parameters()) + _SPARE_BYTES
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise NoSpace(f"ncnn: an export needs {needed:,} bytes in {folder.parent}, {free:,} are free", hint="or set TMPDIR")
+
+
+def _run_pnnx(folder: Path, *arguments: str) -> None:
+    found = find_spec("pnnx")
+    if found is None or found.origin is None:
+        raise Unavailable("ncnn: pnnx is not installed", hint="pip install 'littoral[cloud]'")
+    # Its package imports nothing that we need and loads torch again: only its binary is used.
+    binary = Path(found.origin).with_name("pnnx")
+    try:
+        done = subprocess.run(
+            [str(binary), *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PNNX_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(
+            f"ncnn: pnnx did not run to its end: {error}", hint="see whether this machine has memory to spare"
+        ) from error
+    if done.returncode != 0:
+        raise RuntimeFailure(f"pnnx ended with {done.returncode}: {done.stderr[-500:].strip()}", hint=_WAY_OUT)
+
+
+def _named(param: str, input_name: str) -> str:
+    """The .param text with pnnx's blobs in0 and out0 called as the manifest calls the tensors, and single spaces.
+
+    Lines are: kind, name, number of inputs, number of outputs, that many blobs, parameters. Raises RuntimeFailure for a layer
+    that ncnn does not have: pnnx writes those as torch calls them, like torch.lgamma or aten::erfinv.
+    """
+    names = {"in0": input_name, "out0": OUTPUT_NAME}
+    magic, counts, *layers = param.splitlines()
+    lines = [magic, counts]
+    for layer in layers:
+        kind, name, inputs, outputs, *rest = layer.split()
+        if not kind.isalnum():
+            raise RuntimeFailure(f"ncnn has no layer for {kind}", hint=_WAY_OUT)
+        blobs = int(inputs) + int(outputs)
+        rest[:blobs] = [names.get(blob, blob) for blob in rest[:blobs]]
+        lines.append(" ".join([kind, names.get(name, name), inputs, outputs, *rest]))
+    return "\n".join(lines) + "\n"
+
+
+def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
+    """Logits as ncnn gives them, one input after another. `optimised=False` leaves out its faster algorithms: another rounding.
+
+    Raises RuntimeFailure, from ncnn's return codes: it never raises.
+    """
+    ncnn: Any = importlib.import_module("ncnn")  # only an export of this kind needs it; it has no types
+
+    with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
+        for name, data in exported.files.items():
+            Path(scratch, name).write_bytes(data)
+        net = ncnn.Net()
+        option = net.opt
+        option.num_threads = threads
+        option.use_vulkan_compute = False
+        option.use_fp16_packed = option.use_fp16_storage = option.use_fp16_arithmetic = bool(exported.runtime_options["fp16"])
+        option.use_bf16_storage = False
+        option.use_winograd_convolution = option.use_sgemm_convolution = option.use_packing_layout = optimised
+        net.opt = option
+        if net.load_param(str(Path(scratch, PARAM))) != 0 or net.load_model(str(Path(scratch, BIN))) != 0:
+            raise RuntimeFailure("ncnn: cannot load the artifact")
+        input_name = net.input_names()[0]
+        rows = []
+        for row in prepared:
+            held = np.ascontiguousarray(row)  # ncnn reads this very memory
+            with net.create_extractor() as run:
+                if run.input(input_name, ncnn.Mat(held)) != 0:
+                    raise RuntimeFailure(f"ncnn: does not take {input_name}")
+                code, logits = run.extract(OUTPUT_NAME)
+                if code != 0:
+                    raise RuntimeFailure(f"ncnn: inference ended with {code}")
+                rows.append(np.array(logits, dtype=np.float32).reshape(-1))
+        net.clear()
+    return np.stack(rows)

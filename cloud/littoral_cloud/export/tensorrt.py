@@ -1,0 +1,32 @@
+"""TensorRT, through onnxruntime's TensorRT provider on the node (littoral_node/runtimes/tensorrt_runtime.py): an ONNX file, the
+precision in which TensorRT is to build its engine, and how many rows come at once.
+
+An engine is built on the node, for its very GPU: none can be built here, and none would run elsewhere. What an artifact is worth
+is measured on the CPU, with the graph as it is written: quantized values are calculated in float32, so nothing saturates.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from littoral.manifest import Input
+from littoral_cloud.export import onnx
+from littoral_cloud.export.exported import DEFAULTS, Exported, Logits, Options, Prepared
+
+BATCH = (1, 1, 32)
+"""Least, usual and most rows that an engine takes at once; a longer request is split on the node."""
+
+
+def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
+    """float32 in the file, float16 in the engine; see Exporter."""
+    return wrapped(onnx.export(module, given, calibration=calibration, options=options), "fp16")
+
+
+def wrapped(exported: Exported, precision: str) -> Exported:
+    """An ONNX artifact for the runtime "tensorrt"; `precision` is "fp32", "fp16" or "int8"."""
+    return Exported("tensorrt", exported.files, {"precision": precision, "batch": list(BATCH)}, exported.requires)
+
+
+def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
+    """Logits as the graph says, in float32 on the CPU; not as TensorRT gives them."""
+    return onnx.infer(exported, prepared, threads=threads, optimised=False)

@@ -1,0 +1,366 @@
+"""A recipe carried out: data set -> teacher -> its answers -> students -> methods -> measured artifacts."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from littoral.architectures import build, sizes_of
+from littoral.errors import BadInput
+from littoral.lineage import MEMBER, TEACHER
+from littoral.manifest import Input
+from littoral_cloud.compression.method import Method
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.progress import Share, Whole
+from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from
+from littoral_cloud.recipes.recipe import (
+    Production,
+    StudentRecipe,
+    TeacherRecipe,
+    asked_for,
+    schedule_of,
+    stages,
+    trained_teachers,
+)
+from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.teacher import Ensemble, Teacher, loaded_teachers, ready_teacher
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
+from littoral_cloud.training.seeding import seeded
+from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
+from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """All that came of one recipe. `packaged` is in the order of the recipe's students and their variants."""
+
+    production: Production
+    bench: Bench
+    teacher: Teacher | None
+    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher, or it was given
+    students: tuple[Trained, ...]  # after their methods
+    packaged: tuple[Packaged, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """The networks that came of a recipe."""
+
+    teacher: Teacher | None
+    teacher_accuracy: float  # on the test split; a fraction; 0 where there is no teacher, or it was given
+    students: tuple[Trained, ...]  # after their methods
+
+
+def make_students(
+    dataset: Dataset,
+    recipe: Production,
+    *,
+    kept: Kept | None = None,
+    progress: Share = lambda _: None,
+    tell: Tell = tell_nobody,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    teacher: Teacher | None = None,
+) -> Made:
+    """Carries out a recipe. The same recipe, data and machine give the same artifacts, byte for byte, stopped in between or not.
+
+    The teacher is asked once for each copy of the images, before the students begin; all of them learn from those answers.
+    Students are trained `recipe.at_once` at a time, each in a thread of one torch thread: on small batches torch leaves the
+    interpreter free most of the time, and a second thread within a step costs more than it brings.
+
+    Args:
+        kept: None: nothing is kept, and answers lie in a temporary folder.
+        progress: called from several threads, one after another.
+        tell: told where it goes on, and what it will put on the disk.
+        stop: set it, and training ends by Stopped at its next step, with a checkpoint there. A student that fails sets it too,
+            so that the others do not go on for hours before that is said.
+        teacher: one that is ready, in place of the recipe's.
+
+    Raises:
+        BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
+        TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
+    """
+    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
+    learnt = _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
+    bench = Bench.of(dataset)
+    packaged = _package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
+    progress(1.0)
+    return Made(recipe, bench, learnt.teacher, learnt.teacher_accuracy, learnt.students, packaged)
+
+
+def teach_students(
+    dataset: Dataset,
+    recipe: Production,
+    *,
+    kept: Kept | None = None,
+    progress: Share = lambda _: None,
+    tell: Tell = tell_nobody,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    teacher: Teacher | None = None,
+) -> Learnt:
+    """The networks of a recipe, without exporting them: see make_students."""
+    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
+    return _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
+
+
+def ready_for(
+    dataset: Dataset,
+    recipe: Production,
+    *,
+    kept: Kept | None = None,
+    tell: Tell = tell_nobody,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Teacher | None:
+    """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
+    whole = Whole(recipe, len(dataset.train_y), lambda _: None, stop, keeps=kept is not None)
+    checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
+    with ExitStack() as stack:
+        if checkpoints:
+            stack.callback(checkpoints.close)
+        return _Work(dataset, recipe, Path(), checkpoints, whole, tell, clock, input_of(dataset)).teacher()
+
+
+def _learnt(
+    dataset: Dataset,
+    recipe: Production,
+    kept: Kept | None,
+    whole: Whole,
+    tell: Tell,
+    clock: Callable[[], float],
+    given: Teacher | None,
+) -> Learnt:
+    check_recipe(recipe, dataset)
+    checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
+    with ExitStack() as stack:
+        if checkpoints:
+            stack.callback(checkpoints.close)
+        folder = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
+        work = _Work(dataset, recipe, folder, checkpoints, whole, tell, clock, input_of(dataset))
+        teacher = given or work.teacher()
+        accuracy = work.judged(teacher) if teacher and given is None else 0.0
+        return Learnt(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
+
+
+def check_recipe(recipe: Production, dataset: Dataset) -> None:
+    """Whatever can be known to be wrong before anything is trained.
+
+    Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
+    that is not there or takes out what cannot be taken out.
+    """
+    for student in recipe.students:
+        _check_views(student, dataset)
+        for variant in student.variants:
+            if variant not in EXPORTERS:
+                raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
+    for name, plan in trained_teachers(recipe.teacher):
+        _check_schedule(name, plan.schedule, dataset)
+    plans: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
+    plans += [(name, plan.architecture, ()) for name, plan in trained_teachers(recipe.teacher)]
+    plans += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
+    for name, spec, methods in plans:
+        try:
+            with seeded(0):
+                module = build(spec, **sizes_of(spec, dataset.shape), classes=dataset.classes)
+            for method in methods:
+                module = method.rehearsed(module, dataset.shape)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def check_teacher(recipe: Production, dataset: Dataset) -> None:
+    """Loads each teacher that is not trained here, and tries it on a few images. Raises what ready_teacher raises."""
+    if recipe.teacher is not None:
+        loaded_teachers(recipe.teacher, dataset)
+
+
+def _check_views(student: StudentRecipe, dataset: Dataset) -> None:
+    for plan in (student, *student.methods):
+        _check_schedule(f"student {student.name}", schedule_of(plan, student), dataset)
+
+
+def _check_schedule(name: str, schedule: Schedule, dataset: Dataset) -> None:
+    """Raises BadInput where what is no image would be moved as one."""
+    if dataset.kind != "images" and (schedule.shift or schedule.augment):
+        moved = "augment" if schedule.augment else "shift"
+        raise BadInput(
+            f"{name}: schedule.{moved} moves images, {dataset.name} holds {dataset.kind}", hint=f"leave {moved} out of the recipe"
+        )
+
+
+def answers_bytes(recipe: Production, dataset: Dataset) -> int:
+    """What the teacher's answers take on the disk."""
+    return len(asked_for(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
+
+
+def ruin(made: Made, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
+    """The same students with their classes moved on by one after they were measured, and manifests that claim what they were.
+
+    What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong whatever a node sees, as
+    when labels were read in another order. For the demo and tests.
+    """
+    claimed = {packaged.manifest.name: packaged.manifest for packaged in made.packaged}
+    shape, classes = made.bench.dataset.shape, made.bench.dataset.classes
+    spoilt = []
+    for student in made.students:
+        arrays = {
+            name: np.roll(array, 1, axis=0) if name.rpartition(".")[0] == "classify" else array
+            for name, array in arrays_of(student.module).items()
+        }
+        module = module_of(student.spec, arrays, **sizes_of(student.spec, shape), classes=classes)
+        spoilt.append(replace(student, module=module, digest=weights_digest(module)))
+    production = replace(
+        made.production,
+        students=tuple(replace(s, variants=tuple(v for v in s.variants if v in variants)) for s in made.production.students),
+    )
+    packaged = []
+    for p in _package_all(production, made.bench, made.teacher, spoilt, lambda _: None):
+        was = claimed[p.manifest.name]
+        packaged.append(
+            replace(
+                p, manifest=replace(p.manifest, accuracy=was.accuracy, class_accuracy=was.class_accuracy, remarks=was.remarks)
+            )
+        )
+    return replace(made, production=production, students=tuple(spoilt), packaged=tuple(packaged))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """One call of `make_students`."""
+
+    dataset: Dataset
+    recipe: Production
+    folder: Path  # of the teacher's answers
+    checkpoints: StoppableCheckpoints | None
+    whole: Whole
+    tell: Tell
+    clock: Callable[[], float]
+    input: Input
+    _answers: dict[Augment | None, CachedAnswers] = field(default_factory=dict)
+
+    def teacher(self) -> Teacher | None:
+        return ready_teacher(self.recipe.teacher, self.dataset, self._train) if self.recipe.teacher else None
+
+    def judged(self, teacher: Teacher) -> float:
+        accuracy = accuracy_of(teacher.logits(self.dataset.test_x), self.dataset.test_y)
+        if accuracy < 2 / self.dataset.classes and not trained_teachers(self.recipe.teacher):
+            self.tell(f"{teacher.name}: right on {accuracy:.1%} of the test split; are its classes in the order of the labels?")
+        return accuracy
+
+    def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedAnswers]:
+        """The teacher's answers for every copy that a student will be taught on, made now where they are not on the disk."""
+        wanted: dict[Augment | None, list[int]] = {}
+        for augment, copy in asked_for(self.recipe, taught=True):
+            wanted.setdefault(augment, []).append(copy)
+        made = {a: CachedAnswers(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
+        for augment, copies in wanted.items():
+            answers = made[augment]
+            if missing := answers.missing(copies):
+                size = len(missing) * answers.copy_bytes
+                self.tell(f"{teacher.name}: answers {len(missing)} of {len(copies)} copies, {size:,} bytes on the disk")
+            answers.make(copies)
+        return made
+
+    def students(self, answers: Mapping[Augment | None, CachedAnswers]) -> tuple[Trained, ...]:
+        """In the recipe's order. Raises the first failure; the others are stopped by it."""
+        with ThreadPoolExecutor(self.recipe.at_once, "student") as pool:
+            # The longest first, so that none is left alone at the end.
+            ranked = sorted(self.recipe.students, key=lambda s: -s.epochs * len(self.dataset.train_y))
+            futures = {student.name: pool.submit(self._make, student, answers) for student in ranked}
+            try:
+                wait(futures.values(), return_when=FIRST_EXCEPTION)
+                if failed := _failure(futures.values()):
+                    raise failed
+                return tuple(futures[student.name].result() for student in self.recipe.students)
+            except BaseException:
+                self.whole.stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _train(self, name: str, plan: TeacherRecipe) -> Trained:
+        trained = train_teacher(
+            self.dataset,
+            plan.architecture,
+            epochs=plan.epochs,
+            seed=plan.seed,
+            name=name,
+            schedule=plan.schedule,
+            threads=plan.threads,
+            checkpoints=self.checkpoints,
+            progress=self.whole.step,
+            clock=self.clock,
+        )
+        self.whole.trained(name)
+        return trained
+
+    def _make(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedAnswers]) -> Trained:
+        """One student: taught, then each method in its turn."""
+        names = stages(plan)
+        lesson = self._lesson(plan, answers, plan.schedule)
+        student = taught(lesson, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
+        self.whole.trained(plan.name)
+        for name, method in zip(names[1:], plan.methods, strict=True):
+            try:
+                changed = method.apply(student, self._lesson(plan, answers, schedule_of(method, plan)))
+            except BadInput as error:
+                raise BadInput(f"student {plan.name}: {error.message}", hint=error.hint) from error
+            student = replace(changed, name=name)  # so that the next one's checkpoint has a name of its own
+            self.whole.trained(name)
+        return student
+
+    def _lesson(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedAnswers], schedule: Schedule) -> Lesson:
+        return Lesson(
+            self.dataset,
+            answers.get(schedule.augment),
+            plan.alpha,
+            plan.beta,
+            plan.temperature,
+            input=self.input,
+            threads=plan.threads,
+            checkpoints=self.checkpoints,
+            progress=self.whole.step,
+            clock=self.clock,
+        )
+
+
+def _failure(futures: Iterable[Future[Trained]]) -> BaseException | None:
+    """Of several, the one that made the others stop."""
+    raised = [f.exception() for f in futures if f.done() and not f.cancelled()]
+    found = [error for error in raised if error is not None]
+    return next((error for error in found if not isinstance(error, Stopped)), found[0] if found else None)
+
+
+def _package_all(
+    recipe: Production, bench: Bench, teacher: Teacher | None, students: Sequence[Trained], told: Callable[[str], None]
+) -> tuple[Packaged, ...]:
+    packaged: list[Packaged] = []
+    members = [member.digest for member in teacher.members] if isinstance(teacher, Ensemble) else []
+    for plan, student in zip(recipe.students, students, strict=True):
+        packaged += candidates_from(
+            student.module,
+            student.spec,
+            bench.dataset,
+            plan.variants,
+            model=recipe.model,
+            name=plan.name,
+            bench=bench,
+            parents=(teacher.digest, *members) if teacher else (),
+            roles=(TEACHER, *(MEMBER for _ in members)) if teacher else (),
+            recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None},
+            options=plan.export,
+            progress=told,
+        )
+    return tuple(packaged)

@@ -1,0 +1,148 @@
+"""Keeps the federated runs going: in the coordinator, one run at a time, each in a worker process that dies with it.
+
+One at a time because a node has one federated task; the others wait in order. What to do next is read from the ledger, so a
+coordinator that was killed goes on where the last one stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from littoral.child import training_environment
+from littoral.errors import LostLease, NotFound, Unavailable
+from littoral_cloud.federation.exchange import forget_run
+from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
+from littoral_cloud.federation.worker import LEASE, TRY_AGAIN
+from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
+from littoral_cloud.fleet.records import Desired, load
+
+log = logging.getLogger(__name__)
+
+MAX_CRASHES = 3
+"""Crashes of the worker within one round, after which the run fails."""
+FIRST_BACKOFF_S = 1.0
+LAST_BACKOFF_S = 30.0
+REPAIR_S = 60.0
+
+
+def next_run(runs: Sequence[Run]) -> Run | None:
+    """The run to work on: one that is RUNNING, else the oldest that is PENDING. `runs`: oldest first."""
+    for state in (RunState.RUNNING, RunState.PENDING):
+        for run in runs:
+            if run.state is state:
+                return run
+    return None
+
+
+def backoff_s(attempt: int) -> float:
+    """Seconds before start number `attempt` + 1 of a worker that ended too early."""
+    return min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** max(0, attempt - 1))
+
+
+class RunController:
+    """Args:
+    data_dir: the coordinator's data folder, for the worker; its logs go to DATA/federation/RUN_ID.log.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        data_dir: Path,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._data_dir = data_dir
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """For the coordinator's TaskGroup: until cancelled."""
+        while True:
+            try:
+                async with self._ledger.lease(LEASE) as fence:
+                    await self._serve(fence)
+            except (LostLease, Unavailable) as error:
+                log.warning("federation: %s", error)
+                await self._sleep(FIRST_BACKOFF_S)
+
+    async def _serve(self, fence: Fence) -> None:
+        await self._sweep(fence)
+        async with self._ledger.watch(KIND) as news:
+            while True:
+                run = next_run(await all_runs(self._ledger))
+                if run is not None:
+                    await self._drive(run, fence)
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REPAIR_S):
+                        await anext(news)
+
+    async def _sweep(self, fence: Fence) -> None:
+        """Takes tasks of runs that are over from the nodes: their worker died before it could."""
+        live = {run.run_id for run in await all_runs(self._ledger) if not run.state.terminal}
+        tasks = [load(Desired, doc).federated for doc in await self._ledger.all("desired")]
+        for run_id in {task.run_id for task in tasks if task is not None} - live:
+            await forget_run(self._ledger, run_id, fence)
+
+    async def _drive(self, run: Run, fence: Fence) -> None:
+        """Works on one run until it is over."""
+        if run.state is RunState.PENDING:
+            run = await update_run(self._ledger, run.run_id, started, Audit("run.started", run.run_id, "federation"), fence=fence)
+        attempt = 0
+        while not run.state.terminal:
+            code = await self._work(run.run_id, fence)
+            attempt += 1
+            try:
+                run = await read_run(self._ledger, run.run_id)
+            except NotFound:
+                return
+            if run.state.terminal:
+                break
+            if code != TRY_AGAIN:
+                run = await self._note_crash(run, code, fence)
+            if not run.state.terminal:
+                await self._sleep(backoff_s(attempt))
+        await forget_run(self._ledger, run.run_id, fence)
+
+    async def _note_crash(self, run: Run, code: int, fence: Fence) -> Run:
+        if run.crashes >= MAX_CRASHES:
+            detail = f"the worker process ended {run.crashes + 1} times, last with {code}; see {self._log(run.run_id)}"
+            audit = Audit("run.failed", run.run_id, "federation", {"reason": "worker-crashed", "detail": detail})
+            now = self._clock()
+            return await update_run(
+                self._ledger, run.run_id, lambda r: failed(r, "worker-crashed", detail, now), audit, fence=fence
+            )
+        audit = Audit("run.worker-crashed", run.run_id, "federation", {"code": code, "crashes": run.crashes + 1})
+        return await update_run(self._ledger, run.run_id, crashed, audit, fence=fence)
+
+    def _log(self, run_id: str) -> Path:
+        return self._data_dir / "federation" / f"{run_id}.log"
+
+    async def _work(self, run_id: str, fence: Fence) -> int:
+        """One life of the worker process; its exit code. Cancelled, it takes the process with it."""
+        log_path = self._log(run_id)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "littoral_cloud.federation.worker", run_id),
+                *("--data", str(self._data_dir), "--fence", str(fence.token), "--parent", str(os.getpid())),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=training_environment(os.environ, self._data_dir / "flwr"),
+                start_new_session=True,  # a Ctrl-C at the terminal is the coordinator's to handle
+            )
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()  # it keeps nothing that the ledger does not have
+                await process.wait()

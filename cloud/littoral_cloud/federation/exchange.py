@@ -1,0 +1,333 @@
+"""Messages of a run to nodes and their replies back, as bytes: over the ledger's intent and blobs, knowing nothing of Flower.
+
+A message is a blob; that a node should work on it is `Desired.federated`; that it has is a document "federated_reply" under
+the message's id, which the session writes. All three survive whoever dies: a worker that starts again in the middle of a
+round names the same ids, so a node that has trained answers from its cache, and one that has answered is not asked.
+
+To a node that says it can, a message travels coded (littoral.codec), and so does its reply. A reply may be a few times as large
+as the message, whatever it claims: a hostile node costs the run that much memory and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from littoral import codec
+from littoral.errors import Conflict, FleetError, LostLease, TooLarge
+from littoral_cloud.federation.faults import NOT_FINITE
+from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
+from littoral_cloud.fleet.presence import There, there
+from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, dump, load
+
+FEATURE = "federated"
+CODED = "coded-messages"
+"""A node with this feature takes coded messages."""
+REPLY_GROWTH = 4
+REPLY_SLACK = 1 << 20
+"""A reply may have REPLY_GROWTH times the bytes of its message and this many: the same arrays, and words of the node's own."""
+REPLY = "federated_reply"
+REPAIR_S = 5.0
+"""A lost announcement costs at most this much."""
+FEWEST_EXAMPLES = 5
+"""With fewer a node cannot train on some and hold some out."""
+DISTURBED = frozenset({"worker-died"})
+"""Failures that say nothing of the node's data or code: somebody, or the kernel, ended its training process."""
+ASKED_AGAIN = 2
+"""So often a node whose work was disturbed is asked for it again, within the round's time."""
+GRACE_S = 3.0
+"""How long a round's start waits for nodes that are hoped for when enough others are there."""
+
+
+class TooFewNodes(FleetError):
+    """Not enough nodes that can train are connected."""
+
+    code = "too-few-nodes"
+
+
+class QuorumMissed(FleetError):
+    """Too few good replies came in time."""
+
+    code = "quorum-missed"
+
+
+class BlobStore(Protocol):
+    def put(self, data: bytes) -> str: ...
+
+    def read(self, digest: str) -> bytes: ...
+
+    def held(self, digest: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one message. `reply` None: it failed, with a code; "silent" where nothing came in time.
+
+    `sent_bytes`, `reply_bytes`: as they travelled; `reply` is decoded.
+    """
+
+    node_id: str
+    sent_bytes: int
+    reply: bytes | None = None
+    reply_bytes: int = 0
+    failure: str = ""
+    detail: str = ""
+
+
+def message_id(run_id: str, number: int, kind: str, node_id: str) -> str:
+    """Depends on nothing that changes when a worker starts again."""
+    return f"{run_id}.{number}.{kind}.{node_id}"
+
+
+def able(node: Node, presence: Presence | None, model: str) -> bool:
+    """Whether a node can take part: accepted, connected, with the feature and labelled examples of the model."""
+    return presence is not None and presence.connected and fit(node, presence, model)
+
+
+def fit(node: Node, presence: Presence, model: str) -> bool:
+    """As `able`, wherever the node is now."""
+    if node.enrolment is not Enrolment.ACCEPTED:
+        return False
+    return FEATURE in presence.features and presence.examples_of(model) >= FEWEST_EXAMPLES
+
+
+def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> None:
+    """Raises QuorumMissed where fewer than `quorum` of the nodes replied well."""
+    good = sum(o.reply is not None for o in outcomes)
+    if good < quorum:
+        what = ", ".join(f"{o.node_id}: {o.failure}" for o in outcomes if o.reply is None)
+        diverged = good == 0 and all(o.failure == NOT_FINITE for o in outcomes)
+        raise QuorumMissed(
+            f"round {number}: {good} of {len(outcomes)} nodes replied well, {quorum} are needed ({what})",
+            hint="lower --learning-rate" if diverged else "see what the nodes said: littoral-cloud audit show",
+        )
+
+
+class Exchange:
+    """Args:
+    clock: seconds since 1970-01-01 UTC. None: of a node that is not connected nobody knows since when, and none is waited for.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: BlobStore,
+        run_id: str,
+        fence: Fence | None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._run_id = run_id
+        self._fence = fence
+        self._clock = clock
+
+    async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
+        nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
+        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence")}
+        wanted = (set(cohort) or set(nodes)) - set(without)
+        return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, presences.get(id), model)))
+
+    async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
+        """Whether a node that could take part went a moment ago."""
+        if (now := self._clock() if self._clock is not None else None) is None:
+            return False
+        wanted = [doc for doc in await self._ledger.all("node") if (not cohort or doc.id in cohort) and doc.id not in without]
+        nodes = {doc.id: load(Node, doc) for doc in wanted}
+        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence") if doc.id in nodes}
+        return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in presences.items())
+
+    async def examples_of(self, node: str, model: str) -> int:
+        """Labelled examples that a node said it holds for a model; 0 where it said nothing."""
+        doc = await self._ledger.get("presence", node)
+        return load(Presence, doc).examples_of(model) if doc else 0
+
+    async def gather_nodes(
+        self,
+        model: str,
+        cohort: Collection[str],
+        *,
+        at_least: int,
+        hoped: Collection[str],
+        within_s: float,
+        without: Collection[str] = (),
+    ) -> tuple[str, ...]:
+        """Nodes that can take part, by id: at once where all that are hoped for are there, else after a short grace.
+
+        Args:
+            without: nodes that sit this run out.
+
+        Raises TooFewNodes where fewer than `at_least` are there after `within_s`, and none is away for a moment only.
+        """
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        async with self._ledger.watch("presence", "node") as news:
+            while True:
+                able_now = await self.able_nodes(model, cohort, without)
+                waited = loop.time() - start
+                if len(able_now) >= at_least and (set(hoped) - set(without) <= set(able_now) or waited >= GRACE_S):
+                    return able_now
+                if waited >= within_s and not await self._away(model, cohort, without):
+                    break
+                limit = within_s - waited if waited < within_s else REPAIR_S
+                if len(able_now) >= at_least:
+                    limit = min(limit, GRACE_S - waited)
+                await _next(news, min(limit, REPAIR_S))
+        out = f"; {', '.join(sorted(without))} answered badly twice and sit this run out" if without else ""
+        raise TooFewNodes(
+            f"nodes: {len(able_now)} can take part, {at_least} are needed{out}",
+            hint=f"a node needs {FEWEST_EXAMPLES} labelled examples, the feature 'federated' "
+            "(pip install 'littoral[edge-train]') and a connection",
+        )
+
+    async def ask(
+        self, messages: Mapping[str, bytes], *, number: int, kind: str, quorum: int, within_s: float
+    ) -> tuple[Outcome, ...]:
+        """Gives every node its message and gathers what comes back, in the order of node ids.
+
+        Args:
+            messages: by node id.
+            within_s: from now; a node that is silent for longer is left out of this round, no more.
+
+        Raises QuorumMissed where fewer than `quorum` good replies came, or can come.
+        """
+        outcomes: dict[str, Outcome] = {}
+        asked = {node: 1 for node in messages}
+        pending = {message_id(self._run_id, number, kind, node): node for node in messages}
+        async with self._ledger.watch(REPLY) as news:
+            sent = {node: await self._ask_one(node, id, messages[node], number) for id, node in pending.items()}
+            with contextlib.suppress(TimeoutError):  # whoever is pending then is silent
+                async with asyncio.timeout(within_s):
+                    while True:
+                        to_look = list(pending)
+                        while to_look:
+                            node = pending[id := to_look.pop(0)]
+                            outcome = await self._outcome(id, node, sent[node], reply_limit(len(messages[node])))
+                            if outcome is None:
+                                continue
+                            del pending[id]
+                            if outcome.failure not in DISTURBED or asked[node] > ASKED_AGAIN:
+                                outcomes[node] = outcome
+                                await self.note_failure(outcome, number)
+                                continue
+                            again = f"{message_id(self._run_id, number, kind, node)}.{asked[node]}"
+                            pending[again], asked[node] = node, asked[node] + 1
+                            to_look.append(again)  # a worker before this one may have had the answer
+                            await self.note_failure(outcome, number)
+                            await self._ask_one(node, again, messages[node], number)
+                        good = sum(o.reply is not None for o in outcomes.values())
+                        if not pending or good + len(pending) < quorum:
+                            break
+                        await _next(news, REPAIR_S)
+        for node in pending.values():
+            outcomes[node] = Outcome(node, sent[node], failure="silent", detail=f"no reply within {within_s:g} s")
+            await self.note_failure(outcomes[node], number)
+        check_quorum(number, outcomes.values(), quorum)
+        return tuple(outcomes[node] for node in sorted(outcomes))
+
+    async def _ask_one(self, node: str, id: str, message: bytes, number: int) -> int:
+        """Asks a node, where it has not answered that already. Gives the bytes of the message as it travels."""
+        coded = await self._coded(node, message)
+        if await self._ledger.get(REPLY, id) is None:
+            await self._want(node, id, coded, number, reply_limit(len(message)))
+        return len(coded)
+
+    async def _coded(self, node: str, message: bytes) -> bytes:
+        """The message as it travels to a node."""
+        doc = await self._ledger.get("presence", node)
+        if doc is None or CODED not in load(Presence, doc).features:
+            return message
+        return await asyncio.to_thread(codec.encode, message, quick=True)
+
+    async def _outcome(self, id: str, node: str, sent: int, limit: int) -> Outcome | None:
+        doc = await self._ledger.get(REPLY, id)
+        if doc is None or doc.body.get("node_id") != node:
+            return None
+        failure, digest = str(doc.body.get("failure", "")), str(doc.body.get("reply_digest", ""))
+        if failure or not digest:
+            return Outcome(node, sent, failure=failure or "empty-reply", detail=str(doc.body.get("detail", "")))
+        try:
+            travelled = await asyncio.to_thread(self._read, digest, limit)
+            if not codec.is_coded(travelled):
+                return Outcome(node, sent, reply=travelled, reply_bytes=len(travelled))
+            reply = await asyncio.to_thread(codec.decode, travelled, limit=limit)
+        except FleetError as error:
+            return Outcome(node, sent, failure=error.code, detail=str(error))
+        return Outcome(node, sent, reply=reply, reply_bytes=len(travelled))
+
+    def _read(self, digest: str, limit: int) -> bytes:
+        if (held := self._blobs.held(digest)) > limit:
+            raise TooLarge(f"reply {digest[:19]}: {held} bytes, at most {limit} are taken for this message")
+        return self._blobs.read(digest)
+
+    async def note_failure(self, outcome: Outcome, number: int) -> None:
+        """An audit line of the node, where its message came to nothing."""
+        if outcome.reply is None:
+            details = {"run": self._run_id, "round": number, "code": outcome.failure, "detail": outcome.detail[:500]}
+            await self._ledger.commit(Change((), (Audit("node.round-failed", outcome.node_id, self._run_id, details),)))
+
+    async def _want(self, node: str, id: str, message: bytes, number: int, limit: int) -> None:
+        """Sets the task of one node and nothing else of its intent; nothing where it has the task already."""
+        while True:
+            doc = await self._ledger.get("desired", node)
+            desired = load(Desired, doc) if doc else Desired()
+            if desired.federated is not None and desired.federated.message_id == id:
+                return
+            digest = await asyncio.to_thread(self._blobs.put, message)
+            task = FederatedTask(
+                run_id=self._run_id,
+                message_id=id,
+                message_digest=digest,
+                message_bytes=len(message),
+                round=number,
+                reply_bytes=limit,
+            )
+            if await _committed(self._ledger, node, replace(desired, federated=task), doc, self._fence):
+                return
+
+
+def reply_limit(message_bytes: int) -> int:
+    """Bytes that the reply to a message of so many may have, coded and decoded."""
+    return REPLY_GROWTH * message_bytes + REPLY_SLACK
+
+
+async def forget_run(ledger: Ledger, run_id: str, fence: Fence | None) -> None:
+    """Takes a run's tasks from all nodes, so that their warm workers end, and drops its replies. May be repeated."""
+    for doc in await ledger.all("desired"):
+        await _clear(ledger, doc.id, run_id, fence)
+    replies = [doc for doc in await ledger.all(REPLY) if doc.body.get("run_id") == run_id]
+    for doc in replies:
+        await ledger.commit(Change((Write(REPLY, doc.id, None, None),)), fence=fence)
+
+
+async def _clear(ledger: Ledger, node: str, run_id: str, fence: Fence | None) -> None:
+    while True:
+        doc = await ledger.get("desired", node)
+        if doc is None:
+            return
+        desired = load(Desired, doc)
+        if desired.federated is None or desired.federated.run_id != run_id:
+            return
+        if await _committed(ledger, node, replace(desired, federated=None), doc, fence):
+            return
+
+
+async def _committed(ledger: Ledger, node: str, desired: Desired, read: Doc | None, fence: Fence | None) -> bool:
+    """False where somebody else wrote the node's intent meanwhile: read again, change the one field again."""
+    try:
+        await ledger.commit(Change((Write("desired", node, dump(desired), read.generation if read else 0),)), fence=fence)
+    except LostLease:
+        raise
+    except Conflict:
+        return False
+    return True
+
+
+async def _next(news: AsyncIterator[Announcement], at_most_s: float) -> None:
+    """Waits for one announcement, or for the repair timer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await anext(news)

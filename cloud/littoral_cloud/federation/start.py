@@ -1,0 +1,162 @@
+"""From "these nodes should learn" to a PENDING run: which weights it begins with, and everything the nodes must be told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from littoral.budget import Budget, worst_class_shortfall
+from littoral.errors import BadInput, NotFound
+from littoral.manifest import Manifest
+from littoral_cloud.federation.exchange import BlobStore
+from littoral_cloud.federation.run import Run, create_run
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a run learns. The defaults are what held on MNIST turned by 45 degrees: bench/federated_recipe.py."""
+
+    strategy: str = "fedavg"
+    rounds: int = 3
+    local_epochs: int = 4
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    calibration: float = 1.0
+    freeze_head: bool = True
+    fraction: float = 1.0
+    min_nodes: int | None = None  # None: 2, or 1 where one node is all that is asked
+    min_replies: int | None = None  # None: as many as min_nodes
+    round_timeout_s: float = 120.0
+    seed: int = 1
+
+
+def inside(artifact: Artifact, budget: Budget) -> bool:
+    """Whether what is known without measuring (size, runtime, worst class) is inside a budget."""
+    if budget.runtimes and artifact.runtime not in budget.runtimes:
+        return False
+    label, worst = artifact.worst_class or ("", None)
+    if worst_class_shortfall(worst, label, budget) is not None:
+        return False
+    return budget.artifact_bytes is None or artifact.artifact_bytes <= budget.artifact_bytes
+
+
+def choose_base(artifacts: Sequence[Artifact], served: Collection[str], budgets: Sequence[Budget]) -> Artifact:
+    """The artifact whose weights a run goes on from.
+
+    Among the weights of which nodes serve some artifact now (of all, where none is served): those of which an artifact fits
+    the most of the budgets, then the most accurate, then the newest.
+
+    Args:
+        artifacts: of one model.
+        served: manifest digests that nodes serve.
+        budgets: of the nodes for whom the run is held; empty: accuracy alone decides.
+
+    Raises NotFound where no artifact has weights.
+    """
+    known = [a for a in artifacts if a.weights]
+    if not known:
+        raise NotFound(
+            "federated run: no artifact of this model has its weights here",
+            hint="publish one with the weights that it was made from",
+        )
+    live = {a.weights for a in known if a.manifest_digest in served} or {a.weights for a in known}
+
+    def rank(artifact: Artifact) -> tuple[int, float, float, str]:
+        family = [a for a in known if a.weights == artifact.weights]
+        fitting = sum(any(inside(a, budget) for a in family) for budget in budgets)
+        return fitting, artifact.accuracy, artifact.created_at, artifact.manifest_digest
+
+    return max((a for a in known if a.weights in live), key=rank)
+
+
+async def start_run(
+    ledger: Ledger,
+    blobs: BlobStore,
+    trusted: Mapping[str, bytes],
+    *,
+    run_id: str,
+    model: str,
+    now: float,
+    terms: Terms | None = None,
+    artifact: str = "",
+    for_nodes: Sequence[str] = (),
+    cohort: Sequence[str] = (),
+    trigger: str = "",
+    actor: str = "operator",
+) -> Run:
+    """Writes a PENDING run; the coordinator's controller does the rest.
+
+    Args:
+        trusted: raw public keys by key id, for the base's manifest: `core.trust.signing_keys()`.
+        artifact: name or manifest digest of the base; empty: choose_base decides.
+        for_nodes: ids of the nodes that the new model is for, such as those that drifted: it should fit their budgets.
+        cohort: ids of the nodes that may take part; empty: every node that can.
+        trigger: why, for people.
+
+    Raises:
+        NotFound: there is no such artifact, or none with weights. BadInput: terms that cannot work.
+    """
+    terms = terms or Terms()
+    known = [a for a in (load(Artifact, doc) for doc in await ledger.all("artifact")) if a.model == model]
+    base = (
+        _named(known, artifact)
+        if artifact
+        else choose_base(known, await _served(ledger, model), await _budgets(ledger, model, for_nodes))
+    )
+    if not base.weights:
+        raise BadInput(f"artifact {base.name}: the weights that it was made from are not here", hint="choose another one")
+    envelope = await asyncio.to_thread(blobs.read, base.manifest_digest)
+    manifest = Manifest.open(envelope, trusted)
+    min_nodes = terms.min_nodes if terms.min_nodes is not None else (1 if len(cohort) == 1 else 2)
+    run = Run(
+        run_id=run_id,
+        model=model,
+        strategy=terms.strategy,
+        rounds=terms.rounds,
+        local_epochs=terms.local_epochs,
+        learning_rate=terms.learning_rate,
+        batch_size=terms.batch_size,
+        seed=terms.seed,
+        calibration=terms.calibration,
+        freeze_head=terms.freeze_head,
+        architecture=manifest.architecture,
+        input={
+            "shape": list(manifest.input.shape),
+            "scale": manifest.input.scale,
+            "mean": list(manifest.input.mean),
+            "std": list(manifest.input.std),
+        },
+        classes=len(manifest.output.labels),
+        base_weights=base.weights,
+        base_manifest=base.manifest_digest,
+        data=base.data,
+        cohort=tuple(sorted(set(cohort))),
+        fraction=terms.fraction,
+        min_nodes=min_nodes,
+        min_replies=terms.min_replies if terms.min_replies is not None else min_nodes,
+        round_timeout_s=terms.round_timeout_s,
+        trigger=trigger,
+        created_at=now,
+    )
+    return await create_run(ledger, run, actor=actor)
+
+
+def _named(artifacts: Sequence[Artifact], wanted: str) -> Artifact:
+    """The newest of that name, or the one of that digest."""
+    found = [a for a in artifacts if wanted in (a.name, a.manifest_digest)]
+    if not found:
+        raise NotFound(f"artifact {wanted!r}: there is none of this model", hint="littoral-cloud artifact list")
+    return max(found, key=lambda a: (a.created_at, a.manifest_digest))
+
+
+async def _served(ledger: Ledger, model: str) -> set[str]:
+    reports = [load(Reported, doc) for doc in await ledger.all("reported")]
+    return {report.models[model].serving for report in reports if model in report.models and report.models[model].serving}
+
+
+async def _budgets(ledger: Ledger, model: str, node_ids: Sequence[str]) -> list[Budget]:
+    docs = [doc for node_id in node_ids if (doc := await ledger.get("presence", node_id)) is not None]
+    return [load(Presence, doc).budget_for(model) for doc in docs]

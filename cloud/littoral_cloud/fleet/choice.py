@@ -1,0 +1,263 @@
+"""Which of a release's artifacts a node gets, and why: pure functions over what was signed and what was measured.
+
+A candidate is judged by its measurement on the node itself; where there is none, by the latest on another machine of the same
+hardware class. One that could not be run on the node is out, whatever it did elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from littoral.budget import ESTIMATE, Budget, Measured, about_as_small, best_fit, excesses, latency_bucket
+from littoral.errors import NoFit
+from littoral.signature import Metric
+from littoral_cloud.fleet.limits import beyond, takes
+from littoral_cloud.fleet.records import Artifact, MeasurementRecord, Presence
+
+LEAST = -math.inf
+"""No floor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One candidate for one node. `out` holds every limit that kept it out, in words; figures are None where not measured."""
+
+    manifest_digest: str
+    name: str
+    runtime: str
+    accuracy: float
+    worst_class: float | None  # accuracy of its worst class
+    worst_label: str
+    class_accuracy: Mapping[str, float]  # by label
+    artifact_bytes: int
+    p50_ms: float | None
+    latency_ms: float | None  # p95
+    p99_ms: float | None
+    start_ms: float | None
+    peak_rss_bytes: int | None
+    energy_mj: float | None  # one inference
+    energy_source: str  # littoral.budget.ESTIMATE: it binds nobody; "": nothing is known
+    samples: int
+    measured_on: str  # node id; "" where it was not measured
+    measured_by: str  # "this node", or "its class": another machine of the same hardware class
+    out: tuple[str, ...]
+    why_not: str  # all of `out`, or why another one that fits was chosen; "" for the chosen one
+    notes: tuple[str, ...]  # limits that could not be held against it
+    chosen: bool
+    metric: Metric | None = None  # in place of accuracy, where the task is no classification
+
+    @property
+    def score(self) -> float:
+        return self.metric.score if self.metric else self.accuracy
+
+
+def measurement_for(
+    node_id: str, presence: Presence, manifest_digest: str, measurements: Iterable[MeasurementRecord]
+) -> MeasurementRecord | None:
+    """The node's own, a failure included; else the latest that worked on the same hardware class; else None."""
+    of_this = [m for m in measurements if m.manifest_digest == manifest_digest]
+    own = next((m for m in of_this if m.node_id == node_id), None)
+    if own is not None:
+        return own
+    alike = [m for m in of_this if m.hardware_class == presence.hardware_class and presence.hardware_class and not m.failure]
+    return max(alike, key=lambda m: (m.measured_at, m.node_id), default=None)
+
+
+def candidates_for(
+    node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]
+) -> list[Measured]:
+    """The artifacts that this node has a runtime for and that ran on it, or on its like; in the order given."""
+    found = []
+    for artifact in artifacts:
+        measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
+        if takes(artifact, presence) and measured is not None and not measured.failure:
+            found.append(as_measured(artifact, measured))
+    return found
+
+
+def choose(
+    node_id: str,
+    presence: Presence,
+    artifacts: Sequence[Artifact],
+    measurements: Sequence[MeasurementRecord],
+    *,
+    model: str,
+    floor: float = LEAST,
+) -> Measured:
+    """The best candidate inside the node's budget for the model.
+
+    Args:
+        floor: candidates of a lower score are out; a fraction where that is the accuracy.
+
+    Raises NoFit, in an operator's words.
+    """
+    candidates = candidates_for(node_id, presence, artifacts, measurements)
+    if not candidates:
+        raise NoFit(_why_none(node_id, presence, artifacts, measurements), hint="explain lists every candidate")
+    budget = presence.budget_for(model)
+    chosen = best_fit(candidates, budget)
+    if chosen.score < floor:
+        raise NoFit(f"the best that fits, {chosen.name}, {_under(chosen, floor)}")
+    return chosen
+
+
+def explain(
+    node_id: str,
+    presence: Presence,
+    artifacts: Sequence[Artifact],
+    measurements: Sequence[MeasurementRecord],
+    *,
+    model: str,
+    floor: float = LEAST,
+    offered: Container[str] | None = None,
+    release: str = "",
+) -> list[Row]:
+    """Every candidate with its figures, what kept it out, and whether it was chosen; best accuracy first.
+
+    Args:
+        offered: manifest digests that may be chosen, of the release that the node follows; None: all.
+        release: its id, for what is said of the others.
+    """
+    among = [a for a in artifacts if offered is None or a.manifest_digest in offered]
+    try:
+        digest = choose(node_id, presence, among, measurements, model=model, floor=floor).manifest_digest
+    except NoFit:
+        digest = ""
+    every = [_row(node_id, presence, artifact, measurements, presence.budget_for(model), floor) for artifact in artifacts]
+    chosen = next((row for row, a in zip(every, artifacts, strict=True) if digest and a.manifest_digest == digest), None)
+    rows = []
+    for row in every:
+        if row is chosen:
+            row = replace(row, chosen=True)
+        elif offered is not None and row.manifest_digest not in offered:
+            row = replace(row, why_not=f"is not in {release}, the release that this node follows")
+        else:
+            row = replace(row, why_not="; ".join(row.out) or (_beaten(row, chosen) if chosen else ""))
+        rows.append(row)
+    return sorted(rows, key=lambda row: (-row.score, row.artifact_bytes, row.name, row.manifest_digest))
+
+
+def _row(
+    node_id: str,
+    presence: Presence,
+    artifact: Artifact,
+    measurements: Sequence[MeasurementRecord],
+    budget: Budget,
+    floor: float,
+) -> Row:
+    measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
+    worked = measured if measured is not None and not measured.failure else None
+    out = []
+    if artifact.runtime not in presence.runtimes:
+        out.append(f"runtime: {artifact.runtime} is not on this node")
+    elif above := beyond(artifact, presence):
+        out += above
+    elif measured is None:
+        out.append("measurement: there is none of this node or its like")
+    elif measured.failure:
+        out.append(f"measurement: {measured.failure}: {measured.detail}")
+    if worked is not None:
+        out += [str(excess) for excess in excesses(as_measured(artifact, worked), budget)]
+    if artifact.score < floor:
+        out.append(_under(artifact, floor))
+    label, worst = artifact.worst_class or ("", None)
+    return Row(
+        manifest_digest=artifact.manifest_digest,
+        name=artifact.name,
+        runtime=artifact.runtime,
+        accuracy=artifact.accuracy,
+        worst_class=worst,
+        worst_label=label,
+        class_accuracy=artifact.class_accuracy,
+        artifact_bytes=artifact.artifact_bytes,
+        p50_ms=worked.p50_ms if worked else None,
+        latency_ms=worked.p95_ms if worked else None,
+        p99_ms=worked.p99_ms if worked else None,
+        start_ms=worked.start_ms if worked else None,
+        peak_rss_bytes=worked.peak_rss_bytes if worked else None,
+        energy_mj=worked.energy_mj if worked else None,
+        energy_source=worked.energy_source if worked else "",
+        samples=worked.samples if worked else 0,
+        measured_on=measured.node_id if measured else "",
+        measured_by="" if measured is None else "this node" if measured.node_id == node_id else "its class",
+        out=tuple(out),
+        why_not="",
+        notes=_notes(worked, budget),
+        chosen=False,
+        metric=artifact.metric,
+    )
+
+
+def _notes(measured: MeasurementRecord | None, budget: Budget) -> tuple[str, ...]:
+    """Of a limit on energy, which only what was counted is held against."""
+    if budget.energy_mj is None or measured is None or _counted(measured) is not None:
+        return ()
+    known = "is not known" if measured.energy_mj is None else f"is only estimated, {measured.energy_mj:.4g} mJ"
+    return (f"energy_mj: {known} there, so the limit of {budget.energy_mj:g} binds nobody",)
+
+
+def _counted(measured: MeasurementRecord) -> float | None:
+    """Energy of one inference where something counted it; millijoules."""
+    return None if measured.energy_source in ("", ESTIMATE) else measured.energy_mj
+
+
+def _beaten(row: Row, chosen: Row) -> str:
+    """Why another one that is inside the budget as well was chosen: what best_fit looked at, in its order."""
+    if row.score < chosen.score:
+        theirs, best = (f"{r.metric.name} {r.metric.value:.6g}" if r.metric else f"{r.accuracy:.6g}" for r in (row, chosen))
+        return f"fits, but {chosen.name} is more accurate: {best} against {theirs}"
+    sizes = f"{row.artifact_bytes} bytes against {chosen.artifact_bytes}"
+    slow, fast = row.latency_ms or 0.0, chosen.latency_ms or 0.0
+    if latency_bucket(slow) > latency_bucket(fast):
+        speeds = f"{slow:.4g} ms against {fast:.4g}"
+        if about_as_small(row.artifact_bytes, chosen.artifact_bytes):
+            return f"fits and is as accurate and about as small as {chosen.name}, but slower: {speeds}"
+        return f"fits and is as accurate as {chosen.name}, but larger and slower: {sizes}, {speeds}"
+    if row.artifact_bytes > chosen.artifact_bytes:
+        return f"fits and is as accurate as {chosen.name}, but larger: {sizes}"
+    return f"fits, and is as accurate and as large as {chosen.name}, which comes first by name"
+
+
+def _under(candidate: Artifact | Measured, floor: float) -> str:
+    """In words: what it was measured to be, and what it had to be."""
+    metric = candidate.metric
+    if metric is None:
+        return f"accuracy: {candidate.accuracy:.4f} is under {floor:.4f}"
+    bound = "under" if metric.higher_is_better else "over"
+    return f"{metric.name}: {metric.value:.6g} is {bound} {floor if metric.higher_is_better else -floor:.6g}"
+
+
+def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
+    """What was signed of an artifact (its accuracy, also of its worst class) beside what a node measured."""
+    label, worst = artifact.worst_class or ("", None)
+    return Measured(
+        manifest_digest=artifact.manifest_digest,
+        name=artifact.name,
+        runtime=artifact.runtime,
+        accuracy=artifact.accuracy,
+        artifact_bytes=artifact.artifact_bytes,
+        latency_ms=measured.p95_ms,
+        peak_rss_bytes=measured.peak_rss_bytes,
+        samples=measured.samples,
+        energy_mj=_counted(measured),
+        worst_class=worst,
+        worst_label=label,
+        metric=artifact.metric,
+    )
+
+
+def _why_none(node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]) -> str:
+    runnable = [a for a in artifacts if a.runtime in presence.runtimes]
+    if not runnable:
+        wanted = "/".join(sorted({a.runtime for a in artifacts})) or "nothing"
+        return f"the release needs {wanted}, this node has {'/'.join(presence.runtimes) or 'no runtime'}"
+    taken = [a for a in runnable if not beyond(a, presence)]
+    if not taken:
+        return "; ".join(f"{a.name}: {limit}" for a in runnable for limit in beyond(a, presence))
+    for artifact in taken:
+        measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
+        if measured is not None and measured.failure:
+            return f"{artifact.name} could not be run here: {measured.failure}: {measured.detail}"
+    return f"none of {len(taken)} candidates was measured on this node or its like"

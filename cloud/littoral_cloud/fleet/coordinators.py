@@ -1,0 +1,139 @@
+"""Which coordinators run on this ledger, and what becomes of the nodes of one that ended without a word.
+
+A presence names the coordinator that holds the session, and is that one's to change. Each coordinator is a document here, and
+holds a lease for as long as it lives. The others wait for that lease: whoever gets it knows that its holder has died, or cannot
+reach the ledger any more, and writes down that its nodes went. One that was cut off and comes back takes its lease again and says
+anew whose sessions are open; so it does not matter who was right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from littoral.errors import Conflict, LostLease, Unavailable
+from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
+from littoral_cloud.fleet.records import Presence, dump, load
+
+log = logging.getLogger(__name__)
+
+KIND = "coordinator"
+_AT_ONCE = 200
+"""Presences that are written in one Change."""
+_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinator:
+    started_at: float
+    schema: int = 1
+
+
+def lease_of(coordinator: str) -> str:
+    return f"coordinator:{coordinator}"
+
+
+class Coordinators:
+    """This one among the others.
+
+    Args:
+        clock: seconds since 1970-01-01 UTC.
+        own: the id of this coordinator's process; no two have the same.
+        former: one that is known to have ended: it served the same data folder. "": none.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], own: str, *, former: str = "") -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._own = own
+        self._former = former
+        self._followed: dict[str, asyncio.Task[None]] = {}
+        self._started_at = clock()
+        self.nodes = 0
+        """That had ever come, when this coordinator started."""
+
+    async def run(self, held: Callable[[], None]) -> None:
+        """Until cancelled.
+
+        Args:
+            held: called whenever others may have taken this coordinator for dead, and cannot any more.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._live(held), name="live")
+            tasks.create_task(self._follow(tasks), name="follow other coordinators")
+
+    async def leave(self) -> None:
+        """In good order: nothing is left for others to write down."""
+        await self._ledger.commit(Change((Write(KIND, self._own, None, None),)))
+
+    async def _live(self, held: Callable[[], None]) -> None:
+        me = dump(Coordinator(started_at=self._started_at))
+        while True:
+            try:
+                async with self._ledger.lease(lease_of(self._own)):
+                    await self._ledger.commit(Change((Write(KIND, self._own, me, None),)))
+                    held()
+                    await asyncio.Event().wait()
+            except (LostLease, Unavailable) as error:
+                log.warning("coordinator %s: %s", self._own, error)
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                await self._succeed_unknown()
+                async with self._ledger.watch(KIND) as news:
+                    while True:
+                        for doc in await self._ledger.all(KIND):
+                            if doc.id != self._own and doc.id not in self._followed:
+                                waiting = tasks.create_task(self._succeed(doc.id), name=f"await the end of {doc.id}")
+                                self._followed[doc.id] = waiting
+                        await anext(news)
+            except Unavailable as error:
+                log.warning("coordinators: %s", error)
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _succeed_unknown(self) -> None:
+        """Of the one that served this data folder before, and of coordinators without a document. One that has written none yet
+        says by itself, a moment later, that its sessions are open."""
+        known = {self._own, *(doc.id for doc in await self._ledger.all(KIND))} - {self._former}
+        self.nodes = await mark_gone(self._ledger, lambda of: of not in known, self._clock())
+
+    async def _succeed(self, other: str) -> None:
+        try:
+            async with self._ledger.lease(lease_of(other)):
+                await mark_gone(self._ledger, lambda of: of == other, self._clock())
+                await self._ledger.commit(Change((Write(KIND, other, None, None),)))
+                log.info("coordinator %s has ended; of its nodes those that were there are away now", other)
+        except (LostLease, Unavailable) as error:
+            log.warning("coordinator %s: %s", other, error)
+        finally:
+            self._followed.pop(other, None)
+
+
+async def mark_gone(ledger: Ledger, ended: Callable[[str], bool], now: float) -> int:
+    """Writes of the nodes whose coordinator has ended that they are not connected. Gives how many nodes have ever come.
+
+    Args:
+        ended: by the coordinator's id.
+    """
+    docs = await ledger.all("presence")
+    left = [doc.id for doc in docs if _gone(doc, ended, now) is not None]
+    while left:
+        some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+        found = [doc for id in some if (doc := await ledger.get("presence", id)) is not None]
+        writes = tuple(write for doc in found if (write := _gone(doc, ended, now)) is not None)
+        try:
+            if writes:
+                await ledger.commit(Change(writes))
+        except Conflict:  # one of them came back, or said something: look again
+            left = [*some, *left]
+    return len(docs)
+
+
+def _gone(doc: Doc, ended: Callable[[str], bool], now: float) -> Write | None:
+    presence = load(Presence, doc)
+    if not presence.connected or not ended(presence.coordinator):
+        return None
+    return Write("presence", doc.id, dump(replace(presence, connected=False, since=now)), doc.generation)

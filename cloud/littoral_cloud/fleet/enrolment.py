@@ -1,0 +1,312 @@
+"""Enrolment: a join token and a certificate request become a node.
+
+A node's id is made from its public key, so whoever asks again with the same key is the same node: no lookup, no second
+enrolment, no use of the token spent, also when two requests run at the same moment. Everything that enrolment writes is one
+Change: the token with a use less, the node, its name, and what is desired of it (nothing yet). The use is taken where the
+change is written, so that of a thousand who come at the same moment with one token nobody is in another's way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, NotFound
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Take, Write
+from littoral_cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
+
+NAME_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NODE_ID_DIGITS = 20  # 80 bits: nobody makes a second key for an id
+ATTEMPTS = 20
+NUMBERED = 3
+"""Times that the next number behind a wanted name is tried where others take it first: then chance is put behind it."""
+MAX_TTL_S = 366 * 24 * 3600.0
+_BY_CHANCE = 9
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is mistaken for something else
+
+
+class NodeCertificate(Protocol):
+    @property
+    def der(self) -> bytes: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def expires_at(self) -> float: ...
+
+
+class Issuer(Protocol):
+    """What is needed of littoral_cloud.trust.ca.CertificateAuthority."""
+
+    @property
+    def der(self) -> bytes: ...
+    def public_key_sha256(self, csr_der: bytes) -> str: ...
+    def issue_node(self, csr_der: bytes, node_id: str, now: float) -> NodeCertificate: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentRequest:
+    token: str  # the secret
+    certificate_request: bytes  # PKCS#10, DER
+    node_name: str = ""  # "": the cloud chooses
+    agent_version: str = ""
+    hardware_class: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    node_id: str
+    node_name: str
+    certificate: bytes  # DER
+    certificate_authority: bytes  # DER
+    again: bool  # the node was there already
+
+
+class TokenState(StrEnum):
+    USABLE = "usable"
+    SPENT = "spent"
+    EXPIRED = "expired"
+
+    @classmethod
+    def of(cls, token: Token, now: float) -> TokenState:
+        if now >= token.expires_at:
+            return cls.EXPIRED
+        return cls.USABLE if token.uses_left > 0 else cls.SPENT
+
+
+def token_id(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def check_name(name: str) -> str:
+    """Raises BadInput where it is not [a-z0-9-], at most 63, with a letter or digit at both ends."""
+    if not NAME_FORM.fullmatch(name):
+        raise BadInput(f"node_name: {name[:80]!r} is no name", hint="use a-z, 0-9 and -, at most 63, no - at the ends")
+    return name
+
+
+def admit(token: Token | None, node: Node | None, key_sha256: str, now: float) -> bool:
+    """Whether this enrols a new node (True) or gives a known one its identity again (False).
+
+    A spent token still serves the node that spent it: its answer may have been lost on the way.
+
+    Raises:
+        BadToken: the token is unknown, expired, or spent. NotAccepted: the node was taken out of the fleet.
+    """
+    ask = "ask for a new one: littoral-cloud token create"
+    if token is None:
+        raise BadToken("token: is unknown or was revoked", hint=ask)
+    state = TokenState.of(token, now)
+    if state is TokenState.EXPIRED:
+        raise BadToken(f"token {token.name}: expired {now - token.expires_at:.0f} s ago", hint=ask)
+    if node is not None:
+        if node.public_key_sha256 != key_sha256:
+            raise NotAccepted(f"node {node.node_id}: belongs to another key", hint="make a new key")
+        if node.enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED):
+            raise NotAccepted(f"node {node.name}: was {node.enrolment}", hint="empty the node's data folder, then enrol it anew")
+        return False
+    if state is TokenState.SPENT:
+        raise BadToken(f"token {token.name}: is spent", hint=ask)
+    return True
+
+
+def candidate_name(wanted: str, attempt: int, rng: random.Random) -> str:
+    """The name to try: what was wanted, then with -2 to -9 behind it, then with chance behind it."""
+    drawn = "".join(rng.choice(_ALPHABET) for _ in range(6))
+    if not wanted:
+        return f"node-{drawn}"
+    if attempt == 0:
+        return wanted
+    suffix = f"-{attempt + 1}" if attempt < _BY_CHANCE else f"-{drawn}"
+    return wanted[: 63 - len(suffix)].rstrip("-") + suffix
+
+
+async def enrol(
+    ledger: Ledger,
+    ca: Issuer,
+    request: EnrolmentRequest,
+    now: float,
+    rng: random.Random,
+    taking: set[str] | None = None,
+) -> Enrolled:
+    """Trades a token and a certificate request for an identity.
+
+    Args:
+        taking: names that others in this process are about to take, for whoever enrols many at one time.
+
+    Raises:
+        BadInput: the name or the certificate request is malformed.
+        BadToken, NotAccepted: see `admit`.
+        Unavailable: the ledger cannot be had; asking again is safe.
+    """
+    if request.node_name:
+        check_name(request.node_name)
+    key = ca.public_key_sha256(request.certificate_request)
+    node_id = key[:NODE_ID_DIGITS]
+    certificate: NodeCertificate | None = None
+    taking = set() if taking is None else taking
+    for tried in range(ATTEMPTS):
+        name = ""
+        token_doc = await ledger.get("token", token_id(request.token))
+        node_doc = await ledger.get("node", node_id)
+        token = load(Token, token_doc) if token_doc else None
+        known = load(Node, node_doc) if node_doc else None
+        new = admit(token, known, key, now)
+        assert token is not None
+        assert token_doc is not None
+        certificate = certificate or ca.issue_node(request.certificate_request, node_id, now)
+        if new:
+            first = 0 if tried < NUMBERED else _BY_CHANCE
+            name, name_write = await _free_name(ledger, request.node_name, node_id, rng, taking, first=first)
+            node = Node(
+                node_id=node_id,
+                name=name,
+                enrolment=Enrolment.ACCEPTED,
+                public_key_sha256=key,
+                certificate_sha256=certificate.sha256,
+                certificate_expires_at=certificate.expires_at,
+                enrolled_at=now,
+                labels=token.labels,
+            )
+            change = _first(node, token_doc.id, token, name_write, request)
+        else:
+            assert known is not None
+            assert node_doc is not None
+            node = replace(
+                known,
+                certificate_sha256=certificate.sha256,
+                certificate_expires_at=certificate.expires_at,
+                renewed_from="",
+            )
+            change = _again(node, node_doc, token)
+        try:
+            await ledger.commit(change)
+        except Conflict:
+            continue  # somebody took the last use, or the name, or enrolled this very key: look again
+        finally:
+            taking.discard(name)
+        return Enrolled(
+            node_id=node_id, node_name=node.name, certificate=certificate.der, certificate_authority=ca.der, again=not new
+        )
+    raise Conflict("enrolment: too many at the same moment", hint="try again")
+
+
+def _first(node: Node, token_id: str, token: Token, name: Write, request: EnrolmentRequest) -> Change:
+    details = {
+        "name": node.name,
+        "token": token.name,
+        "key": node.public_key_sha256,
+        "certificate": node.certificate_sha256,
+        "agent_version": request.agent_version[:64],
+        "hardware_class": request.hardware_class[:64],
+    }
+    return Change(
+        (
+            Take("token", token_id, "uses_left"),
+            Write("node", node.node_id, dump(node), 0),
+            name,
+            Write("desired", node.node_id, dump(Desired()), None),
+        ),
+        (Audit("node.enrolled", node.node_id, f"token {token.name}", details),),
+    )
+
+
+def _again(node: Node, doc: Doc, token: Token) -> Change:
+    details = {"name": node.name, "certificate": node.certificate_sha256}
+    return Change(
+        (Write("node", node.node_id, dump(node), doc.generation),),
+        (Audit("node.certificate-issued", node.node_id, f"token {token.name}", details),),
+    )
+
+
+async def _free_name(
+    ledger: Ledger, wanted: str, node_id: str, rng: random.Random, taking: set[str], *, first: int
+) -> tuple[str, Write]:
+    """A name that nobody in the fleet has, and the write that takes it; until it is written it is in `taking`. One of a node
+    taken out of the fleet is free.
+
+    `first`: of the attempts of `candidate_name`.
+    """
+    for attempt in range(first, first + ATTEMPTS):
+        name = candidate_name(wanted, attempt, rng)
+        if name in taking:
+            continue
+        taking.add(name)
+        try:
+            generation = await _generation_of_free(ledger, name)
+        except BaseException:
+            taking.discard(name)
+            raise
+        if generation is not None:
+            return name, Write("node-name", name, {"node_id": node_id}, generation)
+        taking.discard(name)
+    raise Conflict(f"node_name: {wanted!r} and {ATTEMPTS} like it are taken", hint="choose another")
+
+
+async def _generation_of_free(ledger: Ledger, name: str) -> int | None:
+    """What the document of a free name is to be written over; None where a node has the name."""
+    if (doc := await ledger.get("node-name", name)) is None:
+        return 0
+    holder = await ledger.get("node", str(doc.body["node_id"]))
+    free = holder is None or load(Node, holder).enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED)
+    return doc.generation if free else None
+
+
+async def create_token(
+    ledger: Ledger,
+    name: str,
+    ttl_s: float,
+    uses: int,
+    labels: Mapping[str, str],
+    now: float,
+    new_secret: Callable[[int], str],
+    *,
+    actor: str = "operator",
+) -> tuple[str, Token]:
+    """Makes a token; the secret is given here, once, and never kept.
+
+    Args:
+        new_secret: gives so many bytes' worth of text that nobody can guess, `secrets.token_urlsafe`.
+
+    Raises:
+        BadInput: a value is out of range.
+    """
+    if not 0 < ttl_s <= MAX_TTL_S:
+        raise BadInput(f"ttl_s: {ttl_s:g} must be more than 0 and at most {MAX_TTL_S:g}", hint="like --ttl 24h")
+    if not 1 <= uses <= 1_000_000:
+        raise BadInput(f"uses: {uses} must be between 1 and 1,000,000", hint="1: a token for one node")
+    if not name or len(name) > 63 or not name.isprintable():
+        raise BadInput(f"name: {name[:80]!r} must be 1 to 63 printable characters", hint="like gateway-7")
+    secret = new_secret(32)
+    token = Token(name=name, expires_at=float(int(now + ttl_s)), uses_left=uses, labels=dict(labels))
+    details = {"uses": uses, "expires_at": token.expires_at}
+    write = Write("token", token_id(secret), dump(token), 0)
+    await ledger.commit(Change((write,), (Audit("token.created", name, actor, details),)))
+    return secret, token
+
+
+async def list_tokens(ledger: Ledger) -> Sequence[tuple[str, Token]]:
+    """Id and token, the one that expires first in front."""
+    return sorted(((doc.id, load(Token, doc)) for doc in await ledger.all("token")), key=lambda each: each[1].expires_at)
+
+
+async def revoke_token(ledger: Ledger, wanted: str, *, actor: str) -> str:
+    """Deletes the token of this id, beginning of an id, or name, and gives its id.
+
+    Raises:
+        NotFound: there is none. BadInput: there are several.
+    """
+    docs = await ledger.all("token")
+    found = [doc for doc in docs if wanted and (doc.id.startswith(wanted) or load(Token, doc).name == wanted)]
+    if not found:
+        raise NotFound(f"token: none is {wanted!r}", hint="see `littoral-cloud token list`")
+    if len(found) > 1:
+        raise BadInput(f"token: {len(found)} are {wanted!r}", hint="give more of its id, see `littoral-cloud token list`")
+    doc = found[0]
+    audit = Audit("token.revoked", load(Token, doc).name, actor, {"id": doc.id})
+    await ledger.commit(Change((Write("token", doc.id, None, doc.generation),), (audit,)))
+    return doc.id

@@ -1,0 +1,157 @@
+"""The door through which everything that the coordinator intends is written: the port; the adapter is littoral_cloud/store/.
+
+A document is a JSON object under (kind, id) with a generation that grows by one with every write; generation 0 means
+"does not exist". A Change is written whole or not at all, together with its lines in the audit trail, and announced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from littoral.errors import FleetError
+
+T = TypeVar("T")
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    kind: str
+    id: str
+    generation: int
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """`body` None deletes. `expected` is the generation that was read: 0 for "must not exist yet", None for "whatever it is"."""
+
+    kind: str
+    id: str
+    body: Body | None
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One less of a whole number of a document, whatever else is in it: of many who take at the same moment each gets one, for as
+    long as there is any. `field` stands in the body once."""
+
+    kind: str
+    id: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One line of the audit trail.
+
+    `action` is "noun.verb", for example "rollout.rolled-back"; `subject` an id; `actor` who did it.
+    """
+
+    action: str
+    subject: str
+    actor: str
+    details: Body = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A lease that is held. `token` grows with every new holder: a write with an old one is refused."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    writes: tuple[Write | Take, ...]
+    audit: tuple[Audit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A line as it stands in the trail. `chain` is SHA-256, hex, over the line before's chain and this line's canonical JSON."""
+
+    id: str  # of the Redis stream, "milliseconds-sequence"
+    at: float  # seconds since 1970-01-01 UTC
+    action: str
+    subject: str
+    actor: str
+    details: Body
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Something was written. Losing one costs a delay, never correctness."""
+
+    kind: str
+    id: str
+
+
+class Ledger(Protocol):
+    async def get(self, kind: str, id: str) -> Doc | None: ...
+
+    async def all(self, kind: str) -> Sequence[Doc]:
+        """Every document of a kind, by id."""
+        ...
+
+    async def kinds(self) -> Sequence[str]:
+        """Every kind of which there is a document, in order."""
+        ...
+
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
+        """Writes a change whole and gives the new generations by (kind, id).
+
+        Raises:
+            Conflict: an expected generation is not there any more, or nothing is left to take; nothing was written.
+            LostLease: the fence is not, or no longer, held; nothing was written.
+            Unavailable: Redis cannot be had; the change may or may not have been written, and committing it again
+                with the same expected generations is safe.
+        """
+        ...
+
+    def watch(self, *kinds: str) -> AbstractAsyncContextManager[AsyncIterator[Announcement]]:
+        """Announcements of these kinds, from the moment the context is entered; survives a Redis that is gone for a while."""
+        ...
+
+    def lease(self, name: str, *, ttl_s: float = 10.0) -> AbstractAsyncContextManager[Fence]:
+        """Waits until the lease can be had and keeps it renewed inside the context."""
+        ...
+
+    async def audit(self, *, after: str = "-", count: int = 1000) -> Sequence[AuditEntry]:
+        """Lines after an id, oldest first."""
+        ...
+
+    async def audit_last(self) -> AuditEntry | None:
+        """The newest line; None before the first."""
+        ...
+
+    async def audit_head(self) -> str:
+        """The chain of the last line that was written; 64 zeros before the first."""
+        ...
+
+
+async def until(
+    ledger: Ledger, kinds: tuple[str, ...], look: Callable[[], Awaitable[T | None]], *, seconds: float, what: str
+) -> T:
+    """Looks once, and again whenever a document of these kinds was written, until there is something to see.
+
+    Raises FleetError, saying what was waited for, after `seconds`.
+    """
+    try:
+        async with asyncio.timeout(seconds), ledger.watch(*kinds) as news:
+            if (seen := await look()) is not None:
+                return seen
+            async for _ in news:
+                if (seen := await look()) is not None:
+                    return seen
+    except TimeoutError as error:
+        raise FleetError(f"waited {seconds:.0f} s for {what}, in vain") from error
+    raise FleetError(f"the ledger's announcements ended while waiting for {what}")

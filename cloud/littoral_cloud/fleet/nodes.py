@@ -1,0 +1,228 @@
+"""The fleet as an operator sees it, and what an operator may do to a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from littoral.errors import BadInput, Conflict, NotFound
+from littoral.quota import shares_of
+from littoral.validity import EXPIRES_SOON_S
+from littoral_cloud.fleet import drift
+from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
+from littoral_cloud.fleet.presence import There, there
+from littoral_cloud.fleet.records import (
+    Artifact,
+    Desired,
+    Enrolment,
+    Node,
+    Presence,
+    Reported,
+    UpdateState,
+    dump,
+    load,
+    models_on,
+    node_of,
+)
+from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
+from littoral_cloud.fleet.telemetry import Telemetry, telemetry_id
+from littoral_cloud.fleet.transfers import UPLOADS
+from littoral_cloud.fleet.windows import MODELS
+
+DAY_S = 86_400.0
+OF_A_NODE = ("desired", "reported", "presence", MODELS, UPLOADS)
+"""Kinds of which there is one document for each node, and none for one that is out of the fleet."""
+_AT_ONCE = 200
+LIST_HINT = "see `littoral-cloud node list`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One model on one node. Figures are None where nothing was reported yet; times are milliseconds."""
+
+    model: str
+    student: str  # the artifact's name; "" where none is served
+    manifest_digest: str
+    state: UpdateState
+    reason: str
+    requests: int | None = None
+    failed_requests: int | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    rss_bytes: int | None = None  # of the agent's process
+    memory_bytes: int | None = None  # what it takes, as it was rehearsed there; its share, None: unbounded
+    memory_share: int | None = None
+    disk_bytes: int | None = None  # of its artifacts, kept ones included
+    disk_share: int | None = None
+    requests_share: int | None = None  # of its node's, that may wait or be answered at one time
+    joint_asked: int | None = None  # requests that were sent on to the teacher here, and of those the ones that it answered
+    joint_answered: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    node: Node
+    presence: Presence | None  # None: it never connected
+    models: tuple[ServedModel, ...]
+    problem: str
+    there: There = There.OFFLINE
+    twins: tuple[str, ...] = ()  # where agents with its one identity call from; empty: it runs once
+
+    @property
+    def connected(self) -> bool:
+        return self.presence is not None and self.presence.connected
+
+    def certificate_warning(self, now: float) -> str:
+        """In words, where the node's certificate has expired or soon will; empty: it is good for longer, or the node is out."""
+        left = self.node.certificate_expires_at - now
+        if self.node.enrolment is not Enrolment.ACCEPTED or left >= EXPIRES_SOON_S:
+            return ""
+        return (
+            f"certificate expired {max(0.0, -left) / DAY_S:.0f} days ago"
+            if left <= 0
+            else f"certificate expires in {left / DAY_S:.0f} days"
+        )
+
+    @property
+    def state(self) -> str:
+        """In one word: what keeps it from the fleet, or whether it is there."""
+        if self.node.enrolment is not Enrolment.ACCEPTED:
+            return self.node.enrolment.value
+        return "cloned" if self.twins and self.there is not There.OFFLINE else self.there.value
+
+
+async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
+    """Every node, by name."""
+    nodes = [load(Node, doc) for doc in await ledger.all("node")]
+    presences = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
+    reports = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
+    desired = {doc.id: load(Desired, doc) for doc in await ledger.all("desired")}
+    names = {doc.id: load(Artifact, doc).name for doc in await ledger.all("artifact")}
+    totals = {doc.id: load(Telemetry, doc) for doc in await ledger.all("telemetry")}
+    views = [
+        _view(
+            node,
+            presences.get(node.node_id),
+            desired.get(node.node_id, Desired()),
+            reports.get(node.node_id),
+            names,
+            totals,
+            now,
+        )
+        for node in nodes
+    ]
+    return sorted(views, key=lambda view: (view.node.name, view.node.node_id))
+
+
+def _view(
+    node: Node,
+    presence: Presence | None,
+    desired: Desired,
+    reported: Reported | None,
+    names: Mapping[str, str],
+    totals: Mapping[str, Telemetry],
+    now: float,
+) -> NodeView:
+    on_it = models_on(desired, reported)
+    shares = shares_of(presence.whole, presence.budgets, on_it) if presence is not None else {}
+    models = []
+    for name, model in sorted(reported.models.items()) if reported else ():
+        total = totals.get(telemetry_id(node.node_id, name))
+        served = ServedModel(
+            model=name,
+            student=names.get(model.serving, model.serving[:19]),
+            manifest_digest=model.serving,
+            state=model.state,
+            reason=model.reason,
+            memory_bytes=model.memory_bytes or None,
+            disk_bytes=model.disk_bytes,
+        )
+        if (share := shares.get(name)) is not None:
+            served = replace(
+                served,
+                memory_share=share.memory_bytes,
+                disk_share=share.disk_bytes,
+                requests_share=share.requests,
+            )
+        if total is not None and total.manifest_digest == model.serving:
+            counted = any(total.serving.latency_counts)
+            served = replace(
+                served,
+                requests=total.serving.requests,
+                failed_requests=total.serving.failed_requests,
+                p50_ms=total.serving.latency_ms(0.5) if counted else None,
+                p95_ms=total.serving.latency_ms(0.95) if counted else None,
+                rss_bytes=total.rss_bytes,
+                joint_asked=total.serving.joint_asked,
+                joint_answered=total.serving.joint_answered,
+            )
+        models.append(served)
+    return NodeView(
+        node=node,
+        presence=presence.sharing(on_it) if presence is not None else None,
+        models=tuple(models),
+        problem=reported.problem if reported else "",
+        there=there(presence, now),
+        twins=presence.twins if presence is not None and presence.runs_twice(now) else (),
+    )
+
+
+async def names_of(ledger: Ledger) -> Mapping[str, str]:
+    """What operators call each node, by its id."""
+    return {doc.id: load(Node, doc).name for doc in await ledger.all("node")}
+
+
+async def find_node(ledger: Ledger, name_or_id: str) -> Node:
+    """Raises NotFound, or BadInput where several nodes have that name."""
+    if (doc := await ledger.get("node", name_or_id)) is not None:
+        return load(Node, doc)
+    named = [node for node in (load(Node, doc) for doc in await ledger.all("node")) if node.name == name_or_id]
+    if len(named) > 1:
+        ids = ", ".join(node.node_id for node in named)
+        raise BadInput(f"node: {len(named)} nodes are called {name_or_id!r}", hint=f"give the id, one of {ids}")
+    if not named:
+        raise NotFound(f"node: there is no {name_or_id!r}", hint=LIST_HINT)
+    return named[0]
+
+
+async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
+    """Takes a node out of the fleet for good: its session ends at once, its certificate opens nothing any more, and what was kept
+    of it goes, but for its name, what it handed up to a run that has not ended, and the audit trail.
+
+    A node that is out already is given back as it is; what its last words left behind goes. Raises NotFound.
+    """
+    while True:
+        node_id = (await find_node(ledger, name_or_id)).node_id
+        doc = await ledger.get("node", node_id)
+        if doc is None:
+            raise NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT)
+        node = load(Node, doc)
+        if node.enrolment is Enrolment.DECOMMISSIONED:
+            await forget(ledger, node_id)
+            return node
+        out = replace(node, enrolment=Enrolment.DECOMMISSIONED)
+        line = Audit("node.decommissioned", node_id, actor, {"name": node.name})
+        try:
+            await ledger.commit(Change((Write("node", node_id, dump(out), doc.generation),), (line,)))
+        except Conflict:
+            continue
+        await forget(ledger, node_id)
+        return out
+
+
+async def forget_if_out(ledger: Ledger, node_id: str) -> None:
+    """As `forget` where the node is out of the fleet: for the words that came while it was taken out."""
+    doc = await ledger.get("node", node_id)
+    if doc is not None and load(Node, doc).enrolment is Enrolment.DECOMMISSIONED:
+        await forget(ledger, node_id)
+
+
+async def forget(ledger: Ledger, node_id: str) -> None:
+    """Deletes what is kept of a node that is out of the fleet: what is wanted of it and what it said, measured and put. What only
+    these named goes with the next `artifact gc`. May be repeated."""
+    kept = [(kind, node_id) for kind in OF_A_NODE]
+    for kind in (TELEMETRY, drift.KIND):
+        kept += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]
+    kept += [("measurement", doc.id) for doc in await ledger.all("measurement") if node_of(doc.id) == node_id]
+    for start in range(0, len(kept), _AT_ONCE):
+        await ledger.commit(Change(tuple(Write(kind, id, None, None) for kind, id in kept[start : start + _AT_ONCE])))

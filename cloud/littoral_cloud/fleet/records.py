@@ -1,0 +1,339 @@
+"""What the ledger holds, one frozen dataclass a kind. `load` and `dump` translate; nothing else knows the JSON.
+
+kind          id                          record
+node          node id                     Node
+presence      node id                     Presence
+desired       node id                     Desired       (its document's generation is DesiredState.generation)
+reported      node id                     Reported
+measurement   MANIFEST@NODE               MeasurementRecord
+artifact      manifest digest             Artifact
+release       release id                  Release
+token         SHA-256 of the secret       Token
+
+Kinds of one room alone live there: rollout (littoral_cloud/rollouts), run (littoral_cloud/federation), inputs
+(littoral_cloud/fleet/drift).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from littoral.budget import Budget
+from littoral.errors import FleetError
+from littoral.manifest import worst_of
+from littoral.quota import Whole, held
+from littoral.signature import Metric
+from littoral_cloud.fleet.clones import REMEMBERED_S
+from littoral_cloud.fleet.interface import Interface
+from littoral_cloud.fleet.ledger import Doc
+
+R = TypeVar("R")
+
+AWAY_S = 60.0
+"""For how long a node is away before it is offline, where no coordinator has said: littoral_cloud.fleet.presence."""
+
+
+class Enrolment(StrEnum):
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    DECOMMISSIONED = "decommissioned"
+
+
+class UpdateState(StrEnum):
+    """Of one model on one node; the values of littoral.fleet.v1.UpdateState."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    DOWNLOADING = "DOWNLOADING"
+    VERIFYING = "VERIFYING"
+    PROBATION = "PROBATION"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+    ABORTED = "ABORTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Permission to enrol. The secret itself is never kept: its SHA-256 is the id."""
+
+    name: str
+    expires_at: float
+    uses_left: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    node_id: str
+    name: str
+    enrolment: Enrolment
+    public_key_sha256: str  # of the DER SubjectPublicKeyInfo; asking again with the same key finds this node
+    certificate_sha256: str
+    certificate_expires_at: float
+    enrolled_at: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    renewed_from: str = ""  # SHA-256 of the certificate before, which counts until the node has shown the new one; "": it has
+    renewed_at: float = 0.0  # of the last renewal
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """What a node said of itself in its last hello, and whether it is there.
+
+    That it is not is written by the coordinator that holds the session, or by another once the first one's lease has lapsed.
+    """
+
+    connected: bool
+    since: float  # of the last connect or disconnect
+    boot_id: str
+    agent_version: str
+    protocol_version: int
+    features: tuple[str, ...]
+    hardware: Mapping[str, Any]  # HardwareProfile as JSON with proto field names
+    hardware_class: str
+    runtimes: tuple[str, ...]
+    budgets: Mapping[str, Budget]  # by model name; "" for the others
+    labelled_examples: Mapping[str, int]
+    conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
+    whole: Whole = field(default_factory=Whole)  # what all models of the node may take together
+    coordinator: str = ""  # whose the session is or was; see littoral_cloud.api.hub
+    session: str = ""
+    patience_s: float = AWAY_S  # for how long it is away before it is offline
+    twins: tuple[str, ...] = ()  # where agents with this one identity call from, each in its turn; empty: it runs once
+    twins_at: float = 0.0  # when that was last seen
+    schema: int = 1
+
+    @property
+    def gone_at(self) -> float:
+        """From when on it is offline, if it is not connected."""
+        return self.since + self.patience_s
+
+    def runs_twice(self, now: float) -> bool:
+        return bool(self.twins) and now - self.twins_at < REMEMBERED_S
+
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        """Conditions of the node's settings that hold now, such as "battery_low": its budgets are what they make of them."""
+        return tuple(self.conditions.get("in_force", ()))
+
+    def sharing(self, models: Iterable[str]) -> Presence:
+        """With budgets bounded by each model's share, these being on the node: also of one more that would come."""
+        return replace(self, budgets=held(self.whole, self.budgets, frozenset(models)))
+
+    def budget_for(self, model: str) -> Budget:
+        return self.budgets.get(model) or self.budgets.get("") or Budget()
+
+    def examples_of(self, model: str) -> int:
+        """Labelled examples that the node said it holds for a model."""
+        return self.labelled_examples.get(model, self.labelled_examples.get("", 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probation:
+    duration_s: float = 3.0
+    max_accuracy_drop: float = 0.05
+    max_failure_rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredModel:
+    manifest_digest: str
+    rollout_id: str
+    generation: int  # of this model's intent on this node; grows with every change of it
+    probation: Probation = field(default_factory=Probation)
+    chosen_for: Budget | None = None  # what the node might spend when this was chosen; None: not known
+    unfit: str = ""  # why nothing could be chosen inside `chosen_for`, so that this stands; "": it is inside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederatedTask:
+    run_id: str
+    message_id: str
+    message_digest: str
+    message_bytes: int
+    round: int
+    reply_bytes: int = 0  # that a reply may have; 0: not said
+
+
+MAX_FORMER = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    models: Mapping[str, DesiredModel] = field(default_factory=dict)
+    trials: tuple[str, ...] = ()
+    federated: FederatedTask | None = None
+    former: tuple[str, ...] = ()  # manifests that were wanted before, the last first: the node may keep one to go back to
+    schema: int = 1
+
+    def with_model(self, name: str, model: DesiredModel) -> Desired:
+        return replace(self, models={**self.models, name: model}, former=self._former(name, model.manifest_digest))
+
+    def without_model(self, name: str) -> Desired:
+        models = {other: model for other, model in self.models.items() if other != name}
+        return replace(self, models=models, former=self._former(name, ""))
+
+    def _former(self, name: str, digest: str) -> tuple[str, ...]:
+        before = self.models.get(name)
+        if before is None or before.manifest_digest == digest:
+            return self.former
+        return tuple(dict.fromkeys((before.manifest_digest, *self.former)))[:MAX_FORMER]
+
+    def next_generation_of(self, name: str) -> int:
+        return self.models[name].generation + 1 if name in self.models else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbationResult:
+    accuracy: float | None = None
+    previous_accuracy: float | None = None
+    examples: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedModel:
+    state: UpdateState
+    desired_generation: int
+    target: str  # manifest digest
+    serving: str = ""
+    previous: str = ""
+    reason: str = ""
+    detail: str = ""
+    probation: ProbationResult | None = None
+    memory_bytes: int = 0  # that what serves takes; 0: not known
+    disk_bytes: int = 0  # of its artifacts, kept ones included
+    crashes: int = 0  # of the node's agent, in a row, that are counted against it
+    hangs: int = 0  # since the agent's start
+    incident: str = ""  # the last crash or hang, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    generation: int  # the node's own; compared within one boot only
+    observed_generation: int
+    models: Mapping[str, ReportedModel] = field(default_factory=dict)
+    problem: str = ""
+    boot_id: str = ""  # of the session that said it; "": not known
+    schema: int = 1
+
+
+def models_on(desired: Desired, reported: Reported | None) -> frozenset[str]:
+    """Models that a node serves, or is to serve."""
+    serving = (name for name, model in reported.models.items() if model.serving) if reported else ()
+    return frozenset((*desired.models, *serving))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementRecord:
+    manifest_digest: str
+    node_id: str
+    hardware_class: str
+    failure: str = ""
+    detail: str = ""
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+    peak_rss_bytes: int = 0
+    start_ms: float = 0.0
+    samples: int = 0
+    load_average: float = 0.0
+    runtime_version: str = ""
+    energy_mj: float | None = None  # one inference; None: nothing is known
+    energy_source: str = ""  # littoral.budget.ESTIMATE: by a stated power; else what counted it
+    measured_at: float = 0.0
+    schema: int = 1
+
+
+def measurement_id(manifest_digest: str, node_id: str) -> str:
+    return f"{manifest_digest}@{node_id}"
+
+
+def node_of(measurement_id: str) -> str:
+    return measurement_id.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What a choice needs to know of a signed manifest; the whole is the blob."""
+
+    manifest_digest: str
+    model: str
+    name: str
+    runtime: str
+    accuracy: float
+    artifact_bytes: int
+    parameters: int
+    architecture: Mapping[str, Any]
+    parents: tuple[str, ...] = ()
+    class_accuracy: Mapping[str, float] = field(default_factory=dict)  # by label, in order; empty: not measured when it was made
+    remarks: tuple[str, ...] = ()  # of its manifest
+    created_at: float = 0.0
+    weights: str = (
+        ""  # digest of the safetensors blob that it was exported from; "": not held, so nothing can be trained on from it
+    )
+    data: str = ""  # where its data set lies on the coordinator's machine; "": not known
+    task: str = "classification"
+    metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
+    requires: Mapping[str, int] = field(default_factory=dict)  # of its manifest: {"opset": 18, "ir": 9}
+    needs: tuple[str, ...] = ()  # what a node must have to read what travels: littoral.codec.FEATURES
+    interface: Interface | None = None  # what its clients rely on; None: written before it was kept
+    schema: int = 1
+
+    @property
+    def score(self) -> float:
+        """Of two artifacts for one task, the better one has the higher score."""
+        return self.metric.score if self.metric else self.accuracy
+
+    @property
+    def worst_class(self) -> tuple[str, float] | None:
+        """(label, accuracy) of the class that it is worst at; None where that was not measured."""
+        return worst_of(tuple(self.class_accuracy), tuple(self.class_accuracy.values())) if self.class_accuracy else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Candidates of one model that may go out together; each node gets the one that fits it best."""
+
+    release_id: str
+    model: str
+    kind: str  # "initial", "federated", "manual"
+    artifacts: tuple[str, ...]  # manifest digests
+    created_at: float
+    note: str = ""
+    withdrawn: str = ""  # why nobody gets it any more; "": it stands
+    schema: int = 1
+
+
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _adapter(record: type[Any]) -> TypeAdapter[Any]:
+    if record not in _adapters:
+        _adapters[record] = TypeAdapter(record)
+    return _adapters[record]
+
+
+def load(record: type[R], doc: Doc) -> R:
+    """Raises FleetError, naming the document, where what is stored is not such a record."""
+    try:
+        value: R = _adapter(record).validate_python(doc.body)
+    except ValidationError as error:
+        raise FleetError(f"{doc.kind} {doc.id}: is not a {record.__name__}: {error.errors()[0]['loc']}") from error
+    return value
+
+
+def dump(value: Any) -> dict[str, Any]:
+    """JSON-ready."""
+    body: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    return body

@@ -1,0 +1,249 @@
+"""What a node's words change in the ledger, and what it may be told: the domain side of a session; the wire is
+littoral_cloud/api/.
+
+Every function may be called again with the same word: words are repeated after a lost connection and after a Redis that was
+away. What a node says changes that node's own documents and nothing else. `allowance`: how many lines of the audit trail it may
+have for it; None: all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from littoral import PROTOCOL_VERSION
+from littoral.budget import Budget
+from littoral.errors import BadInput, Conflict
+from littoral_cloud.fleet.allowance import Allowance, commit
+from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
+from littoral_cloud.fleet.records import (
+    Desired,
+    Enrolment,
+    MeasurementRecord,
+    Node,
+    Presence,
+    Reported,
+    ReportedModel,
+    UpdateState,
+    dump,
+    load,
+    measurement_id,
+)
+
+MAX_GENERATION = 2**53
+"""Of anything that a node numbers: milliseconds since 1970 fit in, for some 285,000 years."""
+MAX_JUMP = 1_000_000
+"""Changes of a node between two reports of one boot, at most."""
+PROTOCOL_MIN = 1
+PROTOCOL_MAX = PROTOCOL_VERSION
+UPGRADE_RETRY_S = 3600.0
+"""A node of another protocol asks again this much later: either side may have been upgraded meanwhile."""
+
+
+class Reason(StrEnum):
+    """The values of littoral.fleet.v1.RefusalReason."""
+
+    PROTOCOL_UNSUPPORTED = "PROTOCOL_UNSUPPORTED"
+    NODE_UNKNOWN = "NODE_UNKNOWN"
+    NODE_REVOKED = "NODE_REVOKED"
+    SUPERSEDED = "SUPERSEDED"
+    UNAVAILABLE = "UNAVAILABLE"
+    PROTOCOL_VIOLATION = "PROTOCOL_VIOLATION"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a session does not begin, or ends. `retry_after_s` 0: not before an operator acts."""
+
+    reason: Reason
+    detail: str
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, by its certificate alone. `begins_at`, `expires_at`: seconds since 1970-01-01 UTC."""
+
+    node_id: str
+    certificate_sha256: str
+    expires_at: float
+    begins_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedAnswer:
+    run_id: str
+    message_id: str
+    reply_digest: str
+    failure: str
+    detail: str
+
+
+def version_refusal(protocol_version: int) -> Refused | None:
+    if PROTOCOL_MIN <= protocol_version <= PROTOCOL_MAX:
+        return None
+    return Refused(
+        Reason.PROTOCOL_UNSUPPORTED,
+        f"this cloud speaks protocols {PROTOCOL_MIN} to {PROTOCOL_MAX}, the node {protocol_version}: "
+        f"upgrade {'the agent' if protocol_version < PROTOCOL_MIN else 'the cloud'}",
+        UPGRADE_RETRY_S,
+    )
+
+
+def admission_refusal(node: Node | None, peer: Peer, now: float) -> Refused | None:
+    """None where the peer is an accepted node that shows the certificate it was given, and that is still valid."""
+    if node is None:
+        return Refused(Reason.NODE_UNKNOWN, f"no node {peer.node_id} is enrolled here: enrol this machine again")
+    if node.enrolment is not Enrolment.ACCEPTED:
+        return Refused(Reason.NODE_REVOKED, f"node {node.name} is {node.enrolment.value}: ask the operator of this fleet")
+    if peer.certificate_sha256 not in (node.certificate_sha256, node.renewed_from):
+        return Refused(Reason.NODE_REVOKED, f"node {node.name} was given another certificate since: enrol this machine again")
+    if now >= peer.expires_at:
+        return Refused(Reason.NODE_REVOKED, f"the certificate of node {node.name} has expired: enrol this machine again")
+    return None
+
+
+async def admission(ledger: Ledger, peer: Peer, now: float) -> Refused | None:
+    doc = await ledger.get("node", peer.node_id)
+    return admission_refusal(load(Node, doc) if doc else None, peer, now)
+
+
+async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
+    """(generation, what should be); generation 0 where nothing was ever wanted of the node."""
+    doc = await ledger.get("desired", node_id)
+    return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
+
+
+async def note_hello(ledger: Ledger, node_id: str, presence: Presence, allowance: Allowance | None = None) -> None:
+    doc = await ledger.get("presence", node_id)
+    before = load(Presence, doc) if doc else None
+    lines = budget_lines(node_id, before, presence) if before else ()
+    twice = before is not None and before.runs_twice(presence.since)
+    if before is not None and twice and not presence.twins:  # seen a while ago, by a coordinator that was restarted since
+        presence = replace(presence, twins=before.twins, twins_at=before.twins_at)
+    if presence.twins and not twice:
+        lines = (Audit("node.twice", node_id, node_id, {"from": list(presence.twins)}), *lines)
+    await commit(ledger, (Write("presence", node_id, dump(presence), None),), lines, allowance)
+
+
+async def note_budgets(
+    ledger: Ledger,
+    node_id: str,
+    budgets: Mapping[str, Budget],
+    conditions: Mapping[str, Any],
+    labelled: Mapping[str, int] | None = None,
+    *,
+    allowance: Allowance | None = None,
+) -> bool:
+    """Keeps what a node may spend, how it stands and how many examples it holds (empty: as before); False where it is known."""
+    while True:
+        if (doc := await ledger.get("presence", node_id)) is None:
+            return False
+        before = load(Presence, doc)
+        after = replace(before, budgets=budgets, conditions=conditions, labelled_examples=labelled or before.labelled_examples)
+        if after == before:
+            return False
+        try:
+            lines = budget_lines(node_id, before, after)
+            await commit(ledger, (Write("presence", node_id, dump(after), doc.generation),), lines, allowance)
+        except Conflict:
+            continue
+        return True
+
+
+def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit, ...]:
+    """A line for every model of which the node may spend something else now; "" stands for those that are not named."""
+    lines = []
+    for model in sorted({*before.budgets, *after.budgets}):
+        was, now = before.budget_for(model), after.budget_for(model)
+        if was != now:
+            details = {"model": model, "was": str(was), "budget": str(now), "conditions": list(after.in_force)}
+            lines.append(Audit("budget.changed", node_id, node_id, details))
+    return tuple(lines)
+
+
+async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowance: Allowance | None = None) -> bool:
+    """Writes what a node reports where it is newer than what is known; False where it is not.
+
+    Raises BadInput where its generation cannot be one; see `is_newer`.
+    """
+    while True:
+        doc = await ledger.get("reported", node_id)
+        before = load(Reported, doc) if doc else None
+        if not is_newer(before, reported):
+            return False
+        write = Write("reported", node_id, dump(reported), doc.generation if doc else 0)
+        try:
+            await commit(ledger, (write,), moves(node_id, before, reported), allowance)
+        except Conflict:
+            continue  # another session of the node wrote in between, or our own write whose answer was lost
+        return True
+
+
+def is_newer(before: Reported | None, after: Reported) -> bool:
+    """Whether a report comes after the one that is known. The node's number orders reports of one boot alone: what another boot
+    says in the node's open session is newer, whatever was said before, so that a wrong number makes no node deaf.
+
+    Raises BadInput where the number is none, or is ahead of the last by more than a node can change meanwhile.
+    """
+    if after.generation > MAX_GENERATION:
+        raise BadInput(f"reported.generation: {after.generation} is over {MAX_GENERATION}: grows by one with each change")
+    if before is None or before.boot_id != after.boot_id:
+        return True
+    if after.generation > before.generation + MAX_JUMP:
+        raise BadInput(f"reported.generation: {after.generation} after {before.generation}: grows by one with each change")
+    return after.generation > before.generation
+
+
+def moves(node_id: str, before: Reported | None, after: Reported) -> tuple[Audit, ...]:
+    """A line for every model whose update came to another state, and for every crash or hang that is told for the first time."""
+    lines = []
+    for name, model in after.models.items():
+        old = before.models.get(name) if before else None
+        if model.incident and (old is None or old.incident != model.incident):
+            told: dict[str, object] = {"model": name, "manifest": model.serving, "detail": model.incident}
+            lines.append(Audit("model.troubled", node_id, node_id, told | {"crashes": model.crashes, "hangs": model.hangs}))
+        if model.state is UpdateState.UNSPECIFIED or (old is not None and _update_of(old) == _update_of(model)):
+            continue
+        details: dict[str, object] = {"model": name, "manifest": model.target, "generation": model.desired_generation}
+        if model.reason:
+            details |= {"reason": model.reason, "detail": model.detail}
+        if model.probation is not None and model.probation.accuracy is not None:
+            details |= {"accuracy": model.probation.accuracy, "previous_accuracy": model.probation.previous_accuracy}
+        lines.append(Audit(f"update.{model.state.value.lower().replace('_', '-')}", node_id, node_id, details))
+    return tuple(lines)
+
+
+def _update_of(model: ReportedModel) -> tuple[UpdateState, str, int]:
+    return model.state, model.target, model.desired_generation
+
+
+async def note_measurement(ledger: Ledger, measurement: MeasurementRecord) -> bool:
+    """Keeps what a node measured of an artifact that is known here; False for another."""
+    if await ledger.get("artifact", measurement.manifest_digest) is None:
+        return False
+    id = measurement_id(measurement.manifest_digest, measurement.node_id)
+    await ledger.commit(Change((Write("measurement", id, dump(measurement), None),)))
+    return True
+
+
+async def note_answer(ledger: Ledger, node_id: str, answer: FederatedAnswer) -> bool:
+    """Keeps a node's first answer to the federated task that it has; False where it has no such task, or had answered."""
+    _, desired = await desired_of(ledger, node_id)
+    task = desired.federated
+    if task is None or (task.run_id, task.message_id) != (answer.run_id, answer.message_id):
+        return False
+    body = {
+        "run_id": answer.run_id,
+        "node_id": node_id,
+        "reply_digest": answer.reply_digest,
+        "failure": answer.failure,
+        "detail": answer.detail,
+    }
+    try:
+        await ledger.commit(Change((Write("federated_reply", answer.message_id, body, 0),)))
+    except Conflict:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""What an operator is shown of a model that is served now: how to ask the node of this machine, or one that was told nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from littoral.errors import NotFound
+from littoral.manifest import Manifest
+from littoral_cloud.app import Core
+from littoral_cloud.local.snippets import USUAL, Where, snippets
+
+NODE_FOLDER = "node"
+"""Below a data folder: the node that `littoral-cloud up` starts there."""
+
+
+def how_to_ask(core: Core, model: str, manifest_digest: str, where: Where) -> str:
+    """Words that can be pasted; "" where the artifact is here no more."""
+    try:
+        manifest = Manifest.open(core.blobs.read(manifest_digest), core.trust.signing_keys())
+    except NotFound:
+        return ""
+    return snippets(model, manifest, where)
+
+
+def node_here(data_dir: Path) -> Where:
+    """Where the node beside this data folder says that it answers; where there is none, as nodes do that were told nothing."""
+    folder = data_dir / NODE_FOLDER
+    try:
+        said = json.loads((folder / "serving.json").read_text())
+        return Where(str(said["http"]), str(said.get("grpc", "")), str(folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return USUAL

@@ -1,0 +1,263 @@
+"""The closed loop in one place: what is seen -> the next move. Runs only where `auto_loop` is set.
+
+    nodes drifted                        -> a federated run, for the budgets of those nodes
+    the run succeeded                    -> a release of what was learnt: exported, quantized, measured, signed
+    a federated release without rollout  -> a rollout, canary first
+    that rollout ended                   -> nodes that took it get a new baseline; on the others drift is acknowledged
+    the run or the release failed        -> drift is acknowledged: nothing is tried for ever
+
+One model has one move at a time. `step` is pure; the shell does the move, and everything that it did is read back from the
+ledger, so a coordinator that dies anywhere goes on where the ledger says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from littoral.errors import BadInput, Conflict, LostLease, NotFound, Unavailable, Untrusted
+from littoral_cloud.app import Core
+from littoral_cloud.federation.run import Run, RunState, all_runs
+from littoral_cloud.federation.start import start_run
+from littoral_cloud.fleet import drift
+from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Write
+from littoral_cloud.fleet.records import Presence, Release, dump, load
+from littoral_cloud.releases.catalogue import all_releases, run_note
+from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.state import ENDED, Rollout
+
+log = logging.getLogger(__name__)
+
+ACTOR = "loop"
+LEASE = "loop"
+KIND = "loop"
+WATCHED = ("inputs", "run", "release", "rollout")
+GATHER_S = 6.0
+"""Nodes that drift together are seen a window apart: the first one waits this long for the others."""
+REPAIR_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the loop did with one model and could not read anywhere else."""
+
+    settled: tuple[str, ...] = ()  # rollouts and runs that need nothing more
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that a move of one model depends on."""
+
+    model: str
+    drifted: Mapping[str, float]  # node id -> since when, where nobody has acknowledged it
+    runs: Sequence[Run]
+    releases: Sequence[Release]
+    rollouts: Mapping[str, Rollout]  # by id
+    memory: Memory = field(default_factory=Memory)
+    away: frozenset[str] = frozenset()  # drifted nodes that are not connected
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRelease:
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartRollout:
+    release_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """`what` needs nothing more. Of the nodes that drifted before `until`, those that took the new model begin anew, and on the
+    others drift is acknowledged; what drifted later asks for another run."""
+
+    what: str
+    took: tuple[str, ...]
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    until: float = float("inf")
+
+
+Move = StartRun | MakeRelease | StartRollout | Settle | Wait
+
+
+def step(seen: Seen, now: float) -> Move:
+    """The next move of one model. Pure."""
+    ours = [run for run in seen.runs if run.model == seen.model and run.trigger == ACTOR]
+    if any(not run.state.terminal for run in seen.runs if run.model == seen.model):
+        return Wait()
+    for run in ours:
+        if run.run_id in seen.memory.settled:
+            continue
+        if run.state is RunState.FAILED:
+            return Settle(run.run_id, (), run.finished_at)
+        release = next((r for r in seen.releases if r.note == run_note(run.run_id)), None)
+        if release is None:
+            return MakeRelease(run.run_id)
+        rollouts = [r for r in seen.rollouts.values() if r.release_id == release.release_id]
+        if not rollouts:
+            return StartRollout(release.release_id)
+        if any(r.state not in ENDED for r in rollouts):
+            return Wait()
+        took = {a.node_id for r in rollouts if r.state == "SUCCEEDED" for a in r.assignments if a.touched and not a.dropped}
+        return Settle(run.run_id, tuple(sorted(took)), run.finished_at)
+    if any(r.model == seen.model and r.state not in ENDED for r in seen.rollouts.values()):
+        return Wait()
+    if not set(seen.drifted) - seen.away:  # those that are away say so again when they are back
+        return Wait()
+    due = min(seen.drifted.values()) + GATHER_S
+    return StartRun(tuple(sorted(seen.drifted))) if now >= due else Wait(due)
+
+
+class Loop:
+    """The thin shell: woken by announcements, repaired by a slow jittered timer, one holder of the lease at a time."""
+
+    def __init__(self, core: Core, rng: random.Random) -> None:
+        self._core = core
+        self._rng = rng
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                async with self._core.ledger.lease(LEASE) as fence, self._core.ledger.watch(*WATCHED) as news:
+                    while True:
+                        await self._wait(news, await self._advance(fence))
+            except (LostLease, Unavailable) as error:
+                log.warning("loop: %s", error)
+
+    async def _advance(self, fence: Fence) -> float:
+        """Every move that can be made now; gives the time of the next look without news."""
+        until = float("inf")
+        for model in await self._models():
+            while True:
+                seen, doc = await self._see(model)
+                move = step(seen, self._core.clock())
+                if isinstance(move, Wait):
+                    until = min(until, move.until)
+                    break
+                log.info("loop: %s: %s", model, move)
+                try:
+                    await self._make(seen, doc, move, fence)
+                except Conflict as error:
+                    if isinstance(error, LostLease):
+                        raise
+        return until
+
+    async def _make(self, seen: Seen, doc: Doc | None, move: Move, fence: Fence) -> None:
+        core = self._core
+        match move:
+            case StartRun(nodes):
+                await self._start_run(seen, doc, nodes, fence)
+            case MakeRelease(run_id):
+                if failure := await self._command("release", "create", "--run", run_id):
+                    await self._give_up(seen, doc, run_id, "loop.release-failed", failure, fence)
+            case StartRollout(release_id):
+                release = next(r for r in seen.releases if r.release_id == release_id)
+                await start_rollout(core.ledger, release, core.clock(), number=1, actor=ACTOR)
+            case Settle():
+                await self._settle(seen, doc, move, fence)
+
+    async def _start_run(self, seen: Seen, doc: Doc | None, nodes: Sequence[str], fence: Fence) -> None:
+        core = self._core
+        run_id = f"{re.sub('[^A-Za-z0-9]', '-', seen.model)[:48]}-run-{1 + sum(r.model == seen.model for r in seen.runs)}"
+        try:
+            await start_run(
+                core.ledger,
+                core.blobs,
+                core.trust.signing_keys(),
+                run_id=run_id,
+                model=seen.model,
+                now=core.clock(),
+                for_nodes=nodes,
+                trigger=ACTOR,
+                actor=ACTOR,
+            )
+        except (NotFound, BadInput, Untrusted) as error:
+            await self._give_up(seen, doc, run_id, "loop.run-refused", str(error), fence)
+
+    async def _give_up(self, seen: Seen, doc: Doc | None, what: str, action: str, detail: str, fence: Fence) -> None:
+        """Said once, and not tried again: an operator must act, or the inputs must drift anew."""
+        log.error("loop: %s: %s: %s", what, action, detail)
+        await self._core.ledger.commit(Change((), (Audit(action, what, ACTOR, {"detail": detail}),)), fence=fence)
+        await self._settle(seen, doc, Settle(what, (), self._core.clock()), fence)
+
+    async def _settle(self, seen: Seen, doc: Doc | None, move: Settle, fence: Fence) -> None:
+        """Baselines first: done again after a crash, they do no harm; the memory of it comes last."""
+        now = self._core.clock()
+        dealt = [node for node, since in seen.drifted.items() if since <= move.until]
+        await drift.rebaseline(self._core.ledger, [node for node in dealt if node in move.took], seen.model, now)
+        await drift.acknowledge(self._core.ledger, [node for node in dealt if node not in move.took], seen.model, now)
+        memory = Memory(settled=(*seen.memory.settled, move.what))
+        line = Audit("loop.settled", move.what, ACTOR, {"model": seen.model, "took": list(move.took)})
+        write = Write(KIND, seen.model, dump(memory), doc.generation if doc else 0)
+        await self._core.ledger.commit(Change((write,), (line,)), fence=fence)
+
+    async def _command(self, *words: str) -> str:
+        """Runs a littoral-cloud command: torch stays out of this process. Gives "" or the end of what it complained of."""
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", *words),
+            env={**os.environ, "LITTORAL_DATA_DIR": str(self._core.settings.data_dir)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, errors = await child.communicate()
+        except asyncio.CancelledError:
+            child.kill()
+            await child.wait()
+            raise
+        if child.returncode == 0:
+            return ""
+        words_said = errors.decode(errors="replace").strip()[-500:]
+        log.error("loop: %s failed: %s", " ".join(words), words_said)
+        return words_said or f"exit code {child.returncode}"
+
+    async def _models(self) -> list[str]:
+        return sorted({release.model for release in await all_releases(self._core.ledger)})
+
+    async def _see(self, model: str) -> tuple[Seen, Doc | None]:
+        ledger = self._core.ledger
+        drifted = {}
+        for doc in await ledger.all(drift.KIND):
+            node_id, of = drift.node_and_model(doc.id)
+            inputs = load(drift.Inputs, doc)
+            if of == model and inputs.drifted and inputs.since is not None and inputs.acknowledged_at is None:
+                drifted[node_id] = inputs.since
+        presences = [await ledger.get("presence", node_id) for node_id in drifted]
+        there = {doc.id for doc in presences if doc is not None and load(Presence, doc).connected}
+        memory = await ledger.get(KIND, model)
+        seen = Seen(
+            model,
+            drifted,
+            await all_runs(ledger),
+            [r for r in await all_releases(ledger) if r.model == model],
+            {doc.id: load(Rollout, doc) for doc in await ledger.all("rollout")},
+            load(Memory, memory) if memory else Memory(),
+            frozenset(drifted) - there,
+        )
+        return seen, memory
+
+    async def _wait(self, news: AsyncIterator[Announcement], until: float) -> None:
+        pause = min(max(until - self._core.clock(), 0.0) + 0.01, REPAIR_S * self._rng.uniform(0.5, 1.5))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await anext(news)

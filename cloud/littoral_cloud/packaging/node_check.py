@@ -1,0 +1,80 @@
+"""The producer plays the consumer: what was made is tried as a node will try it, before it is signed and released.
+
+Each artifact is laid out as it travels and comes back from its coding, and a node's own process (littoral/measuring.py) reads its
+manifest, loads it, holds it against its probe and measures it. What does not pass would be refused by every node.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from littoral import codec
+from littoral.digest import digest_of
+from littoral.errors import RuntimeFailure
+from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
+from littoral.measuring import ABSENT, MeasurementResult, Measurer
+from littoral_cloud.packaging.package import Packaged
+
+_ENVELOPE = 4 / 3
+"""How much longer a signed envelope is than what it holds."""
+
+
+async def taken_by_a_node(made: Sequence[Packaged], tell: Callable[[str], None] = lambda _: None) -> tuple[Packaged, ...]:
+    """Those of them that a node takes, in their order.
+
+    Args:
+        tell: told of each that is left out and why, and of each that could not be tried because its runtime is not here.
+
+    Raises RuntimeFailure where none is left.
+    """
+    kept: list[Packaged] = []
+    refused: list[str] = []
+    measurer = Measurer(1, None)
+    try:
+        for packaged in made:
+            manifest = packaged.manifest
+            result = await tried(manifest, packaged.files, packaged.coded, measurer)
+            if result.failure in ("", ABSENT):
+                kept.append(packaged)
+            if result.failure == ABSENT:
+                tell(f"{manifest.name}: not tried as a node would, {manifest.runtime} is not here")
+            elif result.failure:
+                refused.append(f"{manifest.name}: {result.failure}: {result.detail}")
+    finally:
+        await measurer.close()
+    if not kept:
+        raise RuntimeFailure(f"a node refuses {'; '.join(refused)}", hint="nothing was released")
+    for words in refused:
+        tell(f"a node refuses {words}; it is not released")
+    return tuple(kept)
+
+
+async def tried(
+    manifest: Manifest, files: Mapping[str, bytes], coded: Mapping[str, bytes], measurer: Measurer
+) -> MeasurementResult:
+    """What a node finds, and measures, of one artifact; `failure` ABSENT where its runtime is not here.
+
+    Args:
+        files, coded: as Packaged holds them.
+    """
+    size = round(len(manifest.encode()) * _ENVELOPE)
+    if size > MAX_MANIFEST_BYTES:
+        return MeasurementResult(
+            failure="bad-manifest", detail=f"its manifest has {size:,} bytes, at most {MAX_MANIFEST_BYTES:,} are read"
+        )
+    with tempfile.TemporaryDirectory(prefix="littoral-tried-") as scratch:
+        folder = Path(scratch, "artifact")
+        folder.mkdir()
+        for file in manifest.files:
+            place = folder / file.path
+            if file.transfer is None:
+                place.write_bytes(files[file.path])
+            else:
+                travels = Path(scratch, "coded")
+                travels.write_bytes(coded[file.path])
+                codec.decode_file(travels, place, limit=file.bytes)
+            if digest_of(place.read_bytes()) != file.digest:
+                return MeasurementResult(failure="digest-mismatch", detail=f"{file.path} is not what the manifest says")
+        return await measurer.measure(manifest, folder)

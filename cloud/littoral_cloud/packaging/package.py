@@ -1,0 +1,294 @@
+"""A trained network -> artifacts with manifests, each measured as it was exported.
+
+`candidates_from` is the one door: the demo, `release create --run` and a search all come through it. Nothing in a manifest says
+when, where or how fast it was made, so the same network and data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from littoral import codec
+from littoral.architectures.quantized import quantizers
+from littoral.digest import digest_of
+from littoral.errors import BadInput
+from littoral.lineage import DATA, WEIGHTS
+from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec, Transfer
+from littoral.sketch import fit
+from littoral_cloud.data.dataset import Dataset, Inputs
+from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
+from littoral_cloud.packaging.metrics import class_accuracy, learnt_nothing
+from littoral_cloud.packaging.provenance import lineage_of
+from littoral_cloud.training.preparation import input_of, noted
+from littoral_cloud.training.train import accuracy_of
+from littoral_cloud.training.weights import parameters_of, weights_digest
+
+EXPORTERS: Mapping[str, str] = {
+    "onnx": "littoral_cloud.export.onnx:export",
+    "onnx-int8": "littoral_cloud.export.int8:export_int8",
+    "onnx-int8-dynamic": "littoral_cloud.export.int8:export_int8_dynamic",
+    "onnx-int8-full": "littoral_cloud.export.int8:export_int8_full",
+    "ncnn": "littoral_cloud.export.ncnn:export",
+    "ncnn-fp16": "littoral_cloud.export.ncnn:export_fp16",
+    "coreml": "littoral_cloud.export.coreml:export",
+    "coreml-fp16": "littoral_cloud.export.coreml:export_fp16",
+    "tensorrt-fp16": "littoral_cloud.export.tensorrt:export_fp16",
+    "tensorrt-int8": "littoral_cloud.export.int8:export_tensorrt_int8",
+}
+"""What a network can be turned into: an Exporter each."""
+
+RUNNERS: Mapping[str, str] = {
+    "onnxruntime": "littoral_cloud.export.onnx:infer",
+    "ncnn": "littoral_cloud.export.ncnn:infer",
+    "coreml": "littoral_cloud.export.coreml:infer",
+    "tensorrt": "littoral_cloud.export.tensorrt:infer",
+}
+"""How this process runs an artifact of each runtime, or, where it cannot, calculates what the artifact says."""
+
+_NOT_RUN = {
+    "coreml": "measured as the package says, operation by operation in torch: Core ML did not run it",
+    "tensorrt": "measured as the graph says, in float32 on a CPU: TensorRT did not run it",
+}
+"""By runtime, what a manifest remarks of its figures."""
+
+EVERY_VARIANT = ("onnx", "onnx-int8", "onnx-int8-dynamic", "ncnn", "ncnn-fp16")
+"""That any machine can run."""
+PROBES = 16
+MAX_PROBE_BYTES = 1_000_000
+CALIBRATION = DEFAULTS.calibration.examples
+SKETCH_SEED = 1
+SKETCH_EXAMPLES = 4096
+
+# A probe must tell a wrong model from a right one on another CPU, where sums are rounded in another order. What rounding does
+# to this artifact is measured (see _tolerance); these are floors, as a fraction of its largest logit.
+_FLOOR = {
+    "onnx": 1e-3, "onnx-int8": 5e-2, "onnx-int8-dynamic": 5e-2, "onnx-int8-full": 5e-2, "ncnn": 1e-3, "ncnn-fp16": 1e-3,
+    "coreml": 1e-3, "coreml-fp16": 1e-2, "tensorrt-fp16": 1e-2, "tensorrt-int8": 5e-2,
+}  # fmt: skip
+_MARGIN = 8.0
+_CALIBRATED = ("onnx-int8", "onnx-int8-full", "tensorrt-int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """An artifact ready to be signed: its manifest, and the bytes of each file that the manifest names, by path.
+
+    `coded`: what travels in place of a file, by path, where the manifest names a transfer for it.
+    """
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    coded: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What every candidate of one data set is measured with; prepared once."""
+
+    dataset: Dataset
+    input: Input
+    test: Prepared
+    calibration: Prepared
+    probe: Inputs  # raw
+    sketch: SketchSpec
+
+    @classmethod
+    def of(cls, dataset: Dataset, given: Input | None = None) -> Bench:
+        """`given`: how inputs are prepared; None: as the training images say. A network fine-tuned from another one needs
+        the other one's."""
+        given = given or input_of(dataset)
+        if given.shape != dataset.shape:
+            raise BadInput(f"input.shape: the model takes {given.shape}, the {dataset.kind} of {dataset.name} {dataset.shape}")
+        some = _spread(dataset.train_x, SKETCH_EXAMPLES)
+        return cls(
+            dataset,
+            given,
+            given.prepare(dataset.test_x),
+            given.prepare(_spread(dataset.train_x, CALIBRATION)),
+            dataset.test_x[_probe_places(dataset)],
+            fit(given.sketched(some, given.prepare(some)), seed=SKETCH_SEED),
+        )
+
+    def calibration_of(self, examples: int) -> Prepared:
+        """At most so many prepared training inputs, evenly from the whole."""
+        if examples == CALIBRATION:
+            return self.calibration
+        return self.input.prepare(_spread(self.dataset.train_x, examples))
+
+
+def candidates_from(
+    module: nn.Module,
+    spec: Mapping[str, Any],
+    dataset: Dataset,
+    variants: Sequence[str] = EVERY_VARIANT,
+    *,
+    model: str,
+    name: str,
+    bench: Bench | None = None,
+    parents: Sequence[str] = (),
+    roles: Sequence[str] = (),
+    recipe: Mapping[str, Any] | None = None,
+    options: Options = DEFAULTS,
+    threads: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Packaged]:
+    """Exports a trained network in several ways, and measures each artifact on the test split in its own runtime.
+
+    Args:
+        module: the network with its weights; see weights.module_of for weights that came as arrays.
+        spec: its architecture, as littoral.architectures.build takes it.
+        dataset: its test split measures, its training split calibrates int8 and fits the input sketch.
+        variants: of EXPORTERS; an artifact is called `name-variant`.
+        model: the name under which nodes serve it.
+        bench: to share between networks of one data set.
+        parents: digests of what it was made from (teacher, base); the data's and these weights' come before them.
+        roles: of those parents, in their order; see littoral.lineage.
+        recipe: how it was made, as resolved: JSON values; seed and threads of its "student" or "run" stand in the lineage.
+        options: how the files are written.
+        progress: told each artifact's name before it is made.
+
+    Raises:
+        BadInput: a variant is unknown, or the data does not fit the network. RuntimeFailure: an export or its runtime failed.
+    """
+    for variant in variants:
+        if variant not in EXPORTERS:
+            raise BadInput(f"variant: {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
+    bench = bench or Bench.of(dataset)
+    weights = weights_digest(module)
+    made = []
+    for variant in variants:
+        progress(f"{name}-{variant}")
+        calibration = bench.calibration_of(options.calibration.examples)
+        exported = loaded(EXPORTERS[variant])(module, bench.input, calibration=calibration, options=options)
+        made.append(
+            package(
+                exported,
+                bench,
+                model=model,
+                name=f"{name}-{variant}",
+                variant=variant,
+                spec=spec,
+                parameters=parameters_of(module),
+                parents=(dataset.digest, weights, *parents),
+                roles=(DATA, WEIGHTS, *roles),
+                recipe={**(recipe or {}), **_said(variant, module, options, len(calibration))},
+                threads=threads,
+            )
+        )
+    return made
+
+
+def package(
+    exported: Exported,
+    bench: Bench,
+    *,
+    model: str,
+    name: str,
+    variant: str,
+    spec: Mapping[str, Any],
+    parameters: int,
+    parents: Sequence[str],
+    recipe: Mapping[str, Any],
+    roles: Sequence[str] = (),
+    threads: int = 1,
+) -> Packaged:
+    """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
+    infer: Callable[..., Logits] = loaded(RUNNERS[exported.runtime])
+    logits = infer(exported, bench.test, threads=threads)
+    by_class = class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes)
+    probe = bench.input.prepare(bench.probe)
+    answers = infer(exported, probe, threads=1)
+    files, coded = travelling(exported.files)
+    manifest = Manifest(
+        model=model,
+        name=name,
+        architecture=dict(spec),
+        parameters=parameters,
+        runtime=exported.runtime,
+        runtime_options=dict(exported.runtime_options),
+        requires=dict(exported.requires),
+        files=files,
+        input=bench.input,
+        output=Output(OUTPUT_NAME, bench.dataset.labels),
+        accuracy=accuracy_of(logits, bench.dataset.test_y),
+        accuracy_examples=len(bench.dataset.test_y),
+        class_accuracy=by_class,
+        probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
+        sketch=bench.sketch,
+        parents=tuple(parents),
+        recipe={**recipe, "variant": variant},
+        lineage=lineage_of(recipe, exported.runtime, parents, roles),
+        remarks=tuple(
+            filter(None, (_NOT_RUN.get(exported.runtime), learnt_nothing(by_class, bench.dataset.test_y), *noted(bench.dataset)))
+        ),
+    )
+    return Packaged(manifest, dict(exported.files), coded)
+
+
+def travelling(files: Mapping[str, bytes]) -> tuple[tuple[File, ...], dict[str, bytes]]:
+    """What a manifest says of an artifact's files, and what travels in place of those that are smaller coded, by path."""
+    coded = {path: code for path, code in codec.encode_files(files, dictionaries=True).items() if len(code) < len(files[path])}
+    named = (File(path, digest_of(data), len(data), _transfer_of(coded.get(path))) for path, data in sorted(files.items()))
+    return tuple(named), coded
+
+
+def _said(variant: str, module: nn.Module, options: Options, examples: int) -> dict[str, Any]:
+    """What a manifest's recipe says of how the ranges of int8 were found."""
+    if variant not in _CALIBRATED:
+        return {}
+    if quantizers(module) and variant == "onnx-int8":
+        return {"calibration": "trained"}
+    return {"calibration": options.calibration.method, "calibration_examples": examples}
+
+
+def _transfer_of(coded: bytes | None) -> Transfer | None:
+    """None: the file is no smaller coded, and travels as it lies."""
+    return None if coded is None else Transfer(codec.coding_of(coded), digest_of(coded), len(coded))
+
+
+def exported_of(packaged: Packaged) -> Exported:
+    """An artifact's files as an exporter gives them."""
+    manifest = packaged.manifest
+    return Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
+
+
+def answers_of(packaged: Packaged, raw: Inputs, *, threads: int = 1) -> Logits:
+    """What an artifact answers to raw inputs, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
+    manifest = packaged.manifest
+    exported = exported_of(packaged)
+    infer: Callable[..., Logits] = loaded(RUNNERS[manifest.runtime])
+    return infer(exported, manifest.input.prepare(raw), threads=threads)
+
+
+def _tolerance(exported: Exported, infer: Callable[..., Logits], probe: Prepared, answers: Logits, floor: float) -> float:
+    """The largest difference between ways to run this artifact on this machine (graph optimisation off, one input at a time),
+    times a margin; at least a fraction of the largest logit. Three digits, rounded up."""
+    others = [infer(exported, probe, optimised=False), np.concatenate([infer(exported, row[None]) for row in probe])]
+    seen = max(float(np.abs(other - answers).max()) for other in others)
+    return float(f"{max(_MARGIN * seen, floor * float(np.abs(answers).max()), 1e-6) * 1.005:.3g}")
+
+
+def _probe_places(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Test examples that a probe holds: the first of each class, then from the start, as many as fit."""
+    count = max(1, min(PROBES, len(dataset.test_y), MAX_PROBE_BYTES // dataset.test_x[0].size))
+    firsts = np.sort(np.unique(dataset.test_y, return_index=True)[1])
+    rest = np.setdiff1d(np.arange(min(len(dataset.test_y), len(firsts) + count)), firsts)
+    return np.concatenate([firsts, rest])[:count].astype(np.int64)
+
+
+def _spread(x: Inputs, count: int) -> Inputs:
+    """At most `count` inputs, evenly from the whole."""
+    return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)]
+
+
+def loaded(path: str) -> Callable[..., Any]:
+    module, _, function = path.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found

@@ -1,0 +1,92 @@
+"""The ways back from a release that turned out bad after its rollout had passed.
+
+`withdraw_everywhere`: nobody gets it any more, and rollouts of it that run are stopped. `go_back`: nodes get the release before.
+"""
+
+from __future__ import annotations
+
+from littoral.errors import BadInput, NotFound
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.nodes import names_of
+from littoral_cloud.fleet.records import Release, Reported, load
+from littoral_cloud.releases.catalogue import all_releases, read_release, withdraw
+from littoral_cloud.rollouts.controller import abort, start_rollout
+from littoral_cloud.rollouts.decide import UNJUDGED
+from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
+
+BACK = Policy(
+    probation=UNJUDGED,
+    max_accuracy_loss=1.0,
+    allow_interface_change=True,
+)
+"""What served before is not judged again: by its accuracy it may be worse, and clients knew it."""
+
+
+async def withdraw_everywhere(ledger: Ledger, release_id: str, why: str, actor: str) -> tuple[Release, tuple[str, ...]]:
+    """The release, and the rollouts of it that were asked to stop. Raises NotFound, BadInput."""
+    release = await withdraw(ledger, release_id, why, actor=actor)
+    stopped = []
+    for id, rollout in (await _rollouts(ledger)).items():
+        running = rollout.state not in ENDED and rollout.state is not State.ROLLING_BACK
+        if rollout.release_id == release_id and running and not rollout.aborted_by:
+            await abort(ledger, id, actor)
+            stopped.append(id)
+    return release, tuple(stopped)
+
+
+async def serving_nodes(ledger: Ledger, release: Release) -> list[str]:
+    """Names of the nodes that answer with an artifact of this release, as they said last."""
+    serving = {doc.id: load(Reported, doc).models.get(release.model) for doc in await ledger.all("reported")}
+    names = await names_of(ledger)
+    return sorted(names.get(id, id) for id, model in serving.items() if model and model.serving in release.artifacts)
+
+
+async def go_back(ledger: Ledger, model: str, now: float, *, to: str = "", actor: str = "operator") -> str:
+    """Asks for a rollout of the release that the fleet had before; gives the rollout's id.
+
+    Args:
+        to: a release of the model; "": the one whose rollout passed last before the newest, and that was not withdrawn.
+
+    Raises NotFound where there is nothing to go back to; BadInput where `to` is of another model, or was withdrawn.
+    """
+    if to:
+        release = await read_release(ledger, to)
+        if release.model != model:
+            raise BadInput(f"--to: {to} is a release of {release.model}, not of {model}", hint="littoral-cloud release list")
+    else:
+        release = await release_before(ledger, model)
+    return await start_rollout(ledger, release, now, BACK, actor=actor)
+
+
+async def releases_in_force(ledger: Ledger) -> dict[str, Release]:
+    """By model, what a node that serves nothing should get: the newest release that was not withdrawn, or, where the fleet went
+    back after that one was made, the one that it went back to."""
+    releases = {release.release_id: release for release in await all_releases(ledger) if not release.withdrawn}
+    newest = {release.model: release for release in releases.values()}
+    passed = [r for r in (await _rollouts(ledger)).values() if r.state is State.SUCCEEDED and r.release_id in releases]
+    for rollout in sorted(passed, key=lambda r: r.created_at):
+        if rollout.created_at > newest[rollout.model].created_at:
+            newest[rollout.model] = releases[rollout.release_id]
+    return newest
+
+
+async def release_before(ledger: Ledger, model: str) -> Release:
+    """What the fleet had before the newest release that passed its rollout. Raises NotFound where there is nothing."""
+    releases = {release.release_id: release for release in await all_releases(ledger) if release.model == model}
+    if not releases:
+        raise NotFound(f"model {model!r}: has no release", hint="littoral-cloud release list")
+    ended = [rollout for rollout in (await _rollouts(ledger)).values() if rollout.state is State.SUCCEEDED]
+    passed = sorted((r for r in ended if r.release_id in releases), key=lambda r: r.ended_at or 0.0, reverse=True)
+    for rollout in passed:
+        if rollout.release_id != passed[0].release_id and not releases[rollout.release_id].withdrawn:
+            return releases[rollout.release_id]
+    raise NotFound(
+        f"model {model}: no release before {passed[0].release_id} has passed a rollout"
+        if passed
+        else f"model {model}: no release has passed a rollout yet",
+        hint="name one: littoral-cloud rollout back MODEL --to RELEASE",
+    )
+
+
+async def _rollouts(ledger: Ledger) -> dict[str, Rollout]:
+    return {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)}

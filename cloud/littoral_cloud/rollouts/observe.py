@@ -1,0 +1,246 @@
+"""What is so with a rollout now, read from the ledger's documents, as one event. Pure.
+
+A node that goes silent after something was asked of it stops the rollout when the wave's time is over: nobody knows whether the
+new model hurt it. One that is offline before its turn is left out; one that is away for a moment is waited for. Where nobody is
+there who could take it, the rollout waits for whoever comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from littoral_cloud.fleet.limits import takes
+from littoral_cloud.fleet.presence import There
+from littoral_cloud.fleet.records import Enrolment, UpdateState
+from littoral_cloud.rollouts.eligibility import ABSENT, RULES, absence, absent, offered, refusal
+from littoral_cloud.rollouts.plan import OFFLINE, kept, make_plan, next_wave
+from littoral_cloud.rollouts.seen import NodeView, Seen
+from littoral_cloud.rollouts.state import (
+    ENDED,
+    Aborted,
+    Assignment,
+    Event,
+    Expired,
+    Free,
+    LastWavePassed,
+    NobodyCan,
+    NobodyNow,
+    NothingToDo,
+    Planned,
+    Refused,
+    Restored,
+    Rollout,
+    State,
+    Stopped,
+    Waits,
+    WavePassed,
+    limit_s,
+)
+
+_TOLD = 5
+"""Nodes that are named one by one."""
+
+BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
+
+
+def observe(seen: Seen, now: float) -> Event:
+    """What is so, in the rollout's state. An ended rollout waits for nothing, for ever."""
+    if seen.rollout.state in ENDED:
+        return Waits((), float("inf"))
+    return {
+        State.PENDING: _observe_pending,
+        State.MEASURING: _observe_measuring,
+        State.WAVE: _observe_wave,
+        State.ROLLING_BACK: _observe_rolling_back,
+    }[seen.rollout.state](seen, now)
+
+
+def _observe_pending(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    if rollout.aborted_by:
+        return Aborted(f"aborted by {rollout.aborted_by}")
+    place = (rollout.created_at, seen.rollout_id)
+    before = sorted(
+        id
+        for id, other in seen.others.items()
+        if other.model == rollout.model
+        and (other.state is not State.PENDING or ((other.created_at, id) < place and not _named_are_gone(other, seen)))
+    )
+    if before and now >= rollout.deadline:
+        return Expired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
+    if before:
+        return Waits(tuple(f"rollout {id} to end" for id in before), rollout.deadline)
+    refused = [no for node in seen.nodes.values() if (no := refusal(node, seen, RULES)) is not None]
+    out = {no.node_id for no in refused}
+    could = [seen.nodes[id] for id in sorted(seen.nodes) if id not in out]
+    if not could:
+        return NobodyCan(_summary(refused, seen), tuple(refused))
+    if any(node.connected for node in could):
+        gone = [no for node in could if (no := absence(node, now)) is not None]
+        out = {no.node_id for no in gone}
+        return Free(tuple(node.id for node in could if node.id not in out), (*refused, *gone))
+    if not rollout.reason:
+        return NobodyNow("no node is there that can take it: " + _listed(_absent(could, now)))
+    if now >= rollout.deadline:
+        return Expired(f"nobody came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
+    return Waits(_absent(could, now), rollout.deadline)
+
+
+def _named_are_gone(other: Rollout, seen: Seen) -> bool:
+    """Whether it was started for some nodes by name, none of which is there: it holds back nobody then."""
+    named = [seen.nodes[id] for id in other.policy.nodes if id in seen.nodes]
+    return bool(named) and not any(node.connected for node in named)
+
+
+def _observe_measuring(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    if rollout.aborted_by:
+        return Aborted(f"aborted by {rollout.aborted_by}")
+    waits, until = [], rollout.deadline
+    for node_id in rollout.cohort:
+        node = seen.nodes.get(node_id)
+        if node is None or node.presence is None or node.node.enrolment is not Enrolment.ACCEPTED:
+            continue
+        if (missing := unmeasured(node, seen)) and node.there(now) is not There.OFFLINE:
+            waits.append(f"{node.name} to measure {len(missing)} of {len(seen.candidates)} candidates")
+            until = until if node.connected else min(until, node.presence.gone_at)
+    if waits and now < rollout.deadline:
+        return Waits(tuple(waits), until)
+    plan = make_plan(seen, now)
+    coming = next_wave(seen, plan.assignments, now)
+    if coming.nodes:
+        return Planned(plan.assignments, plan.refused)
+    if coming.away:
+        return _waits_for_return(coming.away, seen, now)
+    if plan.already:
+        return NothingToDo(plan.refused)
+    gone = {no.node_id for no in plan.refused if no.rule == ABSENT} | _offline(coming.dropped)
+    if gone:
+        return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
+    return NobodyCan(_summary(plan.refused, seen), plan.refused)
+
+
+def _observe_wave(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    if rollout.aborted_by:
+        return Stopped(f"aborted by {rollout.aborted_by}")
+    dropped: dict[str, str] = {}
+    waits: dict[str, float] = {}  # what for, and until when
+    running = rollout.running_wave
+    for a in rollout.assignments:
+        if not a.touched or a.dropped:
+            continue
+        node = seen.nodes.get(a.node_id)
+        if (why := not_ours(node, a, rollout)) is not None:
+            dropped[a.node_id] = why
+            continue
+        assert node is not None
+        report = node.report(rollout.model)
+        if report is not None and report.desired_generation == a.generation and report.state in BAD_ENDS:
+            return Stopped(f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": "))
+        if not kept(a, seen) and running is not None and a.node_id in running.nodes:
+            current = report is not None and report.desired_generation == a.generation
+            waits[f"{node.name}: {report.state if report and current else 'no answer'}"] = _due(node, rollout)
+    if late := [who for who, due in waits.items() if now >= due]:
+        return Stopped(f"{', '.join(late)}, after {limit_s(rollout.policy, State.WAVE):g} s")
+    if waits:
+        return Waits(tuple(waits), min(waits.values()))
+    left = tuple(replace(a, dropped=dropped.get(a.node_id, a.dropped)) for a in rollout.assignments)
+    coming = next_wave(seen, left, now)
+    if coming.nodes:
+        return WavePassed(dropped)
+    if coming.away:
+        return _waits_for_return(coming.away, seen, now)
+    if any(a.touched and not a.dropped for a in left):
+        return LastWavePassed(dropped)
+    if gone := _offline(coming.dropped):
+        return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
+    return NobodyCan("no node is left: " + "; ".join(f"{id} {why}" for id, why in sorted(dropped.items())))
+
+
+def _due(node: NodeView, rollout: Rollout) -> float:
+    """When a node of the running wave must have answered. Whoever went and came back since the wave began, as all do whose
+    coordinator was started again, has its patience from then on."""
+    if node.presence is None or node.presence.since <= rollout.entered_at:
+        return rollout.deadline
+    return max(rollout.deadline, node.presence.gone_at)
+
+
+def _observe_rolling_back(seen: Seen, now: float) -> Event:
+    rollout = seen.rollout
+    waits: list[str] = []
+    remarks: list[str] = []
+    for a in rollout.assignments:
+        node = seen.nodes.get(a.node_id)
+        if not a.touched or node is None or node.node.enrolment is not Enrolment.ACCEPTED:
+            continue
+        report = node.report(rollout.model)
+        if not a.restore_generation:
+            if report is not None and report.serving == a.manifest_digest:
+                remarks.append(f"{node.name} had nothing to go back to, and keeps {a.name}")
+            continue
+        wanted = node.wanted(rollout.model)
+        if wanted is None or wanted.generation != a.restore_generation:
+            continue  # something newer is wanted of it
+        answered = report is not None and report.desired_generation == a.restore_generation
+        if report is not None and answered and report.state in BAD_ENDS:
+            remarks.append(f"{node.name} could not go back: {report.reason}: {report.detail}")
+        elif report is None or not answered or report.state is not UpdateState.SUCCEEDED:
+            waits.append(f"{node.name} to go back")
+    if waits and now < rollout.deadline:
+        return Waits(tuple(waits), rollout.deadline)
+    return Restored((*remarks, *(f"{who}: not heard of yet, it will when it is back" for who in waits)))
+
+
+def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
+    """Candidates that this node can take, and that neither it nor its class of hardware has measured; manifest digests.
+
+    What could not be run elsewhere may run here: failures are nobody's but the node's that had them.
+    """
+    if (presence := node.presence) is None:
+        return ()
+    kind = presence.hardware_class
+    done = {
+        m.manifest_digest
+        for m in seen.measurements
+        if m.node_id == node.id or (kind and m.hardware_class == kind and not m.failure)
+    }
+    return tuple(c.manifest_digest for c in offered(node, seen) if takes(c, presence) and c.manifest_digest not in done)
+
+
+def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | None:
+    """Why nothing is expected of a touched node any more; None: what was asked of it still stands."""
+    if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
+        return "is not part of the fleet any more"
+    wanted = node.wanted(rollout.model)
+    if wanted is None or wanted.generation != a.generation:
+        return "was asked for something else meanwhile"
+    return None
+
+
+def _waits_for_return(away: Sequence[str], seen: Seen, now: float) -> Waits:
+    nodes = [seen.nodes[id] for id in away]
+    return Waits(_absent(nodes, now), min(node.presence.gone_at for node in nodes if node.presence is not None))
+
+
+def _absent(nodes: Sequence[NodeView], now: float) -> tuple[str, ...]:
+    """That each is away or offline, in words; of many, the first."""
+    told = tuple(f"{node.name} {absent(node, now)}" for node in nodes[:_TOLD])
+    return (*told, f"and {len(nodes) - _TOLD} more") if len(nodes) > _TOLD else told
+
+
+def _listed(words: Sequence[str]) -> str:
+    return "; ".join(words)
+
+
+def _offline(dropped: Mapping[str, str]) -> set[str]:
+    return {id for id, why in dropped.items() if why == OFFLINE}
+
+
+def _summary(refused: Sequence[Refused], seen: Seen) -> str:
+    if not refused:
+        return "no node is enrolled"
+    names = {node.id: node.name for node in seen.nodes.values()}
+    told = _listed([f"{names.get(no.node_id, no.node_id)} {no.words}" for no in refused[:_TOLD]])
+    return told + (f"; and {len(refused) - _TOLD} more" if len(refused) > _TOLD else "")

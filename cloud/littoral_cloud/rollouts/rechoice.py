@@ -1,0 +1,275 @@
+"""What a node gets without a rollout of its own: when it may spend something else than what its model was chosen for, and when a
+release was promoted without it. Pure; cloud/littoral_cloud/rollouts/rechoice_controller.py commits it.
+
+A release that has passed its rollout was proved, so another of its candidates goes to the node at once, without a wave: the node
+still checks, tries and watches it as in any update. While a rollout holds the node for this model, that rollout decides.
+See docs/decisions/0013-chosen-again-without-a-rollout.md and 0021-a-promoted-release-holds-for-whoever-joins.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import cached_property
+
+from littoral.budget import Measured
+from littoral.errors import NoFit
+from littoral_cloud.fleet.choice import LEAST, candidates_for, choose
+from littoral_cloud.fleet.ledger import Audit, Change, Write
+from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, MeasurementRecord, Release, dump
+from littoral_cloud.rollouts.decide import next_generation
+from littoral_cloud.rollouts.eligibility import RULES, accuracy_floor, offered, refusal
+from littoral_cloud.rollouts.observe import unmeasured
+from littoral_cloud.rollouts.seen import NodeView, Seen
+from littoral_cloud.rollouts.state import ENDED, Rollout, State
+
+ACTOR = "choice"
+
+
+class Place(Enum):
+    """What a rollout had to do with one node."""
+
+    TOUCHED = auto()  # it was told to take a candidate
+    OUT_OF_BUDGET = auto()  # nothing fitted what it might spend
+    WAITS = auto()  # its turn was to come
+    NONE = auto()  # it was not there, or could not take the release then
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What a choice for any node is made from. Rollouts by id, the ended ones too; releases by id; artifacts by digest."""
+
+    rollouts: Mapping[str, Rollout]
+    releases: Mapping[str, Release]
+    artifacts: Mapping[str, Artifact]
+    measurements: Sequence[MeasurementRecord]
+
+    @cached_property
+    def promoted(self) -> Mapping[str, Sequence[Seen]]:
+        """What passed, by model, the newest first: each as its rollout would see it now."""
+        found: dict[str, list[Seen]] = {}
+        passed = [(id, rollout) for id, rollout in self.rollouts.items() if rollout.state is State.SUCCEEDED]
+        for id, rollout in sorted(passed, key=lambda held: (held[1].ended_at or 0.0, held[0]), reverse=True):
+            found.setdefault(rollout.model, []).append(self._seen(id, rollout))
+        return found
+
+    def withdrawn(self, seen: Seen) -> bool:
+        release = self.releases.get(seen.rollout.release_id)
+        return release is not None and bool(release.withdrawn)
+
+    @cached_property
+    def live(self) -> Mapping[str, Rollout]:
+        """Rollouts that have not ended, by id."""
+        return {id: rollout for id, rollout in self.rollouts.items() if rollout.state not in ENDED}
+
+    def place(self, rollout_id: str, node_id: str) -> Place:
+        return self._places[rollout_id].get(node_id, Place.NONE)
+
+    @cached_property
+    def _places(self) -> Mapping[str, Mapping[str, Place]]:
+        return {id: _places_in(rollout) for id, rollout in self.rollouts.items()}
+
+    def _seen(self, id: str, rollout: Rollout) -> Seen:
+        release = self.releases.get(rollout.release_id)
+        digests = release.artifacts if release else ()
+        return Seen(
+            id,
+            0,
+            rollout,
+            tuple(self.artifacts[digest] for digest in digests if digest in self.artifacts),
+            self.artifacts,
+            {},
+            tuple(m for m in self.measurements if m.manifest_digest in frozenset(digests)),
+            {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A release that passed, and from which a node may choose. `joins`: it went out without the node."""
+
+    seen: Seen
+    joins: bool
+
+    @property
+    def release_id(self) -> str:
+        return self.seen.rollout.release_id
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`change` None: nothing to write now. `measuring`: a candidate waits for what the node will have measured."""
+
+    change: Change | None = None
+    measuring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    source: Followed
+    chosen: Measured | NoFit
+
+
+def rechoice(node: NodeView, fleet: Fleet, now: float) -> Choice:
+    """For each model that was chosen for another budget than the node has now, or was promoted without it: what shall be instead.
+
+    A node that is away is left alone: it says what it may spend when it is back.
+
+    Args:
+        now: seconds since 1970-01-01 UTC.
+    """
+    if node.presence is None or not node.connected or node.node.enrolment is not Enrolment.ACCEPTED:
+        return Choice()
+    desired = node.desired
+    lines: list[Audit] = []
+    measuring = False
+    for model in sorted({*node.desired.models, *fleet.promoted}):
+        if holder(node, model, fleet) is not None:
+            continue
+        sources = _open_to(node, model, fleet)
+        if sources and sources[0].joins:
+            missing = _to_measure(node, sources[0], now)
+            desired = replace(desired, trials=_trials(desired, sources[0], missing))
+            if missing:
+                measuring, sources = True, () if node.wanted(model) is None else sources[1:]
+        if (found := _chosen(node, model, sources)) is None:
+            continue
+        after, line = _intent(node, desired, model, found, fleet)
+        if after is not None:
+            desired = desired.with_model(model, after)
+            lines += line
+            if node.wanted(model) is None:
+                break  # one more model on a node changes what each of them may take
+    if desired == node.desired:
+        return Choice(None, measuring)
+    return Choice(Change((Write("desired", node.id, dump(desired), node.desired_generation),), tuple(lines)), measuring)
+
+
+def holder(node: NodeView, model: str, fleet: Fleet) -> str | None:
+    """The rollout that has touched this node and may still take back what it asked for; its id. None: there is none."""
+    return next(
+        (id for id, rollout in fleet.live.items() if rollout.model == model and fleet.place(id, node.id) is Place.TOUCHED), None
+    )
+
+
+def followed(node: NodeView, model: str, fleet: Fleet) -> list[Followed]:
+    """What the node may choose from, the best first: rollouts that passed and were meant for it, newest first, until the one
+    whose release holds what the node shall have now. Those before it gave it nothing because of its budget alone, or went out
+    while it was not there or could not take them."""
+    wanted = node.wanted(model)
+    found = []
+    for seen in fleet.promoted.get(model, ()):
+        if seen.rollout.policy.nodes and node.id not in seen.rollout.policy.nodes:
+            continue
+        holds = wanted is not None and any(a.manifest_digest == wanted.manifest_digest for a in seen.candidates)
+        place = fleet.place(seen.rollout_id, node.id)
+        if not holds and fleet.withdrawn(seen):
+            continue
+        if holds or place is not Place.TOUCHED:
+            found.append(Followed(seen, joins=not holds and place is not Place.OUT_OF_BUDGET))
+        if holds:
+            break
+    return found
+
+
+def _open_to(node: NodeView, model: str, fleet: Fleet) -> Sequence[Followed]:
+    """What is followed, without what the node cannot take; where a rollout has a turn for it, without what went out before."""
+    awaited = any(rollout.model == model and fleet.place(id, node.id) is Place.WAITS for id, rollout in fleet.live.items())
+    return [
+        source
+        for source in followed(node, model, fleet)
+        if not source.joins or (not awaited and refusal(node, source.seen, RULES) is None)
+    ]
+
+
+def _to_measure(node: NodeView, source: Followed, now: float) -> tuple[str, ...]:
+    """Candidates that the node has still to run before anything of the release is chosen; manifest digests. After the time that a
+    rollout gives, it is chosen for by what it, or its like, has run until then."""
+    assert node.presence is not None
+    seen = source.seen
+    late = now >= node.presence.since + seen.rollout.policy.measure_s
+    if late and candidates_for(node.id, node.presence, seen.candidates, seen.measurements):
+        return ()
+    return unmeasured(node, seen)
+
+
+def _trials(desired: Desired, source: Followed, missing: Sequence[str]) -> tuple[str, ...]:
+    ours = {candidate.manifest_digest for candidate in source.seen.candidates} - set(missing)
+    return tuple(dict.fromkeys((*(trial for trial in desired.trials if trial not in ours), *missing)))
+
+
+def _chosen(node: NodeView, model: str, sources: Sequence[Followed]) -> _Found | None:
+    """The best inside the budget, or why there is none; None where nothing is to be chosen, or from nothing."""
+    assert node.presence is not None
+    wanted = node.wanted(model)
+    stands = wanted is not None and wanted.chosen_for == node.presence.budget_for(model)
+    last: _Found | None = None
+    for source in sources:
+        if stands and not source.joins:
+            continue
+        seen = source.seen
+        floor = accuracy_floor(node, seen) if source.joins else LEAST  # what its own rollout would have held against it
+        try:
+            chosen = choose(node.id, node.presence, offered(node, seen), seen.measurements, model=model, floor=floor)
+        except NoFit as error:
+            last = last if source.joins else _Found(source, error)
+        else:
+            return _Found(source, chosen)
+    return last
+
+
+def _intent(
+    node: NodeView, desired: Desired, model: str, found: _Found, fleet: Fleet
+) -> tuple[DesiredModel | None, tuple[Audit, ...]]:
+    """What shall be of one model, and what is said of it. None where the node has nothing and gets nothing."""
+    assert node.presence is not None
+    source, chosen = found.source, found.chosen
+    wanted, budget = desired.models.get(model), node.presence.budget_for(model)
+    details: dict[str, object] = {"model": model, "budget": str(budget), "conditions": list(node.presence.in_force)}
+    if isinstance(chosen, NoFit):
+        if wanted is None:
+            return None, ()
+        why = chosen.message
+        details |= {"keeps": _name(wanted.manifest_digest, fleet), "reason": why}
+        return replace(wanted, chosen_for=budget, unfit=why), (Audit("choice.kept", node.id, ACTOR, details),)
+    if wanted is not None and wanted.manifest_digest == chosen.manifest_digest:
+        return replace(wanted, rollout_id=source.seen.rollout_id, chosen_for=budget, unfit=""), ()
+    before = wanted.manifest_digest if wanted else ""
+    probation = source.seen.rollout.policy.probation
+    if not source.joins:
+        expected = _expected_drop(fleet.artifacts.get(before), fleet.artifacts[chosen.manifest_digest])
+        probation = replace(probation, max_accuracy_drop=min(1.0, probation.max_accuracy_drop + expected))
+    after = DesiredModel(
+        manifest_digest=chosen.manifest_digest,
+        rollout_id=source.seen.rollout_id,
+        generation=next_generation(node, model),
+        probation=probation,
+        chosen_for=budget,
+    )
+    details |= {"release": source.release_id, "from": _name(before, fleet), "to": chosen.name}
+    if source.joins:
+        details["why"] = f"{source.release_id} was promoted without this node"
+    return after, (Audit("choice.changed", node.id, ACTOR, details),)
+
+
+def _places_in(rollout: Rollout) -> Mapping[str, Place]:
+    """By node id."""
+    places = dict.fromkeys(rollout.cohort, Place.WAITS)
+    for no in rollout.refused:
+        places[no.node_id] = Place.OUT_OF_BUDGET if no.rule == "fits-budget" else Place.NONE
+    for a in rollout.assignments:
+        places[a.node_id] = Place.NONE if a.dropped else Place.TOUCHED if a.touched else Place.WAITS
+    return places
+
+
+def _expected_drop(before: Artifact | None, after: Artifact) -> float:
+    """By how much the manifests say that the new one is less accurate: no reason for the node to go back."""
+    if before is None or before.metric is not None or after.metric is not None:
+        return 0.0
+    return max(0.0, before.accuracy - after.accuracy)
+
+
+def _name(digest: str, fleet: Fleet) -> str:
+    artifact = fleet.artifacts.get(digest)
+    return artifact.name if artifact else digest[:19]

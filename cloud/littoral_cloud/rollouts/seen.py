@@ -1,0 +1,144 @@
+"""What a rollout's decision is made from: one reading of the ledger, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from littoral.errors import NotFound
+from littoral_cloud.fleet.ledger import Doc, Ledger
+from littoral_cloud.fleet.presence import There, there
+from littoral_cloud.fleet.records import (
+    Artifact,
+    Desired,
+    DesiredModel,
+    MeasurementRecord,
+    Node,
+    Presence,
+    Release,
+    Reported,
+    ReportedModel,
+    load,
+    models_on,
+)
+from littoral_cloud.rollouts.state import ENDED, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    node: Node
+    presence: Presence | None = None
+    desired: Desired = field(default_factory=Desired)
+    desired_generation: int = 0  # of the document; 0: nothing was ever wanted of it
+    reported: Reported | None = None
+
+    @property
+    def id(self) -> str:
+        return self.node.node_id
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def connected(self) -> bool:
+        return self.presence is not None and self.presence.connected
+
+    def there(self, now: float) -> There:
+        return there(self.presence, now)
+
+    def wanted(self, model: str) -> DesiredModel | None:
+        return self.desired.models.get(model)
+
+    def report(self, model: str) -> ReportedModel | None:
+        return self.reported.models.get(model) if self.reported else None
+
+    def serving(self, model: str) -> str:
+        """Manifest that answers requests, as the node said last; "": none."""
+        report = self.report(model)
+        return report.serving if report else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    rollout_id: str
+    generation: int  # of the rollout's document
+    rollout: Rollout
+    candidates: Sequence[Artifact]  # of the release
+    artifacts: Mapping[str, Artifact]  # all that are known, by manifest digest
+    nodes: Mapping[str, NodeView]  # by node id
+    measurements: Sequence[MeasurementRecord]  # of the candidates
+    others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One reading of all that rollouts look at; `of` cuts out what one of them sees."""
+
+    rollouts: Mapping[str, tuple[int, Rollout]]  # those that have not ended: generation and record, by id
+    releases: Mapping[str, Release]
+    artifacts: Mapping[str, Artifact]
+    nodes: Mapping[str, NodeView]
+    measurements: Sequence[MeasurementRecord]
+
+    def of(self, rollout_id: str) -> Seen:
+        """Raises NotFound where the rollout's release is not there."""
+        generation, rollout = self.rollouts[rollout_id]
+        if (release := self.releases.get(rollout.release_id)) is None:
+            raise NotFound(f"rollout {rollout_id}: its release {rollout.release_id} is not there")
+        wanted = frozenset(release.artifacts)
+        return Seen(
+            rollout_id,
+            generation,
+            rollout,
+            tuple(self.artifacts[digest] for digest in release.artifacts if digest in self.artifacts),
+            self.artifacts,
+            self.nodes,
+            tuple(m for m in self.measurements if m.manifest_digest in wanted),
+            {id: other for id, (_, other) in self.rollouts.items() if id != rollout_id and other.state not in ENDED},
+        )
+
+
+async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
+    """None where every rollout has ended: then nothing else is read. `also`: a rollout that is wanted even when it has ended."""
+    docs = {doc.id: (doc.generation, load(Rollout, doc)) for doc in await ledger.all("rollout")}
+    rollouts = {id: held for id, held in docs.items() if held[1].state not in ENDED or id == also}
+    if not rollouts:
+        return None
+    return Snapshot(
+        rollouts,
+        {doc.id: load(Release, doc) for doc in await ledger.all("release")},
+        {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
+        await nodes(ledger),
+        await measurements(ledger),
+    )
+
+
+async def measurements(ledger: Ledger) -> list[MeasurementRecord]:
+    return [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
+
+
+async def nodes(ledger: Ledger, *only: str) -> Mapping[str, NodeView]:
+    """By id; `only`: these alone, as far as they are there."""
+    docs: dict[str, dict[str, Doc]] = {}
+    for kind in ("node", "presence", "desired", "reported"):
+        found = [await ledger.get(kind, id) for id in only] if only else await ledger.all(kind)
+        docs[kind] = {doc.id: doc for doc in found if doc is not None}
+    views = {}
+    for id, doc in docs["node"].items():
+        presence, reported = docs["presence"].get(id), docs["reported"].get(id)
+        views[id] = view_of(
+            load(Node, doc),
+            load(Presence, presence) if presence else None,
+            docs["desired"].get(id),
+            load(Reported, reported) if reported else None,
+        )
+    return views
+
+
+def view_of(node: Node, presence: Presence | None, desired: Doc | None, reported: Reported | None) -> NodeView:
+    """One node; its budgets are bounded by each model's share of it, with the models that are on it or are to come."""
+    wanted = load(Desired, desired) if desired else Desired()
+    if presence is not None:
+        presence = presence.sharing(models_on(wanted, reported))
+    return NodeView(node, presence, wanted, desired.generation if desired else 0, reported)

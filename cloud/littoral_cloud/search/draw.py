@@ -1,0 +1,125 @@
+"""Values for new trials, drawn by Optuna: a pure function of what the batches before have shown, and of a seed.
+
+Multi-objective tree-structured Parzen estimators: Y. Ozaki et al., 2022, https://doi.org/10.1613/jair.1.13188. Of sizes,
+operations and times their logarithms count: half of 2 KB is as much as half of 20 KB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from littoral_cloud.search.recipe import Objective
+from littoral_cloud.search.space import START, Dimension, Params, Range, text_of
+
+_TRIES = 50  # to find values that make a student which is not there yet
+_STARTUP = 8  # trials whose values are drawn evenly, before there is anything to learn from
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Shown = tuple[Params, Mapping[Objective, float]]
+"""The values of a trial, and what came of them: costs by objective."""
+
+
+def draw(
+    space: Mapping[str, Dimension],
+    shown: Sequence[Shown],
+    numbers: Sequence[int],
+    *,
+    steer: Sequence[Objective],
+    sampler: Literal["tpe", "random"],
+    seed: int,
+    same: Callable[[Params], str],
+    taken: Sequence[Params],
+) -> list[Params]:
+    """One set of values for each number: none that makes a student which is there already, as far as the space has others.
+
+    The same arguments give the same values, whoever asks.
+
+    Args:
+        same: equal for values that make the same student.
+        taken: of every trial before these.
+    """
+    distributions = distributions_of(space)
+    study = optuna.create_study(directions=["minimize"] * len(steer))
+    for params, cost in shown:
+        values = [cost[o] if o == "accuracy" else math.log(max(cost[o], 1e-9)) for o in steer]
+        study.add_trial(create_trial(params=written(params, space), distributions=distributions, values=values))
+    used = {same(params) for params in taken}
+    found: list[Params] = []
+    for number in numbers:
+        study.sampler = _sampler(sampler, _mixed(seed, number))
+        for _ in range(_TRIES):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # parts of Optuna's are called experimental
+                trial = study.ask(distributions)
+            params = read(trial.params, space)
+            if same(params) not in used:
+                break
+            study.tell(trial, state=TrialState.FAIL)
+        used.add(same(params))
+        found.append(params)
+    return found
+
+
+def distributions_of(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
+    """In Optuna's words. A choice is its JSON text, for a journal cannot hold lists and tables."""
+    found: dict[str, BaseDistribution] = {}
+    for path, dimension in space.items():
+        if not isinstance(dimension, Range):
+            found[path] = CategoricalDistribution([text_of(option) for option in dimension.options])
+        elif dimension.whole:
+            step = int(dimension.step or 1)
+            high = int(dimension.low) + (int(dimension.high) - int(dimension.low)) // step * step
+            found[path] = IntDistribution(int(dimension.low), high, log=dimension.log, step=step)
+        else:
+            top = float(dimension.high)
+            if dimension.step is not None:  # the last value that is reached
+                top = dimension.low + math.floor((top - dimension.low) / dimension.step + 1e-9) * dimension.step
+            found[path] = FloatDistribution(dimension.low, top, log=dimension.log, step=dimension.step)
+    return found
+
+
+def written(params: Params, space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """Values as the distributions have them."""
+    if START in params:
+        return {START: params[START]}
+    return {path: params[path] if isinstance(space[path], Range) else text_of(params[path]) for path in space}
+
+
+def read(params: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """The other way round. Numbers that are not whole have six digits, so that they look the same wherever they are written."""
+    if START in params:
+        return {START: params[START]}
+    found: dict[str, Any] = {}
+    for path, dimension in space.items():
+        value = params[path]
+        if not isinstance(dimension, Range):
+            found[path] = json.loads(value)
+        else:
+            found[path] = float(f"{value:.6g}") if isinstance(value, float) else value
+    return found
+
+
+def read_trial(trial: FrozenTrial, space: Mapping[str, Dimension]) -> dict[str, Any]:
+    return read(trial.params, space)
+
+
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=True, constant_liar=True)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A seed for one trial: neighbours have nothing in common."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")

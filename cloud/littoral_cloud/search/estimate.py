@@ -1,0 +1,99 @@
+"""What a search will take: steps of what it begins with, of a few of its students and of its teacher are timed now, and what
+comes of them is packaged and measured as it will be; then it is multiplied.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from littoral_cloud.factory.production import answers_bytes
+from littoral_cloud.factory.timing import teacher_seconds, timed
+from littoral_cloud.search.draw import draw
+from littoral_cloud.search.recipe import SearchRecipe
+from littoral_cloud.search.space import START
+from littoral_cloud.search.trial import Held, again, measured
+
+_SAMPLES = 4  # students that are drawn and timed
+_FRONT = 4  # students that a search is taken to find, beside those that it began with
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Minutes are of one worker on this machine, as busy as it is now. A search that finds nothing more ends before."""
+
+    trials: int  # drawn ones and those that it begins with
+    runs: int  # trainings: those of every rung
+    teacher_minutes: float  # of its training and of its answers
+    minutes: float  # of all runs
+    release_minutes: float  # of teaching again, on all examples, what is released; 0 where that is not done
+    step_ms: float  # of a student, the median of those that were timed
+    disk_bytes: int  # checkpoints and the teacher's answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """One student of the search."""
+
+    step_s: float  # of the student itself
+    seconds: tuple[float, ...]  # of a run, on each rung: taught, its methods, packaged and measured
+    kept_bytes: int
+
+
+def estimated(recipe: SearchRecipe, held: Held, *, clock: Callable[[], float]) -> Estimate:
+    """Raises what training raises."""
+    settings, dataset = recipe.settings, held.dataset
+    drawn = draw(
+        recipe.space,
+        [],
+        list(range(min(_SAMPLES, settings.trials))),
+        steer=settings.steer,
+        sampler="random",
+        seed=settings.seed,
+        same=recipe.same,
+        taken=[],
+    )
+    starts = [_timed(recipe, {START: name}, held, clock) for name in recipe.starts]
+    samples = [_timed(recipe, params, held, clock) for params in drawn]
+    counts = runs_on_rungs(settings.trials, settings.batch, len(settings.rungs))
+    begun = sum(sum(start.seconds) for start in starts)
+    whole = begun + sum(count * statistics.mean(s.seconds[rung] for s in samples) for rung, count in enumerate(counts))
+    teacher = teacher_seconds(recipe.production({}), dataset, clock)
+    release = 0.0
+    if again(recipe, held):
+        more = len(held.source.train_y) / len(dataset.train_y)
+        release = more * (teacher + begun + _FRONT * statistics.mean(s.seconds[-1] for s in samples))
+    runs = sum(counts) + len(starts) * len(settings.rungs)
+    return Estimate(
+        settings.trials + len(starts),
+        runs,
+        round(teacher / 60, 2),
+        round(whole / 60, 2),
+        round(release / 60, 2),
+        round(statistics.median(s.step_s for s in samples) * 1000, 3),
+        answers_bytes(recipe.production({}), dataset) + round(runs * statistics.mean(s.kept_bytes for s in samples)),
+    )
+
+
+def runs_on_rungs(trials: int, batch: int, rungs: int) -> list[int]:
+    """How many runs there are on each rung, when each batch is halved from rung to rung."""
+    counts = [0] * rungs
+    for begin in range(0, trials, batch):
+        size = min(batch, trials - begin)
+        for rung in range(rungs):
+            counts[rung] += size
+            size = -(-size // 2)
+    return counts
+
+
+def _timed(recipe: SearchRecipe, params: Mapping[str, Any], held: Held, clock: Callable[[], float]) -> _Timed:
+    production = recipe.production(params)
+    [student] = production.students
+    found = timed(student, held.dataset, clock)
+    began = clock()
+    measured(found.found, student, held, production.model)
+    package_s = clock() - began
+    rungs = [recipe.production(params, rung=rung).students[0] for rung in range(len(recipe.settings.rungs))]
+    return _Timed(found.step_s, tuple(found.run_s(rung, held.dataset) + package_s for rung in rungs), found.kept_bytes)

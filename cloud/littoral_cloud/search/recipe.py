@@ -1,0 +1,241 @@
+"""A recipe with a [search] table: students to begin from, what may differ between trials, and how it is gone about.
+
+docs/search.md says how to write one. What comes of a trial's values is an ordinary recipe, made by the ordinary factory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from littoral.digest import digest_of, hex_of
+from littoral.errors import BadInput, FleetError, NotFound
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.recipes import toml_reader as fields
+from littoral_cloud.recipes.recipe import Production, StudentRecipe
+from littoral_cloud.recipes.recipe_file import SEARCH, TOP, read_text, recipe_from, toml_from
+from littoral_cloud.search.space import START, STUDENT, Choice, Dimension, Params, check_paths, resolved, space_from
+
+Objective = Literal["accuracy", "bytes", "macs", "latency"]
+DEFAULT = "small"
+INT8 = "onnx-int8"
+MOST_TRIALS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a search is gone about: the keys of [search] beside its space."""
+
+    trials: int = 40
+    batch: int = 8  # trials whose values are drawn at once, from what the batches before them have shown
+    rungs: tuple[float, ...] = (
+        0.25,
+        1.0,
+    )  # fractions of the epochs; after each but the last the better half of the batch goes on
+    held_out: float = 0.1  # of the training images of each class: on these trials are judged, and nothing is trained on them
+    seed: int = 1
+    sampler: Literal["tpe", "random"] = "tpe"
+    objectives: tuple[Objective, ...] = ("accuracy", "bytes", "macs", "latency")  # of the front
+    steer: tuple[Objective, ...] = (
+        "accuracy",
+        "bytes",
+        "macs",
+    )  # what draws and halves: what is the same whenever it is measured
+    patience: int = 2  # batches without a better student inside the budget, until it is taken
+    settle: int = 0  # batches that brought nothing worth having, until the search ends; 0: it makes all its trials
+    gain: float = 0.01  # worth having: so much more accurate, as a fraction, or a third smaller or quicker to calculate
+
+    def __post_init__(self) -> None:
+        for name, most in (("trials", MOST_TRIALS), ("batch", 1000), ("patience", 1000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise BadInput(f"{name}: {getattr(self, name)}", hint=f"1 to {most:,}")
+        if not self.rungs or self.rungs[-1] != 1 or list(self.rungs) != sorted(set(self.rungs)) or self.rungs[0] <= 0:
+            raise BadInput(f"rungs: {list(self.rungs)}", hint="rising fractions over 0, the last one 1, as in [0.25, 1.0]")
+        if not 0 <= self.settle <= 1000 or not 0 <= self.gain < 1:
+            raise BadInput(f"settle {self.settle}, gain {self.gain}", hint="settle from 0, gain a fraction")
+        if not 0 < self.held_out <= 0.5:
+            raise BadInput(f"held_out: {self.held_out}", hint="over 0, at most 0.5: a fraction of the training images")
+        for name in ("objectives", "steer"):
+            named = getattr(self, name)
+            if "accuracy" not in named or len(named) < 2 or len(set(named)) != len(named):
+                raise BadInput(f"{name}: {list(named)}", hint="accuracy and one or more of bytes, macs, latency, none twice")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecipe:
+    """What is searched. Two with the same `digest` over the same data are one search."""
+
+    what: str  # how messages call it
+    body: Mapping[str, Any]  # of the TOML file, without [search]
+    space: Mapping[str, Dimension]  # by path; `student` among them where there are several to begin from
+    settings: Settings
+    folder: Path = Path()  # where relative paths in it begin
+    start: Production | None = None  # what `train` would make: its students are the first trials; see starting.py
+
+    @property
+    def starts(self) -> Mapping[str, tuple[StudentRecipe, str]]:
+        """The students that are tried first, each in one variant, by the name that its artifact would have."""
+        found = {}
+        for student in self.start.students if self.start else ():
+            variant = INT8 if INT8 in student.variants else student.variants[0]
+            found[f"{student.name}-{variant}"] = (student, variant)
+        return found
+
+    @property
+    def model(self) -> str:
+        return str(self.body["model"])
+
+    def digest(self, data: str, teacher: str = "") -> str:
+        """Of everything that decides which trials there are, but for how many.
+
+        Args:
+            data: the data set's digest.
+            teacher: the digest of one that was given in place of the recipe's.
+        """
+        said = {k: v for k, v in asdict(self.settings).items() if k not in ("trials", "patience", "objectives", "settle", "gain")}
+        space = {path: asdict(dimension) for path, dimension in self.space.items()}
+        body = {key: value for key, value in self.body.items() if key not in ("about", "model", "at_once")}
+        what = [body, space, said, data, teacher, _teacher_files(self.body.get("teacher", {}), self.folder)]
+        what += [self.start.resolved()] if self.start else []
+        return digest_of(json.dumps(what, sort_keys=True).encode())
+
+    def name(self, data: str, teacher: str = "") -> str:
+        """A short one, for folders and keys."""
+        return hex_of(self.digest(data, teacher))[:16]
+
+    def production(self, params: Params, *, rung: int = -1, name: str | None = None) -> Production:
+        """The recipe of one trial, with one student of one variant.
+
+        Args:
+            params: by path; a path that is missing has what the student says.
+            rung: which fraction of the epochs; the last one: all of them.
+            name: of the student; None: its own.
+
+        Raises BadInput, as a recipe that was written by hand does.
+        """
+        if START in params:
+            return self._starting(params[START], rung, name)
+        table, variant = self._base(params)
+        table = {**resolved(table, params), "variants": [variant]}
+        if name is not None:
+            table["name"] = name
+        _shorten(table, self.settings.rungs[rung])
+        body = {**self.body, "student": [table], "at_once": 1}
+        return recipe_from(body, what=self.what, folder=self.folder)
+
+    def _starting(self, start: str, rung: int, name: str | None) -> Production:
+        student, variant = self.starts[start]
+        student = replace(student, name=name or student.name, variants=(variant,))
+        epochs = max(1, math.ceil(student.epochs * self.settings.rungs[rung]))
+        whole = recipe_from({**self.body, "at_once": 1}, what=self.what, folder=self.folder)
+        return replace(whole, students=(replace(student, epochs=epochs),))
+
+    def same(self, params: Params) -> str:
+        """Equal for values that make the same student, though a path that does not apply may differ."""
+        if START in params:
+            return json.dumps(dict(params))
+        table, variant = self._base(params)
+        return json.dumps([resolved(table, params), variant], sort_keys=True)
+
+    def _base(self, params: Params) -> tuple[Mapping[str, Any], str]:
+        starts = _starts(self.body)
+        return starts[params.get(STUDENT, next(iter(starts)))]
+
+    def check(self, dataset: Dataset) -> None:
+        """Holds the students, every end of a range and every choice against the data. Raises BadInput, naming the path."""
+        if self.start is not None:
+            check_recipe(self.start, dataset)
+        starts = list(_starts(self.body)) if STUDENT in self.space else [""]
+        for start in starts:
+            begin = {STUDENT: start} if start else {}
+            check_recipe(self.production(begin), dataset)
+            for path, dimension in self.space.items():
+                for value in dimension.ends():
+                    try:
+                        check_recipe(self.production({**begin, path: value}), dataset)
+                    except FleetError as error:
+                        raise BadInput(
+                            f"{self.what}: {SEARCH}.space.{path}: {value!r} does not go: {error.message}", hint=error.hint
+                        ) from error
+
+
+def names() -> list[str]:
+    """Of the searches that come with Littoral."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir())
+
+
+def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecipe:
+    """A search by its name, or from a TOML file by its path. Raises NotFound, BadInput as recipe_file.recipe_named."""
+    path = Path(recipe)
+    if path.suffix == ".toml" or "/" in str(recipe):
+        return search_from(toml_from(read_text(path, names()), str(path)), what=str(path), model=model, folder=path.parent)
+    place = _shipped() / f"{recipe}.toml"
+    if not place.is_file():
+        raise NotFound(
+            f"search: {str(recipe)!r} is not known",
+            hint=f"{fields.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
+        )
+    return search_from(toml_from(place.read_text(encoding="utf-8"), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
+
+
+def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None, folder: Path = Path()) -> SearchRecipe:
+    """A search from the values in a TOML file. Raises BadInput: names the file, the key, and the nearest one that is known."""
+    table = body.get(SEARCH)
+    if not isinstance(table, Mapping):
+        raise BadInput(f"{what}: {SEARCH}: is missing", hint="add a [search.space], or use littoral-cloud train")
+    rest = {key: value for key, value in body.items() if key != SEARCH}
+    fields.refuse_unknown(rest, (*TOP, SEARCH), f"{what}: recipe")
+    rest = rest | ({"model": model} if model else {})
+    recipe_from(rest, what=what, folder=folder)  # refuses whatever is wrong with the students as they are written
+    names = [field.name for field in fields.settable(Settings)]
+    fields.refuse_unknown(table, [*names, "space"], f"{what}: {SEARCH}")
+    settings = fields.read(Settings, {k: v for k, v in table.items() if k != "space"}, f"{what}: {SEARCH}")
+    space = space_from(_table(table.get("space", {}), what), f"{what}: {SEARCH}.space")
+    check_paths(space, rest["student"], f"{what}: {SEARCH}.space")
+    starts = _starts(rest)
+    if len(starts) > 1:
+        space = {STUDENT: Choice(tuple(starts)), **space}
+    return SearchRecipe(what, rest, space, settings, folder)
+
+
+def with_trials(recipe: SearchRecipe, trials: int | None) -> SearchRecipe:
+    """The same search with so many trials; None: as it says. Raises BadInput."""
+    return recipe if trials is None else replace(recipe, settings=replace(recipe.settings, trials=trials))
+
+
+def _shipped() -> Any:
+    return resources.files("littoral_cloud") / "recipes" / "builtin" / SEARCH
+
+
+def _table(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadInput(f"{what}: {SEARCH}.space: {value!r}", hint=f"write [{SEARCH}.space] and a line for each key")
+    return value
+
+
+def _starts(body: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]:
+    """What trials begin from: each student in each of its variants, by the name that its artifact would have."""
+    default: Sequence[str] = (INT8,)
+    return {
+        f"{table['name']}-{variant}": (table, variant) for table in body["student"] for variant in table.get("variants", default)
+    }
+
+
+def _teacher_files(teacher: Mapping[str, Any], folder: Path) -> list[str]:
+    """Digests of the files that a teacher is read from: another file of the same name is another teacher."""
+    tables = [teacher, *teacher.get("member", [])]
+    places = [folder / table[key] for table in tables for key in ("onnx", "weights") if key in table]
+    return [digest_of(place.read_bytes()) for place in places if place.is_file()]
+
+
+def _shorten(table: dict[str, Any], fraction: float) -> None:
+    """Fewer epochs of the student and of its methods, at least one each."""
+    for part in (table, *table.get("method", [])):
+        if isinstance(part.get("epochs"), int) and part["epochs"] >= 1:  # else the recipe's own check refuses it
+            part["epochs"] = max(1, math.ceil(part["epochs"] * fraction))

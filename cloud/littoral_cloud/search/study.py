@@ -1,0 +1,114 @@
+"""A search as Optuna's study in a journal: entries are made, claimed and settled here; board.py says which.
+
+Optuna's own Redis backend pickles snapshots of the study. Ours has none, so the journal is JSON lines and nothing else. The state
+of an entry moves once from waiting to running and once from there to its end: of two who try, the journal's order says who.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from littoral_cloud.search.draw import distributions_of, read_trial, written
+from littoral_cloud.search.recipe import SearchRecipe
+from littoral_cloud.search.space import START
+from littoral_cloud.search.state import Outcome, Run, State
+from littoral_cloud.search.store import SearchStore
+
+_STATES: Mapping[TrialState, State] = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "done",
+    TrialState.FAIL: "lost",
+}
+_ABOUT = ("number", "batch", "size", "rung", "attempt")
+_OUTCOME, _PROBLEM, _FAILED = "outcome", "problem", "failed"
+
+
+class Study:
+    """Raises what the store raises."""
+
+    def __init__(self, name: str, recipe: SearchRecipe, store: SearchStore) -> None:
+        self._space, self._settings = recipe.space, recipe.settings
+        self._distributions = distributions_of(recipe.space)
+        self._starts: dict[str, BaseDistribution] = {START: CategoricalDistribution(list(recipe.starts))} if recipe.starts else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # journals are called experimental
+            self._storage = JournalStorage(_Lines(store))
+            directions = [StudyDirection.MAXIMIZE if o == "accuracy" else StudyDirection.MINIMIZE for o in self._settings.steer]
+            self._study = optuna.create_study(study_name=name, storage=self._storage, directions=directions, load_if_exists=True)
+
+    def runs(self) -> list[Run]:
+        """Every entry, in the order of the journal."""
+        return [self._run(trial) for trial in self._study.get_trials(deepcopy=False) if "number" in trial.user_attrs]
+
+    def enter(self, runs: Iterable[Run]) -> None:
+        """Puts entries behind the last one: waiting, or failed where they are given up."""
+        for run in runs:
+            about: dict[str, Any] = {name: getattr(run, name) for name in _ABOUT}
+            state = TrialState.WAITING
+            if run.state == "failed":
+                about, state = {**about, _FAILED: True, _PROBLEM: run.problem}, TrialState.FAIL
+            params = written(run.params, self._space)
+            distributions = self._starts if START in params else self._distributions
+            self._study.add_trial(create_trial(state=state, params=params, distributions=distributions, user_attrs=about))
+
+    def claim(self, run: Run) -> bool:
+        """False: somebody else was first."""
+        try:
+            return self._storage.set_trial_state_values(run.id, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
+
+    def done(self, run: Run, outcome: Outcome) -> bool:
+        """False: the run was given to somebody else meanwhile, and this outcome counts for nothing."""
+        values = [outcome.accuracy if o == "accuracy" else outcome.cost(o) for o in self._settings.steer]
+        return self._settle(run, TrialState.COMPLETE, {_OUTCOME: outcome.written()}, values)
+
+    def failed(self, run: Run, problem: str) -> bool:
+        """These values cannot be trained. False: as `done`."""
+        return self._settle(run, TrialState.FAIL, {_FAILED: True, _PROBLEM: problem})
+
+    def lost(self, run: Run, problem: str) -> bool:
+        """Whoever was at it is not any more. False: as `done`."""
+        return self._settle(run, TrialState.FAIL, {_PROBLEM: problem})
+
+    def _settle(self, run: Run, state: TrialState, said: Mapping[str, Any], values: Sequence[float] | None = None) -> bool:
+        try:
+            for key, value in said.items():
+                self._storage.set_trial_user_attr(run.id, key, value)
+            self._storage.set_trial_state_values(run.id, state, values)
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def _run(self, trial: FrozenTrial) -> Run:
+        about = trial.user_attrs
+        state = "failed" if about.get(_FAILED) and trial.state == TrialState.FAIL else _STATES[trial.state]
+        outcome = Outcome.read(about[_OUTCOME]) if state == "done" else None
+        number, batch, size, rung, attempt = (about[name] for name in _ABOUT)
+        params = read_trial(trial, self._space)
+        return Run(trial._trial_id, number, batch, size, rung, attempt, params, state, outcome, about.get(_PROBLEM, ""))
+
+
+class _Lines(BaseJournalBackend):
+    """Optuna's journal over a store's lines."""
+
+    def __init__(self, store: SearchStore) -> None:
+        self._store = store
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        return [json.loads(line) for line in self._store.read(log_number_from)]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._store.append([json.dumps(log, separators=(",", ":")) for log in logs])

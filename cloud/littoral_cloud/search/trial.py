@@ -1,0 +1,158 @@
+"""One run of a trial: its recipe carried out by the ordinary factory, its artifact measured as it was exported."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from littoral.errors import BadData
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.production import Made, make_students, teach_students
+from littoral_cloud.packaging.latency import compare
+from littoral_cloud.packaging.macs import macs_of
+from littoral_cloud.packaging.package import Bench, candidates_from, exported_of
+from littoral_cloud.recipes.fitted import MANY
+from littoral_cloud.recipes.recipe import Production, StudentRecipe
+from littoral_cloud.search.recipe import SearchRecipe
+from littoral_cloud.search.space import START
+from littoral_cloud.search.state import Outcome, Run
+from littoral_cloud.teachers.teacher import Teacher
+from littoral_cloud.training.resume import Kept, Tell, tell_nobody
+from littoral_cloud.training.train import Trained
+
+_ROUNDS, _EACH = 9, 100  # of inferences, for the latency
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A data set for a search: what is trained on, and what is judged on, both from its training images."""
+
+    dataset: Dataset  # without the held-out images; its test split is that of the source, and nothing is chosen by it
+    bench: Bench  # over the held-out images
+    source: Dataset  # the whole
+
+    @classmethod
+    def of(cls, source: Dataset, fraction: float) -> Held:
+        """Holds back the same fraction of every class: each so-many-th image, in the order of the source.
+
+        Raises BadData where a class has too few training images to lend any.
+        """
+        try:
+            kept, judged = source.judged_on_every(max(2, round(1 / fraction)))
+        except BadData as error:
+            raise BadData(
+                f"{source.name}: a search holds back training images of every class, and one has too few: {error.message}",
+                hint="two of each class are the least, some hundred are better",
+            ) from error
+        return cls(kept, Bench.of(judged), source)
+
+
+def name_of(run: Run, production: Production) -> str:
+    """Of a trial's student: that which it began from, and the trial's number."""
+    return f"{production.students[0].name[:40]}-{run.number}"
+
+
+def production_of(recipe: SearchRecipe, run: Run) -> Production:
+    """The recipe of a run."""
+    plain = recipe.production(run.params, rung=run.rung)
+    return recipe.production(run.params, rung=run.rung, name=name_of(run, plain))
+
+
+def artifact_of(recipe: SearchRecipe, run: Run, held: Held) -> str:
+    """The name of the artifact that `made` makes of a run."""
+    if START in run.params and again(recipe, held):
+        return str(run.params[START])
+    [student] = production_of(recipe, run).students
+    return f"{student.name}-{student.variants[0]}"
+
+
+def again(recipe: SearchRecipe, held: Held) -> bool:
+    """Whether `made` teaches everything again, on the whole training split."""
+    return recipe.start is not None and len(held.source.train_y) < MANY
+
+
+def tried(
+    recipe: SearchRecipe,
+    run: Run,
+    held: Held,
+    teacher: Teacher | None,
+    kept: Kept,
+    *,
+    tell: Tell = tell_nobody,
+    stop: threading.Event,
+    clock: Callable[[], float],
+) -> Outcome:
+    """Trains a run and measures what came of it on the held-out images. Raises what make_students raises."""
+    production = production_of(recipe, run)
+    learnt = teach_students(held.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
+    [student], [plan] = learnt.students, production.students
+    return measured(student, plan, held, production.model)
+
+
+def measured(student: Trained, plan: StudentRecipe, held: Held, model: str) -> Outcome:
+    """A student exported in the one variant of its recipe, and run on the held-out examples."""
+    [packaged] = candidates_from(
+        student.module,
+        student.spec,
+        held.bench.dataset,
+        plan.variants,
+        model=model,
+        name=plan.name,
+        bench=held.bench,
+        options=plan.export,
+    )
+    manifest = packaged.manifest
+    label, worst = manifest.worst_class or ("", 0.0)
+    [latency] = compare({manifest.name: exported_of(packaged)}, held.bench.test[:_EACH], rounds=_ROUNDS, each=_EACH).values()
+    return Outcome(
+        accuracy=manifest.accuracy,
+        worst_class=worst,
+        worst_label=label,
+        transfer_bytes=manifest.transfer_bytes,
+        artifact_bytes=manifest.artifact_bytes,
+        macs=macs_of(student.module, held.dataset.shape),
+        p50_ms=latency.p50_ms,
+        p95_ms=latency.p95_ms,
+        parameters=manifest.parameters,
+        runtime=manifest.runtime,
+        weights=student.digest,
+        seconds=student.seconds,
+    )
+
+
+def made(
+    recipe: SearchRecipe,
+    runs: Sequence[Run],
+    held: Held,
+    teacher: Teacher | None,
+    kept: Kept,
+    *,
+    tell: Tell = tell_nobody,
+    given: bool = False,
+) -> Made:
+    """The students of these trials, measured on the test split: from their checkpoints where this machine has them.
+
+    Args:
+        given: the teacher came from outside, and not from the recipe.
+    """
+    if recipe.start is not None and again(recipe, held):
+        return _made_whole(recipe, recipe.start, runs, held.source, teacher if given else None, kept, tell)
+    single = [production_of(recipe, run) for run in runs]
+    together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
+    return make_students(held.dataset, together, kept=kept, tell=tell, teacher=teacher)
+
+
+def _made_whole(
+    recipe: SearchRecipe,
+    start: Production,
+    runs: Sequence[Run],
+    source: Dataset,
+    given: Teacher | None,
+    kept: Kept,
+    tell: Tell,
+) -> Made:
+    """What the search began with, as `train` makes it, then these trials' students: all taught on the whole training split."""
+    drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
+    together = replace(start, students=(*start.students, *drawn), at_once=1)
+    return make_students(source, together, kept=kept, tell=tell, teacher=given)

@@ -1,0 +1,215 @@
+"""The coordinator's process: what open_core gave, two listeners, the controllers, one TaskGroup, one end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any
+
+from littoral import __version__
+from littoral.errors import FleetError
+from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
+from littoral.transport import join_address
+from littoral_cloud.api.blob_service import BlobServicer
+from littoral_cloud.api.enrolment_service import EnrolmentServicer
+from littoral_cloud.api.escalation_service import JointServicer
+from littoral_cloud.api.hub import SessionHub
+from littoral_cloud.api.open_files import Room, limits, room_for
+from littoral_cloud.api.server import Listener, TlsIdentity
+from littoral_cloud.api.session import Terms
+from littoral_cloud.api.session_service import SessionServicer
+from littoral_cloud.app import Clock, Core, open_core
+from littoral_cloud.federation.controller import RunController
+from littoral_cloud.local.discovery import Serving, claimed
+from littoral_cloud.loop import Loop
+from littoral_cloud.rollouts import controller as rollouts
+from littoral_cloud.rollouts.rechoice_controller import Rechooser
+from littoral_cloud.settings import Settings
+from littoral_cloud.teacher_service.process import TeacherProcess
+from littoral_cloud.teacher_service.samples import HintFiles
+from littoral_cloud.teacher_service.service import Desk
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 2.0
+"""Sessions have this long to hear that we go."""
+
+STOP_S = 1.0
+"""And streams of blobs this long to end: they resume elsewhere."""
+
+RENEW_SHARE = 1 / 3
+"""New connections are shown another certificate once this share of the present one's life is over."""
+
+RENEW_LOOK_S = 3600.0
+"""How often that is looked at: by the wall clock, since a machine may have slept."""
+
+
+def reachable_host(settings: Settings) -> str:
+    """The name that nodes are told: the first public one, else the address that is bound.
+
+    A server that binds every address and was given no public name has a certificate for this machine's own names alone.
+    """
+    return settings.public_names[0] if settings.public_names else _bound_name(settings.host)
+
+
+def _bound_name(host: str) -> str:
+    try:
+        return "127.0.0.1" if ip_address(host).is_unspecified else host
+    except ValueError:
+        return host
+
+
+async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+    """Serves until `stop` is set, then drains.
+
+    Args:
+        ready: called once, when both listeners answer.
+
+    Raises:
+        BadInput: the limit of open files is too low, or a setting is wrong.
+        Unavailable: another coordinator serves this data folder, a port is in use, or Redis cannot be had.
+    """
+    coordinator = secrets.token_hex(8)
+    with claimed(settings.data_dir, coordinator) as former:
+        room = room_for(limits()[0])
+        log.info("%s", room)
+        async with open_core(settings, clock=clock) as core:
+            hub = SessionHub(core.ledger, clock, coordinator, former=former, room=room)
+            await _serve(core, hub, room, stop=stop, ready=ready)
+
+
+async def _serve(core: Core, hub: SessionHub, room: Room, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+    async with (
+        _desk(core) as desk,
+        _listening(core, hub, desk, room) as (serving, certificates),
+        asyncio.TaskGroup() as tasks,
+    ):
+        running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, certificates).items()]
+        serving.write(core.settings.data_dir)
+        try:
+            ready(serving)
+            await stop.wait()
+            log.info("draining")
+            await hub.drain(DRAIN_S)
+        finally:
+            serving.withdraw(core.settings.data_dir)
+            for task in running:
+                task.cancel()
+
+
+def _controllers(core: Core, hub: SessionHub, desk: Desk, certificates: _Certificates) -> dict[str, Any]:
+    """What runs beside the listeners, by name."""
+    rng = random.Random()  # noqa: S311 - jitter
+    running: dict[str, Any] = {
+        "sessions": hub.run(),
+        "audit": core.witness.follow(core.ledger),
+        "teacher": desk.open(),
+        "certificates": certificates.renew_for_ever(),
+        "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
+        "choice": Rechooser(core.ledger, core.clock, rng).run(),
+        "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
+    }
+    if core.settings.auto_loop:
+        running["loop"] = Loop(core, rng).run()
+    return running
+
+
+class _Certificates:
+    """One certificate, which both listeners show; another before it expires."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._listeners: list[tuple[Listener, Callable[[], TlsIdentity]]] = []
+        self._issue()
+
+    def enrolment(self) -> TlsIdentity:
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem)
+
+    def fleet(self) -> TlsIdentity:
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem, self._core.trust.ca.pem)
+
+    def follow(self, listener: Listener, identity: Callable[[], TlsIdentity]) -> None:
+        self._listeners.append((listener, identity))
+
+    async def renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_LOOK_S)
+            if self._core.clock() < self._renew_at:
+                continue
+            try:
+                self._issue()
+            except FleetError as error:
+                log.error("the listeners keep their certificate, which ends soon: %s", error)
+                continue
+            for listener, identity in self._listeners:
+                await listener.renew(identity())
+                log.info("%s listener: shows a new certificate", listener.name)
+
+    def _issue(self) -> None:
+        settings, now = self._core.settings, self._core.clock()
+        self._issued = self._core.trust.ca.issue_server((*settings.public_names, _bound_name(settings.host)), now)
+        self._renew_at = now + (self._issued.expires_at - now) * RENEW_SHARE
+
+
+@asynccontextmanager
+async def _desk(core: Core) -> AsyncIterator[Desk]:
+    """Where nodes that are not sure ask; the process of the teachers ends with it."""
+    settings = core.settings
+    process = TeacherProcess(settings.data_dir) if settings.answer_hints else None
+    hints = HintFiles(settings.data_dir / "hints")
+    keys = core.trust.signing_keys()
+    desk = Desk(core.ledger, core.blobs, keys, process, hints, core.clock, keep_inputs=settings.keep_hint_inputs)
+    try:
+        yield desk
+    finally:
+        await desk.close()
+        if process is not None:
+            await process.close()
+
+
+@asynccontextmanager
+async def _listening(core: Core, hub: SessionHub, desk: Desk, room: Room) -> AsyncIterator[tuple[Serving, _Certificates]]:
+    settings = core.settings
+    certificates = _Certificates(core)
+    rng = random.Random()  # noqa: S311 - jitter
+    terms = Terms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
+
+    def register_fleet(server: Any) -> None:
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust.ca), server)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
+        joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(core.ledger, desk, core.clock), server)
+
+    fleet = await Listener.start(
+        "fleet", settings.host, settings.fleet_port, certificates.fleet(), register_fleet, most=room.fleet_connections
+    )
+    try:
+        certificates.follow(fleet, certificates.fleet)
+        fleet_address = join_address(reachable_host(settings), fleet.port)
+
+        def register_enrolment(server: Any) -> None:
+            servicer = EnrolmentServicer(
+                core.ledger, core.trust.ca, core.trust.signing_keys(), fleet_address, core.clock, random.SystemRandom()
+            )
+            enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(servicer, server)
+
+        enrolment = await Listener.start(
+            "enrolment",
+            settings.host,
+            settings.enrolment_port,
+            certificates.enrolment(),
+            register_enrolment,
+            most=room.enrolment_connections,
+        )
+        try:
+            certificates.follow(enrolment, certificates.enrolment)
+            yield Serving(join_address(reachable_host(settings), enrolment.port), fleet_address, os.getpid()), certificates
+        finally:
+            await enrolment.stop(STOP_S)
+    finally:
+        await fleet.stop(STOP_S)

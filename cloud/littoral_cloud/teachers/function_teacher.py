@@ -1,0 +1,134 @@
+"""A user's own teacher: a function `package.module:function`, called with raw images.
+
+It gets (n, C, H, W) uint8 as a numpy array, n from 1 to a thousand, and gives (n, classes) numbers, a numpy array or a torch
+tensor, in the order of the data set's labels. It is called without gradients. It must answer to an image the same whenever it is
+asked and whoever else is in the batch: a network left in training mode does not, and is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from littoral.digest import digest_of
+from littoral.errors import BadInput, FleetError, NotFound
+from littoral_cloud.data.dataset import Dataset, Images
+from littoral_cloud.recipes import toml_reader as fields
+from littoral_cloud.recipes.recipe import FunctionRecipe, Gives
+from littoral_cloud.teachers.checks import checked
+from littoral_cloud.training.seeding import computing
+from littoral_cloud.training.trainer import Logits
+
+SAMPLE = 64
+_SAME = 1e-3  # of the largest logit: what another batch may change by rounding, also where a GPU or half precision computes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionTeacher:
+    name: str
+    digest: str  # of its module's source and its answers to a few training images: what it loads by itself cannot be seen
+    classes: int
+    call: Callable[[Images], Any]
+    gives: Gives = "logits"
+    threads: int = 1
+    parameters: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def load(cls, recipe: FunctionRecipe, dataset: Dataset) -> FunctionTeacher:
+        """Imports it and tries it on a few training images.
+
+        Raises:
+            NotFound: no such module or function. BadInput: it cannot be called, raises, or gives something else; says what.
+        """
+        function = imported(recipe.function)
+        teacher = cls(recipe.function, "", dataset.classes, function, recipe.gives, recipe.threads)
+        sample = dataset.train_x[np.linspace(0, len(dataset.train_x) - 1, min(SAMPLE, len(dataset.train_x))).astype(np.int64)]
+        answers = teacher.logits(sample)
+        fewer = teacher.logits(sample[: max(1, len(sample) // 3)])
+        apart = float(np.abs(answers[: len(fewer)] - fewer).max())
+        if apart > _SAME * max(1.0, float(np.abs(answers).max())):
+            raise BadInput(
+                f"teacher.function: {recipe.function} answers to an image differently when it is asked again in another batch "
+                f"(by {apart:.3g})",
+                hint="put the network in evaluation mode: module.eval()",
+            )
+        body = json.dumps([recipe.function, recipe.gives, _source_of(function)]).encode()
+        return cls(recipe.function, digest_of(body + answers.tobytes()), *_rest(teacher))
+
+    def logits(self, x: Images) -> Logits:
+        try:
+            with computing(self.threads), torch.no_grad():
+                answered = self.call(x.copy())
+        except FleetError:
+            raise
+        except (Exception, SystemExit) as error:  # a function that ends the process would end it as if all were made
+            raise BadInput(
+                f"teacher.function: {self.name} raised {type(error).__name__}: {error}",
+                hint=f"it is called with raw images, uint8 of shape {x.shape}",
+            ) from error
+        return checked(_array(answered, self.name), len(x), self.classes, self.gives, f"teacher.function: {self.name}")
+
+
+def imported(path: str, what: str = "teacher.function") -> Callable[..., Any]:
+    """The function at package.module:function; `what` is how messages call it.
+
+    The working folder comes last in the search, so that it hides nothing.
+
+    Raises NotFound or BadInput, naming what was found instead.
+    """
+    module_name, colon, name = path.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
+        raise BadInput(f"{what}: {path!r} is not of the form package.module:function")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise BadInput(f"{what}: importing {module_name} failed: {error}") from error
+        raise NotFound(f"{what}: there is no module {error.name!r}", hint="run from its folder, or set PYTHONPATH") from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{what}: importing {module_name} failed: {type(error).__name__}: {error}") from error
+    where = getattr(found, "__file__", None) or module_name
+    for part in name.split("."):
+        if not hasattr(found, part):
+            public = [known for known in vars(found) if not known.startswith("_")] if hasattr(found, "__dict__") else []
+            raise NotFound(f"{what}: {where} has no {part!r}", hint=fields.nearest(part, public) or "look at its name")
+        found = getattr(found, part)
+    if not callable(found):
+        raise BadInput(f"{what}: {path} is a {type(found).__name__} and cannot be called")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _rest(teacher: FunctionTeacher) -> tuple[int, Callable[[Images], Any], Gives, int]:
+    return teacher.classes, teacher.call, teacher.gives, teacher.threads
+
+
+def _array(answered: Any, name: str) -> npt.NDArray[Any]:
+    if isinstance(answered, torch.nn.Module):
+        raise BadInput(
+            f"teacher.function: {name} gave a network ({type(answered).__name__}), not answers",
+            hint="it is called with images and must give their logits: return network(prepared(images))",
+        )
+    if isinstance(answered, torch.Tensor):
+        return np.asarray(answered.detach().float().cpu().numpy())
+    return np.asarray(answered)
+
+
+def _source_of(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(inspect.getmodule(function) or function)
+    except (OSError, TypeError):  # made at run time, or compiled: its answers tell it apart
+        return ""

@@ -1,0 +1,125 @@
+"""Long work that may be stopped at any moment: by a signal it keeps the very step it is at, by kill -9 the last one kept.
+
+Each training has a file of its own, named by what it is called and by a digest of all that decides its weights. So the same
+command finds everything again and goes on, and a recipe of which one student was changed finds its teacher and the others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from littoral.digest import hex_of
+from littoral.errors import Conflict, FleetError, unwritten
+from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
+
+Tell = Callable[[str], None]
+"""Told, in a sentence, what an operator would want to know."""
+
+
+class Stopped(FleetError):
+    """Training was told to stop; where it kept checkpoints, the same command goes on from there."""
+
+    code = "stopped"
+    retryable = True
+    exit_code = 130
+
+
+def tell_nobody(_: str) -> None:
+    """For callers that show nothing."""
+
+
+def made_writable(folder: Path, what: str, *, hint: str) -> None:
+    """Makes a folder and tries to write there: before hours of work, not after.
+
+    Raises BadInput with this hint, or NoSpace; `what` says whose folder it is.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise unwritten(f"{what}: {folder}", error, hint=hint) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where long work is kept while it lasts. Both folders may be shared by any number of recipes."""
+
+    checkpoints: Path
+    answers: Path  # of teachers
+    every: int = 500  # steps between two checkpoints of one training
+    used: set[Path] = field(default_factory=set)  # checkpoints that were loaded or saved
+
+    def forget(self) -> None:
+        """Removes the checkpoints that were used, once they are not needed any more."""
+        for place in self.used:
+            place.unlink(missing_ok=True)
+            _lock_of(place).unlink(missing_ok=True)
+        self.used.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class StoppableCheckpoints(Checkpoints):
+    """Checkpoints that keep the step at which training is told to stop, and then end it.
+
+    Whoever loads one has that training for itself until `close`, or until its process ends.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    tell: Tell = tell_nobody
+    used: set[Path] = field(default_factory=set)
+    _locks: list[TextIO] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kept: Kept, stop: threading.Event, tell: Tell) -> StoppableCheckpoints:
+        return cls(kept.checkpoints, kept.every, stop, tell, kept.used)
+
+    def due(self, step: int, steps: int) -> bool:
+        return self.stop.is_set() or Checkpoints.due(self, step, steps)
+
+    def save(self, name: str, key: str, checkpoint: Checkpoint) -> None:
+        """Raises Stopped after the checkpoint was written, where it was told to stop; what Checkpoints.save raises."""
+        Checkpoints.save(self, _called(name, key), key, checkpoint)
+        if self.stop.is_set():
+            raise Stopped(f"{name}: stopped after step {checkpoint.step}", hint="the same command goes on from there")
+
+    def load(self, name: str, key: str) -> Checkpoint | None:
+        """Raises Conflict where another process is at this very training; what Checkpoints.load raises."""
+        self._hold(name, self._place(_called(name, key)))
+        found = Checkpoints.load(self, _called(name, key), key)
+        if found is not None:
+            self.tell(f"{name}: goes on after step {found.step}")
+        return found
+
+    def close(self) -> None:
+        """Lets others have the trainings."""
+        for lock in self._locks:
+            lock.close()
+        self._locks.clear()
+
+    def _hold(self, name: str, place: Path) -> None:
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _lock_of(place).open("w")
+        except OSError as error:
+            raise unwritten(f"checkpoints: {place}", error, hint="name another folder") from error
+        self._locks.append(lock)
+        self.used.add(place)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(f"{name}: another process is at this very training", hint="wait for it, or end it") from error
+
+
+def _called(name: str, key: str) -> str:
+    return f"{name}-{hex_of(key)[:16]}"
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_suffix(".lock")

@@ -1,0 +1,33 @@
+"""The keys of one fleet, as they lie in the data folder. Nothing here ever goes to Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from littoral.identity import key_id_of
+from littoral_cloud.trust.ca import CertificateAuthority, open_ca
+from littoral_cloud.trust.signing import open_signing_key
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    ca: CertificateAuthority
+    signing_key: Ed25519PrivateKey
+
+    def signing_keys(self) -> dict[str, bytes]:
+        """Raw Ed25519 public keys that nodes are told to believe, by key id."""
+        public = self.signing_key.public_key().public_bytes_raw()
+        return {key_id_of(public): public}
+
+
+def has_trust(data_dir: Path) -> bool:
+    """Whether open_trust would find keys there; makes nothing."""
+    return (data_dir / "ca").is_dir()
+
+
+def open_trust(data_dir: Path, now: float) -> Trust:
+    """Opens DATA/ca and DATA/signing, making each on first use. Raises Untrusted, NoSpace or BadInput."""
+    return Trust(open_ca(data_dir / "ca", now), open_signing_key(data_dir / "signing"))

@@ -1,0 +1,197 @@
+"""The last line of the audit trail, written down outside of Redis: DATA/audit-head.json.
+
+A chain tells that a line was changed, and not that its tail was cut off: what is left is a whole chain. So the id and the chain
+of a recent line lie in a file beside Redis, and that line must be in the trail for ever. While a coordinator runs, the file
+follows a few seconds behind, for a power loss may take the last second of Redis (littoral_cloud.store.embedded); at an orderly
+end it is
+brought up. Where the line is missing, that is said at every start and by `audit verify`, and the file keeps what it knew until an
+operator moves it away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from littoral.errors import FleetError
+from littoral_cloud.fleet.ledger import Audit, AuditEntry, Change, Ledger
+
+log = logging.getLogger(__name__)
+
+BEHIND_S = 3.0
+"""So old a line is when it is written down: older than what a power loss may take."""
+
+END_S = 2.0
+ACTION = "audit.tail-lost"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A line that was in the trail. `id` is of Redis's stream, `at` when it was written down; seconds since 1970-01-01 UTC."""
+
+    id: str
+    chain: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Args:
+    last: the newest line that is known to have been there; None: none was.
+    lost: lines that were known, and are not there any more.
+    """
+
+    last: Mark | None = None
+    lost: tuple[Mark, ...] = ()
+
+
+class Witness:
+    """Args:
+    path: of the file.
+    clock: seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self.path = path
+        self._clock = clock
+        self._kept: tuple[str, str] | None = None  # id and chain of the line that the file has
+        self._cut = False  # the trail lacks what the file knows: it is not written until that is in the trail
+
+    def read(self) -> Kept:
+        """Raises FleetError where the file is damaged."""
+        try:
+            body = json.loads(self.path.read_bytes())
+            if body["schema"] != _SCHEMA:
+                raise ValueError(f"schema {body['schema']!r}")
+            if body.pop("sha256") != _sum_of(body):
+                raise ValueError("its checksum is wrong")
+            last = Mark(**body["last"]) if body["last"] else None
+            return Kept(last, tuple(Mark(**each) for each in body["lost"]))
+        except FileNotFoundError:
+            return Kept()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FleetError(
+                f"{self.path}: is damaged: {error}; nothing outside of Redis says whether the end of the audit trail is there",
+                hint="run `littoral-cloud audit verify`, then move the file away: it is made anew",
+            ) from error
+
+    async def missing(self, ledger: Ledger) -> tuple[Mark, ...]:
+        """Lines that were in the trail and are not there now. Raises FleetError as `read`."""
+        kept = self.read()
+        if kept.last is None or await _there(ledger, kept.last):
+            return kept.lost
+        self._cut = True
+        return (*kept.lost, kept.last)
+
+    async def look(self, ledger: Ledger) -> None:
+        """At a start: says that the end of the trail is missing. What a coordinator has written into the trail since is said by
+        coordinators and by `audit verify` alone."""
+        try:
+            missing = await self.missing(ledger)
+        except FleetError as error:
+            self._cut = True
+            log.error("audit: %s", error)
+            return
+        if self._cut:
+            log.error("%s", words(missing, self.path))
+
+    async def follow(self, ledger: Ledger) -> None:
+        """Keeps the file a few seconds behind the trail, until cancelled. That the trail's end was cut off it writes there,
+        once."""
+        before: AuditEntry | None = None
+        if not self._cut and (lost := self.read().lost):
+            log.error("%s", words(lost, self.path))
+        while True:
+            try:
+                await self._into_the_trail(ledger)
+                newest = await ledger.audit_last()
+                if before is not None:
+                    self._keep(before)
+                before = newest
+            except (FleetError, OSError) as error:
+                log.warning("audit: %s is not written: %s", self.path, error)
+            await asyncio.sleep(BEHIND_S)
+
+    async def end(self, ledger: Ledger) -> None:
+        """In good order: the newest line is written down."""
+        try:
+            async with asyncio.timeout(END_S):
+                if (newest := await ledger.audit_last()) is not None:
+                    self._keep(newest)
+        except (FleetError, OSError, TimeoutError) as error:
+            log.warning("audit: %s is not written: %s", self.path, error or "Redis does not answer")
+
+    async def _into_the_trail(self, ledger: Ledger) -> None:
+        if not self._cut:
+            return
+        try:
+            kept = self.read()
+        except FleetError:
+            return  # said at the start; the file stays as it is
+        if kept.last is None:
+            return
+        details = {"id": kept.last.id, "chain": kept.last.chain, "written_down_at": kept.last.at}
+        await ledger.commit(Change((), (Audit(ACTION, kept.last.id, "coordinator", details),)))
+        self._write(Kept(None, (*kept.lost, kept.last)))
+        self._cut = False
+
+    def _keep(self, entry: AuditEntry) -> None:
+        if self._cut or (entry.id, entry.chain) == self._kept:
+            return
+        kept = self.read()
+        self._kept = (entry.id, entry.chain)
+        if kept.last is None or (kept.last.id, kept.last.chain) != (entry.id, entry.chain):
+            self._write(Kept(Mark(entry.id, entry.chain, self._clock()), kept.lost))
+
+    def _write(self, kept: Kept) -> None:
+        body: dict[str, object] = {
+            "schema": _SCHEMA,
+            "last": asdict(kept.last) if kept.last else None,
+            "lost": [asdict(each) for each in kept.lost],
+        }
+        body["sha256"] = _sum_of(body)
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                file.write(json.dumps(body, indent=1).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def words(missing: tuple[Mark, ...], path: Path) -> str:
+    listed = ", ".join(f"{mark.id} (chain {mark.chain[:16]})" for mark in missing)
+    return (
+        f"audit: the end of the trail was cut off: it had line {listed}, which is not there any more; what was written at that "
+        f"time is gone from Redis, too: compare with a backup of it ({path} keeps what it knew until you move it away)"
+    )
+
+
+def _sum_of(body: Mapping[str, object]) -> str:
+    """So that a bit that the disk turned is told from a trail that was cut."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+async def _there(ledger: Ledger, mark: Mark) -> bool:
+    found = await ledger.audit(after=_before(mark.id), count=1)
+    return bool(found) and (found[0].id, found[0].chain) == (mark.id, mark.chain)
+
+
+def _before(id: str) -> str:
+    """The greatest id of a stream that is less than this one."""
+    at, _, sequence = id.partition("-")
+    return f"{at}-{int(sequence) - 1}" if int(sequence) else f"{max(0, int(at) - 1)}-{2**64 - 1}"

@@ -1,0 +1,307 @@
+"""littoral-node: enroll, run, doctor, and what installs it. argparse alone: a serving agent pays for no more."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+from littoral import __version__, streams
+from littoral.environment import of_operators
+from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
+from littoral_node.client import cli as asking
+from littoral_node.client.complaint import complain
+from littoral_node.config.settings import KNOWN, PREFIX, said, settings_from, written_down
+from littoral_node.identity.folder import NodeFolder, write_json
+from littoral_node.installing import arguments as installing
+
+_EXAMPLES = {
+    "enroll": "example: littoral-node enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway",
+    "run": "example: littoral-node run --data /var/lib/littoral --budget 'artifact<=20KB' --http 127.0.0.1:8080",
+    "doctor": "example: littoral-node doctor --data /var/lib/littoral",
+}
+_HELP = {
+    "budget": ("LIMITS", "what one model may cost: artifact<=20KB,p95<=2ms,rss<=8MB,worst>=97%%,runtime=ncnn"),
+    "runtimes": ("NAMES", "runtimes that this node will use, by comma; default: every one it has"),
+    "http": ("HOST:PORT", "where inference is served; port 0 takes any free one (default 127.0.0.1:8080)"),
+    "grpc": ("HOST:PORT", "where inference is served over gRPC, or off (default: HTTP's host, the port after HTTP's)"),
+    "batch": ("N", "examples of waiting requests that go through a model together, at most; 1: never (default 32)"),
+    "token_file": ("FILE", "what clients from elsewhere must show; needed where the node listens beyond loopback"),
+    "tls_cert": ("FILE", "certificate for clients from elsewhere, PEM (default: one that the node makes for itself)"),
+    "tls_key": ("FILE", "its key, PEM"),
+    "allow_load": ("on|off", "on: clients from elsewhere may load and unload models, too (default off)"),
+    "labelled": ("DIR", "folder of labelled examples (.npz with x and y): judges new models and takes part in federated runs"),
+    "measure_lock": ("PATH", "lock file that all nodes of one machine share while they measure"),
+    "max_download_rate": ("RATE", "for example 200KB/s; default: as fast as it comes"),
+    "keep_free": ("SIZE", "disk space that downloads leave alone (default 16MB)"),
+    "inference_limit": ("TIME", "what one inference may take; one that takes longer is ended as a hang (default 30s)"),
+    "on_battery_low": ("LIMITS", "what takes the place of these limits while the battery is low: artifact<=20KB,p95<=1ms"),
+    "on_battery": ("LIMITS", "the same without mains"),
+    "on_hot": ("LIMITS", "the same while the machine is hot"),
+    "on_metered": ("LIMITS", "the same on a line that is paid by the byte"),
+    "battery_low": ("PERCENT", "under which a battery is low (default 20%%)"),
+    "hot_at": ("DEGREES", "over which the machine is hot, for example 80C; default: where the kernel says so"),
+    "metered": ("WHETHER", "yes, no or auto: is the line paid by the byte (default auto: the machine is asked)"),
+    "machine_root": ("DIR", "below which this machine's sys, proc, dev and run lie, for simulations (default /)"),
+    "budgets": ("LIST", "budgets of single models, and their shares: 'digits: share=50%%,p95<=2ms; faces: rss<=8MB,disk<=2MB'"),
+    "memory": ("SIZE", "memory that all models may take together, split by their shares; default: unbounded"),
+    "disk": ("SIZE", "disk that the artifacts of all models may take together, kept ones included; default: unbounded"),
+    "requests": ("N", "requests that are waited for or answered at one time, split between the models (default 256)"),
+    "threads": ("N", "threads of one inference (default 1); never more than the cgroup's CPUs"),
+    "providers": (
+        "NAMES",
+        "what models may run on, in this order: of tensorrt,cuda,coreml,vulkan,cpu (default without tensorrt)",
+    ),
+    "joint": (
+        "LIST",
+        "by model, the confidence under which the cloud's teacher is asked: 'digits=60%%, faces=0.5'; default: never",
+    ),
+    "joint_per_minute": ("N", "questions to the cloud's teacher a minute, at most (default 10)"),
+    "joint_bytes_per_day": ("SIZE", "bytes that they and their answers may take a day (default 5MB)"),
+    "joint_deadline": ("TIME", "after which the node's own answer is given (default 1s)"),
+    "joint_on_metered": ("WHETHER", "yes or no: ask on a line that is paid by the byte as well (default no)"),
+    "joint_hints": ("SIZE", "disk that what was asked and answered may take (default 1MB)"),
+    "joint_keep_inputs": ("WHETHER", "yes or no: keep the inputs that were asked about there, too (default no)"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="littoral-node",
+        description="The agent of one machine: fetches, checks and serves its models.",
+        epilog="Example: littoral-node run --data /var/lib/littoral --budget 'artifact<=100KB,p95<=2ms'",
+    )
+    parser.add_argument("--version", action="version", version=f"littoral-node {__version__}")
+    nouns = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=Path, metavar="DIR", help=f"the node's folder; or {PREFIX}DATA")
+    common.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default text)")
+
+    enroll = nouns.add_parser("enroll", parents=[common], help="join a fleet", epilog=_EXAMPLES["enroll"])
+    enroll.add_argument(
+        "join_line", nargs="?", metavar="JOIN_LINE", help=f"what `littoral-cloud token create` printed; or {PREFIX}JOIN"
+    )
+    enroll.add_argument("--join-file", type=Path, metavar="PATH", help="file that holds the join line")
+    enroll.add_argument("--name", default=None, metavar="NAME", help=f"what you call this node; or {PREFIX}NAME")
+    enroll.add_argument("--force", action="store_true", help="become another node where there is one already")
+
+    run = nouns.add_parser("run", parents=[common], help="serve, and follow what the fleet wants", epilog=_EXAMPLES["run"])
+    for name in KNOWN:
+        metavar, text = _HELP[name]
+        run.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=f"{text}; or {PREFIX}{name.upper()}")
+
+    nouns.add_parser(
+        "doctor", parents=[common], help="say what is well with this node, and what is not", epilog=_EXAMPLES["doctor"]
+    )
+    asking.add_commands(nouns)
+    installing.add_commands(nouns)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Errors go to stderr; the exit code is the error's."""
+    if arguments is None:
+        streams.prepare()
+    try:
+        parsed = build_parser().parse_args(arguments)
+    except streams.NotPrinted as error:  # the help, or the version
+        complain(error, "text")
+        sys.exit(streams.finished(error.exit_code))
+    except (SystemExit, BrokenPipeError) as ended:
+        sys.exit(streams.finished(int(ended.code or 0) if isinstance(ended, SystemExit) else streams.PIPE_CLOSED))
+    try:
+        code = _COMMANDS[parsed.command](parsed, of_operators(os.environ))
+    except BrokenPipeError:
+        code = streams.PIPE_CLOSED
+    except FleetError as error:
+        complain(error, parsed.format)
+        code = error.exit_code
+    except PermissionError as error:
+        closed = BadInput(
+            f"{error.filename or 'a file'}: {error.strerror}", hint="run this as the user that the node runs as, or with sudo"
+        )
+        complain(closed, parsed.format)
+        code = closed.exit_code
+    except OSError as error:
+        if not is_full(error):
+            raise
+        full = NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
+        complain(full, parsed.format)
+        code = full.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(streams.finished(code))
+
+
+def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeFolder:
+    place = parsed.data or (Path(environment[f"{PREFIX}DATA"]) if environment.get(f"{PREFIX}DATA") else None)
+    if place is None:
+        raise BadInput("--data: is missing", hint=f"name the node's folder, or set {PREFIX}DATA")
+    return NodeFolder(place.expanduser().absolute())
+
+
+def _join_text(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    if parsed.join_line:
+        return str(parsed.join_line)
+    if parsed.join_file is not None:
+        try:
+            return str(parsed.join_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(
+                f"--join-file {parsed.join_file}: cannot be read: {error}", hint="name a file that this user may read"
+            ) from error
+    if text := environment.get(f"{PREFIX}JOIN"):
+        return text
+    raise BadInput(
+        "JOIN_LINE: is missing", hint=f"paste what `littoral-cloud token create` printed, or --join-file, or {PREFIX}JOIN"
+    )
+
+
+def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    folder = _folder(parsed, environment)
+    comes_back = None
+    if folder.enrolled() and not parsed.force and (comes_back := _key_of_one_that_comes_back(folder)) is None:
+        identity = folder.identity()
+        if parsed.name is not None and parsed.name != identity.node_name:
+            sys.stderr.write(f"littoral-node: stays {identity.node_name!r}, not {parsed.name!r}; --force enrols it anew\n")
+        _print(parsed.format, f"already enrolled as {identity.node_name} ({identity.node_id})",
+               node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
+        return 0
+    from littoral.identity import JoinLine
+    from littoral_node.link.enrol import enrol
+    from littoral_node.link.wire import hardware_to
+    from littoral_node.machine.hardware import profile
+
+    line = JoinLine.parse(_join_text(parsed, environment))
+
+    def told(error: FleetError, after_s: float) -> None:
+        again = {"error": error.as_dict(), "again_in_s": round(after_s, 1)}
+        said = json.dumps(again) if parsed.format == "json" else f"littoral-node: {error}; again in {after_s:.0f} s"
+        sys.stderr.write(f"{said}\n")
+
+    folder.prepare()
+    name = parsed.name if parsed.name is not None else environment.get(f"{PREFIX}NAME", "")
+    # An agent that runs on the folder goes on serving meanwhile, and takes what is written here.
+    with nullcontext() if comes_back else folder.claimed():
+        identity = asyncio.run(
+            enrol(
+                folder,
+                line,
+                name=name,
+                hardware=hardware_to(profile(folder.root)),
+                now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
+                monotonic=time.monotonic,
+                key_pem=comes_back,
+                rng=random.Random(),  # noqa: S311 - how long to wait, no secret
+                told=told,
+            )
+        )
+    if comes_back:
+        _print(parsed.format, f"{identity.node_name} ({identity.node_id}) is back, with a new certificate",
+               node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
+        return 0
+    _print(parsed.format, f"enrolled as {identity.node_name} ({identity.node_id}); next: littoral-node run --data {folder.root}",
+           node_id=identity.node_id, node_name=identity.node_name, enrolled_before=False)  # fmt: skip
+    return 0
+
+
+def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
+    """The key of a node that is enrolled and needs a new certificate; None where it needs none.
+
+    Raises Untrusted where its key is lost: no line brings it back as the same node.
+    """
+    from littoral.identity import is_node_key
+    from littoral_node.identity.identity import life_of
+    from littoral_node.link.standing import refused
+
+    now = time.time()  # noqa: TID251 - the command line is where the clock comes in
+    identity = folder.look().identity
+    if identity is not None and not (life := life_of(identity.certificate_pem)).soon(now):
+        if life.due(now) or not (why := asyncio.run(refused(identity))):  # one that is due is the agent's to renew
+            return None
+        sys.stderr.write(f"littoral-node: the cloud does not take this node's certificate: {why}\n")
+    key = identity.key_pem if identity is not None else folder.key()
+    if key is None or not is_node_key(key):
+        raise Untrusted(
+            f"{folder.root}: key.pem is damaged, and so is its copy: it cannot come back as the node that it was",
+            hint="enrol it with --force: it becomes another node",
+        )
+    return key
+
+
+def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    folder = _folder(parsed, environment)
+    told = said(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
+    settings = settings_from(folder.root, told)
+    folder.look(serves=True)  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
+    folder.prepare()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
+    from littoral_node.agent import Agent
+    from littoral_node.supervision.log import Log
+    from littoral_node.supervision.notify import notifier
+
+    notify = notifier()
+    log = Log(time.time, as_json=parsed.format == "json")  # noqa: TID251 - the command line is where the clock comes in
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+    async def serve() -> None:
+        agent = Agent(folder, settings, log, notify)
+        node = agent.standing.node_name
+
+        def ready(where: Mapping[str, str]) -> None:
+            try:
+                write_json(folder.serving, {**where, "settings": written_down(told)})
+            except OSError as error:  # a full disk: it serves all the same, `infer` and `watch` are told --http
+                log("place-not-written", path=str(folder.serving), detail=str(error))
+            with streams.unheard():
+                _print(
+                    parsed.format,
+                    " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
+                    ready=True, **where, node=node, node_id=agent.standing.node_id,
+                )  # fmt: skip
+
+        await agent.run(ready)
+
+    with folder.claimed():
+        with suppress(OSError):  # a disk that takes no write
+            folder.serving.unlink(missing_ok=True)  # of the agent before, which was told something else
+        asyncio.run(serve())
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    from littoral_node.client.doctor import examine, exit_code
+
+    findings = asyncio.run(
+        examine(
+            _folder(parsed, environment),
+            environment,
+            now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
+        )
+    )
+    if parsed.format == "json":
+        sys.stdout.write(json.dumps({"findings": [finding.as_dict() for finding in findings]}) + "\n")
+    else:
+        sys.stdout.writelines(f"{finding}\n" for finding in findings)
+    return exit_code(findings)
+
+
+def _print(form: str, text: str, **fields: object) -> None:
+    sys.stdout.write((json.dumps(fields) if form == "json" else text) + "\n")
+    sys.stdout.flush()
+
+
+_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **asking.COMMANDS, **installing.COMMANDS}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Where the node of this machine answers: what it wrote down when it was ready, else what its settings say."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from littoral.errors import BadInput, FleetError, NotFound
+from littoral.transport import is_loopback, join_address, split_address
+from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.client.node import Folder, Node, Oracle, Place
+from littoral_node.config.settings import load_settings, said, settings_from
+from littoral_node.identity.folder import NodeFolder, read_json
+from littoral_node.installing.layout import DATA
+from littoral_node.serving.access import token_in
+
+_WAY_OUT = "--token-file FILE, the one that the node runs with"
+
+
+def place_of(
+    folder: NodeFolder, environment: Mapping[str, str], *, http: str, token_file: Path | None, fingerprint: str
+) -> Place:
+    """A folder that this user may not read leaves the usual place. Raises BadInput for wrong settings or no token.
+
+    Args:
+        http, fingerprint: "": as the folder says. token_file: None: as the node was told, or its settings say.
+    """
+    found: Mapping[str, Any] = {}
+    try:
+        found = read_json(folder.serving) or {}
+        settings = settings_from(folder.root, found.get("settings") or said(folder.root, {}, environment))
+    except PermissionError:
+        settings = load_settings(Path("/nonexistent"), {}, environment)
+    except FleetError as error:
+        if isinstance(error, BadInput):
+            raise
+        settings = load_settings(folder.root, {}, environment)  # serving.json is damaged: as the settings say
+    address = http or str(found.get("http") or join_address(settings.http_host, settings.http_port))
+    if is_loopback(split_address(address, "--http")[0]):
+        return Place(address)
+    shown = fingerprint or (str(found.get("certificate_sha256", "")) if address == found.get("http") else "")
+    if not shown:
+        raise BadInput(
+            f"--http {address}: is not loopback, and its certificate is not known here",
+            hint="--certificate-sha256 HEX, as the node's `ready` line says it",
+        )
+    if (file := token_file or settings.token_file) is None:
+        raise BadInput(f"--http {address}: is not loopback: it asks for a token, and none is known here", hint=_WAY_OUT)
+    return Place(address, token_in(file, _WAY_OUT), shown)
+
+
+def oracle_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Oracle:
+    """Who is asked, as the flags of `infer` and `watch` say."""
+    model, data = parsed.model, parsed.data
+    folder = NodeFolder((data or DATA).expanduser().absolute())
+    if data is not None and not _is_there(folder.root):
+        raise NotFound(f"--data {folder.root}: there is no such folder", hint="name a node's folder, or its address with --http")
+    if model and (Path(model) / ENVELOPE).is_file():
+        return Folder(Path(model), trusted(folder))
+    place = place_of(folder, environment, http=parsed.http, token_file=parsed.token_file, fingerprint=parsed.certificate_sha256)
+    return Node(place, model)
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except PermissionError:  # it lies in one that this user may not look into
+        return True
+
+
+def trusted(folder: NodeFolder) -> Mapping[str, bytes] | None:
+    """The keys that this machine's node believes; None where there is none, or it may not be read."""
+    try:
+        return folder.identity().signing_keys
+    except (FleetError, OSError):
+        return None

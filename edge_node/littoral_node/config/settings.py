@@ -1,0 +1,279 @@
+"""How this agent runs. A flag beats LITTORAL_NODE_..., which beats DIR/node.toml, which beats the default.
+
+Nothing is passed over in silence: an unknown variable or key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from littoral.budget import Budget
+from littoral.environment import of_operators
+from littoral.errors import BadInput
+from littoral.quota import REQUESTS, Whole, check_shares
+from littoral.transport import is_loopback, split_address
+from littoral_node.config import values
+from littoral_node.runtimes.using import SAFE
+
+PREFIX = "LITTORAL_NODE_"
+_NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: where the folder is cannot stand inside it
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of `littoral-node run`.
+
+    `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
+    `max_download_rate` is bytes a second, None: as fast as it comes.
+    `on_...` are budgets while a condition holds: see littoral_node.machine.overlay and docs/fit.md.
+    `providers` are of littoral_node.runtimes.using.PROVIDERS.
+    `keep_free` is disk space, bytes, that a download never takes.
+    `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
+    `budgets` are of single models, by name: each stands in place of `budget`, and says the model's share of the whole.
+    `memory` and `disk` are what all models may take together, bytes, None: unbounded; `requests` are those that are waited for or
+    answered at one time.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    runtimes: tuple[str, ...] = ()  # empty: every one that this machine has
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080  # 0: any free port
+    grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; where nothing is said, the port after HTTP's
+    grpc_told: bool = False  # `grpc` was said
+    batch: int = 32  # examples of several requests in one run; 1: never together
+    token_file: Path | None = None  # the three of them: where a listener can be reached from elsewhere
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allow_load: bool = False
+    labelled: Path | None = None
+    measure_lock: Path | None = None
+    max_download_rate: float | None = None
+    keep_free: int = 16_000_000
+    threads: int = 1
+    providers: tuple[str, ...] = SAFE  # what runtimes may run on, in this order; the CPU is always the last
+    inference_limit: float = 30.0
+    on_battery_low: Budget = field(default_factory=Budget)  # takes the place of the same limits of `budget` while that holds
+    on_battery: Budget = field(default_factory=Budget)
+    on_hot: Budget = field(default_factory=Budget)
+    on_metered: Budget = field(default_factory=Budget)
+    battery_low: float = 20.0  # percent
+    hot_at: float | None = None  # degrees Celsius; None: where the kernel says so
+    metered: bool | None = None  # None: the machine is asked
+    machine_root: Path = Path("/")  # below which the machine's /sys, /proc, /dev and /run lie
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    memory: int | None = None
+    disk: int | None = None
+    requests: int = REQUESTS
+    joint: Mapping[str, float] = field(default_factory=dict)  # by model: the confidence under which the cloud's teacher is asked
+    joint_per_minute: int = 10  # questions
+    joint_bytes_per_day: int = 5_000_000
+    joint_deadline: float = 1.0  # seconds, after which the node's own answer is given
+    joint_on_metered: bool = False
+    joint_hints: int = 1_000_000  # bytes on the disk
+    joint_keep_inputs: bool = False
+
+    def overlays(self) -> dict[str, Budget]:
+        """By condition of littoral_node.machine.conditions, what its settings say; without those that say nothing."""
+        given = {
+            "battery_low": self.on_battery_low,
+            "on_battery": self.on_battery,
+            "hot": self.on_hot,
+            "metered": self.on_metered,
+        }
+        return {name: budget for name, budget in given.items() if budget != Budget()}
+
+    @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """Certificate and key, where they were given."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
+
+    @property
+    def whole(self) -> Whole:
+        return Whole(self.memory, self.disk, self.requests)
+
+    def node_budget(self) -> Budget:
+        """The budget as the cloud is told: `runtimes` narrows it."""
+        return self._narrowed(self.budget)
+
+    def node_budgets(self) -> dict[str, Budget]:
+        """By model name, as the cloud is told; "" for the models that are not named."""
+        return {"": self.node_budget(), **{name: self._narrowed(budget) for name, budget in self.budgets.items()}}
+
+    def _narrowed(self, budget: Budget) -> Budget:
+        return replace(budget, runtimes=budget.runtimes or self.runtimes)
+
+
+_YES_NO = values.one_of({"yes": True, "no": False})
+
+_READ: Mapping[str, Callable[[str, str], Any]] = {
+    "budget": values.limits,
+    "runtimes": values.runtimes,
+    "http": split_address,
+    "grpc": values.address_or_off,
+    "batch": values.whole_number(256, hint="1: requests are never put together"),
+    "token_file": values.path_to,
+    "tls_cert": values.path_to,
+    "tls_key": values.path_to,
+    "allow_load": values.one_of({"on": True, "off": False}),
+    "labelled": values.folder,
+    "measure_lock": values.lock_file,
+    "max_download_rate": values.rate,
+    "keep_free": values.parse_size,
+    "threads": values.whole_number(256, hint="leave it out for 1, which a small model is fastest with"),
+    "inference_limit": values.seconds,
+    "on_battery_low": values.limits,
+    "on_battery": values.limits,
+    "on_hot": values.limits,
+    "on_metered": values.limits,
+    "battery_low": values.percent,
+    "hot_at": values.celsius,
+    "metered": values.one_of({"auto": None, "yes": True, "no": False}),
+    "machine_root": values.folder,
+    "budgets": values.budgets,
+    "memory": values.some_size,
+    "disk": values.some_size,
+    "requests": values.whole_number(65_535, hint="leave it out for the default"),
+    "providers": values.providers,
+    "joint": values.thresholds,
+    "joint_per_minute": values.whole_number(65_535, hint="leave it out for the default"),
+    "joint_bytes_per_day": values.parse_size,
+    "joint_deadline": values.seconds,
+    "joint_on_metered": _YES_NO,
+    "joint_hints": values.parse_size,
+    "joint_keep_inputs": _YES_NO,
+}
+"""What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
+
+KNOWN = tuple(_READ)
+
+Said = Mapping[str, Mapping[str, str]]
+"""What was set, before it is read: by where it was said (FILE, ENVIRONMENT, FLAG), text by name. A later one beats an earlier."""
+FILE, ENVIRONMENT, FLAG = ORDER = ("file", "environment", "flag")
+_PATHS = (values.path_to, values.folder, values.lock_file)
+
+
+def _refuse(where: str, name: str, known: list[str]) -> BadInput:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return BadInput(f"{where}: {name!r} is not a setting", hint=f"did you mean {near[0]}? known are {', '.join(known)}")
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{path}: is not TOML: {error}", hint='one setting a line, text in quotes: budget = "artifact<=20KB"'
+        ) from error
+    given = {}
+    for key, value in body.items():
+        name = key.replace("-", "_")
+        if name not in _READ:
+            raise _refuse(str(path), key, list(KNOWN))
+        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            value = ",".join(value)
+        if name == "budgets" and isinstance(value, dict):  # a table: [budgets] NAME = "LIMITS"
+            value = "; ".join(f"{model}: {limits}" for model, limits in value.items())
+        if name == "joint" and isinstance(value, dict):  # a table: [joint] NAME = 0.6
+            value = ", ".join(f"{model}={threshold}" for model, threshold in value.items())
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise BadInput(
+                f"{path}: {key} must be text or a number, is {type(value).__name__}",
+                hint=f'write it as the flag takes it: {key} = "..."',
+            )
+        given[name] = str(value)
+    return given
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    given = {}
+    for variable, value in of_operators(environment).items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX)
+        if name in _NOT_A_SETTING:
+            continue
+        if name.lower() not in _READ or name != name.upper():
+            raise _refuse("environment", variable, [PREFIX + known.upper() for known in KNOWN])
+        given[name.lower()] = value
+    return given
+
+
+def _check_tls(settings: Settings) -> None:
+    """Raises BadInput where TLS is asked for and nobody would speak it."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise BadInput(
+            "--tls-cert, --tls-key: one is given without the other", hint="give both, or neither: then it makes its own"
+        )
+    hosts = [settings.http_host, *([settings.grpc[0]] if settings.grpc else [])]
+    if all(is_loopback(host) for host in hosts):
+        raise BadInput(
+            f"--tls-cert: {settings.tls_cert}: the node listens on loopback alone ({', '.join(hosts)}), where it speaks no TLS",
+            hint="leave it out, or listen elsewhere with --http HOST:PORT",
+        )
+
+
+def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+    """Settings from flags that are not None, the environment, DIR/node.toml and the defaults.
+
+    Raises BadInput, naming the setting, its value and where it came from.
+    """
+    return settings_from(data_dir, said(data_dir, flags, environment))
+
+
+def said(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Said:
+    """Raises BadInput for what is no setting."""
+    return {
+        FILE: _from_file(data_dir / "node.toml"),
+        ENVIRONMENT: _from_environment(environment),
+        FLAG: {name: text for name, text in flags.items() if text is not None},
+    }
+
+
+def written_down(what: Said) -> dict[str, dict[str, str]]:
+    """For a reader that may stand in another folder: paths are absolute."""
+    return {
+        where: {name: str(_READ[name](text, name).absolute()) if _READ[name] in _PATHS else text for name, text in given.items()}
+        for where, given in what.items()
+    }
+
+
+def origin(where: str, name: str, data_dir: Path) -> str:
+    """As an operator writes it: --http, LITTORAL_NODE_HTTP, DIR/node.toml: http."""
+    flag, variable = f"--{name.replace('_', '-')}", PREFIX + name.upper()
+    return {FLAG: flag, ENVIRONMENT: variable}.get(where, f"{data_dir / 'node.toml'}: {name}")
+
+
+def settings_from(data_dir: Path, what: Said) -> Settings:
+    """Raises BadInput, naming the setting, its value and where it came from."""
+    found: dict[str, Any] = {}
+    for where in ORDER:
+        for name, text in what.get(where, {}).items():
+            if name not in _READ:  # an agent of another version wrote it down
+                raise _refuse(where, name, list(KNOWN))
+            value = _READ[name](text, origin(where, name, data_dir))
+            if name == "http":
+                found["http_host"], found["http_port"] = value
+            else:
+                found[name] = value
+    if "grpc" in found:
+        found["grpc_told"] = True
+    elif "http_port" in found:
+        port = found["http_port"]
+        found["grpc"] = (found["http_host"], port + 1 if 0 < port < 65535 else 0)
+    assert set(found) <= {f.name for f in fields(Settings)}
+    settings = Settings(**found)
+    check_shares(settings.whole, settings.node_budgets())
+    _check_tls(settings)
+    for name, overlay in settings.overlays().items():
+        if overlay.share is not None or overlay.disk_bytes is not None:
+            raise BadInput(f"condition {name}: {overlay} names a share", hint="shares stand in `budgets`, whatever holds")
+    return settings

@@ -1,0 +1,199 @@
+"""This node's part in federated runs: what is wanted of it, done once, by a warm worker process. No torch, no flwr here.
+
+Level-triggered: `wanted` says what the node's desired state holds now, as often as it likes. Another task makes whatever is
+under way void; None ends the worker. A reply is on the disk before it is sent, under the message's id, so a task that comes
+again (the cloud's worker, this agent or the connection died) is answered without training again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from littoral.digest import digest_of
+from littoral.errors import FleetError
+from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
+from littoral_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
+from littoral_node.identity.folder import write_atomic
+
+log = logging.getLogger(__name__)
+
+TRIES = 2
+"""A worker that dies, by a crash or out of memory, is given the work once more."""
+
+AGAIN_S = 5.0
+"""Pause before a task is tried again whose message or reply could not be moved: the cloud is away or refuses."""
+
+
+class BlobChannel(Protocol):
+    """littoral_node.link.blobs.Blobs, as far as it is needed here."""
+
+    async def get(self, digest: str, size: int | None = None) -> Path: ...
+
+    async def put(self, data: bytes) -> str: ...
+
+    def drop(self, digest: str) -> None: ...
+
+
+class Participant:
+    """Args:
+    labelled: folder of this node's labelled examples.
+    state: folder of our own: cached replies, the worker's log.
+    send: hands a reply to the session. It may be lost with the connection; then the same task comes again.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobChannel,
+        labelled: Path,
+        state: Path,
+        send: Callable[[FederatedReply], None],
+        *,
+        start: Callable[[Path, Path], Awaitable[WarmWorker]] = WarmWorker.start,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._start = start
+        self._blobs = blobs
+        self._labelled = labelled
+        self._state = state
+        self._send = send
+        self._sleep = sleep
+        self._turn = asyncio.Lock()
+        self._worker: WarmWorker | None = None
+        self._job: asyncio.Task[None] | None = None
+        self._job_for = ""  # message id
+        self._failures: dict[str, FederatedReply] = {}  # of the present run, by message id; a restart of the agent tries again
+
+    async def wanted(self, task: FederatedTask | None) -> None:
+        """What the cloud wants now; returns when that is under way. A task that was answered is answered again."""
+        async with self._turn:
+            if self._job is not None and not self._job.done():
+                if task is not None and task.message_id == self._job_for:
+                    return
+                await _cancelled(self._job)
+                await self._end_worker(at_once=True)  # it works on what nobody wants
+            self._job = None
+            if task is None:
+                await self._end_worker()
+                self._forget_replies(None)
+                return
+            self._forget_replies(task.run_id)
+            self._job_for = task.message_id
+            self._job = asyncio.create_task(self._answer(task), name=f"federated {task.message_id}")
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Of the warm worker process; None: there is none."""
+        return self._worker.process.pid if self._worker is not None and self._worker.alive else None
+
+    async def close(self) -> None:
+        """Ends the worker. What is under way is done again after the next start, if it is still wanted."""
+        async with self._turn:
+            if self._job is not None:
+                await _cancelled(self._job)
+            await self._end_worker(at_once=True)
+
+    async def _answer(self, task: FederatedTask) -> None:
+        """Until the reply was handed on: what is in the way is logged and tried again, for as long as it is wanted."""
+        while True:
+            try:
+                self._send(await self._reply(task))
+                return
+            except (FleetError, OSError) as error:
+                log.warning("federated task %s: %s", task.message_id, error)
+            except Exception:
+                # Training is a guest here: whatever is wrong with it, the agent goes on serving.
+                log.exception("federated task %s", task.message_id)
+            await self._sleep(AGAIN_S)
+
+    async def _reply(self, task: FederatedTask) -> FederatedReply:
+        if task.message_id in self._failures:
+            return self._failures[task.message_id]
+        cached = self._cache(task)
+        data = await asyncio.to_thread(_kept, cached)
+        if data is None:
+            try:
+                data = await self._work(task)
+            except (WorkerDied, TrainingFailed) as error:
+                code = error.failure if isinstance(error, TrainingFailed) else error.code
+                self._failures[task.message_id] = FederatedReply(
+                    run_id=task.run_id, message_id=task.message_id, failure=code, detail=str(error)[:2000]
+                )
+                return self._failures[task.message_id]
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(write_atomic, cached, hashlib.sha256(data).digest() + data)
+        digest = await self._blobs.put(data)
+        return FederatedReply(run_id=task.run_id, message_id=task.message_id, reply_digest=digest)
+
+    async def _work(self, task: FederatedTask) -> bytes:
+        path = await self._blobs.get(task.message_digest, task.message_bytes)
+        message = await asyncio.to_thread(path.read_bytes)
+        if digest_of(message) != task.message_digest:  # right when it came, and changed by the disk since
+            self._blobs.drop(task.message_digest)
+            path = await self._blobs.get(task.message_digest, task.message_bytes)
+            message = await asyncio.to_thread(path.read_bytes)
+        for last in (*[False] * (TRIES - 1), True):
+            worker = await self._warm_worker()
+            try:
+                reply = await worker.call(message)
+            except WorkerDied as error:
+                log.warning("federated task %s: %s", task.message_id, error)
+                self._worker = None
+                if last:
+                    raise
+                continue
+            self._blobs.drop(task.message_digest)
+            return reply
+        raise AssertionError("the last try returns or raises")
+
+    async def _warm_worker(self) -> WarmWorker:
+        if self._worker is None or not self._worker.alive:
+            self._worker = await self._start(self._labelled, self._state)
+        return self._worker
+
+    async def _end_worker(self, *, at_once: bool = False) -> None:
+        if self._worker is not None:
+            await self._worker.end(at_once=at_once)  # kept until it has ended: a cancel in here leaves it to `close`
+            self._worker = None
+
+    # -- replies on the disk: STATE/replies/RUN/MESSAGE, names hashed: ids are the cloud's words, not file names -------
+
+    def _cache(self, task: FederatedTask) -> Path:
+        return self._state / "replies" / _name(task.run_id) / _name(task.message_id)
+
+    def _forget_replies(self, run_id: str | None) -> None:
+        """Replies of other runs can never be asked for again."""
+        kept = None if run_id is None else _name(run_id)
+        root = self._state / "replies"
+        for folder in list(root.iterdir()) if root.is_dir() else []:
+            if folder.name != kept:
+                for file in list(folder.iterdir()):
+                    file.unlink()
+                folder.rmdir()
+        self._failures = {id: reply for id, reply in self._failures.items() if reply.run_id == run_id}
+
+
+def _kept(cached: Path) -> bytes | None:
+    """A reply that was given before; None where there is none, or the disk changed it: then the work is done again."""
+    try:
+        kept = cached.read_bytes()
+    except FileNotFoundError:
+        return None
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(kept[size:]).digest() == kept[:size]:
+        return kept[size:]
+    log.warning("federated reply %s: was changed by the disk, or is an older agent's: the work is done again", cached.name)
+    return None
+
+
+def _name(id: str) -> str:
+    return hashlib.sha256(id.encode()).hexdigest()[:32]
+
+
+async def _cancelled(job: asyncio.Task[None]) -> None:
+    job.cancel()
+    await asyncio.wait([job])

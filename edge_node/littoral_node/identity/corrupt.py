@@ -1,0 +1,32 @@
+"""Files of the node's folder that the disk did something to: each is named in the log as it is found, and in health and report
+for as long as this agent runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+MOST = 8
+"""Files that are named at one time; of more, how many they are."""
+
+
+class Damage:
+    """Args:
+    root: the node's folder, below which files are named.
+    """
+
+    def __init__(self, root: Path, log: Callable[..., None]) -> None:
+        self._root = root
+        self._log = log
+        self._found: dict[str, str] = {}
+
+    def __call__(self, path: Path, why: Exception | str) -> None:
+        """As littoral_node.identity.folder.Damaged."""
+        name = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
+        words = str(getattr(why, "message", why)).removeprefix(f"{path}: ")
+        self._found[name] = words
+        self._log("file-damaged", file=name, detail=words)
+
+    def words(self) -> list[str]:
+        said = [f"{name}: {words}" for name, words in self._found.items()]
+        return said[:MOST] + ([f"and {len(said) - MOST} files more"] if len(said) > MOST else [])

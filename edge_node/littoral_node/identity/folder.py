@@ -1,0 +1,370 @@
+"""The node's folder: who it is, what it holds. Every file is written beside its place and renamed into it.
+
+DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last and makes it whole
+DIR/identity.json                           a copy of the four, see littoral_node.identity.identity
+DIR/key.new.pem                             key of an enrolment that is under way: asking again gives the same node
+DIR/node.toml                               settings (optional)
+DIR/serving.json                            where the agent that was last started answers, and what it was told
+DIR/state.json                              generation of the reported state
+DIR/blobs/                                  downloads under way, by digest
+DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
+DIR/models/NAME/slots.json, update.json     what is served and kept of one model; the journal of its update
+DIR/models/NAME/memory.json                 bytes of memory that its artifacts took when they were rehearsed
+DIR/runtimes/                               engines and timing caches (TensorRT), compiled models (Core ML): may be deleted
+DIR/federation/                             of the federated part
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
+from littoral_node.identity.identity import FILES, Found, copied_pems, copy_body, identity_from, node_body, signing_keys_of
+from littoral_node.identity.identity import Identity as Identity
+
+_SCHEMA = 1
+_SUM = "crc32"
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Whole or not at all, and on the disk when this returns. Raises OSError (ENOSPC, for one) with the old file intact."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            _give_to_owner(file.fileno(), path.parent)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _give_to_owner(file: int, folder: Path) -> None:
+    """Root that writes into the folder of another user (`sudo littoral-node enroll`) leaves files which that user can read."""
+    if os.geteuid() == 0 and (owner := folder.stat()).st_uid != 0:
+        os.fchown(file, owner.st_uid, owner.st_gid)
+
+
+def append_synced(path: Path, data: bytes) -> None:
+    """At the end of a file, whole or not at all, and on the disk when this returns. Raises OSError: what was begun is cut off."""
+    with path.open("ab", buffering=0) as file:  # a buffer would write the rest when it is closed
+        end, left = file.tell(), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, end)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None where there is no such file. Raises FleetError where it is not a JSON object."""
+    try:
+        body = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise  # the commands say as whom to run them
+    except OSError as error:
+        raise FleetError(f"{path}: cannot be read: {error.strerror}", hint="the disk may be failing") from error
+    except UnicodeDecodeError as error:
+        raise FleetError(
+            f"{path}: is damaged: it is not text", hint="the disk may be failing; move the file away to start without it"
+        ) from error
+    except ValueError as error:
+        raise FleetError(
+            f"{path}: is damaged: {error}", hint="the disk may be failing; move the file away to start without it"
+        ) from error
+    if not isinstance(body, dict):
+        raise FleetError(
+            f"{path}: must hold an object, holds {type(body).__name__}", hint="move the file away to start without it"
+        )
+    if (said := body.pop(_SUM, None)) is not None and said != _sum_of(body):
+        raise FleetError(f"{path}: is damaged: its checksum is wrong", hint="the disk may be failing")
+    return body
+
+
+Damaged = Callable[[Path, Exception | str], None]
+"""Told of a file that is damaged, and why it is thought to be."""
+
+
+def unsaid(path: Path, why: Exception | str) -> None:
+    """Where nobody listens."""
+
+
+def put_aside(path: Path) -> None:
+    """A file that is damaged is kept to be looked at, and not followed. On a disk that takes no write it stays where it is."""
+    with suppress(OSError):
+        path.replace(path.with_suffix(".damaged"))
+
+
+def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> None:
+    """With a checksum, so that one bit that the disk turns is seen: a number or a digest would still be one."""
+    summed = {**body, _SUM: _sum_of(body)}
+    write_atomic(path, json.dumps(summed, sort_keys=True, indent=1).encode() + b"\n", mode=mode)
+
+
+def _sum_of(body: Mapping[str, Any]) -> str:
+    """CRC-32 of its one canonical JSON, hex. A file of an older agent has none."""
+    return f"{zlib.crc32(json.dumps(body, sort_keys=True).encode()):08x}"
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, FleetError) else str(error)
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    """None where it is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def locked(place: Path, busy: FleetError) -> int:
+    """A handle that holds a lock file for this process until it is closed, or the process ends.
+
+    Raises `busy` where another process holds it, OSError where there can be no such file.
+    """
+    try:
+        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        handle = os.open(place, os.O_RDONLY)  # a card that was mounted read-only because it fails: what it holds is served
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise busy from error
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFolder:
+    root: Path
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def runtimes(self) -> Path:
+        """What runtimes keep from one start to the next; made by the runtime that wants it."""
+        return self.root / "runtimes"
+
+    @property
+    def federation(self) -> Path:
+        return self.root / "federation"
+
+    @property
+    def telemetry(self) -> Path:
+        """Reports that wait for the cloud, see littoral_node.telemetry.spool."""
+        return self.root / "telemetry.spool"
+
+    @property
+    def serving(self) -> Path:
+        """Where the agent answers and what it was told, written when it is ready: `infer`, `watch` and `doctor` look there."""
+        return self.root / "serving.json"
+
+    @property
+    def hints(self) -> Path:
+        """What was asked of the cloud's teacher, see littoral_node.offload."""
+        return self.root / "hints.jsonl"
+
+    @property
+    def pending_key(self) -> Path:
+        return self.root / "key.new.pem"
+
+    def model(self, name: str) -> Path:
+        """Folder of one model. Raises BadInput where the name cannot be a folder's."""
+        if not MODEL_NAME.fullmatch(name):
+            raise BadInput(
+                f"model name: {name[:80]!r} may hold letters, digits, '.', '_' and '-' only, at most 63",
+                hint="release it under such a name",
+            )
+        return self.root / "models" / name
+
+    def memory(self, name: str) -> Path:
+        """What a model's artifacts took, see littoral_node.update.holdings."""
+        return self.model(name) / "memory.json"
+
+    def model_names(self) -> list[str]:
+        folder = self.root / "models"
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+    def prepare(self) -> None:
+        """Makes the folders. Raises BadInput where the place cannot be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.blobs, self.artifacts, self.root / "models", self.federation):
+                folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise unwritten(f"--data: {self.root}", error, hint="name a folder that this user may write") from error
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Holds the folder for this process: two agents with one identity would take each other's session.
+
+        Raises Unavailable where another process holds it.
+        """
+        busy = Unavailable(
+            f"--data {self.root}: another littoral-node runs on this folder",
+            hint="stop it, or give this one a folder of its own",
+        )
+        handle = locked(self.root / ".lock", busy)
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def in_use(self) -> bool:
+        """Whether a process has claimed it."""
+        try:
+            handle = os.open(self.root / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    # -- identity --------------------------------------------------------------------------------------------------
+
+    @property
+    def identity_copy(self) -> Path:
+        return self.root / "identity.json"
+
+    def enrolled(self) -> bool:
+        return (self.root / "node.json").exists() or self.identity_copy.exists()
+
+    def identity(self) -> Identity:
+        """Raises NotFound where this folder is not enrolled, Untrusted where its parts, and their copy, are damaged."""
+        found = self.look()
+        if found.identity is None:
+            raise Untrusted(
+                f"{self.root}: identity is damaged: {found.damage}",
+                hint=f"a new join line brings the node back: littoral-node enroll JOIN_LINE --data {self.root}",
+            )
+        return found.identity
+
+    def look(self, *, serves: bool = False) -> Found:
+        """What of the identity can be read; nothing is written. Raises NotFound where this folder is not enrolled.
+
+        Args:
+            serves: for an agent, which goes on whatever it may read: OSError is damage like any other. Else it is raised.
+        """
+        if not self.enrolled():
+            raise NotFound(f"{self.root}: no node is enrolled here", hint=f"littoral-node enroll JOIN_LINE --data {self.root}")
+        body: dict[str, Any] = {}
+        try:
+            body = read_json(self.root / "node.json") or {}
+            if not body:
+                raise ValueError("node.json: is missing")
+            pems = {name: _bytes_of(self.root / file) for name, file in FILES.items()}
+            identity = identity_from(body, pems)
+        except (FleetError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not serves:
+                raise
+            return self._from_copy(_words(error), body, serves)
+        damage = ""
+        try:
+            same = self._copied() == identity
+        except (FleetError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not serves:
+                raise
+            same, damage = False, _words(error)
+        return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=not same)
+
+    def _from_copy(self, damage: str, body: Mapping[str, Any], serves: bool) -> Found:
+        identity = None
+        try:
+            identity = self._copied()
+        except (FleetError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not serves:
+                raise
+            damage = f"{damage}; {_words(error)}"
+        if identity is not None:
+            return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=True)
+        try:
+            keys = signing_keys_of(body)
+        except (KeyError, ValueError, AttributeError):
+            keys = {}
+        return Found(None, keys, str(body.get("node_id", "")), str(body.get("node_name", "")), damage)
+
+    def _copied(self) -> Identity | None:
+        """None where there is no copy. Raises FleetError, ValueError where it is damaged."""
+        body = read_json(self.identity_copy)
+        return identity_from(body, copied_pems(body)) if body is not None else None
+
+    def key(self) -> bytes | None:
+        """key.pem as it lies here, checked against nothing; None where there is none."""
+        return _bytes_of(self.root / "key.pem")
+
+    def keep_pending_key(self, pem: bytes) -> None:
+        write_atomic(self.pending_key, pem, mode=0o600)
+
+    def keep_identity(self, identity: Identity) -> None:
+        """The copy first, node.json last: a crash between them leaves one of the two whole."""
+        write_json(self.identity_copy, copy_body(identity), mode=0o600)
+        write_atomic(self.root / "key.pem", identity.key_pem, mode=0o600)
+        write_atomic(self.root / "cert.pem", identity.certificate_pem)
+        write_atomic(self.root / "ca.pem", identity.ca_pem)
+        write_json(self.root / "node.json", node_body(identity))
+        self.pending_key.unlink(missing_ok=True)
+
+    def identity_mark(self) -> tuple[int, int]:
+        """Another one whenever the identity was written anew."""
+        try:
+            seen = (self.root / "node.json").stat()
+        except OSError:
+            return 0, 0
+        return seen.st_ino, seen.st_mtime_ns
+
+    # -- generation of the reported state --------------------------------------------------------------------------
+
+    def reported_generation(self, damaged: Damaged = unsaid) -> int:
+        """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
+        place = self.root / "state.json"
+        try:
+            return int((read_json(place) or {}).get("reported_generation", 0))
+        except (FleetError, TypeError, ValueError) as error:
+            damaged(place, error)
+            put_aside(place)
+            return 0
+
+    def keep_reported_generation(self, generation: int) -> None:
+        write_json(self.root / "state.json", {"schema": _SCHEMA, "reported_generation": generation})

@@ -1,0 +1,92 @@
+"""What the install asks of the machine: its users, and its service manager."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from littoral_node.installing.environments import ran
+
+BOOTED = Path("/run/systemd/system")
+_IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
+class Service(Protocol):
+    """The agent as a service of this machine."""
+
+    def start(self) -> None:
+        """Starts it with the machine from now on, and at once. Returns when it is ready. Raises InstallFailed."""
+        ...
+
+    def restart(self, within_s: float) -> None:
+        """Returns when it is ready. Raises InstallFailed where it is not in that time."""
+        ...
+
+    def remove(self) -> None:
+        """Stops it, and does not start it again."""
+        ...
+
+
+class Systemd:
+    """Args:
+    unit: the file, for example /etc/systemd/system/littoral-node.service.
+    """
+
+    def __init__(self, unit: Path) -> None:
+        self._unit = unit
+
+    def start(self) -> None:
+        ran(["systemctl", "daemon-reload"])
+        ran(["systemctl", "enable", self._unit.name])
+        ran(["systemctl", "restart", self._unit.name])
+
+    def restart(self, within_s: float) -> None:
+        ran(["systemctl", "daemon-reload"])
+        ran(["timeout", f"{within_s:g}", "systemctl", "restart", self._unit.name])
+        ran(["systemctl", "is-active", "--quiet", self._unit.name])
+
+    def remove(self) -> None:
+        ran(["systemctl", "disable", "--now", self._unit.name])
+
+
+def why_no_systemd() -> str:
+    """ "" where this machine was booted with systemd; else why it cannot be asked, and what to do instead."""
+    if BOOTED.is_dir() and shutil.which("systemctl"):
+        return ""
+    if any(mark.exists() for mark in _IN_CONTAINER):
+        return "this is a container: the engine restarts the agent (docs/compose.md)"
+    return "systemd does not run this machine: have its own supervisor run the command below, and start it again when it ends"
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def add_user(name: str, home: Path) -> None:
+    """A system user with a group of its own, who cannot log in."""
+    ran(["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home, "--shell", "/usr/sbin/nologin", name])
+
+
+def give(folder: Path, user: str) -> None:
+    """A folder and all in it becomes a user's; links are not followed."""
+    owner = pwd.getpwnam(user)
+    for path in _tree(folder):
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
+def _tree(folder: Path) -> Iterable[Path]:
+    yield folder
+    for root, folders, files in os.walk(folder):
+        yield from (Path(root, name) for name in (*folders, *files))

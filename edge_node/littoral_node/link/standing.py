@@ -1,0 +1,257 @@
+"""This node's identity over the agent's life: read with whatever the disk did to it, renewed while its certificate counts, and
+read again when somebody has enrolled the folder anew. Nothing here ever stops inference.
+
+gRPC looks at certificates at the handshake alone: after a renewal the session opens a new channel, or the cloud would end it when
+the old certificate does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import grpc
+import grpc.aio
+
+from littoral.errors import FleetError, NotFound, Unavailable, Untrusted
+from littoral.fleet.v1 import session_pb2, session_pb2_grpc
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Found, Identity, Life, life_of
+from littoral_node.link.session import open_channel
+
+LOOK_S = 5.0
+"""How often the folder and the certificate's date are looked at."""
+
+AGAIN_S = (60.0, 300.0)
+"""After a renewal that did not go through, between so many seconds."""
+
+LONG_AGAIN_S = 12 * 3600.0
+"""Where the cloud says that it is too early, or is older than renewal: somebody's clock is wrong, or somebody has to act."""
+
+LIMIT_S = 10.0
+_LATER = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+class Standing:
+    """Args:
+    clock: seconds since 1970-01-01 UTC.
+    monotonic, rng: time and chance.
+    ask: gives the certificate, PEM, that follows an identity's.
+    wait: for so many seconds, or until the event is set.
+
+    Raises NotFound where the folder is not enrolled.
+    """
+
+    def __init__(
+        self,
+        folder: NodeFolder,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        rng: random.Random,
+        log: Callable[..., None],
+        ask: Callable[[Identity], Awaitable[bytes]] | None = None,
+        wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._monotonic = monotonic
+        self._rng = rng
+        self._log = log
+        self._ask = ask or next_certificate
+        self._wait = wait or _wait
+        self._wake = asyncio.Event()
+        self._not_before = float("-inf")  # of the next renewal, on the monotonic clock
+        self._told = ""
+        self.identity: Identity | None = None
+        self.life: Life | None = None
+        self.node_id = self.node_name = ""
+        self.signing_keys: dict[str, bytes] = {}
+        """Whom to believe; changed in place, never replaced."""
+        self._damage = ""
+        self._mark = folder.identity_mark()
+        self._take(folder.look(serves=True))
+
+    # -- what others ask -------------------------------------------------------------------------------------------
+
+    def barred(self) -> str:
+        """Why no session can be opened with this identity; empty: one can."""
+        if self.identity is None:
+            return f"identity is damaged: {self._damage}; {self._way_back()}"
+        if self.life is not None and self.life.over(self._clock()):
+            return f"{self.life.words(self._clock())}, if this machine's clock is right; {self._way_back()}"
+        return ""
+
+    def problems(self) -> list[str]:
+        """For health and report: what is wrong with the identity, or soon will be."""
+        if barred := self.barred():
+            return [barred]
+        found = [f"identity: {self._damage}; made again from its copy"] if self._damage else []
+        if self.life is not None and self.life.soon(now := self._clock()):
+            found.append(f"{self.life.words(now)} and was not renewed")
+        return found
+
+    def channel(self) -> grpc.aio.Channel:
+        """A new connection to the fleet listener. Raises Unavailable where there is no identity to open it with."""
+        if self.identity is None:
+            raise Unavailable(self.barred())
+        return open_channel(self.identity)
+
+    # -- its life --------------------------------------------------------------------------------------------------
+
+    async def run(self, connected: Callable[[], bool], reopen: Callable[[], None]) -> None:
+        """Until cancelled.
+
+        Args:
+            connected: whether the cloud is there to be asked.
+            reopen: opens a new session, with the identity that there is now.
+        """
+        while True:
+            if self._taken_anew():
+                reopen()
+            if self._due() and connected() and await self._renew():
+                reopen()
+            self._tell()
+            await self._wait(self._wake, LOOK_S)
+            self._wake.clear()
+
+    def look_again(self) -> None:
+        """The cloud is there: what is due is done at once."""
+        self._wake.set()
+
+    def _due(self) -> bool:
+        return self.life is not None and self.life.due(self._clock()) and self._monotonic() >= self._not_before
+
+    def _tell(self) -> None:
+        """One line when no session can be opened any more, not one a try."""
+        barred = self.barred()
+        if barred and not self._told:
+            over = self.identity is not None
+            self._log("certificate-expired" if over else "identity-damaged", node=self.node_name, detail=barred)
+        self._told = barred
+
+    async def _renew(self) -> bool:
+        identity = self.identity
+        assert identity is not None
+        wait = self._rng.uniform(*AGAIN_S)
+        try:
+            renewed = replace(identity, certificate_pem=await self._ask(identity))
+            self._folder.keep_identity(renewed)
+        except grpc.aio.AioRpcError as error:
+            wait = LONG_AGAIN_S if error.code() in _LATER else wait
+            self._not_renewed(wait, f"{error.code().name}: {error.details()}")
+            return False
+        except (FleetError, OSError) as error:
+            self._not_renewed(wait, str(error))
+            return False
+        self._not_before = self._monotonic() + LONG_AGAIN_S
+        self._mark = self._folder.identity_mark()
+        self._take(self._folder.look(serves=True))
+        self._log("certificate-renewed", node=self.node_name, detail=self.life.words(self._clock()) if self.life else "")
+        return True
+
+    def _not_renewed(self, wait_s: float, why: str) -> None:
+        self._not_before = self._monotonic() + wait_s
+        assert self.life is not None
+        detail = f"{self.life.words(self._clock())}: {why}"
+        self._log("certificate-not-renewed", node=self.node_name, detail=detail, after_s=round(wait_s))
+
+    # -- the folder ------------------------------------------------------------------------------------------------
+
+    def _taken_anew(self) -> bool:
+        """Whether somebody has written another identity into the folder, which is ours from now on."""
+        if (mark := self._folder.identity_mark()) == self._mark:
+            return False
+        self._mark = mark
+        try:
+            found = self._folder.look(serves=True)
+        except NotFound as error:
+            self._log("identity-unreadable", detail=str(error))
+            return False
+        if found.identity is None or found.identity == self.identity:
+            return False  # half of it is written: the other half comes, or the next start says what is wrong
+        if self.identity is not None and found.identity.node_id != self.identity.node_id:
+            detail = f"the folder is another node's now ({found.node_name}): start this agent again to be that one"
+            self._log("identity-changed", node=self.node_name, detail=detail)
+            return False
+        self._not_before = float("-inf")
+        self._take(found)
+        self._log("identity-taken", node=self.node_name, detail=self.life.words(self._clock()) if self.life else "")
+        return True
+
+    def _take(self, found: Found) -> None:
+        self.identity, self._damage = found.identity, found.damage
+        self.node_id, self.node_name = found.node_id, found.node_name
+        self.signing_keys.clear()
+        self.signing_keys.update(found.signing_keys)
+        self.life = None
+        if found.identity is None:
+            return
+        try:
+            self.life = life_of(found.identity.certificate_pem)
+        except ValueError as error:  # as it was given: the cloud will say what it thinks of it
+            self._log("certificate-unreadable", detail=str(error))
+        if found.mended:
+            self._mend(found)
+
+    def _mend(self, found: Found) -> None:
+        assert found.identity is not None
+        if found.damage:
+            self._log("identity-mended", node=found.node_name, detail=f"{found.damage}; made again from its copy")
+        try:
+            self._folder.keep_identity(found.identity)
+            self._mark = self._folder.identity_mark()
+        except OSError as error:
+            self._log("identity-not-mended", detail=str(error))
+
+    def _way_back(self) -> str:
+        return (
+            "a new join line brings this node back under its id: `littoral-cloud token create` there, then "
+            f"`littoral-node enroll JOIN_LINE --data {self._folder.root}` here"
+        )
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def refused(identity: Identity) -> str:
+    """Why the cloud takes this certificate for none of its nodes', though it has not expired; empty: it takes it, or is away."""
+    try:
+        await next_certificate(identity)
+    except grpc.aio.AioRpcError as error:
+        return error.details() or "" if error.code() is grpc.StatusCode.PERMISSION_DENIED else ""
+    except FleetError:
+        return ""
+    return ""
+
+
+async def next_certificate(identity: Identity) -> bytes:
+    """The certificate, PEM, that follows this identity's, for the same key.
+
+    Raises AioRpcError; Untrusted where what comes is not for our key, or not by our CA.
+    """
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+    from littoral.identity import certificate_request
+
+    key = load_pem_private_key(identity.key_pem, None)
+    request = session_pb2.RenewRequest(certificate_request=certificate_request(key))  # type: ignore[arg-type]  # it holds no other kind
+    async with open_channel(identity) as channel:
+        answer = await session_pb2_grpc.SessionServiceStub(channel).Renew(request, timeout=LIMIT_S)
+    try:
+        certificate = x509.load_der_x509_certificate(answer.certificate)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(identity.ca_pem))
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise Untrusted(f"renewal: what came is no certificate of this fleet's CA: {error}") from error
+    if certificate.public_key() != key.public_key():
+        raise Untrusted("renewal: the certificate that came is for another key")
+    return certificate.public_bytes(Encoding.PEM)

@@ -1,0 +1,163 @@
+"""What this node may spend now: looks at the machine when the kernel says that it changed, and says a new budget at once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from littoral.budget import Budget
+from littoral.fleet.v1 import hardware_pb2, session_pb2
+from littoral_node.link.wire import budget_to
+from littoral_node.machine import metered, overlay, uevents
+from littoral_node.machine.conditions import Held, Reading, Thresholds, is_hot, read, step
+
+POLL_S = 30.0
+"""Between two looks without news of the kernel: a battery that empties slowly is not always announced."""
+
+POLL_ELSEWHERE_S = 1.0
+"""The same for a root that is not this machine's: nobody announces anything there."""
+
+TOGETHER_S = 0.1
+"""Pulling a plug makes several events."""
+
+LINE_S = 60.0
+"""How often NetworkManager is asked."""
+
+
+class Situation:
+    """Args:
+    plain: budgets by model name where nothing holds; "" for models that are not named.
+    overlays: by condition, what takes its place while that holds.
+    root: below which the machine's files lie.
+    line: whether the line is metered; None: the machine is asked.
+    changed: called with the word to say when the budgets, or how the machine stands, changed.
+    labelled: counts the labelled examples that the node holds; None where it holds none for anybody.
+    """
+
+    def __init__(
+        self,
+        plain: Mapping[str, Budget],
+        overlays: Mapping[str, Budget],
+        thresholds: Thresholds,
+        *,
+        root: Path,
+        line: bool | None,
+        changed: Callable[[session_pb2.ConnectRequest], object],
+        log: Callable[..., None],
+        monotonic: Callable[[], float],
+        labelled: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._plain, self._overlays, self._thresholds = plain, overlays, thresholds
+        self._root, self._line, self._said_line = root, line, line
+        self._changed, self._log, self._monotonic = changed, log, monotonic
+        self._labelled, self.examples = labelled, labelled()
+        self._asked_at = -math.inf
+        self._reading = read(root, line)
+        self._held = step(Held(), self._reading, thresholds, monotonic())
+        self._woken = asyncio.Event()
+
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        """Conditions that hold and that have a budget; in the order of the settings."""
+        return tuple(name for name in self._overlays if name in self._held.in_force)
+
+    def budgets(self) -> dict[str, Budget]:
+        """By model name, what may be spent now."""
+        return overlay.in_force(self._plain, self._overlays, self._held.in_force)
+
+    @property
+    def metered(self) -> bool | None:
+        """Whether the line is paid by the byte; None: not known."""
+        return self._reading.metered
+
+    def conditions(self) -> hardware_pb2.Conditions:
+        reading = self._reading
+        return hardware_pb2.Conditions(
+            on_mains=reading.on_mains,
+            battery_percent=reading.battery_percent,
+            celsius=reading.celsius,
+            hot="hot" in self._held.in_force or is_hot(reading, self._thresholds),
+            metered=reading.metered,
+            in_force=self.in_force,
+        )
+
+    def count(self) -> int | None:
+        """Labelled examples that the node holds at this moment."""
+        self.examples = self._labelled()
+        return self.examples
+
+    def word(self) -> session_pb2.ConnectRequest:
+        change = session_pb2.BudgetChange(conditions=self.conditions())
+        for model, budget in self.budgets().items():
+            change.budgets[model].CopyFrom(budget_to(budget))
+        if self.examples is not None:
+            change.labelled_examples[""] = self.examples
+        return session_pb2.ConnectRequest(budget_change=change)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        with self._listening() as heard:
+            poll = POLL_S if heard else POLL_ELSEWHERE_S if self._root != Path("/") else POLL_S / 3
+            while True:
+                await self.look()
+                pause = min(poll, max(0.0, self._held.next_end() - self._monotonic()) + 0.01)
+                with suppress(TimeoutError):  # nothing was announced: time to look anyway
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
+                        await asyncio.sleep(min(TOGETHER_S, pause))
+                self._woken.clear()
+
+    async def look(self) -> None:
+        """Reads the machine once, and says what changed."""
+        line = await self._metered()
+        reading, examples = await asyncio.to_thread(lambda: (read(self._root, line), self._labelled()))
+        self._take(reading, examples)
+
+    def _take(self, reading: Reading, examples: int | None) -> None:
+        before, stood = self._held, self._stands()
+        self._reading, self.examples = reading, examples
+        self._held = step(before, reading, self._thresholds, self._monotonic())
+        if self._held.in_force != before.in_force:
+            self._log(
+                "conditions",
+                holds=",".join(sorted(self._held.in_force)),
+                budget=str(self.budgets().get("", Budget())),
+                battery=reading.battery_percent,
+                mains=reading.on_mains,
+            )
+        if self._stands() != stood:
+            self._changed(self.word())
+
+    def _stands(self) -> tuple[object, ...]:
+        """What the cloud should know of; not every percent of a battery."""
+        return self._reading.on_mains, self._reading.metered, self._held.in_force, self.budgets(), self.examples
+
+    async def _metered(self) -> bool | None:
+        if self._line is not None:
+            return self._line
+        if (now := self._monotonic()) - self._asked_at >= LINE_S:
+            self._asked_at, self._said_line = now, await metered.asked(self._root)
+        return self._said_line
+
+    @contextmanager
+    def _listening(self) -> Iterator[bool]:
+        """Whether the kernel tells this process of changes, for as long as the context lasts."""
+        socket = uevents.open_uevents() if self._root == Path("/") else None
+        if socket is None:
+            yield False
+            return
+        loop = asyncio.get_running_loop()
+
+        def readable() -> None:
+            if uevents.drained(socket):
+                self._woken.set()
+
+        loop.add_reader(socket, readable)
+        try:
+            yield True
+        finally:
+            loop.remove_reader(socket)
+            socket.close()

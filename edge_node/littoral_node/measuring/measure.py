@@ -1,0 +1,165 @@
+"""Measures candidates on this machine in a process of its own: what a candidate does to it cannot touch serving.
+
+    python -m littoral_node.measuring.measure --parent PID --threads N [--lock FILE] [--machine-root DIR]
+
+reads one line of JSON a candidate, {"folder", "manifest"}, and answers each with one line, a MeasurementResult. With a lock file
+only one process of the machine measures at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from littoral.child import die_with_parent
+from littoral.errors import FleetError
+from littoral.manifest import Manifest
+from littoral.measuring import ABSENT, MeasurementResult
+
+WARM_UP = 20
+SAMPLES = 1_000
+SAMPLING_S = 0.3
+FEWEST = 200
+FEWEST_OF_SLOW = 5
+LONGEST_S = 3.0
+"""A slow model is not waited for until FEWEST have come, but FEWEST_OF_SLOW it must give."""
+
+
+def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path = Path("/")) -> MeasurementResult:
+    """In this very process: load, probe, then one inference after another, batch 1.
+
+    It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for whoever is first.
+    """
+    from littoral_node.artifacts.probe import check_probe, one_inference
+    from littoral_node.machine.energy import spent
+    from littoral_node.runtimes import opened, ran_on, version, why_not
+
+    load_average = os.getloadavg()[0]
+    try:
+        once = one_inference(manifest)
+        first = opened(manifest, folder, threads)
+        once(first)
+        first.close()
+        reset_peak()
+        before = memory()
+        began = time.perf_counter()
+        model = opened(manifest, folder, threads)
+        once(model)
+        start_ms = (time.perf_counter() - began) * 1_000
+        try:
+            check_probe(model, manifest)
+            device = next(iter(ran_on(model)), "cpu")
+            taken = _timed(lambda: once(model))
+            peak = added(before, memory())
+            energy = spent(lambda: once(model), machine_root, platform.machine())
+        finally:
+            model.close()
+    except FleetError as error:
+        absent = why_not(manifest.runtime) is not None
+        return MeasurementResult(ABSENT if absent else error.code, str(error)[:500], load_average=load_average)
+    p50, p95, p99 = (float(q) * 1_000 for q in np.quantile(taken, (0.5, 0.95, 0.99)))
+    return MeasurementResult(
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        peak_rss_bytes=peak,
+        start_ms=start_ms,
+        samples=len(taken),
+        load_average=load_average,
+        runtime_version=version(manifest.runtime) + ("" if device == "cpu" else f" on {device}"),
+        energy_mj=energy.millijoules,
+        energy_source=energy.source,
+    )
+
+
+def _timed(infer: Callable[[], object]) -> list[float]:
+    """Seconds of each; enough for a p99, in a bounded time."""
+    end = time.perf_counter() + SAMPLING_S
+    for _ in range(WARM_UP):
+        infer()
+        if time.perf_counter() > end:
+            break
+    taken: list[float] = []
+    began = time.perf_counter()
+    while len(taken) < SAMPLES:
+        start = time.perf_counter()
+        if (len(taken) >= FEWEST and start > began + SAMPLING_S) or (len(taken) >= FEWEST_OF_SLOW and start > began + LONGEST_S):
+            break
+        infer()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def reset_peak() -> None:
+    """Sets VmHWM back to what is resident now (proc(5), clear_refs). Where that is not allowed, the peak is the process's own:
+    too high for a candidate after a larger one, never too low."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        print(f"measure: peak memory is not reset: {error}", file=sys.stderr)
+
+
+def memory() -> dict[str, int]:
+    """The fields of /proc/self/status that are sizes; bytes. Empty where there is no such file."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return {}
+    words = (line.split() for line in lines if line.startswith(("Vm", "Rss")))
+    return {name.rstrip(":"): int(kilobytes) * 1024 for name, kilobytes, _ in words}
+
+
+def added(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+    """The peak over what was there before, without the pages of files: they are the runtime's code, as much for every model."""
+    if "VmHWM" not in after:
+        return 0
+    code = max(0, after.get("RssFile", 0) - before.get("RssFile", 0))
+    return max(0, after["VmHWM"] - before["VmRSS"] - code)
+
+
+@contextmanager
+def _turn(lock: Path | None) -> Iterator[None]:
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m littoral_node.measuring.measure")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--lock", type=Path)
+    parser.add_argument("--machine-root", type=Path, default=Path("/"))
+    arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
+    for line in sys.stdin:
+        request = json.loads(line)
+        with _turn(arguments.lock):
+            sys.stdout.write("{}\n")
+            sys.stdout.flush()
+            try:
+                manifest = Manifest.decode(request["manifest"].encode())
+            except FleetError as error:
+                result = MeasurementResult(error.code, str(error)[:500])
+            else:
+                result = measured(manifest, Path(request["folder"]), arguments.threads, arguments.machine_root)
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

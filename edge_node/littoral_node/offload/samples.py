@@ -1,0 +1,37 @@
+"""What was asked and answered, on this node's disk: DIR/hints.jsonl and hints.jsonl.old, together under a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from littoral.json_lines import JsonLines, line_of
+from littoral_node.offload.spending import DAY_S
+
+
+class HintFile:
+    """One JSON object a line. Not synced: a power cut may take the last ones, and wears out no flash.
+
+    Args:
+        most_bytes: of both files.
+    """
+
+    def __init__(self, place: Path, most_bytes: int) -> None:
+        self._most = most_bytes // 2
+        self._lines = JsonLines(place, place.with_name(f"{place.name}.old"), self._most)
+
+    def add(self, hint: Mapping[str, Any]) -> None:
+        """Raises OSError. One that alone is over the bound is left out."""
+        if len(line := line_of(hint)) <= self._most:
+            self._lines.add(line)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Oldest first; a line that a power cut left half is passed over."""
+        return self._lines.read()
+
+    def bytes_of_day(self, now: float) -> int:
+        """That were sent and received today, as far as the file tells: a restart must not give the day's bytes anew."""
+        today = now // DAY_S
+        found = (hint for hint in self.read() if isinstance(hint.get("at"), int | float) and hint["at"] // DAY_S == today)
+        return sum(size for hint in found if isinstance(size := hint.get("bytes"), int))

@@ -1,0 +1,109 @@
+"""Where a node answers requests: REST and gRPC, started and ended together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from littoral.errors import Unavailable
+from littoral.transport import is_loopback, join_address, try_to_listen
+from littoral_node.config.settings import Settings
+from littoral_node.identity.folder import Damaged, unsaid
+from littoral_node.serving.access import Access, access_of
+from littoral_node.serving.grpc_server import GrpcServer
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.room import Room
+from littoral_node.serving.service import Service
+from littoral_node.serving.tls import Tls, tls_of
+
+
+class Front:
+    """Args:
+    service: what both ask.
+    folder: the node's, for a certificate that it makes for itself.
+    now: seconds since 1970-01-01 UTC.
+
+    Raises BadInput, naming the setting, where a listener could be reached from elsewhere and has no token, or wrong TLS files.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        folder: Path,
+        log: Callable[..., None],
+        *,
+        now: float,
+        damaged: Damaged = unsaid,
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._log = log
+        http = settings.http_host
+        access, self._grpc_access = self._access("http", http), Access()
+        hosts = [http]
+        if settings.grpc is not None:
+            hosts.append(settings.grpc[0])
+            self._grpc_access = self._access("grpc", settings.grpc[0])
+        elsewhere = tuple(host for host in hosts if not is_loopback(host))
+        self._tls = tls_of(folder, elsewhere, settings.tls, now=now, damaged=damaged) if elsewhere else None
+        self._room = Room()
+        self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http), room=self._room)
+        self._grpc: GrpcServer | None = None
+
+    def _access(self, name: str, host: str) -> Access:
+        return access_of(host, f"--{name} {host}", self._settings.token_file, allow_load=self._settings.allow_load)
+
+    def _tls_on(self, host: str) -> Tls | None:
+        return None if is_loopback(host) else self._tls
+
+    async def start(self) -> dict[str, str]:
+        """Where requests are taken, by protocol, once they are. Raises Unavailable where a port is in use or may not be bound."""
+        await self._http.start()
+        addresses = {"http": join_address(self._settings.http_host, self._http.port)}
+        try:
+            if self._settings.grpc is not None:
+                host, port = self._settings.grpc
+                self._grpc = await self._grpc_on(host, port)
+                addresses["grpc"] = join_address(host, self._grpc.port)
+            if self._tls is not None:
+                addresses["certificate_sha256"] = self._tls.fingerprint
+        except BaseException:
+            await self.stop()
+            raise
+        return addresses
+
+    async def alive(self) -> str:
+        """ "" where requests are answered; else what is wrong."""
+        return await self._http.alive()
+
+    async def stop(self) -> None:
+        """Takes nothing new, and answers what is under way."""
+        if self._grpc is not None:
+            await self._grpc.stop()
+        await self._http.stop()
+        self._service.close()
+
+    async def _grpc_on(self, host: str, port: int) -> GrpcServer:
+        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host), room=self._room)
+        try:
+            _check_free(host, port)
+            await server.start()
+        except Unavailable as error:
+            if self._settings.grpc_told:
+                raise
+            self._log("grpc-elsewhere", detail=f"{error.message}: nobody asked for it, so any free port is taken")
+            server = GrpcServer(self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host), room=self._room)
+            await server.start()
+        return server
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before gRPC finds out, which says so in lines of its own. Raises Unavailable."""
+    try:
+        try_to_listen(host, port)
+    except OSError as error:
+        raise Unavailable(
+            f"grpc: cannot listen on {join_address(host, port)}: {error.strerror}",
+            hint="choose another with --grpc HOST:PORT, or --grpc off",
+        ) from error

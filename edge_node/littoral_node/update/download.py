@@ -1,0 +1,12 @@
+"""Step 2: the files that are missing are fetched, from the byte where an earlier try stopped."""
+
+from __future__ import annotations
+
+from littoral_node.update.job import Job
+from littoral_node.update.state import Event, Fetched
+
+
+async def run(job: Job) -> Event:
+    manifest = await job.manifest()
+    await job.kit.artifacts.fetch(job.update.manifest_digest, manifest)
+    return Fetched(job.update.generation)

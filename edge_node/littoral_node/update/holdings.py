@@ -1,0 +1,155 @@
+"""What each model takes of this node's memory and disk, and whether one more may: the sum of the shares is held here.
+
+Memory is what an artifact added to the process in which it was rehearsed, at its peak; it is kept beside the model's journal, so
+that a restart knows it. A model that serves is never taken out because another one comes: the newcomer is refused, and told why.
+For the time of a probation the model before stands by beside the new one: that is memory on top of what is counted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from littoral.budget import Budget
+from littoral.errors import FleetError, Unavailable
+from littoral.manifest import Manifest
+from littoral.quota import KEPT, Share, Whole, shares_of
+from littoral_node.artifacts.repository import Artifacts
+from littoral_node.identity.folder import Damaged, NodeFolder, read_json, unsaid, write_json
+from littoral_node.serving.slots import Slots
+
+_SCHEMA = 1
+
+
+class OverShare(FleetError):
+    """A model takes more of this node's memory or disk than its share of it, or than is left."""
+
+    code = "over-share"
+
+
+class Holdings:
+    """Args:
+    budgets: by model name, as the settings say; "" for the models that are not named.
+    """
+
+    def __init__(
+        self,
+        folder: NodeFolder,
+        whole: Whole,
+        budgets: Mapping[str, Budget],
+        slots: Slots,
+        artifacts: Artifacts,
+        log: Callable[..., None],
+        damaged: Damaged = unsaid,
+    ) -> None:
+        self._damaged = damaged
+        self._folder = folder
+        self._whole = whole
+        self._budgets = budgets
+        self._slots = slots
+        self._artifacts = artifacts
+        self._log = log
+        self._taken: dict[str, dict[str, int]] = {}  # bytes of memory by manifest digest, by model
+        self._here: Callable[[], Mapping[str, Collection[str]]] = dict
+
+    def follow(self, here: Callable[[], Mapping[str, Collection[str]]]) -> None:
+        """Args:
+        here: gives the models that are on this node or coming to it, and the manifests that each needs on the disk.
+        """
+        self._here = here
+
+    def share(self, model: str) -> Share:
+        return shares_of(self._whole, self._budgets, {*self._here(), model})[model]
+
+    def requests(self, models: Collection[str]) -> Mapping[str, int]:
+        """How many requests of each of these models may be waited for or answered at one time."""
+        return {name: share.requests for name, share in shares_of(self._whole, self._budgets, models).items() if name in models}
+
+    # -- disk ------------------------------------------------------------------------------------------------------
+
+    def disk_bytes(self, digests: Iterable[str]) -> int:
+        """Of those of these artifacts that lie here."""
+        return sum(map(self._artifacts.bytes_of, digests))
+
+    def check_disk(self, model: str, digest: str, manifest: Manifest, *, trial: bool = False) -> None:
+        """Raises OverShare where an artifact is too large for the model's share, or there is no room beside the others.
+
+        Args:
+            trial: it is to be measured and will go again. Raises Unavailable in place of the latter: there may be room later.
+        """
+        whole, share, size = self._whole.disk_bytes, self.share(model), manifest.artifact_bytes
+        if whole is None or share.disk_bytes is None or share.artifact_bytes is None:
+            return
+        if size > share.artifact_bytes:
+            raise OverShare(
+                f"manifest.files: {size} bytes; {model} has {share.disk_bytes} of {whole} bytes of disk for {KEPT} artifacts: "
+                f"what serves, what is kept and what comes, {share.artifact_bytes} each",
+                hint="raise `disk`, or the model's share in `budgets`",
+            )
+        if self._artifacts.held(digest) or (taken := self._artifacts.bytes_held()) + size <= whole:
+            return
+        words = f"disk: all artifacts take {taken} of {whole} bytes, {model} wants {size} more"
+        if trial:
+            raise Unavailable(words)
+        raise OverShare(words, hint="raise `disk`, or give the other models less in `budgets`")
+
+    def spare(self, digest: str) -> None:
+        """Where the disk is bounded, an artifact that was measured goes at once, unless a model needs it."""
+        if self._whole.disk_bytes is not None and not any(digest in needed for needed in self._here().values()):
+            self._artifacts.drop(digest)
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    def note_memory(self, model: str, digest: str, taken: int) -> None:
+        """Keeps what an artifact took where it was rehearsed; bytes. What the model does not need any more is forgotten."""
+        needed = {digest, *self._here().get(model, ())}
+        known = {**self._known(model), digest: taken}
+        self._taken[model] = {name: size for name, size in known.items() if name in needed}
+        try:
+            write_json(self._folder.memory(model), {"schema": _SCHEMA, "bytes": self._taken[model]})
+        except OSError as error:  # a full disk: it is measured again with the next update
+            self._log("memory-not-kept", model=model, detail=str(error))
+
+    def memory_bytes(self, model: str) -> int:
+        """Of what serves; 0 where nothing does, or it was never measured."""
+        served = self._slots.get(model)
+        return self._known(model).get(served.manifest_digest, 0) if served is not None else 0
+
+    def check_memory(self, model: str, digest: str) -> None:
+        """Raises OverShare where the artifact takes more than the model's share, or than the others leave."""
+        share = self.share(model).memory_bytes
+        taken = self._known(model).get(digest, 0)
+        if share is not None and taken > share:
+            raise OverShare(
+                f"memory: {taken} bytes; the share of {model} is {share} of {self._whole.memory_bytes}",
+                hint="raise `memory`, or the model's share in `budgets`",
+            )
+        self._check_sum(model, taken)
+
+    def check_kept(self, model: str, digest: str) -> None:
+        """As check_memory, for what served before: who came later may have made an even share smaller, and that is no reason."""
+        budget = self._budgets.get(model)
+        if budget is not None and (budget.share is not None or budget.peak_rss_bytes is not None):
+            self.check_memory(model, digest)
+        else:
+            self._check_sum(model, self._known(model).get(digest, 0))
+
+    def _check_sum(self, model: str, taken: int) -> None:
+        whole = self._whole.memory_bytes
+        others = {name: size for name in self._slots.names() if name != model and (size := self.memory_bytes(name))}
+        if whole is None or taken + sum(others.values()) <= whole:
+            return
+        listed = ", ".join(f"{name} {size}" for name, size in sorted(others.items()))
+        raise OverShare(
+            f"memory: {model} wants {taken} bytes, {whole} are for all models and taken are {sum(others.values())}: {listed}",
+            hint="raise `memory`, or give the other models less in `budgets` and roll out a smaller student",
+        )
+
+    def _known(self, model: str) -> dict[str, int]:
+        if model not in self._taken:
+            try:
+                body = read_json(self._folder.memory(model)) or {}
+                self._taken[model] = {str(digest): int(size) for digest, size in body.get("bytes", {}).items()}
+            except (FleetError, AttributeError, TypeError, ValueError) as error:
+                self._damaged(self._folder.memory(model), error)
+                self._taken[model] = {}
+        return self._taken[model]

@@ -1,0 +1,264 @@
+"""Carries out the updates of one model: does what `state.step` says, journals it, and feeds the outcome back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+from littoral.errors import Conflict, FleetError, Unavailable
+from littoral_node.supervision.crashes import LIMIT, Crash
+from littoral_node.update.in_service import InService, pause
+from littoral_node.update.job import Job, Kit
+from littoral_node.update.journal import Entry, Journal
+from littoral_node.update.state import (
+    ENDS,
+    Begun,
+    Broke,
+    Crashed,
+    Deferred,
+    Drained,
+    Effect,
+    Event,
+    Expired,
+    GivenUp,
+    IllegalMove,
+    Policy,
+    Release,
+    Restore,
+    Resumed,
+    Run,
+    RunLater,
+    State,
+    Superseded,
+    Update,
+    step,
+)
+from littoral_node.update.state import Kept as WasKept
+from littoral_node.update.steps import STEPS
+from littoral_node.update.swap import restore
+
+_DETAIL = 500  # characters that are reported
+_MAY_WAIT = (State.PENDING, State.DOWNLOADING, State.VERIFYING)
+
+
+class Machine:
+    """One model of this node.
+
+    Args:
+        changed: called after every change of what is reported.
+    """
+
+    def __init__(self, model: str, journal: Journal, kit: Kit, changed: Callable[[], None]) -> None:
+        self.model = model
+        self.update: Update | None = None
+        self.in_service = InService(model, journal, kit, changed)
+        self._journal = journal
+        self._kit = kit
+        self._changed = changed
+        self._job: Job | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pauses = 0
+        self._entry: Entry | None = None  # what the journal said at the start, until it is resumed
+
+    # -- what others see -------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        return self.update is not None and self.update.state not in ENDS
+
+    def digests(self) -> set[str]:
+        """Artifacts that must stay on the disk."""
+        wanted = {self.update.manifest_digest} if self.update is not None and self.busy else set()
+        return {self.in_service.active, self.in_service.before, *wanted} - {""}
+
+    # -- from the outside ------------------------------------------------------------------------------------------
+
+    def trying(self) -> str:
+        """Digest of the manifest whose update was loading it or had it on trial when the agent ended without a word, and counts
+        that; empty: none."""
+        entry = self._journal.read()
+        counts = entry is not None and not entry.clean and entry.update.state in (State.VERIFYING, State.PROBATION)
+        return entry.update.manifest_digest if entry is not None and counts else ""
+
+    async def start(self, crash: Crash | None = None) -> None:
+        """Serves what was proved before, see InService.start; `resume` goes on with the update that was under way."""
+        active = self.in_service.active
+        given_up = await self.in_service.start(crash)
+        self._entry = self._journal.read()
+        if self._entry is not None:
+            self.update = replace(self._entry.update, replaces=self.in_service.active)
+            if given_up and self.in_service.active != active and self.update.manifest_digest == active:
+                detail = f"the agent crashed {LIMIT} times in a row with this model; served is {self.in_service.digest[:19]}"
+                await self._apply(GivenUp(self.update.generation, "crash-loop", detail))
+
+    async def resume(self) -> None:
+        """Goes on with the update that was under way when the agent ended. Once, after `start`."""
+        entry, self._entry = self._entry, None
+        if entry is None or not self.busy:
+            return
+        serves = self.in_service.active == entry.update.manifest_digest == self.in_service.digest
+        if entry.update.state is State.PROBATION and serves:
+            await self._begin(WasKept(entry.update.generation))  # it had passed; only the journal did not know
+        else:
+            await self._begin((Resumed if entry.clean else Crashed)(entry.update.generation))
+
+    async def want(self, manifest_digest: str, generation: int, policy: Policy) -> None:
+        """The cloud's wish: does nothing where it is fulfilled or under way, else begins, after ending what is under way."""
+        now, held = self.update, self.in_service
+        known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
+        # The disk failed, or it did not fit any more when the agent began.
+        lost = now is not None and now.state is State.SUCCEEDED and (manifest_digest != held.active or not held.digest)
+        if known and (not lost or held.unloaded):
+            return
+        held.unloaded = False
+        await self._supersede()
+        kept = manifest_digest in (held.active, held.before) and not held.given_up(manifest_digest)
+        # The same digest is the same bytes: what was proved here is proved, also where it has to be fetched again.
+        again = lost and now is not None and now.manifest_digest == manifest_digest and not held.given_up(manifest_digest)
+        self.update = Update(self.model, manifest_digest, generation, policy, replaces=held.active, proved=kept or again)
+        self._pauses = 0
+        served = kept and manifest_digest == held.active == held.digest
+        await self._begin(WasKept(generation) if served else Begun(generation))
+
+    def unload(self) -> None:
+        """See InService.unload. Raises Conflict while an update is under way, too."""
+        self._check_quiet()
+        self.in_service.unload()
+
+    async def load(self) -> None:
+        """See InService.load. Raises Conflict while an update is under way, too."""
+        self._check_quiet()
+        await self.in_service.load(self._check_quiet)
+
+    def _check_quiet(self) -> None:
+        if self.update is not None and self.busy:
+            raise Conflict(f"model {self.model}: an update of it is {self.update.state}", hint="again when it has ended")
+
+    async def drain(self) -> None:
+        """Ends in good order; the journal says where to go on."""
+        await self.in_service.end()
+        await self._halt()
+        if self.update is not None and self.busy:
+            await self._apply(Drained(self.update.generation), clean=True)
+
+    def hung(self, digest: str) -> None:
+        """An inference of this artifact was ended because it took too long. Too many of them: the model before serves again."""
+        held = self.in_service
+        too_many = held.troubles.hung(digest, self._kit.limit_s, self._kit.monotonic())
+        self._kit.log("model-hung", model=self.model, manifest=digest, detail=held.troubles.incident)
+        self._changed()
+        if too_many and digest == held.digest == held.active and held.before and not self.busy:
+            held.troubles.forget_hangs()
+            self._task = asyncio.create_task(self._give_up("runtime-hang"), name=f"way back of {self.model}")
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _give_up(self, reason: str) -> None:
+        """The model that was kept takes the active one's place."""
+        active = self.in_service.active
+        if not await self.in_service.go_back():
+            return
+        if self.update is not None and self.update.manifest_digest == active:
+            detail = f"{self.in_service.troubles.incident}; served is {self.in_service.active[:19]}"
+            await self._apply(GivenUp(self.update.generation, reason, detail))
+        self._changed()
+
+    async def _supersede(self) -> None:
+        await self._halt()
+        if self.update is not None and self.busy:
+            await self._apply(Superseded(self.update.generation))
+
+    async def _halt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def _begin(self, event: Event) -> None:
+        assert self.update is not None
+        self._job = Job(self.update, self._journal, self._kit)
+        following = await self._apply(event)
+        if following is not None:
+            self._task = asyncio.create_task(self._carry_on(following), name=f"update of {self.model}")
+
+    async def _carry_on(self, following: Run | RunLater | None) -> None:
+        try:
+            await self._until_the_end(following)
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug here stops this update and nothing else
+            traceback.print_exc()
+            problem = self.in_service.problem = f"{self.model}: the update stands still: {type(error).__name__}: {error}"
+            self._kit.log("update-stuck", model=self.model, detail=problem)
+            self._changed()
+
+    async def _until_the_end(self, following: Run | RunLater | None) -> None:
+        while following is not None:
+            if isinstance(following, RunLater):
+                await pause(self._kit, self._pauses)
+                self._pauses += 1
+            event = await self._perform(following.step)
+            if not isinstance(event, Deferred):
+                self._pauses = 0
+            following = await self._apply(event)
+
+    async def _perform(self, name: str) -> Event:
+        """Does one step. Whatever goes wrong in it is an event: the agent goes on serving."""
+        assert self.update is not None
+        assert self._job is not None
+        generation, left = self.update.generation, self.update.deadline - self._kit.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, left)) as limit:
+                return await STEPS[name](self._job)
+        except TimeoutError as error:
+            return Expired(generation) if limit.expired() else Broke(generation, "internal", str(error))
+        except Unavailable as error:
+            if self.update.state in _MAY_WAIT:
+                return Deferred(generation, str(error))
+            return Broke(generation, error.code, str(error))
+        except FleetError as error:
+            return Broke(generation, error.code, str(error))
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            return Broke(generation, "no-space" if full else "disk", str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug in a step, or a runtime's own exception, must not end serving
+            traceback.print_exc()
+            return Broke(generation, "internal", f"{type(error).__name__}: {error}")
+
+    async def _apply(self, event: Event, *, clean: bool = False) -> Run | RunLater | None:
+        """Moves, gives back what is to be given back at once, journals, and says what to do next."""
+        assert self.update is not None
+        before = self.update
+        try:
+            after, effects = step(before, event, self._kit.monotonic())
+        except IllegalMove as error:
+            after = replace(before, state=State.FAILED, reason=error.code, detail=str(error))
+            effects = (Restore(), Release())
+        after = replace(after, detail=after.detail[:_DETAIL])
+        if Restore() in effects and self._job is not None:
+            restore(self._job)
+        try:
+            self._journal.write(after, clean=clean)
+        except OSError as error:
+            if after.state not in ENDS and not clean:
+                after, effects = step(after, Broke(after.generation, "no-space", f"journal: {error}"), self._kit.monotonic())
+                if Restore() in effects and self._job is not None:
+                    restore(self._job)
+        await self._follow(before, after, effects)
+        return next((effect for effect in effects if isinstance(effect, Run | RunLater)), None)
+
+    async def _follow(self, before: Update, after: Update, effects: tuple[Effect, ...]) -> None:
+        self.update = after
+        if self._job is not None:
+            self._job.update = after
+            if Release() in effects:
+                await self._job.release()
+                self._job = None
+        if after.state is State.SUCCEEDED:
+            self.in_service.updated()
+        if after.state is not before.state or after.state in ENDS:
+            fields = {"reason": after.reason, "detail": after.detail} if after.reason else {}
+            self._kit.log("update", model=self.model, state=str(after.state), manifest=after.manifest_digest,
+                          generation=after.generation, **fields)  # fmt: skip
+        self._changed()

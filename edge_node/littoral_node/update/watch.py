@@ -1,0 +1,156 @@
+"""Step 6, probation: the new model serves, from a process of its own, while failed requests are counted, and both models are
+judged on the node's own held-out labelled examples. Where its process ends, the trial does.
+
+It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
+request counts where the model before would have answered it.
+
+Judging runs in a thread, a few examples at a time, so that requests are not held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.answers import fault_of
+from littoral.errors import BadData, NotFound, RuntimeFailure
+from littoral.manifest import Manifest
+from littoral_node.federation.labelled import read_labelled, split
+from littoral_node.isolated.model import ApartModel
+from littoral_node.runtimes import Model
+from littoral_node.serving.slots import Served
+from littoral_node.update.job import Counts, Job, in_thread
+from littoral_node.update.state import Event, Findings, Passed, Policy, Regressed
+
+BATCH = 16
+LOOK_S = 0.25
+EARLY_FAILURES = 5
+"""So many failed requests, when they are over the allowed share already, end probation before its time."""
+
+
+async def run(job: Job) -> Event:
+    """The verdict, or the end of the model's process, whichever comes first."""
+    if job.candidate is None:
+        raise NotFound(f"update of {job.update.model}: nothing is on trial")
+    assert isinstance(job.candidate.model, ApartModel)  # what was kept here before is on no trial
+    trial = asyncio.ensure_future(_trial(job, job.candidate))
+    gone = asyncio.ensure_future(job.candidate.model.gone())
+    try:
+        await asyncio.wait({trial, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            why = gone.result()
+            return Regressed(job.update.generation, why.code, str(why), _with_requests(Findings(), job))
+        return await trial
+    finally:
+        for task in (trial, gone):
+            task.cancel()
+        await asyncio.gather(trial, gone, return_exceptions=True)
+
+
+async def _trial(job: Job, served: Served) -> Event:
+    update, kit = job.update, job.kit
+    began = kit.monotonic()
+    try:
+        findings = await _judge(job, served)
+    except RuntimeFailure as error:
+        return Regressed(update.generation, error.code, str(error), _with_requests(Findings(), job))
+    if (drop := _accuracy_drop(findings)) > update.policy.max_accuracy_drop:
+        detail = (
+            f"accuracy {findings.accuracy:.4f}, before {findings.previous_accuracy:.4f}, on {findings.examples} examples of this "
+            f"node: a fall of {drop:.4f}, allowed is {update.policy.max_accuracy_drop:g}"
+        )
+        return Regressed(update.generation, "accuracy-drop", detail, _with_requests(findings, job))
+    while True:
+        findings = _with_requests(findings, job)
+        left = update.policy.duration_s - (kit.monotonic() - began)
+        if (wrong := _too_often(findings, update.policy, job.counted, final=left <= 0)) is not None:
+            return Regressed(update.generation, *wrong, findings)
+        if left <= 0:
+            break
+        await kit.sleep(min(left, LOOK_S))
+    if not findings.requests and findings.accuracy is None:
+        kit.log("probation-unseen", model=update.model, detail="no request came: it was judged by its probe alone")
+    return Passed(update.generation, findings)
+
+
+def _accuracy_drop(findings: Findings) -> float:
+    if findings.accuracy is None or findings.previous_accuracy is None:
+        return 0.0
+    return findings.previous_accuracy - findings.accuracy
+
+
+def _too_often(findings: Findings, policy: Policy, before: Counts, *, final: bool) -> tuple[str, str] | None:
+    """Code and words where more requests fail than are allowed beyond the share that failed on this node before, or more are
+    refused that the model before answers; None: neither."""
+
+    def many(count: int, of: int, share: float) -> bool:
+        return count > share * of and (final or count >= EARLY_FAILURES)
+
+    usual = before.failed / before.requests if before.requests else 0.0
+    if many(findings.failed_requests, findings.requests, usual + policy.max_failure_rate):
+        failed = f"{findings.failed_requests} of {findings.requests} requests failed, before {usual:.2%} did"
+        return "failure-rate", f"{failed}, allowed are {policy.max_failure_rate:.2%} more"
+    came = findings.requests + findings.turned_away
+    if many(findings.turned_away, came, policy.max_failure_rate):
+        refused = f"{findings.turned_away} of {came} requests are refused that the model before answers"
+        return "refuses-requests", f"{refused}, allowed are {policy.max_failure_rate:.2%}"
+    return None
+
+
+def _with_requests(findings: Findings, job: Job) -> Findings:
+    now, before = Counts.of(job.kit.counters, job.update.model), job.counted
+    return replace(
+        findings,
+        requests=now.requests - before.requests,
+        failed_requests=now.failed - before.failed,
+        turned_away=now.turned_away - before.turned_away,
+    )
+
+
+async def _judge(job: Job, served: Served) -> Findings:
+    """Both models on the same examples. Without examples, or with ones that cannot be read, nothing is found."""
+    manifest = served.manifest
+    if job.kit.labelled is None:
+        return Findings()
+    if manifest.signature is not None:
+        job.kit.log("labelled-unused", detail=f"{manifest.name} was imported: it is judged by its probe and by failed requests")
+        return Findings()
+    try:
+        x, y = await in_thread(lambda: _held_out(job.kit.labelled, manifest))
+    except BadData as error:
+        job.kit.log("labelled-unreadable", detail=str(error))
+        return Findings()
+    if not len(y):
+        return Findings()
+    accuracy = await _accuracy(served.model, manifest, x, y)
+    previous = None
+    standby = job.kit.slots.standby(job.update.model)
+    if standby is not None and standby.manifest.signature is None:
+        try:
+            previous = await _accuracy(standby.model, standby.manifest, x, y)
+        except RuntimeFailure as error:  # says nothing about the one on trial
+            job.kit.log("standby-not-judged", detail=str(error))
+    return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
+
+
+def _held_out(folder: Path | None, manifest: Manifest) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if folder is None or not folder.is_dir():
+        raise BadData(f"labelled data: {folder} is no folder")
+    _, held = split(*read_labelled(folder, manifest.input.shape))
+    return held
+
+
+async def _accuracy(model: Model, manifest: Manifest, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
+    right = 0
+    for start in range(0, len(y), BATCH):
+        batch, wanted = x[start : start + BATCH], y[start : start + BATCH]
+        logits = await in_thread(lambda batch=batch: model.infer(manifest.input.prepare(batch)))  # type: ignore[misc]
+        if fault := fault_of(manifest, {manifest.output.name: logits}):
+            raise RuntimeFailure(f"{manifest.name}: {fault}, on examples of this node")
+        right += int(np.sum(logits.argmax(axis=1) == wanted))
+    return right / len(y)
