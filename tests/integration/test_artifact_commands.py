@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from littoral_cloud.app import open_core
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.settings import load_settings
 
 from littoral.digest import digest_of
@@ -110,7 +110,7 @@ def test_who_mistypes_is_told_what_is_nearest(
     shop: Shop, capsys: pytest.CaptureFixture[str], wanted: str, what: str, way_out: str
 ) -> None:
     for words in (("show", wanted), ("diff", "served", wanted)):
-        assert run(["artifact", *words]) == 4
+        assert execute(["artifact", *words]) == 4
         told = capsys.readouterr()
         assert told.out == ""
         assert f"error: artifact: {what}\n  hint: " in told.err
@@ -121,7 +121,7 @@ def test_a_digest_that_nearly_fits_and_a_beginning_of_many_are_told_by_what_is_t
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     digest = shop.digests["served"].removeprefix("sha256:")
-    assert run(["artifact", "show", digest[:20] + ("0" if digest[20] != "0" else "1")]) == 4
+    assert execute(["artifact", "show", digest[:20] + ("0" if digest[20] != "0" else "1")]) == 4
     assert f"the nearest digest begins {digest[:12]} (served)" in capsys.readouterr().err
 
     async def again() -> str:
@@ -129,12 +129,12 @@ def test_a_digest_that_nearly_fits_and_a_beginning_of_many_are_told_by_what_is_t
             return await put(core, shop.folder / "made", "served", 0, accuracy=0.75)
 
     other = asyncio.run(again()).removeprefix("sha256:")
-    assert run(["artifact", "show", "served"]) == 4
+    assert execute(["artifact", "show", "served"]) == 4
     told = capsys.readouterr().err
     assert "'served' is the name of 2 artifacts" in told
     assert f"{digest[:12]} (served)" in told
     assert f"{other[:12]} (served)" in told
-    assert run(["artifact", "show", other[:12]]) == 0
+    assert execute(["artifact", "show", other[:12]]) == 0
 
 
 def test_what_nobody_needs_is_said_first_and_then_deleted_and_audited(shop: Shop, said: Any) -> None:
@@ -170,7 +170,7 @@ def audit(said: Any) -> list[str]:
 
 def test_what_is_young_stays(shop: Shop, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert said("artifact", "gc", "--older-than", "30d", "--format", "json")["deleted"]["artifacts"] == 0
-    assert run(["artifact", "gc", "--older-than", "9m"]) == 2
+    assert execute(["artifact", "gc", "--older-than", "9m"]) == 2
     assert "10m at least" in capsys.readouterr().err
-    assert run(["artifact", "gc", "--older-than", "soon"]) == 2
+    assert execute(["artifact", "gc", "--older-than", "soon"]) == 2
     assert "--older-than: 'soon' is no time" in capsys.readouterr().err

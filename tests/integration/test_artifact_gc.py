@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from littoral_cloud.app import Core, open_core
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Fence, Write
 from littoral_cloud.lineage.find import all_artifacts
 from littoral_cloud.lineage.garbage import LEASE, Collected, collect
@@ -140,7 +140,7 @@ def test_nothing_is_deleted_where_it_is_not_known_what_is_needed(shop: Shop, cap
     (shop.folder / "blobs" / "sha256" / digest[:2] / digest).write_bytes(b"rotten")
     before = sorted(shop.folder.glob("blobs/sha256/??/*"))
     for words in (["gc", "--dry-run"], ["gc"]):
-        assert run(["artifact", *words]) == 1
+        assert execute(["artifact", *words]) == 1
         told = capsys.readouterr()
         assert told.out == ""
         assert "error: artifact served: its manifest cannot be read" in told.err

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.training.weights import save_weights
 
 from littoral.architectures import build
@@ -32,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def told(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
     """What a command that must end with this code said on standard error."""
-    assert run(words) == code
+    assert execute(words) == code
     said = capsys.readouterr()
     assert said.out == ""
     assert "Traceback" not in said.err
@@ -157,7 +157,7 @@ def test_a_release_of_weights_for_other_classes_or_another_size(here: Path, caps
     command = ("release", "create", "--weights", "good.safetensors", "--model", "m", "--data")
     assert "weights.classify.weight: shape is (4, 8), compact_cnn has (3, 8)" in told(capsys, BAD_INPUT, *command, "three.npz")
     assert "weights.features.conv1.weight: shape is (4, 1, 3, 3)" in told(capsys, BAD_INPUT, *command, "colour.npz")
-    assert run(["release", "list", "--format", "json"]) == 0
+    assert execute(["release", "list", "--format", "json"]) == 0
     assert capsys.readouterr().out == "[]\n"
 
 
@@ -230,10 +230,10 @@ def test_a_dry_run_tries_the_teacher_and_the_layer_names(
 def test_a_dry_run_of_what_is_well_says_what_would_be_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "mine.toml").write_text(f'[teacher]\nweights = "good.safetensors"\n{STUDENT}')
     before = written(here)
-    assert run(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run"]) == 0
+    assert execute(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[-1].split() == ["s", "compact_cnn", "1", "-", "onnx"]
-    assert run(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run", "--format", "json"]) == 0
+    assert execute(["train", "--data", "good.npz", "--model", "m", "--recipe", "mine.toml", "--dry-run", "--format", "json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     read = plan["read"]
     assert (read["kind"], sum(counts["train"] for counts in read["classes"].values())) == ("images", read["train"])
@@ -256,23 +256,23 @@ def test_a_student_that_learnt_nothing_is_released_with_a_warning(here: Path, ca
     remark = "learnt nothing: right on 25.0% of the examples of a class in the mean, and guessing is on 25.0%"
     lost = "a class below chance: right on 0.0% of '1', and guessing is on 25.0%"
     command = ["train", "--data", "good.npz", "--model", "m", "--recipe", "tiny", "--yes"]
-    assert run(command[:-1]) == NO_FIT
+    assert execute(command[:-1]) == NO_FIT
     said = capsys.readouterr().err
     assert "no student is worth a release" in said
     assert "--yes" in said
-    assert run(["release", "show", "m-1"]) == NOT_FOUND
+    assert execute(["release", "show", "m-1"]) == NOT_FOUND
     capsys.readouterr()
-    assert run([*command, "--format", "json"]) == 0
+    assert execute([*command, "--format", "json"]) == 0
     said = capsys.readouterr()
     assert f"warning: tiny-onnx-int8: {remark}\n" in said.err
     assert [row["remarks"] for row in json.loads(said.out)["students"]] == [[remark, lost], [remark, lost]]
     for words, table in ((command, True), (["release", "show", "m-1"], True), (["artifact", "list"], False)):
-        assert run(words) == 0
+        assert execute(words) == 0
         said = capsys.readouterr()
         assert "REMARKS" in said.out
         assert said.out.count(remark) == 2
         assert (f"warning: tiny-ncnn-fp16: {remark}\n" in said.err) == table
-    assert run(["artifact", "show", "tiny-ncnn-fp16", "--format", "json"]) == 0
+    assert execute(["artifact", "show", "tiny-ncnn-fp16", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["remarks"] == [remark, lost]
 
 
@@ -301,6 +301,6 @@ def test_what_is_wrong_is_named_with_a_way_out_of_this_very_command(
 
 
 def test_programs_are_told_of_errors_in_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["artifact", "import", "gone.onnx", "--model", "m", "--format", "json"]) == NOT_FOUND
+    assert execute(["artifact", "import", "gone.onnx", "--model", "m", "--format", "json"]) == NOT_FOUND
     error = json.loads(capsys.readouterr().err)["error"]
     assert error == {"code": "not-found", "message": "import: gone.onnx is not a file", "hint": "name an .onnx file"}

@@ -1,4 +1,4 @@
-"""`littoral-cloud round` as an operator types it, on an artifact that was published with its weights."""
+"""`littoral-cloud run` as an operator types it, on an artifact that was published with its weights."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def command(core: Core, *words: str) -> tuple[int, str, str]:
             sys.executable,
             "-c",
             "from littoral_cloud.cli import main; main()",
-            "round",
+            "run",
             *words,
             "--data-dir",
             str(core.settings.data_dir),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.training.weights import save_weights
 from littoral_cloud.trust.store import open_trust
 
@@ -40,7 +40,7 @@ def fill(folder: Path) -> None:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert run(words) == FULL
+    assert execute(words) == FULL
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n  hint: ") == 1

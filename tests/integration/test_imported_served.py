@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
 from littoral_cloud.app import open_core
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.plan import ImportPlan
 from littoral_cloud.packaging.node_check import taken_by_a_node
@@ -172,7 +172,7 @@ async def test_a_spoilt_probe_keeps_an_imported_model_out(fleet: Fleet, maker: M
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    code = run([*words, "--format", "json"])
+    code = execute([*words, "--format", "json"])
     told = capsys.readouterr()
     assert code == 0, told.err
     return json.loads(told.out)
@@ -193,7 +193,7 @@ def test_the_command_imports_releases_and_shows(
     first = imported["artifacts"][0]
     assert (first["metric"]["name"], first["accuracy"], first["examples"]) == ("mae", None, 8)
     assert first["inputs"] == ["area FP32 [any, 2]", "rooms INT64 [any, 1]"]
-    assert run(["artifact", "list"]) == 0
+    assert execute(["artifact", "list"]) == 0
     assert "mae 0." in capsys.readouterr().out
     tried = said(capsys, "artifact", "check", "prices-onnx")
     assert (tried["name"], tried["works"]) == ("prices-onnx", True)
@@ -201,13 +201,13 @@ def test_the_command_imports_releases_and_shows(
     shown = said(capsys, "artifact", "show", "prices-onnx")
     assert shown["metric"]["name"] == "mae"
     assert [tensor["name"] for tensor in shown["signature"]["outputs"]] == ["price", "cheap"]
-    assert run(["artifact", "show", "prices-onnx"]) == 0
+    assert execute(["artifact", "show", "prices-onnx"]) == 0
     assert "mae 0." in capsys.readouterr().out
 
-    wrong = run(["artifact", "import", file, "--model", "prices", "--size", "area", "--task", "custom"])
+    wrong = execute(["artifact", "import", file, "--model", "prices", "--size", "area", "--task", "custom"])
     assert wrong == 2
     assert "--size: 'area' is not NAME=NUMBER,..." in capsys.readouterr().err
-    assert run(["artifact", "import", str(tmp_path / "gone.onnx"), "--model", "prices"]) == 4
+    assert execute(["artifact", "import", str(tmp_path / "gone.onnx"), "--model", "prices"]) == 4
     assert "gone.onnx is not a file" in capsys.readouterr().err
 
 
@@ -231,7 +231,7 @@ def test_what_is_judged_in_different_ways_makes_no_release(
     digests = {row["name"]: row["manifest_digest"] for row in said(capsys, "artifact", "list")}
     assert [row["name"] for row in prices["artifacts"]] == ["a-onnx"], "int8 of two weights is no smaller"
     words = ["release", "create", "--artifact", digests["a-onnx"], "--artifact", digests["b-onnx"]]
-    assert run(words) == 2
+    assert execute(words) == 2
     assert "are judged in different ways" in capsys.readouterr().err
 
     async def kept() -> str:

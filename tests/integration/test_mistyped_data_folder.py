@@ -9,13 +9,13 @@ from typing import Any
 import click
 import pytest
 import typer
-from littoral_cloud.cli import NOUNS, run
+from littoral_cloud.cli import NOUNS, execute
 
 READ = ("list", "show", "explain", "watch", "verify", "diff")
 CHANGE = (
     ("rollout", "start", "x"),
     ("rollout", "abort", "x"),
-    ("round", "start", "--model", "x"),
+    ("run", "start", "--model", "x"),
     ("node", "decommission", "x"),
     ("token", "revoke", "x"),
     ("release", "create", "--artifact", "x"),
@@ -37,7 +37,7 @@ def reading() -> list[tuple[str, ...]]:
 
 
 def test_every_noun_with_something_to_look_at_is_among_them() -> None:
-    assert {noun for noun, *_ in reading()} >= {"release", "rollout", "node", "artifact", "round", "audit", "token"}
+    assert {noun for noun, *_ in reading()} >= {"release", "rollout", "node", "artifact", "run", "audit", "token"}
 
 
 @pytest.mark.parametrize("words", [*reading(), *CHANGE], ids=" ".join)
@@ -45,7 +45,7 @@ def test_a_folder_that_is_not_there_is_said_and_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     folder = tmp_path / "typo"
-    assert run([*words, "--data-dir", str(folder)]) == 4
+    assert execute([*words, "--data-dir", str(folder)]) == 4
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith(f"error: data folder: {folder} holds no coordinator's data\n  hint: ")
@@ -54,5 +54,5 @@ def test_a_folder_that_is_not_there_is_said_and_not_made(
 
 def test_nothing_is_made_in_a_folder_that_holds_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "photo.png").touch()
-    assert run(["release", "list", "--data-dir", str(tmp_path)]) == 4
+    assert execute(["release", "list", "--data-dir", str(tmp_path)]) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from littoral_cloud.app import open_core
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.local.processes import beside
@@ -39,7 +39,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*words: str) -> Any:
-        assert run([*words, "--format", "json"]) == 0
+        assert execute([*words, "--format", "json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     assert [row["manifest_digest"] for row in said("artifact", "list")] == [digest]
@@ -51,27 +51,27 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     assert said("rollout", "start", "digits-1") == {"rollout": "digits-1-r1", "state": "PENDING"}
     shown = said("rollout", "show", "digits-1-r1")
     assert (shown["state"], shown["waits_for"]) == ("PENDING", ["a running coordinator"])
-    assert run(["rollout", "abort", "digits-1-r1"]) == 0
+    assert execute(["rollout", "abort", "digits-1-r1"]) == 0
     assert said_table(capsys) == "digits-1-r1 is asked to stop\n"
     assert [row["aborted_by"] != "" for row in said("rollout", "list")] == [True]
 
 
 def test_a_release_is_withdrawn_and_there_is_a_way_back(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["release", "create", "--artifact", digest]) == 0
-    assert run(["rollout", "back", "digits"]) == 4
+    assert execute(["release", "create", "--artifact", digest]) == 0
+    assert execute(["rollout", "back", "digits"]) == 4
     assert "no release has passed a rollout yet" in capsys.readouterr().err
-    assert run(["rollout", "back", "digits", "--to", "digits-1", "--format", "json"]) == 0
+    assert execute(["rollout", "back", "digits", "--to", "digits-1", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["rollout"] == "digits-1-r1"
-    assert run(["release", "withdraw", "digits-1", "--why", "blind to sevens", "--format", "json"]) == 0
+    assert execute(["release", "withdraw", "digits-1", "--why", "blind to sevens", "--format", "json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["withdrawn"], said["rollouts_stopped"], said["served_by"]) == ("blind to sevens", ["digits-1-r1"], [])
-    assert run(["rollout", "start", "digits-1"]) == 2
+    assert execute(["rollout", "start", "digits-1"]) == 2
     assert "was withdrawn: blind to sevens" in capsys.readouterr().err
 
 
 def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*words: str) -> str:
-        assert run(words) == 0
+        assert execute(words) == 0
         return capsys.readouterr().out
 
     assert said("artifact", "list").splitlines()[0].split()[3:6] == ["ACCURACY", "WORST", "CLASS"]
@@ -86,7 +86,7 @@ def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.Capt
 
 
 def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest: str, tmp_path: Path) -> None:
-    assert run(["release", "create", "--artifact", digest]) == 0
+    assert execute(["release", "create", "--artifact", digest]) == 0
     node = tmp_path / "cloud" / "node"
     node.mkdir()
     (node / "serving.json").write_text(json.dumps({"http": "127.0.0.1:9000", "grpc": "127.0.0.1:9001"}))
@@ -145,7 +145,7 @@ def test_what_cannot_be_is_said_on_standard_error(
 ) -> None:
     monkeypatch.setenv("LITTORAL_DATA_DIR", str(tmp_path / "cloud"))
     open_trust(tmp_path / "cloud", 0.0)
-    assert run(words) == code
+    assert execute(words) == code
     told = capsys.readouterr()
     assert told.out == ""
     assert complaint in told.err

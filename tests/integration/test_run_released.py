@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from littoral_cloud.app import open_core
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.federation.run import RunState, create_run
 from littoral_cloud.packaging.package import candidates_from
 from littoral_cloud.releases.catalogue import publish
@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def released(capsys: pytest.CaptureFixture[str], place: Path, *words: str) -> tuple[int, str, str]:
-    code = run(["release", "create", "--format", "json", "--data-dir", str(place), *words])
+    code = execute(["release", "create", "--format", "json", "--data-dir", str(place), *words])
     said = capsys.readouterr()
     return code, said.out, said.err
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.cli.stopping import TERMINATED
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.search import compress, search_named
@@ -115,14 +115,14 @@ async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_tw
 
     # From here on in this process: importing torch once more takes longer than what is left to do.
     files = ["compress", str(tmp_path / "mine.toml"), "--data", str(tmp_path / "bars.npz"), "--data-dir", str(tmp_path / "cloud")]
-    code = await asyncio.to_thread(run, [*files, "--budget", "artifact<=10B", "--release", "--format", "json"])
+    code = await asyncio.to_thread(execute, [*files, "--budget", "artifact<=10B", "--release", "--format", "json"])
     said = capsys.readouterr()
     assert code == NoFit.exit_code, said.err
     assert "nearest is trial" in said.err
     assert "is over 10" in said.err
     assert "release" not in json.loads(said.out)
 
-    code = await asyncio.to_thread(run, [*files, "--budget", "artifact<=1MB", "--release", "--format", "json"])
+    code = await asyncio.to_thread(execute, [*files, "--budget", "artifact<=1MB", "--release", "--format", "json"])
     said = capsys.readouterr()
     assert code == 0, said.err
     body = json.loads(said.out)
@@ -150,7 +150,7 @@ async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_tw
 async def test_two_workers_share_one_search_and_train_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, RECIPE.replace("trials = 2\nbatch = 2", "trials = 6\nbatch = 6").replace("epochs = 40", "epochs = 8"))
     files = ["compress", str(tmp_path / "mine.toml"), "--data", str(tmp_path / "bars.npz"), "--data-dir", str(tmp_path / "cloud")]
-    code = await asyncio.to_thread(run, [*files, "--workers", "2", "--format", "json"])
+    code = await asyncio.to_thread(execute, [*files, "--workers", "2", "--format", "json"])
     said = capsys.readouterr()
     assert code == 0, said.err
     recipe, dataset = search_named(tmp_path / "mine.toml"), load_dataset(tmp_path / "bars.npz")

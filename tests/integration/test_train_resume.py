@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from littoral_cloud.app import open_core
-from littoral_cloud.cli import INTERRUPTED, run
+from littoral_cloud.cli import INTERRUPTED, execute
 from littoral_cloud.cli.train import TERMINATED
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import make_students
@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_a_checkpoint_too(folder: Path, capsys: pytest.CaptureFixt
     user.start()
     try:
         files = ("--data", str(folder / "bars.npz"), "--recipe", str(folder / "mine.toml"))
-        code = run(["train", *files, "--data-dir", str(folder / "cloud"), "--every", "10"])
+        code = execute(["train", *files, "--data-dir", str(folder / "cloud"), "--every", "10"])
     finally:
         told.set()
         user.join()

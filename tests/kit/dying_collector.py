@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.store.redis_ledger import RedisLedger
 
@@ -29,4 +29,4 @@ def dying(write: Callable[..., Any]) -> Callable[..., Any]:
 RedisLedger.commit = dying(RedisLedger.commit)  # type: ignore[method-assign]
 BlobFolder.discard = dying(BlobFolder.discard)  # type: ignore[method-assign]
 BlobFolder.sweep = dying(BlobFolder.sweep)  # type: ignore[method-assign]
-sys.exit(run(["artifact", "gc", "--format", "json"]))
+sys.exit(execute(["artifact", "gc", "--format", "json"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 
 from tests.kit.shop import Shop, stocked
 
@@ -23,7 +23,7 @@ def said(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Any:
     """What a command that succeeds prints; parsed where it was asked for as JSON."""
 
     def of(*words: str) -> Any:
-        assert run(words) == 0, capsys.readouterr().err
+        assert execute(words) == 0, capsys.readouterr().err
         out = capsys.readouterr().out
         return json.loads(out) if "json" in words else out
 

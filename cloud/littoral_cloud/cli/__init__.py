@@ -34,7 +34,7 @@ NOUNS = {
     "artifact": "Signed models.",
     "release": "Models that may go out together.",
     "rollout": "Bring a release to the nodes, in waves.",
-    "round": "Federated runs.",
+    "run": "Federated runs.",
     "hint": "What nodes asked the teacher, and both answers.",
     "audit": "Who did what, and whether the trail is whole.",
     "doctor": "Is this machine fit to run the coordinator?",
@@ -94,7 +94,7 @@ def _root(
     )
 
 
-def run(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """Runs one command line and gives its exit code."""
     debug = "--debug" in arguments
     try:
@@ -139,4 +139,4 @@ def _family(error: BaseException) -> FleetError:
 
 def main() -> None:
     streams.prepare()
-    sys.exit(streams.finished(run(sys.argv[1:])))
+    sys.exit(streams.finished(execute(sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""What can be wrong with a node's reply, by stable code; docs/rounds.md says what each means."""
+"""What can be wrong with a node's reply, by stable code; docs/runs.md says what each means."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ async def read_run(ledger: Ledger, run_id: str) -> Run:
     """Raises NotFound."""
     doc = await ledger.get(KIND, run_id)
     if doc is None:
-        raise NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud round list")
+        raise NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud run list")
     return load(Run, doc)
 
 
@@ -239,7 +239,7 @@ async def update_run(ledger: Ledger, run_id: str, step: Callable[[Run], Run], *a
     while True:
         doc = await ledger.get(KIND, run_id)
         if doc is None:
-            raise NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud round list")
+            raise NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud run list")
         before = load(Run, doc)
         after = step(before)
         if after == before:

@@ -68,7 +68,7 @@ async def release_run(
     if (already := await release_of_run(core.ledger, run.run_id)) is not None:
         return already
     if run.state is not RunState.SUCCEEDED:
-        raise Conflict(f"run {run.run_id}: is {run.state}", hint="wait until it has SUCCEEDED: littoral-cloud round watch")
+        raise Conflict(f"run {run.run_id}: is {run.state}", hint="wait until it has SUCCEEDED: littoral-cloud run watch")
     if not run.data:
         raise BadInput(f"run {run.run_id}: its data set is not known", hint="publish the base with its data set, then run again")
     dataset = load_dataset(run.data)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.data.image_folder import read_rule
 from littoral_cloud.data.sources import load_dataset
 
@@ -41,7 +41,7 @@ def test_every_layout_of_the_page_is_read_and_has_a_recipe(here: Path) -> None:
     commands = blocks("data.md", "sh")[0].splitlines()
     assert len(commands) == 3
     for command in commands:
-        assert run(shlex.split(command)[1:]) == 0
+        assert execute(shlex.split(command)[1:]) == 0
 
 
 def test_the_rule_of_the_page_is_one_and_says_the_defaults(here: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_import_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[s
     program, metric = blocks("import.md", "python")
     exec(program, {})
     for command in blocks("import.md", "sh")[0].splitlines():
-        assert run(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+        assert execute(shlex.split(command)[1:]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert '"name": "mae"' in told
     assert "regression, mae 0." in told
@@ -76,6 +76,6 @@ def test_the_import_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[s
     np.savez(here / "peaks.npz", x=np.eye(10, dtype=np.float32), y=np.ones(10))
     write(here / "peaks.onnx", peaks())
     words = "artifact import peaks.onnx --model peaks --task detection --metric mine:peaks_found --data peaks.npz --format json"
-    assert run(words.split()) == 0, capsys.readouterr().err
+    assert execute(words.split()) == 0, capsys.readouterr().err
     made: Any = json.loads(capsys.readouterr().out)
     assert made["artifacts"][0]["metric"]["value"] == 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.cli import run
+from littoral_cloud.cli import execute
 from littoral_cloud.search import compress
 from littoral_cloud.search.compress import given_teacher
 from littoral_cloud.search.estimate import estimated, runs_on_rungs
@@ -96,6 +96,6 @@ def test_what_the_command_cannot_do_it_says(
     arrays = {"x_train": data.train_x, "y_train": data.train_y, "x_test": data.test_x, "y_test": data.test_y}
     np.savez(tmp_path / "bars.npz", labels=np.array(data.labels), **arrays)
     given = [str(tmp_path / "bars.npz") if argument == "DATA" else argument for argument in arguments]
-    assert run([*given, "--data-dir", str(tmp_path / "cloud")]) in (2, 4)
+    assert execute([*given, "--data-dir", str(tmp_path / "cloud")]) in (2, 4)
     assert said in capsys.readouterr().err
     assert not (tmp_path / "cloud").exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from littoral_cloud.cli import run as command
+from littoral_cloud.cli import execute as command
 from littoral_cloud.cli.search_progress import Shown, length
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_dataset

@@ -52,7 +52,7 @@ def test_times_are_utc() -> None:
 
 @pytest.mark.parametrize("heavy", ["torch", "flwr", "onnx", "rich"])
 def test_help_imports_nothing_heavy(heavy: str) -> None:
-    code = f"import sys; from littoral_cloud.cli import run; run(['--help']); sys.exit('{heavy}' in sys.modules)"
+    code = f"import sys; from littoral_cloud.cli import execute; execute(['--help']); sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 

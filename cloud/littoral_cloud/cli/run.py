@@ -1,4 +1,4 @@
-"""littoral-cloud round: federated runs."""
+"""littoral-cloud run: federated runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Federated runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    epilog="Example: littoral-cloud round list",
+    epilog="Example: littoral-cloud run list",
 )
 
 RunArgument = Annotated[str, typer.Argument(help="Its id.")]
@@ -38,7 +38,7 @@ class RunFailed(FleetError):
     code = "run-failed"
 
 
-@app.command(epilog="Example: littoral-cloud round start --model digits --rounds 3 --for camera")
+@app.command(epilog="Example: littoral-cloud run start --model digits --rounds 3 --for camera")
 def start(
     model: Annotated[str, typer.Option(help="The name under which it is served.")],
     rounds: Annotated[int, typer.Option(min=1)] = DEFAULT.rounds,
@@ -56,7 +56,7 @@ def start(
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Let the fleet learn from its own labelled data. The coordinator runs it; see `round watch`."""
+    """Let the fleet learn from its own labelled data. The coordinator runs it; see `run watch`."""
     terms = Terms(
         strategy=strategy,
         rounds=rounds,
@@ -96,7 +96,7 @@ async def _ids(core: Core, names: Sequence[str]) -> list[str]:
     return [(await find_node(core.ledger, name)).node_id for name in names]
 
 
-@app.command("list", epilog="Example: littoral-cloud round list --format json")
+@app.command("list", epilog="Example: littoral-cloud run list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Every run, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
@@ -108,7 +108,7 @@ async def _list(settings: Settings, format: Format) -> None:
     emit([_full(run) if format == Format.JSON else _row(run) for run in runs], format, columns=_COLUMNS)
 
 
-@app.command(epilog="Example: littoral-cloud round show digits-1f0c9a3e")
+@app.command(epilog="Example: littoral-cloud run show digits-1f0c9a3e")
 def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """All that is known of one run."""
     asyncio.run(_show(load_settings(data_dir=data_dir), run, format))
@@ -128,7 +128,7 @@ async def _show(settings: Settings, run_id: str, format: Format) -> None:
         emit(rounds, format)
 
 
-@app.command(epilog="Example: littoral-cloud round watch digits-1f0c9a3e --format json")
+@app.command(epilog="Example: littoral-cloud run watch digits-1f0c9a3e --format json")
 def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
     """Print a line for each round until the run is over; exit code 1 where it failed."""
     asyncio.run(_watch(load_settings(data_dir=data_dir), run, format))
