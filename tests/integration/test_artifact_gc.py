@@ -23,6 +23,7 @@ from littoral.digest import digest_of
 from littoral.errors import NotFound
 from littoral.manifest import Manifest
 from tests.kit.cloud import running_cloud
+from tests.kit.raw_redis import raw_redis, socket_of
 from tests.kit.shop import DAY, Shop, grown_old, put
 
 pytest_plugins = ("tests.kit.shop_fixture",)
@@ -61,7 +62,7 @@ async def test_killed_again_and_again_it_leaves_nothing_broken_and_gets_to_the_e
         async with open_core(load_settings()) as core:
             assert {"served", "learnt", "tuned", "base"} <= set(await whole(core))
             # The dead one's lease ends by itself after ten seconds, which nobody here needs to sit through.
-            await core.ledger._connections.command("DEL", core.ledger._key("lease", LEASE))  # type: ignore[attr-defined]
+            raw_redis(socket_of(core.settings.data_dir), "DEL", f"lease:{LEASE}")
     assert kills >= 2
     assert json.loads(out)["kept"]
     async with open_core(load_settings()) as core:

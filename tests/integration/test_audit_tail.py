@@ -21,6 +21,7 @@ from littoral_cloud.trust.witness import ACTION, Witness
 
 from littoral.errors import FleetError
 from tests.kit.patience import PATIENCE_S
+from tests.kit.raw_redis import raw_redis
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -30,16 +31,20 @@ async def said(ledger: Ledger, count: int) -> None:
         await ledger.commit(Change((), (Audit("thing.done", str(n), "me"),)))
 
 
-async def forget(ledger: RedisLedger, count: int) -> None:
+async def forget(ledger: RedisLedger, socket: Path, fleet: str, count: int) -> None:
     """Cuts the last lines off, and puts the head back, as a Redis that was put back from a backup has it."""
     entries = await ledger.audit()
     for entry in entries[-count:]:
-        await ledger._connections.command("XDEL", ledger._key("audit"), entry.id)
-    await ledger._connections.command("SET", ledger._key("audit-head"), entries[-count - 1].chain)
+        raw_redis(socket, "XDEL", "audit", entry.id, fleet=fleet)
+    raw_redis(socket, "SET", "audit-head", entries[-count - 1].chain, fleet=fleet)
 
 
 async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_trail_once(
-    ledger: RedisLedger, tmp_path: Path, another: Callable[[], AbstractAsyncContextManager[RedisLedger]]
+    ledger: RedisLedger,
+    redis_socket: Path,
+    fleet_name: str,
+    tmp_path: Path,
+    another: Callable[[], AbstractAsyncContextManager[RedisLedger]],
 ) -> None:
     path = tmp_path / "audit-head.json"
     witness = Witness(path, lambda: 7.0)
@@ -51,7 +56,7 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
     assert await witness.missing(ledger) == ()  # newer lines
     await witness.end(ledger)
     last = (await ledger.audit())[-1]
-    await forget(ledger, 2)
+    await forget(ledger, redis_socket, fleet_name, 2)
 
     async with another() as fresh:
         later = Witness(path, lambda: 8.0)
@@ -74,14 +79,16 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
         assert again.read().last is not None
 
 
-async def test_a_line_that_was_written_anew_under_the_same_id_is_missing(ledger: RedisLedger, tmp_path: Path) -> None:
+async def test_a_line_that_was_written_anew_under_the_same_id_is_missing(
+    ledger: RedisLedger, redis_socket: Path, fleet_name: str, tmp_path: Path
+) -> None:
     witness = Witness(tmp_path / "head.json", lambda: 7.0)
     await said(ledger, 1)
     await witness.end(ledger)
     [entry] = await ledger.audit()
     line = canonical(entry.at, replace(entry, subject="another"))
-    await ledger._connections.command("DEL", ledger._key("audit"))
-    await ledger._connections.command("XADD", ledger._key("audit"), entry.id, "line", line, "chain", link(GENESIS, line))
+    raw_redis(redis_socket, "DEL", "audit", fleet=fleet_name)
+    raw_redis(redis_socket, "XADD", "audit", entry.id, "line", line, "chain", link(GENESIS, line), fleet=fleet_name)
     assert len(await witness.missing(ledger)) == 1
 
 

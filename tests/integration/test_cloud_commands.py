@@ -17,6 +17,7 @@ from littoral_cloud.settings import load_settings
 from littoral import __version__
 from littoral.identity import JoinLine
 from tests.kit.patience import PATIENCE_S
+from tests.kit.raw_redis import raw_redis, socket_of
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and a child inherits that.
 TTY = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -72,10 +73,10 @@ async def test_a_trail_that_was_changed_is_told_by_its_line(data_dir: Path) -> N
         code, out, _ = await littoral_cloud("audit", "verify", "--format", "json", "--head", head)
         assert (code, json.loads(out)) == (0, {"lines": 3, "head": head, "whole": True})
         last = (await core.ledger.audit())[-1]
-        await core.ledger._connections.command("XDEL", core.ledger._key("audit"), last.id)  # type: ignore[attr-defined]
+        raw_redis(socket_of(data_dir), "XDEL", "audit", last.id)
         code, _, err = await littoral_cloud("audit", "verify")
         assert (code, "lines at the end are gone" in err) == (3, True)
-        await core.ledger._connections.command("XDEL", core.ledger._key("audit"), (await core.ledger.audit())[0].id)  # type: ignore[attr-defined]
+        raw_redis(socket_of(data_dir), "XDEL", "audit", (await core.ledger.audit())[0].id)
         code, _, err = await littoral_cloud("audit", "verify")
         assert (code, "line 1 " in err) == (3, True)
 

@@ -21,6 +21,7 @@ from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
 from tests.kit.cut import cuttable
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port
+from tests.kit.raw_redis import configure_redis, raw_redis
 from tests.kit.redis_server import MortalRedis
 
 pytest_plugins = ("tests.kit.redis",)
@@ -144,7 +145,7 @@ async def test_a_holder_whose_lease_was_taken_away_is_stopped(mortal_redis: Mort
 
         async def hold() -> None:
             async with asyncio.timeout(PATIENCE_S), ledger.lease("rollouts", ttl_s=0.6):
-                await ledger._connections.command("DEL", ledger._key("lease", "rollouts"))
+                raw_redis(mortal_redis.socket, "DEL", "lease:rollouts")
                 await asyncio.Event().wait()
 
         with pytest.raises(LostLease):
@@ -172,10 +173,10 @@ async def test_a_cancel_from_outside_is_no_lost_lease_and_gives_the_lease_back(m
 async def test_a_redis_that_is_out_of_memory_refuses_whole_changes_in_plain_words(mortal_redis: MortalRedis) -> None:
     async with RedisLedger.open(mortal_redis.endpoint, clock, patience_s=5) as ledger:
         await ledger.commit(change("a"))
-        await ledger._connections.command("CONFIG", "SET", "maxmemory", "1")
+        configure_redis(mortal_redis.socket, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(NoSpace, match="maxmemory"):
             await ledger.commit(change("b"))
-        await ledger._connections.command("CONFIG", "SET", "maxmemory", "0")
+        configure_redis(mortal_redis.socket, "CONFIG", "SET", "maxmemory", "0")
         assert [doc.id for doc in await ledger.all("thing")] == ["a"]
         assert [entry.subject for entry in await ledger.audit()] == ["a"]
 
