@@ -1,4 +1,4 @@
-"""littoral-cloud demo: the whole loop on this machine."""
+"""littoral-cloud demo: runs the whole loop on this machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import typer
 from littoral.errors import BadInput, FleetError, unwritten
 from littoral_cloud.terminal.output import Format, emit
 
-app = typer.Typer(help="The whole loop on this machine: real MNIST, real processes, four nodes.")
+app = typer.Typer(help="Run the whole loop on this machine: real MNIST, real processes, four nodes.")
 
 
-class Broken(FleetError):
-    """The demo ran to its end, and something that it promises did not hold."""
+class DemoFailed(FleetError):
+    """The demo ran to its end and broke one of its promises."""
 
-    code = "demo-broken"
+    code = "demo-failed"
     exit_code = 10
 
 
@@ -35,25 +35,25 @@ def demo(
 
     With --data, checks of figures that were measured on MNIST are left out, and named.
     """
-    from littoral_cloud.demo.demo import play
+    from littoral_cloud.demo.demo import run_demo
     from littoral_cloud.demo.settings import mnist, own
-    from littoral_cloud.demo.terminal import Screen
+    from littoral_cloud.demo.terminal import Terminal
 
-    setting = mnist(quick=quick) if data is None else own(data, quick=quick)
+    settings = mnist(quick=quick) if data is None else own(data, quick=quick)
     _clear(out)
-    screen = Screen(time.monotonic)
+    terminal = Terminal(time.monotonic)
 
     async def until_signalled() -> None:
         running = asyncio.current_task()
         assert running is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        report, broken = await play(out, setting, time.time, time.monotonic, screen)  # noqa: TID251 - the composition root's clock
-        screen.summary(report, broken, answer=format is Format.TABLE)
+        report, broken = await run_demo(out, settings, time.time, time.monotonic, terminal)  # noqa: TID251 - the composition root's clock
+        terminal.summary(report, broken, answer=format is Format.TABLE)
         if format is Format.JSON:
             emit(report, format)
         if broken:
-            raise Broken("; ".join(broken.values()), hint=f"logs are in {out / 'logs'}, figures in {out / 'report.json'}")
+            raise DemoFailed("; ".join(broken.values()), hint=f"logs are in {out / 'logs'}, figures in {out / 'report.json'}")
 
     try:
         asyncio.run(until_signalled())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from littoral.errors import BadData, NotFound
+from littoral.errors import BadData, DigestMismatch, NotFound
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.data.idx import SUMS, is_idx_folder, load_idx
+from littoral_cloud.data.idx import is_idx_folder, load_idx
 from littoral_cloud.data.npz import load_npz
 
 if TYPE_CHECKING:
@@ -48,20 +48,32 @@ def load_dataset(path: Path | str, *, rule: Rule | None = None) -> Dataset:
     raise BadData(f"data: {path} holds nothing that can be read", hint=f"give {_KNOWN}")
 
 
+MNIST_DIGEST = "sha256:6de57c393938388b14c9b09cb2f0075f2759afe76d825a44e33c6df0122d1ca9"
+"""Of the data set as load_idx reads it: it does not depend on how the files are compressed."""
+MNIST_FILES = tuple(f"{split}-{what}-ubyte.gz" for split in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
+MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+
+
 def load_mnist(folder: Path | None = None) -> Dataset:
-    """MNIST as it lies in the repository, data/mnist, each file checked against SHA256SUMS.
+    """MNIST from its four files, checked against MNIST_DIGEST.
 
     Args:
-        folder: where it lies instead; None: data/mnist of the source tree, else of the working folder.
+        folder: holds the files; None: data/mnist of the source tree, else of the working folder.
 
     Raises:
-        NotFound: it is not there. DigestMismatch: a file was changed. BadData: see load_idx.
+        NotFound: no such folder; the hint names the files and where to download them. DigestMismatch: it holds another data set,
+            or a file differs from the folder's SHA256SUMS. BadData: see load_idx.
     """
     places = [folder] if folder else [Path(__file__).parents[3] / "data" / "mnist", Path("data/mnist")]
     for place in places:
-        if (place / SUMS).is_file():
-            return load_idx(place, name="mnist")
-    raise NotFound(
-        f"MNIST: no {SUMS} in {' or '.join(map(str, places))}",
-        hint="run from the source tree, or give the folder that holds MNIST's files",
-    )
+        if place.is_dir() and is_idx_folder(place):
+            data = load_idx(place, name="mnist")
+            if data.digest != MNIST_DIGEST:
+                raise DigestMismatch(f"{place}: holds {data.digest}, MNIST is {MNIST_DIGEST}", hint=_MNIST_HINT)
+            return data
+    raise NotFound(f"MNIST: its files are not in {places[-1].absolute()}", hint=_MNIST_HINT)
+
+
+_MNIST_HINT = (
+    f"download {', '.join(MNIST_FILES)} from {' or '.join(MNIST_MIRRORS)} into data/mnist, or use images of your own: --data DIR"
+)

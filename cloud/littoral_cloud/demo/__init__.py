@@ -1,1 +1,1 @@
-"""The whole loop in one run: real processes, real MNIST, every figure measured while it runs."""
+"""The demo: the whole loop once, with real processes and real data; every figure is measured while it runs."""

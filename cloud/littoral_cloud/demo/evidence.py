@@ -1,4 +1,4 @@
-"""Reads the ledger and the blobs for what the report says; nothing here changes anything."""
+"""Reads the ledger and the blobs for the demo's report; changes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from littoral.budget import Budget, excesses
 from littoral.manifest import Manifest
 from littoral_cloud.app import Core
 from littoral_cloud.data.dataset import Examples
-from littoral_cloud.demo.processes import Actor
+from littoral_cloud.demo.processes import NodeProcess
 from littoral_cloud.demo.report import NodeRow, RolloutRow, StudentRow
 from littoral_cloud.fleet.choice import as_measured, measurement_for
 from littoral_cloud.fleet.ledger import AuditEntry, Doc
@@ -29,15 +29,15 @@ async def artifact(core: Core, digest: str) -> Artifact:
     return load(Artifact, doc)
 
 
-async def serving(core: Core, actor: Actor) -> str:
-    """Digest of the manifest that a node says it serves; empty: none."""
-    doc = await core.ledger.get("reported", actor.node_id)
+async def serving(core: Core, node: NodeProcess) -> str:
+    """The digest of the manifest that a node reports as served; empty: none."""
+    doc = await core.ledger.get("reported", node.node_id)
     models = load(Reported, doc).models if doc else {}
-    return models[actor.model].serving if actor.model in models else ""
+    return models[node.model].serving if node.model in models else ""
 
 
 async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
-    """Accuracy of the very files that nodes serve, in their own runtime; a fraction."""
+    """The accuracy of the files that nodes serve, in their own runtime; a fraction."""
     manifest = Manifest.open(core.blobs.read(digest), core.trust.signing_keys())
     files = {file.path: core.blobs.read(file.digest) for file in manifest.files}
     return accuracy_of(answers_of(Packaged(manifest, files), examples.x), examples.y)
@@ -62,28 +62,26 @@ async def student_row(core: Core, digest: str) -> StudentRow:
     )
 
 
-async def node_row(core: Core, actor: Actor) -> NodeRow:
-    """What a node serves, what that was measured to cost on it or its like, and whether that is inside its budget."""
-    digest = await serving(core, actor)
-    tally = actor.stream.tally if actor.stream is not None else None
+async def node_row(core: Core, node: NodeProcess) -> NodeRow:
+    """The artifact that a node serves, its measured cost on this node or its hardware class, and whether the budget allows it."""
+    digest = await serving(core, node)
+    tally = node.stream.tally if node.stream is not None else None
     requests, failed = (tally.requests, tally.failed) if tally else (0, 0)
-    presence = await core.ledger.get("presence", actor.node_id)
+    presence = await core.ledger.get("presence", node.node_id)
     records = await measurements(core.ledger)
-    figures = measurement_for(actor.node_id, load(Presence, presence), digest, records) if presence and digest else None
+    figures = measurement_for(node.node_id, load(Presence, presence), digest, records) if presence and digest else None
     if figures is None:
-        return NodeRow(
-            actor.machine.name, "", "", math.nan, math.nan, actor.peak_rss, actor.machine.budget, False, requests, failed
-        )
+        return NodeRow(node.machine.name, "", "", math.nan, math.nan, node.peak_rss, node.machine.budget, False, requests, failed)
     served = await artifact(core, digest)
     return NodeRow(
-        name=actor.machine.name,
+        name=node.machine.name,
         runtime=served.runtime,
         student=served.name,
         p50_ms=figures.p50_ms,
         p95_ms=figures.p95_ms,
-        rss_bytes=actor.peak_rss,
-        budget=actor.machine.budget,
-        fits=not excesses(as_measured(served, figures), Budget.parse(actor.machine.budget)),
+        rss_bytes=node.peak_rss,
+        budget=node.machine.budget,
+        fits=not excesses(as_measured(served, figures), Budget.parse(node.machine.budget)),
         requests=requests,
         failed_requests=failed,
     )

@@ -1,4 +1,4 @@
-"""Who takes part in the demo and what is asked of it: frozen values, no code."""
+"""The demo's nodes, its sizes and what it promises: frozen values, no code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SEED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class DemoMachine:
     """One node of the demo: its own process, folder, certificate, shard and budget."""
 
     name: str
@@ -18,26 +18,26 @@ class Machine:
 
 
 MACHINES = (
-    Machine("gateway", "", drifts=True),
-    Machine("camera", "artifact<=100KB", drifts=True),
-    Machine("handheld", "runtime=ncnn"),
-    Machine("meter", "artifact<=20KB"),
+    DemoMachine("gateway", "", drifts=True),
+    DemoMachine("camera", "artifact<=100KB", drifts=True),
+    DemoMachine("handheld", "runtime=ncnn"),
+    DemoMachine("meter", "artifact<=20KB"),
 )
-QUICK_MACHINES = (Machine("gateway", ""), Machine("handheld", "runtime=ncnn"))
+QUICK_MACHINES = (DemoMachine("gateway", ""), DemoMachine("handheld", "runtime=ncnn"))
 DRIFT_DEGREES = -45.0  # clockwise
 DIRICHLET_ALPHA = 1.0
 HELD_BACK = 6_000  # training images that only the nodes have
-OWN_ALPHA = 10.0  # a user's own images: with few of them a node must still see every class
-QUICK_EXAMPLES = 20_000  # of MNIST's training images, where it must be quick
-MOST_SIZE = 0.6  # of the largest student: what a camera takes, where the data is the user's own
+OWN_ALPHA = 10.0  # for a user's own images, which may be few: every node must see every class
+QUICK_EXAMPLES = 20_000  # of MNIST's training images, with --quick
+MOST_SIZE = 0.6  # the camera's limit as a share of the largest student, for a user's own data
 REQUESTS_PER_SECOND = 25.0  # on each node
 ROUNDS = 3
-QUICK_REQUESTS = 50  # answered by each node before the bad release, where nothing is learnt
+QUICK_REQUESTS = 50  # answered by each node before the bad release, with --quick
 
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """What the run must show; a fraction where nothing else is said. None: not promised for this data."""
+    """What the demo must show; fractions, unless the name has a unit. None: no promise for this data."""
 
     teacher_accuracy: float | None = 0.99
     best_student_gap: float | None = 0.007

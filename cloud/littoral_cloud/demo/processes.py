@@ -1,4 +1,4 @@
-"""The demo's coordinator and nodes as processes, their streams of requests, and what is watched while they run."""
+"""The demo's coordinator and nodes as processes, their streams of requests, and a watch on the nodes' memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from littoral.errors import FleetError
 from littoral_cloud.data.dataset import Examples
-from littoral_cloud.demo.participants import REQUESTS_PER_SECOND, Machine
-from littoral_cloud.demo.traffic import Stream
+from littoral_cloud.demo.participants import REQUESTS_PER_SECOND, DemoMachine
+from littoral_cloud.demo.traffic import RequestStream
 from littoral_cloud.local.processes import Child, beside, run_to_end
 from littoral_cloud.terminal.output import Format
 
@@ -26,29 +26,29 @@ SAMPLE_S = 0.5
 
 
 @dataclass(slots=True)
-class Actor:
-    """One node on the stage."""
+class NodeProcess:
+    """One node of the demo, its stream of requests and the largest memory of its agent."""
 
-    machine: Machine
+    machine: DemoMachine
     folder: Path
     model: str
     node_id: str = ""
     url: str = ""
     child: Child | None = None
-    stream: Stream | None = None
+    stream: RequestStream | None = None
     peak_rss: int = 0
     shard: Examples | None = None
 
 
 @dataclass(slots=True)
-class Stage:
-    """All of the demo's processes; `close` ends every one, whatever state it is in."""
+class Processes:
+    """All of the demo's processes; `close` ends every one, in any state."""
 
     out: Path
     clock: Callable[[], float]
     model: str
     coordinator: Child | None = None
-    actors: dict[str, Actor] = field(default_factory=dict)
+    nodes: dict[str, NodeProcess] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -64,7 +64,7 @@ class Stage:
         return self.out / "measure.lock"
 
     async def start_coordinator(self, *, loop: bool) -> None:
-        """`loop`: it starts federated rounds and releases by itself when it sees drift."""
+        """`loop`: the coordinator starts federated runs and releases by itself when it sees drift."""
         command = [
             *(beside("littoral-cloud"), "serve"),
             *("--enrolment-port", "0", "--fleet-port", "0"),
@@ -79,58 +79,58 @@ class Stage:
     def _cloud_environment(self) -> dict[str, str]:
         return {"LITTORAL_DATA_DIR": str(self.cloud_dir)}
 
-    async def join(self, machine: Machine) -> Actor:
-        """Token, enrolment and start of one node, each by the command that a user would type."""
+    async def join(self, machine: DemoMachine) -> NodeProcess:
+        """Creates a token, enrols one node and starts it, each by the command that a user would type."""
         log = self.out / "logs" / f"{machine.name}.log"
-        actor = self.actors[machine.name] = Actor(machine, self.out / "nodes" / machine.name, self.model)
+        node = self.nodes[machine.name] = NodeProcess(machine, self.out / "nodes" / machine.name, self.model)
         labelled = self.labelled_dir(machine.name)
         labelled.mkdir(parents=True, exist_ok=True)
         token = [beside("littoral-cloud"), "token", "create", "--name", machine.name]
         line = await run_to_end("token", token, log, self._cloud_environment)
-        node = beside("littoral-node")
-        data = ["--data", str(actor.folder)]
-        await run_to_end("enroll", [node, "enroll", line, "--name", machine.name, *data], log)
-        actor.child = await Child.start(
+        agent = beside("littoral-node")
+        data = ["--data", str(node.folder)]
+        await run_to_end("enroll", [agent, "enroll", line, "--name", machine.name, *data], log)
+        node.child = await Child.start(
             machine.name,
             [
-                *(node, "run", *data, "--http", "127.0.0.1:0", "--format", "json"),
+                *(agent, "run", *data, "--http", "127.0.0.1:0", "--format", "json"),
                 *("--budget", machine.budget, "--labelled", str(labelled), "--measure-lock", str(self.measure_lock)),
             ],
             log,
         )
-        ready = json.loads(await actor.child.ready_line())
-        actor.node_id, actor.url = ready["node_id"], f"http://{ready['http']}"
-        return actor
+        ready = json.loads(await node.child.ready_line())
+        node.node_id, node.url = ready["node_id"], f"http://{ready['http']}"
+        return node
 
     def start_streams(self, test: Examples, shards: Mapping[str, Examples], seed: int) -> None:
-        """A stream to each node, of test images in the class proportions of that node's own shard."""
-        for index, (name, actor) in enumerate(self.actors.items()):
+        """Starts a stream of test images to each node, in the class proportions of that node's shard."""
+        for index, (name, node) in enumerate(self.nodes.items()):
             rng = np.random.default_rng((seed, index))
-            actor.shard = shards[name]
-            chosen = _like(test, actor.shard, rng)
-            actor.stream = Stream(
-                actor.url, self.model, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock
+            node.shard = shards[name]
+            chosen = _like(test, node.shard, rng)
+            node.stream = RequestStream(
+                node.url, self.model, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock
             )
-            self.tasks.append(asyncio.create_task(actor.stream.run(self.stop), name=f"stream to {name}"))
+            self.tasks.append(asyncio.create_task(node.stream.run(self.stop), name=f"stream to {name}"))
 
-    def turn(self, actor: Actor, test: Examples) -> None:
-        """From now on a node sees these images, in the class proportions that it saw before."""
-        assert actor.stream is not None
-        assert actor.shard is not None
-        chosen = _like(test, actor.shard, np.random.default_rng(len(test.y)))
-        actor.stream.exchange(chosen.x, chosen.y)
+    def turn(self, node: NodeProcess, test: Examples) -> None:
+        """Sends these images to a node from now on, in the same class proportions as before."""
+        assert node.stream is not None
+        assert node.shard is not None
+        chosen = _like(test, node.shard, np.random.default_rng(len(test.y)))
+        node.stream.exchange(chosen.x, chosen.y)
 
     def start_watch(self) -> None:
         self.tasks.append(asyncio.create_task(self._watch(), name="watch"))
 
     async def _watch(self) -> None:
-        """Remembers the largest resident memory of each agent; a process that has gone is an error."""
+        """Records the largest resident memory of each agent. Raises FleetError when an agent has ended."""
         while not self.stop.is_set():
-            for actor in self.actors.values():
-                if actor.child is not None:
-                    actor.peak_rss = max(actor.peak_rss, actor.child.rss_bytes())
-                    if not actor.child.running:
-                        raise FleetError(f"{actor.machine.name}: its agent ended by itself: {actor.child.last_words()}")
+            for node in self.nodes.values():
+                if node.child is not None:
+                    node.peak_rss = max(node.peak_rss, node.child.rss_bytes())
+                    if not node.child.running:
+                        raise FleetError(f"{node.machine.name}: its agent ended by itself: {node.child.last_words()}")
             try:
                 async with asyncio.timeout(SAMPLE_S):
                     await self.stop.wait()
@@ -140,7 +140,7 @@ class Stage:
     async def close(self) -> None:
         self.stop.set()
         ended = await asyncio.gather(*self.tasks, return_exceptions=True)
-        children = [actor.child for actor in self.actors.values() if actor.child is not None]
+        children = [node.child for node in self.nodes.values() if node.child is not None]
         await asyncio.gather(*(child.end() for child in children))
         if self.coordinator is not None:
             await self.coordinator.end()
@@ -159,9 +159,9 @@ def _like(test: Examples, shard: Examples, rng: np.random.Generator) -> Examples
 
 
 @asynccontextmanager
-async def staged(out: Path, clock: Callable[[], float], model: str) -> AsyncIterator[Stage]:
-    stage = Stage(out, clock, model)
+async def running(out: Path, clock: Callable[[], float], model: str) -> AsyncIterator[Processes]:
+    processes = Processes(out, clock, model)
     try:
-        yield stage
+        yield processes
     finally:
-        await stage.close()
+        await processes.close()

@@ -1,4 +1,4 @@
-"""out/demo/report.json: what was measured, and whether it is what was promised."""
+"""out/demo/report.json: the figures of a demo, and whether they keep its promises."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class NodeRow:
 class DriftRow:
     """Accuracies are fractions, of the model that the drifted nodes served at that time.
 
-    `accuracy_before`, `_during`, `_after` were counted on the live stream of the drifted nodes. The others are of the
-    served (quantized) artifacts on the whole test set: first student against the one after the rounds.
+    `accuracy_before`, `_during`, `_after` come from the live streams of the drifted nodes. The others measure the served
+    (quantized) artifacts on the whole test set, before the rounds and after them.
     """
 
     injected: tuple[str, ...]
@@ -83,7 +83,7 @@ class FederationRow:
 class RolloutRow:
     release: str
     kind: str
-    waves: tuple[tuple[str, ...], ...]  # node names, wave by wave, as far as it went
+    waves: tuple[tuple[str, ...], ...]  # node names, wave by wave; only waves that started
     state: str
     reason: str
 
@@ -93,7 +93,7 @@ class Report:
     teacher: TeacherRow
     students: Sequence[StudentRow]
     nodes: Sequence[NodeRow]
-    drift: DriftRow | None  # None: no inputs were turned, so there were no rounds either
+    drift: DriftRow | None  # None: no drift, and so no rounds
     federation: FederationRow | None
     rollouts: Sequence[RolloutRow]
     seconds: float
@@ -103,7 +103,7 @@ class Report:
     skipped: Mapping[str, str] = field(default_factory=dict)  # checks that do not apply, and why
 
     def write(self, path: Path) -> None:
-        """Atomically. A figure that was never measured is written as null."""
+        """Writes the file atomically. A figure that was never measured is null."""
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".part")
         draft.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
@@ -111,7 +111,7 @@ class Report:
 
 
 def left_out(report: Report, promises: Promises) -> dict[str, str]:
-    """Checks that do not apply to this run, by name, and why."""
+    """By name, the checks that do not apply to this demo, and why."""
     of_mnist = {
         "teacher": promises.teacher_accuracy,
         "best-student": promises.best_student_gap,
@@ -126,12 +126,12 @@ def left_out(report: Report, promises: Promises) -> dict[str, str]:
             ("drift-detected", "drift-recovered", "clean-kept", "rounds"), "quick: no drift, no federated rounds"
         )
     if report.students and all(student.remarks for student in report.students):
-        out["bad-release"] = "the students learnt nothing, and ruined ones are no worse"
+        out["bad-release"] = "the students learnt nothing, and corrupted ones are no worse"
     return out
 
 
 def broken_promises(report: Report, promises: Promises) -> dict[str, str]:
-    """What did not hold, by name, in words with the figures; empty: everything that applies did."""
+    """By name, the promises that were broken, in words with the figures; empty where none was."""
     found = {**_of_students(report, promises), **_of_nodes(report, promises), **_of_learning(report, promises), **_of_all(report)}
     out = left_out(report, promises)
     return {name: words for name, words in found.items() if words and name not in out}

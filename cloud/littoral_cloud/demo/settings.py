@@ -1,4 +1,4 @@
-"""What the demo is played with: MNIST, or a user's own images; in full, or quick with two nodes and no federation."""
+"""The demo's settings: MNIST or a user's own images; in full, or quick with two nodes and no federated rounds."""
 
 from __future__ import annotations
 
@@ -22,48 +22,47 @@ from littoral_cloud.demo.participants import (
     QUICK,
     QUICK_EXAMPLES,
     QUICK_MACHINES,
-    Machine,
+    DemoMachine,
     Promises,
 )
 from littoral_cloud.recipes.fitted import fitted
 from littoral_cloud.recipes.recipe import DEMO, Production
 
 LEAST_HELD_BACK = 25
-"""Labelled images of a node: it judges a new model by every fifth, and fewer than five tell no bad one from a good one."""
+"""Labelled images of a node, at least. A node judges a new model by every fifth; fewer than five tell it little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Setting:
-    """`machines` None: budgets are chosen from what was made, as shares of the largest student. `learns`: the inputs of some
-    nodes drift, and federated rounds follow."""
+class DemoSettings:
+    """`machines` None: the budgets are shares of the largest student. `learns`: with drift and federated rounds."""
 
     dataset: Dataset
     held_back: Examples  # what only the nodes have
     recipe: Production
-    machines: tuple[Machine, ...] | None
+    machines: tuple[DemoMachine, ...] | None
     promises: Promises
     learns: bool = True
-    alpha: float = DIRICHLET_ALPHA  # how unlike each other the nodes' images are: small is unlike
-    left_out: Mapping[str, str] = field(default_factory=dict)  # checks that this data does not allow, and why
+    alpha: float = DIRICHLET_ALPHA  # of the Dirichlet draw; a small one makes the nodes' images unlike each other
+    left_out: Mapping[str, str] = field(default_factory=dict)  # checks that are impossible with this data, and why
 
-    def machines_for(self, made: Sequence[Manifest]) -> tuple[Machine, ...]:
-        """The nodes, once the students are there."""
+    def machines_for(self, made: Sequence[Manifest]) -> tuple[DemoMachine, ...]:
+        """The nodes of the demo, given the manifests of the students."""
         return self.machines or own_machines([manifest.artifact_bytes for manifest in made], quick=not self.learns)
 
 
-def mnist(*, quick: bool) -> Setting:
+def mnist(*, quick: bool) -> DemoSettings:
     """Raises what load_mnist raises."""
     dataset, held_back = load_mnist().hold_back(HELD_BACK)
     if not quick:
-        return Setting(dataset, held_back, DEMO, MACHINES, PROMISES)
+        return DemoSettings(dataset, held_back, DEMO, MACHINES, PROMISES)
     few = dataset.first(QUICK_EXAMPLES, len(dataset.test_y))
-    return Setting(few, held_back, fitted(few, MODEL, quick=True), QUICK_MACHINES, QUICK, learns=False)
+    return DemoSettings(few, held_back, fitted(few, MODEL, quick=True), QUICK_MACHINES, QUICK, learns=False)
 
 
-def own(path: Path, *, quick: bool) -> Setting:
-    """A user's images: of each class every tenth training example goes to the nodes, and up to every second of few.
+def own(path: Path, *, quick: bool) -> DemoSettings:
+    """A user's images. Every tenth training example of each class goes to the nodes; of few examples more, up to every second.
 
-    Raises BadInput where they are no images or too few for four nodes to learn from; what load_dataset raises.
+    Raises BadInput where the data holds no images, or too few for the nodes to learn from; and what load_dataset raises.
     """
     whole = load_dataset(path)
     if len(whole.shape) != 3:
@@ -78,7 +77,7 @@ def own(path: Path, *, quick: bool) -> Setting:
         )
     why = f"the nodes have {len(held_back)} labelled images in all: too few to tell a bad model from a good one"
     left_out = {"bad-release": why} if too_few else {}
-    return Setting(
+    return DemoSettings(
         dataset,
         held_back,
         fitted(dataset, quick=quick, solved=False),
@@ -90,21 +89,24 @@ def own(path: Path, *, quick: bool) -> Setting:
     )
 
 
-def own_machines(sizes: Sequence[int], *, quick: bool) -> tuple[Machine, ...]:
-    """One node without limits, one for ncnn, and two whose limits are shares of the largest artifact that at least one meets.
+def own_machines(sizes: Sequence[int], *, quick: bool) -> tuple[DemoMachine, ...]:
+    """One node without limits, one for ncnn, and two whose limits are shares of the largest artifact; one artifact at least fits.
 
     Args:
         sizes: of the artifacts, bytes.
     """
     most, least = max(sizes), min(sizes)
     gateway, _, handheld, _ = MACHINES
-    camera = Machine("camera", f"artifact<={max(least, int(MOST_SIZE * most))}B", drifts=True)
-    meter = Machine("meter", f"artifact<={least}B")
+    camera = DemoMachine("camera", f"artifact<={max(least, int(MOST_SIZE * most))}B", drifts=True)
+    meter = DemoMachine("meter", f"artifact<={least}B")
     return (gateway, meter) if quick else (gateway, camera, handheld, meter)
 
 
 def _hold_back(dataset: Dataset, every: int) -> tuple[Dataset, Examples]:
-    """Of each class every so many-th, and at least one; a class of one example keeps it. Raises BadInput for none at all."""
+    """Takes every `every`-th example of each class, at least one, for the nodes; none of a class with one example.
+
+    Raises BadInput where nothing is left for the nodes.
+    """
     out = split_every(dataset.train_y, every)
     for label in range(dataset.classes):
         if (dataset.train_y == label).sum() < 2:

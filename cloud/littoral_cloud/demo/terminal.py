@@ -1,4 +1,4 @@
-"""What the demo shows: one line an event, one bar for what takes long, one table at the end."""
+"""What the demo prints: a line for each event, a bar for long work, tables at the end."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from littoral_cloud.demo.report import Report
 from littoral_cloud.terminal.progress import Lines
 
 
-class Screen:
-    """Prints to one console. Nothing that comes from outside is read as markup."""
+class Terminal:
+    """Prints to one console. Never reads text from outside as markup."""
 
     def __init__(self, clock: Callable[[], float], *, quiet: bool = False) -> None:
         self._console = Console(quiet=quiet, highlight=False, stderr=True, width=_width(sys.stderr))
         self._quiet = quiet
         self._clock = clock
-        self._begun = clock()
+        self._started_at = clock()
 
     @property
     def seconds(self) -> float:
-        return self._clock() - self._begun
+        return self._clock() - self._started_at
 
-    def act(self, title: str) -> None:
+    def heading(self, title: str) -> None:
         self._console.print(Text(f"\n{title}", style="bold"))
 
-    def say(self, words: str) -> None:
-        self._console.print(Text(f"{self.seconds:6.1f} s  ", style="dim") + Text(words))
+    def message(self, text: str) -> None:
+        self._console.print(Text(f"{self.seconds:6.1f} s  ", style="dim") + Text(text))
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Callable[[float], None]]:
-        """A progress bar, or lines where no terminal draws one; the value given takes the share done, 0..1."""
+        """A progress bar, or lines where there is no terminal. Call the value with the share that is done, 0..1."""
         if not self._console.is_terminal:
-            yield Lines(title, self.say, self._clock)
+            yield Lines(title, self.message, self._clock)
             return
         title_column, share_column = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:>3.0f}%")
         columns = (title_column, BarColumn(), share_column, TimeElapsedColumn())
@@ -48,7 +48,7 @@ class Screen:
             yield lambda share: progress.update(task, completed=share)
 
     def summary(self, report: Report, broken: Mapping[str, str], *, answer: bool) -> None:
-        """`answer`: the tables are the command's answer, and go to standard output."""
+        """`answer`: the tables are the command's answer and go to standard output; else to standard error."""
         nodes = Table(title="The fleet at the end", title_justify="left")
         for column in ("node", "budget", "student", "runtime", "p50 ms", "p95 ms", "agent MB", "requests", "failed"):
             nodes.add_column(column, justify="left" if column in ("node", "budget", "student", "runtime") else "right")
@@ -82,18 +82,18 @@ class Screen:
         else:
             self._console.print(students, nodes)
         teacher, drift, federation = report.teacher, report.drift, report.federation
-        self.say(f"teacher {teacher.accuracy:.2%} with {teacher.parameters:,} parameters in {teacher.seconds:.0f} s")
+        self.message(f"teacher {teacher.accuracy:.2%} with {teacher.parameters:,} parameters in {teacher.seconds:.0f} s")
         if drift is not None and federation is not None:
-            self.say(
+            self.message(
                 f"drift on {', '.join(drift.detected) or 'no node'}: live accuracy {drift.accuracy_before:.1%} before, "
                 f"{drift.accuracy_during:.1%} during, {drift.accuracy_after:.1%} after {federation.rounds} rounds"
             )
         for rollout in report.rollouts:
             waves = " | ".join(", ".join(wave) for wave in rollout.waves) or "no wave"
-            self.say(f"release {rollout.release} ({rollout.kind}): {rollout.state} [{waves}] {rollout.reason}")
+            self.message(f"release {rollout.release} ({rollout.kind}): {rollout.state} [{waves}] {rollout.reason}")
         for why in dict.fromkeys(report.skipped.values()):
             names = ", ".join(name for name, reason in report.skipped.items() if reason == why)
-            self.say(f"not checked: {names}: {why}")
+            self.message(f"not checked: {names}: {why}")
         for words in broken.values():
             self._console.print(Text(f"did not hold: {words}", style="bold red"))
         if not broken:
@@ -101,5 +101,5 @@ class Screen:
 
 
 def _width(stream: TextIO) -> int | None:
-    """A log file has none of its own."""
+    """None: the terminal's own. A log file has no width."""
     return None if stream.isatty() else 120

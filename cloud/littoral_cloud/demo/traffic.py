@@ -1,4 +1,4 @@
-"""A steady stream of labelled test images to each node over its own REST interface, and what came of it."""
+"""Sends a steady stream of labelled test images to a node's REST interface and counts the answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class Tally:
-    """Requests of one node since the last `cut`, and since the start."""
+    """Counts of one node: `requests` and `failed` since the start, `right` and `answered` since the last `cut`."""
 
     requests: int = 0
     failed: int = 0
@@ -33,20 +33,20 @@ class Tally:
         self._more.set()
 
     async def answers(self, count: int) -> None:
-        """Until this many answers have come since the last cut."""
+        """Returns when `count` answers have come since the last cut."""
         while self.answered < count:
             self._more.clear()
             await self._more.wait()
 
     def cut(self) -> float:
-        """Accuracy since the last cut, as a fraction (NaN without an answer); starts a new stretch."""
+        """The accuracy since the last cut, a fraction (NaN without an answer). Resets the counts of answers."""
         accuracy = self.right / self.answered if self.answered else float("nan")
         self.right = self.answered = 0
         return accuracy
 
 
-class Stream:
-    """Sends one image at a time, drawn from `images`, until stopped. The images can be exchanged while it runs."""
+class RequestStream:
+    """Sends one random image of `images` at a time, until stopped. `exchange` replaces the images while it runs."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Stream:
         self._images, self._labels = images, labels
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. A request that fails in any way is counted, never raised."""
+        """Runs until `stop` is set. Counts a failed request; never raises one."""
         async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
             due = self._clock()
             while not stop.is_set():

@@ -88,10 +88,10 @@ def test_of_each_class_as_many_images_go_to_the_nodes_as_they_need_to_judge(
 ) -> None:
     x, y = shape_arrays(each, size=12)
     np.savez(tmp_path / "shapes.npz", x=x, y=y)
-    setting = own(tmp_path / "shapes.npz", quick=True)
-    assert np.bincount(setting.held_back.y).tolist() == [held] * 3
-    assert len(setting.dataset.train_y) + 3 * held == each * 3 * 4 // 5
-    assert ("bad-release" in setting.left_out) != judged
+    settings = own(tmp_path / "shapes.npz", quick=True)
+    assert np.bincount(settings.held_back.y).tolist() == [held] * 3
+    assert len(settings.dataset.train_y) + 3 * held == each * 3 * 4 // 5
+    assert ("bad-release" in settings.left_out) != judged
     if each == 20:
         with pytest.raises(BadInput, match="48 training images, of which 24 go to 4 nodes"):
             own(tmp_path / "shapes.npz", quick=False)

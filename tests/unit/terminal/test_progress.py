@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from littoral_cloud.demo.terminal import Screen
+from littoral_cloud.demo.terminal import Terminal
 from littoral_cloud.terminal.progress import EVERY_S, shown
 from rich.console import Console
 
@@ -34,8 +34,8 @@ def test_what_was_done_before_it_went_on_is_not_taken_for_speed() -> None:
 
 def test_the_demo_says_it_so_too(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    screen = Screen(lambda: now)
-    with screen.bar("training") as told:
+    terminal = Terminal(lambda: now)
+    with terminal.bar("training") as told:
         told(0.1)
         now = 20.0
         told(0.6)
