@@ -45,7 +45,7 @@ DRAWS: Mapping[int, Draw] = {
     4: Draw(("pruned_chain",) * 5, seed=12, biases=6),
 }
 """By the dictionary's number. The seed of 4 is, of seventeen, the one with which bench/search's artifacts are smallest."""
-_SHARED = ("pruned_chain",)  # families whose weights are as Damage and Codebook leave them
+_SHARED = ("pruned_chain",)  # families whose weights are as Saliency and WeightSharing leave them
 _WEIGHTS = 1  # seed of first weights, all of which are drawn over
 
 

@@ -71,7 +71,7 @@ WAYS = (
     Way("int8 static", variant="onnx-int8", ncnn=False),
     Way("int8 dynamic", variant="onnx-int8-dynamic", ncnn=False),
     Way("int8 QAT", {"kind": "qat", **FINE}, variant="onnx-int8", ncnn=False),
-    Way("codebook 4 bit", {"kind": "codebook", "bits": 4, **FINE}),
+    Way("codebook 4 bit", {"kind": "weight-sharing", "bits": 4, **FINE}),
 )
 
 

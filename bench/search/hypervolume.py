@@ -32,7 +32,7 @@ BODY: dict[str, Any] = {
             "architecture": {"name": "compact_cnn", "widths": [8, 16, 16], "head": "map"},
             "epochs": 3,
             "variants": ["onnx"],
-            "method": [{"kind": "codebook", "epochs": 1, "bits": 4}],
+            "method": [{"kind": "weight-sharing", "epochs": 1, "bits": 4}],
         }
     ],
 }
@@ -44,7 +44,7 @@ SPACE: dict[str, Any] = {
     "schedule.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
     "schedule.batch": {"low": 16, "high": 256, "log": True},
     "schedule.weight_decay": {"low": 1e-4, "high": 1.0, "log": True},
-    "codebook.bits": {"low": 2, "high": 5},
+    "weight-sharing.bits": {"low": 2, "high": 5},
 }
 
 

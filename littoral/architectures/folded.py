@@ -1,8 +1,8 @@
 """A network without the batch normalisations that stand behind a layer: each is folded into that layer, which has a bias then.
 
 The same function with fewer layers (B. Jacob et al., https://arxiv.org/abs/1712.05877, section 3.2), and the one to quantize:
-what is rounded to a grid or a codebook before the fold would lie beside it afterwards. A spec says it as "folded": true; there
-is then nothing left to fold at export, and what is trained is what a node loads.
+what is rounded to a grid or to shared values before the fold would lie beside it afterwards. A spec says it as "folded": true;
+there is then nothing left to fold at export, and what is trained is what a node loads.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from littoral.architectures import build
 from littoral.architectures import sizes_of as sizes_of_input
 from littoral.architectures.pruned import FIELD, sizes_of
 from littoral.errors import BadInput
-from littoral_cloud.compression.dependency_graph import layers_of, wiring_of
+from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import sparse_or_free
 from littoral_cloud.compression.method import check_teaching
 from littoral_cloud.training.seeding import computing, seeded
@@ -131,10 +131,10 @@ class _Pruner:
             if name not in layers:
                 near = difflib.get_close_matches(name, layers, 1, 0.0)
                 raise BadInput(f"channels: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
-        wiring = wiring_of(module, shape, threads=threads)
-        fixed = [layers[name] for name, where in wiring.answers.items() if name in layers and where.any()]
+        graph = dependency_graph_of(module, shape, threads=threads)
+        fixed = [layers[name] for name, where in graph.answers.items() if name in layers and where.any()]
         # A depthwise layer over the network's own input has as many channels as that has.
-        fixed += [layer for name, layer in layers.items() if getattr(layer, "groups", 1) > 1 and wiring.seen[name].any()]
+        fixed += [layer for name, layer in layers.items() if getattr(layer, "groups", 1) > 1 and graph.seen[name].any()]
         try:
             self._pruner = self._made(plan, [*fixed, *(layers[name] for name in plan.skip)])
         except (RuntimeError, IndexError, AssertionError, ValueError, KeyError) as error:

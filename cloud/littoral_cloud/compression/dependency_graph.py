@@ -28,7 +28,7 @@ def layers_of(module: nn.Module) -> dict[str, Layer]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wiring:
+class DependencyGraph:
     """`reads[a][b]`: (outputs of a, inputs of b), True where output i of `a` is in input k of `b`; `answers[a]`: (outputs of a,),
     True where it is in the network's answer without another layer between. Norms stand among `a` too. Where one input holds
     several outputs of one layer it may say too much, never too little."""
@@ -84,7 +84,7 @@ class Wiring:
         return ~read
 
 
-def wiring_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) -> Wiring:
+def dependency_graph_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) -> DependencyGraph:
     """Of a network that takes (n, *shape). The network is not changed.
 
     Raises BadInput where something between the layers lets no NaN through, as rounding to a grid does; names the layer before it.
@@ -108,10 +108,10 @@ def wiring_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) ->
             reads[name], answers[name] = _read(network, probe, readers, shape)
             if name in readers and not reads[name] and not answers[name].any():
                 raise BadInput(
-                    f"wiring: what layer {name} of {type(module).__name__} gives is lost on its way",
+                    f"dependency graph: what layer {name} of {type(module).__name__} gives is lost on its way",
                     hint="prune before values are rounded to a grid",
                 )
-    return Wiring(reads, answers, seen)
+    return DependencyGraph(reads, answers, seen)
 
 
 class _Probe(nn.Module):

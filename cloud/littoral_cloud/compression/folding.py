@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from littoral.architectures.folded import folded, folded_spec
-from littoral_cloud.compression.dependency_graph import Layer, layers_of, wiring_of
+from littoral_cloud.compression.dependency_graph import Layer, dependency_graph_of, layers_of
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained
 
@@ -37,7 +37,7 @@ def move_biases(module: nn.Module, x: torch.Tensor, *, threads: int = 1) -> list
     Returns:
         The layers whose biases are 0 now.
     """
-    wiring = wiring_of(module, tuple(x.shape[1:]), threads=threads)
+    graph = dependency_graph_of(module, tuple(x.shape[1:]), threads=threads)
     exact = copy.deepcopy(module).double().eval()  # in which a small bias shows beside large values
     layers, parameters = layers_of(exact), dict(module.named_parameters())
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) * 10 * x.abs().amax().clamp_min(1e-6)
@@ -45,8 +45,8 @@ def move_biases(module: nn.Module, x: torch.Tensor, *, threads: int = 1) -> list
     moved = []
     with computing(threads), torch.no_grad():
         for name, layer in layers.items():
-            readers = {reader: layers[reader] for reader, there in wiring.reads[name].items() if there.any()}
-            said = wiring.answers[name].any() or any(reader.bias is None for reader in readers.values())
+            readers = {reader: layers[reader] for reader, there in graph.reads[name].items() if there.any()}
+            said = graph.answers[name].any() or any(reader.bias is None for reader in readers.values())
             if layer.bias is None or said or not readers or not torch.count_nonzero(layer.bias):
                 continue
             for reader, shift in _shifts(exact, layer, readers, seen).items():

@@ -27,7 +27,7 @@ _STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Levels:
+class Quantiser:
     """`values`, in any order. `codes`: of uniform steps, how many steps each level is; None: each level moves by itself.
 
     `zero`: which level is 0 and stays 0; None: none does. `fixed`: steps stay as they were chosen.
@@ -60,7 +60,7 @@ class Levels:
         index[gone] = np.take(order, np.searchsorted(borders, x[gone]))
         return index
 
-    def moved(self, x: npt.NDArray[Any], index: Indices) -> Levels:
+    def moved(self, x: npt.NDArray[Any], index: Indices) -> Quantiser:
         """The levels that fit their members best; one without members stays where it is."""
         if self.fixed:
             return self
@@ -94,7 +94,7 @@ def _to_digits(values: Floats, digits: int) -> Floats:
     return rounded
 
 
-def k_means(x: npt.NDArray[Any], count: int, *, zero: bool = False) -> Levels:
+def k_means(x: npt.NDArray[Any], count: int, *, zero: bool = False) -> Quantiser:
     """`count` levels for these values, and 0 beside them if `zero`."""
     line = np.sort(x.astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(line)])
@@ -108,12 +108,12 @@ def k_means(x: npt.NDArray[Any], count: int, *, zero: bool = False) -> Levels:
             break
         values = means
     if not zero:
-        return Levels(values)
+        return Quantiser(values)
     place = int(np.searchsorted(values, 0.0))
-    return Levels(np.insert(values, place, 0.0), zero=place)
+    return Quantiser(np.insert(values, place, 0.0), zero=place)
 
 
-def uniform(x: npt.NDArray[Any], bits: int) -> Levels:
+def uniform(x: npt.NDArray[Any], bits: int) -> Quantiser:
     """Levels of -(2^(bits-1) - 1) to 2^(bits-1) - 1 steps, the step chosen for the least squared error."""
     most = 2 ** (bits - 1) - 1
     codes = np.arange(-most, most + 1, dtype=np.float64)
@@ -124,7 +124,7 @@ def uniform(x: npt.NDArray[Any], bits: int) -> Levels:
         return float(np.square(line - step * np.clip(np.round(line / step), -most, most)).sum())
 
     step = min((peak * share for share in np.linspace(0.1, 1.0, 46)), key=error)
-    levels = Levels(codes * step, codes, zero=most)
+    levels = Quantiser(codes * step, codes, zero=most)
     for _ in range(_ROUNDS):
         after = levels.moved(line, levels.assign(line))
         if np.array_equal(after.values, levels.values):
@@ -133,16 +133,16 @@ def uniform(x: npt.NDArray[Any], bits: int) -> Levels:
     return levels
 
 
-def binary(x: npt.NDArray[Any], bits: int) -> Levels:
+def binary(x: npt.NDArray[Any], bits: int) -> Quantiser:
     """Levels of -(2^(bits-1) - 1) to 2^(bits-1) - 1 steps of a power of two, the smallest with which none is much too far away:
     in float32 such a value has two bytes that are 0, and one that few others have."""
     most = 2 ** (bits - 1) - 1
     codes = np.arange(-most, most + 1, dtype=np.float64)
     step = 2.0 ** math.ceil(math.log2(max(float(np.abs(x).max()), 2.0**-20) / most) - _BEYOND)
-    return Levels(codes * step, codes, zero=most, fixed=True)
+    return Quantiser(codes * step, codes, zero=most, fixed=True)
 
 
-def prices(index: Indices, levels: Levels, zeros: int) -> Floats:
+def prices(index: Indices, levels: Quantiser, zeros: int) -> Floats:
     """Bits of each level's code, were it coded as often as it is used now; `zeros`: how many more there are of value 0."""
     counts = np.bincount(index, minlength=len(levels.values)).astype(np.float64)
     total = counts.sum() + zeros

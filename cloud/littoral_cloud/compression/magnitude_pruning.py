@@ -26,7 +26,7 @@ from torch import nn
 
 from littoral.digest import digest_of
 from littoral.errors import BadInput
-from littoral_cloud.compression.dependency_graph import Wiring, layers_of, wiring_of
+from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
 from littoral_cloud.compression.method import check_teaching
 from littoral_cloud.training.constraint import FREE, Constraint
 from littoral_cloud.training.train import Trained
@@ -81,14 +81,14 @@ class Magnitude:
         """See littoral_cloud.compression.method.Method."""
         module = copy.deepcopy(student.module)
         counts = counts_of(module, self.sparsity, self.keep)
-        wiring = wiring_of(module, student.input.shape, threads=lesson.threads)
+        graph = dependency_graph_of(module, student.input.shape, threads=lesson.threads)
         seconds = lesson.teach(
             module,
             name=f"{student.name}-{self.kind}",
             epochs=self.epochs,
             schedule=self.schedule,
             seed=self.seed,
-            constraint=Gradual(counts, self.begin, self.end, self.every, wiring),
+            constraint=Gradual(counts, self.begin, self.end, self.every, graph),
         )
         return Trained.of(student.name, module, student.spec, student.input, seconds)
 
@@ -161,7 +161,7 @@ class Held:
         self._gone = {name.removeprefix("gone."): gone for name, gone in tensors.items()}
 
 
-def held_sparse(module: nn.Module) -> Held:
+def pruned_mask_of(module: nn.Module) -> Held:
     """Keeps every weight of a convolution or linear layer that is 0 now at 0."""
     return Held({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers_of(module).items()})
 
@@ -169,15 +169,15 @@ def held_sparse(module: nn.Module) -> Held:
 def sparse_or_free(module: nn.Module) -> Constraint:
     """For whatever trains a network on: what was pruned stays pruned."""
     pruned = any((layer.weight == 0).any() for layer in layers_of(module).values())
-    return held_sparse(module) if pruned else FREE
+    return pruned_mask_of(module) if pruned else FREE
 
 
 class Gradual:
     """The constraint behind Magnitude: masks that grow tighter over a dense copy, then one mask that stays. What was 0 before it
     began stays 0 throughout."""
 
-    def __init__(self, counts: Mapping[str, int], begin: float, end: float, every: int, wiring: Wiring) -> None:
-        self._counts, self._begin, self._end, self._every, self._wiring = dict(counts), begin, end, every, wiring
+    def __init__(self, counts: Mapping[str, int], begin: float, end: float, every: int, graph: DependencyGraph) -> None:
+        self._counts, self._begin, self._end, self._every, self._graph = dict(counts), begin, end, every, graph
         self._dense: dict[str, torch.Tensor] = {}  # by layer; empty once the mask stays
         self._gone: dict[str, torch.Tensor] = {}  # by layer: what is 0 in the network
         self._held: Held | None = None
@@ -192,7 +192,7 @@ class Gradual:
         self._dense = {name: layers[name].weight.detach().clone() for name in self._counts}
         self._gone = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._dense.items()}
         self._held = None
-        self._before = held_sparse(module)
+        self._before = pruned_mask_of(module)
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -224,7 +224,7 @@ class Gradual:
         for name, layer in layers_of(module).items():
             if name not in kept and (layer.weight == 0).any():
                 masks[f"{name}.weight"] = layer.weight.detach() != 0
-        for name, dead in self._wiring.dead(module, kept).items():
+        for name, dead in self._graph.dead(module, kept).items():
             masks[name] = masks.get(name, torch.ones_like(dead)) & ~dead
         self._dense, self._gone = {}, {}
         self._held = Held(masks)

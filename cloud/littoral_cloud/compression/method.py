@@ -13,7 +13,7 @@ from littoral_cloud.training.seeding import checked_seed
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson
 
-LAST: Mapping[str, str] = {"codebook": "the values that weights share", "qat": "the steps and ranges of int8"}
+LAST: Mapping[str, str] = {"weight-sharing": "the values that weights share", "qat": "the steps and ranges of int8"}
 """Methods that nothing may follow, and what they settle: to train on would undo it."""
 
 

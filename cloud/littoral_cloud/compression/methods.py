@@ -14,9 +14,9 @@ from littoral_cloud.recipes import toml_reader as fields
 METHODS: Mapping[str, str] = {
     "magnitude": "littoral_cloud.compression.magnitude_pruning:Magnitude",
     "channels": "littoral_cloud.compression.channel_pruning:Channels",
-    "damage": "littoral_cloud.compression.saliency_pruning:Damage",
+    "saliency": "littoral_cloud.compression.saliency_pruning:Saliency",
     "qat": "littoral_cloud.compression.qat:Qat",
-    "codebook": "littoral_cloud.compression.weight_sharing:Codebook",
+    "weight-sharing": "littoral_cloud.compression.weight_sharing:WeightSharing",
 }
 
 

@@ -4,7 +4,7 @@ Y. LeCun, J. S. Denker, S. A. Solla: Optimal Brain Damage, NIPS 1989: taking a w
 the second derivative of the loss. h is taken as the mean square of the gradient (the diagonal of the empirical Fisher matrix, as
 in L. Theis et al.: Faster gaze prediction with dense networks and Fisher pruning, 2018, https://arxiv.org/abs/1801.05787), kept
 up while the network trains. These costs compare across layers, so one number says how much is kept and the layers share it out;
-the schedule is the cubic one of prune.py, and what is gone stays gone.
+the schedule is the cubic one of magnitude_pruning.py, and what is gone stays gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from littoral.errors import BadInput
-from littoral_cloud.compression.dependency_graph import Wiring, layers_of, wiring_of
+from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import Held
 from littoral_cloud.compression.method import check_teaching
 from littoral_cloud.training.train import Trained
@@ -30,7 +30,7 @@ _MEMORY = 0.99  # of the mean square of the gradient, a step
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
+class Saliency:
     """Keeps the `keep` weights (a whole number, or a fraction of all) of convolutions and linear layers that the loss would miss
     most; of a neuron without an incoming or without an outgoing weight, the other side goes as well."""
 
@@ -43,14 +43,14 @@ class Damage:
 
     def __post_init__(self) -> None:
         if isinstance(self.keep, bool) or not self.keep > 0 or (isinstance(self.keep, float) and not self.keep < 1):
-            raise BadInput(f"damage.keep: {self.keep!r}", hint="a whole number of weights, or a fraction of them below 1.0")
+            raise BadInput(f"saliency.keep: {self.keep!r}", hint="a whole number of weights, or a fraction of them below 1.0")
         if not 0 < self.end <= 1 or self.every < 1:
-            raise BadInput(f"damage: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
+            raise BadInput(f"saliency: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
         check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
-        return "damage"
+        return "saliency"
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -65,7 +65,7 @@ class Damage:
         total = sum(layer.weight.numel() for layer in layers_of(module).values())
         keep = self.keep if isinstance(self.keep, int) else max(1, round(self.keep * total))
         if keep > total:
-            raise BadInput(f"damage.keep: {keep} of {total} weights", hint=f"at most {total}")
+            raise BadInput(f"saliency.keep: {keep} of {total} weights", hint=f"at most {total}")
         return keep
 
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
@@ -78,16 +78,16 @@ class Damage:
             epochs=self.epochs,
             schedule=self.schedule,
             seed=self.seed,
-            constraint=Cuts(keep, self.end, self.every, wiring_of(module, student.input.shape, threads=lesson.threads)),
+            constraint=Cuts(keep, self.end, self.every, dependency_graph_of(module, student.input.shape, threads=lesson.threads)),
         )
         return Trained.of(student.name, module, student.spec, student.input, seconds)
 
 
 class Cuts:
-    """The constraint behind Damage: ever fewer weights, then one mask that stays."""
+    """The constraint behind Saliency: ever fewer weights, then one mask that stays."""
 
-    def __init__(self, keep: int, end: float, every: int, wiring: Wiring) -> None:
-        self._keep, self._end, self._every, self._wiring = keep, end, every, wiring
+    def __init__(self, keep: int, end: float, every: int, graph: DependencyGraph) -> None:
+        self._keep, self._end, self._every, self._graph = keep, end, every, graph
         self._squares: dict[str, torch.Tensor] = {}  # by layer: mean square of its weights' gradients
         self._begin = 0  # weights that were there before the first step
         self._held = Held({})
@@ -130,7 +130,7 @@ class Cuts:
         parts = torch.split(kept, [cost.numel() for cost in costs.values()])
         masks = {name: part.reshape(cost.shape) for (name, cost), part in zip(costs.items(), parts, strict=True)}
         held = {f"{name}.weight": mask for name, mask in masks.items()}
-        for name, dead in self._wiring.dead(module, masks).items():
+        for name, dead in self._graph.dead(module, masks).items():
             held[name] = held.get(name, torch.ones_like(dead)) & ~dead
         self._held = Held(held)
 

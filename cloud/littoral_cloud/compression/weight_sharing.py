@@ -8,9 +8,9 @@ Before that, for a part of the steps, weights may still change to another value:
 by the gradients taken at the shared values (M. Courbariaux et al.: BinaryConnect, https://arxiv.org/abs/1511.00363), and takes
 the value nearest to its copy, while the values follow the means of their members. `reassign` 0 is
 the paper's fixed assignment. With a `rate`, nearest is not all: what travels is entropy coded, so a weight goes where
-squared error plus the price of the code is least (levels.py), and 0, the cheapest, is one of the choices. An error counts by its
-share of the layer's mean square, or, with `weigh` = "damage", by what the loss would miss: the mean square of the layer's
-gradient, as in damage.py. Layers of few weights that much hangs on then keep fine steps.
+squared error plus the price of the code is least (kmeans.py), and 0, the cheapest, is one of the choices. An error counts by its
+share of the layer's mean square, or, with `weigh` = "saliency", by what the loss would miss: the mean square of the layer's
+gradient, as in saliency_pruning.py. Layers of few weights that much hangs on then keep fine steps.
 
 Norms are folded first. Shared values have few significant bits (`digits`), zeros are plain zeros, and the exporters keep every
 value as it is.
@@ -49,7 +49,7 @@ _RAMP = 0.5  # of the steps in which values may change: until there the rate gro
 
 
 @dataclass(frozen=True, slots=True)
-class Codebook:
+class WeightSharing:
     """Shares the weights of convolutions and linear layers; see the module.
 
     `bits`: 2^bits values a layer beside 0, of convolutions `conv_bits` where given, of layers named in `layers` their own; as
@@ -69,9 +69,9 @@ class Codebook:
     layers: Mapping[str, int] = field(default_factory=dict)
     bias: int = 16
     small: int | None = None
-    levels: Literal["k-means", "uniform"] = "k-means"
+    quantiser: Literal["k-means", "uniform"] = "k-means"
     rate: float = 0.0
-    weigh: Literal["size", "damage"] = "size"
+    weigh: Literal["size", "saliency"] = "size"
     reassign: float = 0.7
     every: int = 1  # steps between two assignments
     digits: int = 11  # significant bits of a shared value; up to 11 it is exact in float16, 24 are those of float32
@@ -81,26 +81,30 @@ class Codebook:
         named = {"bits": self.bits, "conv_bits": self.conv_bits or self.bits} | {f"layers.{k}": v for k, v in self.layers.items()}
         for name, bits in named.items():
             if not 2 <= bits <= 6:
-                raise BadInput(f"codebook.{name}: {bits}", hint="2 to 6")
+                raise BadInput(f"weight-sharing.{name}: {bits}", hint="2 to 6")
         if self.bias not in (*range(2, 9), 16, 32):
-            raise BadInput(f"codebook.bias: {self.bias}", hint="2 to 8 shares biases, 16 rounds them to float16, 32 leaves them")
+            raise BadInput(
+                f"weight-sharing.bias: {self.bias}", hint="2 to 8 shares biases, 16 rounds them to float16, 32 leaves them"
+            )
         if self.small is not None and not 2 <= self.small <= 8:
-            raise BadInput(f"codebook.small: {self.small}", hint="2 to 8, or leave it out")
+            raise BadInput(f"weight-sharing.small: {self.small}", hint="2 to 8, or leave it out")
         if not 0 <= self.rate < 1 or not 0 <= self.reassign <= 1:
-            raise BadInput(f"codebook: rate {self.rate}, reassign {self.reassign}", hint="rate 0 to 1, reassign from 0 to 1")
-        if self.weigh not in ("size", "damage"):
-            raise BadInput(f"codebook.weigh: {self.weigh!r}", hint="size or damage")
+            raise BadInput(
+                f"weight-sharing: rate {self.rate}, reassign {self.reassign}", hint="rate 0 to 1, reassign from 0 to 1"
+            )
+        if self.weigh not in ("size", "saliency"):
+            raise BadInput(f"weight-sharing.weigh: {self.weigh!r}", hint="size or saliency")
         if self.rate and not self.reassign:
-            raise BadInput("codebook.rate: needs steps in which weights may change their value", hint="reassign over 0")
+            raise BadInput("weight-sharing.rate: needs steps in which weights may change their value", hint="reassign over 0")
         if self.every < 1:
-            raise BadInput(f"codebook.every: {self.every}", hint="at least 1 step")
+            raise BadInput(f"weight-sharing.every: {self.every}", hint="at least 1 step")
         if not 2 <= self.digits <= 24:
-            raise BadInput(f"codebook.digits: {self.digits}", hint="2 to 24 significant bits")
+            raise BadInput(f"weight-sharing.digits: {self.digits}", hint="2 to 24 significant bits")
         check_teaching(self.kind, self.epochs, self.seed)
 
     @property
     def kind(self) -> str:
-        return "codebook"
+        return "weight-sharing"
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -114,7 +118,7 @@ class Codebook:
         """See littoral_cloud.compression.method.Method. Raises BadInput for a layer that is not there, and for a network
         trained for int8."""
         if student.spec.get(QUANTIZED):
-            raise BadInput(f"{student.name}: is trained for int8 already", hint="codebook or qat, not both")
+            raise BadInput(f"{student.name}: is trained for int8 already", hint="weight-sharing or qat, not both")
         plain = folded_student(student)
         bits = self.bits_of(plain.module)
         if self.move_biases:
@@ -137,7 +141,7 @@ class Codebook:
             if name not in layers:
                 near = difflib.get_close_matches(name, layers, 1, 0.0)
                 raise BadInput(
-                    f"codebook.layers: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}"
+                    f"weight-sharing.layers: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}"
                 )
         bits: dict[str, int] = {}
         for name, layer in layers.items():
@@ -149,9 +153,9 @@ class Codebook:
 
 
 class Shared:
-    """The constraint behind Codebook. `bits`: by parameter; 16 rounds it alone, 0 keeps it 0."""
+    """The constraint behind WeightSharing. `bits`: by parameter; 16 rounds it alone, 0 keeps it 0."""
 
-    def __init__(self, bits: Mapping[str, int], plan: Codebook) -> None:
+    def __init__(self, bits: Mapping[str, int], plan: WeightSharing) -> None:
         self._bits, self._plan = dict(bits), plan
         self._held: dict[str, _Book | _Half | _Nothing] = {}
         self._squares: dict[str, float] = {}  # by parameter that has a price: mean square of its gradient
@@ -159,7 +163,7 @@ class Shared:
     @property
     def key(self) -> str:
         plan = self._plan
-        said: list[Any] = [self._bits, plan.levels, plan.rate, plan.reassign, plan.every, plan.digits]
+        said: list[Any] = [self._bits, plan.quantiser, plan.rate, plan.reassign, plan.every, plan.digits]
         said += [plan.weigh] * (plan.weigh != "size") + [f"small {plan.small}"] * (plan.small is not None)
         return f"shared weights {json.dumps(said, sort_keys=True)}"
 
@@ -183,7 +187,7 @@ class Shared:
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
         for name, held in self._held.items():
             parameter = module.get_parameter(name)
-            if self._plan.weigh == "damage" and isinstance(held, _Book) and held.priced and parameter.grad is not None:
+            if self._plan.weigh == "saliency" and isinstance(held, _Book) and held.priced and parameter.grad is not None:
                 now = float(parameter.grad.square().mean())
                 self._squares[name] = _MEMORY * self._squares.get(name, now) + (1 - _MEMORY) * now
             held.before_step(parameter)
@@ -202,10 +206,10 @@ class Shared:
     def _dear(self) -> dict[str, float]:
         """How many times the usual price a bit of each parameter has: the less, the more the loss would miss of it."""
         books = {name: held for name, held in self._held.items() if isinstance(held, _Book) and name in self._squares}
-        damage = {name: max(self._squares[name] * book.spread, _LEAST) for name, book in books.items()}
+        saliency = {name: max(self._squares[name] * book.spread, _LEAST) for name, book in books.items()}
         total = sum(book.count for book in books.values())
-        mean = sum(book.count * math.log(damage[name]) for name, book in books.items()) / max(1, total)
-        return {name: math.exp(mean) / value for name, value in damage.items()}
+        mean = sum(book.count * math.log(saliency[name]) for name, book in books.items()) / max(1, total)
+        return {name: math.exp(mean) / value for name, value in saliency.items()}
 
     def _fix(self) -> None:
         for held in self._held.values():
@@ -272,7 +276,9 @@ class _Nothing:
 class _Book:
     """A parameter whose values that are not 0 are shared."""
 
-    def __init__(self, parameter: nn.Parameter, bits: int, plan: Codebook, *, matrix: bool = False, steps: bool = False) -> None:
+    def __init__(
+        self, parameter: nn.Parameter, bits: int, plan: WeightSharing, *, matrix: bool = False, steps: bool = False
+    ) -> None:
         alive = parameter.detach().flatten().nonzero().flatten()
         self._zeros = parameter.numel() - len(alive)
         self._alive = alive if self._zeros else None  # what is 0 now stays 0; None: all are alive
@@ -280,13 +286,13 @@ class _Book:
         self._copy: torch.Tensor | None = self._gather(parameter)  # None: assignments stay
         x = self._copy.numpy()
         self.spread, self.count = float(np.square(x.astype(np.float64)).mean()), len(x)
-        if plan.levels == "uniform" and matrix:
-            self._levels = uniform(x, bits)
-        elif plan.levels == "uniform" or steps:
-            self._levels = binary(x, bits)
+        if plan.quantiser == "uniform" and matrix:
+            self._quantiser = uniform(x, bits)
+        elif plan.quantiser == "uniform" or steps:
+            self._quantiser = binary(x, bits)
         else:
-            self._levels = k_means(x, min(2**bits, len(np.unique(x))), zero=self.priced)
-        self._index = self._levels.assign(x)
+            self._quantiser = k_means(x, min(2**bits, len(np.unique(x))), zero=self.priced)
+        self._index = self._quantiser.assign(x)
         with torch.no_grad():
             self._show(parameter)
 
@@ -295,7 +301,7 @@ class _Book:
             self._scatter(parameter, self._copy)
             return
         assert parameter.grad is not None
-        gradient, levels = self._gather(parameter.grad).numpy(), self._levels
+        gradient, levels = self._gather(parameter.grad).numpy(), self._quantiser
         together: Floats = np.bincount(self._index, weights=gradient, minlength=len(levels.values)).astype(np.float64)
         if levels.codes is not None:
             together = levels.codes * float(levels.codes @ together)  # one step moves them all
@@ -307,7 +313,7 @@ class _Book:
     def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
         now = self._gather(parameter)
         if self._copy is None:
-            self._levels = self._levels.moved(now.numpy(), self._index)
+            self._quantiser = self._quantiser.moved(now.numpy(), self._index)
         else:
             self._copy = now
             if due:
@@ -315,15 +321,15 @@ class _Book:
         self._show(parameter)
 
     def _assign(self, x: npt.NDArray[Any], rate: float) -> None:
-        cost = rate * self.spread * prices(self._index, self._levels, self._zeros) if self.priced else None
-        self._index = self._levels.assign(x, cost, self._index)
-        self._levels = self._levels.moved(x, self._index)
+        cost = rate * self.spread * prices(self._index, self._quantiser, self._zeros) if self.priced else None
+        self._index = self._quantiser.assign(x, cost, self._index)
+        self._quantiser = self._quantiser.moved(x, self._index)
 
     def _show(self, parameter: nn.Parameter) -> None:
         """The shared values, and zeros."""
         if self._alive is not None:
             parameter.zero_()
-        self._scatter(parameter, self._each(self._levels.rounded(self._digits)))
+        self._scatter(parameter, self._each(self._quantiser.rounded(self._digits)))
 
     def _each(self, of_level: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.take(of_level.astype(np.float32), self._index))
@@ -346,11 +352,11 @@ class _Book:
         self._copy = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        kept = {"levels": torch.from_numpy(self._levels.values), "index": torch.from_numpy(self._index)}
+        kept = {"values": torch.from_numpy(self._quantiser.values), "index": torch.from_numpy(self._index)}
         return kept if self._copy is None else kept | {"copy": self._copy}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self._levels = replace(self._levels, values=tensors["levels"].numpy())
+        self._quantiser = replace(self._quantiser, values=tensors["values"].numpy())
         self._index = tensors["index"].numpy()
         self._copy = tensors.get("copy")
 

@@ -156,7 +156,7 @@ def check_paths(space: Mapping[str, Dimension], students: Sequence[Mapping[str, 
     """Raises BadInput for the first path that no student has, naming the nearest one that is known."""
     known = known_paths(students)
     for path in space:
-        if path not in known and not path.startswith("damage.keep"):
+        if path not in known and not path.startswith("saliency.keep"):
             near = fields.nearest(path, known)
             kinds = ", ".join(sorted({str(m.get("kind")) for s in students for m in s.get("method", [])})) or "none"
             raise BadInput(

@@ -46,7 +46,7 @@ def _body(start: Production, dataset: Dataset) -> dict[str, Any]:
     varied = [student for student in start.students if student.name in _VARIED[dataset.kind]]
     space: dict[str, Any] = {
         "width": {"low": 0.4, "high": 2.0, "log": True},
-        "codebook": {"bits": {"low": 2, "high": 5}},
+        "weight-sharing": {"bits": {"low": 2, "high": 5}},
         "alpha": {"low": 0.0, "high": 0.5},
         "beta": {"low": 0.5, "high": 1.0},
         "temperature": {"low": 1.0, "high": 8.0, "log": True},
@@ -69,8 +69,8 @@ def _compressed(student: StudentRecipe) -> list[dict[str, Any]]:
     """Trained on the grid of int8; and on a few shared values a layer, the smallest in bytes that travel."""
     plain = {key: value for key, value in said(student).items() if key != "variants"}
     qat = {"kind": "qat", "epochs": math.ceil(student.epochs / 4)}
-    codebook = {"kind": "codebook", "epochs": math.ceil(student.epochs / 2), "bits": 4}
+    sharing = {"kind": "weight-sharing", "epochs": math.ceil(student.epochs / 2), "bits": 4}
     return [
         {**plain, "name": f"{student.name}-int8", "variants": [INT8], "method": [qat]},
-        {**plain, "name": f"{student.name}-code", "variants": ["onnx"], "method": [codebook]},
+        {**plain, "name": f"{student.name}-code", "variants": ["onnx"], "method": [sharing]},
     ]

@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Constraint(Protocol):
-    """What a network is held to while it is taught: a mask, a codebook, a grid. It may keep tensors of its own."""
+    """What a network is held to while it is taught: a mask, shared values, a grid. It may keep tensors of its own."""
 
     @property
     def key(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from littoral_cloud.compression.saliency_pruning import Damage
-from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.compression.saliency_pruning import Saliency
+from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.sources import load_mnist
 from littoral_cloud.recipes.recipe import EnsembleRecipe
 from littoral_cloud.recipes.recipe_file import recipe_named
@@ -51,8 +51,8 @@ def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
         student = recipe_named(recipe).students[0]
         other = seeded_student(student, 7)
         cuts, book = other.methods
-        assert isinstance(cuts, Damage)
-        assert isinstance(book, Codebook)
+        assert isinstance(cuts, Saliency)
+        assert isinstance(book, WeightSharing)
         assert (other.seed, cuts.seed, book.seed) == (7, 7, 7)
         assert seeded_student(other, student.seed) == seeded_student(student, student.seed)
         assert isinstance(recipe_named(recipe).teacher, EnsembleRecipe)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from littoral_cloud.compression.folding import move_biases
-from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export import onnx
 from littoral_cloud.training.seeding import seeded
@@ -72,7 +72,7 @@ def test_a_network_without_them_travels_in_fewer_bytes() -> None:
     net = train_teacher(data, LENET, epochs=1, seed=1, schedule=plan)
     sizes = {}
     for move in (False, True):
-        made = Codebook(epochs=1, schedule=plan, seed=1, bits=3, move_biases=move).apply(net, Lesson(data))
+        made = WeightSharing(epochs=1, schedule=plan, seed=1, bits=3, move_biases=move).apply(net, Lesson(data))
         assert bool(made.module.get_parameter("conv2.bias").any()) is not move  # conv1 stands before a padded edge here
         artifact = onnx.export(made.module, made.input, calibration=made.input.prepare(data.test_x[:1]))
         sizes[move] = sum(len(codec.encode(content)) for content in artifact.files.values())

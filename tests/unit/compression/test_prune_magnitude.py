@@ -15,8 +15,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from littoral_cloud.compression.dependency_graph import layers_of, wiring_of
-from littoral_cloud.compression.magnitude_pruning import Gradual, Magnitude, counts_of, erk, held_sparse, smallest, sparsity_of
+from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
+from littoral_cloud.compression.magnitude_pruning import Gradual, Magnitude, counts_of, erk, pruned_mask_of, smallest, sparsity_of
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.checkpoint import Checkpoints
@@ -130,7 +130,7 @@ def test_kill_9_in_the_middle_of_a_pruning_changes_nothing(pruned: Trained, tmp_
 def test_zeros_rise_with_the_cube_of_the_time_left_then_stay() -> None:
     net = build({"name": "perceptron", "widths": [40, 30]}, channels=1, height=12, width=12, classes=3)
     size = net.get_parameter("layer1.weight").numel()
-    gradual = Gradual({"layer1": size // 10}, 0.1, 0.6, 5, wiring_of(net, (1, 12, 12)))
+    gradual = Gradual({"layer1": size // 10}, 0.1, 0.6, 5, dependency_graph_of(net, (1, 12, 12)))
     gradual.attach(net)
     zeros = []
     for step in range(1, 101):
@@ -148,7 +148,7 @@ def test_zeros_rise_with_the_cube_of_the_time_left_then_stay() -> None:
 
 def test_a_weight_that_was_pruned_too_early_comes_back() -> None:
     net = build({"name": "perceptron", "widths": [8, 8]}, channels=1, height=4, width=4, classes=3)
-    gradual = Gradual({"layer2": 32}, 0.0, 1.0, 1, wiring_of(net, (1, 4, 4)))
+    gradual = Gradual({"layer2": 32}, 0.0, 1.0, 1, dependency_graph_of(net, (1, 4, 4)))
     gradual.attach(net)
     weight = net.get_parameter("layer2.weight")
     for step in range(1, 6):
@@ -165,7 +165,7 @@ def test_a_weight_that_was_pruned_too_early_comes_back() -> None:
 def test_what_is_zero_stays_zero_under_another_training(pruned: Trained, data: Dataset) -> None:
     module = copy.deepcopy(pruned.module)
     before = {name: layer.weight == 0 for name, layer in layers_of(module).items()}
-    constraint: Constraint = held_sparse(module)
+    constraint: Constraint = pruned_mask_of(module)
     Lesson(data).teach(module, name="again", epochs=2, schedule=QUICK, seed=9, constraint=constraint)
     for name, layer in layers_of(module).items():
         assert (layer.weight[before[name]] == 0).all()
@@ -174,10 +174,10 @@ def test_what_is_zero_stays_zero_under_another_training(pruned: Trained, data: D
 
 def test_two_masks_have_two_keys() -> None:
     net = build(SPEC, channels=1, height=12, width=12, classes=3)
-    first = held_sparse(net).key
+    first = pruned_mask_of(net).key
     with torch.no_grad():
         net.get_parameter("classify.weight")[0, 0] = 0
-    assert held_sparse(net).key != first == first
+    assert pruned_mask_of(net).key != first == first
 
 
 def test_it_is_a_method_whose_settings_are_json() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from littoral_cloud.compression.methods import method_from
 from littoral_cloud.compression.qat import Qat, measure
-from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.int8 import export_int8
 from littoral_cloud.export.onnx import export, infer
@@ -192,7 +192,7 @@ def test_what_cannot_be_is_refused(aware: Trained, data: Dataset) -> None:
         method_from({"kind": "qat", "epochs": 1, "examples": 0}, "student", student={"schedule": {}, "seed": 1})
     with pytest.raises(BadInput, match="int8 already"):
         QAT.apply(aware, Lesson(data))
-    with pytest.raises(BadInput, match="codebook or qat"):
-        Codebook(epochs=1, schedule=PLAN, seed=1).apply(aware, Lesson(data))
+    with pytest.raises(BadInput, match="weight-sharing or qat"):
+        WeightSharing(epochs=1, schedule=PLAN, seed=1).apply(aware, Lesson(data))
     with pytest.raises(BadInput, match="folded"):
         build({"name": "perceptron", "folded": "yes"}, **SHAPE)

@@ -32,7 +32,7 @@ TABLES: list[list[tuple[str, str]]] = [
 CLASSES: list[type[Any]] = [
     *(TeacherRecipe, OnnxRecipe, WeightsRecipe, FunctionRecipe, EnsembleRecipe, StudentRecipe),
     *(Options, Calibration, Schedule, Augment),
-    *(method_class(kind) for kind in re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)),
+    *(method_class(kind) for kind in re.findall(r"^### `([\w-]+)`$", PAGE, re.MULTILINE)),
 ]
 
 
@@ -49,7 +49,7 @@ def default_of(field: Any, settings: type[Any]) -> str | Any:
 
 def test_the_page_has_the_keys_of_a_recipe_first() -> None:
     assert [name for name, _ in TABLES[0]] == list(TOP)
-    assert {kind for kind in METHODS} == set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE))
+    assert {kind for kind in METHODS} == set(re.findall(r"^### `([\w-]+)`$", PAGE, re.MULTILINE))
     assert len(TABLES) == 1 + len(CLASSES)
 
 

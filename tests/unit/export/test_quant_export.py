@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from google.protobuf.message import Message
-from littoral_cloud.compression.weight_sharing import Codebook
+from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.exported import Calibration, Exported, Options
 from littoral_cloud.export.int8 import export_int8, export_int8_dynamic
@@ -50,7 +50,7 @@ def graph_of(artifact: Exported) -> onnx.GraphProto:
 
 
 def test_shared_weights_are_in_the_file_bit_for_bit(net: Trained, data: Dataset, bench: Bench) -> None:
-    shared = Codebook(epochs=1, schedule=PLAN, seed=1, bits=3, rate=0.02).apply(net, Lesson(data))
+    shared = WeightSharing(epochs=1, schedule=PLAN, seed=1, bits=3, rate=0.02).apply(net, Lesson(data))
     artifact = export(shared.module, shared.input, calibration=bench.calibration)
     held = sorted(
         np.sort(onnx.numpy_helper.to_array(tensor).reshape(-1)).tobytes()

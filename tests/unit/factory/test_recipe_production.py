@@ -87,9 +87,9 @@ def test_without_a_teacher_students_learn_from_the_labels(tmp_path: Path) -> Non
 METHOD_FIELDS = {
     "magnitude": "sparsity = 0.5",
     "channels": "ratio = 0.5",
-    "damage": "keep = 0.5",
+    "saliency": "keep = 0.5",
     "qat": "",
-    "codebook": "bits = 4",
+    "weight-sharing": "bits = 4",
 }
 
 
@@ -164,10 +164,10 @@ def test_a_student_that_fails_stops_the_others_and_is_the_one_that_is_named(tmp_
     [
         (method("magnitude", "keep = { nowhere = 3 }"), r"magnitude\.keep: there is no layer 'nowhere' \(nearest: "),
         (method("magnitude", "keep = { classify = 1_000 }"), r"magnitude\.keep\.classify: 1000 of 24 weights"),
-        (method("damage", "keep = 1_000_000"), r"damage\.keep: 1000000 of \d+ weights"),
+        (method("saliency", "keep = 1_000_000"), r"saliency\.keep: 1000000 of \d+ weights"),
         (method("channels", "layers = { nowhere = 0.5 }"), "channels: there is no layer 'nowhere'"),
         (method("channels", 'skip = ["features.conv3"]'), "channels: there is no layer 'features.conv3'"),
-        (method("codebook", "layers = { nowhere = 3 }"), r"codebook\.layers: there is no layer 'nowhere'"),
+        (method("weight-sharing", "layers = { nowhere = 3 }"), r"weight-sharing\.layers: there is no layer 'nowhere'"),
         # What channels leave is what the next method finds.
         (
             method("channels", "ratio = 0.5") + method("magnitude", "keep = { classify = 24 }"),

@@ -158,18 +158,18 @@ def test_files_of_a_recipe_lie_beside_it(tmp_path: Path) -> None:
         (TEACHER + "seed = -3" + STUDENT, r"teacher: seed: -3"),
         (STUDENT + "schedule = { augment = { seed = -1 } }", r"schedule\.augment: augment\.seed: -1"),
         (STUDENT + "[[student.method]]\nkind = 'qat'\nepochs = 1\nseed = -1", r"method\[1\]\.qat: qat\.seed: -1"),
-        (STUDENT + "[[student.method]]\nkind = 'damage'\nkeep = 9\nepochs = 0", r"method\[1\]\.damage: damage\.epochs: 0"),
+        (STUDENT + "[[student.method]]\nkind = 'saliency'\nkeep = 9\nepochs = 0", r"method\[1\]\.saliency: saliency\.epochs: 0"),
         *(
             (
                 STUDENT + f"[[student.method]]\nkind = '{last}'\nepochs = 1\n[[student.method]]\nepochs = 1\n{after}",
-                rf"r\.toml: student\[s\]: method: \w+ after {last} would undo .* \({out}",
+                rf"r\.toml: student\[s\]: method: [\w-]+ after {last} would undo .* \({out}",
             )
-            for last in ("codebook", "qat")
+            for last in ("weight-sharing", "qat")
             for after, out in (
                 ("kind = 'magnitude'\nsparsity = 0.5", f"put {last} last"),
                 ("kind = 'channels'", f"put {last} last"),
-                ("kind = 'codebook'", "one of codebook and qat, not both"),
-                ("kind = 'qat'", "one of codebook and qat, not both"),
+                ("kind = 'weight-sharing'", "one of weight-sharing and qat, not both"),
+                ("kind = 'qat'", "one of weight-sharing and qat, not both"),
             )
         ),
         (STUDENT.replace("epochs = 2", ""), r"student\[s\]\.epochs: is missing"),

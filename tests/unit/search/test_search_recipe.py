@@ -29,7 +29,7 @@ TWO: dict[str, Any] = {
             "architecture": {"name": "compact_cnn", "widths": [4, 8]},
             "epochs": 4,
             "variants": ["onnx", "ncnn"],
-            "method": [{"kind": "codebook", "epochs": 3, "bits": 4}],
+            "method": [{"kind": "weight-sharing", "epochs": 3, "bits": 4}],
         },
         {
             "name": "cut",
@@ -57,16 +57,16 @@ def test_several_students_and_variants_are_one_more_thing_that_may_differ() -> N
 
 
 def test_what_a_student_does_not_have_is_passed_over() -> None:
-    recipe = two(**{"codebook.bits": {"low": 2, "high": 5}, "channels.ratio": {"low": 0.1, "high": 0.5}})
-    values = {"codebook.bits": 3, "channels.ratio": 0.25}
+    recipe = two(**{"weight-sharing.bits": {"low": 2, "high": 5}, "channels.ratio": {"low": 0.1, "high": 0.5}})
+    values = {"weight-sharing.bits": 3, "channels.ratio": 0.25}
     [code] = recipe.production({"student": "code-onnx", **values}).students
     [cut] = recipe.production({"student": "cut-onnx-int8", **values}).students
-    assert [m.resolved()["kind"] for m in code.methods] == ["codebook"]
+    assert [m.resolved()["kind"] for m in code.methods] == ["weight-sharing"]
     assert (code.methods[0].resolved()["bits"], cut.methods[0].resolved()["ratio"]) == (3, 0.25)
     # So a value that only the other one has makes no other student.
     same = recipe.same({"student": "code-onnx", **values})
     assert same == recipe.same({"student": "code-onnx", **values, "channels.ratio": 0.4})
-    assert same != recipe.same({"student": "code-onnx", **values, "codebook.bits": 4})
+    assert same != recipe.same({"student": "code-onnx", **values, "weight-sharing.bits": 4})
 
 
 def test_every_kind_of_path_finds_its_place() -> None:
@@ -124,7 +124,7 @@ def test_a_rung_is_a_fraction_of_every_epoch() -> None:
         ({"chanels.ratio": {"low": 0.1, "high": 0.2}}, r"chanels\.ratio: is not known.*did you mean channels\.ratio"),
         (
             {"qat.examples": {"low": 1, "high": 2}},
-            r"qat\.examples: is not known.*KIND\.KEY of one of its methods \(channels, codebook\)",
+            r"qat\.examples: is not known.*KIND\.KEY of one of its methods \(channels, weight-sharing\)",
         ),
         ({"width": {"low": 2.0, "high": 0.5}}, r"search\.space\.width: from 2\.0 to 0\.5 lies nothing"),
         ({"width": {"low": 0.0, "high": 0.5, "log": True}}, r"search\.space\.width: log with low = 0\.0"),
@@ -188,7 +188,7 @@ def test_a_search_is_not_a_recipe_for_train_and_a_recipe_is_not_a_search() -> No
 
 def test_the_shipped_search_can_be_read_and_fits_mnist_sized_images() -> None:
     recipe = search_named("small")
-    assert set(recipe.space) >= {"student", "architecture", "width", "resolution", "channels.ratio", "codebook.bits"}
+    assert set(recipe.space) >= {"student", "architecture", "width", "resolution", "channels.ratio", "weight-sharing.bits"}
     assert set(recipe.space) >= {"alpha", "beta", "temperature"}
     recipe.check(bars(size=28))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from littoral_cloud.compression.dependency_graph import layers_of
-from littoral_cloud.compression.saliency_pruning import Damage
+from littoral_cloud.compression.saliency_pruning import Saliency
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.trainer import Lesson, Schedule, Step
@@ -28,7 +28,7 @@ def left(module: torch.nn.Module) -> int:
 def test_a_tenth_of_the_weights_does_nearly_what_all_did() -> None:
     data = bars(600)
     student = train_teacher(data, SPEC, epochs=3, seed=1, schedule=QUICK)
-    pruned = Damage(epochs=4, schedule=QUICK, seed=2, keep=0.1, every=5).apply(student, Lesson(data))
+    pruned = Saliency(epochs=4, schedule=QUICK, seed=2, keep=0.1, every=5).apply(student, Lesson(data))
     total = sum(layer.weight.numel() for layer in layers_of(student.module).values())
     assert 0 < left(pruned.module) <= round(0.1 * total)
     assert left(student.module) > 0.9 * total  # the one before it is as it was
@@ -39,8 +39,8 @@ def test_a_tenth_of_the_weights_does_nearly_what_all_did() -> None:
 def test_what_is_gone_stays_gone_in_a_second_pruning() -> None:
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
-    once = Damage(epochs=1, schedule=QUICK, seed=2, keep=600, every=3).apply(student, Lesson(data))
-    twice = Damage(epochs=1, schedule=QUICK, seed=3, keep=300, every=3).apply(once, Lesson(data))
+    once = Saliency(epochs=1, schedule=QUICK, seed=2, keep=600, every=3).apply(student, Lesson(data))
+    twice = Saliency(epochs=1, schedule=QUICK, seed=3, keep=300, every=3).apply(once, Lesson(data))
     for name, layer in layers_of(twice.module).items():
         assert not ((layer.weight != 0) & (layers_of(once.module)[name].weight == 0)).any()
     assert left(twice.module) <= 300
@@ -50,7 +50,7 @@ def test_what_is_gone_stays_gone_in_a_second_pruning() -> None:
 def test_a_pruning_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, stopped_at: int) -> None:
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
-    method = Damage(epochs=2, schedule=QUICK, seed=2, keep=200, every=3)
+    method = Saliency(epochs=2, schedule=QUICK, seed=2, keep=200, every=3)
 
     def stop(told: Step) -> None:
         if told.step == stopped_at:
@@ -64,11 +64,11 @@ def test_a_pruning_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, st
 
 def test_settings_that_cannot_be_are_refused() -> None:
     for keep in (0, -1, 1.0, 1.5, True):
-        with pytest.raises(BadInput, match=r"damage\.keep"):
-            Damage(epochs=1, schedule=QUICK, seed=1, keep=keep)
+        with pytest.raises(BadInput, match=r"saliency\.keep"):
+            Saliency(epochs=1, schedule=QUICK, seed=1, keep=keep)
     with pytest.raises(BadInput, match="end 2"):
-        Damage(epochs=1, schedule=QUICK, seed=1, keep=5, end=2)
+        Saliency(epochs=1, schedule=QUICK, seed=1, keep=5, end=2)
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
-    with pytest.raises(BadInput, match=r"damage\.keep: 999999 of"):
-        Damage(epochs=1, schedule=QUICK, seed=1, keep=999_999).apply(student, Lesson(data))
+    with pytest.raises(BadInput, match=r"saliency\.keep: 999999 of"):
+        Saliency(epochs=1, schedule=QUICK, seed=1, keep=999_999).apply(student, Lesson(data))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from littoral_cloud.compression.kmeans import Levels, binary, k_means, prices, uniform
+from littoral_cloud.compression.kmeans import Quantiser, binary, k_means, prices, uniform
 
 NUMBERS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=60)
 FEW = st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=12)
@@ -12,7 +12,7 @@ FEW = st.lists(st.floats(-4, 4, width=16), min_size=1, max_size=12)
 
 @given(FEW, NUMBERS, st.integers(0, 5))
 def test_each_value_goes_where_error_and_price_together_are_least(values: list[float], xs: list[float], seed: int) -> None:
-    levels, x = Levels(np.array(values)), np.array(xs)
+    levels, x = Quantiser(np.array(values)), np.array(xs)
     price = np.random.default_rng(seed).uniform(0, 3, len(values)) if seed else np.zeros(len(values))
     index = levels.assign(x, price if seed else None)
     costs = np.square(x[:, None] - levels.values[None]) + price[None]
@@ -21,7 +21,7 @@ def test_each_value_goes_where_error_and_price_together_are_least(values: list[f
 
 @given(FEW, NUMBERS, st.integers(0, 5))
 def test_a_guess_changes_nothing_but_the_time(values: list[float], xs: list[float], seed: int) -> None:
-    levels, x, chance = Levels(np.array(values)), np.array([*xs, *values]), np.random.default_rng(seed)
+    levels, x, chance = Quantiser(np.array(values)), np.array([*xs, *values]), np.random.default_rng(seed)
     price = chance.uniform(0, 3, len(values)) if seed else None
     guess = chance.integers(0, len(values), len(x))
     assert levels.assign(x, price, guess).tolist() == levels.assign(x, price).tolist()
@@ -85,9 +85,9 @@ def test_rounded_levels_have_so_many_significant_bits(digits: int) -> None:
 
 
 def test_rounded_levels_are_never_minus_zero() -> None:
-    levels = Levels(np.array([-1e-12, 0.5]))
+    levels = Quantiser(np.array([-1e-12, 0.5]))
     assert not np.signbit(levels.rounded(11)).any()
-    assert not np.signbit(Levels(np.array([-0.0])).rounded(24)).any()
+    assert not np.signbit(Quantiser(np.array([-0.0])).rounded(24)).any()
 
 
 @pytest.mark.parametrize("bits", [2, 4, 6])

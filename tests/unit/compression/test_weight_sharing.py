@@ -12,7 +12,7 @@ import pytest
 import torch
 from littoral_cloud.compression.magnitude_pruning import Magnitude, sparsity_of
 from littoral_cloud.compression.methods import method_from
-from littoral_cloud.compression.weight_sharing import Codebook, Shared, shared_values
+from littoral_cloud.compression.weight_sharing import Shared, WeightSharing, shared_values
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.onnx import export
 from littoral_cloud.training.checkpoint import Checkpoints
@@ -27,7 +27,7 @@ from tests.kit.images import bars
 
 PLAN = Schedule(batch=16, learning_rate=1e-2)
 SLOW = Schedule(batch=16, learning_rate=1e-3)
-BOOK = Codebook(epochs=2, schedule=SLOW, seed=3, bits=3)
+BOOK = WeightSharing(epochs=2, schedule=SLOW, seed=3, bits=3)
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +95,15 @@ def test_norms_are_folded_before_weights_are_shared(data: Dataset, cnn: Trained)
     assert cnn.digest == before == Trained.of("x", cnn.module, cnn.spec, cnn.input, 0).digest
 
 
-@pytest.mark.parametrize("levels", ["k-means", "uniform"])
+@pytest.mark.parametrize("quantiser", ["k-means", "uniform"])
 @pytest.mark.parametrize("reassign", [0.0, 0.7])
-def test_a_pruned_weight_stays_0_and_is_no_member(data: Dataset, sparse: Trained, levels: Any, reassign: float) -> None:
-    shared = replace(BOOK, levels=levels, reassign=reassign).apply(sparse, Lesson(data))
+def test_a_pruned_weight_stays_0_and_is_no_member(data: Dataset, sparse: Trained, quantiser: Any, reassign: float) -> None:
+    shared = replace(BOOK, quantiser=quantiser, reassign=reassign).apply(sparse, Lesson(data))
     assert shared.spec == sparse.spec
     for name, before in weights(sparse).items():
         after = weights(shared)[name]
         assert not after[before == 0].any()
-        if levels == "k-means":
+        if quantiser == "k-means":
             assert after[before != 0].all()
             assert len(after[after != 0].unique()) <= 8
         else:
@@ -157,9 +157,9 @@ def entropy(trained: Trained) -> float:
 
 
 def test_by_damage_the_layer_on_which_more_hangs_stays_finer(dense: Trained) -> None:
-    plan = replace(BOOK, bits=4, rate=0.2, levels="uniform")
+    plan = replace(BOOK, bits=4, rate=0.2, quantiser="uniform")
     bits = {}
-    for weigh in ("size", "damage"):
+    for weigh in ("size", "saliency"):
         module = copy.deepcopy(dense.module)
         shared = Shared(plan.bits_of(module), replace(plan, weigh=weigh))
         shared.attach(module)
@@ -169,8 +169,8 @@ def test_by_damage_the_layer_on_which_more_hangs_stays_finer(dense: Trained) -> 
             shared.before_step(module, step, 10)
             shared.after_step(module, step, 10)
         bits[weigh] = _bits(replace(dense, module=module))
-    assert bits["damage"]["fc1.weight"] > bits["size"]["fc1.weight"] + 0.2
-    assert bits["damage"]["fc2.weight"] < bits["size"]["fc2.weight"]
+    assert bits["saliency"]["fc1.weight"] > bits["size"]["fc1.weight"] + 0.2
+    assert bits["saliency"]["fc2.weight"] < bits["size"]["fc2.weight"]
 
 
 def _bits(net: Trained) -> dict[str, float]:
@@ -212,11 +212,11 @@ def travels(trained: Trained) -> int:
 
 
 @pytest.mark.parametrize(
-    "book", [BOOK, replace(BOOK, levels="uniform", bias=3, every=4), replace(BOOK, rate=0.02, reassign=0.5, weigh="damage")]
+    "book", [BOOK, replace(BOOK, quantiser="uniform", bias=3, every=4), replace(BOOK, rate=0.02, reassign=0.5, weigh="saliency")]
 )
 @pytest.mark.parametrize("stopped_at", [3, 12, 20])
 def test_sharing_that_is_stopped_ends_with_the_same_weights(
-    data: Dataset, sparse: Trained, tmp_path: Path, book: Codebook, stopped_at: int
+    data: Dataset, sparse: Trained, tmp_path: Path, book: WeightSharing, stopped_at: int
 ) -> None:
     def stop(told: Step) -> None:
         if told.step == stopped_at:
@@ -247,20 +247,20 @@ def test_a_convolution_whose_channels_lie_last_resumes_as_well(data: Dataset, cn
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bits": 7}, r"codebook\.bits: 7"),
-        ({"layers": {"fc1": 1}}, r"codebook\.layers\.fc1: 1"),
-        ({"bias": 12}, r"codebook\.bias: 12"),
-        ({"small": 1}, r"codebook\.small: 1"),
-        ({"rate": 0.1, "reassign": 0.0}, r"codebook\.rate"),
-        ({"weigh": "much"}, r"codebook\.weigh"),
-        ({"every": 0}, r"codebook\.every: 0"),
-        ({"digits": 1}, r"codebook\.digits: 1"),
-        ({"digits": 25}, r"codebook\.digits: 25"),
-        ({"levels": "cubic"}, r"levels: 'cubic'"),
+        ({"bits": 7}, r"weight-sharing\.bits: 7"),
+        ({"layers": {"fc1": 1}}, r"weight-sharing\.layers\.fc1: 1"),
+        ({"bias": 12}, r"weight-sharing\.bias: 12"),
+        ({"small": 1}, r"weight-sharing\.small: 1"),
+        ({"rate": 0.1, "reassign": 0.0}, r"weight-sharing\.rate"),
+        ({"weigh": "much"}, r"weight-sharing\.weigh"),
+        ({"every": 0}, r"weight-sharing\.every: 0"),
+        ({"digits": 1}, r"weight-sharing\.digits: 1"),
+        ({"digits": 25}, r"weight-sharing\.digits: 25"),
+        ({"quantiser": "cubic"}, r"quantiser: 'cubic'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
-    table = {"kind": "codebook", "epochs": 1, **settings}
+    table = {"kind": "weight-sharing", "epochs": 1, **settings}
     with pytest.raises(BadInput, match=message):
         method_from(table, "student", student={"schedule": {}, "seed": 1})
 
@@ -272,8 +272,8 @@ def test_a_layer_that_is_not_there_is_refused_with_the_nearest(data: Dataset, cn
 
 
 def test_a_recipe_describes_it(data: Dataset, cnn: Trained) -> None:
-    table = {"kind": "codebook", "epochs": 1, "bits": 4, "rate": 0.01, "layers": {"classify": 5}}
+    table = {"kind": "weight-sharing", "epochs": 1, "bits": 4, "rate": 0.01, "layers": {"classify": 5}}
     book = method_from(table, "student", student={"schedule": {"learning_rate": 1e-3}, "seed": 7})
-    assert isinstance(book, Codebook)
+    assert isinstance(book, WeightSharing)
     assert (book.rate, book.layers, book.seed, book.schedule.learning_rate) == (0.01, {"classify": 5}, 7, 1e-3)
-    assert book.resolved()["kind"] == "codebook"
+    assert book.resolved()["kind"] == "weight-sharing"

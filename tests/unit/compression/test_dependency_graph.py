@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
-from littoral_cloud.compression.dependency_graph import layers_of, wiring_of
+from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import smallest
 from littoral_cloud.training.seeding import computing
 from torch import nn
@@ -69,15 +69,15 @@ class Twisted(nn.Module):
 
 
 def test_outputs_are_found_where_they_are_read() -> None:
-    wiring = wiring_of(Twisted(), (1, 4, 4))
-    assert wiring.reads["a"]["c"].nonzero().tolist() == [[0, 0], [1, 2], [2, 4]]
-    assert wiring.reads["b"]["c"].nonzero().tolist() == wiring.reads["norm"]["c"].nonzero().tolist() == [[0, 1], [1, 3], [2, 5]]
-    assert set(wiring.reads["a"]) == {"c"}
-    assert wiring.reads["c"]["d"].nonzero().tolist() == [[i, 16 * (i % 2) + k] for i in range(4) for k in range(16)]
-    assert wiring.answers["d"].all()
-    assert not wiring.answers["c"].any()
-    assert wiring.seen["a"].all()
-    assert not wiring.seen["c"].any()
+    graph = dependency_graph_of(Twisted(), (1, 4, 4))
+    assert graph.reads["a"]["c"].nonzero().tolist() == [[0, 0], [1, 2], [2, 4]]
+    assert graph.reads["b"]["c"].nonzero().tolist() == graph.reads["norm"]["c"].nonzero().tolist() == [[0, 1], [1, 3], [2, 5]]
+    assert set(graph.reads["a"]) == {"c"}
+    assert graph.reads["c"]["d"].nonzero().tolist() == [[i, 16 * (i % 2) + k] for i in range(4) for k in range(16)]
+    assert graph.answers["d"].all()
+    assert not graph.answers["c"].any()
+    assert graph.seen["a"].all()
+    assert not graph.seen["c"].any()
 
 
 class Twice(nn.Module):
@@ -96,10 +96,10 @@ class Twice(nn.Module):
 
 
 def test_a_layer_that_is_used_twice_reads_at_both_places() -> None:
-    wiring = wiring_of(Twice(), (1, 4, 4))
-    assert wiring.reads["stem"]["shared"].nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
-    assert wiring.reads["shared"]["shared"].nonzero().tolist() == [[0, 2], [1, 1], [2, 0]]
-    assert wiring.reads["shared"]["classify"].nonzero().tolist() == [[i, 4 * i + k] for i in range(3) for k in range(4)]
+    graph = dependency_graph_of(Twice(), (1, 4, 4))
+    assert graph.reads["stem"]["shared"].nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert graph.reads["shared"]["shared"].nonzero().tolist() == [[0, 2], [1, 1], [2, 0]]
+    assert graph.reads["shared"]["classify"].nonzero().tolist() == [[i, 4 * i + k] for i in range(3) for k in range(4)]
 
 
 def test_who_reads_only_constants_and_who_is_read_by_nobody_goes() -> None:
@@ -107,7 +107,7 @@ def test_who_reads_only_constants_and_who_is_read_by_nobody_goes() -> None:
     kept = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in layers_of(net).items()}
     kept["a"][1] = False  # says a constant: input 2 of c
     kept["c"][2:, 2] = False  # nobody multiplies input 5 of c: output 2 of b
-    gone = wiring_of(net, (1, 4, 4)).dead(net, kept)
+    gone = dependency_graph_of(net, (1, 4, 4)).dead(net, kept)
     assert gone["c.weight"].nonzero()[:, :2].tolist() == [[0, 2], [1, 2]]
     assert gone["b.weight"].flatten(1).all(1).tolist() == [False, False, True]
     assert gone["norm.weight"].tolist() == gone["norm.bias"].tolist() == gone["b.bias"].tolist() == [False, False, True]
@@ -119,7 +119,7 @@ def test_who_reads_only_constants_and_who_is_read_by_nobody_goes() -> None:
 def test_what_is_dead_changes_no_answer(name: str) -> None:
     """Where no neuron says a constant, all that goes is what multiplies 0 or is read by nobody."""
     net = network(name, constants=False)
-    gone = wiring_of(net, SHAPE).dead(net, {})
+    gone = dependency_graph_of(net, SHAPE).dead(net, {})
     x = torch.randn(8, *SHAPE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(without(net, gone)(x), net(x))
@@ -128,7 +128,7 @@ def test_what_is_dead_changes_no_answer(name: str) -> None:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_what_nobody_reads_need_not_be_computed(name: str) -> None:
     net = network(name, constants=True)
-    gone = wiring_of(net, SHAPE).dead(net, {})
+    gone = dependency_graph_of(net, SHAPE).dead(net, {})
     layers = layers_of(net)
     cut = without(net, {k: v for k, v in gone.items() if k.rpartition(".")[0] in layers and k.endswith("weight")})
     x = torch.randn(8, *SHAPE, generator=torch.Generator().manual_seed(1))
@@ -139,12 +139,12 @@ def test_what_nobody_reads_need_not_be_computed(name: str) -> None:
 def test_looking_at_a_network_does_not_change_it() -> None:
     net = network("mobilenet_v1", constants=True).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    wiring_of(net, SHAPE)
+    dependency_graph_of(net, SHAPE)
     assert net.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
 def test_a_network_that_rounds_between_its_layers_is_refused_by_the_layers_name() -> None:
     spec = {**small_spec("compact_cnn"), "folded": True, "quantized": True}
-    with pytest.raises(BadInput, match=r"wiring: what layer features\.conv1 of \w+ gives is lost"):
-        wiring_of(build(spec, channels=1, height=12, width=12, classes=3), SHAPE)
+    with pytest.raises(BadInput, match=r"dependency graph: what layer features\.conv1 of \w+ gives is lost"):
+        dependency_graph_of(build(spec, channels=1, height=12, width=12, classes=3), SHAPE)
