@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from littoral_cloud.local.processes import beside
-from littoral_node.isolated.model import ApartModel, open_apart
+from littoral_node.isolated.model import IsolatedModel, open_isolated
 from littoral_node.runtimes import load
 from littoral_node.serving.inference import Inference
 from littoral_node.serving.slots import Served, Slots
@@ -108,7 +108,7 @@ async def crashes_on_trial(manifest: Manifest, artifact: Path, body: dict[str, A
     slots.swap(MODEL, Served(manifest, "before", load(manifest, artifact, 1)))
     taken = []
     for _ in range(times):
-        model = await open_apart(artifact, 1, memory=200_000_000, limit_s=30)
+        model = await open_isolated(artifact, 1, memory=200_000_000, limit_s=30)
         slots.try_out(MODEL, Served(manifest, "on trial", model, apart=True))
         taken.append(await crash_in_a_request(inference, model, body))
     slots.close()
@@ -116,7 +116,7 @@ async def crashes_on_trial(manifest: Manifest, artifact: Path, body: dict[str, A
     return taken
 
 
-async def crash_in_a_request(inference: Inference, model: ApartModel, body: dict[str, Any]) -> float:
+async def crash_in_a_request(inference: Inference, model: IsolatedModel, body: dict[str, Any]) -> float:
     os.kill(model.pid, signal.SIGSTOP)  # so that the request is in it when it crashes
     waiting = asyncio.create_task(inference.answer(MODEL, asked(body)))
     await asyncio.sleep(0.05)

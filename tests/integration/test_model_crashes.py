@@ -75,7 +75,7 @@ async def test_a_process_of_a_model_that_is_killed_for_memory_ends_the_trial(
     os.kill(child, signal.SIGKILL)  # as the kernel does
     done = await reported(fleet, 2, "ROLLED_BACK", "SUCCEEDED", "FAILED")
     assert (done.state, done.reason, done.serving) == ("ROLLED_BACK", "runtime-crash", first)
-    assert "SIGKILL: killed, for want of memory perhaps" in done.detail
+    assert "SIGKILL (killed, perhaps for lack of memory)" in done.detail
     assert await agent.accuracy() == 1.0
     await agent.stop()
 

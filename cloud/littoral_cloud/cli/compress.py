@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.errors import BadInput
+from littoral.process.tether import tethered
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
 from littoral_cloud.cli.search_progress import Shown
 from littoral_cloud.cli.stopping import TERMINATED, Told, told_to_stop
-from littoral_cloud.store.tether import tethered
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from littoral.errors import FleetError
-from littoral_cloud.store.tether import tethered
+from littoral.process.tether import tethered
 
 READY_S = 180.0  # a bound on a machine with much else to do
 DRAIN_S = 15.0

@@ -26,8 +26,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from littoral.errors import NoSpace, Unavailable, unwritten
+from littoral.process.tether import tethered
 from littoral_cloud.store.binary import Binary, find_binary
-from littoral_cloud.store.tether import tethered
 
 log = logging.getLogger(__name__)
 

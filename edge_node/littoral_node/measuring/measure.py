@@ -26,6 +26,7 @@ from littoral.child import die_with_parent
 from littoral.errors import FleetError
 from littoral.manifest import Manifest
 from littoral.measuring import ABSENT, MeasurementResult
+from littoral.process.child import memory
 
 WARM_UP = 20
 SAMPLES = 1_000
@@ -108,16 +109,6 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:
         print(f"measure: peak memory is not reset: {error}", file=sys.stderr)
-
-
-def memory() -> dict[str, int]:
-    """The fields of /proc/self/status that are sizes; bytes. Empty where there is no such file."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return {}
-    words = (line.split() for line in lines if line.startswith(("Vm", "Rss")))
-    return {name.rstrip(":"): int(kilobytes) * 1024 for name, kilobytes, _ in words}
 
 
 def added(before: Mapping[str, int], after: Mapping[str, int]) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from littoral_node.isolated.model import ApartModel
+from littoral_node.isolated.model import IsolatedModel
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.crashes import LIMIT
 from littoral_node.update.job import Kit
@@ -38,7 +38,7 @@ async def tend(kit: Kit, model: str, served: Served, told: Callable[[str], None]
         told: called with how the process ended.
     """
     pauses = 0
-    while isinstance(served.model, ApartModel):
+    while isinstance(served.model, IsolatedModel):
         why = str(await served.model.gone())
         kit.log("model-crashed", model=model, manifest=served.manifest_digest, detail=why)
         kit.slots.back(model, served)

@@ -5,7 +5,7 @@ nothing else along. A model that was kept here before is loaded in the agent its
 from __future__ import annotations
 
 from littoral_node.artifacts.probe import load_checked
-from littoral_node.isolated.model import ApartModel, open_apart
+from littoral_node.isolated.model import IsolatedModel, open_isolated
 from littoral_node.machine.memory import available_bytes
 from littoral_node.runtimes import Model, ran_on
 from littoral_node.serving.slots import Served
@@ -31,11 +31,11 @@ async def load_here(kit: Kit, name: str, digest: str) -> Served:
 
 
 async def load_apart(kit: Kit, digest: str) -> Served:
-    """An artifact that is held, loaded in a process of its own. Raises what Artifacts.open and `open_apart` raise."""
+    """An artifact that is held, loaded in a process of its own. Raises what Artifacts.open and `open_isolated` raise."""
     manifest, folder = await kit.artifacts.open(digest)
     own, share = kit.budget_for(manifest.model).peak_rss_bytes, kit.holdings.share(manifest.model).memory_bytes
     memory = min((most for most in (own, share) if most), default=0) or available_bytes()
-    model = await open_apart(folder, kit.threads, memory=memory, limit_s=kit.limit_s)
+    model = await open_isolated(folder, kit.threads, memory=memory, limit_s=kit.limit_s)
     return Served(manifest, digest, model, apart=True)
 
 
@@ -46,7 +46,7 @@ async def run(job: Job) -> Event:
         job.candidate = await load_here(job.kit, model, digest)
     else:
         job.candidate = await load_apart(job.kit, digest)
-        assert isinstance(job.candidate.model, ApartModel)
+        assert isinstance(job.candidate.model, IsolatedModel)
         holdings.note_memory(model, digest, job.candidate.model.memory_bytes)
         holdings.check_memory(model, digest)
     return Loaded(job.update.generation)

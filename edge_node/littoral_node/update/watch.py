@@ -21,7 +21,7 @@ from littoral.answers import fault_of
 from littoral.errors import BadData, NotFound, RuntimeFailure
 from littoral.manifest import Manifest
 from littoral_node.federation.labelled import read_labelled, split
-from littoral_node.isolated.model import ApartModel
+from littoral_node.isolated.model import IsolatedModel
 from littoral_node.runtimes import Model
 from littoral_node.serving.slots import Served
 from littoral_node.update.job import Counts, Job, in_thread
@@ -37,7 +37,7 @@ async def run(job: Job) -> Event:
     """The verdict, or the end of the model's process, whichever comes first."""
     if job.candidate is None:
         raise NotFound(f"update of {job.update.model}: nothing is on trial")
-    assert isinstance(job.candidate.model, ApartModel)  # what was kept here before is on no trial
+    assert isinstance(job.candidate.model, IsolatedModel)  # what was kept here before is on no trial
     trial = asyncio.ensure_future(_trial(job, job.candidate))
     gone = asyncio.ensure_future(job.candidate.model.gone())
     try:

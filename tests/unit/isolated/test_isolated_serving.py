@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from littoral_node.artifacts.envelope import ENVELOPE
-from littoral_node.isolated.model import open_apart
+from littoral_node.isolated.model import open_isolated
 from littoral_node.serving.slots import Served
 
 from tests.kit.models import artifact, images, logits_of, weights
@@ -23,7 +23,7 @@ KEY = Ed25519PrivateKey.generate()
 async def on_trial(folder: Path) -> Served:
     manifest = artifact(folder, seed=1)
     (folder / ENVELOPE).write_bytes(manifest.seal(KEY))
-    model = await open_apart(folder, 1, memory=200_000_000, limit_s=30)
+    model = await open_isolated(folder, 1, memory=200_000_000, limit_s=30)
     return Served(manifest, "seed-1", model, apart=True)
 
 

@@ -1,0 +1,104 @@
+"""Every user of littoral.process's workers: how each is started and asked once.
+
+A user's `once` starts the child where there is none, as the user itself does it, and makes one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.kit.models import artifact, images
+
+Once = Callable[[], Awaitable[object]]
+LONG_S = 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    ready: float = LONG_S
+    call: float = LONG_S
+
+
+@dataclass(frozen=True)
+class User:
+    """`blocks`: its calls block a thread; only `end` can cancel one. `memory`: the limit that its child has, (kind, at most)."""
+
+    module: str
+    opened: Callable[[Path, Limits], AbstractAsyncContextManager[Once]]
+    blocks: bool = False
+    memory: tuple[int, int] | None = None
+
+
+@asynccontextmanager
+async def isolated(folder: Path, limits: Limits) -> AsyncIterator[Once]:
+    from littoral_node.artifacts.envelope import ENVELOPE
+    from littoral_node.isolated.model import IsolatedModel, open_isolated
+
+    manifest = artifact(folder)
+    (folder / ENVELOPE).write_bytes(manifest.seal(Ed25519PrivateKey.generate()))
+    model: IsolatedModel | None = None
+
+    async def once() -> None:
+        nonlocal model
+        if model is None:
+            model = await open_isolated(folder, 1, memory=200_000_000, limit_s=limits.call, load_s=limits.ready)
+        try:
+            await asyncio.to_thread(model.infer, manifest.input.prepare(images(1)))
+        except BaseException:
+            model.close()
+            model = None
+            raise
+
+    try:
+        yield once
+    finally:
+        if model is not None:
+            model.close()
+
+
+USERS: Mapping[str, User] = {
+    "isolated": User("littoral_node.isolated.main", isolated, blocks=True, memory=(resource.RLIMIT_DATA, 1_000_000_000)),
+}
+
+
+def children_of(pid: int, module: str) -> list[int]:
+    """Children of a process that run a module, in the order of their ids."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and module.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return sorted(found)
+
+
+async def child_of_this_process(module: str) -> int:
+    """Its id, once there is one."""
+    while not (found := children_of(os.getpid(), module)):  # noqa: ASYNC110 - the kernel sends no event
+        await asyncio.sleep(0.01)
+    return found[0]
+
+
+async def ended(pid: int) -> None:
+    """Returns once a process, child of this one or of another, has ended."""
+    while Path(f"/proc/{pid}").exists() and ") Z " not in _stat(pid):  # noqa: ASYNC110 - the kernel sends no event
+        await asyncio.sleep(0.01)
+
+
+def _stat(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
