@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from littoral_node.installing.layout import DATA, PREFIX, USER
-from littoral_node.installing.unit import Unit
+from littoral_node.installing.unit import SystemdUnit
 
 PAGE = Path(__file__).with_name("install.md")
 BEGIN, END = "<!-- written by docs/write_unit.py -->", "<!-- end -->"
@@ -18,7 +18,7 @@ BEGIN, END = "<!-- written by docs/write_unit.py -->", "<!-- end -->"
 
 def table() -> str:
     """Of the usual unit: a system's Python, a system user."""
-    unit = Unit(PREFIX / "current/bin/littoral-node", DATA, USER)
+    unit = SystemdUnit(PREFIX / "current/bin/littoral-node", DATA, USER)
     rows = (f"| `{line.key}={line.value}` | {line.reason} |" for line in unit.lines())
     return "\n".join(["| line | why |", "|---|---|", *rows])
 

@@ -18,7 +18,7 @@ from littoral import __version__, streams
 from littoral.environment import of_operators
 from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
 from littoral_node.client import cli as asking
-from littoral_node.client.complaint import complain
+from littoral_node.client.error_output import print_error
 from littoral_node.config.settings import KNOWN, PREFIX, said, settings_from, written_down
 from littoral_node.identity.folder import NodeFolder, write_json
 from littoral_node.installing import arguments as installing
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         parsed = build_parser().parse_args(arguments)
     except streams.NotPrinted as error:  # the help, or the version
-        complain(error, "text")
+        print_error(error, "text")
         sys.exit(streams.finished(error.exit_code))
     except (SystemExit, BrokenPipeError) as ended:
         sys.exit(streams.finished(int(ended.code or 0) if isinstance(ended, SystemExit) else streams.PIPE_CLOSED))
@@ -122,19 +122,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         code = streams.PIPE_CLOSED
     except FleetError as error:
-        complain(error, parsed.format)
+        print_error(error, parsed.format)
         code = error.exit_code
     except PermissionError as error:
         closed = BadInput(
             f"{error.filename or 'a file'}: {error.strerror}", hint="run this as the user that the node runs as, or with sudo"
         )
-        complain(closed, parsed.format)
+        print_error(closed, parsed.format)
         code = closed.exit_code
     except OSError as error:
         if not is_full(error):
             raise
         full = NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
-        complain(full, parsed.format)
+        print_error(full, parsed.format)
         code = full.exit_code
     except KeyboardInterrupt:
         code = 130

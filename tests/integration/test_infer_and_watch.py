@@ -85,7 +85,7 @@ async def test_infer_says_what_a_node_says_and_names_what_it_cannot_read(data: P
     answer = json.loads(out)
     assert code == 2
     assert (answer["model"], answer["version"]) == ("tiny", f"seed-{SEED}")
-    first, second, third = answer["answers"]
+    first, second, third = answer["predictions"]
     assert (first["label"], len(first["top"])) == (label_of(pixels), 2)
     assert "label" in second
     assert third["error"]["code"] == "bad-data"
@@ -111,7 +111,7 @@ async def test_infer_without_a_node_says_so_and_an_artifact_needs_none(data: Pat
     manifest = artifact(tmp_path / "artifact", seed=SEED, input=RULE)
     (tmp_path / "artifact" / ENVELOPE).write_bytes(manifest.seal(Ed25519PrivateKey.generate()))
     code, out, err = await said("infer", tmp_path / "a.png", "--data", data, "--model", tmp_path / "artifact", "--format", "json")
-    assert (code, json.loads(out)["answers"][0]["label"]) == (0, label_of(pixels))
+    assert (code, json.loads(out)["predictions"][0]["label"]) == (0, label_of(pixels))
     assert "signature was not checked" in err
     model = tmp_path / "artifact" / manifest.files[0].path
     model.write_bytes(model.read_bytes() + b" ")
@@ -143,12 +143,12 @@ async def test_beyond_loopback_the_certificate_is_compared_before_the_token_is_s
         words = ("infer", tmp_path / "a.png", "--data", folder.root, "--format", "json")
         code, out, err = await said(*words, "--token-file", token)
         assert code == 0, err
-        assert json.loads(out)["answers"][0]["label"] == label_of(pixels)
+        assert json.loads(out)["predictions"][0]["label"] == label_of(pixels)
         cases: list[tuple[tuple[str | Path, ...], int, str]] = [
-            ((), 2, "it asks for a token, and none is known here"),
+            ((), 2, "it demands a token, and none is known here"),
             (("--token-file", tmp_path / "none"), 2, "--token-file FILE, the one that the node runs with"),
             (("--token-file", token, "--certificate-sha256", "ab" * 32), 3, "shows the certificate"),
-            (("--token-file", token, "--http", f"localhost.:{server.port}"), 2, "its certificate is not known here"),
+            (("--token-file", token, "--http", f"localhost.:{server.port}"), 2, "its certificate is unknown here"),
         ]
         for more, wanted, message in cases:
             code, _, err = await said(*words, *more)

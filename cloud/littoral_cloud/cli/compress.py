@@ -20,7 +20,7 @@ from littoral.errors import BadInput
 from littoral.process.tether import tethered
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
 from littoral_cloud.cli.search_progress import Shown
-from littoral_cloud.cli.stopping import TERMINATED, Told, told_to_stop
+from littoral_cloud.cli.stopping import TERMINATED, StopSignals, stop_on_signal
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def compress(
         remark_on(examples)
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
-    with told_to_stop() as told, _others(workers - 1, same):
+    with stop_on_signal() as told, _others(workers - 1, same):
         found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place, release or rollout))
     if only_work:
         return
@@ -143,7 +143,7 @@ async def _searched(
     examples: Dataset,
     budget: str,
     seconds: float | None,
-    told: Told,
+    told: StopSignals,
     every: int,
     report: Path | None,
     releasing: bool,

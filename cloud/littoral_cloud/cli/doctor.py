@@ -36,7 +36,7 @@ OPTIONAL = ("ncnn",)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     check: str
     ok: bool
     found: str
@@ -76,32 +76,32 @@ class _Patient:
 
 
 async def _examine(
-    settings: Settings, checks: tuple[Callable[[_Patient], Awaitable[list[Finding]]], ...], *, must_serve: bool
-) -> list[Finding]:
+    settings: Settings, checks: tuple[Callable[[_Patient], Awaitable[list[CheckResult]]], ...], *, must_serve: bool
+) -> list[CheckResult]:
     patient = _Patient(settings, must_serve)
     return [finding for check in checks for finding in await check(patient)]
 
 
-async def _versions(patient: _Patient) -> list[Finding]:
-    findings = [Finding("python", True, platform.python_version())]
+async def _versions(patient: _Patient) -> list[CheckResult]:
+    findings = [CheckResult("python", True, platform.python_version())]
     for name in PACKAGES:
         try:
-            findings.append(Finding(name, True, version(name)))
+            findings.append(CheckResult(name, True, version(name)))
         except PackageNotFoundError:
             hint = "" if name in OPTIONAL else "install littoral[cloud]"
-            findings.append(Finding(name, name in OPTIONAL, "not installed", hint))
+            findings.append(CheckResult(name, name in OPTIONAL, "not installed", hint))
     return findings
 
 
-async def _folder(patient: _Patient) -> list[Finding]:
+async def _folder(patient: _Patient) -> list[CheckResult]:
     folder = patient.settings.data_dir
     place = next(path for path in (folder, *folder.parents) if path.exists())
     ok = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
     found = str(folder) if place == folder else f"{folder}, not made yet"
-    return [Finding("data folder", ok, found, "" if ok else f"make {place} writable, or set LITTORAL_DATA_DIR")]
+    return [CheckResult("data folder", ok, found, "" if ok else f"make {place} writable, or set LITTORAL_DATA_DIR")]
 
 
-async def _keys(patient: _Patient) -> list[Finding]:
+async def _keys(patient: _Patient) -> list[CheckResult]:
     """Looks and makes none: a new fleet's keys are made by the first command that needs them."""
     from littoral_cloud.trust.ca import open_ca
     from littoral_cloud.trust.signing import open_signing_key
@@ -111,49 +111,49 @@ async def _keys(patient: _Patient) -> list[Finding]:
     findings = []
     for name, opener in openers.items():
         if not (folder / name).exists():
-            findings.append(Finding(f"{name} key", True, "none yet: made at the first start"))
+            findings.append(CheckResult(f"{name} key", True, "none yet: made at the first start"))
             continue
         try:
             opener(folder / name)
-            findings.append(Finding(f"{name} key", True, str(folder / name)))
+            findings.append(CheckResult(f"{name} key", True, str(folder / name)))
         except FleetError as error:
-            findings.append(Finding(f"{name} key", False, error.message, error.hint))
+            findings.append(CheckResult(f"{name} key", False, error.message, error.hint))
     return findings
 
 
-async def _disk(patient: _Patient) -> list[Finding]:
+async def _disk(patient: _Patient) -> list[CheckResult]:
     folder = patient.settings.data_dir
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     ok = free >= ENOUGH_BYTES
-    return [Finding("disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else f"have {ENOUGH_BYTES / 1e9:.0f} GB free")]
+    return [CheckResult("disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else f"have {ENOUGH_BYTES / 1e9:.0f} GB free")]
 
 
-async def _files(patient: _Patient) -> list[Finding]:
+async def _files(patient: _Patient) -> list[CheckResult]:
     """Of this process: a service's own limit may be another one, and `serve` says it as it starts."""
     soft, hard = limits()
     try:
         room = room_for(hard)
     except FleetError as error:
-        return [Finding("open files", False, error.message, error.hint)]
-    return [Finding("open files", True, f"{room}; the soft limit is {soft}, `serve` raises it" if hard > soft else str(room))]
+        return [CheckResult("open files", False, error.message, error.hint)]
+    return [CheckResult("open files", True, f"{room}; the soft limit is {soft}, `serve` raises it" if hard > soft else str(room))]
 
 
-async def _listeners(patient: _Patient) -> list[Finding]:
+async def _listeners(patient: _Patient) -> list[CheckResult]:
     """Where a server runs, that both its listeners shake hands with its own CA behind them; else that the ports are free."""
     settings = patient.settings
     serving = Serving.read(settings.data_dir)
     if serving is None and patient.must_serve:
-        return [Finding("server", False, f"none runs on {settings.data_dir}", "start it: littoral-cloud serve")]
+        return [CheckResult("server", False, f"none runs on {settings.data_dir}", "start it: littoral-cloud serve")]
     if serving is None:
         return list(_ports(settings))
     findings = []
     for name, port in (("enrolment", _port(serving.enrolment)), ("fleet", _port(serving.fleet))):
         try:
             await _handshake(settings, port)
-            findings.append(Finding(f"{name} listener", True, f"answers on port {port}"))
+            findings.append(CheckResult(f"{name} listener", True, f"answers on port {port}"))
         except (OSError, ssl.SSLError, TimeoutError) as error:
             said = str(error) or type(error).__name__
-            findings.append(Finding(f"{name} listener", False, f"port {port}: {said}", "see the server's log"))
+            findings.append(CheckResult(f"{name} listener", False, f"port {port}: {said}", "see the server's log"))
     return findings
 
 
@@ -176,18 +176,18 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def _ports(settings: Settings) -> Iterator[CheckResult]:
     from littoral_cloud.api.server import check_free
 
     for name, port in (("enrolment", settings.enrolment_port), ("fleet", settings.fleet_port)):
         try:
             check_free(name, settings.host, port)
-            yield Finding(f"{name} port", True, f"{settings.host}:{port} is free" if port else "any free one")
+            yield CheckResult(f"{name} port", True, f"{settings.host}:{port} is free" if port else "any free one")
         except FleetError as error:
-            yield Finding(f"{name} port", False, error.message, error.hint)
+            yield CheckResult(f"{name} port", False, error.message, error.hint)
 
 
-async def _redis(patient: _Patient) -> list[Finding]:
+async def _redis(patient: _Patient) -> list[CheckResult]:
     """The one that the settings name; else the embedded one, or whether there is a binary for it."""
     from littoral_cloud.store.binary import find_binary
     from littoral_cloud.store.connection import Endpoint, endpoint_from
@@ -204,7 +204,7 @@ async def _redis(patient: _Patient) -> list[Finding]:
                 if patient.must_serve:
                     raise Unavailable(f"redis: nobody answers on {socket_file}", hint="see DATA/redis/redis.log")
                 binary = await asyncio.to_thread(find_binary)
-                return [Finding("redis", True, f"embedded, not running: {binary.path} {'.'.join(map(str, binary.version))}")]
+                return [CheckResult("redis", True, f"embedded, not running: {binary.path} {'.'.join(map(str, binary.version))}")]
             endpoint = Endpoint(socket=socket_file)
         async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S) as ledger:
             certificates = [] if patient.must_serve else await _certificates(ledger, patient.clock())
@@ -212,21 +212,21 @@ async def _redis(patient: _Patient) -> list[Finding]:
         hint = (
             "what was written last is gone, also what was acknowledged: compare with a backup, see `littoral-cloud audit verify`"
         )
-        lost = [Finding("redis file", True, f"warning: it was cut off once: {cut[-1]}", hint)] if cut else []
-        return [Finding("redis", True, f"{endpoint} answers and is fit"), *lost, *certificates]
+        lost = [CheckResult("redis file", True, f"warning: it was cut off once: {cut[-1]}", hint)] if cut else []
+        return [CheckResult("redis", True, f"{endpoint} answers and is fit"), *lost, *certificates]
     except FleetError as error:
-        return [Finding("redis", False, error.message, error.hint)]
+        return [CheckResult("redis", False, error.message, error.hint)]
 
 
-async def _certificates(ledger: Ledger, now: float) -> list[Finding]:
+async def _certificates(ledger: Ledger, now: float) -> list[CheckResult]:
     """A warning, which does not make the machine unfit: a node may lie switched off on a shelf."""
     views = await view_nodes(ledger, now)
     late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
     if not late:
-        return [Finding("certificates", True, f"of {len(views)} nodes: all good for two weeks or longer")]
+        return [CheckResult("certificates", True, f"of {len(views)} nodes: all good for two weeks or longer")]
     listed = "; ".join(f"{name}: {warning}" for name, warning in sorted(late.items()))
     hint = "a connected node renews its own; else a new join line brings it back under its id: littoral-node enroll"
-    return [Finding("certificates", True, f"warning: {len(late)} of {len(views)} nodes: {listed}", hint)]
+    return [CheckResult("certificates", True, f"warning: {len(late)} of {len(views)} nodes: {listed}", hint)]
 
 
 def _listens(path: Path) -> bool:

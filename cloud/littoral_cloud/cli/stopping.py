@@ -15,7 +15,7 @@ TERMINATED = 143
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Told:
+class StopSignals:
     """What signals came while long work went on."""
 
     def __init__(self) -> None:
@@ -34,10 +34,10 @@ class Told:
 
 
 @contextmanager
-def told_to_stop() -> Iterator[Told]:
+def stop_on_signal() -> Iterator[StopSignals]:
     """SIGINT and SIGTERM ask long work to end at its next step, with a checkpoint there. The second one ends the process at once:
     what was kept until then is whole, as after kill -9."""
-    told = Told()
+    told = StopSignals()
     if threading.current_thread() is not threading.main_thread():
         yield told
         return

@@ -15,7 +15,7 @@ import typer
 
 from littoral.errors import BadInput, NoFit
 from littoral_cloud.cli.reading import ResizeOption, described, read_data, remark_on
-from littoral_cloud.cli.stopping import TERMINATED, told_to_stop
+from littoral_cloud.cli.stopping import TERMINATED, stop_on_signal
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
 from littoral_cloud.terminal.progress import shown
@@ -124,7 +124,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
-        with shown(TRAINING, console, time.perf_counter) as progress, told_to_stop() as told:
+        with shown(TRAINING, console, time.perf_counter) as progress, stop_on_signal() as told:
             return make_students(
                 examples,
                 plan,

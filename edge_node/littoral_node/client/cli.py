@@ -1,4 +1,4 @@
-"""The words of `littoral-node infer` and `watch`."""
+"""The command lines of `littoral-node infer` and `watch`."""
 
 from __future__ import annotations
 
@@ -12,103 +12,126 @@ from pathlib import Path
 from typing import Any
 
 from littoral.errors import BadInput, FleetError
-from littoral_node.client.complaint import complain
+from littoral_node.client.error_output import print_error
 
 _EXAMPLES = {
-    "infer": "example: littoral-node infer photo.jpg other.png --top 3",
-    "watch": "example: littoral-node watch /srv/camera --results /srv/camera.jsonl --sort /srv/sorted",
+    "infer": "Example: littoral-node infer photo.jpg other.png --top 3",
+    "watch": "Example: littoral-node watch /srv/camera --results /srv/camera.jsonl --sort /srv/sorted",
 }
 
 
 def add_commands(nouns: Any) -> None:
-    """Adds both to `littoral-node`'s own."""
-    asked = argparse.ArgumentParser(add_help=False)
-    asked.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default text)")
-    asked.add_argument("--data", type=Path, metavar="DIR", help="the node's folder, which says where it answers")
-    asked.add_argument("--http", default="", metavar="HOST:PORT", help="where the node answers, if its folder cannot be read")
-    asked.add_argument("--token-file", type=Path, metavar="FILE", help="for a node that listens beyond loopback")
-    asked.add_argument("--certificate-sha256", default="", metavar="HEX", help="of such a node; its folder says it, too")
-    asked.add_argument(
-        "--model", default="", metavar="NAME|DIR", help="which, where several are served; or an artifact's folder, without a node"
+    """Adds `infer` and `watch` to the commands of `littoral-node`."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--format", choices=("text", "json"), default="text", help="Output format. Default: text.")
+    common.add_argument("--data", type=Path, metavar="DIR", help="The node's data folder; it holds the node's address.")
+    common.add_argument(
+        "--http", default="", metavar="HOST:PORT", help="The node's address. Default: the address in its data folder."
     )
-    asked.add_argument("--top", type=int, default=3, metavar="K", help="how many classes to name (default 3)")
+    common.add_argument("--token-file", type=Path, metavar="FILE", help="The file with the token of a node beyond loopback.")
+    common.add_argument(
+        "--certificate-sha256",
+        default="",
+        metavar="HEX",
+        help="The certificate of a node beyond loopback. Default: the one in its data folder.",
+    )
+    common.add_argument(
+        "--model",
+        default="",
+        metavar="NAME|DIR",
+        help="A served model, or the folder of an artifact, which needs no node. Default: the only model that is served.",
+    )
+    common.add_argument("--top", type=int, default=3, metavar="K", help="How many classes to print. Default: 3.")
 
     infer = nouns.add_parser(
-        "infer", parents=[asked], help="ask the model that is served here about files", epilog=_EXAMPLES["infer"]
+        "infer",
+        parents=[common],
+        help="Print what the served model predicts for files.",
+        description="Print what the served model predicts for files.",
+        epilog=_EXAMPLES["infer"],
     )
     infer.add_argument(
         "files",
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="PNG, JPEG, WebP, BMP, TIFF, AVIF, PGM, PPM, NPY; rows: NPY, JSON, CSV",
+        help="An image (PNG, JPEG, WebP, BMP, TIFF, AVIF, PGM, PPM, NPY) or rows of numbers (NPY, JSON, CSV).",
     )
 
     watch = nouns.add_parser(
-        "watch", parents=[asked], help="ask about every image that arrives in a folder", epilog=_EXAMPLES["watch"]
+        "watch",
+        parents=[common],
+        help="Predict every image that arrives in a folder.",
+        description="Predict every image that arrives in a folder, once.",
+        epilog=_EXAMPLES["watch"],
     )
-    watch.add_argument("folder", type=Path, metavar="FOLDER", help="where images arrive; folders in it are not looked into")
+    watch.add_argument("folder", type=Path, metavar="FOLDER", help="The folder to watch, without its subfolders.")
     watch.add_argument(
-        "--results", type=Path, metavar="FILE", help="a line of JSON for each image (default FOLDER/results.jsonl)"
+        "--results", type=Path, metavar="FILE", help="Write a line of JSON for each image. Default: FOLDER/results.jsonl."
     )
-    watch.add_argument("--sort", type=Path, metavar="DIR", help="move each image to DIR/CLASS")
-    watch.add_argument("--max-results", default="64MB", metavar="SIZE", help="then FILE becomes FILE.1 (default 64MB)")
+    watch.add_argument("--sort", type=Path, metavar="DIR", help="Move each image to DIR/CLASS. Default: images stay.")
     watch.add_argument(
-        "--settle", type=float, default=0.5, metavar="S", help="an image is whole when it has not changed so long (default 0.5)"
+        "--max-results", default="64MB", metavar="SIZE", help="Rename FILE to FILE.1 when it is larger. Default: 64MB."
     )
     watch.add_argument(
-        "--give-up", type=float, default=10.0, metavar="S", help="and broken when it still cannot be read then (default 10)"
+        "--settle", type=float, default=0.5, metavar="S", help="Read an image that did not change for S seconds. Default: 0.5."
     )
-    watch.add_argument("--once", action="store_true", help="end when everything that is there is done")
+    watch.add_argument(
+        "--give-up",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="Set an image aside that cannot be read and did not change for S seconds. Default: 10.",
+    )
+    watch.add_argument("--once", action="store_true", help="End when every image in the folder has its line.")
 
 
 def infer(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    from littoral_node.client.answers import answers_of
+    """Returns the exit code of the first file that failed; 0 where none did."""
+    from littoral_node.client.address import client_of
     from littoral_node.client.files import examples
-    from littoral_node.client.node import Folder
-    from littoral_node.client.place import oracle_of
+    from littoral_node.client.node import ArtifactClient
+    from littoral_node.client.predictions import predictions_of
 
     if parsed.top < 1:
-        raise BadInput(f"--top: {parsed.top} names no class", hint="1: the likeliest alone")
-    oracle = oracle_of(parsed, environment)
+        raise BadInput(f"--top: {parsed.top} names no class", hint="1 prints the likeliest class alone")
+    client = client_of(parsed, environment)
     found: list[dict[str, Any]] = []
     code = 0
     try:
-        about = oracle.about()
-        if isinstance(oracle, Folder) and oracle.unsigned:
+        info = client.model_info()
+        if isinstance(client, ArtifactClient) and client.unsigned:
             sys.stderr.write("littoral-node: the artifact's signature was not checked: no node's keys can be read here\n")
         for path in parsed.files:
             try:
-                values = examples(path, about)
-                answers = answers_of(about, oracle.ask(about, values), len(values), parsed.top)
+                values = examples(path, info)
+                predictions = predictions_of(info, client.ask(info, values), len(values), parsed.top)
             except FleetError as error:
                 code = code or error.exit_code
                 found.append({"file": str(path), "error": error.as_dict()})
                 if parsed.format == "text":
-                    complain(error, parsed.format)
+                    print_error(error, parsed.format)
                 continue
-            found += [
-                {"file": str(path), **({"row": i} if len(answers) > 1 else {}), **a.as_dict()} for i, a in enumerate(answers)
-            ]
+            several = len(predictions) > 1
+            found += [{"file": str(path), **({"row": i} if several else {}), **p.as_dict()} for i, p in enumerate(predictions)]
             if parsed.format == "text":
-                for i, answer in enumerate(answers):
-                    print(f"{path}{f'[{i}]' if len(answers) > 1 else ''}: {answer}", flush=True)
+                for i, prediction in enumerate(predictions):
+                    print(f"{path}{f'[{i}]' if several else ''}: {prediction}", flush=True)
     finally:
-        oracle.close()
+        client.close()
     if parsed.format == "json":
-        print(json.dumps({"model": about.model, "version": about.version, "answers": found}), flush=True)
+        print(json.dumps({"model": info.model, "version": info.version, "predictions": found}), flush=True)
     return code
 
 
 def watch(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    from littoral_node.client.place import oracle_of
-    from littoral_node.client.watching import Watch
+    from littoral_node.client.address import client_of
+    from littoral_node.client.folder_watch import FolderWatch
     from littoral_node.config.values import parse_size
 
     if parsed.top < 1 or parsed.settle < 0 or parsed.give_up < 0:
         raise BadInput(
-            "--top, --settle, --give-up: must not be negative, and one class at least is named",
-            hint="leave them out for the defaults",
+            "--top, --settle, --give-up: --top must be at least 1, the others at least 0", hint="leave them out for the defaults"
         )
     folder = parsed.folder.expanduser().absolute()
     if not folder.is_dir():
@@ -117,36 +140,37 @@ def watch(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
 
-    def say(line: Mapping[str, Any]) -> None:
-        print(json.dumps(line) if parsed.format == "json" else _words(line), flush=True)
+    def report(line: Mapping[str, Any]) -> None:
+        print(json.dumps(line) if parsed.format == "json" else _text(line), flush=True)
 
-    oracle = oracle_of(parsed, environment)
-    watching = Watch(
+    client = client_of(parsed, environment)
+    watching = FolderWatch(
         folder,
-        oracle,
+        client,
         results=(parsed.results or folder / "results.jsonl").expanduser().absolute(),
         sorted_to=parsed.sort.expanduser().absolute() if parsed.sort else None,
         max_results=parse_size(parsed.max_results, "--max-results"),
         settle_s=parsed.settle,
         give_up_s=parsed.give_up,
         top=parsed.top,
-        say=say,
+        report=report,
     )
     try:
         watching.run(stop, once=parsed.once)
     finally:
-        oracle.close()
+        client.close()
     return 0
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {"infer": infer, "watch": watch}
 
 
-def _words(line: Mapping[str, Any]) -> str:
+def _text(line: Mapping[str, Any]) -> str:
+    """A line of results or an event, for people."""
     if "event" in line:
         return " ".join(str(part) for part in (line["event"], line.get("detail", "")) if part)
     if "error" in line:
         return f"{line['file']}: set aside: {line['error']['message']}"
     if "top" in line:
         return f"{line['file']}: " + ", ".join(f"{each['label']} {each['confidence']:.1%}" for each in line["top"])
-    return f"{line['file']}: {json.dumps(line['values'])[:200]}"
+    return f"{line['file']}: {json.dumps(line.get('values', line.get('predictions')))[:200]}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral.errors import FleetError
-from littoral_node.client.node import Place
+from littoral_node.client.node import NodeAddress
 from littoral_node.config.settings import FILE, ORDER, Said, Settings, origin, said, settings_from
 from littoral_node.identity.folder import NodeFolder, read_json
 from littoral_node.identity.identity import DAY_S, Identity, life_of
@@ -96,7 +96,7 @@ def _problems(folder: NodeFolder) -> list[Finding]:
     body = (read_json(folder.serving) or {}) if folder.in_use() else {}
     if "http" not in body:
         return []
-    connection = Place(body["http"], fingerprint=str(body.get("certificate_sha256", ""))).connection()
+    connection = NodeAddress(body["http"], fingerprint=str(body.get("certificate_sha256", ""))).connection()
     connection.timeout = _REACH_S
     try:
         connection.request("GET", "/v2/health/live")
@@ -107,7 +107,7 @@ def _problems(folder: NodeFolder) -> list[Finding]:
     finally:
         connection.close()
     return [
-        Finding("problem", Verdict.WARN, str(words), "docs/identity.md: what the agent does about it")
+        Finding("problem", Verdict.WARN, str(words), "docs/identity.md: what the agent does info it")
         for words in said.get("problems", [])
     ]
 

@@ -1,6 +1,6 @@
 """Files as examples: PNG, JPEG, WebP, BMP, TIFF, AVIF, PGM, PPM and NPY images; NPY, JSON and CSV rows.
 
-They are sized and coloured as the manifest says. PGM, PPM and NPY need numpy alone; the other images need pillow
+Images are resized and get the colours that the manifest demands. PGM, PPM and NPY need numpy alone; the other images need pillow
 (`littoral[images]`), which is imported when the first of them is read.
 """
 
@@ -20,83 +20,83 @@ import numpy.typing as npt
 from littoral.errors import BadData, BadInput, NotFound, TooLarge
 from littoral.resize import resized
 from littoral.signature import DATATYPES, TensorSpec
-from littoral_node.client.about import About
+from littoral_node.client.model_info import ModelInfo
 
 Array = npt.NDArray[Any]
 MOST_BYTES = 64 * 1024 * 1024
-"""Of one file."""
+"""Of one file, at most."""
 _AGAIN = "save or copy it again: it is damaged"
 _HEADER = re.compile(
     rb"(P[56])(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,5})(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,5})(?:\s+(?:#[^\n]*\n\s*)*)(\d{1,5})\s"
 )
 
 
-def examples(path: Path, about: About) -> Array:
-    """What a file holds, as the model takes it: (n, *shape), uint8 for pixels.
+def examples(path: Path, info: ModelInfo) -> Array:
+    """A file's content as the model takes it: (n, *shape), uint8 for pixels.
 
     Raises:
-        NotFound: there is no such file. TooLarge: it is over MOST_BYTES.
-        BadData: it is not what its name says, or cut off. BadInput: it is, and this model does not take it; says what it takes.
+        NotFound: no such file. TooLarge: over MOST_BYTES.
+        BadData: the content does not fit the name, or is cut off. BadInput: this model does not accept it.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise BadInput(f"{path}: is none of the files that are read", hint=f"known are {', '.join(sorted(_READERS))}")
+        raise BadInput(f"{path}: is of an unknown kind", hint=f"known are {', '.join(sorted(_READERS))}")
     try:
         size = path.stat().st_size
     except OSError as error:
         raise NotFound(f"{path}: cannot be read: {error.strerror}", hint="name a file that this user may read") from error
     if size > MOST_BYTES:
         raise TooLarge(f"{path}: holds {size} bytes, at most {MOST_BYTES} are read", hint="make it smaller")
-    if len(about.inputs) != 1:
-        names = ", ".join(tensor.name for tensor in about.inputs)
+    if len(info.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in info.inputs)
         raise BadInput(
-            f"model {about.model}: takes {len(about.inputs)} tensors, {names}; a file is one", hint="ask it over REST or gRPC"
+            f"model {info.model}: takes {len(info.inputs)} tensors, {names}; a file is one tensor", hint="use REST or gRPC"
         )
     values, pixels = reader(path)
     if pixels:
-        return _sized(path, values, about) if about.own else _as_sent(path, values, about.inputs[0])
-    return _shaped(path, values, about.shape) if about.own else _cast(path, values, about.inputs[0])
+        return _sized(path, values, info) if info.own else _as_sent(path, values, info.inputs[0])
+    return _shaped(path, values, info.shape) if info.own else _cast(path, values, info.inputs[0])
 
 
 def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGES
 
 
-def _sized(path: Path, pixels: Array, about: About) -> Array:
-    if not about.images:
+def _sized(path: Path, pixels: Array, info: ModelInfo) -> Array:
+    if not info.images:
         raise BadInput(
-            f"{path}: is an image, {about.model} takes rows of {math.prod(about.shape)} values",
+            f"{path}: is an image, {info.model} takes rows of {math.prod(info.shape)} values",
             hint="give them as .csv, .json or .npy",
         )
-    if pixels.shape == about.shape:
+    if pixels.shape == info.shape:
         return pixels[None]
-    if about.resize is not None:
+    if info.resize is not None:
         try:
-            return resized(pixels[None], about.shape, *about.resize)
+            return resized(pixels[None], info.shape, *info.resize)
         except BadInput as error:
             raise BadInput(f"{path}: {error.message}", hint=error.hint) from error
-    if pixels.shape[1:] == about.shape[1:] and (pixels == pixels[:1]).all():  # grey, in one channel or in three: the same image
-        return np.repeat(pixels[:1], about.shape[0], axis=0)[None]
+    if pixels.shape[1:] == info.shape[1:] and (pixels == pixels[:1]).all():  # grey, in one channel or in three: the same image
+        return np.repeat(pixels[:1], info.shape[0], axis=0)[None]
     raise BadInput(
-        f"{path}: is {_words(pixels.shape)}, {about.model} takes {_words(about.shape)}; its manifest has no rule for it",
-        hint="resize it; or train with a data.toml that says how (docs/data.md)",
+        f"{path}: is {_words(pixels.shape)}, {info.model} takes {_words(info.shape)}; its manifest has no rule to resize it",
+        hint="resize it; or train with a resize rule in data.toml (docs/data.md)",
     )
 
 
 def _as_sent(path: Path, pixels: Array, wanted: TensorSpec) -> Array:
-    """To a model that was imported: its manifest does not say how pixels become numbers, so only pixels are pixels."""
+    """Pixels for an imported model: only as uint8, because its manifest has no rule that turns pixels into other numbers."""
     for layout in (pixels[None], pixels.transpose(1, 2, 0)[None]):
         if wanted.datatype == "UINT8" and wanted.fits(layout.shape):
             return np.ascontiguousarray(layout)
     raise BadInput(
-        f"{path}: is an image, {wanted.name} takes {wanted.datatype} {list(wanted.shape)}: the manifest does not say how the one "
-        "becomes the other",
-        hint="prepare it as the model's maker says, and give it as .npy",
+        f"{path}: is an image, {wanted.name} takes {wanted.datatype} {list(wanted.shape)}: the manifest has no rule that turns "
+        "one into the other",
+        hint="prepare it as the model's documentation demands, and give it as .npy",
     )
 
 
 def _shaped(path: Path, values: Array, shape: tuple[int, ...]) -> Array:
-    """One example or several; (height, width) of a model that sees grey."""
+    """One example or several; (height, width) for a model of grey images."""
     if values.shape == shape or (len(shape) == 3 and shape[0] == 1 and values.shape == shape[1:]):
         return values.reshape(1, *shape)
     if values.shape[1:] == shape and len(values):
@@ -132,20 +132,20 @@ def _with_pillow(path: Path) -> tuple[Array, bool]:
 
 
 def _netpbm(path: Path) -> tuple[Array, bool]:
-    """PGM (P5) and PPM (P6), binary, of 8 or 16 bits; of 16 the upper eight are kept, as of PNG."""
+    """PGM (P5) and PPM (P6), binary, 8 or 16 bits; of 16 bits the upper eight are used, as with PNG."""
     data = path.read_bytes()
     header = _HEADER.match(data)
     if header is None:
         raise BadData(f"{path}: is no binary PGM or PPM", hint="P5 or P6, with its width, height and largest value")
     channels, width, height, most = 3 if header[1] == b"P6" else 1, int(header[2]), int(header[3]), int(header[4])
     if not (width and height and 0 < most < 65536):
-        raise BadData(f"{path}: says {width} x {height}, largest value {most}", hint=_AGAIN)
+        raise BadData(f"{path}: header has {width} x {height}, largest value {most}", hint=_AGAIN)
     kind, count = np.dtype("u1" if most < 256 else ">u2"), channels * width * height
     if len(data) - header.end() < count * kind.itemsize:
         raise BadData(f"{path}: is cut off: {len(data) - header.end()} of {count * kind.itemsize} bytes of pixels", hint=_AGAIN)
     values = np.frombuffer(data, kind, count, header.end()).reshape(height, width, channels)
     if values.size and int(values.max()) > most:
-        raise BadData(f"{path}: holds a pixel over {most}, the largest that it says it has", hint=_AGAIN)
+        raise BadData(f"{path}: holds a pixel over {most}, the largest value in its header", hint=_AGAIN)
     whole = 255 if most < 256 else 65535
     full = values if most == whole else (values.astype(np.uint32) * whole + most // 2) // most
     eight = full if most < 256 else full.astype(np.uint32) >> 8
@@ -170,7 +170,7 @@ def _json(path: Path) -> tuple[Array, bool]:
 
 
 def _csv(path: Path) -> tuple[Array, bool]:
-    """A first line of names is passed over."""
+    """Skips a first line of names."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]

@@ -1,4 +1,4 @@
-"""Who answers: the node that runs here, over its REST interface; or an artifact's folder, in this process."""
+"""Two clients of a model: of the node that runs here, over its REST interface; of an artifact's folder, in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from littoral.answers import fault_of
 from littoral.errors import BadInput, DigestMismatch, FleetError, NotFound, RuntimeFailure, Unavailable, Untrusted
 from littoral.signature import DATATYPES, datatype_of
 from littoral.transport import asked_at, split_address
-from littoral_node.client.about import About, about_from
+from littoral_node.client.model_info import ModelInfo, model_info_from
 
 Array = npt.NDArray[Any]
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -26,23 +26,23 @@ TIMEOUT_S = 60.0
 _AGAIN = (408, 429, 502, 503, 504)
 
 
-class Oracle(Protocol):
-    def about(self) -> About:
-        """Raises NotFound where there is no such model, or none yet; Unavailable where nobody answers."""
+class Client(Protocol):
+    def model_info(self) -> ModelInfo:
+        """Raises NotFound where there is no such model, or none yet; Unavailable where the node does not answer."""
         ...
 
-    def ask(self, about: About, values: Array) -> Mapping[str, Array]:
-        """Every output by name. Raises BadInput for what is wrong with the values, Unavailable where asking again may help."""
+    def ask(self, info: ModelInfo, values: Array) -> Mapping[str, Array]:
+        """Every output by name. Raises BadInput for wrong values, Unavailable where a retry may help."""
         ...
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a node answers, and what it asks of callers from elsewhere than loopback.
+class NodeAddress:
+    """A node's address, and what it demands of clients beyond loopback.
 
-    `address` is host:port. `fingerprint`: SHA-256 of its certificate, hex; "": it speaks without TLS.
+    `address` is host:port. `fingerprint`: SHA-256 of its certificate, hex; "": without TLS.
     """
 
     address: str
@@ -50,7 +50,7 @@ class Place:
     fingerprint: str = ""
 
     def connection(self) -> http.client.HTTPConnection:
-        """Not yet open. Raises BadInput where the address is none."""
+        """A connection that is not open yet. Raises BadInput for a wrong address."""
         host, port = split_address(self.address, "--http")
         if self.fingerprint:
             return _Pinned(asked_at(host), port, self.fingerprint)
@@ -58,16 +58,16 @@ class Place:
 
 
 class _Pinned(http.client.HTTPSConnection):
-    """TLS to whoever shows this very certificate: what a node makes for itself no authority has signed."""
+    """TLS to the server with this certificate: a node signs its certificate itself."""
 
     def __init__(self, host: str, port: int, fingerprint: str) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # `connect` compares the certificate itself
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # `connect` compares the certificate
         super().__init__(host, port, timeout=TIMEOUT_S, context=context)
         self._fingerprint = fingerprint.lower()
 
     def connect(self) -> None:
-        """Raises Untrusted, before a word was said."""
+        """Raises Untrusted for another certificate, before anything is sent."""
         super().connect()
         assert isinstance(self.sock, ssl.SSLSocket)
         shown = hashlib.sha256(self.sock.getpeercert(binary_form=True) or b"").hexdigest()
@@ -75,42 +75,42 @@ class _Pinned(http.client.HTTPSConnection):
             self.close()
             raise Untrusted(
                 f"node {self.host}:{self.port}: shows the certificate {shown[:16]}..., wanted {self._fingerprint[:16]}...",
-                hint="is it this node? its `ready` line says certificate_sha256",
+                hint="is it this node? its `ready` line has certificate_sha256",
             )
 
 
-class Node:
+class NodeClient:
     """Args:
-    place: where its REST interface is.
-    model: name of a served model; "": the only one.
+    address: the address of its REST interface.
+    model: the name of a served model; "": the only one.
     """
 
-    def __init__(self, place: Place, model: str = "") -> None:
-        self._address, self._model = place.address, model
-        self._headers = {"Authorization": f"Bearer {place.token}"} if place.token else {}
-        self._connection = place.connection()
+    def __init__(self, address: NodeAddress, model: str = "") -> None:
+        self._address, self._model = address.address, model
+        self._headers = {"Authorization": f"Bearer {address.token}"} if address.token else {}
+        self._connection = address.connection()
 
-    def about(self) -> About:
+    def model_info(self) -> ModelInfo:
         if not self._model:
             served = self._call("GET", "/v2/health/ready", accept=(200, 503)).get("models") or []
             if len(served) != 1:
                 raise NotFound(
                     f"{self._address}: serves {', '.join(map(str, served)) or 'no model yet'}",
-                    hint="say which with --model NAME" if served else "roll one out: littoral-cloud rollout start",
+                    hint="name one with --model NAME" if served else "roll one out: littoral-cloud rollout start",
                 )
-            return about_from(self._call("GET", f"/v2/models/{served[0]}"))
-        return about_from(self._call("GET", f"/v2/models/{self._model}"))
+            return model_info_from(self._call("GET", f"/v2/models/{served[0]}"))
+        return model_info_from(self._call("GET", f"/v2/models/{self._model}"))
 
-    def ask(self, about: About, values: Array) -> Mapping[str, Array]:
+    def ask(self, info: ModelInfo, values: Array) -> Mapping[str, Array]:
         data = np.ascontiguousarray(values).tobytes()
         tensor = {
-            "name": about.inputs[0].name,
+            "name": info.inputs[0].name,
             "shape": list(values.shape),
             "datatype": datatype_of(values),
             "parameters": {"binary_data_size": len(data)},
         }
         head = json.dumps({"inputs": [tensor]}).encode()
-        answer = self._call("POST", f"/v2/models/{about.model}/infer", head + data, {HEADER_LENGTH: str(len(head))})
+        answer = self._call("POST", f"/v2/models/{info.model}/infer", head + data, {HEADER_LENGTH: str(len(head))})
         return {
             output["name"]: np.asarray(output["data"], DATATYPES[output["datatype"]]).reshape(output["shape"])
             for output in answer["outputs"]
@@ -130,14 +130,15 @@ class Node:
         try:
             self._connection.request(method, path, body, {**self._headers, **(headers or {})})
             answer = self._connection.getresponse()
-            said, status = answer.read(), answer.status
+            body_read, status = answer.read(), answer.status
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unavailable(
-                f"node {self._address}: does not answer: {error}", hint="does littoral-node run here? --http HOST:PORT says where"
+                f"node {self._address}: does not answer: {error}",
+                hint="does it run? name its address with --http HOST:PORT",
             ) from error
         try:
-            parsed = json.loads(said)
+            parsed = json.loads(body_read)
         except ValueError as error:
             raise Unavailable(f"node {self._address}: answered {status}, and no JSON", hint="is it littoral-node?") from error
         if status in accept:
@@ -145,11 +146,11 @@ class Node:
         raise _error_of(status, f"node: {parsed.get('error', status)}", str(parsed.get("hint", "")))
 
 
-class Folder:
-    """An artifact's folder, for example DIR/artifacts/HEX of a node.
+class ArtifactClient:
+    """A client of an artifact's folder, for example DIR/artifacts/HEX of a node.
 
     Args:
-        trusted: raw Ed25519 public keys by key id; None: the signature is not checked, and `unsigned` says so.
+        trusted: raw Ed25519 public keys by key id; None: the signature is not checked, and `unsigned` is True.
     """
 
     def __init__(self, folder: Path, trusted: Mapping[str, bytes] | None) -> None:
@@ -165,22 +166,22 @@ class Folder:
         for file in self._manifest.files:
             if not (folder / file.path).is_file() or digest_of_file(folder / file.path) != file.digest:
                 raise DigestMismatch(
-                    f"--model {folder}: {file.path} is not what the manifest names", hint="copy the artifact again"
+                    f"--model {folder}: {file.path} has another digest than in the manifest", hint="copy the artifact again"
                 )
         self._loaded = load_checked(self._manifest, folder, 1)
 
-    def about(self) -> About:
-        import orjson  # as a client would get it
+    def model_info(self) -> ModelInfo:
+        import orjson  # the same values as over HTTP
 
         from littoral_node.serving.tensors import metadata
 
-        return about_from(orjson.loads(orjson.dumps(metadata(self._manifest.model, self._manifest, self._digest))))
+        return model_info_from(orjson.loads(orjson.dumps(metadata(self._manifest.model, self._manifest, self._digest))))
 
-    def ask(self, about: About, values: Array) -> Mapping[str, Array]:
+    def ask(self, info: ModelInfo, values: Array) -> Mapping[str, Array]:
         from littoral_node.serving.tensors import tensors_of
 
         if self._manifest.signature is not None:
-            answers = self._loaded.run({about.inputs[0].name: values})
+            answers = self._loaded.run({info.inputs[0].name: values})
             self._check(answers)
             return answers
         prepared = self._manifest.input.prepare(values)

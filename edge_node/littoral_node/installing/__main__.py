@@ -1,4 +1,4 @@
-"""install, upgrade and uninstall alone, out of a wheel that is not installed: see the package's own words."""
+"""install, upgrade and uninstall from a wheel that is not installed: see the package's docstring."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from littoral.errors import FleetError
-from littoral_node.client.complaint import complain
+from littoral_node.client.error_output import print_error
 from littoral_node.installing.arguments import COMMANDS, add_commands
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[parsed.command](parsed, os.environ)
     except FleetError as error:
-        complain(error, parsed.format, program=parser.prog)
+        print_error(error, parsed.format, program=parser.prog)
         return error.exit_code
 
 

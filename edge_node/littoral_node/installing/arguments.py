@@ -1,4 +1,4 @@
-"""The words of `littoral-node install`, `upgrade` and `uninstall`: all of the package that an agent which runs imports."""
+"""The command lines of `littoral-node install`, `upgrade` and `uninstall`: all of this package that a running agent imports."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from typing import Any
 
 from littoral_node.installing.layout import DATA, PREFIX, USER
 
-_EXAMPLES = {
-    "install": "example: sudo littoral-node install littoral-join-1.WyJjb... --name gateway",
-    "upgrade": "example: sudo littoral-node upgrade --from littoral-0.2.0-py3-none-any.whl",
-    "uninstall": "example: sudo littoral-node uninstall --keep-data",
-}
 ALWAYS = "edge"
 EXTRAS = ("images", "edge-train", "ncnn", "coreml")
 MEMORY = re.compile(r"[1-9][0-9]*[KMG]?|infinity")
@@ -22,64 +17,81 @@ TRAINS, INFERS = "1500M", "512M"
 
 
 def add_commands(nouns: Any) -> None:
-    """Adds the three to `littoral-node`'s own."""
-    form = argparse.ArgumentParser(add_help=False)
-    form.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default text)")
-    form.add_argument("--dry-run", action="store_true", help="print what it would do, and do nothing")
-    form.add_argument("--prefix", type=Path, metavar="DIR", help=f"where it is installed (default {PREFIX})")
+    """Adds the three to the commands of `littoral-node`."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--format", choices=("text", "json"), default="text", help="Output format. Default: text.")
+    common.add_argument("--dry-run", action="store_true", help="Print the steps and do nothing.")
+    common.add_argument("--prefix", type=Path, metavar="DIR", help=f"The folder of the installation. Default: {PREFIX}.")
     origin = argparse.ArgumentParser(add_help=False)
     origin.add_argument(
         "--from",
         dest="origin",
         type=Path,
         metavar="PATH",
-        help="a wheel, a folder of wheels or a source tree; default: the package index",
+        help="A wheel, a folder of wheels or a source tree. Default: the package index.",
     )
-    origin.add_argument("--index-url", metavar="URL", help="another package index, for this time")
-    origin.add_argument("--offline", action="store_true", help="no index: everything is in the folder of --from")
-    origin.add_argument("--constraint", type=Path, metavar="FILE", help="versions to keep to, as pip reads them")
+    origin.add_argument("--index-url", metavar="URL", help="Another package index, for this command.")
+    origin.add_argument("--offline", action="store_true", help="Use no index: the folder of --from holds all packages.")
+    origin.add_argument("--constraint", type=Path, metavar="FILE", help="Versions of packages, in pip's format.")
 
-    install = nouns.add_parser(
+    install = _command(
+        nouns,
         "install",
-        parents=[form, origin],
-        help="an environment, a user, a folder and a systemd unit for it",
-        epilog=_EXAMPLES["install"],
+        "Install the agent: an environment, a user, a data folder and a systemd unit.",
+        "sudo littoral-node install littoral-join-1.WyJjb... --name gateway",
+        common,
+        origin,
     )
     install.add_argument(
-        "join_line", nargs="?", metavar="JOIN_LINE", help="enrols too: what `littoral-cloud token create` printed"
+        "join_line", nargs="?", metavar="JOIN_LINE", help="Enrol too, with the line that `littoral-cloud token create` printed."
     )
-    install.add_argument("--join-file", type=Path, metavar="PATH", help="file that holds the join line")
-    install.add_argument("--name", default="", metavar="NAME", help="what you call this node")
-    install.add_argument("--data", type=Path, metavar="DIR", help=f"the one folder that it may write (default {DATA})")
-    install.add_argument("--extras", default="images", metavar="NAMES", help=f"by comma, of {', '.join(EXTRAS)} (default images)")
-    install.add_argument("--python", type=Path, metavar="PATH", help="interpreter to make the environment of (default: this one)")
-    install.add_argument("--user", default=USER, metavar="NAME", help=f"system user that it runs as (default {USER})")
+    install.add_argument("--join-file", type=Path, metavar="PATH", help="The file with the join line.")
+    install.add_argument("--name", default="", metavar="NAME", help="The node's name. Default: the cloud draws one.")
+    install.add_argument("--data", type=Path, metavar="DIR", help=f"The only folder that the agent writes. Default: {DATA}.")
     install.add_argument(
-        "--memory-max", metavar="SIZE", help=f"the unit's MemoryMax (default {INFERS}, with edge-train {TRAINS})"
+        "--extras", default="images", metavar="NAMES", help=f"Of {', '.join(EXTRAS)}, separated by commas. Default: images."
     )
-    install.add_argument("--devices", action="store_true", help="it may see accelerators and cameras")
-    install.add_argument("--no-systemd", action="store_true", help="no unit and no user; says what to run instead")
+    install.add_argument("--python", type=Path, metavar="PATH", help="The interpreter for the environment. Default: this one.")
+    install.add_argument("--user", default=USER, metavar="NAME", help=f"The system user of the agent. Default: {USER}.")
     install.add_argument(
-        "--root", type=Path, metavar="DIR", help="put all of it below DIR, start nothing: to look at, or for an image"
+        "--memory-max", metavar="SIZE", help=f"MemoryMax of the unit. Default: {INFERS}; with edge-train {TRAINS}."
+    )
+    install.add_argument("--devices", action="store_true", help="Let the agent use accelerators and cameras.")
+    install.add_argument("--no-systemd", action="store_true", help="Make no unit and no user; print the command to run instead.")
+    install.add_argument(
+        "--root", type=Path, metavar="DIR", help="Put all files below DIR and start nothing: for a look, or for an image."
     )
 
-    upgrade = nouns.add_parser(
+    upgrade = _command(
+        nouns,
         "upgrade",
-        parents=[form, origin],
-        help="a new release beside the old one, and back if it fails",
-        epilog=_EXAMPLES["upgrade"],
+        "Install a new release beside the old one, and go back if it fails.",
+        "sudo littoral-node upgrade --from littoral-0.2.0-py3-none-any.whl",
+        common,
+        origin,
     )
     upgrade.add_argument(
-        "--ready-within", type=float, default=120.0, metavar="S", help="seconds that the new one has (default 120)"
+        "--ready-within", type=float, default=120.0, metavar="S", help="Go back when it is not ready in S seconds. Default: 120."
     )
-    upgrade.add_argument("--keep", type=int, choices=(0, 1), default=1, help="how many old releases stay (default 1)")
+    upgrade.add_argument("--keep", type=int, choices=(0, 1), default=1, help="How many old releases to keep. Default: 1.")
 
-    uninstall = nouns.add_parser(
-        "uninstall", parents=[form], help="take it off this machine; the data as you say", epilog=_EXAMPLES["uninstall"]
+    uninstall = _command(
+        nouns,
+        "uninstall",
+        "Remove the agent from this machine, and its data if you wish.",
+        "sudo littoral-node uninstall --keep-data",
+        common,
     )
     fate = uninstall.add_mutually_exclusive_group()
-    fate.add_argument("--purge", action="store_true", help="the data folder goes: identity, models, reports")
-    fate.add_argument("--keep-data", action="store_true", help="the data folder stays: installed again, it is the same node")
+    fate.add_argument("--purge", action="store_true", help="Remove the data folder: identity, models, reports.")
+    fate.add_argument("--keep-data", action="store_true", help="Keep the data folder: a later install is the same node.")
+
+
+def _command(nouns: Any, name: str, text: str, example: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = nouns.add_parser(
+        name, parents=parents, help=text, description=text, epilog=f"Example: {example}"
+    )
+    return made
 
 
 def _called(name: str) -> Callable[[argparse.Namespace, Mapping[str, str]], int]:

@@ -1,4 +1,4 @@
-"""What `littoral-node install`, `upgrade` and `uninstall` do with their words, and how their steps are printed."""
+"""`littoral-node install`, `upgrade` and `uninstall`: from their arguments to steps, and how steps are printed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from littoral import __version__
 from littoral.errors import BadInput
 from littoral_node.installing.arguments import ALWAYS, EXTRAS, INFERS, MEMORY, TRAINS
 from littoral_node.installing.environments import Source, base_python, pip_of, version_of, wheel_of
-from littoral_node.installing.install import Wanted, install_steps, node_command
+from littoral_node.installing.install import InstallRequest, install_steps, node_command
 from littoral_node.installing.layout import COMMAND, DATA, PREFIX, UNIT, Install, Layout
-from littoral_node.installing.system import Service, Systemd, is_root, why_no_systemd
+from littoral_node.installing.system import Systemd, SystemService, is_root, why_no_systemd
 from littoral_node.installing.uninstall import uninstall_steps
 from littoral_node.installing.upgrade import upgrade_steps
-from littoral_node.installing.work import Step, carried_out
+from littoral_node.installing.work import InstallStep, carried_out
 
 
 class _Printer:
@@ -27,10 +27,10 @@ class _Printer:
         self._form, self._dry = form, dry
         self._steps: list[dict[str, str]] = []
 
-    def step(self, words: str, came: str) -> None:
-        self._steps.append({"step": words, "detail": came})
+    def step(self, action: str, outcome: str) -> None:
+        self._steps.append({"step": action, "detail": outcome})
         if self._form == "text":
-            print(f"{'would ' if self._dry else ''}{words}" + (f": {came}" if came else ""), flush=True)
+            print(f"{'would ' if self._dry else ''}{action}" + (f": {outcome}" if outcome else ""), flush=True)
 
     def end(self, notes: Iterable[str]) -> None:
         if self._form == "json":
@@ -45,22 +45,22 @@ def install(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     staged = parsed.root is not None
     why = "" if staged else "--no-systemd" if parsed.no_systemd else why_no_systemd()
     service = None if staged or why else Systemd(UNIT)
-    with _got(parsed, chosen.python, __version__) as (wheel, pip, source):
-        wanted = Wanted(chosen, wheel, version_of(wheel), source, pip, _join(parsed, environment), parsed.name)
+    with _sources(parsed, chosen.python, __version__) as (wheel, pip, source):
+        request = InstallRequest(chosen, wheel, version_of(wheel), source, pip, _join(parsed, environment), parsed.name)
         printer = _Printer(parsed.format, parsed.dry_run)
-        _carried_out(Layout(Path(chosen.prefix)), install_steps(wanted, service), printer, dry=parsed.dry_run)
+        _carried_out(Layout(Path(chosen.prefix)), install_steps(request, service), printer, dry=parsed.dry_run)
     command = Path(chosen.command or node_command(Layout(Path(chosen.prefix))))
     as_user = f"sudo -u {chosen.user} " if chosen.user else ""
     if staged:
-        notes.append(f"nothing is started below --root, and no user was made: systemd-analyze verify {chosen.unit}")
+        notes.append(f"--root: nothing was started, and no user was added; check the unit: systemd-analyze verify {chosen.unit}")
     elif why:
         notes.append(f"no unit was written: {why}")
-    if not wanted.join and not (Path(chosen.data) / "node.json").exists():
+    if not request.join and not (Path(chosen.data) / "node.json").exists():
         notes.append(f"next: {as_user}{command} enroll JOIN_LINE --data {chosen.data}")
         notes += [f"then: systemctl enable --now {UNIT.name}"] if service else []
     if service is None:
         notes.append(f"to run it: {as_user}{command} run --data {chosen.data}")
-    elif wanted.join:
+    elif request.join:
         notes.append(
             f"it runs: systemctl status {UNIT.name}; journalctl -u {UNIT.name}; {as_user}{command} doctor --data {chosen.data}"
         )
@@ -71,12 +71,12 @@ def install(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def upgrade(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     done = _layout(parsed).installed()
     service = _service(done)
-    with _got(parsed, done.python, "") as (wheel, pip, source):
-        wanted = Wanted(done, wheel, version_of(wheel), source, pip)
+    with _sources(parsed, done.python, "") as (wheel, pip, source):
+        request = InstallRequest(done, wheel, version_of(wheel), source, pip)
         printer = _Printer(parsed.format, parsed.dry_run)
-        steps = upgrade_steps(wanted, service, within_s=parsed.ready_within, keep=parsed.keep)
+        steps = upgrade_steps(request, service, within_s=parsed.ready_within, keep=parsed.keep)
         _carried_out(_layout(parsed), steps, printer, dry=parsed.dry_run)
-    printer.end([] if service else ["the agent that runs is still the old one: start it again"])
+    printer.end([] if service else ["the running agent is still the old one: restart it"])
     return 0
 
 
@@ -94,7 +94,9 @@ def _chosen(parsed: argparse.Namespace) -> Install:
     """Raises BadInput, naming the flag."""
     extras = tuple(name for name in dict.fromkeys(parsed.extras.split(",")) if name and name != ALWAYS)
     if unknown := [name for name in extras if name not in EXTRAS]:
-        raise BadInput(f"--extras: {unknown[0]!r} is none of a node's", hint=f"of {', '.join(EXTRAS)}, by comma")
+        raise BadInput(
+            f"--extras: {unknown[0]!r} is no extra of a node", hint=f"choose of {', '.join(EXTRAS)}, separated by commas"
+        )
     memory = parsed.memory_max or (TRAINS if "edge-train" in extras else INFERS)
     if not MEMORY.fullmatch(memory):
         raise BadInput(f"--memory-max: {memory!r} is not a size", hint="for example 512M")
@@ -122,18 +124,18 @@ def _chosen(parsed: argparse.Namespace) -> Install:
     )
 
 
-def _carried_out(layout: Layout, steps: Iterable[Step], printer: _Printer, *, dry: bool) -> None:
+def _carried_out(layout: Layout, steps: Iterable[InstallStep], printer: _Printer, *, dry: bool) -> None:
     with nullcontext() if dry else layout.claimed():
         carried_out(steps, printer.step, dry=dry)
 
 
 def _layout(parsed: argparse.Namespace) -> Layout:
-    """Of the prefix given; else of the one that this process runs from; else the usual one."""
+    """The layout of --prefix; else of the prefix that this process runs from; else the default."""
     own = Path(sys.prefix).parent
     return Layout((parsed.prefix or (own if (own / "install.json").is_file() else PREFIX)).expanduser().absolute())
 
 
-def _service(done: Install) -> Service | None:
+def _service(done: Install) -> SystemService | None:
     return Systemd(UNIT) if done.unit == str(UNIT) and not why_no_systemd() else None
 
 
@@ -149,8 +151,8 @@ def _join(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _got(parsed: argparse.Namespace, python: str, version: str) -> Iterator[tuple[Path, tuple[str, ...], Source]]:
-    """The wheel of littoral, a pip, and where the rest comes from."""
+def _sources(parsed: argparse.Namespace, python: str, version: str) -> Iterator[tuple[Path, tuple[str, ...], Source]]:
+    """The wheel of littoral, a pip, and the source of the other packages."""
     if parsed.offline and (parsed.origin is None or not parsed.origin.is_dir()):
         raise BadInput("--offline: there is no folder of wheels", hint="--from FOLDER, made by `pip download 'littoral[edge]'`")
     options = ["--no-index"] if parsed.offline else []
@@ -164,10 +166,10 @@ def _got(parsed: argparse.Namespace, python: str, version: str) -> Iterator[tupl
 
 
 def _asked(data: str) -> bool:
-    """Whether to remove the data. Raises BadInput where nobody can be asked, or neither was answered."""
+    """Asks whether to remove the data. Raises BadInput without a terminal, and for another answer."""
     hint = "--purge removes it, --keep-data keeps it"
     if not sys.stdin.isatty():
-        raise BadInput(f"uninstall: what is to become of {data}?", hint=hint)
+        raise BadInput(f"uninstall: remove or keep {data}?", hint=hint)
     print(f"{data} holds the node's identity, its models and its reports. Remove it? Answer purge or keep: ", end="", flush=True)
     answer = sys.stdin.readline().strip().lower()
     if answer not in ("purge", "keep"):

@@ -1,4 +1,4 @@
-"""Virtual environments and what pip puts into them. The system's own packages stay as they are (PEP 668)."""
+"""Makes virtual environments and fills them by pip. Never changes the system's packages (PEP 668)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _TAIL = 2000
 
 
 class InstallFailed(FleetError):
-    """A program that the install runs ended with an error; the end of what it said is in the message."""
+    """A program that the installer ran failed; the message has the end of its output."""
 
     code = "install-failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where littoral comes from.
+    """The source of littoral's wheel.
 
-    `place`: a wheel, a folder of wheels, a source tree; None: the package index. `version`: of the index; "": the newest.
+    `place`: a wheel, a folder of wheels, a source tree; None: the package index. `version`: in the index; "": the newest.
     `options`: for pip, for example ("--index-url", "...").
     """
 
@@ -36,21 +36,21 @@ class Source:
 
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """Of a child: what this process was started from must not be imported by it."""
+    """The environment for a child without the variables that lead it to this process's packages."""
     return {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
 
 
 def ran(
-    words: Sequence[str | Path], *, user: str = "", environment: Mapping[str, str] | None = None, well: Collection[int] = (0,)
+    command: Sequence[str | Path], *, user: str = "", environment: Mapping[str, str] | None = None, well: Collection[int] = (0,)
 ) -> str:
-    """What a program printed. Raises InstallFailed, with the end of what it said.
+    """Runs a program and returns its standard output. Raises InstallFailed, with the end of its output.
 
     Args:
-        user: who runs it; "": as this process.
-        environment: added to this process's own.
-        well: what it may end with.
+        user: runs the program; "": this process's user.
+        environment: in addition to this process's.
+        well: the exit codes of success.
     """
-    called = [str(word) for word in words]
+    called = [str(word) for word in command]
     as_other = {"user": user, "group": user, "extra_groups": []} if user else {}
     try:
         done = subprocess.run(
@@ -69,19 +69,19 @@ def ran(
             f"{called[0]}: cannot be started: {error}", hint="is it there, and may this user start it?"
         ) from error
     if done.returncode not in well:
-        said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:]
-        raise InstallFailed(f"{' '.join(called[:6])}: ended with {done.returncode}: {said}", hint="run it by hand to see more")
+        output = (done.stderr.strip() or done.stdout.strip())[-_TAIL:]
+        raise InstallFailed(f"{' '.join(called[:6])}: ended with {done.returncode}: {output}", hint="run it by hand to see more")
     return str(done.stdout)
 
 
 def base_python(chosen: Path | None) -> Path:
-    """The interpreter that environments are made of: `chosen`, or this process's own outside of any environment.
+    """The interpreter for new environments: `chosen`, else this process's own outside of any environment.
 
-    Raises BadInput where its version is none that littoral runs on.
+    Raises BadInput for a version that littoral does not support.
     """
     python = chosen or Path(getattr(sys, "_base_executable", "") or sys.executable)
-    said = ran([python, "-c", "import sys; print(*sys.version_info[:2])"]).split()
-    version = (int(said[0]), int(said[1]))
+    printed = ran([python, "-c", "import sys; print(*sys.version_info[:2])"]).split()
+    version = (int(printed[0]), int(printed[1]))
     if not OLDEST <= version <= NEWEST:
         raise BadInput(
             f"--python {python}: is {version[0]}.{version[1]}, littoral runs on 3.11 and 3.12", hint="name another one"
@@ -90,34 +90,34 @@ def base_python(chosen: Path | None) -> Path:
 
 
 def pip_of(python: Path, room: Path) -> tuple[str, ...]:
-    """The words that start a pip which can fill other environments (`pip --python`, 22.3 or newer).
+    """The command of a pip that can fill other environments (`pip --python`, 22.3 or newer).
 
-    This process's own, else that of `python`, else one in an environment made for it in `room`.
+    This process's pip, else `python`'s, else one in a new environment in `room`.
 
-    Raises NotFound where there is none to be had.
+    Raises NotFound where there is none.
     """
     for candidate in (sys.executable, str(python)):
-        words = (candidate, "-m", "pip", "--disable-pip-version-check")
+        command = (candidate, "-m", "pip", "--disable-pip-version-check")
         try:
-            said = ran([*words, "--version"])
+            printed = ran([*command, "--version"])
         except InstallFailed:
             continue
-        if tuple(int(part) for part in said.split()[1].split(".")[:2]) >= (22, 3):
-            return words
+        if tuple(int(part) for part in printed.split()[1].split(".")[:2]) >= (22, 3):
+            return command
     try:
         ran([python, "-m", "venv", room / "pip"])
     except InstallFailed as error:
         raise NotFound(
             f"{python}: has neither pip nor ensurepip",
-            hint="Debian and Ubuntu: apt install python3-venv; or name a --python that has",
+            hint="Debian and Ubuntu: apt install python3-venv; or name another --python",
         ) from error
     return str(room / "pip" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"
 
 
 def wheel_of(source: Source, pip: Sequence[str], room: Path) -> Path:
-    """The wheel of littoral that a source gives, made or fetched into `room` where it is not one itself.
+    """The wheel of littoral: the source itself where it is a wheel, else built or downloaded into `room`.
 
-    Raises BadInput where the place holds none, InstallFailed where pip cannot get it.
+    Raises BadInput where the place holds no wheel, InstallFailed where pip cannot get one.
     """
     place = source.place
     if place is not None:
@@ -130,9 +130,9 @@ def wheel_of(source: Source, pip: Sequence[str], room: Path) -> Path:
             )
         if not (place / "pyproject.toml").is_file():
             return _only_wheel(place)
-    wanted = str(place) if place is not None else f"littoral=={source.version}" if source.version else "littoral"
+    requirement = str(place) if place is not None else f"littoral=={source.version}" if source.version else "littoral"
     try:
-        ran([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", room, *source.options, wanted])
+        ran([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", room, *source.options, requirement])
     except InstallFailed as error:
         raise InstallFailed(error.message, hint="name a wheel or a source tree with --from") from error
     return _only_wheel(room)
@@ -141,12 +141,12 @@ def wheel_of(source: Source, pip: Sequence[str], room: Path) -> Path:
 def _only_wheel(folder: Path) -> Path:
     found = sorted(folder.glob("littoral-*.whl"))
     if len(found) != 1:
-        raise BadInput(f"--from {folder}: holds {len(found)} wheels of littoral, wanted one", hint="name the wheel itself")
+        raise BadInput(f"--from {folder}: holds {len(found)} wheels of littoral, not one", hint="name the wheel itself")
     return found[0]
 
 
 def version_of(wheel: Path) -> str:
-    """From its name. Raises BadInput where it is no wheel of littoral."""
+    """The version in a wheel's name. Raises BadInput where it is no wheel of littoral."""
     parts = wheel.name.split("-")
     if parts[0] != "littoral" or len(parts) < 5:
         raise BadInput(f"--from {wheel}: is not a wheel of littoral", hint="its name begins with littoral-VERSION-")
@@ -154,14 +154,26 @@ def version_of(wheel: Path) -> str:
 
 
 def make(python: Path, where: Path) -> None:
-    """An empty environment, without pip: an agent has no use for it."""
+    """Makes an empty environment, without pip: the agent does not need it."""
     shutil.rmtree(where, ignore_errors=True)
     where.parent.mkdir(parents=True, exist_ok=True)
     ran([python, "-m", "venv", "--without-pip", where])
 
 
 def fill(where: Path, wheel: Path, extras: Sequence[str], pip: Sequence[str], source: Source) -> None:
-    """Puts littoral and what the extras need into an environment."""
+    """Installs littoral with its extras into an environment."""
     beside = ("--find-links", str(source.place)) if source.place is not None and source.place.is_dir() else ()
-    wanted = f"littoral[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"littoral @ {wheel.as_uri()}"
-    ran([*pip, "--python", where / "bin" / "python", "install", "--quiet", "--no-cache-dir", *beside, *source.options, wanted])
+    requirement = f"littoral[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"littoral @ {wheel.as_uri()}"
+    ran(
+        [
+            *pip,
+            "--python",
+            where / "bin" / "python",
+            "install",
+            "--quiet",
+            "--no-cache-dir",
+            *beside,
+            *source.options,
+            requirement,
+        ]
+    )

@@ -1,4 +1,4 @@
-"""`littoral-node install`: the steps, and nothing about how they are printed."""
+"""The steps of `littoral-node install`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from littoral.errors import unwritten
 from littoral_node.identity.folder import write_atomic
 from littoral_node.installing.environments import Source, fill, make, ran
 from littoral_node.installing.layout import Install, Layout, relink
-from littoral_node.installing.system import Service, add_user, give, has_user
-from littoral_node.installing.unit import Unit
-from littoral_node.installing.work import Step
+from littoral_node.installing.system import SystemService, add_user, give, has_user
+from littoral_node.installing.unit import SystemdUnit
+from littoral_node.installing.work import InstallStep
 
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be installed, and how."""
+class InstallRequest:
+    """What to install, and from where."""
 
     install: Install
     wheel: Path
     version: str
     source: Source
     pip: tuple[str, ...]
-    join: str = ""  # a join line; "": it is not enrolled now
+    join: str = ""  # a join line; "": do not enrol now
     name: str = ""
 
 
@@ -39,8 +39,8 @@ def in_a_home(python: Path) -> bool:
     return any(home in python.resolve().parents for home in _HOMES)
 
 
-def unit_of(install: Install) -> Unit:
-    return Unit(
+def unit_of(install: Install) -> SystemdUnit:
+    return SystemdUnit(
         command=node_command(Layout(Path(install.prefix))),
         data=Path(install.data),
         user=install.user,
@@ -50,10 +50,10 @@ def unit_of(install: Install) -> Unit:
     )
 
 
-def environment_steps(layout: Layout, wanted: Wanted, name: str) -> Iterator[Step]:
-    """A release beside whatever is there."""
-    python, place = Path(wanted.install.python), layout.release(name)
-    extras = ",".join(wanted.install.extras)
+def environment_steps(layout: Layout, request: InstallRequest, name: str) -> Iterator[InstallStep]:
+    """Installs a release beside those that are there."""
+    python, place = Path(request.install.python), layout.release(name)
+    extras = ",".join(request.install.extras)
 
     def made() -> None:
         layout.prefix.mkdir(parents=True, exist_ok=True)
@@ -61,50 +61,50 @@ def environment_steps(layout: Layout, wanted: Wanted, name: str) -> Iterator[Ste
 
     def filled() -> None:
         try:
-            fill(place, wanted.wheel, wanted.install.extras, wanted.pip, wanted.source)
+            fill(place, request.wheel, request.install.extras, request.pip, request.source)
         except BaseException:
             layout.remove(name)
             raise
 
     def checked() -> str:
-        return ran([node_command(layout, name), "--version"], user=wanted.install.user).strip()
+        return ran([node_command(layout, name), "--version"], user=request.install.user).strip()
 
-    yield Step(f"make an environment of {python} in {place}", _told(layout.prefix, made))
-    yield Step(f"install {wanted.wheel.name} with [{extras}] into it", filled)
-    if wanted.install.user:
-        yield Step(f"see that {wanted.install.user} can run it", checked)
+    yield InstallStep(f"make an environment of {python} in {place}", _explained(layout.prefix, made))
+    yield InstallStep(f"install {request.wheel.name} with [{extras}] into it", filled)
+    if request.install.user:
+        yield InstallStep(f"check that {request.install.user} can run it", checked)
     else:
-        yield Step("see that it runs", checked)
-    yield Step(f"mark {name} as whole", lambda: layout.mark_whole(name, wanted.version))
+        yield InstallStep("check that it runs", checked)
+    yield InstallStep(f"mark {name} as complete", lambda: layout.mark_complete(name, request.version))
 
 
-def install_steps(wanted: Wanted, service: Service | None) -> Iterator[Step]:
-    """`service` None: this machine has no systemd, or it is not to be asked."""
-    install = wanted.install
+def install_steps(request: InstallRequest, service: SystemService | None) -> Iterator[InstallStep]:
+    """`service` None: without systemd."""
+    install = request.install
     layout, data = Layout(Path(install.prefix)), Path(install.data)
-    name = layout.free_name(wanted.version)
+    name = layout.free_name(request.version)
     if install.user and not has_user(install.user):
-        yield Step(f"add the system user {install.user}", lambda: add_user(install.user, data))
-    yield from environment_steps(layout, wanted, name)
-    yield Step(f"switch {layout.current} to {name}", lambda: layout.switch(name))
-    yield Step(f"write {layout.record}", lambda: layout.keep(install))
+        yield InstallStep(f"add the system user {install.user}", lambda: add_user(install.user, data))
+    yield from environment_steps(layout, request, name)
+    yield InstallStep(f"switch {layout.current} to {name}", lambda: layout.switch(name))
+    yield InstallStep(f"write {layout.record}", lambda: layout.record_install(install))
     if install.command:
-        yield Step(f"link {install.command} to it", lambda: _link(Path(install.command), node_command(layout)))
-    yield Step(f"make {data}" + (f", for {install.user} alone" if install.user else ""), lambda: _data(data, install.user))
-    if wanted.join:
-        yield Step("enrol", lambda: enrol(layout, wanted))
+        yield InstallStep(f"link {install.command} to it", lambda: _link(Path(install.command), node_command(layout)))
+    yield InstallStep(f"make {data}" + (f", for {install.user} alone" if install.user else ""), lambda: _data(data, install.user))
+    if request.join:
+        yield InstallStep("enrol", lambda: enrol(layout, request))
     if install.unit:
-        yield Step(f"write {install.unit}", lambda: write_unit(install))
-    if service is not None and (wanted.join or (data / "node.json").exists()):
-        yield Step("start it, now and with the machine; wait until it is ready", service.start)
+        yield InstallStep(f"write {install.unit}", lambda: write_unit(install))
+    if service is not None and (request.join or (data / "node.json").exists()):
+        yield InstallStep("start it now and at every boot; wait until it is ready", service.start)
     yield from removal_steps(layout, (name,))
 
 
-def removal_steps(layout: Layout, kept: Collection[str]) -> Iterator[Step]:
-    """Every other release goes."""
+def removal_steps(layout: Layout, retained: Collection[str]) -> Iterator[InstallStep]:
+    """Removes every release that is not in `retained`."""
     for name in layout.releases():
-        if name not in kept:
-            yield Step(f"remove {layout.release(name)}", partial(layout.remove, name))
+        if name not in retained:
+            yield InstallStep(f"remove {layout.release(name)}", partial(layout.remove, name))
 
 
 def write_unit(install: Install) -> None:
@@ -114,13 +114,19 @@ def write_unit(install: Install) -> None:
         unit.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(unit, unit_of(install).text().encode())
 
-    _told(unit, written)()
+    _explained(unit, written)()
 
 
-def enrol(layout: Layout, wanted: Wanted) -> str:
-    """The join line goes by the environment: arguments are everybody's to read."""
-    words = [node_command(layout), "enroll", "--data", wanted.install.data, *(("--name", wanted.name) if wanted.name else ())]
-    return ran(words, user=wanted.install.user, environment={"LITTORAL_NODE_JOIN": wanted.join}).strip()
+def enrol(layout: Layout, request: InstallRequest) -> str:
+    """Passes the join line in the environment: every user can read the arguments of a process."""
+    command = [
+        node_command(layout),
+        "enroll",
+        "--data",
+        request.install.data,
+        *(("--name", request.name) if request.name else ()),
+    ]
+    return ran(command, user=request.install.user, environment={"LITTORAL_NODE_JOIN": request.join}).strip()
 
 
 def _data(data: Path, user: str) -> None:
@@ -130,25 +136,25 @@ def _data(data: Path, user: str) -> None:
         if user:
             give(data, user)
 
-    _told(data, made)()
+    _explained(data, made)()
 
 
 def _link(link: Path, target: Path) -> str:
     if link.exists() and not link.is_symlink():
-        return f"left alone: {link} is a file of somebody else's"
+        return f"left unchanged: {link} is not a link of ours"
 
     def linked() -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         relink(link, target)
 
-    _told(link, linked)()
+    _explained(link, linked)()
     return ""
 
 
-def _told(what: Path, work: Callable[[], None]) -> Callable[[], None]:
-    """The same work; an OSError becomes words that name the place and the way out."""
+def _explained(what: Path, work: Callable[[], None]) -> Callable[[], None]:
+    """The same work; an OSError becomes a FleetError that names the path, with a hint."""
 
-    def told() -> None:
+    def explained() -> None:
         try:
             work()
         except OSError as error:
@@ -156,4 +162,4 @@ def _told(what: Path, work: Callable[[], None]) -> Callable[[], None]:
                 str(what), error, hint="run it as root, or name --prefix and --data of your own with --no-systemd"
             ) from error
 
-    return told
+    return explained

@@ -1,4 +1,4 @@
-"""Where things are, and what the install wrote down about itself."""
+"""The folders of an installation, and the record of its arguments."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """What `install` was told. `unit` and `user` are empty where there is none."""
+    """The arguments of an install. `unit` and `user` are empty where there is none."""
 
     prefix: str
     data: str
     extras: tuple[str, ...]
     user: str = ""
     unit: str = ""
-    command: str = ""  # a link on everybody's PATH
-    python: str = ""  # that environments are made of
+    command: str = ""  # a link on the PATH of all users
+    python: str = ""  # the interpreter for new environments
     memory_max: str = ""
     devices: bool = False
     schema: int = field(default=_SCHEMA)
@@ -50,38 +50,37 @@ class Layout:
         return self.prefix / name
 
     def running(self) -> str:
-        """Name of the release that `current` points to; "" where there is none."""
+        """The name of the release that `current` points to; "" where there is none."""
         try:
             return Path(os.readlink(self.current)).name
         except OSError:
             return ""
 
     def releases(self) -> list[str]:
-        """Those that are whole."""
+        """The names of the complete releases."""
         marks = self.prefix.glob("*/release.json")
         return sorted(mark.parent.name for mark in marks if not mark.parent.is_symlink())  # `current` is one of them
 
     def free_name(self, version: str) -> str:
-        """`version`, or with a number after it where that is whole already: a release in use is never written to."""
+        """`version`, with a number behind it where that release is complete: never writes to a release in use."""
         taken = set(self.releases())
         return next(name for n in range(1, 10_000) if (name := version if n == 1 else f"{version}-{n}") not in taken)
 
-    def mark_whole(self, name: str, version: str) -> None:
+    def mark_complete(self, name: str, version: str) -> None:
         write_json(self.release(name) / "release.json", {"version": version})
 
     def switch(self, name: str) -> None:
-        """`current` is the one or the other at every moment."""
+        """Points `current` to a release, by one rename."""
         relink(self.current, Path(name))
 
     def remove(self, name: str) -> None:
-        """Its mark first: what is half gone is not taken for whole."""
+        """Removes a release, its mark first: a half removed release never counts as complete."""
         (self.release(name) / "release.json").unlink(missing_ok=True)
         shutil.rmtree(self.release(name), ignore_errors=True)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Holds the prefix for one command at a time. Raises Unavailable where another one is at work, BadInput where it cannot
-        be written."""
+        """Locks the prefix. Raises Unavailable where another command has it, BadInput where it cannot be written."""
         busy = Unavailable(f"--prefix {self.prefix}: another install or upgrade is at work", hint="wait for it")
         try:
             self.prefix.mkdir(parents=True, exist_ok=True)
@@ -93,11 +92,11 @@ class Layout:
         finally:
             os.close(handle)
 
-    def keep(self, install: Install) -> None:
+    def record_install(self, install: Install) -> None:
         write_json(self.record, asdict(install))
 
     def installed(self) -> Install:
-        """Raises NotFound where nothing is installed here, FleetError where the record cannot be read."""
+        """The recorded arguments. Raises NotFound where nothing is installed here, FleetError for a damaged record."""
         body = read_json(self.record)
         if body is None:
             raise NotFound(
@@ -115,7 +114,7 @@ class Layout:
 
 
 def relink(link: Path, target: Path) -> None:
-    """The link points to the one or the other at every moment."""
+    """Points a link to another target, by one rename."""
     beside = link.with_name(f".{link.name}.new")
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)

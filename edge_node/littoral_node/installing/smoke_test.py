@@ -1,8 +1,8 @@
-"""Loads every model that a node serves, in this process, and tries it on its probe: what a new release must be able to do.
+"""Loads every model that a node serves and checks it on its probe: a new release must be able to do this.
 
     python -m littoral_node.installing.smoke_test --data DIR
 
-prints {"loaded": ["digits (cnn-m)"]}; changes nothing. Exit code 1, and the reason, where one cannot be loaded.
+prints {"loaded": ["digits (cnn-m)"]}; changes nothing. Exit code 1, and the reason, where a model fails.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from littoral_node.update.journal import Journal
 
 
 def loaded(folder: NodeFolder) -> list[str]:
-    """Each model's name and its artifact's. Raises what loading it raises."""
+    """Loads each model; returns "MODEL (ARTIFACT)" for each. Raises what load_checked raises."""
     if not folder.enrolled():
         return []
     trusted = folder.identity().signing_keys

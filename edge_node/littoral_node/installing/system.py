@@ -1,4 +1,4 @@
-"""What the install asks of the machine: its users, and its service manager."""
+"""The machine's users and its service manager, for the installer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ BOOTED = Path("/run/systemd/system")
 _IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
-class Service(Protocol):
+class SystemService(Protocol):
     """The agent as a service of this machine."""
 
     def start(self) -> None:
-        """Starts it with the machine from now on, and at once. Returns when it is ready. Raises InstallFailed."""
+        """Starts it now and at every boot. Returns when it is ready. Raises InstallFailed."""
         ...
 
     def restart(self, within_s: float) -> None:
-        """Returns when it is ready. Raises InstallFailed where it is not in that time."""
+        """Returns when it is ready. Raises InstallFailed where that takes longer than `within_s`."""
         ...
 
     def remove(self) -> None:
-        """Stops it, and does not start it again."""
+        """Stops it, and disables its start at boot."""
         ...
 
 
@@ -54,12 +54,12 @@ class Systemd:
 
 
 def why_no_systemd() -> str:
-    """ "" where this machine was booted with systemd; else why it cannot be asked, and what to do instead."""
+    """The reason why systemd does not manage this machine, and what to do instead; "" where it does."""
     if BOOTED.is_dir() and shutil.which("systemctl"):
         return ""
     if any(mark.exists() for mark in _IN_CONTAINER):
         return "this is a container: the engine restarts the agent (docs/compose.md)"
-    return "systemd does not run this machine: have its own supervisor run the command below, and start it again when it ends"
+    return "this machine does not run systemd: let its own supervisor run the command below, and restart it when it ends"
 
 
 def is_root() -> bool:
@@ -75,12 +75,12 @@ def has_user(name: str) -> bool:
 
 
 def add_user(name: str, home: Path) -> None:
-    """A system user with a group of its own, who cannot log in."""
+    """Adds a system user with its own group and without a login."""
     ran(["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home, "--shell", "/usr/sbin/nologin", name])
 
 
 def give(folder: Path, user: str) -> None:
-    """A folder and all in it becomes a user's; links are not followed."""
+    """Makes a user the owner of a folder and all in it; does not follow links."""
     owner = pwd.getpwnam(user)
     for path in _tree(folder):
         os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)

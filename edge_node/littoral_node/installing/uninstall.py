@@ -1,4 +1,4 @@
-"""`littoral-node uninstall`: everything that `install` made goes; the data folder as told."""
+"""The steps of `littoral-node uninstall`: removes everything that `install` made, and the data folder with `purge`."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from pathlib import Path
 from littoral.errors import BadInput
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing.layout import Install, Layout
-from littoral_node.installing.system import Service
-from littoral_node.installing.work import Step
+from littoral_node.installing.system import SystemService
+from littoral_node.installing.work import InstallStep
 
 _OURS = ("node.json", "artifacts", "models", "blobs", ".lock")
 
 
-def uninstall_steps(install: Install, service: Service | None, *, purge: bool) -> Iterator[Step]:
-    """`purge`: the data folder goes too, with the node's identity and models. Raises BadInput where that is no node's folder."""
+def uninstall_steps(install: Install, service: SystemService | None, *, purge: bool) -> Iterator[InstallStep]:
+    """`purge`: remove the data folder too, with the node's identity and models. Raises BadInput where it is no node's folder."""
     layout, data, unit = Layout(Path(install.prefix)), Path(install.data), Path(install.unit)
     if purge and data.is_dir() and not _a_nodes(data):
-        raise BadInput(f"{data}: holds nothing of a node's, and is not removed", hint="--keep-data, and remove it by hand")
+        raise BadInput(f"{data}: holds no files of a node, and is not removed", hint="use --keep-data, and remove it by hand")
     if service is not None and unit.exists():
-        yield Step(f"stop {unit.name}, and start it no more", service.remove)
+        yield InstallStep(f"stop {unit.name}, and disable it", service.remove)
     elif data.is_dir():
-        yield Step("see that no agent runs", lambda: _nobody(data))
+        yield InstallStep("check that no agent runs", lambda: _check_unused(data))
     if install.unit:
-        yield Step(f"remove {unit}", lambda: unit.unlink(missing_ok=True))
+        yield InstallStep(f"remove {unit}", lambda: unit.unlink(missing_ok=True))
     if install.command:
-        yield Step(f"remove {install.command}", lambda: _unlink(Path(install.command), layout))
-    yield Step(f"remove {layout.prefix}", lambda: _releases(layout))
+        yield InstallStep(f"remove {install.command}", lambda: _unlink(Path(install.command), layout))
+    yield InstallStep(f"remove {layout.prefix}", lambda: _releases(layout))
     if purge:
-        yield Step(f"remove {data}: the node's identity, its models, its reports", lambda: _purged(data))
+        yield InstallStep(f"remove {data}: the node's identity, its models, its reports", lambda: _purged(data))
     else:
-        yield Step(f"keep {data}", lambda: None)
+        yield InstallStep(f"keep {data}", lambda: None)
 
 
 def _purged(data: Path) -> str:
-    """Raises BadInput where something in it cannot be removed."""
+    """Removes the data folder. Raises BadInput where a file in it cannot be removed."""
     if not data.is_dir():
-        return "it is gone already"
+        return "there is none"
     try:
         for entry in data.iterdir():
             if entry.is_dir() and not entry.is_symlink():
@@ -59,7 +59,7 @@ def _a_nodes(data: Path) -> bool:
     return any((data / name).exists() for name in _OURS) or not any(data.iterdir())
 
 
-def _nobody(data: Path) -> None:
+def _check_unused(data: Path) -> None:
     """Raises Unavailable where an agent runs on this folder."""
     with NodeFolder(data).claimed():
         return
@@ -71,11 +71,11 @@ def _unlink(link: Path, layout: Layout) -> None:
 
 
 def _releases(layout: Layout) -> None:
-    """What is ours in the prefix; the folder itself where nothing else is in it."""
+    """Removes our files in the prefix, and the prefix where nothing else is in it."""
     for name in layout.releases():
         layout.remove(name)
     layout.current.unlink(missing_ok=True)
     layout.record.unlink(missing_ok=True)
     (layout.prefix / ".lock").unlink(missing_ok=True)
-    with suppress(OSError):  # not empty: somebody else's files stay
+    with suppress(OSError):  # not empty: other files stay
         layout.prefix.rmdir()

@@ -1,4 +1,4 @@
-"""The systemd unit, each line with its reason: the unit's comments and the table in docs/install.md are these."""
+"""The systemd unit, each line with its reason: for the unit's comments and the table in docs/install.md."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What a unit depends on.
+class SystemdUnit:
+    """The values in a unit.
 
-    `user` "": root's own. `home_python`: the interpreter lies in a home. `devices`: cameras and accelerators are seen.
+    `user` "": root. `home_python`: the interpreter lies in a home folder. `devices`: the agent sees cameras and accelerators.
     """
 
     command: Path
@@ -30,11 +30,11 @@ class Unit:
     devices: bool = False
 
     def lines(self) -> Iterator[Line]:
-        """In order of the file."""
+        """In the order of the file."""
         yield Line("Unit", "Description", "Littoral node", "")
         yield Line("Unit", "Documentation", "man:systemd.service(5)", "")
         yield Line("Unit", "After", "network.target", "not network-online: a node serves what it has without a network")
-        yield Line("Unit", "StartLimitIntervalSec", "0", "never gives up, however often it had to start again")
+        yield Line("Unit", "StartLimitIntervalSec", "0", "restarts without end")
         yield from self._life()
         yield from self._limits()
         yield from self._files()
@@ -42,7 +42,7 @@ class Unit:
         yield Line("Install", "WantedBy", "multi-user.target", "starts with the machine")
 
     def text(self) -> str:
-        """The file."""
+        """The file's content."""
         out, section = ["# Written by `littoral-node install`; settings are in node.toml in the data folder."], ""
         for line in self.lines():
             if line.section != section:
@@ -55,75 +55,83 @@ class Unit:
 
     def _life(self) -> Iterator[Line]:
         run = f'"{self.command}" run --data "{self.data}"'.replace("%", "%%")
-        yield Line("Service", "Type", "notify", "it is started once it answers requests, not before")
-        yield Line("Service", "NotifyAccess", "main", "no child speaks for it")
+        yield Line("Service", "Type", "notify", "the unit counts as started when the agent answers requests")
+        yield Line("Service", "NotifyAccess", "main", "ignores notifications of child processes")
         yield Line("Service", "ExecStart", run, "")
         if self.user:
-            yield Line("Service", "User", self.user, "nothing it does needs root")
+            yield Line("Service", "User", self.user, "the agent needs no root")
         yield Line(
-            "Service", "WatchdogSec", "60", "it says twice in that time that it answered a request; else it is ended and started"
+            "Service",
+            "WatchdogSec",
+            "60",
+            "the agent reports twice in this time that it answered a request; else systemd restarts it",
         )
-        yield Line("Service", "Restart", "always", "whatever it ended with")
+        yield Line("Service", "Restart", "always", "after every exit")
         yield Line(
             "Service",
             "RestartSec",
             "1",
-            "a crash is over within two seconds; no RestartSteps: their pauses grow over a whole life, not over one bad hour",
+            "two seconds from a crash to a new agent; no RestartSteps: their pauses would grow over the unit's whole life",
         )
-        yield Line("Service", "TimeoutStartSec", "300", "a slow card and a large model")
-        yield Line("Service", "TimeoutStopSec", "60", "requests that it has are answered first")
-        yield Line("Service", "KillMode", "mixed", "SIGTERM to the agent alone: it ends its own children")
-        yield Line("Service", "Environment", "PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1", "its environment is read-only")
+        yield Line("Service", "TimeoutStartSec", "300", "time for a slow SD card and a large model")
+        yield Line("Service", "TimeoutStopSec", "60", "time to answer the requests that came before")
+        yield Line("Service", "KillMode", "mixed", "SIGTERM to the agent alone, which ends its children")
+        yield Line(
+            "Service", "Environment", "PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1", "no byte code: its environment is read-only"
+        )
 
     def _limits(self) -> Iterator[Line]:
         yield Line(
-            "Service", "MemoryMax", self.memory_max, "the agent stays under 100 MB; the rest is for models and measuring them"
+            "Service",
+            "MemoryMax",
+            self.memory_max,
+            "the agent needs less than 100 MB; the rest is for models and their measurement",
         )
-        yield Line("Service", "OOMPolicy", "continue", "a candidate that takes too much dies alone, in its own process")
-        yield Line("Service", "TasksMax", "256", "threads and children; a bound on a runtime that runs wild")
-        yield Line("Service", "LimitCORE", "0", "a crash does not fill the disk")
+        yield Line("Service", "OOMPolicy", "continue", "a candidate that takes too much memory dies alone, in its own process")
+        yield Line("Service", "TasksMax", "256", "bounds the threads and children of a faulty runtime")
+        yield Line("Service", "LimitCORE", "0", "no core dumps that fill the disk")
 
     def _files(self) -> Iterator[Line]:
-        yield Line("Service", "ProtectSystem", "strict", "everything is read-only to it")
-        yield Line("Service", "ReadWritePaths", f'"{self.data}"'.replace("%", "%%"), "but this one folder")
-        yield Line("Service", "UMask", "0077", "keys and models are nobody else's to read")
-        yield Line("Service", "PrivateTmp", "yes", "a /tmp of its own, gone with it")
-        hidden = ("read-only", "its Python lies in a home") if self.home_python else ("yes", "homes are not there")
+        yield Line("Service", "ProtectSystem", "strict", "all folders are read-only")
+        yield Line("Service", "ReadWritePaths", f'"{self.data}"'.replace("%", "%%"), "except this one")
+        yield Line("Service", "UMask", "0077", "other users cannot read keys and models")
+        yield Line("Service", "PrivateTmp", "yes", "its own /tmp, removed at its end")
+        hidden = ("read-only", "its Python lies in a home folder") if self.home_python else ("yes", "hides home folders")
         yield Line("Service", "ProtectHome", *hidden)
         if self.devices:
-            yield Line("Service", "PrivateDevices", "no", "asked for with --devices: accelerators and cameras are seen")
-            yield Line("Service", "SupplementaryGroups", "video render", "who may use them")
+            yield Line("Service", "PrivateDevices", "no", "--devices: shows accelerators and cameras")
+            yield Line("Service", "SupplementaryGroups", "video render", "the groups of their users")
         else:
-            yield Line("Service", "PrivateDevices", "yes", "no disks, cameras or accelerators; --devices opens them")
+            yield Line("Service", "PrivateDevices", "yes", "hides disks, cameras and accelerators; --devices shows them")
 
     def _kernel(self) -> Iterator[Line]:
-        yield Line("Service", "NoNewPrivileges", "yes", "no setuid program gives it more than it has")
-        yield Line("Service", "CapabilityBoundingSet", "", "none of root's powers, even as root; ports below 1024 are not for it")
+        yield Line("Service", "NoNewPrivileges", "yes", "setuid programs give no more rights")
+        yield Line("Service", "CapabilityBoundingSet", "", "no capabilities, even as root; so no ports below 1024")
         yield Line("Service", "AmbientCapabilities", "", "")
-        yield Line("Service", "ProtectProc", "invisible", "other users' processes are not seen")
-        yield Line("Service", "ProcSubset", "all", "/proc/cpuinfo and /proc/meminfo say what this machine is")
+        yield Line("Service", "ProtectProc", "invisible", "hides the processes of other users")
+        yield Line("Service", "ProcSubset", "all", "/proc/cpuinfo and /proc/meminfo describe the machine")
         for key, reason in (
-            ("ProtectClock", "the clock is not its own to set"),
-            ("ProtectHostname", "nor the machine's name"),
+            ("ProtectClock", "cannot set the clock"),
+            ("ProtectHostname", "cannot set the host name"),
             ("ProtectKernelLogs", ""),
             ("ProtectKernelModules", ""),
-            ("ProtectKernelTunables", "/proc/sys and /sys can be read (battery, heat, cgroups), not written"),
+            ("ProtectKernelTunables", "reads /proc/sys and /sys (battery, heat, cgroups), never writes them"),
             ("ProtectControlGroups", ""),
-            ("RestrictNamespaces", "no container inside"),
-            ("RestrictRealtime", "it cannot take the processor from others"),
+            ("RestrictNamespaces", "no containers inside"),
+            ("RestrictRealtime", "no real-time priority over other processes"),
             ("RestrictSUIDSGID", ""),
             ("LockPersonality", ""),
             ("RemoveIPC", ""),
         ):
             yield Line("Service", key, "yes", reason)
-        yield Line("Service", "MemoryDenyWriteExecute", "yes", "none of its runtimes writes code at run time")
+        yield Line("Service", "MemoryDenyWriteExecute", "yes", "no runtime here generates code")
         yield Line(
             "Service",
             "RestrictAddressFamilies",
             "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
-            "the cloud, its clients, systemd's own socket, the kernel's word of power",
+            "the cloud and clients, systemd's socket, the kernel's power events",
         )
-        yield Line("Service", "SystemCallArchitectures", "native", "no 32-bit calls on a 64-bit kernel")
-        yield Line("Service", "SystemCallFilter", "@system-service", "what services call")
-        yield Line("Service", "SystemCallFilter", "~@privileged", "less what only root may")
-        yield Line("Service", "SystemCallErrorNumber", "EPERM", "a library that tries gets an error, not a signal")
+        yield Line("Service", "SystemCallArchitectures", "native", "no 32-bit system calls on a 64-bit kernel")
+        yield Line("Service", "SystemCallFilter", "@system-service", "the system calls of services")
+        yield Line("Service", "SystemCallFilter", "~@privileged", "without those of root")
+        yield Line("Service", "SystemCallErrorNumber", "EPERM", "a refused call returns an error instead of a signal")

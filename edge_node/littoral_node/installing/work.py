@@ -1,4 +1,4 @@
-"""What a command is going to do, as a list that can be printed in place of being done."""
+"""The steps of a command, which can be printed instead of run."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """`words` say what it does, in the imperative; `run` does it, and may say what came of it."""
+class InstallStep:
+    """`action` names it, in the imperative; `run` does it, and may return the outcome for people."""
 
-    words: str
+    action: str
     run: Callable[[], str | None]
 
 
-def carried_out(steps: Iterable[Step], say: Callable[[str, str], None], *, dry: bool) -> None:
-    """Each in its turn; the first that raises ends it.
+def carried_out(steps: Iterable[InstallStep], report: Callable[[str, str], None], *, dry: bool) -> None:
+    """Runs the steps in their order; the first that raises ends them.
 
     Args:
-        say: told of each step, its words and what came of it.
-        dry: they are said, and nothing is done.
+        report: receives the action and the outcome of each step.
+        dry: report the steps, and run none.
     """
     for step in steps:
-        came = "" if dry else step.run() or ""
-        say(step.words, came)
+        report(step.action, "" if dry else step.run() or "")

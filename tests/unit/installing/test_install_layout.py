@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing.environments import InstallFailed, Source, version_of, wheel_of
-from littoral_node.installing.install import Wanted, removal_steps
+from littoral_node.installing.install import InstallRequest, removal_steps
 from littoral_node.installing.layout import Install, Layout
 from littoral_node.installing.uninstall import uninstall_steps
 from littoral_node.installing.upgrade import UpgradeRefused, restarted, upgrade_steps
@@ -41,7 +41,7 @@ def layout(tmp_path: Path) -> Layout:
     made = Layout(tmp_path / "opt")
     for name in ("1.0", "1.1"):
         made.release(name).mkdir(parents=True)
-        made.mark_whole(name, name)
+        made.mark_complete(name, name)
     made.switch("1.0")
     return made
 
@@ -55,10 +55,10 @@ def test_a_release_in_use_is_never_written_to(layout: Layout) -> None:
 
 def test_old_releases_go_and_nothing_else_does(layout: Layout) -> None:
     layout.current.unlink()  # then nothing runs: an upgrade that keeps no old release must not take the prefix for one
-    wanted = Wanted(
+    wanted = InstallRequest(
         Install(str(layout.prefix), str(layout.prefix.parent / "data"), ("edge",)), Path("w.whl"), "2.0", Source(), ()
     )
-    *_, last = [step.words for step in upgrade_steps(wanted, None, within_s=1.0, keep=0)]
+    *_, last = [step.action for step in upgrade_steps(wanted, None, within_s=1.0, keep=0)]
     assert last == f"remove {layout.release('1.1')}"
     carried_out(removal_steps(layout, ("1.1",)), lambda *_: None, dry=False)
     assert (layout.releases(), layout.prefix.is_dir()) == (["1.1"], True)
@@ -82,7 +82,7 @@ def test_where_not_even_the_old_one_starts_both_are_named_and_the_old_one_stays(
 
 def test_the_record_is_read_as_it_was_written_and_damage_is_named(layout: Layout) -> None:
     install = Install("/opt/x", "/var/lib/x", ("edge", "images"), user="littoral")
-    layout.keep(install)
+    layout.record_install(install)
     assert layout.installed() == install
     layout.record.write_text('{"schema": 1, "prefix": "/opt/x"}')
     with pytest.raises(FleetError, match="damaged"):
@@ -115,7 +115,7 @@ def test_uninstall_waits_for_nobodys_folder_and_for_no_running_agent(layout: Lay
     mine = tmp_path / "photos"
     mine.mkdir()
     (mine / "cat.png").write_bytes(b"")
-    with pytest.raises(BadInput, match="nothing of a node's"):
+    with pytest.raises(BadInput, match="no files of a node"):
         list(uninstall_steps(Install(str(layout.prefix), str(mine), ("edge",)), None, purge=True))
     folder = NodeFolder(tmp_path / "data")
     folder.prepare()

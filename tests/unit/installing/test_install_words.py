@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_installer_runs_out_of_a_wheel_on_a_python_that_has_no_packages() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import littoral_node.installing.__main__"
-    subprocess.run((sys.executable, "-I", "-S", "-c", code, ROOT), check=True, timeout=PATIENCE_S)
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import littoral_node.installing.__main__"
+    subprocess.run((sys.executable, "-I", "-S", "-c", code, ROOT, ROOT / "edge_node"), check=True, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_what_is_wrong_is_named(
 def installed(folder: Path) -> Layout:
     layout = Layout(folder / "opt")
     layout.release("1.0").mkdir(parents=True)
-    layout.mark_whole("1.0", "1.0")
+    layout.mark_complete("1.0", "1.0")
     layout.switch("1.0")
     NodeFolder(folder / "data").prepare()
-    layout.keep(Install(str(layout.prefix), str(folder / "data"), ("edge",)))
+    layout.record_install(Install(str(layout.prefix), str(folder / "data"), ("edge",)))
     return layout
 
 

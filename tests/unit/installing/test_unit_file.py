@@ -8,12 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from littoral_node.installing.unit import Unit
+from littoral_node.installing.unit import SystemdUnit
 
-USUAL = Unit(command=Path("/opt/littoral/current/bin/littoral-node"), data=Path("/var/lib/littoral"), user="littoral")
+USUAL = SystemdUnit(command=Path("/opt/littoral/current/bin/littoral-node"), data=Path("/var/lib/littoral"), user="littoral")
 
 
-def values(unit: Unit, key: str) -> list[str]:
+def values(unit: SystemdUnit, key: str) -> list[str]:
     return [line.value for line in unit.lines() if line.key == key]
 
 

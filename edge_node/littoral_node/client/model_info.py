@@ -1,4 +1,4 @@
-"""What a model takes and gives, as its manifest says it: by a node's metadata, or by a manifest at hand."""
+"""A model's inputs and outputs by its manifest: from a node's metadata, or from a manifest in a folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from littoral.signature import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """One served model. `shape` leaves the batch out; `resize` is (method, fit), None: sizes must be the model's own.
+class ModelInfo:
+    """One served model. `shape` has no batch axis. `resize` is (method, fit); None: images must have the model's size.
 
-    `own`: one of our networks, whose pixels are sent as they are; False: it was imported, and takes its file's own tensors.
+    `own`: a network of ours, which takes pixels as they are; False: an imported model, which takes its file's own tensors.
     """
 
     model: str
@@ -32,13 +32,13 @@ class About:
         return len(self.shape) == 3
 
 
-def about_from(metadata: Mapping[str, Any]) -> About:
-    """From the protocol's model metadata as serving.tensors gives it. Raises Unavailable where it is another server's."""
+def model_info_from(metadata: Mapping[str, Any]) -> ModelInfo:
+    """From the protocol's model metadata as serving.tensors writes it. Raises Unavailable where another server wrote it."""
     try:
         ours = metadata["parameters"]
         resize = ours["resize"]
         outputs = [output["name"] for output in metadata["outputs"]]
-        return About(
+        return ModelInfo(
             model=str(metadata["name"]),
             version=str(metadata["versions"][0]),
             task=str(ours["task"]),
@@ -51,6 +51,6 @@ def about_from(metadata: Mapping[str, Any]) -> About:
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise Unavailable(
-            f"model metadata: is not what a node of this version says: {error!r}",
+            f"model metadata: not of a node of this version: {error!r}",
             hint="is it littoral-node, and as new as this one?",
         ) from error

@@ -1,7 +1,7 @@
-"""The results of a watched folder: a line of JSON for each image, and with it the memory of what is done.
+"""The results of a watched folder: a line of JSON for each image, which also records that the image is done.
 
-A line is written and synced before anything else happens to its image, so a watcher that is killed anywhere goes on where it was:
-what has a line is done, whatever else was still to do. A last line that was cut off is none, and is cut away.
+A line is written and synced before its image moves, so a killed watcher continues: an image with a line is done, and at most
+its move is left to do. A last line that was cut off does not count, and is removed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MOST_LINE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One content of one file, as far as a folder tells: a file that is written again is another one."""
+class FileVersion:
+    """One content of one file, by name, size and time of change: a file that is written again is another version."""
 
     name: str
     size: int
@@ -31,19 +31,19 @@ class Seen:
         return [self.name, self.size, self.changed_ns]
 
 
-class Journal:
+class ResultLog:
     """Args:
     path: the file; its folder exists.
-    most: bytes; a file that is larger becomes PATH.1, and the one that was PATH.1 goes.
+    most: bytes; a larger file is renamed to PATH.1, in place of the PATH.1 before it.
     """
 
     def __init__(self, path: Path, most: int) -> None:
         self._path = path
         self._most = most
-        self._done: dict[Seen, dict[str, Any]] = {}
+        self._done: dict[FileVersion, dict[str, Any]] = {}
 
-    def recover(self, there: Collection[Seen]) -> None:
-        """Reads what was done, of what is still there. Raises BadInput or NoSpace where it cannot be read or mended."""
+    def recover(self, there: Collection[FileVersion]) -> None:
+        """Reads the lines of the images that are still there. Raises BadInput or NoSpace where the file fails."""
         try:
             self._path.touch()
             with self._path.open("rb+") as file:
@@ -58,12 +58,12 @@ class Journal:
         except OSError as error:
             raise unwritten(f"--results {self._path}", error, hint="name a file that this user may write") from error
 
-    def done(self, seen: Seen) -> Mapping[str, Any] | None:
-        """Its line, if it has one."""
+    def done(self, seen: FileVersion) -> Mapping[str, Any] | None:
+        """The line of an image; None where it has none."""
         return self._done.get(seen)
 
-    def write(self, seen: Seen, line: Mapping[str, Any]) -> None:
-        """On the disk when this returns. Raises BadInput, NoSpace."""
+    def write(self, seen: FileVersion, line: Mapping[str, Any]) -> None:
+        """Writes a line and syncs it. Raises BadInput, NoSpace."""
         body = {**line, "seen": seen.as_list()}
         try:
             if self._path.stat().st_size > self._most:
@@ -73,22 +73,22 @@ class Journal:
             raise unwritten(f"--results {self._path}", error, hint="name a file that this user may write") from error
         self._done[seen] = body
 
-    def forget(self, there: Collection[Seen]) -> None:
-        """What is no longer in the folder: memory is bounded by what lies there."""
+    def forget(self, there: Collection[FileVersion]) -> None:
+        """Drops the lines of images that left the folder, so that memory is bounded by the folder."""
         self._done = {seen: line for seen, line in self._done.items() if seen in there}
 
-    def _note(self, line: bytes, there: Collection[Seen]) -> None:
+    def _note(self, line: bytes, there: Collection[FileVersion]) -> None:
         for body in _bodies(line):
             try:
                 name, size, changed = body["seen"]
-                seen = Seen(str(name), int(size), int(changed))
+                seen = FileVersion(str(name), int(size), int(changed))
             except (KeyError, TypeError, ValueError):
-                continue  # a line of somebody else's
+                continue  # a line of another program
             if seen in there:
                 self._done[seen] = body
 
     def _turn_over(self) -> None:
-        """What is done of what lies there is carried into the new file, as one line: the old one may go."""
+        """Starts a new file with one line that carries the lines of all images in the folder: the old file may be deleted."""
         self._path.replace(self._path.with_name(self._path.name + ".1"))
         if self._done:
             self._append([{"carried": [{"seen": body["seen"], "label": body.get("label")} for body in self._done.values()]}])

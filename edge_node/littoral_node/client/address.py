@@ -1,4 +1,4 @@
-"""Where the node of this machine answers: what it wrote down when it was ready, else what its settings say."""
+"""The address of the node on this machine: from the file that it wrote when it was ready, else from its settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral.transport import is_loopback, join_address, split_address
 from littoral_node.artifacts.envelope import ENVELOPE
-from littoral_node.client.node import Folder, Node, Oracle, Place
+from littoral_node.client.node import ArtifactClient, Client, NodeAddress, NodeClient
 from littoral_node.config.settings import load_settings, said, settings_from
 from littoral_node.identity.folder import NodeFolder, read_json
 from littoral_node.installing.layout import DATA
@@ -19,13 +19,13 @@ from littoral_node.serving.access import token_in
 _WAY_OUT = "--token-file FILE, the one that the node runs with"
 
 
-def place_of(
+def address_of(
     folder: NodeFolder, environment: Mapping[str, str], *, http: str, token_file: Path | None, fingerprint: str
-) -> Place:
-    """A folder that this user may not read leaves the usual place. Raises BadInput for wrong settings or no token.
+) -> NodeAddress:
+    """The default address where this user may not read the folder. Raises BadInput for wrong settings, or without a token.
 
     Args:
-        http, fingerprint: "": as the folder says. token_file: None: as the node was told, or its settings say.
+        http, fingerprint: "": as in the folder. token_file: None: as in the node's settings.
     """
     found: Mapping[str, Any] = {}
     try:
@@ -36,42 +36,44 @@ def place_of(
     except FleetError as error:
         if isinstance(error, BadInput):
             raise
-        settings = load_settings(folder.root, {}, environment)  # serving.json is damaged: as the settings say
+        settings = load_settings(folder.root, {}, environment)  # serving.json is damaged
     address = http or str(found.get("http") or join_address(settings.http_host, settings.http_port))
     if is_loopback(split_address(address, "--http")[0]):
-        return Place(address)
+        return NodeAddress(address)
     shown = fingerprint or (str(found.get("certificate_sha256", "")) if address == found.get("http") else "")
     if not shown:
         raise BadInput(
-            f"--http {address}: is not loopback, and its certificate is not known here",
-            hint="--certificate-sha256 HEX, as the node's `ready` line says it",
+            f"--http {address}: is not loopback, and its certificate is unknown here",
+            hint="--certificate-sha256 HEX, from the node's `ready` line",
         )
     if (file := token_file or settings.token_file) is None:
-        raise BadInput(f"--http {address}: is not loopback: it asks for a token, and none is known here", hint=_WAY_OUT)
-    return Place(address, token_in(file, _WAY_OUT), shown)
+        raise BadInput(f"--http {address}: is not loopback: it demands a token, and none is known here", hint=_WAY_OUT)
+    return NodeAddress(address, token_in(file, _WAY_OUT), shown)
 
 
-def oracle_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Oracle:
-    """Who is asked, as the flags of `infer` and `watch` say."""
+def client_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Client:
+    """The client that the flags of `infer` and `watch` choose."""
     model, data = parsed.model, parsed.data
     folder = NodeFolder((data or DATA).expanduser().absolute())
     if data is not None and not _is_there(folder.root):
         raise NotFound(f"--data {folder.root}: there is no such folder", hint="name a node's folder, or its address with --http")
     if model and (Path(model) / ENVELOPE).is_file():
-        return Folder(Path(model), trusted(folder))
-    place = place_of(folder, environment, http=parsed.http, token_file=parsed.token_file, fingerprint=parsed.certificate_sha256)
-    return Node(place, model)
+        return ArtifactClient(Path(model), trusted(folder))
+    address = address_of(
+        folder, environment, http=parsed.http, token_file=parsed.token_file, fingerprint=parsed.certificate_sha256
+    )
+    return NodeClient(address, model)
 
 
 def _is_there(folder: Path) -> bool:
     try:
         return folder.is_dir()
-    except PermissionError:  # it lies in one that this user may not look into
+    except PermissionError:  # inside a folder that this user may not read
         return True
 
 
 def trusted(folder: NodeFolder) -> Mapping[str, bytes] | None:
-    """The keys that this machine's node believes; None where there is none, or it may not be read."""
+    """The signing keys that this machine's node trusts; None where there is no node, or this user may not read its folder."""
     try:
         return folder.identity().signing_keys
     except (FleetError, OSError):

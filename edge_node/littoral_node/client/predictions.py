@@ -1,4 +1,4 @@
-"""What a model gave, in words: the classes' names and how sure it is, or its values."""
+"""A model's outputs for people: class names with confidences, or values."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.offload import softmax
-from littoral_node.client.about import About
+from littoral_node.client.model_info import ModelInfo
 
 Array = npt.NDArray[Any]
 _SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Of one example. `top`: (label, confidence) of the likeliest, the likeliest first; empty where the model names no classes.
-    `values`: what it gave there, by output."""
+class Prediction:
+    """For one example.
+
+    `top`: (label, confidence) of the likeliest classes, the likeliest first; empty where the model names no classes.
+    `values`: the outputs by name, where `top` is empty.
+    """
 
     top: tuple[tuple[str, float], ...] = ()
     values: tuple[tuple[str, Array], ...] = ()
@@ -40,32 +43,32 @@ class Answer:
         return {"values": {name: values.tolist() for name, values in self.values}}
 
 
-def answers_of(about: About, outputs: Mapping[str, Array], examples: int, top: int) -> list[Answer]:
-    """One for each example.
+def predictions_of(info: ModelInfo, outputs: Mapping[str, Array], examples: int, top: int) -> list[Prediction]:
+    """One prediction for each example.
 
     Args:
         outputs: every tensor by name, (examples, ...).
-        top: how many classes are named.
+        top: how many classes each names.
     """
-    scores = outputs.get(about.output)
-    if about.task == "classification" and about.labels and scores is not None and scores.shape == (examples, len(about.labels)):
-        return [_classes(about.labels, row, top) for row in confidences(scores)]
+    scores = outputs.get(info.output)
+    if info.task == "classification" and info.labels and scores is not None and scores.shape == (examples, len(info.labels)):
+        return [_classes(info.labels, row, top) for row in confidences(scores)]
     rows = [(name, values) for name, values in outputs.items() if values.ndim and len(values) == examples]
     whole = [(name, values) for name, values in outputs.items() if not (values.ndim and len(values) == examples)]
-    return [Answer(values=tuple([(name, values[i]) for name, values in rows] + whole)) for i in range(examples)]
+    return [Prediction(values=tuple([(name, values[i]) for name, values in rows] + whole)) for i in range(examples)]
 
 
 def confidences(scores: Array) -> npt.NDArray[np.float64]:
-    """Rows that sum to 1: softmax of logits; scores that are probabilities already stay as they are."""
+    """Rows that sum to 1: the softmax of logits; probabilities unchanged."""
     exact = np.asarray(scores, np.float64)
     if (exact >= 0).all() and np.abs(exact.sum(axis=1) - 1).max(initial=0.0) < 1e-3:
         return exact
     return softmax(exact)
 
 
-def _classes(labels: tuple[str, ...], row: npt.NDArray[np.float64], top: int) -> Answer:
+def _classes(labels: tuple[str, ...], row: npt.NDArray[np.float64], top: int) -> Prediction:
     order = np.argsort(-row, kind="stable")[:top]
-    return Answer(top=tuple((labels[i], float(row[i])) for i in order))
+    return Prediction(top=tuple((labels[i], float(row[i])) for i in order))
 
 
 def _shown(values: Array) -> str:

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.client.about import About
-from littoral_node.client.answers import answers_of, confidences
+from littoral_node.client.model_info import ModelInfo
+from littoral_node.client.predictions import confidences, predictions_of
 
 from littoral.signature import TensorSpec
 
-ABOUT = About("m", "v", "classification", ("cat", "dog", "fox"), "logits", (2,), None, (TensorSpec("x", "FP32", (-1, 2)),), True)
+ABOUT = ModelInfo(
+    "m", "v", "classification", ("cat", "dog", "fox"), "logits", (2,), None, (TensorSpec("x", "FP32", (-1, 2)),), True
+)
 
 
 def test_the_likeliest_classes_by_name_the_likeliest_first() -> None:
     logits = np.log(np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]]))
-    first, second = answers_of(ABOUT, {"logits": logits, "label": np.array([1, 0])}, 2, 2)
+    first, second = predictions_of(ABOUT, {"logits": logits, "label": np.array([1, 0])}, 2, 2)
     assert str(first) == "dog 70.0%, fox 20.0%"
     assert second.as_dict()["label"] == "cat"
     assert second.as_dict()["top"][1] == {"label": "dog", "confidence": 0.25}  # of equals the first
@@ -26,7 +28,7 @@ def test_the_likeliest_classes_by_name_the_likeliest_first() -> None:
 
 def test_what_names_no_classes_gives_its_values() -> None:
     about = replace(ABOUT, task="regression", labels=(), output="y")
-    (answer,) = answers_of(about, {"y": np.array([[2.5]]), "note": np.array(7)}, 1, 3)
+    (answer,) = predictions_of(about, {"y": np.array([[2.5]]), "note": np.array(7)}, 1, 3)
     assert (str(answer), answer.as_dict()) == ("y 2.5; note 7", {"values": {"y": [2.5], "note": 7}})
 
 

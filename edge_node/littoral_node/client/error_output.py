@@ -1,4 +1,4 @@
-"""How `littoral-node` says on standard error that something failed."""
+"""How `littoral-node` prints an error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from littoral.errors import FleetError
 
 
-def complain(error: FleetError, form: str, *, program: str = "littoral-node") -> None:
-    """One line of JSON where `form` is "json"; else the message, and the hint below it."""
+def print_error(error: FleetError, form: str, *, program: str = "littoral-node") -> None:
+    """To standard error: one line of JSON where `form` is "json"; else the message, with the hint below it."""
     if form == "json":
         sys.stderr.write(json.dumps({"error": error.as_dict()}) + "\n")
     else:

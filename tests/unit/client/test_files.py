@@ -12,8 +12,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.client.about import About, about_from
 from littoral_node.client.files import examples
+from littoral_node.client.model_info import ModelInfo, model_info_from
 from littoral_node.serving.tensors import metadata
 from PIL import Image
 
@@ -24,7 +24,9 @@ from littoral.resize import resized
 from littoral.signature import TensorSpec
 from tests.kit.models import artifact
 
-GREY = About("m", "v", "classification", ("a", "b"), "logits", (1, 4, 6), None, (TensorSpec("x", "UINT8", (-1, 1, 4, 6)),), True)
+GREY = ModelInfo(
+    "m", "v", "classification", ("a", "b"), "logits", (1, 4, 6), None, (TensorSpec("x", "UINT8", (-1, 1, 4, 6)),), True
+)
 SIZED = replace(GREY, resize=("area", "pad"))
 TABLE = replace(GREY, shape=(3,), inputs=(TensorSpec("x", "FP32", (-1, 3)),))
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -100,7 +102,7 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
         ("a.jpg", b"hello", BadData, "cannot be read as an image"),
         ("a.pgm", b"P5 6 4 255 " + bytes(23), BadData, "cut off: 23 of 24"),
         ("a.pgm", b"P2 6 4 255 1 2", BadData, "no binary PGM"),
-        ("a.pgm", b"P5 0 4 255 ", BadData, "says 0 x 4"),
+        ("a.pgm", b"P5 0 4 255 ", BadData, "header has 0 x 4"),
         ("a.pgm", b"P5 6 4 9 " + bytes([10] * 24), BadData, "a pixel over 9"),
         ("a.npy", b"\x93NUMPY", BadData, "no .npy file"),
         ("a.json", b"[1, 2", BadData, "is not JSON"),
@@ -108,7 +110,7 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
         ("a.json", b"[[1], [2, 3]]", BadData, "one length"),
         ("a.csv", b"a,b\n1,x\n", BadData, "no table of numbers"),
         ("a.json", b"[1, 2]", BadInput, r"holds \[2\], wanted \[1, 4, 6\]"),
-        ("a.gif", b"GIF89a", BadInput, "none of the files that are read"),
+        ("a.gif", b"GIF89a", BadInput, "of an unknown kind"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_by_name(
@@ -135,7 +137,7 @@ def test_an_imported_model_gets_pixels_only_where_it_takes_pixels(tmp_path: Path
     path = saved(tmp_path / "a.png", PIXELS)
     taken = replace(GREY, own=False, inputs=(TensorSpec("image", "UINT8", (-1, -1, -1, 1)),))
     assert examples(path, taken).shape == (1, 4, 6, 1)
-    with pytest.raises(BadInput, match="does not say how the one becomes the other"):
+    with pytest.raises(BadInput, match="no rule that turns one into the other"):
         examples(path, replace(taken, inputs=(TensorSpec("image", "FP32", (-1, 1, 4, 6)),)))
     np.save(tmp_path / "a.npy", np.ones((1, 4, 6), np.float64))
     assert examples(tmp_path / "a.npy", replace(taken, inputs=(TensorSpec("image", "FP32", (-1, 1, 4, 6)),))).dtype == np.float32
@@ -159,8 +161,8 @@ def test_any_bytes_called_pgm_are_read_or_refused(data: bytes) -> None:
 
 def test_a_nodes_metadata_says_all_of_it_and_another_servers_does_not(tmp_path: Path) -> None:
     manifest = artifact(tmp_path, input=Input("x", (1, 4, 4), 1 / 255, (0.0,), (1.0,), Resize("area", "pad")))
-    about = about_from(json.loads(orjson.dumps(metadata("tiny", manifest, "sha256:ab"))))
+    about = model_info_from(json.loads(orjson.dumps(metadata("tiny", manifest, "sha256:ab"))))
     assert (about.labels, about.shape, about.resize) == (("class 0", "class 1", "class 2"), (1, 4, 4), ("area", "pad"))
     assert (about.own, about.images, about.output) == (True, True, "logits")
-    with pytest.raises(Unavailable, match="is not what a node of this version says"):
-        about_from({"name": "x", "versions": ["1"], "inputs": [], "outputs": []})
+    with pytest.raises(Unavailable, match="not of a node of this version"):
+        model_info_from({"name": "x", "versions": ["1"], "inputs": [], "outputs": []})
