@@ -1,6 +1,6 @@
-"""Makes a dictionary for littoral.codec: graphs of our architectures as the exporters write them, with weights drawn by chance.
+"""Makes a dictionary for littoral.codec: graphs of our architectures as the exporters write them, with weights drawn at random.
 
-    python -m littoral_cloud.export.graphs 1 > littoral/codec/graphs-1.bin
+    python tools/codec_dictionary.py 1 > littoral/codec/graphs-1.bin
 
 A dictionary that was released never changes; another one gets the next number in littoral/codec/dictionary.py. What torch's
 exporter writes differs a little from version to version, so its digest is kept there, and not made again. A node reads all of a
@@ -49,54 +49,58 @@ _SHARED = ("pruned_chain",)  # families whose weights are as Saliency and Weight
 _WEIGHTS = 1  # seed of first weights, all of which are drawn over
 
 
-def drawn(family: str, chance: np.random.Generator) -> Mapping[str, Any]:
+def drawn(family: str, rng: np.random.Generator) -> Mapping[str, Any]:
     """A net of this architecture, some thousand parameters."""
     if family == "lenet5":
-        return {"name": family, "maps": [int(n) for n in chance.integers(8, 24, 2)], "hidden": int(chance.integers(16, 80))}
+        return {
+            "name": family,
+            "maps": [int(n) for n in rng.integers(8, 24, 2)],
+            "hidden": int(rng.integers(16, 80)),
+        }
     if family == "recurrent_cnn":
-        steps = [1] * int(chance.integers(1, 4))
-        return {"name": family, "maps": int(chance.integers(8, 40)), "strides": [2, *steps, 2]}
+        steps = [1] * int(rng.integers(1, 4))
+        return {"name": family, "maps": int(rng.integers(8, 40)), "strides": [2, *steps, 2]}
     if family == "pruned_chain":
-        narrow = sorted(int(width) for width in chance.integers(5, 48, 4))
+        narrow = sorted(int(width) for width in rng.integers(5, 48, 4))
         return {"name": "compact_cnn", "widths": narrow, "strides": [2, 2, 1, 2], "stem": 5, "head": "map"}
-    widths = sorted(int(width) for width in chance.integers(16, 64, 4))
+    widths = sorted(int(width) for width in rng.integers(16, 64, 4))
     strides = [2, *(1 for _ in widths[1:])]
     if family == "compact_cnn":
         return {"name": family, "widths": widths, "strides": strides, "stem": 5}
-    between = "relu" if chance.random() < 0.5 else "nothing"
+    between = "relu" if rng.random() < 0.5 else "nothing"
     return {"name": family, "stem": 16, "stem_kernel": 5, "widths": widths, "strides": strides, "between": between}
 
 
-def graph(family: str, chance: np.random.Generator) -> Exported:
+def graph(family: str, rng: np.random.Generator) -> Exported:
     """An artifact for 28x28 pixels and ten classes: norms folded, weights and biases drawn."""
-    spec = drawn(family, chance)
+    spec = drawn(family, rng)
     values = _shared if family in _SHARED else _steps
     with seeded(_WEIGHTS):
         network = folded(build(spec, channels=1, height=28, width=28, classes=10).eval())
     with torch.no_grad():
         for parameter in network.parameters():
-            drawn_values = values(tuple(parameter.shape), chance)
+            drawn_values = values(tuple(parameter.shape), rng)
             parameter.copy_(torch.from_numpy(drawn_values.reshape(parameter.shape)).float())
     given = Input("input", (1, 28, 28), 1 / 255, (0.1307,), (0.3081,))
     return export(network, given, calibration=np.zeros((1, 1, 28, 28), np.float32))
 
 
-def _steps(shape: tuple[int, ...], chance: np.random.Generator) -> Floats:
+def _steps(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """A few equal steps, the middle ones more often."""
-    most, step = (3, chance.integers(8, 16) / 128) if len(shape) > 1 else (15, 1 / 16)
-    codes: Floats = (chance.binomial(2 * most, 0.5, shape) - most).astype(np.float64)
+    most, step = (3, rng.integers(8, 16) / 128) if len(shape) > 1 else (15, 1 / 16)
+    codes: Floats = (rng.binomial(2 * most, 0.5, shape) - most).astype(np.float64)
     return codes * step
 
 
-def _shared(shape: tuple[int, ...], chance: np.random.Generator) -> Floats:
+def _shared(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """Of weights one in three to one in twelve, none near 0, of 16 values that have 4 digits; biases of 31 steps."""
     count, inputs = math.prod(shape), math.prod(shape[1:])
-    drawn = chance.choice([-1.0, 1.0], count) * (0.3 + chance.exponential(1.0, count)) / math.sqrt(inputs)
+    drawn = rng.choice([-1.0, 1.0], count) * (0.3 + rng.exponential(1.0, count)) / math.sqrt(inputs)
     if len(shape) == 1:
         steps = binary(drawn, 5)
         return steps.values[steps.assign(drawn)]
     levels = k_means(drawn, 16)
-    there = chance.random(count) < chance.uniform(1 / 12, 1 / 3)
+    there = rng.random(count) < rng.uniform(1 / 12, 1 / 3)
     shown: Floats = np.where(there, levels.rounded(4)[levels.assign(drawn)], 0.0)
     return shown
 
@@ -114,8 +118,8 @@ def _text(file: bytes, biases: int) -> bytes:
 def dictionary(number: int) -> bytes:
     """Its texts, one after another."""
     plan = DRAWS[number]
-    chance = np.random.default_rng([plan.seed, number])
-    return b"".join(_text(graph(family, chance).files[FILE], plan.biases) for family in plan.families)
+    rng = np.random.default_rng([plan.seed, number])
+    return b"".join(_text(graph(family, rng).files[FILE], plan.biases) for family in plan.families)
 
 
 if __name__ == "__main__":

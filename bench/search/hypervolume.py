@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from littoral_cloud.search import Found, compress, search_from
+from littoral_cloud.search import SearchResult, compress, search_from
 from littoral_cloud.search.front import hypervolume
 
 from bench.factory.kept import Kept, Row, tell
@@ -82,7 +82,7 @@ def _row(kept: Kept, sampler: str, seed: int) -> Row:
     return kept.row(f"{sampler}-{seed}", {**settings, "sampler": sampler, "seed": seed}, code, make)
 
 
-def searched(sampler: str, seed: int) -> Found:
+def searched(sampler: str, seed: int) -> SearchResult:
     objectives = ["accuracy", "bytes"]
     settings = {"trials": TRIALS, "batch": 8, "rungs": [1.0], "held_out": 0.25, "seed": seed, "sampler": sampler}
     search = {**settings, "objectives": objectives, "steer": objectives, "space": SPACE}
@@ -90,6 +90,6 @@ def searched(sampler: str, seed: int) -> Found:
     return compress(None, data().first(IMAGES, 1_000), recipe=recipe, folder=ROOT / "hypervolume")
 
 
-def volume(found: Found) -> float:
+def volume(found: SearchResult) -> float:
     points = [(1 - run.outcome.accuracy, math.log2(run.outcome.transfer_bytes)) for run in found.trials if run.outcome]
     return hypervolume(points, REFERENCE)

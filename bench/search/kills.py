@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral_cloud.data.sources import load_dataset
-from littoral_cloud.search.state import Run
+from littoral_cloud.search.state import TrialRun
 
 from bench.factory.kept import tell
 from bench.factory.tables import Part
@@ -71,7 +71,7 @@ def made() -> Part:
     return Part(table, {"trials_repeated_after_kills": Figure.of(repeated + lost + other, "runs", "lower", note)}, seconds)
 
 
-async def _both(folder: Path) -> tuple[list[Run], list[Run], list[int]]:
+async def _both(folder: Path) -> tuple[list[TrialRun], list[TrialRun], list[int]]:
     recipe, images = written(folder, RECIPE, 2_000)
     dataset = load_dataset(images)
     async with redis(folder / "alone" / "redis") as socket:
@@ -114,5 +114,5 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         raise RuntimeError(err.decode())
 
 
-def _set(runs: Sequence[Run]) -> set[tuple[int, int, str]]:
+def _set(runs: Sequence[TrialRun]) -> set[tuple[int, int, str]]:
     return {(r.number, r.rung, json.dumps(dict(r.params), sort_keys=True)) for r in done(runs)}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.search import SearchRecipe, search_named
-from littoral_cloud.search.state import Run
+from littoral_cloud.search.state import TrialRun
 from littoral_cloud.search.study import Study
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
@@ -62,5 +62,5 @@ def study_of(recipe: Path, images: Dataset, socket: Path) -> Study:
     return Study(name, plan, RedisSearch(Endpoint(socket=socket), name))
 
 
-def done(runs: Sequence[Run]) -> list[Run]:
+def done(runs: Sequence[TrialRun]) -> list[TrialRun]:
     return [run for run in runs if run.state == "done"]

@@ -37,7 +37,7 @@ def separable(before: int, after: int, kernel: int, *, stride: int = 1, dilation
     )
 
 
-class Block(nn.Module):
+class DepthwiseBlock(nn.Module):
     """`repeats` separable convolutions, and a shortcut that is added before the last rectifier."""
 
     def __init__(self, before: int, after: int, kernel: int, repeats: int) -> None:
@@ -106,7 +106,7 @@ def build(
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     before = first
     for i, (after, size) in enumerate(zip(wide, seen, strict=True), 1):
-        blocks[f"block{i}"] = Block(before, after, size, many)
+        blocks[f"block{i}"] = DepthwiseBlock(before, after, size, many)
         before = after
     ending = separable(before, ends[0], odd("last_kernel", last_kernel, most=255), dilation=apart)
     ending["relu"] = nn.ReLU()

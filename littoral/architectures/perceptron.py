@@ -2,7 +2,7 @@
 
 D. E. Rumelhart, G. E. Hinton, R. J. Williams: Learning representations by back-propagating errors, Nature 323, 1986,
 https://doi.org/10.1038/323533a0; the rectifier: X. Glorot, A. Bordes, Y. Bengio, AISTATS 2011,
-https://proceedings.mlr.press/v15/glorot11a.html. Its formulas, forward and backward, stand in perceptron_by_hand.py.
+https://proceedings.mlr.press/v15/glorot11a.html. Its formulas, forward and backward, stand in docs/perceptron_by_hand.py.
 """
 
 from __future__ import annotations

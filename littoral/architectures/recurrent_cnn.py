@@ -21,7 +21,7 @@ from littoral.architectures.parameters import odd, one_of, strides_of, whole
 SMALL = {"maps": 16}
 
 
-class Step(nn.Module):
+class RecurrentStep(nn.Module):
     """What is not shared: the pooling before it, if any, and what makes of the shared kernels' answer a step of its own."""
 
     def __init__(self, width: int, pool: nn.Module) -> None:
@@ -53,7 +53,7 @@ class RecurrentCnn(nn.Module):
         self.shrink = shrink
         self.stem = nn.Sequential(unit(channels, width, stem, stride=2, active=nn.ReLU()))
         self.shared = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.steps = nn.ModuleDict({f"step{i}": Step(width, pool) for i, pool in enumerate(pools, 1)})
+        self.steps = nn.ModuleDict({f"step{i}": RecurrentStep(width, pool) for i, pool in enumerate(pools, 1)})
         mean = nn.AdaptiveAvgPool2d(1)
         self.pool = mean if kernel is None else nn.Conv2d(width, width, kernel, groups=width, bias=False)
         self.classify = nn.Linear(width, classes)

@@ -24,7 +24,7 @@ from littoral.errors import BadInput
 SMALL = {"widths": (12, 24, 32), "depths": (1, 1, 1), "stem_stride": 2}
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """From `before` to `after` channels; halves height and width (rounding up) at a stride of 2."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -62,7 +62,7 @@ class Residual(nn.Module):
         before = widths[0]
         for i, (after, depth) in enumerate(zip(widths, depths, strict=True), 1):
             for j in range(1, depth + 1):
-                blocks[f"stage{i}_block{j}"] = Block(before, after, stride=2 if i > 1 and j == 1 else 1)
+                blocks[f"stage{i}_block{j}"] = ResidualBlock(before, after, stride=2 if i > 1 and j == 1 else 1)
                 before = after
         self.blocks = nn.Sequential(blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)

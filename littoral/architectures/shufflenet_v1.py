@@ -26,7 +26,7 @@ _STEM_LEAST = 0.5  # the multiplier below which the stem does not shrink
 _NARROWER = 4  # the bottleneck's channels are a quarter of the unit's
 
 
-class Unit(nn.Module):
+class ShuffleV1Unit(nn.Module):
     """From `before` to `after` channels. At a stride of 2 the shortcut is averaged and stands beside what is learnt, which so has
     only `after - before` channels; at 1 it is added."""
 
@@ -59,7 +59,7 @@ class ShuffleNetV1(nn.Module):
             for i in range(1, depth + 1):
                 # The very first pointwise convolution sees too few channels to be grouped (section 3.2).
                 first_groups = 1 if not units else groups
-                units[f"stage{stage}_unit{i}"] = Unit(before, after, groups, 2 if i == 1 else 1, first_groups)
+                units[f"stage{stage}_unit{i}"] = ShuffleV1Unit(before, after, groups, 2 if i == 1 else 1, first_groups)
                 before = after
         self.units = nn.Sequential(units)
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -24,7 +24,7 @@ SMALL = {"stem": 12, "stem_kernel": 5, "stem_pool": False, "widths": (32, 64), "
 _WIDTHS = {0.5: (48, 96, 192, 1024), 1.0: (116, 232, 464, 1024), 1.5: (176, 352, 704, 1024), 2.0: (244, 488, 976, 2048)}
 
 
-class Unit(nn.Module):
+class ShuffleV2Unit(nn.Module):
     """`channels` in and out; the second half of them is worked on."""
 
     def __init__(self, channels: int) -> None:
@@ -74,7 +74,7 @@ class ShuffleNetV2(nn.Module):
         units: OrderedDict[str, nn.Module] = OrderedDict()
         for stage, (after, depth) in enumerate(zip(widths, depths, strict=True), 2):
             for i in range(1, depth + 1):
-                units[f"stage{stage}_unit{i}"] = HalvingUnit(before, after) if i == 1 else Unit(after)
+                units[f"stage{stage}_unit{i}"] = HalvingUnit(before, after) if i == 1 else ShuffleV2Unit(after)
             before = after
         self.units = nn.Sequential(units)
         self.last = nn.Sequential(unit(before, last, 1, active=nn.ReLU()))

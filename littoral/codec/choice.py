@@ -14,10 +14,10 @@ from littoral.codec import plan, planes
 from littoral.codec.codebook import DTYPES, MAX_VALUES, NIBBLE, Values
 from littoral.codec.coder import Meter, TooDear
 from littoral.codec.container import MAX_ELEMENTS, MAX_LANES
-from littoral.codec.find import FLOAT, SIGNED, Found
+from littoral.codec.find import FLOAT, SIGNED, ArrayPlace
 from littoral.codec.packing import zstd
 from littoral.codec.ranks import Grid, code_ranks
-from littoral.codec.tables import Whole
+from littoral.codec.tables import Ints
 
 FEWEST = 64
 """Elements below which nothing can be learnt."""
@@ -32,7 +32,7 @@ _FARTHEST = 128
 _SAMPLE = 2 * _FARTHEST
 
 
-def ranks_of(raw: bytes, found: Found, rounds: int, otherwise: int) -> Chosen | None:
+def ranks_of(raw: bytes, found: ArrayPlace, rounds: int, otherwise: int) -> Chosen | None:
     """How an array is coded as ranks; None where that would take `otherwise` bytes or more.
 
     Args:
@@ -60,12 +60,12 @@ class Chosen:
     """A part, its ranks as (steps, lanes), the bytes that all of it takes, and what of it lies among the pieces."""
 
     part: plan.Ranks
-    ranks: Whole
+    ranks: Ints
     size: int
     literals: bytes = b""
 
 
-def _sparse(elements: Values, usual: np.unsignedinteger, found: Found, rounds: int, otherwise: int) -> Chosen | None:
+def _sparse(elements: Values, usual: np.unsignedinteger, found: ArrayPlace, rounds: int, otherwise: int) -> Chosen | None:
     """Where one value is frequent and the others are no codebook: which they are, and then they themselves."""
     there = elements != usual
     if found.width == NIBBLE or there.mean() > _SPARSE:
@@ -82,13 +82,13 @@ def _grid(below: int, above: int, ranks: npt.NDArray[Any]) -> Grid:
     return Grid(1, 1, 0, 0, 1, below, above, int(np.clip(round(8 * math.log((1 - share) / share)), -96, 96)), _PACE)
 
 
-def _scanned(book: plan.Ranks, ranks: Whole, shape: tuple[int, ...], rounds: int, otherwise: int) -> Chosen | None:
+def _scanned(book: plan.Ranks, ranks: Ints, shape: tuple[int, ...], rounds: int, otherwise: int) -> Chosen | None:
     """With the cheapest scan."""
     best = None
     about = len(plan.write([(0, book)]))
     least = 8.0 * (otherwise - about)
 
-    def weigh(grid: Grid, steps_first: bool, table: Whole) -> None:
+    def weigh(grid: Grid, steps_first: bool, table: Ints) -> None:
         nonlocal best, least
         if grid.rounds <= rounds and (bits := _bits(grid, table, least)) < math.inf:
             size = about + math.ceil(bits / 8)
@@ -102,7 +102,7 @@ def _scanned(book: plan.Ranks, ranks: Whole, shape: tuple[int, ...], rounds: int
     return best
 
 
-def _bits(grid: Grid, table: Whole, most: float) -> float:
+def _bits(grid: Grid, table: Ints, most: float) -> float:
     """Infinite where it is over `most`."""
     meter = Meter(most)
     try:
@@ -112,13 +112,13 @@ def _bits(grid: Grid, table: Whole, most: float) -> float:
     return meter.bits
 
 
-def _least(counts: Whole) -> float:
+def _least(counts: Ints) -> float:
     """Bytes below which no model was seen to come: half of the entropy of independent elements, and a codebook."""
     shares = counts / counts.sum()
     return float(-(np.log2(shares) * counts).sum() / 16) + len(counts)
 
 
-def _with_neighbours(grid: Grid, shape: tuple[int, ...], table: Whole) -> Grid:
+def _with_neighbours(grid: Grid, shape: tuple[int, ...], table: Ints) -> Grid:
     """With the best of the neighbourhoods worth a try, judged by some steps from the middle."""
     tries = [replace(grid, pitch=pitch, plane=plane) for pitch, plane in _neighbourhoods(shape, table)]
     if len(tries) == 1:
@@ -136,8 +136,8 @@ def _elements(raw: bytes, width: int) -> Values:
     return np.stack([packed & 0xF, packed >> 4], axis=1).ravel()
 
 
-def _keys(values: Values, found: Found) -> Whole:
-    """Whole numbers in the order of what the bits stand for."""
+def _keys(values: Values, found: ArrayPlace) -> Ints:
+    """Ints numbers in the order of what the bits stand for."""
     bits = 4 if found.width == NIBBLE else 8 * DTYPES[found.width].itemsize
     wholes, half = values.astype(np.int64), 1 << (bits - 1)
     if found.kind == FLOAT:
@@ -160,7 +160,7 @@ def _tables(shape: tuple[int, ...], elements: int) -> Iterator[tuple[int, int, b
         yield rows, columns, True
 
 
-def _neighbourhoods(shape: tuple[int, ...], table: Whole) -> list[tuple[int, int]]:
+def _neighbourhoods(shape: tuple[int, ...], table: Ints) -> list[tuple[int, int]]:
     """(pitch, plane) worth a try: of kernels as the shape says, of images by how ranks agree at a distance of so many steps."""
     steps = len(table)
     if len(shape) > 2 and shape[-1] > 1:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from littoral.codec.container import BadCoding
-from littoral.codec.tables import PRECISION, Whole
+from littoral.codec.tables import PRECISION, Ints
 
 _WHOLE = 1 << 64
 _LOW = 1 << 32
@@ -25,11 +25,11 @@ _ONE = 1 << PRECISION
 class Coder(Protocol):
     """One model runs with three of these: to encode, to decode, and to learn what encoding would cost."""
 
-    def code(self, chances: Whole, bits: Whole | None) -> Whole:
-        """Takes the `bits`, or gives them where they are None. `chances` that they are 1, of 2 ** PRECISION, 0 < c < all."""
+    def code(self, probabilities: Ints, bits: Ints | None) -> Ints:
+        """Takes the `bits`, or gives them where they are None. `probabilities`: of a 1, times 2 ** PRECISION, neither 0 nor 1."""
         ...
 
-    def bit(self, chance: int, bit: int | None) -> int:
+    def bit(self, probability: int, bit: int | None) -> int:
         """The same for one."""
         ...
 
@@ -45,16 +45,16 @@ class Meter:
         self.bits = 0.0
         self._most = most
 
-    def code(self, chances: Whole, bits: Whole | None) -> Whole:
+    def code(self, probabilities: Ints, bits: Ints | None) -> Ints:
         assert bits is not None
-        self.bits -= float(np.log2(np.where(bits == 1, chances, _ONE - chances) / _ONE).sum())
+        self.bits -= float(np.log2(np.where(bits == 1, probabilities, _ONE - probabilities) / _ONE).sum())
         if self.bits >= self._most:
             raise TooDear
         return bits
 
-    def bit(self, chance: int, bit: int | None) -> int:
+    def bit(self, probability: int, bit: int | None) -> int:
         assert bit is not None
-        self.bits -= math.log2((chance if bit else _ONE - chance) / _ONE)
+        self.bits -= math.log2((probability if bit else _ONE - probability) / _ONE)
         if self.bits >= self._most:
             raise TooDear
         return bit
@@ -65,9 +65,9 @@ class Encoder:
         self._low, self._range = 0, _WHOLE - 1
         self._words: list[int] = []
 
-    def code(self, chances: Whole, bits: Whole | None) -> Whole:
+    def code(self, probabilities: Ints, bits: Ints | None) -> Ints:
         assert bits is not None
-        self._code(zip(chances.tolist(), bits.tolist(), strict=True))
+        self._code(zip(probabilities.tolist(), bits.tolist(), strict=True))
         return bits
 
     def _code(self, pairs: Iterable[tuple[int, int]]) -> None:
@@ -86,9 +86,9 @@ class Encoder:
                 low = (low & (_LOW - 1)) << 32
         self._low, self._range = low, span
 
-    def bit(self, chance: int, bit: int | None) -> int:
+    def bit(self, probability: int, bit: int | None) -> int:
         assert bit is not None
-        self._code(((chance, bit),))
+        self._code(((probability, bit),))
         return bit
 
     @property
@@ -120,16 +120,16 @@ class Decoder:
         self._above = (self._words.pop() << 32) + self._words.pop()  # of the coded point above the interval's start
         self._range = _WHOLE - 1
 
-    def code(self, chances: Whole, bits: Whole | None = None) -> Whole:
-        return np.array(self._code(chances.tolist()), np.int64)
+    def code(self, probabilities: Ints, bits: Ints | None = None) -> Ints:
+        return np.array(self._code(probabilities.tolist()), np.int64)
 
-    def bit(self, chance: int, bit: int | None = None) -> int:
-        return self._code((chance,))[0]
+    def bit(self, probability: int, bit: int | None = None) -> int:
+        return self._code((probability,))[0]
 
-    def _code(self, chances: Iterable[int]) -> list[int]:
+    def _code(self, probabilities: Iterable[int]) -> list[int]:
         above, span, words = self._above, self._range, self._words
         out = []
-        for one in chances:
+        for one in probabilities:
             scale = span >> PRECISION
             zero = scale * (_ONE - one)
             if above < zero:
@@ -160,24 +160,24 @@ class FastDecoder:
         self._many = self._one(perfect=False)
         self._decoder = stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
-    def code(self, chances: Whole, bits: Whole | None = None) -> Whole:
-        if not len(chances):
-            return chances
+    def code(self, probabilities: Ints, bits: Ints | None = None) -> Ints:
+        if not len(probabilities):
+            return probabilities
         try:
-            return np.asarray(self._decoder.decode(self._many, _ours_as_theirs(chances)), np.int64)
+            return np.asarray(self._decoder.decode(self._many, _ours_as_theirs(probabilities)), np.int64)
         except AssertionError as error:
             raise BadCoding("coded bytes: no bit was coded like this") from error
 
-    def bit(self, chance: int, bit: int | None = None) -> int:
+    def bit(self, probability: int, bit: int | None = None) -> int:
         try:
-            return int(self._decoder.decode(self._one(_ours_as_theirs(chance), perfect=False)))
+            return int(self._decoder.decode(self._one(_ours_as_theirs(probability), perfect=False)))
         except AssertionError as error:
             raise BadCoding("coded bytes: no bit was coded like this") from error
 
 
-def _ours_as_theirs(chances: Any) -> Any:
+def _ours_as_theirs(probabilities: Any) -> Any:
     """constriction makes of a p the whole number 1 + floor((1 - p) * (2 ** 24 - 2)) for a zero: the p in the middle of ours."""
-    return 1.0 - (_ONE - chances - 0.5) / (_ONE - 2)
+    return 1.0 - (_ONE - probabilities - 0.5) / (_ONE - 2)
 
 
 def decoder_of(data: bytes) -> Coder:

@@ -2,7 +2,7 @@
 
 A text that is mixed (text.py) may be coded by a model that has read one of these first. Coded bytes name it by its number. A
 dictionary never changes, for what was coded with it must be read for ever: another one gets another number. How they are made:
-`python -m littoral_cloud.export.graphs`.
+`python tools/codec_dictionary.py`.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ from littoral.codec.container import (
     varint,
 )
 from littoral.codec.decoding import decode
-from littoral.codec.find import Found, arrays_beside, arrays_in
+from littoral.codec.find import ArrayPlace, arrays_beside, arrays_in
 from littoral.codec.packing import zstd, zstd_after
 from littoral.codec.ranks import Grid, code_ranks
-from littoral.codec.tables import Whole
+from littoral.codec.tables import Ints
 from littoral.codec.text import code_text
 
 _PLANES_FROM = 1 << 11
@@ -67,7 +67,7 @@ def text_of(data: bytes) -> bytes:
     return planned + text
 
 
-def _encode(data: bytes, arrays_found: list[Found], quick: bool, dictionaries: bool) -> bytes:
+def _encode(data: bytes, arrays_found: list[ArrayPlace], quick: bool, dictionaries: bool) -> bytes:
     planned, text, pieces, arrays = _apart(data, arrays_found, quick)
     head = bytes([MAGIC]) + varint(len(data))
     coded = head + _body(planned, planned + text, pieces, arrays, quick, dictionaries)
@@ -77,10 +77,10 @@ def _encode(data: bytes, arrays_found: list[Found], quick: bool, dictionaries: b
     return coded
 
 
-def _apart(data: bytes, arrays_found: list[Found], quick: bool) -> tuple[bytes, bytes, bytes, list[tuple[Grid, Whole]]]:
+def _apart(data: bytes, arrays_found: list[ArrayPlace], quick: bool) -> tuple[bytes, bytes, bytes, list[tuple[Grid, Ints]]]:
     """(plan, text, pieces, arrays of ranks)"""
     parts: list[tuple[int, plan.Part]] = []
-    arrays: list[tuple[Grid, Whole]] = []
+    arrays: list[tuple[Grid, Ints]] = []
     text, pieces = bytearray(), bytearray()
     done, rounds = 0, FREE_ROUNDS + len(data) // BYTES_A_ROUND
     for found in _usable(arrays_found):
@@ -103,7 +103,7 @@ def _apart(data: bytes, arrays_found: list[Found], quick: bool) -> tuple[bytes, 
     return plan.write(parts) if parts else b"", bytes(text), bytes(pieces), arrays
 
 
-def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Whole]], quick: bool, dictionaries: bool) -> bytes:
+def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Ints]], quick: bool, dictionaries: bool) -> bytes:
     """[dictionary] [length of the plan] [length of what comes first] text, pieces, arrays; or text and arrays in one code, then
     pieces."""
     method, first = _text(text, quick)
@@ -141,7 +141,7 @@ def _mixed(text: bytes, otherwise: int, numbers: Sequence[int]) -> tuple[int, En
     return best
 
 
-def _usable(found: list[Found]) -> list[Found]:
+def _usable(found: list[ArrayPlace]) -> list[ArrayPlace]:
     """As many as a plan may hold, the largest."""
     return sorted(sorted(found, key=lambda array: -array.size)[: MAX_PARTS // 4], key=lambda array: array.offset)
 

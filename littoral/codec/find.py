@@ -20,7 +20,7 @@ FLOAT, SIGNED, UNSIGNED = range(3)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ArrayPlace:
     """`offset` and `size` in bytes; `shape` in elements; `width` as in codebook; `kind` FLOAT, SIGNED or UNSIGNED."""
 
     offset: int
@@ -30,7 +30,7 @@ class Found:
     kind: int
 
 
-def arrays_in(data: bytes) -> list[Found]:
+def arrays_in(data: bytes) -> list[ArrayPlace]:
     """In order, none over another. Empty where no format is known."""
     for search in (_onnx, _safetensors, _numpy):
         try:
@@ -43,7 +43,7 @@ def arrays_in(data: bytes) -> list[Found]:
     return []
 
 
-def _whole(array: Found) -> bool:
+def _whole(array: ArrayPlace) -> bool:
     elements = math.prod(array.shape)
     return array.size == (elements // 2 if array.width == NIBBLE else elements << (array.width - 1)) and (
         array.width != NIBBLE or elements % 2 == 0
@@ -96,13 +96,13 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise ValueError("no protobuf")
 
 
-def _onnx(data: bytes) -> Iterator[Found]:
+def _onnx(data: bytes) -> Iterator[ArrayPlace]:
     for field, _, start, end in _fields(data, 0, len(data)):
         if field == _GRAPH and end:
             yield from _graph(data, start, end)
 
 
-def _graph(data: bytes, start: int, end: int) -> Iterator[Found]:
+def _graph(data: bytes, start: int, end: int) -> Iterator[ArrayPlace]:
     for field, _, a, b in _fields(data, start, end):
         if field == _INITIALIZER:
             yield from _tensor(data, a, b)
@@ -114,7 +114,7 @@ def _graph(data: bytes, start: int, end: int) -> Iterator[Found]:
                             yield from _tensor(data, e, f)
 
 
-def _tensor(data: bytes, start: int, end: int) -> Iterator[Found]:
+def _tensor(data: bytes, start: int, end: int) -> Iterator[ArrayPlace]:
     shape: list[int] = []
     kind, place = 0, (0, 0)
     for field, value, a, b in _fields(data, start, end):
@@ -129,7 +129,7 @@ def _tensor(data: bytes, start: int, end: int) -> Iterator[Found]:
         elif field in (_RAW, _FLOATS) and b:
             place = (a, b)
     if kind in _ONNX and place[1] > place[0]:
-        found = Found(place[0], place[1] - place[0], tuple(shape), *_ONNX[kind])
+        found = ArrayPlace(place[0], place[1] - place[0], tuple(shape), *_ONNX[kind])
         if _whole(found):
             yield found
 
@@ -142,14 +142,14 @@ _SAFETENSORS = {
 }  # fmt: skip
 
 
-def _safetensors(data: bytes) -> Iterator[Found]:
+def _safetensors(data: bytes) -> Iterator[ArrayPlace]:
     (head,) = struct.unpack_from("<Q", data)
     if head > len(data) - 8 or data[8:9] != b"{":
         raise ValueError("no safetensors")
     for name, about in json.loads(data[8 : 8 + head]).items():
         if name != "__metadata__" and about["dtype"] in _SAFETENSORS:
             first, last = about["data_offsets"]
-            found = Found(8 + head + first, last - first, tuple(about["shape"]), *_SAFETENSORS[about["dtype"]])
+            found = ArrayPlace(8 + head + first, last - first, tuple(about["shape"]), *_SAFETENSORS[about["dtype"]])
             if _whole(found):
                 yield found
 
@@ -160,7 +160,7 @@ _NUMPY = {"<f4": (FOUR, FLOAT), "<f2": (TWO, FLOAT), "|i1": (ONE, SIGNED), "|u1"
 _NUMPY_MAGIC = b"\x93NUMPY\x01\x00"
 
 
-def _numpy(data: bytes) -> Iterator[Found]:
+def _numpy(data: bytes) -> Iterator[ArrayPlace]:
     at = 0
     while (at := data.find(_NUMPY_MAGIC, at)) >= 0:
         (head,) = struct.unpack_from("<H", data, at + 8)
@@ -170,7 +170,7 @@ def _numpy(data: bytes) -> Iterator[Found]:
         at = start
         if about["descr"] in _NUMPY and (not about["fortran_order"] or len(shape) < 2):
             width, kind = _NUMPY[about["descr"]]
-            found = Found(start, math.prod(shape) << (width - 1), shape, width, kind)
+            found = ArrayPlace(start, math.prod(shape) << (width - 1), shape, width, kind)
             if found.size <= len(data) - start:
                 yield found
                 at = start + found.size
@@ -188,9 +188,9 @@ _NO_WEIGHTS = frozenset({
 })  # fmt: skip
 
 
-def arrays_beside(param: bytes, data: bytes) -> list[Found]:
+def arrays_beside(param: bytes, data: bytes) -> list[ArrayPlace]:
     """In an ncnn .bin, up to the first layer that is not known here."""
-    found: list[Found] = []
+    found: list[ArrayPlace] = []
     at = 0
     try:
         for line in param.decode().splitlines()[2:]:
@@ -201,11 +201,11 @@ def arrays_beside(param: bytes, data: bytes) -> list[Found]:
             layer = _ncnn_layer(kind, {int(key): value for key, value in fields.items()})
             (flag,) = struct.unpack_from("<I", data, at)
             shape, biases = layer
-            weights = Found(at + 4, math.prod(shape) << (_FLAGS[flag] - 1), shape, _FLAGS[flag], FLOAT)
+            weights = ArrayPlace(at + 4, math.prod(shape) << (_FLAGS[flag] - 1), shape, _FLAGS[flag], FLOAT)
             at = weights.offset + weights.size + -weights.size % 4
             found.append(weights)
             if biases:
-                found.append(Found(at, 4 * biases, (biases,), FOUR, FLOAT))
+                found.append(ArrayPlace(at, 4 * biases, (biases,), FOUR, FLOAT))
                 at += 4 * biases
             if at > len(data):
                 return []

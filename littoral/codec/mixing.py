@@ -12,7 +12,7 @@ from math import isqrt
 import numpy as np
 
 from littoral.codec.coder import Coder
-from littoral.codec.tables import LOG_BITS, PRECISION, UNIT, Whole, chance, log_small
+from littoral.codec.tables import LOG_BITS, PRECISION, UNIT, Ints, log_small, probability
 
 STEP = 32
 """What one observation adds to a count."""
@@ -21,7 +21,7 @@ _WEIGHT = 16  # bits behind the point of a weight
 _BIAS = UNIT // 3
 
 
-class Decision:
+class BitPredictor:
     """Args:
     sizes: of each context's table.
     direct: predictions that come ready, as log odds.
@@ -40,7 +40,7 @@ class Decision:
         self._weights[-1] = 0
         self._pace = pace
 
-    def code(self, coder: Coder, contexts: Sequence[Whole], direct: Sequence[Whole], bits: Whole | None) -> Whole:
+    def code(self, coder: Coder, contexts: Sequence[Ints], direct: Sequence[Ints], bits: Ints | None) -> Ints:
         """Codes n bits; `contexts` and `direct` hold a vector of n each. Gives the bits."""
         cells = np.stack(contexts) + self._places
         count = cells.shape[1]
@@ -49,9 +49,9 @@ class Decision:
         for place, side in enumerate(direct, len(cells)):
             sides[place] = side
         sides[-1] = _BIAS
-        chances = chance(self._weights @ sides >> _WEIGHT)
-        bits = coder.code(chances, bits)
-        wrong = ((bits << PRECISION) - chances) >> (PRECISION - _WEIGHT)
+        probabilities = probability(self._weights @ sides >> _WEIGHT)
+        bits = coder.code(probabilities, bits)
+        wrong = ((bits << PRECISION) - probabilities) >> (PRECISION - _WEIGHT)
         self._weights += (sides @ wrong) // (isqrt(count) * UNIT << self._pace)
         self._ones += STEP * np.bincount(cells[:, bits == 1].ravel(), minlength=self._cells)
         self._zeros += STEP * np.bincount(cells[:, bits == 0].ravel(), minlength=self._cells)
@@ -63,7 +63,7 @@ class Decision:
 
 def beginning(first: int) -> tuple[int, int]:
     """Two counts, one of which is small, whose odds are `first`."""
-    share = int(chance(np.array([-abs(first)]))[0])
+    share = int(probability(np.array([-abs(first)]))[0])
     rare = max(1, 2 * STEP * share >> PRECISION)
     often = min(_FULL // 2, max(1, rare * ((1 << PRECISION) - share) // share))
     return (rare, often) if first < 0 else (often, rare)

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.codec.coder import Coder
-from littoral.codec.mixing import STEP, Decision, beginning
-from littoral.codec.tables import UNIT, Whole, log
+from littoral.codec.mixing import STEP, BitPredictor, beginning
+from littoral.codec.tables import UNIT, Ints, log
 
 _MOST_NODES = 16
 """Of a distance's bits so far, this many cases are told apart."""
@@ -67,7 +67,7 @@ class _Seen:
         self.signs = np.zeros(grid.lanes, np.int64)
         self.sizes = np.zeros(grid.lanes, np.int64)
 
-    def around(self, step: int) -> list[Whole]:
+    def around(self, step: int) -> list[Ints]:
         """Ranks of all lanes at: one before, above, above left, above right, two before, two above, the plane before."""
         here = self.margin + step
         return [self.ranks[here - back].astype(np.int64) for back in self._back]
@@ -89,23 +89,23 @@ class _Model:
         self.seen = _Seen(grid)
         first = -grid.density * UNIT // 8
         self._prior = beginning(first)
-        self._full = Decision([12, 128, 16 * 12, 16 * 12, 16 * 16, 16, 64 * 4], 2, first, grid.pace)
-        self._sign = Decision([21, 81, 25, 13, 1], 0, 0, grid.pace)
+        self._full = BitPredictor([12, 128, 16 * 12, 16 * 12, 16 * 16, 16, 64 * 4], 2, first, grid.pace)
+        self._sign = BitPredictor([21, 81, 25, 13, 1], 0, 0, grid.pace)
         depth = (max(grid.below, grid.above, 1) - 1).bit_length()
         self._coarse = max(0, depth - 4)  # of a large codebook, neighbours are looked at roughly
         self._bits = [
-            Decision([cells * min(1 << bit, _MOST_NODES) for cells in (8, 16, 21, 16, 2)], 0, 0, grid.pace)
+            BitPredictor([cells * min(1 << bit, _MOST_NODES) for cells in (8, 16, 21, 16, 2)], 0, 0, grid.pace)
             for bit in range(depth)
         ]
 
-    def run(self, coder: Coder, ranks: Whole | None) -> npt.NDArray[np.int16]:
+    def run(self, coder: Coder, ranks: Ints | None) -> npt.NDArray[np.int16]:
         grid, seen = self.grid, self.seen
         parts = [np.arange(part, grid.lanes, grid.groups) for part in range(grid.groups)]
         for step in range(grid.steps):
             around = seen.around(step)
             row = seen.ranks[seen.margin + step]
             given = None if ranks is None else ranks[step]
-            there: list[Whole] = []
+            there: list[Ints] = []
             done = 0
             for part in parts:
                 bits = self._code_full(coder, step, part, [n[part] for n in around], there, done, given)
@@ -119,8 +119,8 @@ class _Model:
         return table
 
     def _code_full(
-        self, coder: Coder, step: int, part: Whole, around: list[Whole], there: list[Whole], done: int, given: Whole | None
-    ) -> Whole:
+        self, coder: Coder, step: int, part: Ints, around: list[Ints], there: list[Ints], done: int, given: Ints | None
+    ) -> Ints:
         one, zero = self._prior
         seen = self.seen
         lane = log(8 * one + STEP * seen.lane[part]) - log(8 * zero + STEP * (step - seen.lane[part]))
@@ -141,7 +141,7 @@ class _Model:
         contexts = [crowd, pattern, lane_level * 12 + crowd, here_level * 12 + crowd, lane_level * 16 + here_level, sizes, place]
         return self._full.code(coder, contexts, [lane, here], None if given is None else (given[part] != 0).astype(np.int64))
 
-    def _code_values(self, coder: Coder, places: Whole, around: list[Whole], given: Whole | None) -> Whole:
+    def _code_values(self, coder: Coder, places: Ints, around: list[Ints], given: Ints | None) -> Ints:
         grid, seen = self.grid, self.seen
         values = None if given is None else given[places]
         if grid.below and grid.above:
@@ -155,7 +155,7 @@ class _Model:
         seen.sizes[places] += distance
         return sign * distance
 
-    def _code_sign(self, coder: Coder, places: Whole, around: list[Whole], bits: Whole | None) -> Whole:
+    def _code_sign(self, coder: Coder, places: Ints, around: list[Ints], bits: Ints | None) -> Ints:
         left, above, above_left, above_right, left2, above2, before = (np.sign(n) for n in around)
         votes = 2 * left + 2 * above + above_left + above_right + left2 + above2 + before + 10
         pattern = left + 3 * above + 9 * above_left + 27 * above_right + 40
@@ -163,7 +163,7 @@ class _Model:
         lane = np.clip(self.seen.signs[places], -6, 6) + 6
         return self._sign.code(coder, [votes, pattern, weight, lane, np.zeros_like(lane)], [], bits)
 
-    def _code_distance(self, coder: Coder, places: Whole, around: list[Whole], sign: Whole, given: Whole | None) -> Whole:
+    def _code_distance(self, coder: Coder, places: Ints, around: list[Ints], sign: Ints, given: Ints | None) -> Ints:
         """From 1: the bits of distance - 1, the highest first, each knowing the ones before it."""
         grid, seen, coarse = self.grid, self.seen, self._coarse
         crowd = np.sum([n != 0 for n in around], axis=0)
@@ -178,16 +178,16 @@ class _Model:
             bits = None if given is None else (given - 1) >> (len(self._bits) - 1 - depth) & 1
             distance = 2 * distance + decision.code(coder, [c * nodes + node for c in contexts], [], bits)
         # A hostile code may go further than the codebook.
-        nearest: Whole = np.minimum(distance + 1, np.where(sign > 0, grid.above, grid.below))
+        nearest: Ints = np.minimum(distance + 1, np.where(sign > 0, grid.above, grid.below))
         return nearest
 
 
-def code_ranks(coder: Coder, grid: Grid, ranks: Whole | None) -> npt.NDArray[np.int16]:
+def code_ranks(coder: Coder, grid: Grid, ranks: Ints | None) -> npt.NDArray[np.int16]:
     """Codes a table of ranks, (steps, lanes), or gives it where it is None."""
     return _Model(grid).run(coder, ranks)
 
 
-def _level(odds: Whole) -> Whole:
+def _level(odds: Ints) -> Ints:
     """0 to 15."""
-    level: Whole = np.minimum(np.maximum((odds + SPREAD) >> 10, 0), 15)
+    level: Ints = np.minimum(np.maximum((odds + SPREAD) >> 10, 0), 15)
     return level

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-Whole = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 UNIT = 1024
 FAR = 12 * UNIT
@@ -23,18 +23,18 @@ _LN2 = 710  # of UNIT
 
 
 @cache
-def _logs() -> Whole:
+def _logs() -> Ints:
     """UNIT * ln(x) for x below 2 ** LOG_BITS; 0 for 0, which is never asked for."""
-    logs: Whole = np.rint(UNIT * np.log(np.maximum(np.arange(1 << LOG_BITS), 1))).astype(np.int64)
+    logs: Ints = np.rint(UNIT * np.log(np.maximum(np.arange(1 << LOG_BITS), 1))).astype(np.int64)
     return logs
 
 
 @cache
-def _chances() -> Whole:
+def _probabilities() -> Ints:
     """Probabilities of log odds from -FAR to FAR."""
     odds = np.exp(-np.arange(-FAR, FAR + 1) / UNIT)
-    chances: Whole = np.clip(np.rint((1 << PRECISION) / (1 + odds)), 64, (1 << PRECISION) - 64).astype(np.int64)
-    return chances
+    probabilities: Ints = np.clip(np.rint((1 << PRECISION) / (1 + odds)), 64, (1 << PRECISION) - 64).astype(np.int64)
+    return probabilities
 
 
 @cache
@@ -44,24 +44,24 @@ def logs_list() -> list[int]:
 
 
 @cache
-def chances_list() -> list[int]:
-    numbers: list[int] = _chances().tolist()
+def probabilities_list() -> list[int]:
+    numbers: list[int] = _probabilities().tolist()
     return numbers
 
 
-def log_small(x: Whole) -> Whole:
+def log_small(x: Ints) -> Ints:
     """Of numbers from 1 that are below 2 ** LOG_BITS."""
     return _logs()[x]
 
 
-def log(x: Whole) -> Whole:
+def log(x: Ints) -> Ints:
     """Of any numbers from 1 below 2 ** 53, those of more than LOG_BITS bits to LOG_BITS bits."""
     excess = np.maximum(np.frexp(x.astype(np.float64))[1].astype(np.int64) - LOG_BITS, 0)
-    logs: Whole = _logs()[x >> excess] + excess * _LN2
+    logs: Ints = _logs()[x >> excess] + excess * _LN2
     return logs
 
 
-def chance(odds: Whole) -> Whole:
+def probability(odds: Ints) -> Ints:
     """Probability, of 2 ** PRECISION, of log odds."""
-    chances: Whole = _chances()[np.minimum(np.maximum(odds, -FAR), FAR) + FAR]
-    return chances
+    probabilities: Ints = _probabilities()[np.minimum(np.maximum(odds, -FAR), FAR) + FAR]
+    return probabilities

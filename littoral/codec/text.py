@@ -2,7 +2,7 @@
 
 Context mixing as in M. Mahoney's PAQ6 (Florida Tech CS-2005-16): counts of each context, of which the contradicted one is cut,
 mixed in the logistic domain by weights that are chosen by how many contexts were seen before. It takes a fifth off what zstd
-makes of a graph of two kilobytes, at some 25 microseconds a byte: for texts of at most MAX_MIXED_BYTES. Whole numbers throughout.
+makes of a graph of two kilobytes, at some 25 microseconds a byte: for texts of at most MAX_MIXED_BYTES. Ints numbers throughout.
 
 A model may have read a dictionary beforehand (dictionary.py): it then begins a text with what it learnt there.
 """
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from littoral.codec.coder import Coder, Encoder, TooDear
-from littoral.codec.tables import FAR, PRECISION, UNIT, chances_list, logs_list
+from littoral.codec.tables import FAR, PRECISION, UNIT, logs_list, probabilities_list
 
 _WEIGHT = 16  # bits behind the point of a weight
 _PACE = 16
@@ -30,7 +30,7 @@ _MATCH = 4  # equal bytes that make a match
 
 
 class _Bits(Protocol):
-    def bit(self, chance: int, bit: int | None) -> int: ...
+    def bit(self, probability: int, bit: int | None) -> int: ...
 
 
 class _Sides(dict[int, int]):
@@ -75,7 +75,7 @@ class Text:
     def code(self, coder: _Bits, byte: int | None) -> int:
         """Codes the next byte, or gives it where it is None. Written out for each context: loops take two and a half times as
         long, and this is what packaging a network, and installing it on a node, mostly wait for."""
-        chances, sides, bit_of, weights, pace = chances_list(), _SIDES, coder.bit, self._weights, _PACE
+        probabilities, sides, bit_of, weights, pace = probabilities_list(), _SIDES, coder.bit, self._weights, _PACE
         context0, context1, context2, context3, context4, context5, context6 = self._contexts
         key0, key1, key2, key3, key4, key5, key6 = self._keys()
         expected, sure, trust = self._expected()
@@ -92,9 +92,9 @@ class Text:
             chosen = (6 - unseen if unseen < 6 else 0) * 3 + (trust if s7 else 0)
             w0, w1, w2, w3, w4, w5, w6, w7 = weights[chosen]
             odds = (w0 * s0 + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5 + w6 * s6 + w7 * s7) >> _WEIGHT
-            chance = chances[FAR + odds if -FAR < odds < FAR else 0 if odds < 0 else 2 * FAR]
-            bit = bit_of(chance, None if byte is None else byte >> place & 1)
-            wrong = ((bit << PRECISION) - chance) >> (PRECISION - _WEIGHT)
+            probability = probabilities[FAR + odds if -FAR < odds < FAR else 0 if odds < 0 else 2 * FAR]
+            bit = bit_of(probability, None if byte is None else byte >> place & 1)
+            wrong = ((bit << PRECISION) - probability) >> (PRECISION - _WEIGHT)
             weights[chosen] = [
                 w0 + (s0 * wrong >> pace),
                 w1 + (s1 * wrong >> pace),
@@ -151,7 +151,7 @@ class Text:
 class _Reading:
     """A coder that codes nothing: what is read is known."""
 
-    def bit(self, chance: int, bit: int | None) -> int:
+    def bit(self, probability: int, bit: int | None) -> int:
         assert bit is not None
         return bit
 

@@ -15,7 +15,7 @@ from littoral_cloud.cli import execute
 from littoral_cloud.cli.stopping import TERMINATED
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.search import compress, search_named
-from littoral_cloud.search.state import Run, valid
+from littoral_cloud.search.state import TrialRun, valid
 from littoral_cloud.search.study import Study
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
@@ -63,7 +63,7 @@ async def test_a_redis_that_goes_away_ends_the_search_clearly_and_it_goes_on_whe
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
 
-    def seen(runs: list[Run]) -> None:
+    def seen(runs: list[TrialRun]) -> None:
         if any(run.state == "done" for run in runs) and not gone.is_set():
             asyncio.run_coroutine_threadsafe(mortal_redis.kill(), loop).result()
             loop.call_soon_threadsafe(gone.set)

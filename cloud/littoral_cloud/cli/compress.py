@@ -26,7 +26,7 @@ from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, 
 if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
     from littoral_cloud.factory.baseline import Baseline
-    from littoral_cloud.search import Found, SearchRecipe
+    from littoral_cloud.search import SearchRecipe, SearchResult
     from littoral_cloud.settings import Settings
 
 app = typer.Typer(add_completion=False, help="Searches for students that are accurate, small and fast: the best for a budget.")
@@ -76,7 +76,7 @@ def compress(
     from littoral_cloud.search.report import rows_of
     from littoral_cloud.search.starting import search_for
     from littoral_cloud.search.state import check_budget
-    from littoral_cloud.search.trial import Held
+    from littoral_cloud.search.trial import SearchData
     from littoral_cloud.settings import load_settings
     from littoral_cloud.training.resume import made_writable
 
@@ -92,7 +92,7 @@ def compress(
     if dry_run:
         from littoral_cloud.search.estimate import estimated
 
-        held = Held.of(examples, plan.settings.held_out)
+        held = SearchData.of(examples, plan.settings.held_out)
         plan.check(held.dataset)
         name = plan.name(examples.digest)
         emit({"search": name, **asdict(estimated(plan, held, clock=time.perf_counter))}, format)
@@ -147,7 +147,7 @@ async def _searched(
     every: int,
     report: Path | None,
     releasing: bool,
-) -> Found:
+) -> SearchResult:
     from rich.console import Console
 
     from littoral_cloud.app import open_search
@@ -196,7 +196,7 @@ def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]
 
 
 async def _released(
-    settings: Settings, found: Found, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
+    settings: Settings, found: SearchResult, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
 ) -> dict[str, Any]:
     from littoral.budget import Budget, excesses
     from littoral_cloud.app import open_core

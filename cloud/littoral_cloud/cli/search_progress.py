@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from littoral_cloud.search import SearchRecipe
-    from littoral_cloud.search.state import Run
+    from littoral_cloud.search.state import TrialRun
 
 
 class Shown:
@@ -48,7 +48,7 @@ class Shown:
         if self._live:
             self._live.stop()
 
-    def __call__(self, runs: Sequence[Run]) -> None:
+    def __call__(self, runs: Sequence[TrialRun]) -> None:
         from littoral_cloud.search.state import valid
 
         counted = valid(runs)
@@ -77,7 +77,7 @@ class Shown:
             left.append((now - since) / (done - before) * (self._runs - done))
         return f", at most {length(max(0.0, min(left)))} left" if left else ""
 
-    def _front(self, runs: Sequence[Run]) -> str:
+    def _front(self, runs: Sequence[TrialRun]) -> str:
         from littoral_cloud.search.front import non_dominated
         from littoral_cloud.search.state import costs, finished
 
@@ -86,7 +86,7 @@ class Shown:
         found = sorted([(run.number, run.outcome) for run in best if run.outcome], key=lambda pair: pair[1].transfer_bytes)
         return ", ".join(f"{o.accuracy:.1%} in {o.transfer_bytes:,} bytes (trial {n})" for n, o in found) or "nothing yet"
 
-    def _table(self, runs: Sequence[Run], line: str) -> Table:
+    def _table(self, runs: Sequence[TrialRun], line: str) -> Table:
         from rich.table import Table
         from rich.text import Text
 
@@ -109,7 +109,7 @@ def length(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
 
 
-def _said(run: Run) -> str:
+def _said(run: TrialRun) -> str:
     if run.outcome is None:
         return f"trial {run.number}: failed"
     o = run.outcome

@@ -132,7 +132,7 @@ def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, int]
     return sizes
 
 
-class Held:
+class FixedMask:
     """A constraint: what is False in a mask (by parameter name) stays 0, never -0."""
 
     def __init__(self, masks: Mapping[str, torch.Tensor]) -> None:
@@ -161,9 +161,9 @@ class Held:
         self._gone = {name.removeprefix("gone."): gone for name, gone in tensors.items()}
 
 
-def pruned_mask_of(module: nn.Module) -> Held:
+def pruned_mask_of(module: nn.Module) -> FixedMask:
     """Keeps every weight of a convolution or linear layer that is 0 now at 0."""
-    return Held({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers_of(module).items()})
+    return FixedMask({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers_of(module).items()})
 
 
 def sparse_or_free(module: nn.Module) -> Constraint:
@@ -180,8 +180,8 @@ class Gradual:
         self._counts, self._begin, self._end, self._every, self._graph = dict(counts), begin, end, every, graph
         self._dense: dict[str, torch.Tensor] = {}  # by layer; empty once the mask stays
         self._gone: dict[str, torch.Tensor] = {}  # by layer: what is 0 in the network
-        self._held: Held | None = None
-        self._before = Held({})
+        self._held: FixedMask | None = None
+        self._before = FixedMask({})
 
     @property
     def key(self) -> str:
@@ -227,7 +227,7 @@ class Gradual:
         for name, dead in self._graph.dead(module, kept).items():
             masks[name] = masks.get(name, torch.ones_like(dead)) & ~dead
         self._dense, self._gone = {}, {}
-        self._held = Held(masks)
+        self._held = FixedMask(masks)
         self._held.attach(module)
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -240,7 +240,7 @@ class Gradual:
             return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
         self._dense, self._gone, held = under("dense."), under("masked."), under("held.")
-        self._held = Held({}) if held else None
+        self._held = FixedMask({}) if held else None
         if self._held:
             self._held.restore(held)
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
-from littoral_cloud.compression.magnitude_pruning import Held
+from littoral_cloud.compression.magnitude_pruning import FixedMask
 from littoral_cloud.compression.method import check_teaching
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson, Schedule
@@ -90,7 +90,7 @@ class Cuts:
         self._keep, self._end, self._every, self._graph = keep, end, every, graph
         self._squares: dict[str, torch.Tensor] = {}  # by layer: mean square of its weights' gradients
         self._begin = 0  # weights that were there before the first step
-        self._held = Held({})
+        self._held = FixedMask({})
 
     @property
     def key(self) -> str:
@@ -100,7 +100,7 @@ class Cuts:
         layers = layers_of(module)
         self._squares = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
         self._begin = sum(int((layer.weight != 0).sum()) for layer in layers.values())
-        self._held = Held({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers.items()})
+        self._held = FixedMask({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers.items()})
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -132,7 +132,7 @@ class Cuts:
         held = {f"{name}.weight": mask for name, mask in masks.items()}
         for name, dead in self._graph.dead(module, masks).items():
             held[name] = held.get(name, torch.ones_like(dead)) & ~dead
-        self._held = Held(held)
+        self._held = FixedMask(held)
 
     def tensors(self) -> Mapping[str, torch.Tensor]:
         squares = {f"square.{name}": square for name, square in self._squares.items()}

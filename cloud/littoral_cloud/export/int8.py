@@ -24,7 +24,7 @@ from typing import Any
 
 import onnx
 from onnxruntime.quantization import calibrate
-from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
 from onnxruntime.quantization.quantize import quantize_dynamic, quantize_static
 from torch import fx, nn
@@ -33,11 +33,11 @@ from littoral.architectures.quantized import plain, quantizers
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import FULL_RANGE, Input
 from littoral_cloud.export import tensorrt
+from littoral_cloud.export.calibration import CalibrationBatches
 from littoral_cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, unstrided
 from littoral_cloud.export.onnx import converted, to_onnx, written
 from littoral_cloud.export.qdq import Rounded, with_integer_weights
 
-CALIBRATION_BATCH = 64
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
@@ -45,16 +45,6 @@ _METHODS = {
 }
 
 vars(calibrate)["print"] = lambda *_: None  # it prints how far its histograms are, whoever owns the terminal
-
-
-class _Reader(CalibrationDataReader):
-    def __init__(self, name: str, prepared: Prepared) -> None:
-        self._batches: Iterator[dict[str, Any]] = iter(
-            [{name: prepared[i : i + CALIBRATION_BATCH]} for i in range(0, len(prepared), CALIBRATION_BATCH)]
-        )
-
-    def get_next(self) -> dict[str, Any]:
-        return next(self._batches, None)  # type: ignore[arg-type]  # None ends it, whatever the base class declares
 
 
 def export_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
@@ -126,7 +116,7 @@ def quantized(
         quantize_static(
             model,
             path,
-            _Reader(input_name, calibration),
+            CalibrationBatches({input_name: calibration}),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=reduce_range,

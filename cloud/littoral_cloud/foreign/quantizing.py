@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +17,14 @@ import onnx
 from onnx import TensorProto
 from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, SessionOptions
-from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
 from onnxruntime.quantization.quantize import quantize_static
 
 from littoral.errors import RuntimeFailure
 from littoral.signature import FREE
+from littoral_cloud.export.calibration import BATCH, CalibrationBatches
 
-BATCH = 64
 LEAST_OPSET = 13
 """Below it scales have no channels."""
 LAYERS: Final = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
@@ -37,16 +37,6 @@ class Quantized:
     data: bytes
     opset: int
     ir: int
-
-
-class _Reader(CalibrationDataReader):
-    def __init__(self, feeds: Mapping[str, Any], batch: int) -> None:
-        count = len(next(iter(feeds.values())))
-        parts = [{name: array[i : i + batch] for name, array in feeds.items()} for i in range(0, count - count % batch, batch)]
-        self._parts: Iterator[dict[str, Any]] = iter(parts)
-
-    def get_next(self) -> dict[str, Any]:
-        return next(self._parts, None)  # type: ignore[arg-type]  # None ends it, whatever the base class declares
 
 
 def quantized(model: onnx.ModelProto, feeds: Mapping[str, Any], batch: int, what: str, *, layers_alone: bool) -> Quantized:
@@ -70,7 +60,7 @@ def quantized(model: onnx.ModelProto, feeds: Mapping[str, Any], batch: int, what
             quantize_static(
                 ready,
                 str(path),
-                _Reader(feeds, batch if batch != FREE else min(BATCH, len(next(iter(feeds.values()))))),
+                CalibrationBatches(feeds, batch if batch != FREE else min(BATCH, len(next(iter(feeds.values())))), whole=True),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(LAYERS) if layers_alone else None,
                 per_channel=_opset(ready) >= LEAST_OPSET,

@@ -33,7 +33,7 @@ from littoral_cloud.search import lease
 from littoral_cloud.search.recipe import DEFAULT, SearchRecipe, with_trials
 from littoral_cloud.search.starting import search_for
 from littoral_cloud.search.state import (
-    Run,
+    TrialRun,
     check_budget,
     distinct,
     finished,
@@ -42,7 +42,7 @@ from littoral_cloud.search.state import (
 )
 from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
-from littoral_cloud.search.trial import Held, again, artifact_of, made
+from littoral_cloud.search.trial import SearchData, again, artifact_of, made
 from littoral_cloud.search.worker import Reason, Seen, Worker
 from littoral_cloud.teachers.teacher import NetworkTeacher, Teacher
 from littoral_cloud.training.preparation import input_of
@@ -51,29 +51,29 @@ from littoral_cloud.training.train import Trained
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchResult:
     """What a search has come to. Accuracies of trials are of held-out training images; those of `students` of the test split."""
 
     name: str
     recipe: SearchRecipe
     budget: Budget | None
-    runs: tuple[Run, ...]
+    runs: tuple[TrialRun, ...]
     reason: Reason  # why it ended
     seconds: float  # of this call
     _work: Worker = field(repr=False)
 
     @property
-    def trials(self) -> list[Run]:
+    def trials(self) -> list[TrialRun]:
         """Those that were trained to the end, by number."""
         return finished(self.runs, self.recipe.settings)
 
     @property
-    def front(self) -> list[Run]:
+    def front(self) -> list[TrialRun]:
         """Of these, those that no other one is better than in everything; the smallest first."""
         return front(self.runs, self.recipe.settings)
 
     @property
-    def best(self) -> Run | None:
+    def best(self) -> TrialRun | None:
         """The most accurate trial inside the budget; without one, of all. None: no trial was trained to the end."""
         try:
             return fitting(self.runs, self.recipe.settings, self.budget or Budget())
@@ -84,7 +84,7 @@ class Found:
         """Raises NoFit where nothing is inside the budget: says which limit binds, and what comes nearest."""
         fitting(self.runs, self.recipe.settings, self.budget or Budget())
 
-    def made(self, runs: Sequence[Run] | None = None) -> Made:
+    def made(self, runs: Sequence[TrialRun] | None = None) -> Made:
         """The networks and artifacts of these trials; of the front where none are named. Raises NoFit where there is none.
 
         Of a search that was fitted to less than some ten thousand examples, all students that it began with come first, as
@@ -101,7 +101,7 @@ class Found:
         kept = tuple(p for p in found.packaged if p.manifest.name in names or self._fits(p))
         return replace(found, packaged=kept)
 
-    def worth_making(self, runs: Sequence[Run]) -> list[Run]:
+    def worth_making(self, runs: Sequence[TrialRun]) -> list[TrialRun]:
         """Of these trials, where all are taught again, those that are worth that beside each other, and the best."""
         if not again(self.recipe, self._work.held):
             return list(runs)
@@ -116,7 +116,7 @@ class Found:
         said = Measured("", manifest.name, manifest.runtime, manifest.accuracy, size, 0.0, 0, 1, None, worst, label)
         return not excesses(said, self.budget or Budget())
 
-    def artifact_of(self, run: Run) -> str:
+    def artifact_of(self, run: TrialRun) -> str:
         """The name of the artifact that `made` makes of a run."""
         return artifact_of(self.recipe, run, self._work.held)
 
@@ -125,7 +125,7 @@ class Found:
         """What the trials must be better than: on the held-out examples, as they are."""
         return baseline_of(self._work.held.bench.dataset)
 
-    def students(self, runs: Sequence[Run] | None = None) -> tuple[Packaged, ...]:
+    def students(self, runs: Sequence[TrialRun] | None = None) -> tuple[Packaged, ...]:
         """As `made`: the artifacts alone, each with its manifest, measured on the test split."""
         return self.made(runs).packaged
 
@@ -147,7 +147,7 @@ def compress(
     clock: Callable[[], float] = time.perf_counter,
     lease_s: float = lease.TTL_S,
     every: int = 500,
-) -> Found:
+) -> SearchResult:
     """Searches for students that are accurate, small and fast, and gives the front of them.
 
     One call at a time in a process, for torch exports one network at a time; others share the search from processes of theirs.
@@ -181,7 +181,7 @@ def compress(
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     plan = recipe if isinstance(recipe, SearchRecipe) else search_for(recipe, dataset)
     plan = with_trials(plan, trials)
-    held = Held.of(dataset, plan.settings.held_out)
+    held = SearchData.of(dataset, plan.settings.held_out)
     plan.check(held.dataset)
     given = given_teacher(model, held.dataset)
     if given is not None:  # so that no manifest says that students learnt from the recipe's
@@ -203,7 +203,7 @@ def compress(
     if scratch is not None:  # there for as long as its students may be asked for
         weakref.finalize(work, shutil.rmtree, scratch, True)
     reason = work.run(given)
-    return Found(name, plan, work.budget, tuple(work.study.runs()), reason, clock() - began, work)
+    return SearchResult(name, plan, work.budget, tuple(work.study.runs()), reason, clock() - began, work)
 
 
 def given_teacher(model: nn.Module | Teacher | None, dataset: Dataset) -> Teacher | None:

@@ -14,7 +14,7 @@ from littoral_cloud.factory.timing import teacher_seconds, timed
 from littoral_cloud.search.draw import draw
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
-from littoral_cloud.search.trial import Held, again, measured
+from littoral_cloud.search.trial import SearchData, again, measured
 
 _SAMPLES = 4  # students that are drawn and timed
 _FRONT = 4  # students that a search is taken to find, beside those that it began with
@@ -42,7 +42,7 @@ class _Timed:
     kept_bytes: int
 
 
-def estimated(recipe: SearchRecipe, held: Held, *, clock: Callable[[], float]) -> Estimate:
+def estimated(recipe: SearchRecipe, held: SearchData, *, clock: Callable[[], float]) -> Estimate:
     """Raises what training raises."""
     settings, dataset = recipe.settings, held.dataset
     drawn = draw(
@@ -88,7 +88,7 @@ def runs_on_rungs(trials: int, batch: int, rungs: int) -> list[int]:
     return counts
 
 
-def _timed(recipe: SearchRecipe, params: Mapping[str, Any], held: Held, clock: Callable[[], float]) -> _Timed:
+def _timed(recipe: SearchRecipe, params: Mapping[str, Any], held: SearchData, clock: Callable[[], float]) -> _Timed:
     production = recipe.production(params)
     [student] = production.students
     found = timed(student, held.dataset, clock)

@@ -17,7 +17,7 @@ _LOOK_S = 0.2
 
 
 @dataclass(slots=True)
-class Watch:
+class Interruption:
     """Over one run. `halt` is what training looks at; `why` says who set it."""
 
     halt: threading.Event = field(default_factory=threading.Event)
@@ -39,14 +39,14 @@ def kept(
     deadline: float,
     clock: Callable[[], float],
     ttl_s: float = TTL_S,
-) -> Iterator[Watch]:
+) -> Iterator[Interruption]:
     """Renews a lease until the body is over, and gives it back.
 
     Args:
         stop: set it, and the body is told to halt.
         deadline: the same, by the clock.
     """
-    watch, over = Watch(), threading.Event()
+    watch, over = Interruption(), threading.Event()
 
     def keep() -> None:
         due = clock() + ttl_s / 3

@@ -20,7 +20,7 @@ from littoral_cloud.factory.production import check_recipe
 from littoral_cloud.recipes import toml_reader as fields
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
 from littoral_cloud.recipes.recipe_file import SEARCH, TOP, read_text, recipe_from, toml_from
-from littoral_cloud.search.space import START, STUDENT, Choice, Dimension, Params, check_paths, resolved, space_from
+from littoral_cloud.search.space import START, STUDENT, Choices, Dimension, Params, check_paths, resolved, space_from
 
 Objective = Literal["accuracy", "bytes", "macs", "latency"]
 DEFAULT = "small"
@@ -29,7 +29,7 @@ MOST_TRIALS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SearchSettings:
     """How a search is gone about: the keys of [search] beside its space."""
 
     trials: int = 40
@@ -74,7 +74,7 @@ class SearchRecipe:
     what: str  # how messages call it
     body: Mapping[str, Any]  # of the TOML file, without [search]
     space: Mapping[str, Dimension]  # by path; `student` among them where there are several to begin from
-    settings: Settings
+    settings: SearchSettings
     folder: Path = Path()  # where relative paths in it begin
     start: Production | None = None  # what `train` would make: its students are the first trials; see starting.py
 
@@ -193,14 +193,14 @@ def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None,
     fields.refuse_unknown(rest, (*TOP, SEARCH), f"{what}: recipe")
     rest = rest | ({"model": model} if model else {})
     recipe_from(rest, what=what, folder=folder)  # refuses whatever is wrong with the students as they are written
-    names = [field.name for field in fields.settable(Settings)]
+    names = [field.name for field in fields.settable(SearchSettings)]
     fields.refuse_unknown(table, [*names, "space"], f"{what}: {SEARCH}")
-    settings = fields.read(Settings, {k: v for k, v in table.items() if k != "space"}, f"{what}: {SEARCH}")
+    settings = fields.read(SearchSettings, {k: v for k, v in table.items() if k != "space"}, f"{what}: {SEARCH}")
     space = space_from(_table(table.get("space", {}), what), f"{what}: {SEARCH}.space")
     check_paths(space, rest["student"], f"{what}: {SEARCH}.space")
     starts = _starts(rest)
     if len(starts) > 1:
-        space = {STUDENT: Choice(tuple(starts)), **space}
+        space = {STUDENT: Choices(tuple(starts)), **space}
     return SearchRecipe(what, rest, space, settings, folder)
 
 

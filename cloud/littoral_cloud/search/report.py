@@ -17,8 +17,8 @@ from typing import Any
 
 from littoral.budget import excesses
 from littoral.errors import unwritten
-from littoral_cloud.search.compress import Found
-from littoral_cloud.search.state import Run
+from littoral_cloud.search.compress import SearchResult
+from littoral_cloud.search.state import TrialRun
 from littoral_cloud.search.trial import production_of
 
 _STYLE = """
@@ -32,7 +32,7 @@ svg { width: 100%; height: auto } pre { background: #f5f5f5; padding: 1rem; over
 COLUMNS = ("trial", "accuracy", "worst_class", "transfer_bytes", "artifact_bytes", "macs", "p95_ms", "runtime", "fits")
 
 
-def rows_of(found: Found, runs: Sequence[Run]) -> list[dict[str, Any]]:
+def rows_of(found: SearchResult, runs: Sequence[TrialRun]) -> list[dict[str, Any]]:
     """One row for each run that is done, as JSON values. `fits` is None where there is no budget."""
     rows = []
     for run in runs:
@@ -45,7 +45,7 @@ def rows_of(found: Found, runs: Sequence[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_report(found: Found, folder: Path) -> dict[str, Path]:
+def write_report(found: SearchResult, folder: Path) -> dict[str, Path]:
     """front.png, report.html and front.json in a folder. Raises BadInput or NoSpace where they cannot be written."""
     places = {"picture": folder / "front.png", "page": folder / "report.html", "data": folder / "front.json"}
     contents = (picture(found, "png"), page(found).encode(), data_of(found).encode())
@@ -60,7 +60,7 @@ def write_report(found: Found, folder: Path) -> dict[str, Path]:
     return places
 
 
-def data_of(found: Found) -> str:
+def data_of(found: SearchResult) -> str:
     """All of it as JSON: each trial of the front with the recipe that makes it again."""
     best = found.best
     body = {
@@ -79,7 +79,7 @@ def data_of(found: Found) -> str:
     return json.dumps(body, indent=2) + "\n"
 
 
-def picture(found: Found, format: str) -> bytes:
+def picture(found: SearchResult, format: str) -> bytes:
     """Accuracy against each of the other objectives: every trial that was trained to the end, and the front among them."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -118,7 +118,7 @@ def picture(found: Found, format: str) -> bytes:
     return out.getvalue()
 
 
-def page(found: Found) -> str:
+def page(found: SearchResult) -> str:
     """The report as one HTML file."""
     best = found.best
     limits = f"Budget: <code>{html.escape(str(found.budget))}</code>. " if found.budget else ""
@@ -149,7 +149,7 @@ def page(found: Found) -> str:
     )
 
 
-def _table(found: Found, runs: Sequence[Run], best: Run | None) -> str:
+def _table(found: SearchResult, runs: Sequence[TrialRun], best: TrialRun | None) -> str:
     head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in (*COLUMNS, "values"))
     lines = []
     for row in rows_of(found, runs):

@@ -42,7 +42,7 @@ _WIDE: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choices:
     """One of several values, of any type that TOML has."""
 
     options: tuple[Any, ...]
@@ -68,7 +68,7 @@ class Range:
         return (self.low, self.high)
 
 
-Dimension = Choice | Range
+Dimension = Choices | Range
 Params = Mapping[str, Any]
 """One value for each path."""
 
@@ -105,7 +105,7 @@ def _dimension(table: Mapping[str, Any], at: str) -> Dimension:
         texts = [text_of(option) for option in options]
         if twice := [text for text in texts if texts.count(text) > 1]:
             raise BadInput(f"{at}.choices: {twice[0]} is there twice", hint="name each value once")
-        return Choice(tuple(options))
+        return Choices(tuple(options))
     fields.refuse_unknown(table, ("choices", "low", "high", "log", "step"), at)
     fields.read(Range, table, at)
     found = Range(table["low"], table["high"], table.get("log", False), table.get("step"))

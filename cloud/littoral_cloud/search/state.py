@@ -17,7 +17,7 @@ from typing import Any, Literal
 from littoral.budget import Budget, Measured, best_fit, excesses
 from littoral.errors import BadInput, NoFit
 from littoral_cloud.search.front import better_half, non_dominated
-from littoral_cloud.search.recipe import Objective, Settings
+from littoral_cloud.search.recipe import Objective, SearchSettings
 
 State = Literal["waiting", "running", "done", "failed", "lost"]
 LAPSED = "its lease lapsed"
@@ -28,7 +28,7 @@ MOST_DEATHS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """What was measured of a trial's artifact, as exported, on the held-out images."""
 
     accuracy: float  # fractions
@@ -70,7 +70,7 @@ class Outcome:
         )
 
     @classmethod
-    def read(cls, body: Mapping[str, Any]) -> Outcome:
+    def read(cls, body: Mapping[str, Any]) -> TrialOutcome:
         """From JSON values."""
         return cls(**{field.name: body[field.name] for field in fields(cls)})
 
@@ -79,7 +79,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrialRun:
     """One run of one trial on one rung."""
 
     id: int  # of its entry
@@ -90,7 +90,7 @@ class Run:
     attempt: int
     params: Mapping[str, Any]
     state: State
-    outcome: Outcome | None = None  # of a run that is done
+    outcome: TrialOutcome | None = None  # of a run that is done
     problem: str = ""  # why it failed or was lost
 
     @property
@@ -100,21 +100,21 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    run: Run
+    run: TrialRun
 
 
 @dataclass(frozen=True, slots=True)
 class Lose:
     """Nobody holds the lease of this run any more."""
 
-    run: Run
+    run: TrialRun
 
 
 @dataclass(frozen=True, slots=True)
 class Enter:
     """Runs to put behind the others: lost ones again, or those that go on to the next rung."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[TrialRun, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitForWorkers:
     """For what other workers are at."""
 
 
@@ -136,12 +136,12 @@ class End:
     reason: Literal["trials", "fits", "settled"]
 
 
-Move = Train | Lose | Enter | Draw | Wait | End
+Move = Train | Lose | Enter | Draw | WaitForWorkers | End
 
 
-def valid(runs: Iterable[Run]) -> dict[tuple[int, int], Run]:
+def valid(runs: Iterable[TrialRun]) -> dict[tuple[int, int], TrialRun]:
     """The run that counts, for each trial and rung: one that is done, else one that failed, else the last attempt's first."""
-    found: dict[tuple[int, int], Run] = {}
+    found: dict[tuple[int, int], TrialRun] = {}
     for run in sorted(runs, key=lambda r: r.id):
         before = found.get((run.number, run.rung))
         if before is None or _weight(run) > _weight(before):
@@ -149,13 +149,13 @@ def valid(runs: Iterable[Run]) -> dict[tuple[int, int], Run]:
     return found
 
 
-def _weight(run: Run) -> tuple[int, int]:
+def _weight(run: TrialRun) -> tuple[int, int]:
     return (2 if run.state == "done" else 1 if run.state == "failed" else 0), run.attempt
 
 
 def next_move(
-    runs: Sequence[Run],
-    settings: Settings,
+    runs: Sequence[TrialRun],
+    settings: SearchSettings,
     budget: Budget | None,
     held: Collection[str],
     *,
@@ -191,7 +191,7 @@ def next_move(
         if run.lease not in held and run.id not in among:
             return Train(run)
     if waiting or any(run.state == "running" for run in counted.values()):
-        return Wait()
+        return WaitForWorkers()
     if budget is not None and taken(runs, settings, budget) is not None:
         return End("fits")
     begin = max((run.number for run in counted.values()), default=-1) + 1
@@ -203,14 +203,14 @@ def next_move(
     return Draw(last + 1, range(begin, min(begin + size, settings.trials + starts)), frozenset())
 
 
-def _next_attempt(run: Run, runs: Sequence[Run]) -> Run:
+def _next_attempt(run: TrialRun, runs: Sequence[TrialRun]) -> TrialRun:
     deaths = sum(r.problem == LAPSED for r in runs if (r.number, r.rung) == (run.number, run.rung))
     state: State = "failed" if deaths >= MOST_DEATHS else "waiting"
     problem = f"its worker died {deaths} times" if state == "failed" else ""
-    return Run(-1, run.number, run.batch, run.size, run.rung, run.attempt + 1, run.params, state, None, problem)
+    return TrialRun(-1, run.number, run.batch, run.size, run.rung, run.attempt + 1, run.params, state, None, problem)
 
 
-def _batches(runs: Iterable[Run]) -> dict[int, tuple[int, int]]:
+def _batches(runs: Iterable[TrialRun]) -> dict[int, tuple[int, int]]:
     """The first number and the size of each batch."""
     found: dict[int, tuple[int, int]] = {}
     for run in runs:
@@ -219,7 +219,9 @@ def _batches(runs: Iterable[Run]) -> dict[int, tuple[int, int]]:
     return found
 
 
-def _promoted(counted: Mapping[tuple[int, int], Run], numbers: range, settings: Settings, starts: int) -> tuple[Run, ...]:
+def _promoted(
+    counted: Mapping[tuple[int, int], TrialRun], numbers: range, settings: SearchSettings, starts: int
+) -> tuple[TrialRun, ...]:
     """Of a batch, the runs on the next rung that are not entered yet; none while the rung before is not over. What the search
     begins with is trained to the end, whatever it is beside the others."""
     for rung in range(len(settings.rungs) - 1):
@@ -230,39 +232,39 @@ def _promoted(counted: Mapping[tuple[int, int], Run], numbers: range, settings: 
         places = better_half([costs(run, settings.steer) for run in done])
         missing = [r for i, r in enumerate(done) if (i in places or r.number < starts) and (r.number, rung + 1) not in counted]
         if missing:
-            return tuple(Run(-1, r.number, r.batch, r.size, rung + 1, 0, r.params, "waiting") for r in missing)
+            return tuple(TrialRun(-1, r.number, r.batch, r.size, rung + 1, 0, r.params, "waiting") for r in missing)
     return ()
 
 
-def costs(run: Run, objectives: Sequence[Objective]) -> list[float]:
+def costs(run: TrialRun, objectives: Sequence[Objective]) -> list[float]:
     """Of a run that is done."""
     assert run.outcome is not None
     return [run.outcome.cost(objective) for objective in objectives]
 
 
-def finished(runs: Sequence[Run], settings: Settings) -> list[Run]:
+def finished(runs: Sequence[TrialRun], settings: SearchSettings) -> list[TrialRun]:
     """The trials that were trained to the end, by number."""
     last = len(settings.rungs) - 1
     return sorted((r for r in valid(runs).values() if r.rung == last and r.state == "done"), key=lambda r: r.number)
 
 
-def front(runs: Sequence[Run], settings: Settings) -> list[Run]:
+def front(runs: Sequence[TrialRun], settings: SearchSettings) -> list[TrialRun]:
     """Of the trials that were trained to the end, those that no other one is better than in everything; the smallest first."""
     done = finished(runs, settings)
     best = [done[i] for i in non_dominated([costs(run, settings.objectives) for run in done])]
     return sorted(best, key=lambda r: (r.outcome.transfer_bytes if r.outcome else 0, r.number))
 
 
-def seen(runs: Sequence[Run]) -> list[Run]:
+def seen(runs: Sequence[TrialRun]) -> list[TrialRun]:
     """What the sampler learns from: of each trial its highest rung that is done, by number."""
-    found: dict[int, Run] = {}
+    found: dict[int, TrialRun] = {}
     for (number, rung), run in valid(runs).items():
         if run.state == "done" and (number not in found or rung > found[number].rung):
             found[number] = run
     return [found[number] for number in sorted(found)]
 
 
-def fitting(runs: Sequence[Run], settings: Settings, budget: Budget) -> Run:
+def fitting(runs: Sequence[TrialRun], settings: SearchSettings, budget: Budget) -> TrialRun:
     """The most accurate trial inside the budget. Raises NoFit: which limit binds, and what comes nearest."""
     done = {f"trial {run.number}": run for run in finished(runs, settings)}
     if not done:
@@ -276,7 +278,7 @@ def fitting(runs: Sequence[Run], settings: Settings, budget: Budget) -> Run:
         ) from error
 
 
-def taken(runs: Sequence[Run], settings: Settings, budget: Budget) -> Run | None:
+def taken(runs: Sequence[TrialRun], settings: SearchSettings, budget: Budget) -> TrialRun | None:
     """The first student that fits and cannot be bettered soon: `patience` whole batches have brought no better one.
 
     None: there is none yet, or the last batches still bettered it.
@@ -289,12 +291,12 @@ def taken(runs: Sequence[Run], settings: Settings, budget: Budget) -> Run | None
     return best if batches - 1 - best.batch >= settings.patience else None
 
 
-def _inside(runs: Sequence[Run], settings: Settings, budget: Budget) -> list[Run]:
+def _inside(runs: Sequence[TrialRun], settings: SearchSettings, budget: Budget) -> list[TrialRun]:
     done = finished(runs, settings)
     return [run for run in done if run.outcome and not excesses(run.outcome.measured(""), budget)]
 
 
-def settled(runs: Sequence[Run], settings: Settings) -> bool:
+def settled(runs: Sequence[TrialRun], settings: SearchSettings) -> bool:
     """Whether the last `settle` batches brought nothing worth having (see gains); never where settle is 0."""
     done = finished(runs, settings)
     batches = max((run.batch for run in runs), default=-1) + 1
@@ -304,7 +306,7 @@ def settled(runs: Sequence[Run], settings: Settings) -> bool:
     return not any(gains(run, before, settings) for run in done if run.batch >= batches - settings.settle)
 
 
-def gains(run: Run, before: Sequence[Run], settings: Settings) -> bool:
+def gains(run: TrialRun, before: Sequence[TrialRun], settings: SearchSettings) -> bool:
     """Whether a student is worth having beside those before it: none of them is as accurate, but for `gain`, and about as cheap.
 
     One that is far less accurate than the best of them is worth nothing, however small it is.
@@ -321,9 +323,9 @@ def gains(run: Run, before: Sequence[Run], settings: Settings) -> bool:
     )
 
 
-def distinct(runs: Sequence[Run], settings: Settings) -> list[Run]:
+def distinct(runs: Sequence[TrialRun], settings: SearchSettings) -> list[TrialRun]:
     """Of runs that are done, those worth having beside those before them; the most accurate first, of equals the smaller."""
-    kept: list[Run] = []
+    kept: list[TrialRun] = []
     for run in sorted(runs, key=lambda r: (*costs(r, ("accuracy", "bytes")), r.number)):
         if gains(run, kept, settings):
             kept.append(run)

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from littoral_cloud.search.draw import distributions_of, read_trial, written
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
-from littoral_cloud.search.state import Outcome, Run, State
+from littoral_cloud.search.state import State, TrialOutcome, TrialRun
 from littoral_cloud.search.store import SearchStore
 
 _STATES: Mapping[TrialState, State] = {
@@ -48,11 +48,11 @@ class Study:
             directions = [StudyDirection.MAXIMIZE if o == "accuracy" else StudyDirection.MINIMIZE for o in self._settings.steer]
             self._study = optuna.create_study(study_name=name, storage=self._storage, directions=directions, load_if_exists=True)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[TrialRun]:
         """Every entry, in the order of the journal."""
         return [self._run(trial) for trial in self._study.get_trials(deepcopy=False) if "number" in trial.user_attrs]
 
-    def enter(self, runs: Iterable[Run]) -> None:
+    def enter(self, runs: Iterable[TrialRun]) -> None:
         """Puts entries behind the last one: waiting, or failed where they are given up."""
         for run in runs:
             about: dict[str, Any] = {name: getattr(run, name) for name in _ABOUT}
@@ -63,27 +63,27 @@ class Study:
             distributions = self._starts if START in params else self._distributions
             self._study.add_trial(create_trial(state=state, params=params, distributions=distributions, user_attrs=about))
 
-    def claim(self, run: Run) -> bool:
+    def claim(self, run: TrialRun) -> bool:
         """False: somebody else was first."""
         try:
             return self._storage.set_trial_state_values(run.id, TrialState.RUNNING)
         except UpdateFinishedTrialError:
             return False
 
-    def done(self, run: Run, outcome: Outcome) -> bool:
+    def done(self, run: TrialRun, outcome: TrialOutcome) -> bool:
         """False: the run was given to somebody else meanwhile, and this outcome counts for nothing."""
         values = [outcome.accuracy if o == "accuracy" else outcome.cost(o) for o in self._settings.steer]
         return self._settle(run, TrialState.COMPLETE, {_OUTCOME: outcome.written()}, values)
 
-    def failed(self, run: Run, problem: str) -> bool:
+    def failed(self, run: TrialRun, problem: str) -> bool:
         """These values cannot be trained. False: as `done`."""
         return self._settle(run, TrialState.FAIL, {_FAILED: True, _PROBLEM: problem})
 
-    def lost(self, run: Run, problem: str) -> bool:
+    def lost(self, run: TrialRun, problem: str) -> bool:
         """Whoever was at it is not any more. False: as `done`."""
         return self._settle(run, TrialState.FAIL, {_PROBLEM: problem})
 
-    def _settle(self, run: Run, state: TrialState, said: Mapping[str, Any], values: Sequence[float] | None = None) -> bool:
+    def _settle(self, run: TrialRun, state: TrialState, said: Mapping[str, Any], values: Sequence[float] | None = None) -> bool:
         try:
             for key, value in said.items():
                 self._storage.set_trial_user_attr(run.id, key, value)
@@ -92,13 +92,13 @@ class Study:
             return False
         return True
 
-    def _run(self, trial: FrozenTrial) -> Run:
+    def _run(self, trial: FrozenTrial) -> TrialRun:
         about = trial.user_attrs
         state = "failed" if about.get(_FAILED) and trial.state == TrialState.FAIL else _STATES[trial.state]
-        outcome = Outcome.read(about[_OUTCOME]) if state == "done" else None
+        outcome = TrialOutcome.read(about[_OUTCOME]) if state == "done" else None
         number, batch, size, rung, attempt = (about[name] for name in _ABOUT)
         params = read_trial(trial, self._space)
-        return Run(trial._trial_id, number, batch, size, rung, attempt, params, state, outcome, about.get(_PROBLEM, ""))
+        return TrialRun(trial._trial_id, number, batch, size, rung, attempt, params, state, outcome, about.get(_PROBLEM, ""))
 
 
 class _Lines(BaseJournalBackend):

@@ -16,7 +16,7 @@ from littoral_cloud.recipes.fitted import MANY
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
-from littoral_cloud.search.state import Outcome, Run
+from littoral_cloud.search.state import TrialOutcome, TrialRun
 from littoral_cloud.teachers.teacher import Teacher
 from littoral_cloud.training.resume import Kept, Tell, tell_nobody
 from littoral_cloud.training.train import Trained
@@ -25,7 +25,7 @@ _ROUNDS, _EACH = 9, 100  # of inferences, for the latency
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class SearchData:
     """A data set for a search: what is trained on, and what is judged on, both from its training images."""
 
     dataset: Dataset  # without the held-out images; its test split is that of the source, and nothing is chosen by it
@@ -33,7 +33,7 @@ class Held:
     source: Dataset  # the whole
 
     @classmethod
-    def of(cls, source: Dataset, fraction: float) -> Held:
+    def of(cls, source: Dataset, fraction: float) -> SearchData:
         """Holds back the same fraction of every class: each so-many-th image, in the order of the source.
 
         Raises BadData where a class has too few training images to lend any.
@@ -48,18 +48,18 @@ class Held:
         return cls(kept, Bench.of(judged), source)
 
 
-def name_of(run: Run, production: Production) -> str:
+def name_of(run: TrialRun, production: Production) -> str:
     """Of a trial's student: that which it began from, and the trial's number."""
     return f"{production.students[0].name[:40]}-{run.number}"
 
 
-def production_of(recipe: SearchRecipe, run: Run) -> Production:
+def production_of(recipe: SearchRecipe, run: TrialRun) -> Production:
     """The recipe of a run."""
     plain = recipe.production(run.params, rung=run.rung)
     return recipe.production(run.params, rung=run.rung, name=name_of(run, plain))
 
 
-def artifact_of(recipe: SearchRecipe, run: Run, held: Held) -> str:
+def artifact_of(recipe: SearchRecipe, run: TrialRun, held: SearchData) -> str:
     """The name of the artifact that `made` makes of a run."""
     if START in run.params and again(recipe, held):
         return str(run.params[START])
@@ -67,22 +67,22 @@ def artifact_of(recipe: SearchRecipe, run: Run, held: Held) -> str:
     return f"{student.name}-{student.variants[0]}"
 
 
-def again(recipe: SearchRecipe, held: Held) -> bool:
+def again(recipe: SearchRecipe, held: SearchData) -> bool:
     """Whether `made` teaches everything again, on the whole training split."""
     return recipe.start is not None and len(held.source.train_y) < MANY
 
 
 def tried(
     recipe: SearchRecipe,
-    run: Run,
-    held: Held,
+    run: TrialRun,
+    held: SearchData,
     teacher: Teacher | None,
     kept: Kept,
     *,
     tell: Tell = tell_nobody,
     stop: threading.Event,
     clock: Callable[[], float],
-) -> Outcome:
+) -> TrialOutcome:
     """Trains a run and measures what came of it on the held-out images. Raises what make_students raises."""
     production = production_of(recipe, run)
     learnt = teach_students(held.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
@@ -90,7 +90,7 @@ def tried(
     return measured(student, plan, held, production.model)
 
 
-def measured(student: Trained, plan: StudentRecipe, held: Held, model: str) -> Outcome:
+def measured(student: Trained, plan: StudentRecipe, held: SearchData, model: str) -> TrialOutcome:
     """A student exported in the one variant of its recipe, and run on the held-out examples."""
     [packaged] = candidates_from(
         student.module,
@@ -105,7 +105,7 @@ def measured(student: Trained, plan: StudentRecipe, held: Held, model: str) -> O
     manifest = packaged.manifest
     label, worst = manifest.worst_class or ("", 0.0)
     [latency] = compare({manifest.name: exported_of(packaged)}, held.bench.test[:_EACH], rounds=_ROUNDS, each=_EACH).values()
-    return Outcome(
+    return TrialOutcome(
         accuracy=manifest.accuracy,
         worst_class=worst,
         worst_label=label,
@@ -123,8 +123,8 @@ def measured(student: Trained, plan: StudentRecipe, held: Held, model: str) -> O
 
 def made(
     recipe: SearchRecipe,
-    runs: Sequence[Run],
-    held: Held,
+    runs: Sequence[TrialRun],
+    held: SearchData,
     teacher: Teacher | None,
     kept: Kept,
     *,
@@ -146,7 +146,7 @@ def made(
 def _made_whole(
     recipe: SearchRecipe,
     start: Production,
-    runs: Sequence[Run],
+    runs: Sequence[TrialRun],
     source: Dataset,
     given: Teacher | None,
     kept: Kept,

@@ -21,10 +21,10 @@ from littoral_cloud.search import lease
 from littoral_cloud.search.draw import draw
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
-from littoral_cloud.search.state import LAPSED, Draw, End, Enter, Lose, Run, Train, Wait, next_move, seen, valid
+from littoral_cloud.search.state import LAPSED, Draw, End, Enter, Lose, Train, TrialRun, WaitForWorkers, next_move, seen, valid
 from littoral_cloud.search.store import MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
-from littoral_cloud.search.trial import Held, tried
+from littoral_cloud.search.trial import SearchData, tried
 from littoral_cloud.teachers.teacher import Teacher
 from littoral_cloud.training.resume import Kept, Stopped, Tell
 from littoral_cloud.training.trainer import TrainingDiverged
@@ -37,7 +37,7 @@ Reason = Literal["trials", "fits", "settled", "time", "stopped"]
 """Why a search ended: all trials; a student that fits and was not bettered; batches that brought nothing worth having; the time;
 or it was told to stop."""
 
-Seen = Callable[[Sequence[Run]], None]
+Seen = Callable[[Sequence[TrialRun]], None]
 """Told what the journal holds whenever that has changed."""
 
 
@@ -46,7 +46,7 @@ class Worker:
     """One worker's share of a search. `run` raises what the store and the teacher raise."""
 
     recipe: SearchRecipe
-    held: Held
+    held: SearchData
     kept: Kept
     study: Study
     store: SearchStore
@@ -94,7 +94,7 @@ class Worker:
             match move:
                 case End(reason):
                     return reason
-                case Wait():
+                case WaitForWorkers():
                     passed.clear()
                     self.stop.wait(min(POLL_S, self.lease_s))
                 case Lose(run):
@@ -108,13 +108,13 @@ class Worker:
                     if (ended := self._train(run, passed)) is not None:
                         return ended
 
-    def _begun(self, runs: Sequence[Run]) -> bool:
+    def _begun(self, runs: Sequence[TrialRun]) -> bool:
         """Whether what the search begins with is there: no time is too short for that, so that it never ends with nothing."""
         last = len(self.recipe.settings.rungs) - 1
         ended = {run.number for run in valid(runs).values() if run.state == "failed" or (run.state, run.rung) == ("done", last)}
         return ended.issuperset(range(len(self.recipe.starts)))
 
-    def _train(self, run: Run, passed: set[int]) -> Reason | None:
+    def _train(self, run: TrialRun, passed: set[int]) -> Reason | None:
         """One run, from its lease to its outcome. Gives why the search is to end, where it is."""
         token = self.store.take(run.lease, self.lease_s)
         if token is None or not self.study.claim(run):
@@ -170,13 +170,13 @@ def ends(deadline: float, began: float, now: float) -> float:
     return began + min(_SEARCHING * whole, whole - _AGAIN * (now - began))
 
 
-def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[Run]) -> Iterator[Run]:
+def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[TrialRun]) -> Iterator[TrialRun]:
     """The runs that make a batch whole: a pure function of what the batches before it have shown."""
     settings, before = recipe.settings, [run for run in runs if run.number < move.numbers.start]
     if move.numbers.start == 0 and recipe.starts:
         for number, start in zip(move.numbers, recipe.starts, strict=True):
             if number not in move.there:
-                yield Run(-1, number, move.batch, len(move.numbers), 0, 0, {START: start}, "waiting")
+                yield TrialRun(-1, number, move.batch, len(move.numbers), 0, 0, {START: start}, "waiting")
         return
     values = draw(
         recipe.space,
@@ -194,7 +194,7 @@ def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[Run]) -> Iterator[Run
     )
     for number, params in zip(move.numbers, values, strict=True):
         if number not in move.there:
-            yield Run(-1, number, move.batch, len(move.numbers), 0, 0, params, "waiting")
+            yield TrialRun(-1, number, move.batch, len(move.numbers), 0, 0, params, "waiting")
 
 
 @contextmanager

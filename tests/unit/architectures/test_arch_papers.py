@@ -17,7 +17,7 @@ from torch import nn
 
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.folded import folded
-from littoral.architectures.shufflenet_v1 import Unit as ShuffleUnit
+from littoral.architectures.shufflenet_v1 import ShuffleV1Unit
 from littoral.errors import BadInput
 
 
@@ -166,7 +166,7 @@ def test_one_complexity_is_spent_on_more_channels_where_there_are_more_groups() 
     outs = []
     for groups in (1, 2, 3, 4, 8):
         made = network("shufflenet_v1", {"groups": groups}, (3, 224, 224), 1000)
-        units = [layer for layer in made.modules() if isinstance(layer, ShuffleUnit)]
+        units = [layer for layer in made.modules() if isinstance(layer, ShuffleV1Unit)]
         pointwise = [(u.get_submodule("squeeze.conv"), u.get_submodule("expand.conv")) for u in units]
         assert all(expand.groups == groups for _, expand in pointwise)
         assert [squeeze.groups for squeeze, _ in pointwise] == [1, *[groups] * (len(units) - 1)], (

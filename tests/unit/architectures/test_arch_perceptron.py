@@ -14,10 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from littoral.architectures import build
-from littoral.architectures.perceptron import ACTIVATIONS, Perceptron
-from littoral.architectures.perceptron_by_hand import ACTIVATIONS as BY_HAND
-from littoral.architectures.perceptron_by_hand import (
+from docs.perceptron_by_hand import ACTIVATIONS as BY_HAND
+from docs.perceptron_by_hand import (
     Layer,
     backward,
     descended,
@@ -25,6 +23,8 @@ from littoral.architectures.perceptron_by_hand import (
     forward,
     squared_error,
 )
+from littoral.architectures import build
+from littoral.architectures.perceptron import ACTIVATIONS, Perceptron
 from littoral.errors import BadInput
 
 DOC = Path(__file__).parents[3] / "docs" / "perceptron.md"

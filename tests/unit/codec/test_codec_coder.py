@@ -11,45 +11,45 @@ from hypothesis import strategies as st
 
 from littoral.codec import BadCoding, tables
 from littoral.codec.coder import Decoder, Encoder, FastDecoder, Meter, TooDear, decoder_of
-from littoral.codec.tables import FAR, PRECISION, chance, log, log_small
+from littoral.codec.tables import FAR, PRECISION, log, log_small, probability
 
 DECODERS = (Decoder, FastDecoder)
 ALL = (1 << PRECISION) - 1
 
 
-def drawn(seed: int, count: int) -> tuple[tables.Whole, tables.Whole]:
+def drawn(seed: int, count: int) -> tuple[tables.Ints, tables.Ints]:
     """Chances, many of them near 0 or 1, and bits that keep to them now and then."""
     rng = np.random.default_rng(seed)
-    chances = np.clip((rng.random(count) ** rng.choice([1, 8]) * ALL).astype(np.int64), 1, ALL)
-    return chances, (rng.random(count) < (chances / ALL if seed % 2 else 0.5)).astype(np.int64)
+    probabilities = np.clip((rng.random(count) ** rng.choice([1, 8]) * ALL).astype(np.int64), 1, ALL)
+    return probabilities, (rng.random(count) < (probabilities / ALL if seed % 2 else 0.5)).astype(np.int64)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 600))
 def test_both_decoders_read_what_was_encoded_and_it_is_as_short_as_its_entropy(seed: int, count: int) -> None:
-    chances, bits = drawn(seed, count)
+    probabilities, bits = drawn(seed, count)
     meter, encoder = Meter(), Encoder()
     for coder in (meter, encoder):
-        coder.code(chances[: count // 2], bits[: count // 2])
-        for one, bit in zip(chances[count // 2 :].tolist(), bits[count // 2 :].tolist(), strict=True):
+        coder.code(probabilities[: count // 2], bits[: count // 2])
+        for one, bit in zip(probabilities[count // 2 :].tolist(), bits[count // 2 :].tolist(), strict=True):
             assert coder.bit(one, bit) == bit
     assert encoder.bits == pytest.approx(meter.bits, rel=1e-3, abs=0.1)  # a bit that is all but certain is rounded
     coded = encoder.finish()
     assert len(coded) <= meter.bits / 8 + 2
     for kind in DECODERS:
         decoder = kind(coded)
-        assert [decoder.bit(one) for one in chances[: count // 2].tolist()] == bits[: count // 2].tolist()
-        assert decoder.code(chances[count // 2 :]).tolist() == bits[count // 2 :].tolist()
+        assert [decoder.bit(one) for one in probabilities[: count // 2].tolist()] == bits[: count // 2].tolist()
+        assert decoder.code(probabilities[count // 2 :]).tolist() == bits[count // 2 :].tolist()
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=40), st.integers(0, 1000))
 def test_garbage_gives_both_decoders_the_same_bits_or_the_same_error(data: bytes, seed: int) -> None:
-    chances, _ = drawn(seed, 200)
+    probabilities, _ = drawn(seed, 200)
     outcomes = []
     for kind in DECODERS:
         try:
-            outcomes.append(kind(data).code(chances).tolist())
+            outcomes.append(kind(data).code(probabilities).tolist())
         except BadCoding as error:
             outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
@@ -81,8 +81,8 @@ def test_constriction_is_used_where_it_is_installed() -> None:
 
 
 def test_the_tables_are_the_same_on_every_machine() -> None:
-    logs, chances = tables._logs(), tables._chances()
-    digest = hashlib.sha256(logs.astype("<i8").tobytes() + chances.astype("<i8").tobytes()).hexdigest()
+    logs, probabilities = tables._logs(), tables._probabilities()
+    digest = hashlib.sha256(logs.astype("<i8").tobytes() + probabilities.astype("<i8").tobytes()).hexdigest()
     assert digest == "d930010a11f91b5d3c50902d88dfe5c0570b7914ee983021c48cc141dd40e147"
     exact = tables.UNIT * np.log(np.arange(1, 1 << tables.LOG_BITS))
     assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-6  # a machine's last bits do not decide what is rounded up
@@ -97,8 +97,8 @@ def test_a_logarithm_of_a_large_number_is_near(x: int) -> None:
 
 def test_log_odds_and_chances_undo_each_other() -> None:
     odds = np.arange(-7000, 7001, 100)
-    chances = chance(odds)
-    back = log(chances) - log((1 << PRECISION) - chances)
+    probabilities = probability(odds)
+    back = log(probabilities) - log((1 << PRECISION) - probabilities)
     assert np.abs(back - odds).max() < 20
-    assert chance(np.array([10**9, -(10**9)])).tolist() == [(1 << PRECISION) - 103, 103]
+    assert probability(np.array([10**9, -(10**9)])).tolist() == [(1 << PRECISION) - 103, 103]
     assert log_small(np.array([1])).tolist() == [0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from littoral_cloud.search import search_from
 from littoral_cloud.search.lease import TTL_S
-from littoral_cloud.search.recipe import Settings
+from littoral_cloud.search.recipe import SearchSettings
 from littoral_cloud.search.state import MOST_DEATHS
 from littoral_cloud.store.searches import PATIENCE_S
 
@@ -21,7 +21,7 @@ def test_every_key_stands_there_with_its_default() -> None:
     [table] = [block for block in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE) if block.startswith("| key |")]
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     said = {row[0]: json.loads(row[1]) for row in rows}
-    assert said == {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(Settings)}
+    assert said == {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(SearchSettings)}
 
 
 def test_the_example_is_a_search() -> None:

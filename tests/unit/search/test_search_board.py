@@ -19,10 +19,10 @@ from littoral_cloud.search.state import (
     End,
     Enter,
     Lose,
-    Outcome,
-    Run,
     Train,
-    Wait,
+    TrialOutcome,
+    TrialRun,
+    WaitForWorkers,
     next_move,
     taken,
     valid,
@@ -37,11 +37,13 @@ from tests.kit.search import tiny
 RECIPE = tiny(trials=14, batch=4, rungs=[0.1, 0.5, 1.0])
 
 
-def outcome(run: Run) -> Outcome:
+def outcome(run: TrialRun) -> TrialOutcome:
     """What training would have given: the same for the same run, whoever trains it."""
     rng = random.Random(hashlib.sha256(repr((sorted(run.params.items()), run.rung)).encode()).digest())
     size = rng.randrange(500, 20_000)
-    return Outcome(rng.random(), 0.5, "a", size, size + 100, rng.randrange(1000, 90_000), 0.1, 0.2, 100, "ncnn", "sha256:0", 1.0)
+    return TrialOutcome(
+        rng.random(), 0.5, "a", size, size + 100, rng.randrange(1000, 90_000), 0.1, 0.2, 100, "ncnn", "sha256:0", 1.0
+    )
 
 
 class Worker:
@@ -49,7 +51,7 @@ class Worker:
 
     def __init__(self, name: str, recipe: SearchRecipe, store: SearchStore) -> None:
         self.recipe, self.store, self.study = recipe, store, Study("s", recipe, store)
-        self.at: tuple[Run, int] | None = None
+        self.at: tuple[TrialRun, int] | None = None
         self.passed: set[int] = set()
         self.ended = False
 
@@ -75,7 +77,7 @@ class Worker:
                 self.study.enter(entries)
             case Draw() as move:
                 self.study.enter(drawn(self.recipe, move, runs))
-            case Wait():
+            case WaitForWorkers():
                 self.passed.clear()
             case End():
                 self.ended = True
@@ -87,7 +89,7 @@ class Worker:
         self.at = None
 
 
-def results(runs: Sequence[Run]) -> set[tuple[int, int, str, float]]:
+def results(runs: Sequence[TrialRun]) -> set[tuple[int, int, str, float]]:
     return {(r.number, r.rung, repr(r.params), r.outcome.accuracy) for r in valid(runs).values() if r.outcome}
 
 
@@ -169,9 +171,9 @@ def test_a_journal_holds_lines_of_json_and_survives_a_torn_one(tmp_path: Path) -
 def test_a_student_is_taken_once_batches_in_a_row_have_not_bettered_it() -> None:
     plain = tiny(trials=20, batch=2, rungs=[1.0], patience=2).settings
 
-    def run(number: int, accuracy: float, size: int = 100) -> Run:
-        measured = Outcome(accuracy, accuracy, "a", size, size, 1, 0.1, 0.2, 10, "ncnn", f"sha256:{number}", 1.0)
-        return Run(number, number, number // 2, 2, 0, 0, {}, "done", measured)
+    def run(number: int, accuracy: float, size: int = 100) -> TrialRun:
+        measured = TrialOutcome(accuracy, accuracy, "a", size, size, 1, 0.1, 0.2, 10, "ncnn", f"sha256:{number}", 1.0)
+        return TrialRun(number, number, number // 2, 2, 0, 0, {}, "done", measured)
 
     budget = Budget.parse("artifact<=1KB")
     runs = [run(0, 0.9), run(1, 0.95), run(2, 0.94), run(3, 0.99, size=5_000)]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from littoral_cloud.search import Found, compress, search_from
+from littoral_cloud.search import SearchResult, compress, search_from
 from littoral_cloud.search.front import dominates
-from littoral_cloud.search.state import Run, valid
+from littoral_cloud.search.state import TrialRun, valid
 from littoral_cloud.training.train import train_teacher
 
 from littoral.errors import NoFit
@@ -18,17 +18,17 @@ from tests.kit.images import bars
 from tests.kit.search import body, tiny
 
 
-def trials(runs: Sequence[Run]) -> set[tuple[int, int, str]]:
+def trials(runs: Sequence[TrialRun]) -> set[tuple[int, int, str]]:
     return {(run.number, run.rung, repr(sorted(run.params.items()))) for run in valid(runs).values() if run.state == "done"}
 
 
 @pytest.fixture(scope="module")
-def whole() -> Found:
+def whole() -> SearchResult:
     """A search that nobody disturbed: two batches of two, each halved once."""
     return compress(None, bars(), recipe=tiny())
 
 
-def test_every_batch_is_halved_and_the_front_is_what_nothing_beats(whole: Found) -> None:
+def test_every_batch_is_halved_and_the_front_is_what_nothing_beats(whole: SearchResult) -> None:
     assert whole.reason == "trials"
     done = [(run.batch, run.rung) for run in valid(whole.runs).values() if run.state == "done"]
     assert [done.count(where) for where in ((0, 0), (0, 1), (1, 0), (1, 1))] == [2, 1, 2, 1]
@@ -44,10 +44,10 @@ def test_every_batch_is_halved_and_the_front_is_what_nothing_beats(whole: Found)
     assert all(s.manifest.accuracy_examples == len(bars().test_y) for s in students)
 
 
-def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: Found, tmp_path: Path) -> None:
+def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: SearchResult, tmp_path: Path) -> None:
     stop = threading.Event()
 
-    def stopping(runs: Sequence[Run]) -> None:
+    def stopping(runs: Sequence[TrialRun]) -> None:
         if sum(run.state == "done" for run in runs) == 2:
             stop.set()
 
@@ -61,7 +61,7 @@ def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: Found, tm
     assert {(r.number, r.rung): r.outcome.weights for r in rest.runs if r.outcome} == weights
 
 
-def ran(found: Found) -> Counter[tuple[int, int]]:
+def ran(found: SearchResult) -> Counter[tuple[int, int]]:
     return Counter((run.number, run.rung) for run in found.runs if run.state == "done")
 
 

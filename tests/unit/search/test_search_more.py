@@ -12,7 +12,7 @@ from littoral_cloud.cli import execute
 from littoral_cloud.search import compress
 from littoral_cloud.search.compress import given_teacher
 from littoral_cloud.search.estimate import estimated, runs_on_rungs
-from littoral_cloud.search.trial import Held
+from littoral_cloud.search.trial import SearchData
 
 from littoral.errors import BadInput, NoFit
 from tests.kit.images import bars
@@ -68,7 +68,7 @@ def test_the_estimate_counts_every_run_and_multiplies_one_step() -> None:
     assert runs_on_rungs(3, 8, 1) == [3]
     ticks = count()
     recipe = tiny(trials=6, batch=2, rungs=[0.5, 1.0])
-    held = Held.of(bars(), 0.25)
+    held = SearchData.of(bars(), 0.25)
     said = estimated(recipe, held, clock=lambda: float(next(ticks)))
     assert (said.trials, said.runs, said.teacher_minutes) == (6, 9, 0.0)
     assert said.step_ms == 1000.0  # one tick of this clock

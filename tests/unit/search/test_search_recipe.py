@@ -13,8 +13,8 @@ from littoral_cloud.data.dataset import Dataset, assemble
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.search import compress, search_from, search_named
 from littoral_cloud.search.recipe import SearchRecipe
-from littoral_cloud.search.space import Choice, resolved
-from littoral_cloud.search.trial import Held
+from littoral_cloud.search.space import Choices, resolved
+from littoral_cloud.search.trial import SearchData
 
 from littoral.architectures import REGISTRY
 from littoral.errors import BadData, BadInput, NotFound
@@ -48,7 +48,7 @@ def two(**space: Any) -> SearchRecipe:
 
 def test_several_students_and_variants_are_one_more_thing_that_may_differ() -> None:
     recipe = two(width={"low": 0.5, "high": 2.0})
-    assert recipe.space["student"] == Choice(("code-onnx", "code-ncnn", "cut-onnx-int8"))
+    assert recipe.space["student"] == Choices(("code-onnx", "code-ncnn", "cut-onnx-int8"))
     [student] = recipe.production({"student": "code-ncnn", "width": 2.0}, name="code-7").students
     assert (student.name, student.variants) == ("code-7", ("ncnn",))
     assert student.architecture == {"name": "compact_cnn", "widths": [8, 16]}
@@ -201,7 +201,7 @@ def test_a_limit_that_only_a_node_can_measure_is_refused() -> None:
 def test_held_out_images_are_of_every_class_and_nobody_is_trained_on_them() -> None:
     source = bars(240)
     order = np.argsort(source.train_y, kind="stable")  # as an image folder has them: one class after another
-    held = Held.of(_with(source, source.train_x[order], source.train_y[order]), 0.25)
+    held = SearchData.of(_with(source, source.train_x[order], source.train_y[order]), 0.25)
     judged, trained = held.bench.dataset.test_x, held.dataset.train_x
     assert len(judged) + len(trained) == len(source.train_y)
     assert np.bincount(held.bench.dataset.test_y).min() >= 15

@@ -21,8 +21,8 @@ from littoral_cloud.search import compress
 from littoral_cloud.search.recipe import search_named, with_trials
 from littoral_cloud.search.space import START
 from littoral_cloud.search.starting import search_for
-from littoral_cloud.search.state import Draw, End, Enter, Outcome, Run, distinct, gains, next_move, settled
-from littoral_cloud.search.trial import Held
+from littoral_cloud.search.state import Draw, End, Enter, TrialOutcome, TrialRun, distinct, gains, next_move, settled
+from littoral_cloud.search.trial import SearchData
 from littoral_cloud.search.worker import ends
 from littoral_cloud.training.train import accuracy_of, logits_of
 from rich.console import Console
@@ -36,18 +36,20 @@ EVERY = [bars(60), bars(60, channels=3, size=30), table(60), series(60)]
 SETTLING = tiny(trials=40, batch=2, rungs=[1.0], settle=2, gain=0.02).settings
 
 
-def outcome(accuracy: float, size: int, macs: int = 1000) -> Outcome:
-    return Outcome(accuracy, accuracy, "a", size, size + 100, macs, 0.1, 0.2, 100, "ncnn", "sha256:0", 1.0)
+def outcome(accuracy: float, size: int, macs: int = 1000) -> TrialOutcome:
+    return TrialOutcome(accuracy, accuracy, "a", size, size + 100, macs, 0.1, 0.2, 100, "ncnn", "sha256:0", 1.0)
 
 
-def run(number: int, batch: int, *, rung: int = 0, params: dict[str, Any] | None = None, found: Outcome | None = None) -> Run:
-    return Run(number, number, batch, 2, rung, 0, params or {}, "done" if found else "waiting", found)
+def run(
+    number: int, batch: int, *, rung: int = 0, params: dict[str, Any] | None = None, found: TrialOutcome | None = None
+) -> TrialRun:
+    return TrialRun(number, number, batch, 2, rung, 0, params or {}, "done" if found else "waiting", found)
 
 
 @pytest.mark.parametrize("data", EVERY, ids=["images", "large images", "table", "series"])
 def test_it_fits_whatever_the_data_are_and_begins_with_what_train_would_make(data: Dataset) -> None:
     search = search_for("small", data, model="mine")
-    search.check(Held.of(data, search.settings.held_out).dataset)
+    search.check(SearchData.of(data, search.settings.held_out).dataset)
     assert search.start == fitted(data, "mine")
     assert [student for student, _ in search.starts.values()] == list(search.start.students)
     for name, (student, variant) in search.starts.items():
@@ -112,7 +114,7 @@ def test_it_ends_when_two_batches_brought_nothing_worth_having() -> None:
         (outcome(0.5, 10), False),  # small, and far less accurate
     ],
 )
-def test_what_is_worth_having(found: Outcome, worth: bool) -> None:
+def test_what_is_worth_having(found: TrialOutcome, worth: bool) -> None:
     assert gains(run(1, 1, found=found), [run(0, 0, found=outcome(0.95, 5000))], SETTLING) == worth
 
 

@@ -54,7 +54,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Passed:
+class ForwardPass:
     """What a layer made of a batch."""
 
     z: Array  # (n, d_l): its sums
@@ -71,20 +71,20 @@ class Gradient:
     bias: Array  # (d_l,)
 
 
-def forward(layers: Sequence[Layer], x: Array) -> list[Passed]:
+def forward(layers: Sequence[Layer], x: Array) -> list[ForwardPass]:
     """z_l = a_(l-1) W_l^T + b_l, and a_l = f_l(z_l), for each layer in turn; x is (n, d_0).
 
     Raises:
         BadInput: a layer does not take what the one before gives.
     """
-    passed: list[Passed] = []
+    passed: list[ForwardPass] = []
     a = x
     for number, layer in enumerate(layers, 1):
         if a.ndim != 2 or a.shape[1] != layer.weight.shape[1]:
             raise BadInput(f"layer {number}: takes {layer.weight.shape[1]} values, is given {a.shape}")
         z = a @ layer.weight.T + layer.bias  # (n, d_(l-1)) (d_(l-1), d_l) + (d_l,) = (n, d_l)
         a = ACTIVATIONS[layer.activation].of(z)
-        passed.append(Passed(z, a))
+        passed.append(ForwardPass(z, a))
     return passed
 
 
@@ -95,7 +95,7 @@ def squared_error(a: Array, y: Array) -> float:
     return float(np.mean((a - y) ** 2))
 
 
-def backward(layers: Sequence[Layer], x: Array, passed: Sequence[Passed], y: Array) -> list[Gradient]:
+def backward(layers: Sequence[Layer], x: Array, passed: Sequence[ForwardPass], y: Array) -> list[Gradient]:
     """The derivatives of `squared_error` by the chain rule, from the last layer to the first; given in the layers' order."""
     gradients: list[Gradient] = []
     da = 2.0 * (passed[-1].a - y) / y.size  # (n, d_L)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from littoral_cloud.export.graphs import DRAWS, graph
 from littoral_cloud.export.onnx import FILE
 
 from littoral.codec import coding_of, decode, encode
 from littoral.codec.dictionary import NUMBERS
+from tools.codec_dictionary import DRAWS, graph
 
 
 def test_every_dictionary_says_what_it_was_drawn_from() -> None:
