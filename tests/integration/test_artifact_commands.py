@@ -23,7 +23,7 @@ def test_the_story_is_a_tree_from_the_data_to_the_node(shop: Shop, said: Any) ->
     assert told.splitlines()[0] == f"served (tiny, onnxruntime)  {shop.digests['served']}"
     for line in (
         "+- accuracy 0.5 on 100 examples, worst class 0.25 (class 1)",
-        f"|  `- weights {digest_of(b'weights of served')} (held: a run can begin with them)",
+        f"|  `- weights {digest_of(b'weights of served')} (here: a run can start with them)",
         "+- student: epochs 4, seed 2, threads 1",
         f"|  +- teacher {TEACHERS[0]}: combine logits",
         f"|  |  +- member {TEACHERS[1]}: seed 1",
@@ -147,7 +147,7 @@ def test_what_nobody_needs_is_said_first_and_then_deleted_and_audited(shop: Shop
         "base": "artifact tuned was made from it",
     }
     assert dry["deleted"] is None
-    assert "nobody needs 2 of 6 artifacts" in said("artifact", "gc", "--dry-run")
+    assert "2 of 6 artifacts are not needed" in said("artifact", "gc", "--dry-run")
     held = {path: path.stat().st_size for path in (shop.folder / "blobs").rglob("*") if path.is_file()}
     done = said("artifact", "gc", "--format", "json")["deleted"]
     left = {path for path in (shop.folder / "blobs").rglob("*") if path.is_file()}

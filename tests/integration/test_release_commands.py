@@ -131,7 +131,7 @@ def said_table(capsys: pytest.CaptureFixture[str]) -> str:
         (("rollout", "show", "nothing"), 4, "rollout 'nothing': there is none"),
         (("rollout", "back", "nothing"), 4, "model 'nothing': has no release"),
         (("release", "withdraw", "nothing", "--why", "x"), 4, "release 'nothing': there is none"),
-        (("release", "withdraw", "nothing", "--why", " "), 2, "--why: must say why"),
+        (("release", "withdraw", "nothing", "--why", " "), 2, "--why: is empty"),
         (("rollout", "abort", "nothing"), 4, "rollout 'nothing': there is none"),
     ],
 )

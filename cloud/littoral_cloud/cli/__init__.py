@@ -1,4 +1,4 @@
-"""littoral-cloud. One file a noun, `cloud/littoral_cloud/cli/NOUN.py` with a typer `app`, imported only when the noun is used."""
+"""The command littoral-cloud. Each noun is a file, `cli/NOUN.py` with a typer `app`, and is imported when it is used."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ import typer
 
 from littoral import __version__, streams
 from littoral.errors import FleetError, NoSpace, Unavailable, is_full
+from littoral_cloud.cli.noun import command_of
 from littoral_cloud.settings import PREFIX
 from littoral_cloud.terminal.output import Format, emit_error
 
-typer.core.HAS_RICH = False  # help is plain text: typer would escape "[default: 1]" for rich even where rich is not used
+typer.core.HAS_RICH = False  # plain help: typer would escape "[default: 1]" for rich even without rich
 
 NOUNS = {
     "serve": "Run the coordinator.",
-    "demo": "The whole loop on this machine.",
-    "init": "Begin a project: a recipe, budgets, and what to type.",
-    "up": "Serve your newest release on this machine: a coordinator and one node.",
-    "train": "Teacher, students, release: from a data set.",
-    "compress": "Search for the best students for a budget.",
-    "token": "Join tokens: what a new node needs.",
-    "node": "The nodes of the fleet.",
-    "artifact": "Signed models.",
-    "release": "Models that may go out together.",
+    "demo": "Run the whole loop on this machine.",
+    "init": "Write a small project: a recipe, a budget, a README.",
+    "up": "Serve your newest releases on this machine.",
+    "train": "Train students on a data set and release them.",
+    "compress": "Search for the best students inside a budget.",
+    "token": "Manage join tokens for new nodes.",
+    "node": "Manage the nodes of the fleet.",
+    "artifact": "Manage signed models.",
+    "release": "Manage releases: artifacts of one model for the fleet.",
     "rollout": "Bring a release to the nodes, in waves.",
-    "run": "Federated runs.",
+    "run": "Manage federated runs.",
     "hint": "What nodes asked the teacher, and both answers.",
-    "audit": "Who did what, and whether the trail is whole.",
-    "doctor": "Is this machine fit to run the coordinator?",
+    "audit": "Read and verify the audit trail.",
+    "doctor": "Check this machine and the running coordinator.",
 }
 
 INTERRUPTED = 130
 
 
 class _Nouns(typer.core.TyperGroup):
-    """Knows the nouns by name; imports one when it is asked for."""
+    """Lists the nouns by name; imports a noun when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [noun for noun in NOUNS if importlib.util.find_spec(f"{__name__}.{noun}") is not None]
@@ -53,7 +54,7 @@ class _Nouns(typer.core.TyperGroup):
         if cmd_name not in self.list_commands(ctx):
             return None
         module: Any = importlib.import_module(f"{__name__}.{cmd_name}")
-        return typer.main.get_command(module.app)
+        return command_of(module.app)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Nouns"):
@@ -78,14 +79,18 @@ def _version(wanted: bool) -> None:
 
 @root.callback()
 def _root(
-    data_dir: Annotated[Path | None, typer.Option(help="Keys, blobs and the embedded Redis. [LITTORAL_DATA_DIR]")] = None,
-    redis_url: Annotated[str | None, typer.Option(help="Unset: the embedded one. [LITTORAL_REDIS_URL]")] = None,
-    redis_password_file: Annotated[Path | None, typer.Option(help="[LITTORAL_REDIS_PASSWORD_FILE]")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Say everything; show where an error came from.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and end.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="The coordinator's data folder. [LITTORAL_DATA_DIR]")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="The Redis to use. Default: the embedded one. [LITTORAL_REDIS_URL]")
+    ] = None,
+    redis_password_file: Annotated[
+        Path | None, typer.Option(help="The file with Redis' password. [LITTORAL_REDIS_PASSWORD_FILE]")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Log everything, with a traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Keeps one model and a fleet of machines in step."""
-    # To the environment and not to a variable: the worker processes that we start read the same settings.
+    """Trains models, rolls them out to a fleet of machines, and lets the fleet learn."""
+    # In the environment: our worker processes read the same settings.
     for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
@@ -95,7 +100,7 @@ def _root(
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Runs one command line and gives its exit code."""
+    """Runs one command line. Returns its exit code."""
     debug = "--debug" in arguments
     try:
         code = typer.main.get_command(root).main(list(arguments), prog_name="littoral-cloud", standalone_mode=False)
@@ -109,31 +114,31 @@ def execute(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return streams.finished(streams.PIPE_CLOSED)
-    except Exception as error:  # noqa: BLE001 - the outermost place: an operator reads a line, not a traceback
+    except Exception as error:  # noqa: BLE001 - the outermost place: an operator reads one line, no traceback
         if debug:
             traceback.print_exc()
-        shown = _family(error)
-        emit_error(shown, _format(arguments))
-        return shown.exit_code
+        known = _fleet_error(error)
+        emit_error(known, _format(arguments))
+        return known.exit_code
 
 
 def _format(arguments: Sequence[str]) -> Format:
-    """In which form errors are wanted, of a command line that may have failed before it was parsed."""
+    """The format for errors of a command line that may not parse."""
     joined = "\0".join(arguments)
     return Format.JSON if "--format\0json" in joined or "--format=json" in joined else Format.TABLE
 
 
-def _family(error: BaseException) -> FleetError:
-    """The FleetError in an error, or one that says what it was."""
+def _fleet_error(error: BaseException) -> FleetError:
+    """The FleetError inside an error, or a new one with its text."""
     if isinstance(error, FleetError):
         return error
     if isinstance(error, BaseExceptionGroup):
-        return _family(error.exceptions[0])
+        return _fleet_error(error.exceptions[0])
     if isinstance(error, OSError) and is_full(error):
         return NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return Unavailable(what, hint="see that it is there and may be read and written" if error.filename else "")
+        return Unavailable(what, hint="check that it exists and that this user may read and write it" if error.filename else "")
     return FleetError(f"{type(error).__name__}: {error}", hint="run it again with --debug right after littoral-cloud")
 
 

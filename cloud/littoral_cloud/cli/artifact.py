@@ -15,8 +15,9 @@ from littoral.manifest import Manifest
 from littoral.measuring import ABSENT, Measurer
 from littoral_cloud.app import open_existing
 from littoral_cloud.cli.artifact_import import EXAMPLE, import_
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
-from littoral_cloud.cli.tree import lines, told
+from littoral_cloud.cli.tree import history_tree, lines
 from littoral_cloud.fleet.records import Artifact, load
 from littoral_cloud.lineage.difference import differences
 from littoral_cloud.lineage.find import all_artifacts, find, short
@@ -26,24 +27,21 @@ from littoral_cloud.lineage.roles import roles_of
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 
-app = typer.Typer(
-    help="Signed models.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud artifact show cnn-onnx-int8",
-)
+app = noun("Manage signed models.", "littoral-cloud artifact show cnn-onnx-int8")
 
-ArtifactArgument = Annotated[str, typer.Argument(help="Its name, or its digest or the beginning of it.", show_default=False)]
+ArtifactArgument = Annotated[
+    str, typer.Argument(help="The artifact's name or digest, or the first characters of its digest.", show_default=False)
+]
 _COLUMNS = ("name", "model", "runtime", "accuracy", "worst_class", "bytes", "parameters", "created", "digest")
 
 
 @app.command("list", epilog="Example: littoral-cloud artifact list --model digits")
 def list_(
-    model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only artifacts of this model.")] = None,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Every artifact, oldest first."""
+    """List all artifacts, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), model, format))
 
 
@@ -62,9 +60,9 @@ def show(
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Its story as a tree: what it was made from and how, what it is worth, who released it, where it is served.
+    """Show the history of an artifact as a tree: its origin, its figures, its releases, and the nodes that serve it.
 
-    The manifest's signature is checked. JSON has all of it, without the arrays that probe and sketch hold.
+    Checks the manifest's signature. JSON has everything but the arrays of probe and sketch.
     """
     asyncio.run(_show(load_settings(data_dir=data_dir), artifact, format))
 
@@ -76,7 +74,7 @@ async def _show(settings: Settings, wanted: str, format: Format) -> None:
     if format == Format.JSON:
         emit(_as_json(story), format)
         return
-    for line in lines(told(story)):
+    for line in lines(history_tree(story)):
         typer.echo(line, nl=False)
 
 
@@ -112,16 +110,18 @@ def _as_json(story: Story) -> dict[str, Any]:
     }
 
 
-@app.command(epilog="Example: littoral-cloud artifact check cnn-onnx-int8")
+@app.command(
+    epilog="Example: littoral-cloud artifact check cnn-onnx-int8",
+    help=f"""Test an artifact as a node does, in a child process on this machine: manifest, load, probe, measure.
+
+    Every artifact passes this test before its release. Exit code {RuntimeFailure.exit_code} where a node would refuse it.
+    """,
+)
 def check(
     artifact: ArtifactArgument,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Try it as a node will, in a node's own process on this machine: manifest, load, probe, measure.
-
-    Every artifact is tried so before it is released. Ends with 9 where a node would refuse it.
-    """
     asyncio.run(_check(load_settings(data_dir=data_dir), artifact, format))
 
 
@@ -140,7 +140,7 @@ async def _check(settings: Settings, wanted: str, format: Format) -> None:
     finally:
         await measurer.close()
     if result.failure == ABSENT:
-        raise RuntimeFailure(f"{manifest.name}: cannot be tried, {manifest.runtime} is not here: {result.detail}")
+        raise RuntimeFailure(f"{manifest.name}: cannot be tested, {manifest.runtime} is not here: {result.detail}")
     if result.failure:
         raise RuntimeFailure.with_code(result.failure, f"{manifest.name}: a node refuses it here: {result.detail}")
     row = {"name": manifest.name, "digest": short(found.manifest_digest), "works": True, **asdict(result)}
@@ -154,7 +154,7 @@ def diff(
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """What changed between two artifacts, by their manifests: recipe, data, seed, libraries, metrics, bytes, architecture."""
+    """Compare two artifacts by their manifests: recipe, data, seed, libraries, metrics, bytes, architecture."""
     asyncio.run(_diff(load_settings(data_dir=data_dir), before, after, format))
 
 
@@ -176,7 +176,7 @@ async def _diff(settings: Settings, before: str, after: str, format: Format) -> 
 
 
 def _brief(value: Any) -> Any:
-    """A digest as people are shown it; other values as they are."""
+    """Shortens a digest for people; other values unchanged."""
     if isinstance(value, list | tuple):
         return [_brief(part) for part in value]
     return short(value) if isinstance(value, str) and value.startswith(PREFIX) else value
@@ -184,14 +184,18 @@ def _brief(value: Any) -> Any:
 
 @app.command(epilog="Example: littoral-cloud artifact gc --dry-run --older-than 7d")
 def gc(
-    older_than: Annotated[str, typer.Option(help="Only what was made before that: 30m, 24h, 7d; 10m at least.")] = "24h",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and how many bytes, and end.")] = False,
+    older_than: Annotated[
+        str, typer.Option(help="Only artifacts and blobs older than this: 30m, 24h, 7d; at least 10m.")
+    ] = "24h",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and its bytes; delete nothing.")
+    ] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Delete the artifacts that no release, rollout, node, run or other artifact needs, and the blobs that nobody names.
+    """Delete artifacts that no release, rollout, node, run or other artifact needs, and blobs without a reference.
 
-    Safe while the coordinator runs. Stopped in the middle it leaves nothing broken; the same command goes on.
+    Safe while the coordinator runs, and safe to stop: the same command continues.
     """
     asyncio.run(_gc(load_settings(data_dir=data_dir), seconds(older_than, "--older-than"), dry_run, format))
 
@@ -202,7 +206,7 @@ async def _gc(settings: Settings, older_than_s: float, dry_run: bool, format: Fo
         planned = await asyncio.to_thread(plan, await see(core.ledger, now, older_than_s), core.blobs)
         went = None
         if format == Format.TABLE:
-            _tell(planned)
+            _print_plan(planned)
         if not dry_run:
             went = await collect(core.ledger, core.blobs, now, older_than_s, fence, actor=getpass.getuser())
     if format == Format.JSON:
@@ -216,12 +220,12 @@ async def _gc(settings: Settings, older_than_s: float, dry_run: bool, format: Fo
         )
 
 
-def _tell(planned: Plan) -> None:
+def _print_plan(planned: Plan) -> None:
     if planned.gone:
         emit([_row(a) for a in planned.gone], columns=("name", "model", "accuracy", "bytes", "created", "digest"))
         typer.echo()
     typer.echo(
-        f"nobody needs {len(planned.gone)} of {len(planned.gone) + len(planned.kept)} artifacts; with them go "
+        f"{len(planned.gone)} of {len(planned.gone) + len(planned.kept)} artifacts are not needed; with them go "
         f"{len(planned.blobs)} blobs and {planned.unfinished} unfinished files: {planned.bytes:,} bytes"
     )
 

@@ -1,4 +1,4 @@
-"""littoral-cloud artifact import: an ONNX file from elsewhere, measured, quantized, released. docs/import.md."""
+"""littoral-cloud artifact import: measures, quantizes and releases an ONNX file from elsewhere (docs/import.md)."""
 
 from __future__ import annotations
 
@@ -22,36 +22,45 @@ EXAMPLE = "Example: littoral-cloud artifact import model.onnx --model parts --da
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="An ONNX file; weights may lie in files beside it.")],
-    model: Annotated[str, typer.Option(help="The name under which nodes serve it.")],
-    data: Annotated[Path | None, typer.Option(help="Measures and calibrates: .npz with x (or the inputs' names) and y.")] = None,
-    task: Annotated[str, typer.Option(help="classification, regression, detection or custom.")] = "classification",
+    file: Annotated[Path, typer.Argument(help="The ONNX file; its weights may be in files beside it.")],
+    model: Annotated[str, typer.Option(help="The name under which nodes serve the model.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Data to measure and calibrate with: .npz with x (or the inputs' names) and y.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="The task: classification, regression, detection or custom.")] = "classification",
     metric: Annotated[
-        str, typer.Option(help="accuracy, worst-class, rmse, mae, r2, or package.module:function; unset: the task's own.")
+        str, typer.Option(help="accuracy, worst-class, rmse, mae, r2, or package.module:function. Default: the task's metric.")
     ] = "",
-    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="Of a metric of your own.")] = False,
-    labels: Annotated[Path | None, typer.Option(help="The classes' names, one a line, in the model's order.")] = None,
-    output: Annotated[str, typer.Option(help="The output that is judged; unset: the first.")] = "",
-    prepare: Annotated[str, typer.Option(help="How bytes become its floats: raw, or unit (over 255).")] = "",
-    mean: Annotated[str, typer.Option(help="Of pixels over 255, one or one a channel: 0.485,0.456,0.406")] = "",
-    std: Annotated[str, typer.Option(help="As --mean.")] = "",
-    size: Annotated[list[str] | None, typer.Option(help="NAME=1,3,224,224: of an input, where there is no --data.")] = None,
-    name: Annotated[str, typer.Option(help="Of the artifacts; unset: the file's.")] = "",
-    memory: Annotated[int, typer.Option(help="Bytes that opening and running it may take here.", min=1 << 28)] = 4 << 30,
-    seconds: Annotated[float, typer.Option(help="For each thing that is asked of it here.", min=1.0)] = 300.0,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="Your own metric is better when it is lower.")
+    ] = False,
+    labels: Annotated[Path | None, typer.Option(help="A file with the class names, one a line, in the model's order.")] = None,
+    output: Annotated[str, typer.Option(help="The output to measure. Default: the first.")] = "",
+    prepare: Annotated[str, typer.Option(help="How bytes become floats: raw, or unit (divided by 255).")] = "",
+    mean: Annotated[
+        str, typer.Option(help="The mean of pixels divided by 255: one number, or one for each channel, like 0.485,0.456,0.406.")
+    ] = "",
+    std: Annotated[str, typer.Option(help="The standard deviation, like --mean.")] = "",
+    size: Annotated[
+        list[str] | None, typer.Option(help="The size of an input without --data, like NAME=1,3,224,224 (repeatable).")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The artifacts' name. Default: the file's.")] = "",
+    memory: Annotated[int, typer.Option(help="The memory limit for opening and running the model here, bytes.", min=1 << 28)] = 4
+    << 30,
+    seconds: Annotated[float, typer.Option(help="The time limit for each call of the model here, seconds.", min=1.0)] = 300.0,
     int8_loss: Annotated[
-        float, typer.Option(help="The share of its worth that int8 may lose; beyond it int8 is not released.", min=0.0, max=1.0)
+        float, typer.Option(help="The share of the metric that int8 may lose; above it int8 is not released.", min=0.0, max=1.0)
     ] = 0.05,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Release it, with a remark, also where most examples are answered with no numbers.")
+        bool, typer.Option("--yes", help="Release a model, with a remark, whose answers are mostly not numbers.")
     ] = False,
-    rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Also start a rollout of the release.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Measure, quantize and release a model that was made elsewhere, whatever it takes and gives; nothing is trained.
+    """Measure, quantize and release a model from elsewhere, with any inputs and outputs. Trains nothing.
 
-    The file is opened in a process of its own, with limits on memory and time. Nodes serve it with its own inputs and outputs.
+    A child process with limits on memory and time opens the file. Nodes serve the model with its own inputs and outputs.
     """
     from littoral_cloud.fleet.telemetry import check_model_name
     from littoral_cloud.foreign.importing import import_model
@@ -91,7 +100,7 @@ def import_(
 async def _released(
     settings: Settings, made: Sequence[Packaged], model: str, file: Path, data: Path | None, rollout: bool
 ) -> tuple[Sequence[Packaged], dict[str, Any]]:
-    """What a node takes of it, released."""
+    """Releases the artifacts that a node accepts."""
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.catalogue import create_release, publish
@@ -117,7 +126,7 @@ def _row(packaged: Packaged, format: Format) -> dict[str, Any]:
         "task": manifest.task,
         "accuracy": manifest.accuracy if measured and not manifest.metric else None,
         **by_class(manifest.worst_class, manifest.accuracy_by_label, format),
-        "metric": asdict(metric) if metric and format == Format.JSON else _told(metric) if measured else None,
+        "metric": asdict(metric) if metric and format == Format.JSON else _metric(metric) if measured else None,
         "examples": manifest.accuracy_examples,
         **remarked(manifest.remarks, format),
         "bytes": manifest.artifact_bytes,
@@ -127,7 +136,7 @@ def _row(packaged: Packaged, format: Format) -> dict[str, Any]:
     return row if format == Format.JSON else {k: v for k, v in row.items() if k not in ("inputs", "outputs") or v}
 
 
-def _told(metric: Any) -> str | None:
+def _metric(metric: Any) -> str | None:
     return f"{metric.name} {metric.value:.6g}" if metric else None
 
 

@@ -1,4 +1,4 @@
-"""littoral-cloud audit: who did what, and whether the trail is whole."""
+"""littoral-cloud audit: reads and verifies the audit trail."""
 
 from __future__ import annotations
 
@@ -11,29 +11,25 @@ import typer
 from littoral.errors import Untrusted
 from littoral.text import printable
 from littoral_cloud.app import open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import AuditEntry, Ledger
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.trust.audit_chain import GENESIS, verify
 from littoral_cloud.trust.witness import words
 
-app = typer.Typer(
-    help="Who did what, and whether the trail is whole.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud audit show --follow",
-)
+app = noun("Read and verify the audit trail.", "littoral-cloud audit show --follow")
 
 PAGE = 1000
 
 
 @app.command(epilog="Example: littoral-cloud audit show --follow")
 def show(
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with new lines until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Print new lines until Ctrl-C.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """The audit trail, oldest line first. JSON is one object a line."""
+    """Print the audit trail, oldest line first. JSON has one object on each line."""
     asyncio.run(_show(load_settings(data_dir=data_dir), follow, format))
 
 
@@ -60,13 +56,13 @@ def _print(entry: AuditEntry, format: Format) -> str:
 
 @app.command("verify", epilog="Example: littoral-cloud audit verify --head 9f2c...")
 def verify_(
-    head: Annotated[str, typer.Option(help="A chain written down earlier; it must be in the trail.")] = "",
+    head: Annotated[str, typer.Option(help="A head that an earlier verify printed; it must be in the trail.")] = "",
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Check every line's chain, and that its end is there; prints the head, which is worth writing down elsewhere.
+    """Verify the hash chain of all lines and print its head. Keep the head elsewhere, for --head.
 
-    DATA/audit-head.json keeps a recent line outside of Redis: where that line is not in the trail, its end was cut off.
+    DATA/audit-head.json holds a recent line outside of Redis: the trail was cut off where it lacks that line.
     """
     asyncio.run(_verify(load_settings(data_dir=data_dir), head, format))
 
@@ -95,7 +91,7 @@ async def _verify(settings: Settings, wanted: str, format: Format) -> None:
 
 
 async def lines(ledger: Ledger, after: str) -> AsyncIterator[AuditEntry]:
-    """Every line after an id, page by page."""
+    """All lines after an id, page by page."""
     while page := await ledger.audit(after=after, count=PAGE):
         for entry in page:
             yield entry

@@ -1,4 +1,4 @@
-"""littoral-cloud compress: the best students, found by trying. Stopped or killed, the same command goes on; several share one."""
+"""littoral-cloud compress: searches for the best students. After a stop or a kill the same command continues."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ import typer
 
 from littoral.errors import BadInput
 from littoral.process.tether import tethered
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
-from littoral_cloud.cli.search_progress import Shown
+from littoral_cloud.cli.search_progress import SearchProgress
 from littoral_cloud.cli.stopping import TERMINATED, StopSignals, stop_on_signal
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from littoral_cloud.search import SearchRecipe, SearchResult
     from littoral_cloud.settings import Settings
 
-app = typer.Typer(add_completion=False, help="Searches for students that are accurate, small and fast: the best for a budget.")
+app = noun("Search for students that are accurate, small and fast.")
 
 FOLDER = "search"
 _SHOWN = ("trial", "accuracy", "worst_class", "transfer_bytes", "macs", "p95_ms", "runtime", "fits")
@@ -41,35 +42,41 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
     epilog="Example: littoral-cloud compress small --data data/mnist --model digits --budget 'artifact<=20KB,p95<=2ms'",
 )
 def compress(
-    recipe: Annotated[str, typer.Argument(help="A TOML file with a [search] table, or a search's name.")] = "small",
+    recipe: Annotated[str, typer.Argument(help="A TOML file with a [search] table, or the name of a search.")] = "small",
     data: Annotated[
-        Path | None, typer.Option(help="IDX folder, .npz file, or a folder with one folder of images a class.")
+        Path | None, typer.Option(help="An IDX folder, an .npz file, or a folder with a folder of images for each class.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students; unset: the recipe's.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The name under which nodes serve the students. Default: the recipe's.")
+    ] = None,
     budget: Annotated[
-        str, typer.Option(help="Stop at a student inside it, as in artifact<=20KB,p95<=2ms,worst>=97%,runtime=ncnn.")
+        str, typer.Option(help="Stop at a student inside this budget, like artifact<=20KB,p95<=2ms,worst>=97%,runtime=ncnn.")
     ] = "",
-    trials: Annotated[int | None, typer.Option(help="How many; unset: as the recipe says.", min=1)] = None,
-    time_budget: Annotated[str, typer.Option("--time-budget", help="Stop then, with the best so far: 90s, 30m, 2h.")] = "",
-    workers: Annotated[int, typer.Option(help="Processes on this machine, each with one thread.", min=1, max=64)] = 1,
+    trials: Annotated[int | None, typer.Option(help="The number of trials. Default: the recipe's.", min=1)] = None,
+    time_budget: Annotated[
+        str, typer.Option("--time-budget", help="Stop after this time, with the best students so far: 90s, 30m, 2h.")
+    ] = "",
+    workers: Annotated[
+        int, typer.Option(help="The number of processes on this machine, each with one thread.", min=1, max=64)
+    ] = 1,
     report: Annotated[
-        Path | None, typer.Option(help="Folder for front.png, report.html, front.json; unset: the data folder.")
+        Path | None, typer.Option(help="The folder for front.png, report.html and front.json. Default: in the data folder.")
     ] = None,
-    release: Annotated[bool, typer.Option("--release", help="Make a release of the front (inside the budget).")] = False,
-    rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and roll it out as well.")] = False,
-    every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
-    yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Release the front, or its part inside the budget.")] = False,
+    rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and start its rollout.")] = False,
+    every: Annotated[int, typer.Option(help="Training steps between two checkpoints.", min=1)] = 500,
+    yes: Annotated[bool, typer.Option("--yes", help="Also release students that are worse than the baseline.")] = False,
     resize: ResizeOption = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many trials, minutes and bytes it will take, and end.")
+        bool, typer.Option("--dry-run", help="Print the estimated trials, minutes and bytes; search nothing.")
     ] = False,
     only_work: Annotated[bool, typer.Option("--only-work", hidden=True)] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Draws students from a space, trains and measures each, and shows the front: those that no other beats in everything.
+    """Draw students from a search space, train and measure each, and print those that no other beats: the front.
 
-    Processes with one LITTORAL_REDIS_URL, recipe and data share one search. Stopped or killed, the same command goes on.
+    Processes with one LITTORAL_REDIS_URL, recipe and data share a search. After a stop or a kill the same command continues.
     """
     from littoral.budget import Budget
     from littoral_cloud.search.recipe import names, search_named, with_trials
@@ -86,7 +93,7 @@ def compress(
     seconds = _seconds(time_budget)
     check_budget(Budget.parse(budget))
     if recipe not in names():
-        search_named(recipe, model=model)  # what is wrong with it is said before the data are read
+        search_named(recipe, model=model)  # a wrong recipe fails before the data are read
     examples = read_data(data, resize, keep=not dry_run)
     plan = with_trials(search_for(recipe, examples, model=model), trials)
     if dry_run:
@@ -104,8 +111,8 @@ def compress(
         remark_on(examples)
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
-    with stop_on_signal() as told, _others(workers - 1, same):
-        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, told, every, place, release or rollout))
+    with stop_on_signal() as signals, _others(workers - 1, same):
+        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, signals, every, place, release or rollout))
     if only_work:
         return
     body: dict[str, Any] = {
@@ -120,15 +127,15 @@ def compress(
         body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
     _emitted(body, found.baseline, rows_of(found, found.front), format)
     if found.reason == "stopped":
-        typer.echo(f"search {name}: stopped with {len(found.trials)} trials done; the same command goes on from there", err=True)
-        if told.signals and told.signals[0] == signal.SIGTERM:
+        typer.echo(f"search {name}: stopped after {len(found.trials)} trials; the same command goes on from there", err=True)
+        if signals.received and signals.received[0] == signal.SIGTERM:
             raise typer.Exit(TERMINATED)
         raise KeyboardInterrupt
     found.check()
 
 
 def _seconds(text: str) -> float | None:
-    """Raises BadInput for what is not a length of time."""
+    """Seconds of "90s", "30m", "2h"; None for "". Raises BadInput."""
     if not text:
         return None
     match = _DURATION.fullmatch(text.strip())
@@ -143,7 +150,7 @@ async def _searched(
     examples: Dataset,
     budget: str,
     seconds: float | None,
-    told: StopSignals,
+    signals: StopSignals,
     every: int,
     report: Path | None,
     releasing: bool,
@@ -159,7 +166,7 @@ async def _searched(
     async with open_search(settings, name) as store:
         begins = f"begins with {', '.join(plan.starts)}, then at most " if plan.starts else ""
         console.print(f"search {name}: {begins}{plan.settings.trials} trials")
-        with Shown(console, plan, budget, seconds, time.perf_counter) as shown:
+        with SearchProgress(console, plan, budget, seconds, time.perf_counter) as shown:
             found = await asyncio.to_thread(
                 searched,
                 None,
@@ -172,7 +179,7 @@ async def _searched(
                 folder=settings.data_dir / FOLDER,
                 watch=shown,
                 tell=console.print,
-                stop=told.stop,
+                stop=signals.stop,
                 clock=time.perf_counter,
                 every=every,
             )
@@ -207,9 +214,9 @@ async def _released(
     from littoral_cloud.rollouts.controller import start_rollout
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
-    if found.best is not None and found.best not in inside:  # something outside the budget beats it in everything
+    if found.best is not None and found.best not in inside:  # another one outside the budget beats it in everything
         inside.append(found.best)
-    if not yes:  # what is worse than the baseline on the held-out examples need not be made again to be left out
+    if not yes:  # students below the baseline on the held-out examples are not made again
         worth = [r for r in inside if r.outcome and not found.baseline.faults(r.outcome.accuracy, r.outcome.worst)]
         inside = worth or [r for r in [found.best] if r is not None]
     made = await asyncio.to_thread(found.made, found.worth_making(inside))
@@ -229,7 +236,7 @@ async def _released(
     return {
         "release": out.release_id,
         "rollout": started,
-        "chosen": chosen,  # by the held-out examples
+        "chosen": chosen,  # on the held-out examples
         "students": [p.manifest.name for p in going],
         "test_baseline": asdict(base),
         "artifacts": students_of(packaged, base, going, format),
@@ -238,7 +245,7 @@ async def _released(
 
 @contextmanager
 def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
-    """So many more workers of the same search, each a process; they end with it."""
+    """Runs `count` more worker processes of the same search until the block ends."""
     started = [
         subprocess.Popen(
             tethered(sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments),

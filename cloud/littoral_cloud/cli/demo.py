@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from littoral.errors import BadInput, FleetError, unwritten
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.terminal.output import Format, emit
 
-app = typer.Typer(help="Run the whole loop on this machine: real MNIST, real processes, four nodes.")
+app = noun("Run the whole loop on this machine: real MNIST, real processes, four nodes.")
 
 
 class DemoFailed(FleetError):
@@ -24,22 +25,22 @@ class DemoFailed(FleetError):
     exit_code = 10
 
 
-@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud demo --out out/demo")
+@app.command(epilog="Example: littoral-cloud demo --out out/demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes; emptied first.")] = Path("out/demo"),
-    data: Annotated[Path | None, typer.Option(help="Your own images in place of MNIST: as for train.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Two nodes, no drift, no federated rounds; within 90 s.")] = False,
-    format: Annotated[Format, typer.Option(help="What goes to standard output at the end.")] = Format.TABLE,
+    out: Annotated[Path, typer.Option(help="The folder for all files of the demo; emptied first.")] = Path("out/demo"),
+    data: Annotated[Path | None, typer.Option(help="Your own images instead of MNIST, as for train.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two nodes, no drift, no federated rounds; about 90 s.")] = False,
+    format: Annotated[Format, typer.Option(help="Output format of the result.")] = Format.TABLE,
 ) -> None:
-    """Teacher, students, signed rollout, drift, federated rounds, a better model, a bad one stopped. About three minutes.
+    """Train a teacher and students, roll them out, drift, learn in federated rounds, stop a bad release. About three minutes.
 
-    With --data, checks of figures that were measured on MNIST are left out, and named.
+    With --data the demo skips the checks of MNIST's figures, and lists them.
     """
     from littoral_cloud.demo.demo import run_demo
     from littoral_cloud.demo.settings import mnist, own
     from littoral_cloud.demo.terminal import Terminal
 
-    settings = mnist(quick=quick) if data is None else own(data, quick=quick)
+    chosen = mnist(quick=quick) if data is None else own(data, quick=quick)
     _clear(out)
     terminal = Terminal(time.monotonic)
 
@@ -48,7 +49,7 @@ def demo(
         assert running is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        report, broken = await run_demo(out, settings, time.time, time.monotonic, terminal)  # noqa: TID251 - the composition root's clock
+        report, broken = await run_demo(out, chosen, time.time, time.monotonic, terminal)  # noqa: TID251 - the composition root's clock
         terminal.summary(report, broken, answer=format is Format.TABLE)
         if format is Format.JSON:
             emit(report, format)
@@ -62,10 +63,10 @@ def demo(
 
 
 def _clear(out: Path) -> None:
-    """Empties the folder of an earlier demo. Raises BadInput where it holds something else, or cannot be written."""
+    """Empties the folder of an earlier demo. Raises BadInput where it holds other files, or cannot be written."""
     if out.exists():
         if not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file()):
-            raise BadInput(f"out: {out} holds something that is not a demo's", hint="name an empty or a new folder")
+            raise BadInput(f"out: {out} holds files that are not a demo's", hint="name an empty or a new folder")
         shutil.rmtree(out)
     try:
         out.mkdir(parents=True)

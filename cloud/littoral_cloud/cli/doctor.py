@@ -1,4 +1,4 @@
-"""littoral-cloud doctor: whether this machine is fit to run the coordinator, and whether one that runs answers."""
+"""littoral-cloud doctor: checks this machine, and the coordinator that runs on it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ import typer
 
 from littoral.errors import FleetError, Unavailable
 from littoral_cloud.api.open_files import limits, room_for
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
 
-app = typer.Typer(help="Is this machine fit to run the coordinator?", rich_markup_mode=None)
+app = noun("Check this machine and the running coordinator.")
 
 ANSWER_S = 3.0
 ENOUGH_BYTES = 2_000_000_000
-"""Free disk below which a teacher, its students and a few rounds may not fit."""
+"""Free disk space for a teacher, its students and a few rounds."""
 
 PACKAGES = ("littoral", "grpcio", "protobuf", "redis", "torch", "onnx", "onnxruntime", "ncnn", "flwr")
 OPTIONAL = ("ncnn",)
@@ -44,21 +45,23 @@ class CheckResult:
 
 
 class Unfit(FleetError):
-    """The doctor found something."""
+    """The doctor found a fault."""
 
     code = "unfit"
     exit_code = 1
 
 
-@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud doctor --server")
+@app.command(
+    epilog="Example: littoral-cloud doctor --server",
+    help=f"Check Redis, keys, ports, disk and versions. Exit code {Unfit.exit_code} where a check fails.",
+)
 def doctor(
     server: Annotated[
-        bool, typer.Option("--server", help="Only: does the server that runs here answer? For health checks.")
+        bool, typer.Option("--server", help="Check only that the running server answers: for health checks.")
     ] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Redis, keys, ports, disk and versions; exit code 0 only if all is well."""
     settings = load_settings(data_dir=data_dir)
     checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _files, _listeners, _redis)
     findings = asyncio.run(_examine(settings, checks, must_serve=server))
@@ -102,7 +105,7 @@ async def _folder(patient: _Patient) -> list[CheckResult]:
 
 
 async def _keys(patient: _Patient) -> list[CheckResult]:
-    """Looks and makes none: a new fleet's keys are made by the first command that needs them."""
+    """Makes no keys: the first command that needs them does."""
     from littoral_cloud.trust.ca import open_ca
     from littoral_cloud.trust.signing import open_signing_key
 
@@ -111,7 +114,7 @@ async def _keys(patient: _Patient) -> list[CheckResult]:
     findings = []
     for name, opener in openers.items():
         if not (folder / name).exists():
-            findings.append(CheckResult(f"{name} key", True, "none yet: made at the first start"))
+            findings.append(CheckResult(f"{name} key", True, "none yet: the first start makes it"))
             continue
         try:
             opener(folder / name)
@@ -129,7 +132,7 @@ async def _disk(patient: _Patient) -> list[CheckResult]:
 
 
 async def _files(patient: _Patient) -> list[CheckResult]:
-    """Of this process: a service's own limit may be another one, and `serve` says it as it starts."""
+    """The limit of this process: a service may have another one, which `serve` logs at its start."""
     soft, hard = limits()
     try:
         room = room_for(hard)
@@ -139,7 +142,7 @@ async def _files(patient: _Patient) -> list[CheckResult]:
 
 
 async def _listeners(patient: _Patient) -> list[CheckResult]:
-    """Where a server runs, that both its listeners shake hands with its own CA behind them; else that the ports are free."""
+    """Where a server runs, checks a TLS handshake with both listeners; else that their ports are free."""
     settings = patient.settings
     serving = Serving.read(settings.data_dir)
     if serving is None and patient.must_serve:
@@ -152,17 +155,17 @@ async def _listeners(patient: _Patient) -> list[CheckResult]:
             await _handshake(settings, port)
             findings.append(CheckResult(f"{name} listener", True, f"answers on port {port}"))
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            said = str(error) or type(error).__name__
-            findings.append(CheckResult(f"{name} listener", False, f"port {port}: {said}", "see the server's log"))
+            why = str(error) or type(error).__name__
+            findings.append(CheckResult(f"{name} listener", False, f"port {port}: {why}", "see the server's log"))
     return findings
 
 
 async def _handshake(settings: Settings, port: int) -> None:
-    """TCP and TLS. A listener that wants our certificate refuses us after its own was checked, which is all we ask."""
+    """Checks TCP and the server's certificate. A listener that demands ours refuses us after that."""
     host = settings.host if not _unspecified(settings.host) else "127.0.0.1"
     context = ssl.create_default_context(cafile=str(settings.data_dir / "ca" / "ca.pem"))
     context.set_alpn_protocols(["h2"])
-    context.check_hostname = False  # of a server on this very machine: that our CA named it is enough
+    context.check_hostname = False  # a server on this machine: our CA's signature is enough
     async with asyncio.timeout(ANSWER_S):
         _, writer = await asyncio.open_connection(host, port, ssl=context)
     writer.transport.abort()
@@ -188,7 +191,7 @@ def _ports(settings: Settings) -> Iterator[CheckResult]:
 
 
 async def _redis(patient: _Patient) -> list[CheckResult]:
-    """The one that the settings name; else the embedded one, or whether there is a binary for it."""
+    """Checks the Redis in the settings; else the embedded one, or that its binary exists."""
     from littoral_cloud.store.binary import find_binary
     from littoral_cloud.store.connection import Endpoint, endpoint_from
     from littoral_cloud.store.embedded import cut_off, socket_path
@@ -202,16 +205,14 @@ async def _redis(patient: _Patient) -> list[CheckResult]:
             socket_file = socket_path((settings.data_dir / "redis").resolve())
             if not _listens(socket_file):
                 if patient.must_serve:
-                    raise Unavailable(f"redis: nobody answers on {socket_file}", hint="see DATA/redis/redis.log")
+                    raise Unavailable(f"redis: no answer on {socket_file}", hint="see DATA/redis/redis.log")
                 binary = await asyncio.to_thread(find_binary)
                 return [CheckResult("redis", True, f"embedded, not running: {binary.path} {'.'.join(map(str, binary.version))}")]
             endpoint = Endpoint(socket=socket_file)
         async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S) as ledger:
             certificates = [] if patient.must_serve else await _certificates(ledger, patient.clock())
         cut = cut_off(settings.data_dir / "redis") if settings.redis_url is None else []
-        hint = (
-            "what was written last is gone, also what was acknowledged: compare with a backup, see `littoral-cloud audit verify`"
-        )
+        hint = "the last writes are lost, acknowledged ones too: compare with a backup, see `littoral-cloud audit verify`"
         lost = [CheckResult("redis file", True, f"warning: it was cut off once: {cut[-1]}", hint)] if cut else []
         return [CheckResult("redis", True, f"{endpoint} answers and is fit"), *lost, *certificates]
     except FleetError as error:
@@ -219,11 +220,11 @@ async def _redis(patient: _Patient) -> list[CheckResult]:
 
 
 async def _certificates(ledger: Ledger, now: float) -> list[CheckResult]:
-    """A warning, which does not make the machine unfit: a node may lie switched off on a shelf."""
+    """A warning only, because a node may be switched off for long."""
     views = await view_nodes(ledger, now)
     late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
     if not late:
-        return [CheckResult("certificates", True, f"of {len(views)} nodes: all good for two weeks or longer")]
+        return [CheckResult("certificates", True, f"of {len(views)} nodes: all valid for two weeks or longer")]
     listed = "; ".join(f"{name}: {warning}" for name, warning in sorted(late.items()))
     hint = "a connected node renews its own; else a new join line brings it back under its id: littoral-node enroll"
     return [CheckResult("certificates", True, f"warning: {len(late)} of {len(views)} nodes: {listed}", hint)]

@@ -10,18 +10,14 @@ import typer
 
 from littoral.errors import NotFound
 from littoral_cloud.app import open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.lineage.find import short
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.teacher_service.samples import HintFiles
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
-app = typer.Typer(
-    help="What nodes asked the teacher, and both answers.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud hint list --model digits",
-)
+app = noun("What nodes asked the teacher, and both answers.", "littoral-cloud hint list --model digits")
 
 _COLUMNS = ("at", "node", "model", "artifact", "confidence", "node_class", "teacher_class")
 

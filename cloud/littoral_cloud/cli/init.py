@@ -1,4 +1,4 @@
-"""littoral-cloud init: a small project to begin from, in a folder of its own."""
+"""littoral-cloud init: writes a small project into a new folder."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Annotated
 import typer
 
 from littoral.errors import BadInput, unwritten
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.terminal.output import Format, FormatOption, emit
 
-app = typer.Typer(help="Begins a project: a recipe, budgets, and what to type.", rich_markup_mode=None)
+app = noun("Write a small project: a recipe, a budget, a README.")
 
 RECIPE, NODE, README = "recipe.toml", "node/node.toml", "README.md"
 
 _BUDGETS = """\
-# What one model may cost on this node; of the students inside it the most accurate is served. `littoral-node run --help` names
-# every limit. Without artifact, any size:
+# The limits of one model on this node; it serves the most accurate student inside them. `littoral-node run --help` lists all
+# limits. Without artifact, any size:
 #   budget = "p95<=2ms,worst>=90%"    # 95 of 100 answers within 2 ms here, and no class worse than 90 %
-#   budget = "runtime=ncnn"           # ncnn's students alone
+#   budget = "runtime=ncnn"           # only students for ncnn
 budget = "artifact<=100KB"
 """
 
 _README = """\
 # {model}
 
-What is made of {data} stands in `recipe.toml`, what it may cost on a node in `node/node.toml`. In this folder:
+`recipe.toml` says how students are trained on {data}, `node/node.toml` their limits on a node. In this folder:
 
     littoral-cloud train --data {quoted} --recipe recipe.toml --data-dir cloud
     littoral-cloud up --data-dir cloud --node node
@@ -39,14 +40,12 @@ What is made of {data} stands in `recipe.toml`, what it may cost on a node in `n
 
 @app.command(epilog="Example: littoral-cloud init photos-project --data photos/")
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
-    data: Annotated[
-        Path | None, typer.Option(help="The data that the recipe is to fit: as for train. Unset: what would fit MNIST.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Under which name nodes serve the students; unset: the data's.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    data: Annotated[Path | None, typer.Option(help="The data for the recipe, as for train. Default: a recipe for MNIST.")] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the students. Default: the data's.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Writes a recipe, a node's budget and a README of ten lines whose commands run as they stand; overwrites nothing."""
+    """Write a recipe, a node's budget and a README whose commands run unchanged. Overwrites nothing."""
     _check(folder)
     for name, text in _files(data, model).items():
         place = folder / name
@@ -68,15 +67,15 @@ def init(
 
 
 def _check(folder: Path) -> None:
-    """Raises BadInput where there is something in the folder, or a file in its place."""
+    """Raises BadInput where the folder is not empty, or is a file."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"init: {folder} is a file", hint="name a new or an empty folder")
     if folder.is_dir() and (held := sorted(path.name for path in folder.iterdir())):
-        raise BadInput(f"init: {folder} holds {held[0]}", hint="nothing is overwritten: name a new or an empty folder")
+        raise BadInput(f"init: {folder} holds {held[0]}", hint="name a new or empty folder: init overwrites nothing")
 
 
 def _files(data: Path | None, model: str | None) -> dict[str, str]:
-    """Text by name. Raises what load_dataset and check_recipe raise: before anything is written."""
+    """The files' texts by name. Raises what load_dataset and check_recipe raise, before anything is written."""
     from littoral_cloud.data.sources import load_dataset
     from littoral_cloud.factory.production import check_recipe
     from littoral_cloud.fleet.names import checked_name

@@ -1,4 +1,4 @@
-"""littoral-cloud node: the fleet, and what may be done to one of it."""
+"""littoral-cloud node: lists, shows and explains nodes, and removes one from the fleet."""
 
 from __future__ import annotations
 
@@ -12,29 +12,25 @@ import typer
 
 from littoral.budget import ESTIMATE
 from littoral_cloud.app import open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.choice import Row
 from littoral_cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
 from littoral_cloud.rollouts.explain import Explained, explain_node
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 
-app = typer.Typer(
-    help="The nodes of the fleet.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud node explain camera",
-)
+app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
 
-NodeArgument = Annotated[str, typer.Argument(help="Its name or id.")]
+NodeArgument = Annotated[str, typer.Argument(help="The node's name or id.")]
 
-_WAY_OUT = "it renews itself while it is connected; else a new join line brings it back under its id: littoral-node enroll"
+_WAY_OUT = "a connected node renews it; else enrol the node again with a new join line, under the same id: littoral-node enroll"
 
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
 @app.command("list", epilog="Example: littoral-cloud node list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Every node: whether it is there, and what it serves."""
+    """List all nodes, their state and what they serve."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
@@ -50,12 +46,12 @@ async def _list(settings: Settings, format: Format) -> None:
         if warning := view.certificate_warning(now):
             emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
         if view.twins:
-            emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it anew")
+            emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it again")
 
 
 @app.command(epilog="Example: littoral-cloud node show gateway")
 def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """All that is known of one node."""
+    """Show everything about one node."""
     asyncio.run(_show(load_settings(data_dir=data_dir), node, format))
 
 
@@ -76,27 +72,28 @@ async def _show(settings: Settings, wanted: str, format: Format) -> None:
 
 
 @app.command("decommission", epilog="Example: littoral-cloud node decommission gateway")
-def decommission_(node: NodeArgument, data_dir: DataDirOption = None) -> None:
-    """Take a node out of the fleet for good: its session ends now, and its certificate opens nothing any more."""
-    asyncio.run(_decommission(load_settings(data_dir=data_dir), node))
+def decommission_(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Remove a node from the fleet for ever: ends its session now and refuses its certificate."""
+    asyncio.run(_decommission(load_settings(data_dir=data_dir), node, format))
 
 
-async def _decommission(settings: Settings, wanted: str) -> None:
+async def _decommission(settings: Settings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         node = await decommission(core.ledger, wanted, actor=getpass.getuser())
-    emit(f"{node.name} ({node.node_id}) is decommissioned")
+    body = {"id": node.node_id, "name": node.name, "state": "decommissioned"}
+    emit(body if format == Format.JSON else f"{node.name} ({node.node_id}) is decommissioned", format)
 
 
 @app.command(epilog="Example: littoral-cloud node explain camera --model digits")
 def explain(
     node: NodeArgument,
-    model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Every candidate with its figures, measured on this node or its class of hardware, and each limit that kept it out.
+    """Show all candidates with their figures, measured on this node or its hardware class, and the limits that exclude them.
 
-    An energy with a ~ before it is estimated from processor time: no budget is held against it.
+    A ~ before an energy: estimated from processor time. Budgets ignore estimates.
     """
     asyncio.run(_explain(load_settings(data_dir=data_dir), node, model, format))
 
@@ -120,7 +117,7 @@ async def _explain(settings: Settings, wanted: str, model: str | None, format: F
 
 
 def _candidate(row: Row, of: Explained) -> dict[str, Any]:
-    """For programs: everything."""
+    """All fields, for programs."""
     about = {"budget": str(of.budget), "conditions": list(of.conditions), "release": of.release, "remark": of.remark}
     return {
         **asdict(row),
@@ -152,7 +149,7 @@ def _line(row: Row, of: Explained, names: Mapping[str, str], format: Format) -> 
 
 
 def _rows(view: NodeView) -> list[dict[str, Any]]:
-    """A line for each model, or one that shows the node alone."""
+    """A row for each model; one for a node without models."""
     return [
         {
             "name": view.node.name,

@@ -1,4 +1,4 @@
-"""The data that a command was given: read, remarked on, and described."""
+"""Reads and describes a command's data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ResizeOption = Annotated[
     str,
     typer.Option(
-        "--resize", help="Bring every image of a folder to this size, HEIGHTxWIDTH or one number; kept in the folder's data.toml."
+        "--resize", help="Resize all images of a folder to HEIGHTxWIDTH or one number; writes the size to the folder's data.toml."
     ),
 ]
 
@@ -22,8 +22,8 @@ def read_data(path: Path, resize: str = "", *, keep: bool = True) -> Dataset:
     """The data set.
 
     Args:
-        resize: of `--resize`; "": as the data say.
-        keep: write that size down in the folder.
+        resize: the value of `--resize`; "": as the data demand.
+        keep: write that size into the folder.
 
     Raises what load_dataset and sized raise.
     """
@@ -33,21 +33,21 @@ def read_data(path: Path, resize: str = "", *, keep: bool = True) -> Dataset:
     rule = sized(path, resize) if resize else None
     examples = load_dataset(path, rule=rule)
     if rule is not None and keep and keep_rule(path, rule):
-        typer.echo(f"{path / RULE}: says now what size all images get", err=True)
+        typer.echo(f"{path / RULE}: now has the size of all images", err=True)
     return examples
 
 
 def remark_on(examples: Dataset) -> None:
-    """Says on standard error what was left out of the data, what repeats, and what else one should know of them."""
+    """Prints to standard error what was skipped in the data, what repeats, and other remarks."""
     from littoral_cloud.data.repeats import repeated
     from littoral_cloud.training.preparation import noted
 
-    for said in (*examples.reading, *repeated(examples), *noted(examples)):
-        typer.echo(f"{examples.name}: {said}", err=True)
+    for remark in (*examples.reading, *repeated(examples), *noted(examples)):
+        typer.echo(f"{examples.name}: {remark}", err=True)
 
 
 def described(examples: Dataset) -> dict[str, Any]:
-    """What was read, in JSON values."""
+    """A summary of the data, as JSON values."""
     import numpy as np
 
     counts = [np.bincount(y, minlength=examples.classes).tolist() for y in (examples.train_y, examples.test_y)]

@@ -1,4 +1,4 @@
-"""littoral-cloud release: models that may go out together."""
+"""littoral-cloud release: makes, lists and withdraws releases."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.app import Core, open_core, open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.releases.catalogue import all_releases, create_release, read_artifact, read_release
@@ -31,37 +32,33 @@ from littoral_cloud.terminal.output import (
     worth,
 )
 
-app = typer.Typer(
-    help="Models that may go out together.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud release list --model digits",
-)
+app = noun("Manage releases: artifacts of one model for the fleet.", "littoral-cloud release list --model digits")
 
 _COLUMNS = ("id", "model", "kind", "artifacts", "created", "note", "withdrawn")
 
 
 @app.command(epilog="Example: littoral-cloud release create --run digits-1f0c9a3e")
 def create(
-    run: Annotated[str | None, typer.Option(help="Of what the fleet learnt in this federated run.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Of a safetensors file; with --data and --model.")] = None,
-    architecture: Annotated[str | None, typer.Option(help="JSON; unset: as the file says.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The data set that measures and calibrates.")] = None,
-    model: Annotated[str | None, typer.Option(help="The name under which nodes serve it.")] = None,
-    artifact: Annotated[list[str] | None, typer.Option(help="Of artifacts that are there: digest; again for more.")] = None,
-    note: Annotated[str, typer.Option(help="For people.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="With --run: also where it is worse than what it began with.")] = False,
+    run: Annotated[str | None, typer.Option(help="Release the result of this federated run.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Release this safetensors file; needs --data and --model.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="The architecture as JSON. Default: the one in the file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set to measure and calibrate with.")] = None,
+    model: Annotated[str | None, typer.Option(help="The name under which nodes serve the model.")] = None,
+    artifact: Annotated[list[str] | None, typer.Option(help="Release this artifact, by its digest (repeatable).")] = None,
+    note: Annotated[str, typer.Option(help="A note for people.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="With --run: release a result that is worse than its base, too.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Export, measure and sign what a run or a file holds, and make a release of it; or one of artifacts that are there."""
+    """Make a release: export, measure and sign the weights of a run or a file, or take existing artifacts."""
     if sum(bool(source) for source in (run, weights, artifact)) != 1:
         raise BadInput("release: give one of --run, --weights and --artifact", hint="littoral-cloud release create --help")
     settings = load_settings(data_dir=data_dir)
     if weights is not None:
         if data is None or model is None:
             raise BadInput(
-                "release: --weights needs --data and --model", hint="what it learnt from, and the name it is served under"
+                "release: --weights needs --data and --model",
+                hint="--data: its training data; --model: the name under which nodes serve it",
             )
         checked_name("model", model)
         asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
@@ -82,7 +79,7 @@ async def _from_run(settings: Settings, run_id: str, format: Format, *, yes: boo
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
         release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=_warn, worse_too=yes)
-        await _tell(core, release, format)
+        await _print_release(core, release, format)
 
 
 async def _from_weights(
@@ -109,14 +106,14 @@ async def _from_weights(
             actor=getpass.getuser(),
             tell=_warn,
         )
-        await _tell(core, release, format)
+        await _print_release(core, release, format)
 
 
 async def _from_artifacts(settings: Settings, digests: Sequence[str], note: str, format: Format) -> None:
     async with open_existing(settings) as core:
         model = (await read_artifact(core.ledger, digests[0])).model
         release = await create_release(core.ledger, model, digests, "manual", note, core.clock(), actor=getpass.getuser())
-        await _tell(core, release, format)
+        await _print_release(core, release, format)
 
 
 def _architecture(text: str) -> dict[str, Any]:
@@ -133,7 +130,7 @@ def _architecture(text: str) -> dict[str, Any]:
 
 @app.command("list", epilog="Example: littoral-cloud release list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Every release, oldest first."""
+    """List all releases, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
@@ -145,31 +142,33 @@ async def _list(settings: Settings, format: Format) -> None:
 
 @app.command(epilog="Example: littoral-cloud release show digits-1")
 def show(
-    release: Annotated[str, typer.Argument(help="Its id.")], data_dir: DataDirOption = None, format: FormatOption = Format.TABLE
+    release: Annotated[str, typer.Argument(help="The release's id.")],
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
-    """A release and its artifacts."""
+    """Show a release and its artifacts."""
     asyncio.run(_show(load_settings(data_dir=data_dir), release, format))
 
 
 async def _show(settings: Settings, release_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
-        await _tell(core, await read_release(core.ledger, release_id), format)
+        await _print_release(core, await read_release(core.ledger, release_id), format)
 
 
 @app.command("withdraw", epilog="Example: littoral-cloud release withdraw digits-2 --why 'blind to sevens'")
 def withdraw_(
-    release: Annotated[str, typer.Argument(help="Its id.")],
-    why: Annotated[str, typer.Option(help="For people, and for the audit trail.")],
+    release: Annotated[str, typer.Argument(help="The release's id.")],
+    why: Annotated[str, typer.Option(help="The reason, for people and the audit trail.")],
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Give a release to nobody any more, and stop its rollouts. Nodes that serve it go on: see rollout back."""
+    """Withdraw a release and stop its rollouts. Nodes that serve it continue; see rollout back."""
     asyncio.run(_withdraw(load_settings(data_dir=data_dir), release, why, format))
 
 
 async def _withdraw(settings: Settings, release_id: str, why: str, format: Format) -> None:
     if not why.strip():
-        raise BadInput("--why: must say why", hint="--why 'blind to sevens'")
+        raise BadInput("--why: is empty", hint="--why 'blind to sevens'")
     async with open_existing(settings) as core:
         release, stopped = await withdraw_everywhere(core.ledger, release_id, why, getpass.getuser())
         serving = await serving_nodes(core.ledger, release)
@@ -180,10 +179,10 @@ async def _withdraw(settings: Settings, release_id: str, why: str, format: Forma
             way_back = f"{error.message}: release another, and roll it out"
     emit({**_row(release), "rollouts_stopped": list(stopped), "served_by": serving}, format)
     if serving and format != Format.JSON:
-        emit(f"nodes that still serve it: {len(serving)}; {way_back}", format)
+        emit(f"nodes that still serve it: {len(serving)}; next: {way_back}", format)
 
 
-async def _tell(core: Core, release: Release, format: Format) -> None:
+async def _print_release(core: Core, release: Release, format: Format) -> None:
     artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
     rows = [
         {

@@ -1,4 +1,4 @@
-"""littoral-cloud rollout: bring a release to the nodes, in waves."""
+"""littoral-cloud rollout: brings a release to the nodes, in waves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from littoral.errors import BadInput, FleetError
 from littoral.text import printable
 from littoral_cloud.app import Core, open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.fleet.records import Probation, load
 from littoral_cloud.local.discovery import Serving
@@ -28,56 +29,61 @@ from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, W
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 
-app = typer.Typer(
-    help="Bring a release to the nodes, in waves.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud rollout watch digits-1-r1",
-)
+app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout watch digits-1-r1")
 
-RolloutArgument = Annotated[str, typer.Argument(help="Its id.")]
+RolloutArgument = Annotated[str, typer.Argument(help="The rollout's id.")]
 
 DEFAULT = Policy()
 _COLUMNS = ("id", "state", "model", "kind", "waves", "nodes", "left_out", "created", "reason")
 
 
 class NotPromoted(FleetError):
-    """The rollout that was watched did not succeed."""
+    """The watched rollout did not succeed."""
 
     code = "not-promoted"
     exit_code = 11
 
 
+_EXIT = f"Exit code {NotPromoted.exit_code} where the rollout did not succeed."
+
+
+WatchOption = Annotated[bool, typer.Option("--watch", help=f"Print each change until the end. {_EXIT}")]
+
+
 @app.command(epilog="Example: littoral-cloud rollout start digits-2 --canary gateway --waves 1,4 --watch")
 def start(
-    release: Annotated[str, typer.Argument(help="Its id.")],
-    canary: Annotated[str, typer.Option(help="Name or id of the first node. Unset: one with labelled examples.")] = "",
-    nodes: Annotated[list[str] | None, typer.Option("--nodes", help="These alone; again for more. Unset: all it fits.")] = None,
-    waves: Annotated[str, typer.Option(help="Sizes of the first waves; all others go in one more.")] = "1",
-    probation: Annotated[float, typer.Option("--probation-s", min=0)] = DEFAULT.probation.duration_s,
-    max_accuracy_drop: Annotated[
-        float, typer.Option(min=0, max=1, help="In probation, on a node's own labelled examples.")
+    release: Annotated[str, typer.Argument(help="The release's id.")],
+    canary: Annotated[str, typer.Option(help="The name or id of the first node. Default: a node with labelled examples.")] = "",
+    nodes: Annotated[
+        list[str] | None, typer.Option("--nodes", help="Only these nodes (repeatable). Default: every eligible node.")
+    ] = None,
+    waves: Annotated[str, typer.Option(help="The sizes of the first waves; one more wave takes all other nodes.")] = "1",
+    probation: Annotated[
+        float, typer.Option("--probation-s", min=0, help="The length of probation on each node, seconds.")
+    ] = DEFAULT.probation.duration_s,
+    probation_max_drop: Annotated[
+        float, typer.Option(min=0, max=1, help="How much accuracy a node's labelled examples may lose in probation.")
     ] = DEFAULT.probation.max_accuracy_drop,
-    max_accuracy_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="By the manifests, against what a node serves.")
+    max_drop_vs_served: Annotated[
+        float, typer.Option(min=0, max=1, help="How much accuracy a node may lose against the served model, by the manifests.")
     ] = DEFAULT.max_accuracy_loss,
     allow_interface_change: Annotated[
-        bool, typer.Option("--allow-interface-change", help="Also where clients of what a node serves would be refused.")
+        bool, typer.Option("--allow-interface-change", help="Also replace a model whose clients the new one would refuse.")
     ] = False,
-    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 11 where it was not promoted.")] = False,
+    watch_: WatchOption = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Ask for a rollout; the coordinator carries it out, and stops and goes back by itself where a node fails."""
+    """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
     try:
         sizes = tuple(int(size) for size in waves.split(","))
     except ValueError as error:
         raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
-    limits = Probation(duration_s=probation, max_accuracy_drop=max_accuracy_drop)
+    limits = Probation(duration_s=probation, max_accuracy_drop=probation_max_drop)
     policy = Policy(
         wave_sizes=sizes,
         probation=limits,
-        max_accuracy_loss=max_accuracy_loss,
+        max_accuracy_loss=max_drop_vs_served,
         allow_interface_change=allow_interface_change,
     )
     asyncio.run(_start(load_settings(data_dir=data_dir), release, policy, canary, nodes or [], watch_, format))
@@ -94,10 +100,10 @@ async def _start(
             nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes]),
         )
         rollout_id = await start_rollout(core.ledger, release, core.clock(), chosen, actor=getpass.getuser())
-        await _told(core, rollout_id, watching, settings, format)
+        await _print_or_follow(core, rollout_id, watching, settings, format)
 
 
-async def _told(core: Core, rollout_id: str, watching: bool, settings: Settings, format: Format) -> None:
+async def _print_or_follow(core: Core, rollout_id: str, watching: bool, settings: Settings, format: Format) -> None:
     if watching:
         await _follow(core, rollout_id, settings, format)
         return
@@ -107,7 +113,7 @@ async def _told(core: Core, rollout_id: str, watching: bool, settings: Settings,
 
 @app.command("list", epilog="Example: littoral-cloud rollout list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Every rollout, oldest first."""
+    """List all rollouts, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
@@ -123,7 +129,7 @@ async def _list(settings: Settings, format: Format) -> None:
 
 @app.command(epilog="Example: littoral-cloud rollout show digits-1-r1")
 def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Where it stands, what it waits for, which node gets what, and why others get nothing."""
+    """Show the state of a rollout, what it waits for, what each node gets, and why others get nothing."""
     asyncio.run(_show(load_settings(data_dir=data_dir), rollout, format))
 
 
@@ -145,9 +151,8 @@ async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
         emit(nodes, format)
 
 
-@app.command(epilog="Example: littoral-cloud rollout watch digits-1-r1")
+@app.command(epilog="Example: littoral-cloud rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")
 def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Print a line for each change until it has ended; exit code 11 where it was not promoted."""
     asyncio.run(_watch(load_settings(data_dir=data_dir), rollout, format))
 
 
@@ -157,11 +162,11 @@ async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
 
 
 async def _follow(core: Core, rollout_id: str, settings: Settings, format: Format) -> None:
-    names, told = await names_of(core.ledger), ""
+    names, printed = await names_of(core.ledger), ""
     _, rollout = await read_rollout(core.ledger, rollout_id)
     if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
         elsewhere = ", or one that serves this Redis from another machine" if settings.redis_url else ""
-        words = f"no coordinator runs on {settings.data_dir}: nothing moves before one does: littoral-cloud serve{elsewhere}"
+        words = f"no coordinator runs on {settings.data_dir}: the rollout waits for one: littoral-cloud serve{elsewhere}"
         print(printable(words), file=sys.stderr, flush=True)
     async with core.ledger.watch(KIND) as news:
         while True:
@@ -169,8 +174,8 @@ async def _follow(core: Core, rollout_id: str, settings: Settings, format: Forma
             wave = rollout.running_wave
             who = ", ".join(names.get(node_id, node_id) for node_id in wave.nodes) if wave else ""
             missing = f"waits: {rollout.reason}" if rollout.state is State.PENDING and rollout.reason else ""
-            if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != told:
-                told = line
+            if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != printed:
+                printed = line
                 if format == Format.JSON:
                     emit_line({"rollout": rollout_id, "state": rollout.state, "nodes": wave.nodes if wave else []})
                 else:
@@ -188,32 +193,32 @@ async def _follow(core: Core, rollout_id: str, settings: Settings, format: Forma
 
 @app.command(epilog="Example: littoral-cloud rollout back digits --watch")
 def back(
-    model: Annotated[str, typer.Argument(help="Its name.")],
-    to: Annotated[str, typer.Option(help="A release. Unset: the one that passed its rollout before.")] = "",
-    watch_: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 11 where it was not promoted.")] = False,
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    to: Annotated[str, typer.Option(help="A release's id. Default: the last one that passed its rollout.")] = "",
+    watch_: WatchOption = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Give every node the release that it had before, one node first, without judging it again."""
+    """Give every node the release before, one node first, without another probation."""
     asyncio.run(_back(load_settings(data_dir=data_dir), model, to, watch_, format))
 
 
 async def _back(settings: Settings, model: str, to: str, watching: bool, format: Format) -> None:
     async with open_existing(settings) as core:
         rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
-        await _told(core, rollout_id, watching, settings, format)
+        await _print_or_follow(core, rollout_id, watching, settings, format)
 
 
 @app.command(epilog="Example: littoral-cloud rollout abort digits-1-r1")
-def abort(rollout: RolloutArgument, data_dir: DataDirOption = None) -> None:
-    """Stop a rollout: every node that it touched goes back to what it had."""
-    asyncio.run(_abort(load_settings(data_dir=data_dir), rollout))
+def abort(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Stop a rollout, and restore the old model on every node that it changed."""
+    asyncio.run(_abort(load_settings(data_dir=data_dir), rollout, format))
 
 
-async def _abort(settings: Settings, rollout_id: str) -> None:
+async def _abort(settings: Settings, rollout_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
-    emit(f"{rollout_id} is asked to stop")
+    emit({"rollout": rollout_id, "abort": True} if format == Format.JSON else f"{rollout_id} is asked to stop", format)
 
 
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
@@ -233,14 +238,14 @@ def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
 
 
 def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each node: what it gets in which wave, or why it gets nothing."""
+    """A row for each node: its wave and artifact, or why it gets nothing."""
     wave_of = {node_id: number for number, wave in enumerate(rollout.waves, 1) for node_id in wave.nodes}
     rows = [
         {
             "node": names.get(a.node_id, a.node_id),
             "wave": wave_of.get(a.node_id),
             "candidate": a.name,
-            "told": a.touched,
+            "changed": a.touched,
             "went_back": a.restore_generation > 0,
             "words": a.dropped or "; ".join(a.interface),
         }
@@ -251,7 +256,7 @@ def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
             "node": names.get(no.node_id, no.node_id),
             "wave": None,
             "candidate": None,
-            "told": False,
+            "changed": False,
             "went_back": False,
             "words": f"{no.rule}: {no.words}",
         }

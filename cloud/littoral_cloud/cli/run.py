@@ -1,4 +1,4 @@
-"""littoral-cloud run: federated runs."""
+"""littoral-cloud run: starts, lists, shows and watches federated runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from littoral.errors import FleetError
 from littoral_cloud.app import Core, open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.federation.evaluation import by_nodes
 from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out
 from littoral_cloud.federation.start import Terms, start_run
@@ -19,44 +20,45 @@ from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 
-app = typer.Typer(
-    help="Federated runs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud run list",
-)
+app = noun("Manage federated runs.", "littoral-cloud run list")
 
-RunArgument = Annotated[str, typer.Argument(help="Its id.")]
+RunArgument = Annotated[str, typer.Argument(help="The run's id.")]
 
 DEFAULT = Terms()
 _COLUMNS = ("id", "state", "model", "round", "nodes", "seconds", "bytes_down", "bytes_up", "created", "reason")
 
 
 class RunFailed(FleetError):
-    """The run that was watched failed."""
+    """The watched run failed."""
 
     code = "run-failed"
 
 
 @app.command(epilog="Example: littoral-cloud run start --model digits --rounds 3 --for camera")
 def start(
-    model: Annotated[str, typer.Option(help="The name under which it is served.")],
-    rounds: Annotated[int, typer.Option(min=1)] = DEFAULT.rounds,
-    local_epochs: Annotated[int, typer.Option(min=1, help="Of each node in each round.")] = DEFAULT.local_epochs,
-    learning_rate: Annotated[float, typer.Option(help="Of the nodes' AdamW.")] = DEFAULT.learning_rate,
-    batch_size: Annotated[int, typer.Option(min=1)] = DEFAULT.batch_size,
-    strategy: Annotated[str, typer.Option(help="How replies become the next model.")] = DEFAULT.strategy,
-    artifact: Annotated[str, typer.Option(help="Name or digest of the one to go on from. Unset: the best that is served.")] = "",
-    node: Annotated[list[str] | None, typer.Option("--nodes", help="Who may take part; again for more. Unset: all.")] = None,
-    for_node: Annotated[list[str] | None, typer.Option("--for", help="Whose budget it should fit; again for more.")] = None,
-    fraction: Annotated[float, typer.Option(help="Of the nodes that are there, in each round.")] = DEFAULT.fraction,
-    min_nodes: Annotated[int | None, typer.Option(min=1, help="Fewer end the run. Unset: 2.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that a round waits for its nodes.")] = DEFAULT.round_timeout_s,
-    seed: Annotated[int, typer.Option()] = DEFAULT.seed,
+    model: Annotated[str, typer.Option(help="The name under which nodes serve the model.")],
+    rounds: Annotated[int, typer.Option(min=1, help="The number of rounds.")] = DEFAULT.rounds,
+    local_epochs: Annotated[int, typer.Option(min=1, help="The epochs of each node in each round.")] = DEFAULT.local_epochs,
+    learning_rate: Annotated[float, typer.Option(help="The learning rate of the nodes' AdamW.")] = DEFAULT.learning_rate,
+    batch_size: Annotated[int, typer.Option(min=1, help="The nodes' batch size.")] = DEFAULT.batch_size,
+    strategy: Annotated[str, typer.Option(help="The strategy that makes the next model of the replies.")] = DEFAULT.strategy,
+    artifact: Annotated[
+        str, typer.Option(help="The base, by name or digest. Default: the most accurate one that is served.")
+    ] = "",
+    node: Annotated[list[str] | None, typer.Option("--nodes", help="Only these nodes (repeatable). Default: every node.")] = None,
+    for_node: Annotated[
+        list[str] | None, typer.Option("--for", help="The base must fit this node's budget (repeatable).")
+    ] = None,
+    fraction: Annotated[
+        float, typer.Option(help="The fraction of the present nodes that takes part in each round.")
+    ] = DEFAULT.fraction,
+    min_nodes: Annotated[int | None, typer.Option(min=1, help="The run fails with fewer nodes. Default: 2.")] = None,
+    timeout: Annotated[float, typer.Option(help="How long a round waits for its nodes, seconds.")] = DEFAULT.round_timeout_s,
+    seed: Annotated[int, typer.Option(help="The seed of the sampling of nodes.")] = DEFAULT.seed,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Let the fleet learn from its own labelled data. The coordinator runs it; see `run watch`."""
+    """Start a run: the nodes learn from their own labelled data. The coordinator performs it; see `run watch`."""
     terms = Terms(
         strategy=strategy,
         rounds=rounds,
@@ -98,7 +100,7 @@ async def _ids(core: Core, names: Sequence[str]) -> list[str]:
 
 @app.command("list", epilog="Example: littoral-cloud run list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Every run, oldest first."""
+    """List all runs, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
@@ -110,7 +112,7 @@ async def _list(settings: Settings, format: Format) -> None:
 
 @app.command(epilog="Example: littoral-cloud run show digits-1f0c9a3e")
 def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """All that is known of one run."""
+    """Show everything about one run."""
     asyncio.run(_show(load_settings(data_dir=data_dir), run, format))
 
 
@@ -128,18 +130,20 @@ async def _show(settings: Settings, run_id: str, format: Format) -> None:
         emit(rounds, format)
 
 
-@app.command(epilog="Example: littoral-cloud run watch digits-1f0c9a3e --format json")
+@app.command(
+    epilog="Example: littoral-cloud run watch digits-1f0c9a3e --format json",
+    help=f"Print a line for each round until the end. Exit code {RunFailed.exit_code} where the run failed.",
+)
 def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Print a line for each round until the run is over; exit code 1 where it failed."""
     asyncio.run(_watch(load_settings(data_dir=data_dir), run, format))
 
 
 async def _watch(settings: Settings, run_id: str, format: Format) -> None:
     async with open_existing(settings) as core, core.ledger.watch(KIND) as news:
-        told = 0
+        printed = 0
         while True:
             run = await read_run(core.ledger, run_id)
-            for finished in run.finished[told:]:
+            for finished in run.finished[printed:]:
                 if format == Format.JSON:
                     emit_line(finished)
                 else:
@@ -147,7 +151,7 @@ async def _watch(settings: Settings, run_id: str, format: Format) -> None:
                     failed = ", ".join(f"{node} ({code})" for node, code in finished.failed.items())
                     without = f", without {failed}" if failed else ""
                     emit(f"round {finished.number} of {run.rounds}: {finished.seconds:.1f} s, {who}{without}")
-            told = run.done
+            printed = run.done
             if run.state.terminal:
                 break
             await anext(news)
@@ -155,7 +159,9 @@ async def _watch(settings: Settings, run_id: str, format: Format) -> None:
         raise RunFailed(f"run {run.run_id}: {run.reason}: {run.detail}", hint="its log is DATA/federation/RUN_ID.log")
     if format != Format.JSON:
         if (found := by_nodes(run)) is not None:
-            emit(f"accuracy on the nodes' held-out examples: {found[0]:.4f} at first, {found[1]:.4f} before the last round")
+            emit(
+                f"accuracy on the nodes' held-out examples: {found[0]:.4f} before the first round, {found[1]:.4f} before the last"
+            )
         emit(f"{run.run_id}: {run.state}; next: littoral-cloud release create --run {run.run_id}")
 
 

@@ -1,4 +1,4 @@
-"""What is seen of a search while it goes on: the front so far, its accuracy, the time left; lines where there is no terminal."""
+"""The progress of a search: its front, the accuracy and the time left; as lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from littoral_cloud.search.state import TrialRun
 
 
-class Shown:
-    """Called with the journal whenever it has changed.
+class SearchProgress:
+    """Call it with the runs of the search after each change.
 
     Args:
-        seconds: of the time budget; None: there is none.
-        clock: gives seconds.
+        seconds: the time budget; None: without one.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Shown:
         starts = len(plan.starts) * len(settings.rungs)
         self._runs = starts + sum(runs_on_rungs(settings.trials, settings.batch, len(settings.rungs)))
         self._clock, self._began, self._seconds = clock, clock(), seconds
-        self._first: tuple[float, int] | None = None  # when trials began, and how many were done before
-        self._told: set[tuple[int, int]] = set()
-        self._front_told = ""
+        self._first: tuple[float, int] | None = None  # the time of the first call with trials, and how many were done then
+        self._printed: set[tuple[int, int]] = set()
+        self._front_printed = ""
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> SearchProgress:
         if self._live:
             self._live.start()
         return self
@@ -55,20 +55,20 @@ class Shown:
         done = {key: run for key, run in counted.items() if run.state in ("done", "failed")}
         if self._first is None and counted:
             self._first = self._clock(), len(done)
-            self._told = set(done)
+            self._printed = set(done)
         line = f"{len(done)} of at most {self._runs} runs done{self._left(len(done))}"
         if self._live:
             self._live.update(self._table(runs, line), refresh=True)
             return
-        for key in sorted(set(done) - self._told):
-            self._console.print(f"{_said(done[key])}; {line}")
-        if set(done) - self._told and (found := self._front(runs)) != self._front_told:
+        for key in sorted(set(done) - self._printed):
+            self._console.print(f"{_line(done[key])}; {line}")
+        if set(done) - self._printed and (found := self._front(runs)) != self._front_printed:
             self._console.print(f"  front: {found}")
-            self._front_told = found
-        self._told |= set(done)
+            self._front_printed = found
+        self._printed |= set(done)
 
     def _left(self, done: int) -> str:
-        """Of the time budget, and of all trials at the pace so far: whichever is over first."""
+        """The time until the time budget or, at the pace so far, the trials end."""
         now, left = self._clock(), []
         if self._seconds is not None:
             left.append(self._began + self._seconds - now)
@@ -105,11 +105,11 @@ class Shown:
 
 
 def length(seconds: float) -> str:
-    """A length of time in words."""
+    """A duration for people."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
 
 
-def _said(run: TrialRun) -> str:
+def _line(run: TrialRun) -> str:
     if run.outcome is None:
         return f"trial {run.number}: failed"
     o = run.outcome

@@ -15,37 +15,47 @@ import typer
 
 from littoral.streams import unheard
 from littoral_cloud.api.open_files import raise_limit
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.settings import PREFIX, Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
 
 if TYPE_CHECKING:
     from littoral_cloud.local.discovery import Serving
 
-app = typer.Typer(help="Runs the coordinator: enrolment, sessions, rollouts, federated runs.", rich_markup_mode=None)
+app = noun("Run the coordinator: enrolment, sessions, rollouts, federated runs.")
 
 EXAMPLE = "Example: littoral-cloud serve --host 0.0.0.0 --public-name cloud.example.org --auto-loop"
 
 
-@app.callback(invoke_without_command=True, epilog=EXAMPLE)
+@app.command(epilog=EXAMPLE)
 def serve(
     data_dir: DataDirOption = None,
-    redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://. Unset: the embedded one.")] = None,
-    redis_password_file: Annotated[Path | None, typer.Option(help="File that holds the password for --redis-url.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address that both listeners bind.")] = None,
-    enrolment_port: Annotated[int | None, typer.Option(help="Server TLS. 0: any free port.")] = None,
-    fleet_port: Annotated[int | None, typer.Option(help="Mutual TLS. 0: any free port.")] = None,
-    public_name: Annotated[list[str] | None, typer.Option(help="DNS name or address of this server; repeatable.")] = None,
-    heartbeat_interval: Annotated[float | None, typer.Option(help="Seconds between heartbeats of a session.")] = None,
-    telemetry_interval: Annotated[float | None, typer.Option(help="Seconds between a node's telemetry reports.")] = None,
-    auto_loop: Annotated[bool | None, typer.Option(help="Start federated rounds and releases when drift is seen.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://. Default: the embedded one.")] = None,
+    redis_password_file: Annotated[Path | None, typer.Option(help="The file with the password for --redis-url.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address of both listeners. Default: 127.0.0.1.")] = None,
+    enrolment_port: Annotated[
+        int | None, typer.Option(help="The port for enrolment, with server TLS; 0: any free port. Default: 7443.")
+    ] = None,
+    fleet_port: Annotated[
+        int | None, typer.Option(help="The port for nodes, with mutual TLS; 0: any free port. Default: 7444.")
+    ] = None,
+    public_name: Annotated[
+        list[str] | None, typer.Option(help="A DNS name or address of this server, for nodes (repeatable).")
+    ] = None,
+    heartbeat_interval: Annotated[
+        float | None, typer.Option(help="Seconds between the heartbeats of a session. Default: 10.")
+    ] = None,
+    telemetry_interval: Annotated[
+        float | None, typer.Option(help="Seconds between a node's telemetry reports. Default: 10.")
+    ] = None,
+    auto_loop: Annotated[bool | None, typer.Option(help="Start federated runs and releases when nodes drift.")] = None,
     answer_hints: Annotated[bool | None, typer.Option(help="Answer nodes that are not sure by their model's teacher.")] = None,
     keep_hint_inputs: Annotated[bool | None, typer.Option(help="Keep the inputs with the hints, not the answers alone.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains.
+    """Serve until SIGTERM or SIGINT, then drain.
 
-    The first line on standard output says that both listeners answer, and where; the same is in DATA/serve.json.
-    Everything else goes to standard error.
+    Prints one line when both listeners answer, with their addresses, and writes them to DATA/serve.json. Logs to standard error.
     """
     for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
         if value is not None:

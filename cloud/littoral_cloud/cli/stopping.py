@@ -1,4 +1,4 @@
-"""Long work that is told to stop by a signal: it ends in good order, and the command says how to go on."""
+"""Long work that ends at its next step after a signal; the same command continues it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """What signals came while long work went on."""
+    """The signals that came during long work. `stop` is set at the first."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self.signals: list[int] = []
+        self.received: list[int] = []
 
     def note(self, number: int, _: FrameType | None) -> None:
-        self.signals.append(number)
+        self.received.append(number)
         self.stop.set()
         for name in SIGNALS:
             signal.signal(name, signal.SIG_DFL)
         typer.echo(
-            "stopping at the next step, with a checkpoint there; once more ends it at once, nothing that is done is lost",
+            "stopping at the next step, with a checkpoint; a second signal ends it at once and loses nothing that is done",
             err=True,
         )
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopSignals]:
-    """SIGINT and SIGTERM ask long work to end at its next step, with a checkpoint there. The second one ends the process at once:
-    what was kept until then is whole, as after kill -9."""
-    told = StopSignals()
+    """The first SIGINT or SIGTERM sets `stop`: the work ends at its next step, with a checkpoint. The second ends the process at
+    once; the checkpoints until then stay valid, as after kill -9."""
+    signals = StopSignals()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield signals
         return
-    before = {number: signal.signal(number, told.note) for number in SIGNALS}
+    before = {number: signal.signal(number, signals.note) for number in SIGNALS}
     try:
-        yield told
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

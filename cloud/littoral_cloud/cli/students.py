@@ -1,4 +1,4 @@
-"""A table of students, with what any of them must be better than beside it."""
+"""A table of students beside the baseline that they must beat."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def students_of(
     packaged: Sequence[Packaged], base: Baseline, released: Sequence[Packaged], format: Format
 ) -> list[dict[str, Any]]:
-    """One row a student; in a table the baseline's come first, for programs it stands on its own.
+    """A row for each student; in a table after the baseline's rows, for programs without them.
 
     Args:
-        released: those of them that are in the release.
+        released: the students in the release.
     """
     names = {p.manifest.name for p in released}
     rows = [

@@ -1,4 +1,4 @@
-"""littoral-cloud token: what a new node needs, in one line."""
+"""littoral-cloud token: makes, lists and revokes join tokens."""
 
 from __future__ import annotations
 
@@ -13,33 +13,29 @@ from littoral.errors import BadInput, Unavailable
 from littoral.identity import JoinLine
 from littoral.transport import join_address
 from littoral_cloud.app import open_core, open_existing
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
-app = typer.Typer(
-    help="Join tokens: what a new node needs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    epilog="Example: littoral-cloud token create --name gateway --ttl 24h",
-)
+app = noun("Manage join tokens for new nodes.", "littoral-cloud token create --name gateway --ttl 24h")
 
-_ANY = ("0.0.0.0", "::")  # noqa: S104 - what is bound is told apart here, nothing is
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @app.command(epilog="Example: littoral-cloud token create --name gateway --ttl 24h --uses 1 --address fleet.example:7443")
 def create(
-    name: Annotated[str, typer.Option(help="What you call this token; in the audit trail.")] = "",
-    ttl: Annotated[str, typer.Option(help="How long it may be used: 90s, 30m, 24h, 7d.")] = "24h",
-    uses: Annotated[int, typer.Option(min=1, help="How many nodes may enrol with it.")] = 1,
-    label: Annotated[list[str] | None, typer.Option(help="key=value that its nodes get; may be given again.")] = None,
-    address: Annotated[str, typer.Option(help="host:port by which nodes reach the enrolment listener.")] = "",
+    name: Annotated[str, typer.Option(help="The token's name in the audit trail.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long the token is valid: 90s, 30m, 24h, 7d.")] = "24h",
+    uses: Annotated[int, typer.Option(min=1, help="How many nodes may enrol with the token.")] = 1,
+    label: Annotated[list[str] | None, typer.Option(help="A label key=value for its nodes (repeatable).")] = None,
+    address: Annotated[str, typer.Option(help="host:port of the enrolment listener, as nodes reach it.")] = "",
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Make a token, and print the one line to paste on a node."""
+    """Make a token, and print the join line for a node."""
     settings = load_settings(data_dir=data_dir)
     asyncio.run(_create(settings, name, seconds(ttl), uses, labels_from(label or []), address, format))
 
@@ -62,7 +58,7 @@ async def _create(
 
 @app.command("list", epilog="Example: littoral-cloud token list --format json")
 def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Every token, without its secret."""
+    """List all tokens, without their secrets."""
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
@@ -85,20 +81,22 @@ async def _list(settings: Settings, format: Format) -> None:
 
 @app.command(epilog="Example: littoral-cloud token revoke 3f9a0c")
 def revoke(
-    token: Annotated[str, typer.Argument(help="Its id, or the beginning of it, or its name.")], data_dir: DataDirOption = None
+    token: Annotated[str, typer.Argument(help="The token's name or id, or the first characters of its id.")],
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
-    """Make a token worthless. Nodes that enrolled with it stay."""
-    asyncio.run(_revoke(load_settings(data_dir=data_dir), token))
+    """Revoke a token. Nodes that enrolled with it stay."""
+    asyncio.run(_revoke(load_settings(data_dir=data_dir), token, format))
 
 
-async def _revoke(settings: Settings, wanted: str) -> None:
+async def _revoke(settings: Settings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         id = await revoke_token(core.ledger, wanted, actor="operator")
-    emit(f"revoked {id[:12]}")
+    emit({"id": id, "state": "revoked"} if format == Format.JSON else f"revoked {id[:12]}", format)
 
 
 def seconds(text: str, option: str = "--ttl") -> float:
-    """Of "90s", "30m", "24h", "7d". Raises BadInput."""
+    """Seconds of "90s", "30m", "24h", "7d". Raises BadInput."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
     if not match or int(match[1]) == 0:
         raise BadInput(f"{option}: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
@@ -117,15 +115,14 @@ def labels_from(texts: list[str]) -> dict[str, str]:
 
 
 def default_address(settings: Settings) -> str:
-    """By which nodes reach the coordinator of this folder: its first public name, else the address that it binds, and the
-    port that it has.
+    """The enrolment address of this folder's coordinator: its first public name, else the address that it binds, and its port.
 
-    Raises Unavailable where none runs: nobody would listen there.
+    Raises Unavailable where no coordinator runs.
     """
     if (serving := Serving.read(settings.data_dir)) is None:
         raise Unavailable(
             f"no coordinator runs on {settings.data_dir}, so no node could enrol",
-            hint="start it, `littoral-cloud serve`; or, for one that is to run elsewhere, give --address HOST:PORT",
+            hint="start it: littoral-cloud serve; or name another coordinator with --address HOST:PORT",
         )
     bound, port = serving.enrolment.rsplit(":", 1)
     bound = bound.strip("[]")

@@ -1,4 +1,4 @@
-"""littoral-cloud train: a teacher and its students from a data set, released. Stopped or killed, the same command goes on."""
+"""littoral-cloud train: trains a teacher and students, and releases them. After a stop or a kill the same command continues."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.errors import BadInput, NoFit
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.reading import ResizeOption, described, read_data, remark_on
 from littoral_cloud.cli.stopping import TERMINATED, stop_on_signal
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
-from littoral_cloud.terminal.progress import shown
+from littoral_cloud.terminal.progress import progress_of
 
 if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
@@ -27,40 +28,44 @@ if TYPE_CHECKING:
     from littoral_cloud.settings import Settings
     from littoral_cloud.training.resume import Kept
 
-app = typer.Typer(help="Trains a teacher, distils students, exports and signs them, and makes a release.")
+app = noun("Train a teacher, distil students, export and sign them, and make a release.")
 
 TRAINING = "training"
 ANSWERS = "answers"
 
 
-@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
+@app.command(epilog="Example: littoral-cloud train --data data/mnist --model digits --rollout")
 def train(
     data: Annotated[
         Path | None,
-        typer.Option(help="IDX folder, folder of images a class, or .npz of images, a table or series: docs/data.md."),
+        typer.Option(
+            help="An IDX folder, a folder with a folder of images for each class, or an .npz of images, a table or series."
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Under which name nodes serve the students; unset: the recipe's, or the data's.")
+        str | None, typer.Option(help="The name under which nodes serve the students. Default: the recipe's, or the data's.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="A name (see --recipes), or a TOML file; auto: fitted to the data.")] = "auto",
-    rollout: Annotated[bool, typer.Option("--rollout", help="Roll the release out as well.")] = False,
-    every: Annotated[int, typer.Option(help="Steps between two checkpoints of a training.", min=1)] = 500,
+    recipe: Annotated[
+        str, typer.Option(help="A recipe's name (see --recipes) or a TOML file; auto fits one to the data.")
+    ] = "auto",
+    rollout: Annotated[bool, typer.Option("--rollout", help="Also start a rollout of the release.")] = False,
+    every: Annotated[int, typer.Option(help="Training steps between two checkpoints.", min=1)] = 500,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="Keep the checkpoints once the release is made: another recipe with this teacher finds it."),
+        typer.Option("--keep", help="Keep the checkpoints after the release, for another recipe with this teacher."),
     ] = False,
     resize: ResizeOption = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what was read, what would be made of it and what that takes, and end.")
+        bool, typer.Option("--dry-run", help="Print the data, the plan and its estimated cost; train nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Release students that are worse than the baseline, too.")] = False,
-    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes that go by a name, and end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Also release students that are worse than the baseline.")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes with a name.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Everything from a data set to a release; each artifact is measured as it was exported.
+    """Train students on a data set and release them; each artifact is measured as exported.
 
-    Checkpoints lie in the data folder until the release is made: stopped or killed, the same command goes on from them.
+    Checkpoints stay in the data folder until the release: after a stop or a kill the same command continues from them.
     """
     from littoral_cloud.cli.students import students_of
     from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
@@ -86,7 +91,7 @@ def train(
     if dry_run:
         check_teacher(plan, examples)
         remark_on(examples)
-        _say_plan(plan, examples, format)
+        _print_plan(plan, examples, format)
         return
     kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
@@ -124,27 +129,27 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
-        with shown(TRAINING, console, time.perf_counter) as progress, stop_on_signal() as told:
+        with progress_of(TRAINING, console, time.perf_counter) as progress, stop_on_signal() as signals:
             return make_students(
                 examples,
                 plan,
                 kept=kept,
                 progress=progress,
                 tell=console.print,
-                stop=told.stop,
+                stop=signals.stop,
                 clock=time.perf_counter,
             )
     except Stopped as stopped:
-        if not told.signals:
+        if not signals.received:
             raise
         console.print(f"{stopped.message}; the same command goes on from there")
-        if told.signals[0] == signal.SIGINT:
+        if signals.received[0] == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise typer.Exit(TERMINATED) from None
 
 
 async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> tuple[Made, dict[str, Any]]:
-    """What a node takes of it, released."""
+    """Releases the artifacts that a node accepts."""
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.release import release_made
@@ -158,7 +163,7 @@ async def _released(settings: Settings, made: Made, recipe: str, data: Path, rol
     return made, {"release": release.release_id, "rollout": started}
 
 
-def _say_plan(plan: Production, examples: Dataset, format: Format) -> None:
+def _print_plan(plan: Production, examples: Dataset, format: Format) -> None:
     from littoral_cloud.factory.timing import costs_of
 
     read, students = described(examples), _planned(plan, examples)

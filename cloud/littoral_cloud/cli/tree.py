@@ -1,4 +1,4 @@
-"""A story as a tree of lines, in plain ASCII: it is read over ssh, in logs and in mails."""
+"""An artifact's history as a tree of lines, in plain ASCII for ssh, logs and mails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from littoral_cloud.lineage.roles import parents_by_role
 from littoral_cloud.terminal.output import when
 
 LINES = 12
-"""Of the audit trail, the newest."""
+"""The newest lines of the audit trail that the tree has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Branch:
 
 
 def lines(tree: Branch) -> Iterator[str]:
-    """Each with its newline."""
+    """The lines, each with its newline."""
     yield f"{printable(tree.text)}\n"
     for i, branch in enumerate(tree.branches, 1):
         last = i == len(tree.branches)
@@ -33,15 +33,15 @@ def lines(tree: Branch) -> Iterator[str]:
             yield f"{('`- ' if last else '+- ') if j == 0 else ('   ' if last else '|  ')}{line}"
 
 
-def told(story: Story) -> Branch:
-    """An artifact's whole story."""
+def history_tree(story: Story) -> Branch:
+    """An artifact's whole history."""
     origin = story.origin
     top = _origin(origin)
     return Branch(top.text, (*_figures(origin), *top.branches, *_became(story), *_trail(story)))
 
 
 def _origin(origin: Origin) -> Branch:
-    """How it was made; what a federated run began with is told in the same way."""
+    """How an artifact was made; the base of a federated run is a branch of the same form."""
     manifest, artifact = origin.manifest, origin.artifact
     head = f"{manifest.name} ({manifest.model}, {manifest.runtime})  {artifact.manifest_digest}"
     parents = parents_by_role(manifest)
@@ -53,7 +53,7 @@ def _origin(origin: Origin) -> Branch:
         made.append(_origin(origin.base))
     elif "import" in manifest.recipe:
         file = f"{manifest.architecture.get('file', 'a file')} {' '.join(parents.get(BASE, ()))}"
-        made.append(Branch(f"imported from {file}: {_said(manifest.recipe['import'])}"))
+        made.append(Branch(f"imported from {file}: {_text(manifest.recipe['import'])}"))
     else:
         made += _unknown_base(parents)
     taught_by = (*_teacher(manifest, parents), *(Branch(f"data {d}{_where(artifact.data)}") for d in parents.get(DATA, ())))
@@ -65,8 +65,8 @@ def _origin(origin: Origin) -> Branch:
 
 def _weights(origin: Origin, parents: Mapping[str, Sequence[str]]) -> Branch:
     digests = parents.get(WEIGHTS, ()) or ((origin.artifact.weights,) if origin.artifact.weights else ())
-    held = "held: a run can begin with them" if origin.weights_held else "not held"
-    shape = " ".join(f"{name}={_said(value)}" for name, value in origin.manifest.architecture.items() if name != "name")
+    held = "here: a run can start with them" if origin.weights_held else "not here"
+    shape = " ".join(f"{name}={_text(value)}" for name, value in origin.manifest.architecture.items() if name != "name")
     words = f"network {origin.manifest.architecture.get('name', '-')} {shape}".rstrip()
     return Branch(words, tuple(Branch(f"weights {digest} ({held})") for digest in digests))
 
@@ -76,9 +76,9 @@ def _student(manifest: Manifest, taught_by: Sequence[Branch]) -> Branch:
     methods, export = recipe.pop("methods", ()), recipe.pop("export", {})
     other = {name: value for name, value in manifest.recipe.items() if name not in ("student", "teacher")}
     branches = [*taught_by]
-    branches += [Branch(f"method {m.get('kind')}: {_said({k: v for k, v in m.items() if k != 'kind'})}") for m in methods]
-    branches.append(Branch(f"exported: {_said({**other, **export})}"))
-    return Branch(f"student: {_said(recipe)}", tuple(branches))
+    branches += [Branch(f"method {m.get('kind')}: {_text({k: v for k, v in m.items() if k != 'kind'})}") for m in methods]
+    branches.append(Branch(f"exported: {_text({**other, **export})}"))
+    return Branch(f"student: {_text(recipe)}", tuple(branches))
 
 
 def _teacher(manifest: Manifest, parents: Mapping[str, Sequence[str]]) -> list[Branch]:
@@ -87,8 +87,8 @@ def _teacher(manifest: Manifest, parents: Mapping[str, Sequence[str]]) -> list[B
     if not recipe and not digests:
         return []
     voices, known = recipe.pop("members", ()), parents.get(MEMBER, ())
-    members = tuple(Branch(f"member {known[i] if i < len(known) else i + 1}: {_said(voice)}") for i, voice in enumerate(voices))
-    return [Branch(f"teacher {' '.join(digests) or '-'}: {_said(recipe) or 'a network that was given'}", members)]
+    members = tuple(Branch(f"member {known[i] if i < len(known) else i + 1}: {_text(voice)}") for i, voice in enumerate(voices))
+    return [Branch(f"teacher {' '.join(digests) or '-'}: {_text(recipe) or 'a network that was given'}", members)]
 
 
 def _unknown_base(parents: Mapping[str, Sequence[str]]) -> tuple[Branch, ...]:
@@ -97,7 +97,7 @@ def _unknown_base(parents: Mapping[str, Sequence[str]]) -> tuple[Branch, ...]:
 
 def _made_with(manifest: Manifest) -> list[Branch]:
     if (lineage := manifest.lineage) is None:
-        return [Branch("made with: written before that was kept")]
+        return [Branch("made with: unknown")]
     libraries = ", ".join(f"{name} {version or 'unknown'}" for name, version in lineage.libraries.items())
     return [Branch(f"made with: {libraries}; on {lineage.processor or '-'}; seed {lineage.seed}, threads {lineage.threads}")]
 
@@ -137,9 +137,9 @@ def _became(story: Story) -> Iterator[Branch]:
         yield Branch("rolled out", tuple(rollouts))
     yield Branch(f"served by {', '.join(story.served_by) or 'no node'}")
     if waiting := [name for name in story.wanted_by if name not in story.served_by]:
-        yield Branch(f"wanted on {', '.join(waiting)}")
+        yield Branch(f"desired on {', '.join(waiting)}")
     if story.kept_by:
-        yield Branch(f"kept to go back to by {', '.join(story.kept_by)}")
+        yield Branch(f"retained to go back to by {', '.join(story.kept_by)}")
     if story.children:
         children = tuple(Branch(f"{a.name}  {short(a.manifest_digest)}  {when(a.created_at)}") for a in story.children)
         yield Branch("made from it", children)
@@ -148,9 +148,9 @@ def _became(story: Story) -> Iterator[Branch]:
 def _trail(story: Story) -> Iterator[Branch]:
     shown = story.audit[-LINES:]
     earlier = len(story.audit) - len(shown)
-    told = [Branch(f"{when(e.at)} {e.action} {_name(e.subject)} by {e.actor}") for e in shown]
+    entries = [Branch(f"{when(e.at)} {e.action} {_name(e.subject)} by {e.actor}") for e in shown]
     before = [Branch(f"{earlier} earlier: littoral-cloud audit show")] if earlier else []
-    yield Branch("audit trail" if told else "audit trail: no lines", (*before, *told))
+    yield Branch("audit trail" if entries else "audit trail: no lines", (*before, *entries))
 
 
 def _where(path: str) -> str:
@@ -161,13 +161,13 @@ def _name(subject: str) -> str:
     return short(subject) if subject.startswith("sha256:") else subject
 
 
-def _said(value: Any) -> str:
-    """A recipe's value in short: name=value, lists in brackets, nothing that is not set."""
+def _text(value: Any) -> str:
+    """A recipe's value in short: name value, lists in brackets; skips values that are not set."""
     if isinstance(value, Mapping):
         parts = [(str(name), part) for name, part in value.items() if part is not None]
         return ", ".join(
-            f"{name} ({_said(part)})" if isinstance(part, Mapping) else f"{name} {_said(part)}" for name, part in parts
+            f"{name} ({_text(part)})" if isinstance(part, Mapping) else f"{name} {_text(part)}" for name, part in parts
         )
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_said(part) for part in value)}]"
+        return f"[{', '.join(_text(part) for part in value)}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""littoral-cloud up: a coordinator and one node on this machine, serving the newest releases until Ctrl-C."""
+"""littoral-cloud up: runs a coordinator and one node on this machine, which serve the newest releases."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import typer
 
 from littoral.streams import unheard
 from littoral.text import printable
+from littoral_cloud.cli.noun import noun
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
 
 if TYPE_CHECKING:
     from littoral_cloud.local.up import Place, Up
 
-app = typer.Typer(help="A coordinator and one node on this machine, serving your newest releases.", rich_markup_mode=None)
+app = noun("Serve your newest releases on this machine, by a coordinator and one node.")
 
 
-@app.callback(invoke_without_command=True, epilog="Example: littoral-cloud up --http 127.0.0.1:8080")
+@app.command(epilog="Example: littoral-cloud up --http 127.0.0.1:8080")
 def up(
-    http: Annotated[str, typer.Option(help="Where inference is served, HOST:PORT; port 0: any free one.")] = "127.0.0.1:8080",
-    node: Annotated[Path | None, typer.Option(help="The node's folder; unset: DATA_DIR/node.")] = None,
-    budget: Annotated[str | None, typer.Option(help="What one model may cost, like artifact<=100KB,p95<=2ms.")] = None,
+    http: Annotated[str, typer.Option(help="The address for inference, HOST:PORT; port 0: any free port.")] = "127.0.0.1:8080",
+    node: Annotated[Path | None, typer.Option(help="The node's data folder. Default: DATA_DIR/node.")] = None,
+    budget: Annotated[str | None, typer.Option(help="The limits of one model, like artifact<=100KB,p95<=2ms.")] = None,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Serves until Ctrl-C or SIGTERM; everything on loopback, with TLS, identities and signatures as in a fleet.
+    """Serve until Ctrl-C or SIGTERM, on loopback, with TLS, identities and signatures as in a fleet.
 
-    What `littoral-cloud train` released is measured on this machine; the most accurate student inside the budget is served.
+    Measures the releases of `littoral-cloud train` here, and serves the most accurate student inside the budget.
     """
     from littoral.budget import Budget
     from littoral.transport import split_address
@@ -54,14 +55,14 @@ async def _until_signalled(place: Place, format: Format) -> None:
     assert running is not None
     serving = False
 
-    def told() -> None:
-        """Before it serves there is nothing to drain: what was begun is undone."""
+    def on_signal() -> None:
+        """Cancels the start; once it serves, drains."""
         stop.set()
         if not serving:
             running.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
     def ready(found: Up) -> None:
         nonlocal serving

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from littoral_cloud.demo.report import Report
-from littoral_cloud.terminal.progress import Lines
+from littoral_cloud.terminal.progress import ProgressLines
 
 
 class Terminal:
@@ -39,7 +39,7 @@ class Terminal:
     def bar(self, title: str) -> Iterator[Callable[[float], None]]:
         """A progress bar, or lines where there is no terminal. Call the value with the share that is done, 0..1."""
         if not self._console.is_terminal:
-            yield Lines(title, self.message, self._clock)
+            yield ProgressLines(title, self.message, self._clock)
             return
         title_column, share_column = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:>3.0f}%")
         columns = (title_column, BarColumn(), share_column, TimeElapsedColumn())

@@ -1,6 +1,6 @@
-"""What commands print: answers to standard output, as a table or as JSON; errors to standard error, with the way out.
+"""How commands print: results to standard output, as a table or as JSON; errors to standard error, with a hint.
 
-Tables are plain columns. Names come from nodes and operators, so whatever could steer a terminal is taken out of them.
+Tables are plain columns. Names come from nodes and operators, so characters that control a terminal are escaped.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Format(StrEnum):
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="The coordinator's data folder. [LITTORAL_DATA_DIR]", show_default=False)
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="table, or json for programs.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format; json is for programs.")]
 
 
 def emit(
     data: Any, format: Format | str = Format.TABLE, *, columns: Sequence[str] | None = None, out: TextIO | None = None
 ) -> None:
-    """Prints an answer.
+    """Prints a result.
 
     Args:
-        data: a mapping, a dataclass, or a sequence of them; anything JSON can hold with `Format.JSON`.
-        columns: of the table, in this order; every key of the rows where not given. JSON always has every key.
+        data: a mapping, a dataclass, or a sequence of them; with `Format.JSON` any JSON value.
+        columns: of the table, in this order; None: every key of the rows. JSON always has every key.
     """
     stream = sys.stdout if out is None else out
     plain = _plain(data)
@@ -55,14 +55,14 @@ def emit(
 
 
 def emit_line(data: Any, out: TextIO | None = None) -> None:
-    """One JSON value on one line: for commands that go on."""
+    """Prints one JSON value on one line, for commands that print several."""
     stream = sys.stdout if out is None else out
     stream.write(json.dumps(_plain(data), allow_nan=False) + "\n")
     stream.flush()
 
 
 def table(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Iterable[str]:
-    """Lines of aligned columns, under a heading; one line that says so where there are no rows."""
+    """Lines of aligned columns under a heading; the line "nothing" without rows."""
     if not rows:
         return ["nothing\n"]
     names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
@@ -72,7 +72,7 @@ def table(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Iterable
 
 
 def emit_error(error: FleetError, format: Format = Format.TABLE, out: TextIO | None = None) -> None:
-    """To standard error, for programs as one JSON value on one line."""
+    """Prints an error to standard error; as one line of JSON for programs."""
     stream = sys.stderr if out is None else out
     if format == Format.JSON:
         stream.write(json.dumps({"error": error.as_dict()}) + "\n")
@@ -83,19 +83,19 @@ def emit_error(error: FleetError, format: Format = Format.TABLE, out: TextIO | N
 
 
 def emit_remarks(named: Iterable[tuple[str, Iterable[str]]], out: TextIO | None = None) -> None:
-    """A warning for each remark on something, by its name, to standard error."""
+    """Prints a warning to standard error for each remark, with the name of its subject."""
     stream = sys.stderr if out is None else out
     stream.writelines(f"warning: {printable(name)}: {printable(remark)}\n" for name, remarks in named for remark in remarks)
     stream.flush()
 
 
 def remarked(remarks: Sequence[str], format: Format) -> dict[str, Any]:
-    """What stands in a row on something that was remarked on; for programs also where it was not."""
+    """The cell of a row's remarks: none without remarks, but always for programs."""
     return {"remarks": list(remarks)} if remarks or format == Format.JSON else {}
 
 
 def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], format: Format) -> dict[str, Any]:
-    """What stands beside a mean accuracy: the worst class, and for programs the accuracy of each class by its label."""
+    """The cells beside a mean accuracy: the worst class, and for programs the accuracy of each class by its label."""
     label, least = worst or ("", None)
     if format == Format.JSON:
         return {"worst_class": least, "worst_label": label, "class_accuracy": dict(accuracy)}
@@ -103,9 +103,9 @@ def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], for
 
 
 def worth(accuracy: float, metric: Metric | None, format: Format, *, classes: Mapping[str, float]) -> dict[str, Any]:
-    """How good an artifact is at its task. In a table one cell says it, by the metric's name where that is not the accuracy.
+    """The cells of an artifact's quality. A table has one cell, with the metric's name where that is not the accuracy.
 
-    `classes`: accuracy by class. Without one, an accuracy of 0 and no metric say that it was never measured: then there is none.
+    `classes`: accuracy by class. Without classes, an accuracy of 0 and no metric mean "never measured": then there is no value.
     """
     found = accuracy if accuracy or classes else None
     if format == Format.JSON:
@@ -138,7 +138,7 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """A value as JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Enum):

@@ -1,4 +1,4 @@
-"""How far long work is, on standard error: a bar where a terminal draws it, else a line now and then."""
+"""The progress of long work, on standard error: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EVERY_S = 15.0
-"""Between two lines, for logs and pipes."""
+"""Between two lines, in logs and pipes."""
 
 
-class Lines:
-    """Told how much is done, 0..1, as often as one likes; says it every EVERY_S with an estimate of what is left."""
+class ProgressLines:
+    """Call it with the share that is done, 0..1, at any rate; prints a line every EVERY_S, with the estimated time left."""
 
-    def __init__(self, what: str, say: Callable[[str], object], clock: Callable[[], float]) -> None:
-        self._what, self._say, self._clock = what, say, clock
-        self._began = self._said = clock()
-        self._first: float | None = None  # what was done already when it went on
+    def __init__(self, what: str, write: Callable[[str], object], clock: Callable[[], float]) -> None:
+        self._what, self._write, self._clock = what, write, clock
+        self._began = self._written = clock()
+        self._first: float | None = None  # the share that an earlier process did
 
     def __call__(self, share: float) -> None:
         now = self._clock()
         if self._first is None:
             self._first = share
-        if now - self._said < EVERY_S:
+        if now - self._written < EVERY_S:
             return
-        self._said = now
+        self._written = now
         took, done = now - self._began, share - self._first
         left = f", about {took * (1 - share) / done:,.0f} s left" if done > 0 else ""
-        self._say(f"{self._what}: {share:.0%} after {took:,.0f} s{left}")
+        self._write(f"{self._what}: {share:.0%} after {took:,.0f} s{left}")
 
 
 @contextmanager
-def shown(what: str, console: Console, clock: Callable[[], float]) -> Iterator[Callable[[float], None]]:
-    """Gives what is to be told how much is done."""
+def progress_of(what: str, console: Console, clock: Callable[[], float]) -> Iterator[Callable[[float], None]]:
+    """Yields a function that takes the share that is done."""
     if not console.is_terminal:
-        yield Lines(what, console.print, clock)
+        yield ProgressLines(what, console.print, clock)
         return
     from rich.progress import Progress
 

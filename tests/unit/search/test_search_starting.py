@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from littoral_cloud.cli import execute as command
-from littoral_cloud.cli.search_progress import Shown, length
+from littoral_cloud.cli.search_progress import SearchProgress, length
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import check_recipe, teach_students
@@ -133,7 +133,7 @@ def test_what_is_seen_without_a_terminal_is_the_front_its_accuracy_and_the_time_
     out, ticks = io.StringIO(), count(0, 10)
     plan = replace(tiny(trials=4, batch=2, rungs=[1.0]), settings=SETTLING)
     console = Console(file=out, width=200)
-    with Shown(console, with_trials(plan, 4), "", None, lambda: float(next(ticks))) as shown:
+    with SearchProgress(console, with_trials(plan, 4), "", None, lambda: float(next(ticks))) as shown:
         shown([run(0, 0)])
         shown([run(0, 0, found=outcome(0.9, 2000))])
         shown([run(0, 0, found=outcome(0.9, 2000)), run(1, 0, found=outcome(0.8, 9000))])

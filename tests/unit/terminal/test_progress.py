@@ -6,14 +6,14 @@ import io
 
 import pytest
 from littoral_cloud.demo.terminal import Terminal
-from littoral_cloud.terminal.progress import EVERY_S, shown
+from littoral_cloud.terminal.progress import EVERY_S, progress_of
 from rich.console import Console
 
 
 def test_a_log_gets_a_line_now_and_then_with_what_is_left() -> None:
     now = 0.0
     out = io.StringIO()
-    with shown("training", Console(file=out, soft_wrap=True), lambda: now) as told:
+    with progress_of("training", Console(file=out, soft_wrap=True), lambda: now) as told:
         for step in range(1, 101):
             now = step / 2
             told(step / 200)
@@ -25,7 +25,7 @@ def test_a_log_gets_a_line_now_and_then_with_what_is_left() -> None:
 def test_what_was_done_before_it_went_on_is_not_taken_for_speed() -> None:
     now = 0.0
     out = io.StringIO()
-    with shown("training", Console(file=out, soft_wrap=True), lambda: now) as told:
+    with progress_of("training", Console(file=out, soft_wrap=True), lambda: now) as told:
         told(0.8)
         now = 20.0
         told(0.9)
