@@ -9,16 +9,20 @@ federated runs. `docs/codec.md` gives the format byte by byte. zstandard and con
 
 from __future__ import annotations
 
-from littoral.codec.container import NAME, BadCoding, is_coded
+from littoral.codec.container import NAME, is_coded
 from littoral.codec.decoding import decode, decode_file
 from littoral.codec.dictionary import CODINGS, FEATURES, coding_of, feature_of
 from littoral.codec.encoding import encode, encode_files
+from littoral.codec.errors import CodecError, DictionaryChanged, OverLimit, Undecodable
 
 __all__ = [
     "CODINGS",
     "FEATURES",
     "NAME",
-    "BadCoding",
+    "CodecError",
+    "DictionaryChanged",
+    "OverLimit",
+    "Undecodable",
     "coding_of",
     "decode",
     "decode_file",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from littoral.codec import plan, planes
 from littoral.codec.codebook import DTYPES, MAX_VALUES, NIBBLE, Values
-from littoral.codec.coder import Meter, TooDear
+from littoral.codec.coder import Meter, TooManyBits
 from littoral.codec.container import MAX_ELEMENTS, MAX_LANES
 from littoral.codec.find import FLOAT, SIGNED, ArrayPlace
 from littoral.codec.packing import zstd
@@ -107,7 +107,7 @@ def _bits(grid: Grid, table: Ints, most: float) -> float:
     meter = Meter(most)
     try:
         code_ranks(meter, grid, table)
-    except TooDear:
+    except TooManyBits:
         return math.inf
     return meter.bits
 

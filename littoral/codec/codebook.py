@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from littoral.codec.container import BadCoding, Reader
+from littoral.codec.container import Reader
+from littoral.codec.errors import Undecodable
 
 NIBBLE, ONE, TWO, FOUR = range(4)
 """Widths of an element: half a byte (two in a byte, the first in the low half), 1, 2 and 4 bytes, little-endian."""
@@ -36,7 +37,7 @@ def write(values: Values, width: int) -> tuple[int, bytes]:
 
 
 def read(reader: Reader, form: int, count: int, width: int) -> Values:
-    """`count` values of a width. Raises BadCoding."""
+    """`count` values of a width. Raises Undecodable."""
     dtype = DTYPES[width]
     if form == RAW:
         return np.frombuffer(reader.take(count * dtype.itemsize), dtype)
@@ -44,7 +45,7 @@ def read(reader: Reader, form: int, count: int, width: int) -> Values:
         wholes = np.frombuffer(reader.take(1), np.int8).astype(np.int64) + np.arange(count)
         return (wholes & (0xF if width == NIBBLE else (1 << 8 * dtype.itemsize) - 1)).astype(dtype)
     if width != FOUR or form > BRAIN:
-        raise BadCoding(f"coded bytes: codebook form {form} of width {width} is not known")
+        raise Undecodable(f"coded bytes: codebook form {form} of width {width} is not known")
     if form == HALF:
         return np.frombuffer(reader.take(2 * count), "<f2").astype(_F4).view("<u4")
     if form == BRAIN:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from littoral.codec.container import BadCoding
+from littoral.codec.errors import Undecodable
 from littoral.codec.tables import PRECISION, Ints
 
 _WHOLE = 1 << 64
@@ -34,12 +34,12 @@ class Coder(Protocol):
         ...
 
 
-class TooDear(Exception):
+class TooManyBits(Exception):
     """What is metered costs more than a cheaper way that is known."""
 
 
 class Meter:
-    """Counts the bits that encoding would take, up to `most`; then it raises TooDear."""
+    """Counts the bits that encoding would take, up to `most`; then it raises TooManyBits."""
 
     def __init__(self, most: float = math.inf) -> None:
         self.bits = 0.0
@@ -49,14 +49,14 @@ class Meter:
         assert bits is not None
         self.bits -= float(np.log2(np.where(bits == 1, probabilities, _ONE - probabilities) / _ONE).sum())
         if self.bits >= self._most:
-            raise TooDear
+            raise TooManyBits
         return bits
 
     def bit(self, probability: int, bit: int | None) -> int:
         assert bit is not None
         self.bits -= math.log2((probability if bit else _ONE - probability) / _ONE)
         if self.bits >= self._most:
-            raise TooDear
+            raise TooManyBits
         return bit
 
 
@@ -139,7 +139,7 @@ class Decoder:
                 above -= zero
                 span = scale * one
                 if above >= span:
-                    raise BadCoding("coded bytes: no bit was coded like this")
+                    raise Undecodable("coded bytes: no bit was coded like this")
                 out.append(1)
             if span < _LOW:
                 span <<= 32
@@ -166,13 +166,13 @@ class FastDecoder:
         try:
             return np.asarray(self._decoder.decode(self._many, _ours_as_theirs(probabilities)), np.int64)
         except AssertionError as error:
-            raise BadCoding("coded bytes: no bit was coded like this") from error
+            raise Undecodable("coded bytes: no bit was coded like this") from error
 
     def bit(self, probability: int, bit: int | None = None) -> int:
         try:
             return int(self._decoder.decode(self._one(_ours_as_theirs(probability), perfect=False)))
         except AssertionError as error:
-            raise BadCoding("coded bytes: no bit was coded like this") from error
+            raise Undecodable("coded bytes: no bit was coded like this") from error
 
 
 def _ours_as_theirs(probabilities: Any) -> Any:

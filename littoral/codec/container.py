@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from littoral.errors import BadInput
+from littoral.codec.errors import Undecodable
 
 NAME = "littoral-1"
 """What a manifest calls this coding."""
@@ -37,12 +37,6 @@ BYTES_A_ROUND = 1 << 8
 """A file may ask for FREE_ROUNDS vectors of ranks and one more for each BYTES_A_ROUND that it decodes to: its work is bounded."""
 
 
-class BadCoding(BadInput):
-    """Coded bytes are damaged, cut, or not what this version reads."""
-
-    code = "bad-coding"
-
-
 def is_coded(data: bytes) -> bool:
     """Whether bytes that may be either are coded ones; decoding them may still show that they are damaged."""
     return data[:1] == bytes([MAGIC])
@@ -60,7 +54,7 @@ def varint(value: int) -> bytes:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads from `position` up to `end`, never beyond. Raises BadCoding where bytes are missing."""
+    """Reads from `position` up to `end`, never beyond. Raises Undecodable where bytes are missing."""
 
     source: BinaryIO
     position: int
@@ -68,18 +62,18 @@ class Reader:
 
     def take(self, count: int) -> bytes:
         if count < 0 or count > self.end - self.position:
-            raise BadCoding(f"coded bytes: cut at byte {self.end}, {count} are wanted from {self.position}")
+            raise Undecodable(f"coded bytes: cut at byte {self.end}, {count} are wanted from {self.position}")
         self.source.seek(self.position)
         data = self.source.read(count)
         if len(data) != count:
-            raise BadCoding(f"coded bytes: the file ended at byte {self.position + len(data)}")
+            raise Undecodable(f"coded bytes: the file ended at byte {self.position + len(data)}")
         self.position += count
         return data
 
     def part(self, count: int) -> Reader:
         """A reader of the next `count` bytes; this one goes on behind them."""
         if count < 0 or count > self.end - self.position:
-            raise BadCoding(f"coded bytes: cut at byte {self.end}, {count} are wanted from {self.position}")
+            raise Undecodable(f"coded bytes: cut at byte {self.end}, {count} are wanted from {self.position}")
         self.position += count
         return Reader(self.source, self.position - count, self.position)
 
@@ -94,7 +88,7 @@ class Reader:
             value |= (byte & 0x7F) << shift
             shift += 7
             if value > most or shift > 63:
-                raise BadCoding(f"coded bytes: {what} is over {most}")
+                raise Undecodable(f"coded bytes: {what} is over {most}")
             if byte < 0x80:
                 return value
 

@@ -1,5 +1,5 @@
 """From coded bytes back to the file, bit for bit. Written for hostile input: whatever is declared is checked before it is
-believed, memory and work are bounded by the bytes that the caller allows, and every fault is a BadCoding."""
+believed, memory and work are bounded by the bytes that the caller allows, and every fault is a Undecodable."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ from littoral.codec.container import (
     STORED,
     WINDOW_LOG,
     ZSTD,
-    BadCoding,
     Reader,
 )
+from littoral.codec.errors import OverLimit, Undecodable
 from littoral.codec.ranks import code_ranks
 from littoral.codec.text import decoded
-from littoral.errors import TooLarge
 
 
 def decode(data: bytes, *, limit: int) -> bytes:
     """The bytes that were encoded.
 
     Raises:
-        TooLarge: they would be more than `limit`. BadCoding: the coded bytes are damaged, or not of this version.
+        OverLimit: they would be more than `limit`. Undecodable: the coded bytes are damaged, or not of this version.
     """
     out = io.BytesIO()
     _decode(Reader(io.BytesIO(data), 0, len(data)), out.write, limit)
@@ -57,16 +56,16 @@ def decode_file(source: Path, place: Path, *, limit: int) -> None:
 
 def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> None:
     if (first := reader.byte()) != MAGIC:
-        raise BadCoding(f"coded bytes: begin with {first:#04x}, not with {MAGIC:#04x}", hint="a newer version may read them")
+        raise Undecodable(f"coded bytes: begin with {first:#04x}, not with {MAGIC:#04x}", hint="a newer version may read them")
     total = reader.varint(1 << 62, "size")
     if total > limit:
-        raise TooLarge(f"coded bytes: decode to {total} bytes, at most {limit} are taken")
+        raise OverLimit(f"coded bytes: decode to {total} bytes, at most {limit} are taken")
     how = reader.byte()
     if how & ~(METHODS | HAS_PLAN | HAS_LENGTH | HAS_DICTIONARY):
-        raise BadCoding(f"coded bytes: need flags {how:#04x}, which this version does not know", hint="upgrade the agent")
+        raise Undecodable(f"coded bytes: need flags {how:#04x}, which this version does not know", hint="upgrade the agent")
     shared = dictionary.numbered(reader.varint(MAX_DICTIONARIES, "dictionary")) if how & HAS_DICTIONARY else b""
     if shared and how & METHODS != MIXED:
-        raise BadCoding(f"coded bytes: a dictionary for method {how & METHODS}, which has no use for one")
+        raise Undecodable(f"coded bytes: a dictionary for method {how & METHODS}, which has no use for one")
     plan_bytes = reader.varint(MAX_PLAN_BYTES, "plan") if how & HAS_PLAN else 0
     rest = reader
     if how & HAS_LENGTH:
@@ -78,7 +77,7 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
     text_bytes = total - sum(part.bytes for _, part in parts)
     if coder is not None:  # the arrays come behind the text in the same code
         if plan_bytes + text_bytes > MAX_MIXED_BYTES:
-            raise BadCoding(f"coded bytes: {text_bytes} bytes of text, at most {MAX_MIXED_BYTES} are mixed")
+            raise Undecodable(f"coded bytes: {text_bytes} bytes of text, at most {MAX_MIXED_BYTES} are mixed")
         text = _Text(iter([text.take(text_bytes)]))
     pieces = rest.part(sum(part.coded for _, part in parts))
     for gap, part in parts:
@@ -96,7 +95,7 @@ def _plan_of(body: bytes, total: int) -> list[tuple[int, plan.Part]]:
     reader = Reader(io.BytesIO(body), 0, len(body))
     parts = plan.read(reader, total)
     if reader.position != reader.end:
-        raise BadCoding("coded bytes: the plan is longer than its parts")
+        raise Undecodable("coded bytes: the plan is longer than its parts")
     return parts
 
 
@@ -105,7 +104,7 @@ def _pieces_of(method: int, reader: Reader) -> Iterator[bytes]:
         return iter(lambda: reader.read(CHUNK), b"")
     if method == ZSTD:
         return _expanded(reader)
-    raise BadCoding(f"coded bytes: method {method} is not known", hint="upgrade the agent")
+    raise Undecodable(f"coded bytes: method {method} is not known", hint="upgrade the agent")
 
 
 class _Text:
@@ -124,14 +123,14 @@ class _Text:
         while count:
             piece = self._ahead or next(self._pieces, b"")
             if not piece:
-                raise BadCoding(f"coded bytes: {count} bytes of text are missing")
+                raise Undecodable(f"coded bytes: {count} bytes of text are missing")
             write(piece[:count])
             self._ahead = piece[count:]
             count -= min(count, len(piece))
 
     def end(self) -> None:
         if self._ahead or next(self._pieces, b""):
-            raise BadCoding("coded bytes: more text than was declared")
+            raise Undecodable("coded bytes: more text than was declared")
 
 
 def _expanded(reader: Reader) -> Iterator[bytes]:
@@ -144,7 +143,7 @@ def _expanded(reader: Reader) -> Iterator[bytes]:
             while piece := stream.read(CHUNK):
                 yield piece
     except zstandard.ZstdError as error:
-        raise BadCoding(f"coded bytes: {error}") from error
+        raise Undecodable(f"coded bytes: {error}") from error
 
 
 def _piece(pieces: Reader, coded: int, size: int, width: int) -> bytes:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from importlib import resources
 
-from littoral.codec.container import HAS_DICTIONARY, NAME, BadCoding, Reader
-from littoral.digest import digest_of
-from littoral.errors import FleetError
+from littoral.codec.container import HAS_DICTIONARY, NAME, Reader
+from littoral.codec.errors import DictionaryChanged, Undecodable
 
 DIGESTS: Mapping[int, str] = {
     1: "sha256:694b9a1e05a2ca3f7b19ebd50d6ea1b2d94cf3b680f7c1d95a4af1555bb1599e",
@@ -29,27 +29,21 @@ CODINGS = (NAME, *(f"{NAME}+{feature}" for feature in FEATURES))
 """What a manifest may call a coding that this version reads."""
 
 
-class DamagedDictionary(FleetError):
-    """A dictionary that ships with the package is not what it was when it was made."""
-
-    code = "damaged-dictionary"
-
-
 @cache
 def numbered(number: int) -> bytes:
     """The dictionary of this number.
 
     Raises:
-        BadCoding: this version has none of this number. DamagedDictionary: it was changed, or is not installed.
+        Undecodable: this version has none of this number. DictionaryChanged: it was changed, or is not installed.
     """
     if number not in DIGESTS:
-        raise BadCoding(
+        raise Undecodable(
             f"coded bytes: need dictionary {number}, this version has {', '.join(map(str, NUMBERS))}", hint="upgrade the agent"
         )
     place = resources.files("littoral.codec") / f"graphs-{number}.bin"
     body = place.read_bytes() if place.is_file() else b""
-    if digest_of(body) != DIGESTS[number]:
-        raise DamagedDictionary(
+    if f"sha256:{sha256(body).hexdigest()}" != DIGESTS[number]:
+        raise DictionaryChanged(
             f"dictionary {number}: {place.name} holds {len(body)} bytes that are not those it was made of",
             hint="install the package again",
         )

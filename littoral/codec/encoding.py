@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from littoral.codec import dictionary, plan, planes
 from littoral.codec.choice import ranks_of
 from littoral.codec.codebook import DTYPES, NIBBLE
-from littoral.codec.coder import Encoder, TooDear
+from littoral.codec.coder import Encoder, TooManyBits
 from littoral.codec.container import (
     BYTES_A_ROUND,
     FREE_ROUNDS,
@@ -135,7 +135,7 @@ def _mixed(text: bytes, otherwise: int, numbers: Sequence[int]) -> tuple[int, En
         coder, named = Encoder(), 8 * bool(number)
         try:
             code_text(coder, text, learnt[number], most=least - named)
-        except TooDear:
+        except TooManyBits:
             continue
         best, least = (number, coder), coder.bits + named
     return best

@@ -13,13 +13,12 @@ from littoral.codec.container import (
     MAX_LANES,
     MAX_PARTS,
     MAX_PIECE_BYTES,
-    BadCoding,
     Reader,
     varint,
 )
+from littoral.codec.errors import Undecodable
 from littoral.codec.ranks import Grid
 
-RANKS, PLANES = range(2)
 _PIXELS = 0x40
 _STEPS_FIRST = 0x20
 
@@ -68,7 +67,7 @@ def write(parts: list[tuple[int, Part]]) -> bytes:
 
 
 def read(reader: Reader, total: int) -> list[tuple[int, Part]]:
-    """Raises BadCoding where the parts are more than `total` bytes, or ask for more work than that allows."""
+    """Raises Undecodable where the parts are more than `total` bytes, or ask for more work than that allows."""
     parts: list[tuple[int, Part]] = []
     left, rounds = total, FREE_ROUNDS + total // BYTES_A_ROUND
     for _ in range(reader.varint(MAX_PARTS, "parts")):
@@ -78,7 +77,7 @@ def read(reader: Reader, total: int) -> list[tuple[int, Part]]:
         left -= gap + part.bytes
         rounds -= part.grid.rounds if isinstance(part, Ranks) else 0
         if left < 0 or rounds < 0:
-            raise BadCoding(f"coded bytes: the parts are more than the {total} bytes declared allow")
+            raise Undecodable(f"coded bytes: the parts are more than the {total} bytes declared allow")
         parts.append((gap, part))
     return parts
 
@@ -91,7 +90,7 @@ def _read_planes(reader: Reader, head: int, left: int) -> Planes:
     width = head & 0x7F
     size = reader.varint(min(left, MAX_PIECE_BYTES), "piece")
     if width not in (1, 2, 4, 8) or size % width:
-        raise BadCoding(f"coded bytes: a piece of {size} bytes in planes of width {width}")
+        raise Undecodable(f"coded bytes: a piece of {size} bytes in planes of width {width}")
     return Planes(size, width, reader.varint(size + 1024, "coded piece"))
 
 
@@ -121,12 +120,12 @@ def _read_ranks(reader: Reader, head: int) -> Ranks:
     else:
         count, zero = reader.byte() + 1, reader.byte()
         if zero >= count:
-            raise BadCoding(f"coded bytes: rank 0 is value {zero} of {count}")
+            raise Undecodable(f"coded bytes: rank 0 is value {zero} of {count}")
         values = codebook.read(reader, form, count, width)
     steps = reader.varint(MAX_ELEMENTS, "steps")
     lanes = reader.varint(MAX_LANES, "lanes")
     if steps < 1 or lanes < 1 or steps * lanes > MAX_ELEMENTS or (width == NIBBLE and steps * lanes % 2):
-        raise BadCoding(f"coded bytes: an array of {steps} x {lanes}")
+        raise Undecodable(f"coded bytes: an array of {steps} x {lanes}")
     pitch = plane = 0
     if head & _PIXELS:
         pitch = reader.varint(steps // 2, "pitch")
@@ -134,6 +133,6 @@ def _read_ranks(reader: Reader, head: int) -> Ranks:
     learning, density = reader.byte(), reader.byte() - 128
     groups, pace = learning & 15, learning >> 4
     if not 1 <= groups <= min(15, lanes) or not -96 <= density <= 96:
-        raise BadCoding(f"coded bytes: {groups} groups of {lanes} lanes, density {density}")
+        raise Undecodable(f"coded bytes: {groups} groups of {lanes} lanes, density {density}")
     grid = Grid(steps, lanes, pitch, plane, groups, zero, count - 1 - zero, density, pace)
     return Ranks(grid, width, zero, values, bool(head & _STEPS_FIRST), literals)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Protocol
 
-from littoral.codec.coder import Coder, Encoder, TooDear
+from littoral.codec.coder import Coder, Encoder, TooManyBits
 from littoral.codec.tables import FAR, PRECISION, UNIT, logs_list, probabilities_list
 
 _WEIGHT = 16  # bits behind the point of a weight
@@ -170,13 +170,13 @@ _read = lru_cache(maxsize=8)(after)
 def code_text(coder: Encoder, text: bytes, dictionary: bytes = b"", *, most: float = math.inf) -> None:
     """Codes a whole text. An encoder tries all dictionaries on each text: what a model learnt from one, some 3 MB, is kept.
 
-    Raises TooDear once it is known to take `most` bits or more.
+    Raises TooManyBits once it is known to take `most` bits or more.
     """
     model = _read(dictionary).copy()
     for byte in text:
         model.code(coder, byte)
         if coder.bits >= most:
-            raise TooDear
+            raise TooManyBits
 
 
 def decoded(coder: Coder, dictionary: bytes = b"") -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from littoral import codec
+from littoral.codec_errors import codec_errors
 from littoral.errors import Conflict, FleetError, LostLease, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
 from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
@@ -253,7 +254,8 @@ class Exchange:
             travelled = await asyncio.to_thread(self._read, digest, limit)
             if not codec.is_coded(travelled):
                 return Outcome(node, sent, reply=travelled, reply_bytes=len(travelled))
-            reply = await asyncio.to_thread(codec.decode, travelled, limit=limit)
+            with codec_errors():
+                reply = await asyncio.to_thread(codec.decode, travelled, limit=limit)
         except FleetError as error:
             return Outcome(node, sent, failure=error.code, detail=str(error))
         return Outcome(node, sent, reply=reply, reply_bytes=len(travelled))

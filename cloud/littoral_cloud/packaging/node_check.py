@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from littoral import codec
+from littoral.codec_errors import codec_errors
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -74,7 +75,8 @@ async def tried(
             else:
                 travels = Path(scratch, "coded")
                 travels.write_bytes(coded[file.path])
-                codec.decode_file(travels, place, limit=file.bytes)
+                with codec_errors():
+                    codec.decode_file(travels, place, limit=file.bytes)
             if digest_of(place.read_bytes()) != file.digest:
                 return MeasurementResult(failure="digest-mismatch", detail=f"{file.path} is not what the manifest says")
         return await measurer.measure(manifest, folder)

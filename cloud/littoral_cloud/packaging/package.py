@@ -17,6 +17,7 @@ from torch import nn
 
 from littoral import codec
 from littoral.architectures.quantized import quantizers
+from littoral.codec_errors import codec_errors
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral.lineage import DATA, WEIGHTS
@@ -234,7 +235,9 @@ def package(
 
 def travelling(files: Mapping[str, bytes]) -> tuple[tuple[File, ...], dict[str, bytes]]:
     """What a manifest says of an artifact's files, and what travels in place of those that are smaller coded, by path."""
-    coded = {path: code for path, code in codec.encode_files(files, dictionaries=True).items() if len(code) < len(files[path])}
+    with codec_errors():
+        every = codec.encode_files(files, dictionaries=True)
+    coded = {path: code for path, code in every.items() if len(code) < len(files[path])}
     named = (File(path, digest_of(data), len(data), _transfer_of(coded.get(path))) for path, data in sorted(files.items()))
     return tuple(named), coded
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from littoral.codec import BadCoding
+from littoral.codec_errors import BadCoding
 from littoral.digest import digest_of, digest_of_file, hex_of
 from littoral.errors import BadManifest, DigestMismatch, NotFound, TooLarge
 from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer

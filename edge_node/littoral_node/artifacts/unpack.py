@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from littoral.codec import BadCoding, decode_file
+from littoral.codec import decode_file
+from littoral.codec_errors import BadCoding, codec_errors
 from littoral.errors import TooLarge
 from littoral_node.artifacts.child import answer_of, say
 
@@ -59,7 +60,8 @@ def main() -> None:
     words = iter(arguments.files)
     try:
         for source, place, limit in zip(words, words, words, strict=True):
-            decode_file(Path(source), Path(place), limit=int(limit))
+            with codec_errors():
+                decode_file(Path(source), Path(place), limit=int(limit))
             with Path(place).open("rb") as decoded:
                 os.fsync(decoded.fileno())
     except (BadCoding, TooLarge) as error:

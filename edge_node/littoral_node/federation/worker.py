@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from littoral import codec
 from littoral.child import die_with_parent
+from littoral.codec_errors import codec_errors
 from littoral.errors import FleetError
 from littoral.transport import MAX_BLOB_BYTES
 
@@ -52,7 +53,8 @@ def answer(request: bytes, labelled: str) -> tuple[bytes, bytes]:
         from littoral_node.federation.client_app import app
 
         coded = codec.is_coded(request)
-        message = from_bytes(codec.decode(request, limit=MAX_BLOB_BYTES) if coded else request)
+        with codec_errors():
+            message = from_bytes(codec.decode(request, limit=MAX_BLOB_BYTES) if coded else request)
         context = Context(
             run_id=message.metadata.run_id,
             node_id=message.metadata.dst_node_id,

@@ -20,6 +20,7 @@ from littoral_node.artifacts.unpack import Coded, unpack
 from littoral_node.link.blobs import Blobs
 
 from littoral import codec
+from littoral.codec_errors import BadCoding
 from littoral.digest import digest_of, hex_of
 from littoral.errors import DigestMismatch, TooLarge
 from littoral.identity import key_id_of
@@ -82,7 +83,7 @@ def test_an_agent_never_imports_the_decoder_s_packages() -> None:
 @pytest.mark.parametrize(
     ("coded", "error"),
     [
-        (b"\x4c", codec.BadCoding),
+        (b"\x4c", BadCoding),
         (codec.encode(bytes(1_000_000)), TooLarge),
         (codec.encode(b"another file"), DigestMismatch),
     ],

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from littoral.codec import BadCoding, codebook, decode, encode, encode_files, plan
+from littoral.codec import Undecodable, codebook, decode, encode, encode_files, plan
 from littoral.codec.codebook import FOUR, NIBBLE, ONE, TWO
 from littoral.codec.coder import Decoder, Encoder, FastDecoder
 from littoral.codec.container import MAX_LANES, Reader
@@ -178,7 +178,7 @@ def test_garbage_gives_ranks_of_the_codebook_alone(data: bytes, below: int, abov
     grid = Grid(6, 7, 2, 0, 2, below, above, 0, 7)
     try:
         ranks = code_ranks(FastDecoder(data), grid, None)
-    except BadCoding:
+    except Undecodable:
         return
     assert -below <= ranks.min() <= ranks.max() <= above
 
@@ -190,19 +190,19 @@ def test_a_plan_that_asks_for_more_than_its_output_is_worth_is_refused() -> None
         plan.read(Reader(io.BytesIO(data), 0, len(data)), total)
 
     read(Grid(100, 10, 0, 0, 1, 0, 1, 0, 7), 4000)
-    with pytest.raises(BadCoding, match="more than the 3999 bytes"):
+    with pytest.raises(Undecodable, match="more than the 3999 bytes"):
         read(Grid(100, 10, 0, 0, 1, 0, 1, 0, 7), 3999)
-    with pytest.raises(BadCoding, match="more than"):  # a vector for each element: nine thousand of them
+    with pytest.raises(Undecodable, match="more than"):  # a vector for each element: nine thousand of them
         read(Grid(9000, 1, 0, 0, 1, 0, 1, 0, 7), 40_000)
-    with pytest.raises(BadCoding, match="more than"):
+    with pytest.raises(Undecodable, match="more than"):
         read(Grid(100, 3, 0, 0, 3, 0, 1, 0, 7), 40_000, 30)
-    with pytest.raises(BadCoding, match="lanes is over"):
+    with pytest.raises(Undecodable, match="lanes is over"):
         read(Grid(1, MAX_LANES + 1, 0, 0, 1, 0, 1, 0, 7), 10**6)
-    with pytest.raises(BadCoding, match="an array of 0 x 4"):
+    with pytest.raises(Undecodable, match="an array of 0 x 4"):
         read(Grid(0, 4, 0, 0, 1, 0, 1, 0, 7), 10**6)
-    with pytest.raises(BadCoding, match="pitch is over 5"):
+    with pytest.raises(Undecodable, match="pitch is over 5"):
         read(Grid(10, 4, 6, 0, 1, 0, 1, 0, 7), 10**6)
-    with pytest.raises(BadCoding, match="5 groups of 4 lanes"):
+    with pytest.raises(Undecodable, match="5 groups of 4 lanes"):
         read(Grid(10, 4, 0, 0, 5, 0, 1, 0, 7), 10**6)
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from littoral.codec import BadCoding, tables
-from littoral.codec.coder import Decoder, Encoder, FastDecoder, Meter, TooDear, decoder_of
+from littoral.codec import Undecodable, tables
+from littoral.codec.coder import Decoder, Encoder, FastDecoder, Meter, TooManyBits, decoder_of
 from littoral.codec.tables import FAR, PRECISION, log, log_small, probability
 
 DECODERS = (Decoder, FastDecoder)
@@ -50,7 +50,7 @@ def test_garbage_gives_both_decoders_the_same_bits_or_the_same_error(data: bytes
     for kind in DECODERS:
         try:
             outcomes.append(kind(data).code(probabilities).tolist())
-        except BadCoding as error:
+        except Undecodable as error:
             outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
 
@@ -72,7 +72,7 @@ def test_a_meter_stops_at_its_limit() -> None:
     half = np.full(8, 1 << (PRECISION - 1))
     meter.code(half, np.zeros(8, np.int64))
     assert meter.bits == 8
-    with pytest.raises(TooDear):
+    with pytest.raises(TooManyBits):
         meter.code(half, np.zeros(8, np.int64))
 
 

@@ -11,9 +11,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from littoral.codec import BadCoding, decode, decode_file, encode, is_coded
+from littoral.codec import CodecError, DictionaryChanged, OverLimit, Undecodable, decode, decode_file, encode, is_coded
 from littoral.codec.container import HAS_DICTIONARY, MAGIC, MIXED, STORED, ZSTD, Reader, varint
-from littoral.errors import BadInput, TooLarge
+from littoral.codec_errors import BadCoding, DamagedDictionary, codec_errors
+from littoral.errors import FleetError, TooLarge
 
 
 def numpy_file(array: np.ndarray) -> bytes:  # type: ignore[type-arg]
@@ -55,7 +56,7 @@ def test_a_changed_byte_ends_in_an_error_or_in_other_bytes_of_no_more_than_the_l
     cut = data.draw(st.integers(0, len(coded)))
     try:
         assert len(decode(bytes(coded[: cut or None]), limit=5000)) <= 5000
-    except (BadCoding, TooLarge):
+    except (Undecodable, OverLimit):
         return
 
 
@@ -64,12 +65,12 @@ def test_a_changed_byte_ends_in_an_error_or_in_other_bytes_of_no_more_than_the_l
 def test_garbage_behind_the_first_byte_ends_in_a_clear_error(data: bytes) -> None:
     try:
         assert len(decode(bytes([MAGIC]) + data, limit=10_000)) <= 10_000
-    except (BadCoding, TooLarge):
+    except (Undecodable, OverLimit):
         return
 
 
 def test_more_than_the_limit_is_refused_before_anything_is_decoded() -> None:
-    with pytest.raises(TooLarge, match="1000000 bytes, at most 999"):
+    with pytest.raises(OverLimit, match="1000000 bytes, at most 999"):
         decode(encode(bytes(1_000_000)), limit=999)
 
 
@@ -79,7 +80,7 @@ def test_a_bomb_stops_at_what_it_declares() -> None:
             compression_level=1, window_log=20, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False
         )
     ).compress(bytes(50_000_000))
-    with pytest.raises(BadCoding, match="more"):
+    with pytest.raises(Undecodable, match="more"):
         decode(bytes([MAGIC]) + varint(100) + bytes([ZSTD]) + bomb, limit=100)
 
 
@@ -89,33 +90,37 @@ def test_a_window_that_a_small_node_has_no_memory_for_is_refused() -> None:
             compression_level=1, window_log=27, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False
         )
     ).compress(bytes(5_000_000))
-    with pytest.raises(BadCoding):
+    with pytest.raises(Undecodable):
         decode(bytes([MAGIC]) + varint(5_000_000) + bytes([ZSTD]) + wide, limit=5_000_000)
 
 
 def test_what_a_later_version_may_write_is_refused_by_name() -> None:
-    with pytest.raises(BadCoding, match="need dictionary 100, this version has 1, 2") as refused:
+    with pytest.raises(Undecodable, match="need dictionary 100, this version has 1, 2") as refused:
         decode(bytes([MAGIC, 1, MIXED | HAS_DICTIONARY, 100, 65]), limit=1)
     assert refused.value.hint == "upgrade the agent"
-    with pytest.raises(BadCoding, match="a dictionary for method 0"):
+    with pytest.raises(Undecodable, match="a dictionary for method 0"):
         decode(bytes([MAGIC, 1, STORED | HAS_DICTIONARY, 1, 65]), limit=1)
-    with pytest.raises(BadCoding, match="flags"):
+    with pytest.raises(Undecodable, match="flags"):
         decode(bytes([MAGIC, 1, STORED | 0x80, 65]), limit=1)
-    with pytest.raises(BadCoding, match="method 6"):
+    with pytest.raises(Undecodable, match="method 6"):
         decode(bytes([MAGIC, 1, 6, 65]), limit=1)
-    with pytest.raises(BadCoding, match="begin with 0x41"):
+    with pytest.raises(Undecodable, match="begin with 0x41"):
         decode(b"A", limit=1)
 
 
 @pytest.mark.parametrize("tail", [b"", b"AB"])
 def test_text_that_is_shorter_or_longer_than_declared_is_refused(tail: bytes) -> None:
-    with pytest.raises(BadCoding):
+    with pytest.raises(Undecodable):
         decode(bytes([MAGIC, 1, STORED]) + tail, limit=10)
 
 
-def test_an_error_of_the_codec_is_bad_input() -> None:
-    assert issubclass(BadCoding, BadInput)
-    assert BadCoding.code == "bad-coding"
+@pytest.mark.parametrize(
+    ("raised", "kind"), [(Undecodable, BadCoding), (OverLimit, TooLarge), (DictionaryChanged, DamagedDictionary)]
+)
+def test_an_error_of_the_codec_has_a_code_and_a_hint_for_an_operator(raised: type[CodecError], kind: type[FleetError]) -> None:
+    with pytest.raises(kind, match="why") as error, codec_errors():
+        raise raised("why", hint="what helps")
+    assert error.value.hint == "what helps"
 
 
 def test_a_file_decodes_into_a_file(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_varint_comes_back(value: int) -> None:
 
 
 def test_a_varint_that_never_ends_or_is_too_large_is_refused() -> None:
-    with pytest.raises(BadCoding, match="size is over 99"):
+    with pytest.raises(Undecodable, match="size is over 99"):
         Reader(io.BytesIO(b"\xff" * 20), 0, 20).varint(99, "size")
-    with pytest.raises(BadCoding, match="cut at byte 1"):
+    with pytest.raises(Undecodable, match="cut at byte 1"):
         Reader(io.BytesIO(b"\x81"), 0, 1).varint(999, "size")

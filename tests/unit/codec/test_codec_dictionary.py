@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from littoral.codec import CODINGS, NAME, BadCoding, coding_of, decode, encode, encode_files, feature_of
+from littoral.codec import (
+    CODINGS,
+    NAME,
+    DictionaryChanged,
+    OverLimit,
+    Undecodable,
+    coding_of,
+    decode,
+    encode,
+    encode_files,
+    feature_of,
+)
 from littoral.codec import dictionary as dictionaries
-from littoral.codec.dictionary import DIGESTS, NUMBERS, DamagedDictionary, numbered
+from littoral.codec.dictionary import DIGESTS, NUMBERS, numbered
 from littoral.codec.encoding import text_of
 from littoral.digest import digest_of
-from littoral.errors import TooLarge
 
 GRAPH = Path(__file__).parent / "graph.onnx"
 """A folded mobilenet_v1 of 28x28 pixels: stem 8, widths 12, 16, 16, nothing between its convolutions; weights of 9 values."""
@@ -53,7 +63,7 @@ def test_a_dictionary_that_was_changed_says_so(monkeypatch: pytest.MonkeyPatch) 
     coded = encode(GRAPH.read_bytes(), dictionaries=True)
     monkeypatch.setattr(dictionaries, "DIGESTS", {1: DIGESTS[2]})
     numbered.cache_clear()
-    with pytest.raises(DamagedDictionary, match=r"dictionary 1: graphs-1\.bin holds"):
+    with pytest.raises(DictionaryChanged, match=r"dictionary 1: graphs-1\.bin holds"):
         decode(coded, limit=1 << 20)
     numbered.cache_clear()
 
@@ -63,7 +73,7 @@ def test_an_agent_without_the_dictionary_says_what_helps(monkeypatch: pytest.Mon
     monkeypatch.setattr(dictionaries, "DIGESTS", {2: DIGESTS[2]})
     monkeypatch.setattr(dictionaries, "NUMBERS", (2,))
     numbered.cache_clear()
-    with pytest.raises(BadCoding, match="need dictionary 1, this version has 2") as refused:
+    with pytest.raises(Undecodable, match="need dictionary 1, this version has 2") as refused:
         decode(coded, limit=1 << 20)
     assert refused.value.hint == "upgrade the agent"
 
@@ -81,7 +91,7 @@ def test_a_changed_byte_ends_in_an_error_or_in_no_more_than_the_limit(data: st.D
     coded[data.draw(st.integers(0, len(coded) - 1))] = data.draw(st.integers(0, 255))
     try:
         assert len(decode(bytes(coded), limit=30_000)) <= 30_000
-    except (BadCoding, TooLarge):
+    except (Undecodable, OverLimit):
         return
 
 
