@@ -48,7 +48,8 @@ def bound(kind: int, most: int) -> None:
     """Bounds a resource of this process, as far as the system lets it."""
     with suppress(ValueError, OSError):
         _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (allowed, allowed))
 
 
 def how_ended(code: int) -> str:

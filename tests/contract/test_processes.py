@@ -16,7 +16,7 @@ import pytest
 from littoral.errors import FleetError
 from littoral.process import worker
 from tests.kit.patience import PATIENCE_S
-from tests.kit.workers import USERS, Limits, User, child_of_this_process, children_of, ended
+from tests.kit.workers import USERS, User, Waits, child_of_this_process, children_of, ended
 
 Replace = Callable[[str], None]
 SHORT_S = 0.5
@@ -44,7 +44,7 @@ def none_left() -> bool:
 
 
 async def test_it_answers_again_and_again_by_one_child_and_leaves_none(user: User, tmp_path: Path) -> None:
-    async with user.opened(tmp_path, Limits()) as once:
+    async with user.opened(tmp_path, Waits()) as once:
         await once()
         before = children_of(os.getpid(), user.module)
         await once()
@@ -61,7 +61,7 @@ async def test_a_child_that_ends_before_it_is_ready_is_named_with_its_last_words
     user: User, tmp_path: Path, child_that: Replace
 ) -> None:
     child_that("ends")
-    async with user.opened(tmp_path, Limits()) as once:
+    async with user.opened(tmp_path, Waits()) as once:
         with pytest.raises(FleetError, match=r"exit code 1: ValueError: there is no such port"):
             await once()
         assert none_left()
@@ -71,7 +71,7 @@ async def test_a_child_that_ends_before_it_is_ready_is_named_with_its_last_words
 
 async def test_a_child_that_is_never_ready_is_ended_after_its_limit(user: User, tmp_path: Path, child_that: Replace) -> None:
     child_that("waits")
-    async with user.opened(tmp_path, Limits(ready=SHORT_S)) as once:
+    async with user.opened(tmp_path, Waits(ready=SHORT_S)) as once:
         with pytest.raises(FleetError, match=r"took longer than 0\.5 s"):
             await once()
         assert none_left()
@@ -81,7 +81,7 @@ async def test_a_child_that_cannot_be_started_is_an_error_in_words(
     user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "command_of", lambda _: ("/no/such/python",))
-    async with user.opened(tmp_path, Limits()) as once:
+    async with user.opened(tmp_path, Waits()) as once:
         with pytest.raises(FleetError, match=r"cannot be started: .*No such file"):
             await once()
 
@@ -99,7 +99,7 @@ async def test_a_child_that_breaks_the_rules_is_ended_and_the_next_call_gets_a_n
     user: User, tmp_path: Path, child_that: Replace, how: str, words: str
 ) -> None:
     child_that(how)
-    async with user.opened(tmp_path, Limits()) as once:
+    async with user.opened(tmp_path, Waits()) as once:
         with pytest.raises(FleetError, match=words):
             await once()
         assert none_left()
@@ -109,7 +109,7 @@ async def test_a_child_that_breaks_the_rules_is_ended_and_the_next_call_gets_a_n
 
 async def test_a_call_past_its_limit_ends_the_child(user: User, tmp_path: Path, child_that: Replace) -> None:
     child_that("hangs")
-    async with user.opened(tmp_path, Limits(call=SHORT_S)) as once:
+    async with user.opened(tmp_path, Waits(call=SHORT_S)) as once:
         with pytest.raises(FleetError, match=r"took longer than 0\.5 s"):
             await once()
         assert none_left()
@@ -117,7 +117,7 @@ async def test_a_call_past_its_limit_ends_the_child(user: User, tmp_path: Path, 
 
 async def test_a_child_that_is_killed_in_a_call_is_named_with_the_signal(user: User, tmp_path: Path, child_that: Replace) -> None:
     child_that("hangs")
-    async with user.opened(tmp_path, Limits()) as once:
+    async with user.opened(tmp_path, Waits()) as once:
         asked = asyncio.ensure_future(once())
         os.kill(await child_of_this_process("tests.kit.bad_child"), signal.SIGKILL)
         with pytest.raises(FleetError, match="SIGKILL"):
@@ -132,7 +132,7 @@ async def test_a_cancelled_call_leaves_no_child_and_the_next_gets_a_new_one(
     if user.blocks:
         pytest.skip("its calls block: they end with the process or at their limit")
     child_that("hangs")
-    async with user.opened(tmp_path, Limits()) as once:
+    async with user.opened(tmp_path, Waits()) as once:
         asked = asyncio.ensure_future(once())
         pid = await child_of_this_process("tests.kit.bad_child")
         asked.cancel()

@@ -22,7 +22,7 @@ LONG_S = 60.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class Waits:
     """Seconds."""
 
     ready: float = LONG_S
@@ -34,13 +34,13 @@ class User:
     """`blocks`: its calls block a thread; only `end` can cancel one. `memory`: the limit that its child has, (kind, at most)."""
 
     module: str
-    opened: Callable[[Path, Limits], AbstractAsyncContextManager[Once]]
+    opened: Callable[[Path, Waits], AbstractAsyncContextManager[Once]]
     blocks: bool = False
     memory: tuple[int, int] | None = None
 
 
 @asynccontextmanager
-async def isolated(folder: Path, limits: Limits) -> AsyncIterator[Once]:
+async def isolated(folder: Path, waits: Waits) -> AsyncIterator[Once]:
     from littoral_node.artifacts.envelope import ENVELOPE
     from littoral_node.isolated.model import IsolatedModel, open_isolated
 
@@ -51,7 +51,7 @@ async def isolated(folder: Path, limits: Limits) -> AsyncIterator[Once]:
     async def once() -> None:
         nonlocal model
         if model is None:
-            model = await open_isolated(folder, 1, memory=200_000_000, limit_s=limits.call, load_s=limits.ready)
+            model = await open_isolated(folder, 1, memory=200_000_000, limit_s=waits.call, load_s=waits.ready)
         try:
             await asyncio.to_thread(model.infer, manifest.input.prepare(images(1)))
         except BaseException:
@@ -66,8 +66,40 @@ async def isolated(folder: Path, limits: Limits) -> AsyncIterator[Once]:
             model.close()
 
 
+@asynccontextmanager
+async def foreign(folder: Path, waits: Waits) -> AsyncIterator[Once]:
+    import numpy as np
+    from littoral_cloud.foreign.opened import ForeignLimits, ForeignModel, open_model
+
+    from tests.kit.foreign import house_prices, write
+
+    path = write(folder / "m.onnx", house_prices())
+    feeds = {"area": np.ones((1, 2), np.float32), "rooms": np.int64([[0]])}
+    model: ForeignModel | None = None
+
+    async def once() -> None:
+        nonlocal model
+        try:
+            if model is None:
+                limits = ForeignLimits(2 << 30, min(waits.call, waits.ready))
+                model = await asyncio.to_thread(open_model, path, limits=limits)  # a thread that is not the main one
+            await asyncio.to_thread(model.run, feeds)
+        except BaseException:
+            if model is not None:
+                model.close()
+            model = None
+            raise
+
+    try:
+        yield once
+    finally:
+        if model is not None:
+            model.close()
+
+
 USERS: Mapping[str, User] = {
     "isolated": User("littoral_node.isolated.main", isolated, blocks=True, memory=(resource.RLIMIT_DATA, 1_000_000_000)),
+    "foreign": User("littoral_cloud.foreign.opened_main", foreign, blocks=True, memory=(resource.RLIMIT_AS, 2 << 30)),
 }
 
 

@@ -11,12 +11,12 @@ import os
 import sys
 from pathlib import Path
 
-from tests.kit.workers import USERS, Limits, children_of
+from tests.kit.workers import USERS, Waits, children_of
 
 
 async def main(name: str, folder: Path) -> None:
     user = USERS[name]
-    async with user.opened(folder, Limits()) as once:
+    async with user.opened(folder, Waits()) as once:
         await once()
         print(json.dumps(children_of(os.getpid(), user.module)), flush=True)
         await asyncio.Event().wait()

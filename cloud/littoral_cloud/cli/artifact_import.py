@@ -65,7 +65,7 @@ def import_(
     from littoral_cloud.fleet.telemetry import check_model_name
     from littoral_cloud.foreign.importing import import_model
     from littoral_cloud.foreign.labels import read_labels
-    from littoral_cloud.foreign.opened import Limits
+    from littoral_cloud.foreign.opened import ForeignLimits
     from littoral_cloud.foreign.plan import ImportPlan
     from littoral_cloud.foreign.samples import Preparation
     from littoral_cloud.settings import load_settings
@@ -81,7 +81,7 @@ def import_(
         output=output,
         preparation=Preparation(prepare, _floats(mean, "--mean"), _floats(std, "--std")),  # type: ignore[arg-type]  # checked there
         sizes=dict(_size(entry) for entry in size or ()),
-        limits=Limits(memory, seconds),
+        limits=ForeignLimits(memory, seconds),
         int8_loss=int8_loss,
         anyway=yes,
     )

@@ -1,53 +1,30 @@
-"""The process in which a model from elsewhere is opened, run and quantized: whatever it does, it does here.
+"""The process in which a model from elsewhere is opened, run and quantized: the child of opened.py.
 
-    python -m littoral_cloud.foreign.opened_main --parent PID --memory BYTES
-
-answers each message on standard input with one on standard output (frames.py). Memory, open files and core dumps are bounded by
-the kernel, CPU time for each message; the parent ends it where it is not done in time.
+What such a file makes of its process, it does here: the kernel bounds memory, open files and the size of files.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-import resource
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from littoral.child import die_with_parent
-
-_OPEN_FILES = 256
-_MOST_FILE = 1 << 31
+from littoral.errors import TooLarge
+from littoral.process.child import Answer, serve
 
 
-def limit(memory: int) -> None:
-    """Bounds this process. Where a system knows no such limit, the others still hold."""
-    for kind, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_FSIZE, _MOST_FILE),
-    ):
-        with contextlib.suppress(ValueError, OSError):
-            bounded = within(kind, most)
-            resource.setrlimit(kind, (bounded, bounded))
+def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
+    sessions = _Sessions()
 
+    def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            return sessions.answer(head, arrays)
+        except MemoryError as error:
+            raise TooLarge(
+                f"{head['what']}: needs more than the {settings['memory']:,} bytes of memory that it may take"
+            ) from error
 
-def within(kind: int, wanted: int) -> int:
-    """What is wanted of a resource, or the most that this process may have of it where that is less."""
-    _, hard = resource.getrlimit(kind)
-    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-
-
-def _limit_cpu(seconds: float) -> None:
-    """From now on: so that one whose parent is gone ends too."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    wanted = int(used.ru_utime + used.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (within(resource.RLIMIT_CPU, wanted), hard))
+    return answer, {}
 
 
 class _Sessions:
@@ -134,36 +111,5 @@ def _brief(error: Exception) -> str:
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m littoral_cloud.foreign.opened_main")
-    parser.add_argument("--parent", type=int)
-    parser.add_argument("--memory", type=int, required=True)
-    arguments = parser.parse_args()
-    if arguments.parent is not None:
-        die_with_parent(arguments.parent)
-    take, give = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not stand between the answers
-    from littoral.errors import FleetError
-    from littoral_cloud.foreign.frames import packed, read
-
-    limit(arguments.memory)
-    sessions = _Sessions()
-    while True:
-        try:
-            body, arrays = read(take.read, take.readline)
-        except EOFError:
-            return
-        _limit_cpu(body["seconds"])
-        try:
-            reply, answers = sessions.answer(body, arrays)
-        except FleetError as error:
-            reply, answers = {"code": error.code, "message": error.message, "hint": error.hint}, {}
-        except MemoryError:
-            message = f"{body['what']}: wants more than the {arguments.memory:,} bytes of memory that it may have"
-            reply, answers = {"code": "too-large", "message": message, "hint": ""}, {}
-        give.writelines(packed(reply, answers))
-        give.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(prepare)

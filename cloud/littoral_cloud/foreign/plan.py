@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from littoral.errors import BadInput
 from littoral.manifest import TASKS
 from littoral_cloud.foreign.evaluation import MOST_LOST
-from littoral_cloud.foreign.opened import USUAL_LIMITS, Limits
+from littoral_cloud.foreign.opened import USUAL_LIMITS, ForeignLimits
 from littoral_cloud.foreign.samples import AS_IT_IS, Preparation
 
 
@@ -31,7 +31,7 @@ class ImportPlan:
     preparation: Preparation = AS_IT_IS
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     threads: int = 1
-    limits: Limits = USUAL_LIMITS
+    limits: ForeignLimits = USUAL_LIMITS
     int8_loss: float = MOST_LOST
     anyway: bool = False
 
