@@ -114,7 +114,7 @@ def rss_mb(pid: int) -> dict[str, float]:
 
 
 async def rounds(arguments: argparse.Namespace, data: Dataset, root: Path, base: dict, spec: dict, given) -> WorkersGrid:  # type: ignore[no-untyped-def]
-    workers = {number_of(n): await WarmWorker.start(root / n, root / f"{n}-state") for n in NODES}
+    workers = {number_of(n): WarmWorker(root / n, root / f"{n}-state") for n in NODES}
     grid = WorkersGrid(workers, asyncio.get_running_loop())
     become_server("bench")
     config = {
@@ -139,9 +139,9 @@ async def rounds(arguments: argparse.Namespace, data: Dataset, root: Path, base:
     started = time.perf_counter()
     await asyncio.to_thread(app, grid, Context(number_of("bench"), 1, {}, state, config))
     print("seconds per round", [round(b - a, 1) for a, b in zip([started, *grid.ends], grid.ends, strict=False)])
-    print("rss MB", {n: rss_mb(workers[number_of(n)].process.pid) for n in NODES})
+    print("rss MB", {n: rss_mb(pid) for n in NODES if (pid := workers[number_of(n)].pid) is not None})
     for worker in workers.values():
-        await worker.end()
+        worker.end()
     return grid
 
 

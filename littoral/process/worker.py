@@ -21,7 +21,7 @@ from littoral.process.limits import ChildLimits, how_ended, last_line
 
 _LAST_WORDS = 4_000
 _GONE_S = 1.0
-_LOG_BYTES = 4_000_000
+_LOG_BYTES = 1_000_000
 
 
 class ChildDied(RuntimeFailure):
@@ -66,7 +66,7 @@ class WorkerProcess:
         what: how messages call it: "digits: its runtime".
         most_bytes: of the arrays of one frame, both ways.
         environment: the whole of it; None: as here.
-        log: its stderr is appended to this file, of at most 4 MB; the one before is FILE.1.
+        log: its stderr is appended to this file, of at most 1 MB; the one before is FILE.1.
         hear: called, in a thread, with each part of its stderr.
         on_end: called, in a thread, when it has ended.
 
@@ -93,6 +93,7 @@ class WorkerProcess:
         self._failure: FleetError | None = None
         self._closed = False
         self._calls = 0
+        self._hint = f"its log is {log}" if log is not None else ""
         self._first = {"settings": dict(settings), "limits": asdict(limits or ChildLimits())}
         main = threading.current_thread() is threading.main_thread()
         parent = ("--parent", str(os.getpid())) if main else ()
@@ -140,7 +141,8 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 return self._fail(self._raised.died(f"{self.what} answers no more", hint="it was ended"))
             words = last_line(self._errors.last(_GONE_S))
-            self._failure = self._raised.died(f"{self.what} ended with {how_ended(code)}{f': {words}' if words else ''}")
+            how = f"{how_ended(code)}: {words}" if words else how_ended(code)
+            self._failure = self._raised.died(f"{self.what} ended with {how}", hint=self._hint)
         return type(self._failure)(self._failure.message, hint=self._failure.hint)
 
     # -- for the two pumps ------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_node.federation.participant import Participant
-from littoral_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
+from littoral_node.federation.warm import TrainingFailed, WarmWorker
 
 from littoral import codec
 from littoral.architectures import build
@@ -24,6 +24,7 @@ from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 from littoral.flower_private import become_server, from_bytes, name_message, number_of, to_bytes
 from tests.kit.federation import CLASSES, INPUT, SPEC, FolderChannel, write_examples
 from tests.kit.patience import PATIENCE_S
+from tests.kit.workers import child_of_this_process, ended
 
 CONFIG = {
     "model": "corners",
@@ -56,16 +57,10 @@ class Node:
         self.labelled = root / "labelled"
         self.state = root / "state"
         self.replies: asyncio.Queue[FederatedReply] = asyncio.Queue()
-        self.started: asyncio.Queue[WarmWorker] = asyncio.Queue()
         write_examples(self.labelled, seed=1)
 
     def participant(self) -> Participant:
-        async def start(labelled: Path, state: Path) -> WarmWorker:
-            worker = await WarmWorker.start(labelled, state)
-            self.started.put_nowait(worker)
-            return worker
-
-        return Participant(FolderChannel(self.blobs), self.labelled, self.state, self.replies.put_nowait, start=start)
+        return Participant(FolderChannel(self.blobs), self.labelled, self.state, self.replies.put_nowait)
 
     def task(self, id: str, **config: object) -> FederatedTask:
         data = message_bytes(id, **config)
@@ -161,10 +156,13 @@ async def test_a_worker_that_is_killed_is_started_again_once_and_then_the_task_f
     await participant.wanted(node.task("r.1.train.n", **{"local-epochs": 100}))
     for _ in range(2):
         async with asyncio.timeout(PATIENCE_S):
-            os.kill((await node.started.get()).process.pid, signal.SIGKILL)
+            pid = await child_of_this_process("littoral_node.federation.worker")
+            os.kill(pid, signal.SIGKILL)
+            await ended(pid)
     reply = await node.reply()
     assert reply.failure == "worker-died"
-    assert "-9" in reply.detail
+    assert "SIGKILL" in reply.detail
+    assert "worker.log" in reply.detail
 
 
 async def test_another_task_and_none_make_what_is_under_way_void(node: Node, participant: Participant) -> None:
@@ -177,15 +175,14 @@ async def test_another_task_and_none_make_what_is_under_way_void(node: Node, par
     assert node.replies.empty()
 
 
-async def test_a_worker_that_gets_no_message_says_so_and_one_that_is_closed_ends(node: Node) -> None:
-    worker = await WarmWorker.start(node.labelled, node.state)
-    with pytest.raises(TrainingFailed, match="not a Flower message") as failed:
-        await worker.call(b"\xff\xff")
-    assert failed.value.failure == "bad-input"
-    await worker.end()
-    assert worker.process.returncode is not None
-    with pytest.raises(WorkerDied):
-        await worker.call(b"")
+async def test_a_worker_that_gets_no_message_says_so_and_stays(node: Node) -> None:
+    worker = WarmWorker(node.labelled, node.state)
+    for _ in range(2):
+        with pytest.raises(TrainingFailed, match="not a Flower message") as failed:
+            await worker.call(b"\xff\xff")
+        assert failed.value.code == "bad-input"
+    worker.end()
+    assert worker.pid is None
 
 
 def test_the_agents_side_imports_neither_torch_nor_flower() -> None:

@@ -31,11 +31,13 @@ class Waits:
 
 @dataclass(frozen=True)
 class User:
-    """`blocks`: its calls block a thread; only `end` can cancel one. `memory`: the limit that its child has, (kind, at most)."""
+    """`blocks`: its calls block a thread; only `end` can cancel one. `limited`: a call has a limit of
+    time. `memory`: the limit that its child has, (kind, at most)."""
 
     module: str
     opened: Callable[[Path, Waits], AbstractAsyncContextManager[Once]]
     blocks: bool = False
+    limited: bool = True
     memory: tuple[int, int] | None = None
 
 
@@ -97,9 +99,28 @@ async def foreign(folder: Path, waits: Waits) -> AsyncIterator[Once]:
             model.close()
 
 
+@asynccontextmanager
+async def training(folder: Path, waits: Waits) -> AsyncIterator[Once]:
+    from littoral_node.federation.warm import TrainingFailed, WarmWorker
+
+    worker = WarmWorker(folder / "labelled", folder / "state", ready_s=waits.ready)
+
+    async def once() -> None:
+        try:
+            await worker.call(b"no message")
+        except TrainingFailed as error:  # an answer: that there is no message
+            assert error.code == "bad-input"  # noqa: PT017
+
+    try:
+        yield once
+    finally:
+        worker.end()
+
+
 USERS: Mapping[str, User] = {
     "isolated": User("littoral_node.isolated.main", isolated, blocks=True, memory=(resource.RLIMIT_DATA, 1_000_000_000)),
     "foreign": User("littoral_cloud.foreign.opened_main", foreign, blocks=True, memory=(resource.RLIMIT_AS, 2 << 30)),
+    "training": User("littoral_node.federation.worker", training, limited=False),
 }
 
 

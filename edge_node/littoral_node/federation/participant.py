@@ -53,17 +53,14 @@ class Participant:
         state: Path,
         send: Callable[[FederatedReply], None],
         *,
-        start: Callable[[Path, Path], Awaitable[WarmWorker]] = WarmWorker.start,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._start = start
         self._blobs = blobs
-        self._labelled = labelled
         self._state = state
         self._send = send
         self._sleep = sleep
         self._turn = asyncio.Lock()
-        self._worker: WarmWorker | None = None
+        self._worker = WarmWorker(labelled, state)
         self._job: asyncio.Task[None] | None = None
         self._job_for = ""  # message id
         self._failures: dict[str, FederatedReply] = {}  # of the present run, by message id; a restart of the agent tries again
@@ -74,11 +71,10 @@ class Participant:
             if self._job is not None and not self._job.done():
                 if task is not None and task.message_id == self._job_for:
                     return
-                await _cancelled(self._job)
-                await self._end_worker(at_once=True)  # it works on what nobody wants
+                await _cancelled(self._job)  # and with it the call, which ends the worker
             self._job = None
             if task is None:
-                await self._end_worker()
+                self._worker.end()
                 self._forget_replies(None)
                 return
             self._forget_replies(task.run_id)
@@ -88,14 +84,14 @@ class Participant:
     @property
     def worker_pid(self) -> int | None:
         """Of the warm worker process; None: there is none."""
-        return self._worker.process.pid if self._worker is not None and self._worker.alive else None
+        return self._worker.pid
 
     async def close(self) -> None:
         """Ends the worker. What is under way is done again after the next start, if it is still wanted."""
         async with self._turn:
             if self._job is not None:
                 await _cancelled(self._job)
-            await self._end_worker(at_once=True)
+            self._worker.end()
 
     async def _answer(self, task: FederatedTask) -> None:
         """Until the reply was handed on: what is in the way is logged and tried again, for as long as it is wanted."""
@@ -119,9 +115,8 @@ class Participant:
             try:
                 data = await self._work(task)
             except (WorkerDied, TrainingFailed) as error:
-                code = error.failure if isinstance(error, TrainingFailed) else error.code
                 self._failures[task.message_id] = FederatedReply(
-                    run_id=task.run_id, message_id=task.message_id, failure=code, detail=str(error)[:2000]
+                    run_id=task.run_id, message_id=task.message_id, failure=error.code, detail=str(error)[:2000]
                 )
                 return self._failures[task.message_id]
             cached.parent.mkdir(parents=True, exist_ok=True)
@@ -137,28 +132,16 @@ class Participant:
             path = await self._blobs.get(task.message_digest, task.message_bytes)
             message = await asyncio.to_thread(path.read_bytes)
         for last in (*[False] * (TRIES - 1), True):
-            worker = await self._warm_worker()
             try:
-                reply = await worker.call(message)
+                reply = await self._worker.call(message)
             except WorkerDied as error:
                 log.warning("federated task %s: %s", task.message_id, error)
-                self._worker = None
                 if last:
                     raise
                 continue
             self._blobs.drop(task.message_digest)
             return reply
         raise AssertionError("the last try returns or raises")
-
-    async def _warm_worker(self) -> WarmWorker:
-        if self._worker is None or not self._worker.alive:
-            self._worker = await self._start(self._labelled, self._state)
-        return self._worker
-
-    async def _end_worker(self, *, at_once: bool = False) -> None:
-        if self._worker is not None:
-            await self._worker.end(at_once=at_once)  # kept until it has ended: a cancel in here leaves it to `close`
-            self._worker = None
 
     # -- replies on the disk: STATE/replies/RUN/MESSAGE, names hashed: ids are the cloud's words, not file names -------
 

@@ -1,29 +1,33 @@
-"""The agent's end of the warm worker process: start it, ask it, end it. Imports neither torch nor flwr."""
+"""The agent's end of the warm training process: federation/worker.py is its child. Imports neither torch nor flwr.
+
+A process of its own: training may crash or run out of memory without touching inference. Warm: torch is imported once, not in
+every round.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import importlib.util
-import json
 import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from littoral.child import training_environment
+import numpy as np
+
 from littoral.errors import FleetError
+from littoral.process.aio import AsyncWorker
+from littoral.process.limits import ChildLimits, training_environment
+from littoral.process.on_demand import OnDemand
+from littoral.process.worker import Raised
+from littoral.transport import MAX_BLOB_BYTES
 
 NICE = 5
 """Training yields the processor to inference."""
-
-END_S = 2.0
-"""How long a worker may take to end by itself when its stdin is closed, before it is killed."""
+READY_S = 240.0
+"""Bounds a start on a machine with much else to do."""
 
 
 def trains(log: Callable[..., None]) -> bool:
-    """Whether what a worker needs is installed; told why not. Nothing of it is imported."""
+    """Whether what a worker needs is installed; logs what is missing. Nothing of it is imported."""
     missing = [name for name in ("torch", "flwr") if importlib.util.find_spec(name) is None]
     if missing:
         log("no-federated-runs", detail=f"{' and '.join(missing)} not installed: pip install 'littoral[edge-train]'")
@@ -38,79 +42,53 @@ class WorkerDied(FleetError):
 
 
 class TrainingFailed(FleetError):
-    """The training process is well but could not do this work; `failure` is the stable code of why."""
+    """The training process is well but could not do this work; its code says why."""
 
     code = "training-failed"
 
-    def __init__(self, failure: str, detail: str) -> None:
-        super().__init__(detail)
-        self.failure = failure
 
-
-@dataclass(frozen=True, slots=True)
 class WarmWorker:
-    """One running `python -m littoral_node.federation.worker`."""
+    """Starts the process with the first message, and again with the next one after it has ended.
 
-    process: asyncio.subprocess.Process
-    log: Path
+    Args:
+        labelled: folder of the node's labelled examples.
+        state: folder for Flower's files and worker.log, the stderr of the process.
+    """
 
-    @classmethod
-    async def start(cls, labelled: Path, state: Path, *, nice: int = NICE) -> WarmWorker:
-        """Starts the process; its stderr is appended to STATE/worker.log. Call from the main thread (see littoral.child)."""
-        state.mkdir(parents=True, exist_ok=True)
-        log = state / "worker.log"
-        with log.open("wb") as errors:  # of this run only: a log that grows for ever fills a small disk
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "littoral_node.federation.worker"),
-                *("--parent", str(os.getpid()), "--labelled", str(labelled), "--nice", str(nice)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                env=training_environment(os.environ, state / "flwr"),
-                start_new_session=True,  # a Ctrl-C at the terminal is the agent's to handle
-            )
-        return cls(process, log)
+    def __init__(self, labelled: Path, state: Path, *, ready_s: float = READY_S) -> None:
+        self._labelled = labelled
+        self._state = state
+        self._ready_s = ready_s
+        self._worker = OnDemand(self._start)
 
     @property
-    def alive(self) -> bool:
-        return self.process.returncode is None
+    def pid(self) -> int | None:
+        """None: there is no process now."""
+        return self._worker.pid
 
     async def call(self, message: bytes) -> bytes:
-        """The reply to one Flower message, both as bytes.
+        """The reply to one Flower message, both as bytes. Cancelled, it ends the process.
 
         Raises:
             WorkerDied: it ended before it answered. TrainingFailed: it answered that it could not.
         """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(len(message).to_bytes(4, "big") + message)
-            await self.process.stdin.drain()
-            head = await self.process.stdout.readexactly(5)
-            body = await self.process.stdout.readexactly(int.from_bytes(head[:4], "big") - 1)
-        except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError) as error:
-            code = await self.process.wait()
-            raise WorkerDied(f"training process ended with {code}: {self.last_words()}", hint=f"its log is {self.log}") from error
-        if head[4] == 0:
-            return body
-        failure = json.loads(body)
-        raise TrainingFailed(str(failure["code"]), str(failure["detail"]))
+        _, arrays = await self._worker.call({}, {"message": np.frombuffer(message, np.uint8)}, limit_s=None)
+        return arrays["reply"].tobytes()
 
-    def last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return " / ".join(lines[-3:])[-500:]
+    def end(self) -> None:
+        """Ends the process and gives its memory back."""
+        self._worker.end()
 
-    async def end(self, *, at_once: bool = False) -> None:
-        """Ends the process: by the end of its stdin, or by SIGKILL where it is at work or does not listen."""
-        assert self.process.stdin is not None
-        if self.alive and not at_once:
-            self.process.stdin.close()
-            try:
-                async with asyncio.timeout(END_S):
-                    await self.process.wait()
-            except TimeoutError:
-                at_once = True
-        if self.alive and at_once:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself in between, which is what was wanted
-                self.process.kill()
-        await self.process.wait()
+    async def _start(self) -> AsyncWorker:
+        self._state.mkdir(parents=True, exist_ok=True)
+        return await AsyncWorker.start(
+            "littoral_node.federation.worker",
+            {"labelled": str(self._labelled)},
+            what="training process",
+            ready_s=self._ready_s,
+            raised=Raised(WorkerDied, WorkerDied, (TrainingFailed,)),
+            limits=ChildLimits(nice=NICE),
+            most_bytes=MAX_BLOB_BYTES,
+            environment=training_environment(os.environ, self._state / "flwr"),
+            log=self._state / "worker.log",
+        )
