@@ -78,9 +78,10 @@ def _end_with(line: int) -> None:
     Covers a parent that started it from a thread (the kernel's signal would follow that thread), and systems without the signal.
     """
 
+    watched = select.poll()
+    watched.register(os.dup(line), 0)  # hang-ups are reported always; a copy, for `serve` closes its own
+
     def wait() -> None:
-        watched = select.poll()
-        watched.register(line, 0)  # hang-ups are reported always
         watched.poll()
         os._exit(1)
 

@@ -10,17 +10,25 @@ from littoral.errors import FleetError
 from littoral.process.aio import AsyncWorker
 from littoral.process.frames import Array, Arrays
 
+_LONGEST_PAUSE_S = 60.0
+
 
 class OnDemand:
-    """Args:
-    start: starts the worker and gives it once it is ready.
+    """After a start that failed, calls fail with the same error until a pause is over; only then one of them starts it again.
+
+    Args:
+        start: starts the worker and gives it once it is ready.
+        pause_s: the first pause; it doubles with each failed start in a row, to a minute at most. 0: there is none.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[AsyncWorker]]) -> None:
+    def __init__(self, start: Callable[[], Awaitable[AsyncWorker]], *, pause_s: float = 0.0) -> None:
         self._start = start
-        self._starting = asyncio.Lock()
+        self._pause_s = pause_s
+        self._turn = asyncio.Lock()
         self._worker: AsyncWorker | None = None
-        self.failed = False  # the last start did
+        self._failure: FleetError | None = None
+        self._failures = 0  # starts in a row
+        self._next_start = 0.0  # not before, on the loop's clock
 
     @property
     def ready(self) -> bool:
@@ -28,20 +36,31 @@ class OnDemand:
         return self._worker is not None and self._worker.alive
 
     @property
+    def failed(self) -> bool:
+        """The last start did."""
+        return self._failure is not None
+
+    @property
     def pid(self) -> int | None:
         return self._worker.pid if self._worker is not None and self._worker.alive else None
 
     async def begin(self) -> AsyncWorker:
-        """The worker, ready. Raises what `start` raises; the next call tries again."""
-        async with self._starting:
-            if self._worker is None or not self._worker.alive:
-                self.end()
-                try:
-                    self._worker = await self._start()
-                except FleetError:
-                    self.failed = True
-                    raise
-                self.failed = False
+        """The worker, ready. Raises what `start` raises."""
+        async with self._turn:
+            if self._worker is not None and self._worker.alive:
+                return self._worker
+            now = asyncio.get_running_loop().time
+            if self._failure is not None and now() < self._next_start:
+                raise type(self._failure)(self._failure.message, hint=self._failure.hint)
+            self.end()
+            try:
+                self._worker = await self._start()
+            except FleetError as error:
+                self._failure = error
+                self._next_start = now() + min(_LONGEST_PAUSE_S, self._pause_s * 2**self._failures)
+                self._failures += 1
+                raise
+            self._failure, self._failures = None, 0
             return self._worker
 
     async def call(

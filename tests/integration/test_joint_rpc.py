@@ -40,6 +40,7 @@ from littoral.offload import softmax
 from tests.kit.agent import CLASSES, NODE, QUICK, SHAPE, AgentProcess, Maker, examples, good_weights, onnx_bytes
 from tests.kit.fleet import Fleet
 from tests.kit.several import reported, want
+from tests.kit.workers import child_of_this_process
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
@@ -203,9 +204,13 @@ async def test_the_process_of_the_teachers_answers_as_they_do_and_a_crash_costs_
         given = await process.ask(teacher.digest, kept, x)
         np.testing.assert_allclose(given, teacher.logits(x), atol=1e-5)
     assert process.ready
-    os.kill(process._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
-    with pytest.raises(RuntimeFailure, match=r"ended with -9|no answer"):
-        await process.ask(pair.digest, kept, x)
+    pid = await child_of_this_process("littoral_cloud.teacher_service.worker")
+    os.kill(pid, signal.SIGSTOP)
+    asked = asyncio.create_task(process.ask(pair.digest, kept, x))
+    await asyncio.sleep(0)  # it is sent
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(RuntimeFailure, match="SIGKILL"):
+        await asked
     np.testing.assert_allclose(await process.ask(pair.digest, kept, x), pair.logits(x), atol=1e-5)
     gone = replace(kept, voices=(replace(kept.voices[0], weights=digest_of(b"gone")),))
     with pytest.raises(RuntimeFailure) as missing:
@@ -247,10 +252,10 @@ async def test_a_process_that_cannot_start_leaves_the_coordinator_at_work_and_no
     await keep(fleet.ledger, TEACHERS, KEPT)
     artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
     question = Question("tiny", artifact, np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
-    process = TeacherProcess(tmp_path / "there is no such folder")
+    process = TeacherProcess(tmp_path / "there is no such folder", pause_s=0.0)
     desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, process, HintFiles(tmp_path / "hints"), fleet.clock)
     await desk.open()
-    with pytest.raises(RuntimeFailure, match="does not start"):
+    with pytest.raises(RuntimeFailure, match="cannot be started"):
         await desk.second("n1", question)
     (tmp_path / "there is no such folder").mkdir()
     (tmp_path / "there is no such folder" / "blobs").symlink_to(fleet.blobs.root)

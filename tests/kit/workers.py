@@ -117,10 +117,39 @@ async def training(folder: Path, waits: Waits) -> AsyncIterator[Once]:
         worker.end()
 
 
+@asynccontextmanager
+async def teacher(folder: Path, waits: Waits) -> AsyncIterator[Once]:
+    import numpy as np
+    from littoral_cloud.releases.teacher_store import described
+    from littoral_cloud.store.blobs import BlobFolder
+    from littoral_cloud.teacher_service.process import TeacherProcess
+    from littoral_cloud.teachers.teacher import NetworkTeacher
+    from littoral_cloud.training.train import Trained
+
+    from littoral.architectures import build
+    from littoral.manifest import Input
+
+    spec, shape = {"name": "perceptron", "widths": [8]}, (1, 4, 4)
+    net = build(spec, channels=1, height=4, width=4, classes=3)
+    network = NetworkTeacher.of(Trained.of("t", net, spec, Input("input", shape, 1 / 255, (0.1,), (0.5,)), 0.0))
+    kept = described(network, shape, 3, BlobFolder(folder / "blobs").put)
+    assert kept is not None
+    process = TeacherProcess(folder, limit_s=waits.call, start_s=waits.ready, pause_s=0.0)
+
+    async def once() -> None:
+        await process.ask(network.digest, kept, np.zeros((2, 1, 4, 4), np.uint8))
+
+    try:
+        yield once
+    finally:
+        await process.close()
+
+
 USERS: Mapping[str, User] = {
     "isolated": User("littoral_node.isolated.main", isolated, blocks=True, memory=(resource.RLIMIT_DATA, 1_000_000_000)),
     "foreign": User("littoral_cloud.foreign.opened_main", foreign, blocks=True, memory=(resource.RLIMIT_AS, 2 << 30)),
     "training": User("littoral_node.federation.worker", training, limited=False),
+    "teacher": User("littoral_cloud.teacher_service.worker", teacher),
 }
 
 

@@ -1,25 +1,18 @@
-"""The process in which teachers answer: the coordinator imports no torch, and waits for nothing.
+"""The process in which teachers answer, child of process.py: the coordinator imports no torch, and waits for no teacher.
 
-    python -m littoral_cloud.teacher_service.worker --parent PID --data DIR
-
-Says {"ready"} once torch is there. Then it reads one line of JSON a question, {"teacher", "kept", "inputs"}, where inputs are a
-littoral.signature.Packed, and answers each with one line, {"logits"} or {"code", "message"}. DIR is the data folder of the
-coordinator, whose blobs hold the weights.
+READY means that torch is imported. A question, {"teacher", "kept"} with raw `inputs`, is answered with `logits`. The settings
+name the coordinator's data folder, whose blobs hold the weights.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from littoral.child import die_with_parent
+from littoral.process.child import Answer, serve
 
-_HELD = 4
+_LOADED = 4
 """Teachers that stay loaded; the one that was asked longest ago goes first."""
 
 
@@ -28,53 +21,35 @@ class _Teachers:
         from littoral_cloud.store.blobs import BlobFolder
 
         self._blobs = BlobFolder(data_dir / "blobs")
-        self._held: dict[str, Any] = {}
+        self._loaded: dict[str, Any] = {}
 
-    def logits(self, question: Mapping[str, Any]) -> list[list[float]]:
+    def teacher(self, digest: str, kept: Mapping[str, Any]) -> Any:
         """Raises FleetError."""
-        from littoral.signature import Packed
-
-        teacher = self._teacher(str(question["teacher"]), question["kept"])
-        given = Packed(**question["inputs"])
-        rows: list[list[float]] = teacher.logits(given.values().reshape(given.shape)).tolist()
-        return rows
-
-    def _teacher(self, digest: str, kept: Mapping[str, Any]) -> Any:
         from littoral_cloud.fleet.ledger import Doc
         from littoral_cloud.fleet.records import load
         from littoral_cloud.releases.teacher_records import KIND, KeptTeacher
         from littoral_cloud.releases.teacher_store import teacher_from
 
-        teacher = self._held.pop(digest, None) or teacher_from(load(KeptTeacher, Doc(KIND, digest, 1, kept)), self._blobs.path)
-        self._held[digest] = teacher
-        while len(self._held) > _HELD:
-            del self._held[next(iter(self._held))]
+        teacher = self._loaded.pop(digest, None) or teacher_from(load(KeptTeacher, Doc(KIND, digest, 1, kept)), self._blobs.path)
+        self._loaded[digest] = teacher
+        while len(self._loaded) > _LOADED:
+            del self._loaded[next(iter(self._loaded))]
         return teacher
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m littoral_cloud.teacher_service.worker")
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    arguments = parser.parse_args()
-    die_with_parent(arguments.parent)
-    give = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not stand between the answers
-    import littoral_cloud.releases.teacher_store  # noqa: F401 - brings torch, before anybody waits for it
-    from littoral.errors import FleetError
+def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
+    import numpy as np
 
-    def say(word: Mapping[str, Any]) -> None:
-        give.write(json.dumps(word) + "\n")
-        give.flush()
+    import littoral_cloud.releases.teacher_store  # noqa: F401 - brings torch, before a question waits for it
 
-    teachers = _Teachers(arguments.data)
-    say({"ready": True})
-    for line in sys.stdin:
-        try:
-            say({"logits": teachers.logits(json.loads(line))})
-        except FleetError as error:
-            say({"code": error.code, "message": str(error)})
+    teachers = _Teachers(Path(settings["data_dir"]))
+
+    def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        teacher = teachers.teacher(str(head["teacher"]), head["kept"])
+        return {}, {"logits": np.asarray(teacher.logits(arrays["inputs"]), np.float32)}
+
+    return answer, {}
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

@@ -1,0 +1,55 @@
+"""A worker that does not start is not started again with every call."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from littoral.process import worker
+from littoral.process.aio import AsyncWorker
+from littoral.process.on_demand import OnDemand
+from littoral.process.worker import ChildDied
+
+
+async def test_after_a_failed_start_calls_fail_at_once_until_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "command_of", lambda _: (sys.executable, "-m", "tests.kit.bad_child", "ends"))
+    starts = 0
+
+    async def start() -> AsyncWorker:
+        nonlocal starts
+        starts += 1
+        return await AsyncWorker.start("", {}, what="it", ready_s=60.0)
+
+    for pause_s, wanted in ((1_000.0, 1), (0.0, 4)):
+        starts = 0
+        on_demand = OnDemand(start, pause_s=pause_s)
+        for _ in range(4):
+            with pytest.raises(ChildDied, match="there is no such port"):
+                await on_demand.call({}, {}, limit_s=1.0)
+        assert (starts, on_demand.failed, on_demand.ready) == (wanted, True, False)
+
+
+async def test_the_pause_doubles_and_a_good_start_forgets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    now = 100.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+    good = AsyncWorker("tests.kit.bad_child", {}, what="it")
+    outcomes: list[AsyncWorker | ChildDied] = [ChildDied("1"), ChildDied("2"), ChildDied("3"), good]
+
+    async def start() -> AsyncWorker:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, ChildDied):
+            raise outcome
+        return outcome
+
+    on_demand = OnDemand(start, pause_s=1.0)
+    for at, said in ((0.0, "1"), (0.9, "1"), (1.0, "2"), (2.9, "2"), (3.0, "3"), (6.9, "3")):
+        now = 100.0 + at
+        with pytest.raises(ChildDied, match=said):
+            await on_demand.begin()
+    now = 107.0
+    assert await on_demand.begin() is good
+    assert not on_demand.failed
+    on_demand.end()
