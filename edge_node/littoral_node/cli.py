@@ -17,91 +17,46 @@ from pathlib import Path
 from littoral import __version__, streams
 from littoral.environment import of_operators
 from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
-from littoral_node.client import cli as asking
+from littoral_node.client import cli as client
 from littoral_node.client.error_output import print_error
+from littoral_node.config.descriptions import DESCRIPTIONS
 from littoral_node.config.settings import KNOWN, PREFIX, said, settings_from, written_down
 from littoral_node.identity.folder import NodeFolder, write_json
 from littoral_node.installing import arguments as installing
-
-_EXAMPLES = {
-    "enroll": "example: littoral-node enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway",
-    "run": "example: littoral-node run --data /var/lib/littoral --budget 'artifact<=20KB' --http 127.0.0.1:8080",
-    "doctor": "example: littoral-node doctor --data /var/lib/littoral",
-}
-_HELP = {
-    "budget": ("LIMITS", "what one model may cost: artifact<=20KB,p95<=2ms,rss<=8MB,worst>=97%%,runtime=ncnn"),
-    "runtimes": ("NAMES", "runtimes that this node will use, by comma; default: every one it has"),
-    "http": ("HOST:PORT", "where inference is served; port 0 takes any free one (default 127.0.0.1:8080)"),
-    "grpc": ("HOST:PORT", "where inference is served over gRPC, or off (default: HTTP's host, the port after HTTP's)"),
-    "batch": ("N", "examples of waiting requests that go through a model together, at most; 1: never (default 32)"),
-    "token_file": ("FILE", "what clients from elsewhere must show; needed where the node listens beyond loopback"),
-    "tls_cert": ("FILE", "certificate for clients from elsewhere, PEM (default: one that the node makes for itself)"),
-    "tls_key": ("FILE", "its key, PEM"),
-    "allow_load": ("on|off", "on: clients from elsewhere may load and unload models, too (default off)"),
-    "labelled": ("DIR", "folder of labelled examples (.npz with x and y): judges new models and takes part in federated runs"),
-    "measure_lock": ("PATH", "lock file that all nodes of one machine share while they measure"),
-    "max_download_rate": ("RATE", "for example 200KB/s; default: as fast as it comes"),
-    "keep_free": ("SIZE", "disk space that downloads leave alone (default 16MB)"),
-    "inference_limit": ("TIME", "what one inference may take; one that takes longer is ended as a hang (default 30s)"),
-    "on_battery_low": ("LIMITS", "what takes the place of these limits while the battery is low: artifact<=20KB,p95<=1ms"),
-    "on_battery": ("LIMITS", "the same without mains"),
-    "on_hot": ("LIMITS", "the same while the machine is hot"),
-    "on_metered": ("LIMITS", "the same on a line that is paid by the byte"),
-    "battery_low": ("PERCENT", "under which a battery is low (default 20%%)"),
-    "hot_at": ("DEGREES", "over which the machine is hot, for example 80C; default: where the kernel says so"),
-    "metered": ("WHETHER", "yes, no or auto: is the line paid by the byte (default auto: the machine is asked)"),
-    "machine_root": ("DIR", "below which this machine's sys, proc, dev and run lie, for simulations (default /)"),
-    "budgets": ("LIST", "budgets of single models, and their shares: 'digits: share=50%%,p95<=2ms; faces: rss<=8MB,disk<=2MB'"),
-    "memory": ("SIZE", "memory that all models may take together, split by their shares; default: unbounded"),
-    "disk": ("SIZE", "disk that the artifacts of all models may take together, kept ones included; default: unbounded"),
-    "requests": ("N", "requests that are waited for or answered at one time, split between the models (default 256)"),
-    "threads": ("N", "threads of one inference (default 1); never more than the cgroup's CPUs"),
-    "providers": (
-        "NAMES",
-        "what models may run on, in this order: of tensorrt,cuda,coreml,vulkan,cpu (default without tensorrt)",
-    ),
-    "joint": (
-        "LIST",
-        "by model, the confidence under which the cloud's teacher is asked: 'digits=60%%, faces=0.5'; default: never",
-    ),
-    "joint_per_minute": ("N", "questions to the cloud's teacher a minute, at most (default 10)"),
-    "joint_bytes_per_day": ("SIZE", "bytes that they and their answers may take a day (default 5MB)"),
-    "joint_deadline": ("TIME", "after which the node's own answer is given (default 1s)"),
-    "joint_on_metered": ("WHETHER", "yes or no: ask on a line that is paid by the byte as well (default no)"),
-    "joint_hints": ("SIZE", "disk that what was asked and answered may take (default 1MB)"),
-    "joint_keep_inputs": ("WHETHER", "yes or no: keep the inputs that were asked about there, too (default no)"),
-}
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="littoral-node",
-        description="The agent of one machine: fetches, checks and serves its models.",
+        description="The agent of one machine: downloads, checks and serves its models.",
         epilog="Example: littoral-node run --data /var/lib/littoral --budget 'artifact<=100KB,p95<=2ms'",
     )
-    parser.add_argument("--version", action="version", version=f"littoral-node {__version__}")
+    parser.add_argument("--version", action="version", version=f"littoral-node {__version__}", help="Print the version.")
     nouns = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", type=Path, metavar="DIR", help=f"the node's folder; or {PREFIX}DATA")
-    common.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default text)")
+    common.add_argument("--data", type=Path, metavar="DIR", help=f"The node's data folder. [{PREFIX}DATA]")
+    common.add_argument("--format", choices=("text", "json"), default="text", help="Output format. Default: text.")
 
-    enroll = nouns.add_parser("enroll", parents=[common], help="join a fleet", epilog=_EXAMPLES["enroll"])
+    def command(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        return nouns.add_parser(name, parents=[common], help=text, description=text, epilog=f"Example: littoral-node {example}")
+
+    enroll = command("enroll", "Join a fleet.", "enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway")
     enroll.add_argument(
-        "join_line", nargs="?", metavar="JOIN_LINE", help=f"what `littoral-cloud token create` printed; or {PREFIX}JOIN"
+        "join_line", nargs="?", metavar="JOIN_LINE", help=f"The line that `littoral-cloud token create` printed. [{PREFIX}JOIN]"
     )
-    enroll.add_argument("--join-file", type=Path, metavar="PATH", help="file that holds the join line")
-    enroll.add_argument("--name", default=None, metavar="NAME", help=f"what you call this node; or {PREFIX}NAME")
-    enroll.add_argument("--force", action="store_true", help="become another node where there is one already")
+    enroll.add_argument("--join-file", type=Path, metavar="PATH", help="The file with the join line.")
+    enroll.add_argument("--name", metavar="NAME", help=f"The node's name. Default: the cloud draws one. [{PREFIX}NAME]")
+    enroll.add_argument("--force", action="store_true", help="Enrol again, as another node.")
 
-    run = nouns.add_parser("run", parents=[common], help="serve, and follow what the fleet wants", epilog=_EXAMPLES["run"])
+    example = "run --data /var/lib/littoral --budget 'artifact<=20KB' --http 127.0.0.1:8080"
+    run = command("run", "Serve models, and follow the fleet's releases.", example)
     for name in KNOWN:
-        metavar, text = _HELP[name]
-        run.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=f"{text}; or {PREFIX}{name.upper()}")
+        metavar, meaning, default = DESCRIPTIONS[name]
+        text = f"{meaning} Default: {default}. [{PREFIX}{name.upper()}]".replace("%", "%%")
+        run.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
 
-    nouns.add_parser(
-        "doctor", parents=[common], help="say what is well with this node, and what is not", epilog=_EXAMPLES["doctor"]
-    )
-    asking.add_commands(nouns)
+    command("doctor", "Check this node and its connection to the cloud.", "doctor --data /var/lib/littoral")
+    client.add_commands(nouns)
     installing.add_commands(nouns)
     return parser
 
@@ -300,7 +255,7 @@ def _print(form: str, text: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
-_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **asking.COMMANDS, **installing.COMMANDS}
+_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **client.COMMANDS, **installing.COMMANDS}
 
 
 if __name__ == "__main__":
