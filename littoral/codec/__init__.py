@@ -1,10 +1,14 @@
-"""Transfer coding: a file travels smaller than it lies on the disk, and comes back bit for bit.
+"""Transfer coding: makes a file smaller for its way to a node, and gives it back bit for bit.
 
     coded = encode(data)
     data == decode(coded, limit=len(data))
 
-Both sides use it: for the files of every artifact (littoral.manifest.Transfer names the coded blob) and for the messages of
-federated runs. `docs/codec.md` gives the format byte by byte. zstandard and constriction are imported where they are used.
+A library of its own: it imports nothing else of Littoral and raises its own errors (littoral/codec_errors.py translates them).
+Format 1 is frozen: `docs/codec.md` gives it byte by byte, `tests/old/codec` holds coded bytes that every version decodes.
+
+Both sides decode and encode: the files of every artifact (littoral.manifest.Transfer names the coded blob) and the messages of
+federated runs. Only the cloud runs the slow search for the smallest code (`encode_files`, choice.py, find.py); it stays here, for
+encoder and decoder share each model and are tested together. zstandard and constriction are imported where they are used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether an array is worth coding as ranks, and how it is scanned: a few ways are tried, the cheapest is kept."""
+"""Chooses whether to code an array as ranks, and the grid: it meters a few ways and takes the cheapest."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from littoral.codec.ranks import Grid, code_ranks
 from littoral.codec.tables import Ints
 
 FEWEST = 64
-"""Elements below which nothing can be learnt."""
+"""Elements below which the predictors have nothing to learn from."""
 _PACE = 7
 _GROUPS = 3
 _FEW = 32
-"""Values up to which an array is surely a codebook."""
+"""Values up to which an array has a codebook for certain."""
 _SPARSE = 0.7
-"""Share of elements beyond which telling where they are does not pay."""
+"""Share of elements up to which it can pay to code where they are."""
 _FARTHEST = 128
-"""Steps from a pixel to the one below it, at most."""
+"""The most steps from a pixel to the one below it."""
 _SAMPLE = 2 * _FARTHEST
 
 
-def ranks_of(raw: bytes, found: ArrayPlace, rounds: int, otherwise: int) -> Chosen | None:
-    """How an array is coded as ranks; None where that would take `otherwise` bytes or more.
+def ranks_of(raw: bytes, found: ArrayPlace, rounds: int, otherwise: int) -> RankCoding | None:
+    """The cheapest way to code an array as ranks; None where it takes `otherwise` bytes or more.
 
     Args:
-        rounds: that are left for this file.
+        rounds: vectors that this file may still hold; see BYTES_A_ROUND.
     """
     elements = _elements(raw, found.width)
     if not FEWEST <= len(elements) <= MAX_ELEMENTS:
@@ -56,8 +56,8 @@ def ranks_of(raw: bytes, found: ArrayPlace, rounds: int, otherwise: int) -> Chos
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """A part, its ranks as (steps, lanes), the bytes that all of it takes, and what of it lies among the pieces."""
+class RankCoding:
+    """A part, its ranks as (steps, lanes), the bytes of all of it, and its piece, the elements that have no codebook."""
 
     part: plan.Ranks
     ranks: Ints
@@ -65,8 +65,8 @@ class Chosen:
     literals: bytes = b""
 
 
-def _sparse(elements: Values, usual: np.unsignedinteger, found: ArrayPlace, rounds: int, otherwise: int) -> Chosen | None:
-    """Where one value is frequent and the others are no codebook: which they are, and then they themselves."""
+def _sparse(elements: Values, usual: np.unsignedinteger, found: ArrayPlace, rounds: int, otherwise: int) -> RankCoding | None:
+    """For one frequent value and many others: ranks say where the others are, and a piece holds them."""
     there = elements != usual
     if found.width == NIBBLE or there.mean() > _SPARSE:
         return None
@@ -82,8 +82,8 @@ def _grid(below: int, above: int, ranks: npt.NDArray[Any]) -> Grid:
     return Grid(1, 1, 0, 0, 1, below, above, int(np.clip(round(8 * math.log((1 - share) / share)), -96, 96)), _PACE)
 
 
-def _scanned(book: plan.Ranks, ranks: Ints, shape: tuple[int, ...], rounds: int, otherwise: int) -> Chosen | None:
-    """With the cheapest scan."""
+def _scanned(book: plan.Ranks, ranks: Ints, shape: tuple[int, ...], rounds: int, otherwise: int) -> RankCoding | None:
+    """The cheapest grid of the codebook."""
     best = None
     about = len(plan.write([(0, book)]))
     least = 8.0 * (otherwise - about)
@@ -92,7 +92,7 @@ def _scanned(book: plan.Ranks, ranks: Ints, shape: tuple[int, ...], rounds: int,
         nonlocal best, least
         if grid.rounds <= rounds and (bits := _bits(grid, table, least)) < math.inf:
             size = about + math.ceil(bits / 8)
-            best, least = Chosen(replace(book, grid=grid, steps_first=steps_first), table, size), bits
+            best, least = RankCoding(replace(book, grid=grid, steps_first=steps_first), table, size), bits
 
     for steps, lanes, steps_first in _tables(shape, len(ranks)):
         table = ranks.reshape(steps, lanes) if steps_first else ranks.reshape(lanes, steps).T
@@ -103,7 +103,7 @@ def _scanned(book: plan.Ranks, ranks: Ints, shape: tuple[int, ...], rounds: int,
 
 
 def _bits(grid: Grid, table: Ints, most: float) -> float:
-    """Infinite where it is over `most`."""
+    """Bits that coding the table takes; infinite where that is `most` or more."""
     meter = Meter(most)
     try:
         code_ranks(meter, grid, table)
@@ -113,13 +113,13 @@ def _bits(grid: Grid, table: Ints, most: float) -> float:
 
 
 def _least(counts: Ints) -> float:
-    """Bytes below which no model was seen to come: half of the entropy of independent elements, and a codebook."""
+    """A lower bound on the bytes in practice: half the entropy of independent elements, and a codebook."""
     shares = counts / counts.sum()
     return float(-(np.log2(shares) * counts).sum() / 16) + len(counts)
 
 
 def _with_neighbours(grid: Grid, shape: tuple[int, ...], table: Ints) -> Grid:
-    """With the best of the neighbourhoods worth a try, judged by some steps from the middle."""
+    """The grid with the best pitch and plane, judged by some steps from the middle."""
     tries = [replace(grid, pitch=pitch, plane=plane) for pitch, plane in _neighbourhoods(shape, table)]
     if len(tries) == 1:
         return tries[0]
@@ -137,7 +137,7 @@ def _elements(raw: bytes, width: int) -> Values:
 
 
 def _keys(values: Values, found: ArrayPlace) -> Ints:
-    """Ints numbers in the order of what the bits stand for."""
+    """Whole numbers in the order of the values that the bits mean."""
     bits = 4 if found.width == NIBBLE else 8 * DTYPES[found.width].itemsize
     wholes, half = values.astype(np.int64), 1 << (bits - 1)
     if found.kind == FLOAT:
@@ -146,7 +146,7 @@ def _keys(values: Values, found: ArrayPlace) -> Ints:
 
 
 def _tables(shape: tuple[int, ...], elements: int) -> Iterator[tuple[int, int, bool]]:
-    """(steps, lanes, steps first): which way round an array may be scanned."""
+    """(steps, lanes, steps first): the ways to lay an array out as a table."""
     shape = tuple(size for size in shape if size != 1)
     if len(shape) < 2:
         lanes = next((n for n in (32, 16, 8) if elements % n == 0), 0)
@@ -161,7 +161,7 @@ def _tables(shape: tuple[int, ...], elements: int) -> Iterator[tuple[int, int, b
 
 
 def _neighbourhoods(shape: tuple[int, ...], table: Ints) -> list[tuple[int, int]]:
-    """(pitch, plane) worth a try: of kernels as the shape says, of images by how ranks agree at a distance of so many steps."""
+    """(pitch, plane) to try: of kernels from the shape, of images where ranks at this distance agree most."""
     steps = len(table)
     if len(shape) > 2 and shape[-1] > 1:
         pitch, plane = shape[-1], shape[-1] * shape[-2]

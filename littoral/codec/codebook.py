@@ -1,4 +1,4 @@
-"""The values that an array's ranks stand for, as they are written in a plan: raw, or shorter where a shorter form is exact."""
+"""A codebook: the values that an array's ranks stand for, as a plan holds them, raw or in a shorter form that is exact."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ DTYPES = (np.dtype("<u1"), np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"))
 MAX_VALUES = 256
 
 RAW, RANGE, SCALED_RANGE, SCALED, HALF, BRAIN, LITERALS = range(7)
-"""Forms: elements as they are; whole numbers lo, lo + 1, ...; those, or any signed bytes, times a float32; float16 and
-bfloat16 that stand for float32. LITERALS is no codebook: one value, and whatever is not it lies elsewhere, element by element."""
+"""Forms: RAW, the elements as they are; RANGE, whole numbers lo, lo + 1, ...; SCALED_RANGE, those times a float32; SCALED, signed
+bytes times a float32; HALF and BRAIN, float16 and bfloat16 in place of float32. LITERALS is no codebook: the plan holds one
+value, and the elements that differ from it lie in a piece of their own."""
 
 Values = npt.NDArray[np.unsignedinteger]
 _F4 = np.dtype("<f4")
 
 
 def write(values: Values, width: int) -> tuple[int, bytes]:
-    """(form, bytes), the shortest that `read` makes the same values of."""
+    """(form, bytes): the shortest form from which `read` makes the same values."""
     forms = [(RAW, values.astype(DTYPES[width]).tobytes())]
     wholes = _signed(values, width)
     if -128 <= wholes[0] < 128 and (np.diff(wholes) == 1).all():
@@ -37,7 +38,7 @@ def write(values: Values, width: int) -> tuple[int, bytes]:
 
 
 def read(reader: Reader, form: int, count: int, width: int) -> Values:
-    """`count` values of a width. Raises Undecodable."""
+    """`count` values of a width from a plan. Raises Undecodable."""
     dtype = DTYPES[width]
     if form == RAW:
         return np.frombuffer(reader.take(count * dtype.itemsize), dtype)
@@ -55,7 +56,7 @@ def read(reader: Reader, form: int, count: int, width: int) -> Values:
         wholes = np.frombuffer(reader.take(count), np.int8).astype(np.int64)
     else:
         wholes = np.frombuffer(reader.take(1), np.int8).astype(np.int64) + np.arange(count)
-    with np.errstate(all="ignore"):  # whatever a hostile scale gives
+    with np.errstate(all="ignore"):  # a hostile scale may overflow
         return (wholes.astype(_F4) * scale).astype(_F4).view("<u4")
 
 
@@ -71,7 +72,7 @@ def _as_half(floats: npt.NDArray[np.float32]) -> bytes:
 
 
 def _scaled(floats: npt.NDArray[np.float32]) -> list[tuple[int, bytes]]:
-    """Forms whose values are whole multiples of one float32, where a small divisor of one of them may be it."""
+    """Forms in which every value is a multiple of one float32: the least value, or an eighth to a half of it."""
     with np.errstate(all="ignore"):
         sizes = np.abs(floats[np.isfinite(floats) & (floats != 0)])
         if not len(sizes):

@@ -1,8 +1,30 @@
-"""Bits and their probabilities to bytes and back: the range coder of the `constriction` package (R. Bamler: Understanding
-Entropy Coding With Asymmetric Numeral Systems, arXiv 2201.01741; its queue::RangeCoder with 32-bit words and 64-bit state).
+"""A binary range coder: bits and their probabilities to bytes, and back.
 
-What is written here can be read by constriction, bit for bit, and is where it is installed, at twice the speed. There is no
-wheel of it for Linux on arm64, so that the same coder stands here in Python as well.
+It is `queue::RangeCoder` of the `constriction` package with 32-bit words and a 64-bit state (R. Bamler: Understanding Entropy
+Coding With Asymmetric Numeral Systems, arXiv 2201.01741). constriction decodes what is written here, bit for bit, at twice the
+speed, and does so where it is installed. It has no wheel for Linux on arm64, so a decoder in Python is here as well.
+
+The rules, in order. All numbers are whole; p is the probability of a 1, times 2^24:
+
+1. The encoder has an interval of a number line of 64 bits, from `low` on, `range` wide. It begins with 0 and 2^64 - 1.
+2. Each bit cuts the interval: the lower (range >> 24) * (2^24 - p) is for a 0, the next (range >> 24) * p for a 1. The part of
+   the bit that came is the new interval: a likely bit leaves much of it, an unlikely one little.
+3. A range below 2^32 has settled the upper 32 bits of `low`, but for a carry: they are written as a word, and both numbers move
+   up by 32 bits.
+4. At the end, the encoder writes the shortest bytes which, with zeros behind them, are a point in the interval.
+
+The decoder makes the same cuts. Each bit is the part in which the point lies.
+
+Two bits, each with probability 1/4 of a 1: a 1 leaves the uppermost quarter, from 3/4 on; a 0 leaves the lower three quarters of
+that, from 3/4 to 15/16. The shortest point in there is 3/4, binary 0.11, one byte:
+
+    >>> encoder = Encoder()
+    >>> _ = encoder.bit(1 << 22, 1), encoder.bit(1 << 22, 0)
+    >>> encoder.finish().hex()
+    'c0'
+    >>> decoder = Decoder(bytes.fromhex("c0"))
+    >>> decoder.bit(1 << 22), decoder.bit(1 << 22)
+    (1, 0)
 """
 
 from __future__ import annotations
@@ -23,23 +45,27 @@ _ONE = 1 << PRECISION
 
 
 class Coder(Protocol):
-    """One model runs with three of these: to encode, to decode, and to learn what encoding would cost."""
+    """What a model codes its bits with: an Encoder, a decoder, or a Meter, which only counts what encoding would cost."""
 
     def code(self, probabilities: Ints, bits: Ints | None) -> Ints:
-        """Takes the `bits`, or gives them where they are None. `probabilities`: of a 1, times 2 ** PRECISION, neither 0 nor 1."""
+        """Encodes `bits` and returns them; where `bits` is None, decodes and returns them.
+
+        Args:
+            probabilities: (n,), of a 1, times 2 ** PRECISION, neither 0 nor 1.
+        """
         ...
 
     def bit(self, probability: int, bit: int | None) -> int:
-        """The same for one."""
+        """The same for one bit."""
         ...
 
 
 class TooManyBits(Exception):
-    """What is metered costs more than a cheaper way that is known."""
+    """Coding it takes more bits than another way that is known already."""
 
 
 class Meter:
-    """Counts the bits that encoding would take, up to `most`; then it raises TooManyBits."""
+    """Counts the bits that encoding would take. Raises TooManyBits where they reach `most`."""
 
     def __init__(self, most: float = math.inf) -> None:
         self.bits = 0.0
@@ -61,6 +87,8 @@ class Meter:
 
 
 class Encoder:
+    """Bits to bytes; see the rules above."""
+
     def __init__(self) -> None:
         self._low, self._range = 0, _WHOLE - 1
         self._words: list[int] = []
@@ -93,11 +121,11 @@ class Encoder:
 
     @property
     def bits(self) -> float:
-        """That were needed so far."""
+        """The bits that all so far takes."""
         return 32 * len(self._words) + 64 - math.log2(self._range)
 
     def finish(self) -> bytes:
-        """The shortest bytes which, followed by zeros, lie in the interval that is left."""
+        """The coded bytes. Nothing may be coded after this."""
         end = self._low
         for kept in range(0, 65, 8):
             end = -(-self._low >> (64 - kept)) << (64 - kept)  # rounded up to `kept` bits
@@ -111,13 +139,13 @@ class Encoder:
 
 
 class Decoder:
-    """The same in Python alone."""
+    """Bytes to bits, in Python alone."""
 
     def __init__(self, data: bytes) -> None:
         padded = data + bytes(-len(data) % 4 + 8)
         self._words = [int.from_bytes(padded[i : i + 4], "big") for i in range(0, len(padded), 4)]
         self._words.reverse()
-        self._above = (self._words.pop() << 32) + self._words.pop()  # of the coded point above the interval's start
+        self._above = (self._words.pop() << 32) + self._words.pop()  # from the interval's start to the coded point
         self._range = _WHOLE - 1
 
     def code(self, probabilities: Ints, bits: Ints | None = None) -> Ints:
@@ -149,7 +177,7 @@ class Decoder:
 
 
 class FastDecoder:
-    """constriction's."""
+    """Bytes to bits, by constriction."""
 
     def __init__(self, data: bytes) -> None:
         import constriction
@@ -176,9 +204,11 @@ class FastDecoder:
 
 
 def _ours_as_theirs(probabilities: Any) -> Any:
-    """constriction makes of a p the whole number 1 + floor((1 - p) * (2 ** 24 - 2)) for a zero: the p in the middle of ours."""
+    """As constriction takes them: it turns a float p into the whole number 1 + floor((1 - p) * (2 ** 24 - 2)) for a 0. This
+    is the float in the middle of those that become our number."""
     return 1.0 - (_ONE - probabilities - 0.5) / (_ONE - 2)
 
 
 def decoder_of(data: bytes) -> Coder:
+    """The fastest decoder that is installed."""
     return FastDecoder(data) if find_spec("constriction") is not None else Decoder(data)

@@ -1,4 +1,4 @@
-"""The frame of a coded file: its first bytes, varints, and the one error of whatever is wrong in it. See docs/codec.md."""
+"""The frame of a coded file: its first bytes, limits and varints, and a reader that stays within bounds. See docs/codec.md."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ NAME = "littoral-1"
 """What a manifest calls this coding."""
 
 MAGIC = 0x4C
-"""The first byte. No protobuf message begins with it (it would be the end of a group that nobody opened)."""
+"""The first byte. No protobuf message begins with it: it would close a group that is not open."""
 
 STORED, ZSTD, MIXED = range(3)
-"""How the text is coded: what is no array, and the plan of what is."""
+"""Methods: how the text is coded, that is the plan and all of the file that is no array."""
 METHODS = 0x07
 HAS_PLAN, HAS_LENGTH, HAS_DICTIONARY = 0x08, 0x10, 0x20
-"""Flags beside the method. The number of a dictionary that both sides have (dictionary.py) follows its flag."""
+"""Flags beside the method: the number of a dictionary, the bytes of the plan, the bytes of the coded text follow."""
 
 WINDOW_LOG = 20
-"""zstd's window, 1 MiB: what a node's memory gives for decoding, whatever the size of the file."""
+"""zstd's window, 1 MiB: memory that decoding takes on a node, for files of any size."""
 CHUNK = 1 << 18
 MAX_PLAN_BYTES = 1 << 20
 MAX_MIXED_BYTES = 1 << 14
-"""Of a text that is coded bit by bit."""
+"""Of a text in the method MIXED, which is coded bit by bit."""
 MAX_DICTIONARIES = 127
 """The highest number that a dictionary may have: one byte."""
 MAX_PARTS = 1 << 14
@@ -34,16 +34,16 @@ MAX_ELEMENTS = 1 << 22
 """Of one array of ranks."""
 FREE_ROUNDS = 1 << 13
 BYTES_A_ROUND = 1 << 8
-"""A file may ask for FREE_ROUNDS vectors of ranks and one more for each BYTES_A_ROUND that it decodes to: its work is bounded."""
+"""A file may hold FREE_ROUNDS vectors of ranks, and one more for each BYTES_A_ROUND that it decodes to: this bounds the work."""
 
 
 def is_coded(data: bytes) -> bool:
-    """Whether bytes that may be either are coded ones; decoding them may still show that they are damaged."""
+    """Whether these bytes claim to be coded; decoding may still find that they are damaged."""
     return data[:1] == bytes([MAGIC])
 
 
 def varint(value: int) -> bytes:
-    """Seven bits a byte, the low ones first, as protobuf writes it."""
+    """A whole number from 0 in seven bits a byte, the low ones first, as protobuf writes it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -54,7 +54,7 @@ def varint(value: int) -> bytes:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads from `position` up to `end`, never beyond. Raises Undecodable where bytes are missing."""
+    """Reads a source from `position` to `end` and never beyond. Raises Undecodable where bytes are missing."""
 
     source: BinaryIO
     position: int
@@ -71,7 +71,7 @@ class Reader:
         return data
 
     def part(self, count: int) -> Reader:
-        """A reader of the next `count` bytes; this one goes on behind them."""
+        """A reader of the next `count` bytes; this reader goes on after them."""
         if count < 0 or count > self.end - self.position:
             raise Undecodable(f"coded bytes: cut at byte {self.end}, {count} are wanted from {self.position}")
         self.position += count
@@ -93,6 +93,6 @@ class Reader:
                 return value
 
     def read(self, count: int = -1) -> bytes:
-        """As a file: what is left, at most `count` bytes."""
+        """As a file: at most `count` of the bytes that are left; -1: all."""
         left = self.end - self.position
         return self.take(left if count < 0 else min(count, left))

@@ -1,5 +1,8 @@
-"""From coded bytes back to the file, bit for bit. Written for hostile input: whatever is declared is checked before it is
-believed, memory and work are bounded by the bytes that the caller allows, and every fault is a Undecodable."""
+"""From coded bytes back to the file, bit for bit.
+
+Written for hostile input: every declared length is checked before memory is taken, the bytes that the caller allows bound memory
+and work, and every fault is an Undecodable.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,11 @@ from littoral.codec.text import decoded
 
 
 def decode(data: bytes, *, limit: int) -> bytes:
-    """The bytes that were encoded.
+    """The bytes from which `encode` made `data`.
 
     Raises:
-        OverLimit: they would be more than `limit`. Undecodable: the coded bytes are damaged, or not of this version.
+        OverLimit: they would be more than `limit` bytes. Undecodable: `data` is damaged, or of a later version.
+        DictionaryChanged: see littoral.codec.dictionary.numbered.
     """
     out = io.BytesIO()
     _decode(Reader(io.BytesIO(data), 0, len(data)), out.write, limit)
@@ -46,7 +50,7 @@ def decode(data: bytes, *, limit: int) -> bytes:
 
 
 def decode_file(source: Path, place: Path, *, limit: int) -> None:
-    """Decodes a file into another, a piece at a time. What is left at `place` after an error is the caller's to delete.
+    """Decodes a file into another, a piece at a time. After an error the caller deletes what is at `place`.
 
     Raises what `decode` raises, and OSError.
     """
@@ -72,13 +76,13 @@ def _decode(reader: Reader, write: Callable[[bytes], object], limit: int) -> Non
         size = reader.varint(1 << 62, "length of the text")
         reader = rest.part(size)
     coder = decoder_of(reader.read()) if how & METHODS == MIXED else None
-    text = _Text(_pieces_of(how & METHODS, reader) if coder is None else decoded(coder, shared))
+    text = _TextStream(_pieces_of(how & METHODS, reader) if coder is None else decoded(coder, shared))
     parts = _plan_of(text.take(plan_bytes), total) if how & HAS_PLAN else []
     text_bytes = total - sum(part.bytes for _, part in parts)
-    if coder is not None:  # the arrays come behind the text in the same code
+    if coder is not None:  # the arrays follow the text in the same code
         if plan_bytes + text_bytes > MAX_MIXED_BYTES:
             raise Undecodable(f"coded bytes: {text_bytes} bytes of text, at most {MAX_MIXED_BYTES} are mixed")
-        text = _Text(iter([text.take(text_bytes)]))
+        text = _TextStream(iter([text.take(text_bytes)]))
     pieces = rest.part(sum(part.coded for _, part in parts))
     for gap, part in parts:
         text.copy(gap, write)
@@ -107,8 +111,8 @@ def _pieces_of(method: int, reader: Reader) -> Iterator[bytes]:
     raise Undecodable(f"coded bytes: method {method} is not known", hint="upgrade the agent")
 
 
-class _Text:
-    """The plan, and then what is no array: a stream of which exactly the bytes that are declared are taken."""
+class _TextStream:
+    """The plan, then all that is no array: a stream that must hold exactly the bytes that are declared."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -134,7 +138,7 @@ class _Text:
 
 
 def _expanded(reader: Reader) -> Iterator[bytes]:
-    """What a zstd frame holds, a piece at a time."""
+    """The content of a zstd frame, a piece at a time."""
     import zstandard
 
     expander = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
@@ -147,7 +151,7 @@ def _expanded(reader: Reader) -> Iterator[bytes]:
 
 
 def _piece(pieces: Reader, coded: int, size: int, width: int) -> bytes:
-    text = _Text(_expanded(pieces.part(coded)))
+    text = _TextStream(_expanded(pieces.part(coded)))
     data = text.take(size)
     text.end()
     return planes.joined(data, width)
@@ -162,7 +166,7 @@ def _array(coder: Coder, part: plan.Ranks, pieces: Reader) -> bytes:
         data = _piece(pieces, part.literals, int(there.sum()) * width, width)
         elements[there] = np.frombuffer(data, part.values.dtype)
         return elements.tobytes()
-    ranks += part.zero  # the decoder's own table
+    ranks += part.zero  # in place: the table is ours
     elements = part.values[ranks if part.steps_first else ranks.T].ravel()
     if part.width == NIBBLE:
         return ((elements[0::2] & 0xF) | (elements[1::2] & 0xF) << np.uint8(4)).astype(np.uint8).tobytes()

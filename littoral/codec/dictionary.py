@@ -1,8 +1,8 @@
-"""Dictionaries that ship with the agent: graphs of our architectures, without weights, so that a graph need not travel whole.
+"""Dictionaries that ship with the agent: graphs of our architectures without weights, so that a graph need not travel whole.
 
-A text that is mixed (text.py) may be coded by a model that has read one of these first. Coded bytes name it by its number. A
-dictionary never changes, for what was coded with it must be read for ever: another one gets another number. How they are made:
-`python tools/codec_dictionary.py`.
+The model of a mixed text (text.py) may read one of these before it codes. Coded bytes name it by its number. A dictionary never
+changes, because every version decodes what was coded with it; a new one gets a new number, and what it means for a node is in
+docs/codec.md. `python tools/codec_dictionary.py` makes them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ DIGESTS: Mapping[int, str] = {
     3: "sha256:60ffe684928f1ad522453d3aa2da3251ebfd59bf7eafc8bd853c754005ba968e",
     4: "sha256:7b7bce2d5a7ab883263a56879b0bd5f5be9e20d98a2230594564dc0d0fe8d2bc",
 }
-"""Of each dictionary, by number, from 1."""
+"""SHA-256 of each dictionary by its number, from 1."""
 NUMBERS = tuple(DIGESTS)
 FEATURES = tuple(f"graphs-{number}" for number in NUMBERS)
-"""What a node says of itself that has them; its cloud sends it nothing that asks for another one."""
+"""Features that a node reports for these; the cloud sends it nothing that needs another one."""
 CODINGS = (NAME, *(f"{NAME}+{feature}" for feature in FEATURES))
-"""What a manifest may call a coding that this version reads."""
+"""Names that a manifest may give to a coding that this version decodes."""
 
 
 @cache
@@ -34,7 +34,7 @@ def numbered(number: int) -> bytes:
     """The dictionary of this number.
 
     Raises:
-        Undecodable: this version has none of this number. DictionaryChanged: it was changed, or is not installed.
+        Undecodable: this version has no such dictionary. DictionaryChanged: the installed file differs, or is missing.
     """
     if number not in DIGESTS:
         raise Undecodable(
@@ -51,12 +51,12 @@ def numbered(number: int) -> bytes:
 
 
 def feature_of(coding: str) -> str | None:
-    """What a node must have to read a coding, one of FEATURES; None where any node reads it."""
+    """The feature that a node needs for a coding, one of FEATURES; None where every node decodes it."""
     return coding.removeprefix(f"{NAME}+") if coding != NAME else None
 
 
 def coding_of(coded: bytes) -> str:
-    """What a manifest calls the coding of these bytes, which `encode` gave: one of CODINGS."""
+    """The name of the coding of these bytes, which come from `encode`: one of CODINGS."""
     import io
 
     reader = Reader(io.BytesIO(coded), 1, len(coded))

@@ -1,5 +1,10 @@
-"""From a file to the fewest bytes that give it back: arrays of few values as ranks, other numbers as byte planes, the rest and
-the plan of it all as one text. Whatever does not pay is left in the text."""
+"""From a file to the fewest bytes that give it back.
+
+1. Find the arrays in the file (find.py).
+2. Code an array of few values as ranks (choice.py), other numbers as byte planes; leave it in the text where that saves nothing.
+3. Write the plan of these parts before the text, and code both: stored, by zstd, or mixed (text.py), the smallest.
+4. Decode the result. Where it differs from the file, code all of the file as text.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +38,12 @@ from littoral.codec.tables import Ints
 from littoral.codec.text import code_text
 
 _PLANES_FROM = 1 << 11
-"""Bytes below which a zstd frame of its own does not pay."""
+"""Bytes from which a zstd frame of its own saves something."""
 _SMALL = 1 << 10
 
 
 def encode_files(files: Mapping[str, bytes], *, dictionaries: bool = False) -> dict[str, bytes]:
-    """The files of an artifact, each coded, by name. Of ncnn's two files one says what lies where in the other.
+    """The files of an artifact, each coded, by name. ncnn's .param tells where the arrays of its .bin are.
 
     Args:
         dictionaries: see `encode`.
@@ -52,32 +57,32 @@ def encode_files(files: Mapping[str, bytes], *, dictionaries: bool = False) -> d
 
 
 def encode(data: bytes, *, quick: bool = False, dictionaries: bool = False) -> bytes:
-    """Coded bytes: `decode` gives `data` back. The same bytes give the same code, with one version of zstd.
+    """Coded bytes, from which `decode` makes `data` again. The same data give the same bytes, with one version of zstd.
 
     Args:
-        quick: for what travels once, such as an update: nothing is mixed, zstd does not try hard.
-        dictionaries: the decoder may be asked for one (dictionary.py); `coding_of` the coded bytes says whether it is.
+        quick: for what travels once, such as an update: no mixing, no ranks, a low level of zstd.
+        dictionaries: the coded bytes may need a dictionary (dictionary.py); `coding_of` names it.
     """
     return _encode(data, arrays_in(data), quick, dictionaries)
 
 
 def text_of(data: bytes) -> bytes:
-    """What of a file is text: its plan, and all that is no array. Dictionaries are made of it."""
-    planned, text, _, _ = _apart(data, arrays_in(data), quick=False)
+    """The text of a file: its plan and all that is no array. Dictionaries are made of it."""
+    planned, text, _, _ = _split(data, arrays_in(data), quick=False)
     return planned + text
 
 
 def _encode(data: bytes, arrays_found: list[ArrayPlace], quick: bool, dictionaries: bool) -> bytes:
-    planned, text, pieces, arrays = _apart(data, arrays_found, quick)
+    planned, text, pieces, arrays = _split(data, arrays_found, quick)
     head = bytes([MAGIC]) + varint(len(data))
     coded = head + _body(planned, planned + text, pieces, arrays, quick, dictionaries)
-    # What cannot be read back must not reach a node, whatever the reason: the file then travels as text alone.
+    # Never send a node what does not decode to the same bytes.
     if planned and (len(planned) > MAX_PLAN_BYTES or (not quick and decode(coded, limit=len(data)) != data)):
         return _encode(data, [], quick, dictionaries)
     return coded
 
 
-def _apart(data: bytes, arrays_found: list[ArrayPlace], quick: bool) -> tuple[bytes, bytes, bytes, list[tuple[Grid, Ints]]]:
+def _split(data: bytes, arrays_found: list[ArrayPlace], quick: bool) -> tuple[bytes, bytes, bytes, list[tuple[Grid, Ints]]]:
     """(plan, text, pieces, arrays of ranks)"""
     parts: list[tuple[int, plan.Part]] = []
     arrays: list[tuple[Grid, Ints]] = []
@@ -104,8 +109,8 @@ def _apart(data: bytes, arrays_found: list[ArrayPlace], quick: bool) -> tuple[by
 
 
 def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, Ints]], quick: bool, dictionaries: bool) -> bytes:
-    """[dictionary] [length of the plan] [length of what comes first] text, pieces, arrays; or text and arrays in one code, then
-    pieces."""
+    """[dictionary] [bytes of the plan] [bytes of the first block] text, pieces, arrays; or text and arrays as one code,
+    then pieces."""
     method, first = _text(text, quick)
     coder, number = Encoder(), 0
     if not quick and len(text) <= MAX_MIXED_BYTES:
@@ -124,13 +129,13 @@ def _body(planned: bytes, text: bytes, pieces: bytes, arrays: list[tuple[Grid, I
 
 
 def _mixed(text: bytes, otherwise: int, numbers: Sequence[int]) -> tuple[int, Encoder] | None:
-    """The dictionary with which mixing the text takes the fewest bytes, 0 for none, and the coder that mixed it so; None where
-    no mixing pays."""
+    """The number of the dictionary with which mixing takes the fewest bytes, 0 for none, and the coder after the text; None where
+    mixing takes more than `otherwise` bytes."""
     if len(text) > _SMALL and otherwise > 0.95 * len(text):  # noise
         return None
     best, least = None, 8.0 * otherwise
     learnt = {0: b"", **{number: dictionary.numbered(number) for number in numbers}}
-    # The likeliest first: the others are then given up early.
+    # The likeliest first: a good one ends the attempts with the others early.
     for number in sorted(learnt, key=lambda number: (zstd_after(text, learnt[number]), number)):
         coder, named = Encoder(), 8 * bool(number)
         try:
@@ -142,7 +147,7 @@ def _mixed(text: bytes, otherwise: int, numbers: Sequence[int]) -> tuple[int, En
 
 
 def _usable(found: list[ArrayPlace]) -> list[ArrayPlace]:
-    """As many as a plan may hold, the largest."""
+    """The largest arrays, as many as fit into a plan."""
     return sorted(sorted(found, key=lambda array: -array.size)[: MAX_PARTS // 4], key=lambda array: array.offset)
 
 
@@ -152,7 +157,7 @@ def _text(text: bytes, quick: bool) -> tuple[int, bytes]:
 
 
 def _planes_of(raw: bytes, width: int, quick: bool) -> list[tuple[plan.Part, bytes]]:
-    """Pieces; none where the bytes are smaller as they are."""
+    """Pieces with their coded bytes; none where zstd alone makes fewer."""
     made: list[tuple[plan.Part, bytes]] = []
     width = 1 if width == NIBBLE else DTYPES[width].itemsize
     for start in range(0, len(raw), MAX_PIECE_BYTES):

@@ -1,7 +1,7 @@
-"""Where the arrays lie in a file: ONNX, safetensors, and whatever holds numpy's own format (Flower's messages do).
+"""Finds the arrays in a file: ONNX, safetensors, ncnn, and all that contains numpy's own format, as Flower's messages do.
 
-Only the encoder looks; what it does not find travels as text, so that nothing here can make a file wrong. The decoder knows
-no format.
+Only the encoder looks for arrays; what it does not find travels as text, so a mistake here costs bytes and never a file. The
+decoder knows no format.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from littoral.codec.codebook import FOUR, NIBBLE, ONE, TWO
 
 FLOAT, SIGNED, UNSIGNED = range(3)
-"""How bits are ordered: sign and size (any float), two's complement, plain."""
+"""How bits order values: as a sign and a size (all floats), as two's complement, as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayPlace:
-    """`offset` and `size` in bytes; `shape` in elements; `width` as in codebook; `kind` FLOAT, SIGNED or UNSIGNED."""
+    """Where an array is: `offset` and `size` in bytes, `shape` in elements, `width` as in codebook.py, and its `kind`."""
 
     offset: int
     size: int
@@ -31,7 +31,7 @@ class ArrayPlace:
 
 
 def arrays_in(data: bytes) -> list[ArrayPlace]:
-    """In order, none over another. Empty where no format is known."""
+    """The arrays in order of their offset, none over another. Empty for an unknown format."""
     for search in (_onnx, _safetensors, _numpy):
         try:
             found = sorted(search(data), key=lambda array: array.offset)
@@ -179,7 +179,7 @@ def _numpy(data: bytes) -> Iterator[ArrayPlace]:
 # -- ncnn: a .bin says nothing of itself; the .param beside it does ------------------------------------------------------
 
 _FLAGS = {0: FOUR, 0x01306B47: TWO}
-"""ncnn's word in front of weights: float32, float16."""
+"""ncnn writes one of these before weights: float32, float16."""
 _NO_WEIGHTS = frozenset({
     "BinaryOp", "Clip", "Concat", "Crop", "Dropout", "ELU", "Eltwise", "Exp", "ExpandDims", "Flatten", "GELU", "HardSigmoid",
     "HardSwish", "Input", "Interp", "LRN", "Log", "Mish", "Noop", "Packing", "Padding", "Permute", "Pooling", "Power", "ReLU",
@@ -189,7 +189,7 @@ _NO_WEIGHTS = frozenset({
 
 
 def arrays_beside(param: bytes, data: bytes) -> list[ArrayPlace]:
-    """In an ncnn .bin, up to the first layer that is not known here."""
+    """The arrays of an ncnn .bin, up to the first layer of an unknown kind."""
     found: list[ArrayPlace] = []
     at = 0
     try:
@@ -209,7 +209,7 @@ def arrays_beside(param: bytes, data: bytes) -> list[ArrayPlace]:
                 at += 4 * biases
             if at > len(data):
                 return []
-    except (ValueError, KeyError, IndexError, struct.error):  # what was found so far is right all the same
+    except (ValueError, KeyError, IndexError, struct.error):  # what was found before is right
         return found if at <= len(data) else []
     return found
 

@@ -1,4 +1,4 @@
-"""zstd, as the coded bytes hold it."""
+"""zstd frames as coded bytes contain them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from littoral.codec.container import WINDOW_LOG
 
 
 def zstd(data: bytes, *, quick: bool) -> bytes:
-    """A frame without magic number, size and checksum: two bytes beside its blocks."""
+    """A frame without magic number, size and checksum, so two bytes more than its blocks."""
     import zstandard
 
     parameters = zstandard.ZstdCompressionParameters.from_level(
@@ -22,7 +22,7 @@ def zstd(data: bytes, *, quick: bool) -> bytes:
 
 
 def zstd_after(data: bytes, dictionary: bytes) -> int:
-    """Bytes that it takes for data whose reader has read a dictionary."""
+    """The bytes that zstd makes of data with a dictionary: a quick guess at how well the dictionary fits."""
     import zstandard
 
     learnt = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if dictionary else None

@@ -1,4 +1,4 @@
-"""What a coded file is made of, in the order of the file: text (what is no array), arrays of ranks, pieces of byte planes."""
+"""The plan of a coded file: its parts in order, arrays of ranks and pieces of byte planes, with the bytes of text before each."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ _STEPS_FIRST = 0x20
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """An array whose elements are `values[rank + zero]`. `steps_first`: it lies in the file as (steps, lanes), not as
-    (lanes, steps). `literals`: there is one value, of rank 0; the elements of rank 1 lie in a piece of so many coded bytes."""
+    """An array whose elements are `values[rank + zero]`.
+
+    `steps_first`: the file has it as (steps, lanes), not as (lanes, steps). `literals`: `values` holds one value, that of rank 0;
+    the elements of rank 1 lie in a piece of this many coded bytes. None: there is a codebook.
+    """
 
     grid: Grid
     width: int
@@ -37,7 +40,7 @@ class Ranks:
 
     @property
     def coded(self) -> int:
-        """Bytes among the pieces."""
+        """Coded bytes of its piece."""
         return self.literals or 0
 
     @property
@@ -48,7 +51,7 @@ class Ranks:
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """A piece of elements of `width` bytes; all first bytes, then all second bytes, and so on, through zstd to `coded` bytes."""
+    """A piece of `bytes` bytes, elements of `width` bytes as byte planes (planes.py), in `coded` bytes of zstd."""
 
     bytes: int
     width: int
@@ -59,7 +62,7 @@ Part = Ranks | Planes
 
 
 def write(parts: list[tuple[int, Part]]) -> bytes:
-    """`parts`: each with the bytes of text before it."""
+    """`parts`: (bytes of text before it, part) for each."""
     out = varint(len(parts))
     for gap, part in parts:
         out += varint(gap) + (_written_ranks(part) if isinstance(part, Ranks) else _written_planes(part))
@@ -67,7 +70,7 @@ def write(parts: list[tuple[int, Part]]) -> bytes:
 
 
 def read(reader: Reader, total: int) -> list[tuple[int, Part]]:
-    """Raises Undecodable where the parts are more than `total` bytes, or ask for more work than that allows."""
+    """The parts of a file of `total` bytes. Raises Undecodable where they are more than that, or more work than it allows."""
     parts: list[tuple[int, Part]] = []
     left, rounds = total, FREE_ROUNDS + total // BYTES_A_ROUND
     for _ in range(reader.varint(MAX_PARTS, "parts")):

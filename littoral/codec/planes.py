@@ -1,5 +1,5 @@
-"""Arrays of floats that are no codebook: all first bytes together, then all second bytes, ...; signs and exponents, which are
-alike, then lie together, and zstd finds them."""
+"""Byte planes: of an array of numbers all first bytes, then all second bytes, and so on. Signs and exponents, which are alike,
+then lie together, where zstd finds them."""
 
 from __future__ import annotations
 

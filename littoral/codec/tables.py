@@ -1,7 +1,7 @@
-"""Logarithm and logistic function as whole numbers: the same on every machine, so that a decoder predicts what the encoder did.
+"""Logarithm and logistic function in whole numbers: the same on every machine, so that a decoder predicts what the encoder did.
 
-Natural units times UNIT. No entry lies near a half, so rounding gives the same table whatever the last bits of a machine's exp
-and log (tests/unit/littoral/test_codec_tables.py holds their digest).
+Logarithms and log odds are natural, times UNIT. No entry lies near a half, so that every machine rounds it alike, though the last
+bits of its exp and log differ (tests/unit/codec/test_codec_coder.py has the digest of the tables).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ Ints = npt.NDArray[np.int64]
 
 UNIT = 1024
 FAR = 12 * UNIT
-"""Log odds are kept within this."""
+"""Log odds stay between -FAR and FAR."""
 PRECISION = 24
-"""Bits of a probability."""
+"""Bits of a probability: it is a whole number of 2 ** -PRECISION."""
 LOG_BITS = 15
 _LN2 = 710  # of UNIT
 
 
 @cache
 def _logs() -> Ints:
-    """UNIT * ln(x) for x below 2 ** LOG_BITS; 0 for 0, which is never asked for."""
+    """UNIT * ln(x) for x below 2 ** LOG_BITS; the entry for 0 is never used."""
     logs: Ints = np.rint(UNIT * np.log(np.maximum(np.arange(1 << LOG_BITS), 1))).astype(np.int64)
     return logs
 
@@ -50,18 +50,18 @@ def probabilities_list() -> list[int]:
 
 
 def log_small(x: Ints) -> Ints:
-    """Of numbers from 1 that are below 2 ** LOG_BITS."""
+    """The logarithm of numbers from 1 to below 2 ** LOG_BITS."""
     return _logs()[x]
 
 
 def log(x: Ints) -> Ints:
-    """Of any numbers from 1 below 2 ** 53, those of more than LOG_BITS bits to LOG_BITS bits."""
+    """The logarithm of numbers from 1 to below 2 ** 53, from their LOG_BITS highest bits."""
     excess = np.maximum(np.frexp(x.astype(np.float64))[1].astype(np.int64) - LOG_BITS, 0)
     logs: Ints = _logs()[x >> excess] + excess * _LN2
     return logs
 
 
 def probability(odds: Ints) -> Ints:
-    """Probability, of 2 ** PRECISION, of log odds."""
+    """The probability, times 2 ** PRECISION, of log odds: the logistic function."""
     probabilities: Ints = _probabilities()[np.minimum(np.maximum(odds, -FAR), FAR) + FAR]
     return probabilities

@@ -1,10 +1,16 @@
-"""Small texts (a graph, a plan, a few biases) coded bit by bit, each bit predicted from the bytes before it in eight ways.
+"""Codes small texts (a graph, a plan, a few biases) bit by bit: context mixing as in M. Mahoney's PAQ6 (Florida Tech CS-2005-16).
 
-Context mixing as in M. Mahoney's PAQ6 (Florida Tech CS-2005-16): counts of each context, of which the contradicted one is cut,
-mixed in the logistic domain by weights that are chosen by how many contexts were seen before. It takes a fifth off what zstd
-makes of a graph of two kilobytes, at some 25 microseconds a byte: for texts of at most MAX_MIXED_BYTES. Ints numbers throughout.
+The rules, in order, for each bit of a byte, the highest first:
 
-A model may have read a dictionary beforehand (dictionary.py): it then begins a text with what it learnt there.
+1. Seven contexts, made of the bytes before and the bits of this byte so far, each have two counts, of zeros and ones; the opinion
+   of a context is its log odds. The eighth opinion is that the text goes on as it did after the last run of _MATCH equal bytes.
+2. The log odds of the bit are a weighted sum of the eight. The number of new contexts and the length of the match choose the
+   weights.
+3. The coder codes the bit. The weights move along the gradient of the cost.
+4. Each context counts the bit. The count of the other bit is cut where it is large: what was contradicted counts less.
+
+It makes of a graph of two kilobytes a fifth less than zstd does, at some 25 microseconds a byte: for texts of at most
+MAX_MIXED_BYTES. All numbers are whole. A model may read a dictionary first (dictionary.py) and then knows what it learnt there.
 """
 
 from __future__ import annotations
@@ -17,24 +23,24 @@ from typing import Protocol
 from littoral.codec.coder import Coder, Encoder, TooManyBits
 from littoral.codec.tables import FAR, PRECISION, UNIT, logs_list, probabilities_list
 
-_WEIGHT = 16  # bits behind the point of a weight
+_WEIGHT = 16  # bits after the binary point of a weight
 _PACE = 16
-_SEEN = 7  # what one observation adds to a count
+_SEEN = 7  # what one bit adds to a count
 _FIRST = 2  # what a count begins with
 _MOST = 60 * _SEEN
-_KEPT = 3 * _SEEN  # what a contradicted count may keep
+_KEPT = 3 * _SEEN  # beyond it, half of a contradicted count goes
 _HALF = 16  # bits: where the second count of a cell begins
 _LOW = (1 << _HALF) - 1
 _UNSEEN = _FIRST << _HALF | _FIRST
 _MATCH = 4  # equal bytes that make a match
 
 
-class _Bits(Protocol):
+class _BitCoder(Protocol):
     def bit(self, probability: int, bit: int | None) -> int: ...
 
 
-class _Sides(dict[int, int]):
-    """By a cell, the log odds of its two counts."""
+class _LogOdds(dict[int, int]):
+    """The log odds of the two counts in a cell, by cell."""
 
     def __missing__(self, cell: int) -> int:
         logs = logs_list()
@@ -42,8 +48,8 @@ class _Sides(dict[int, int]):
         return side
 
 
-class _After(dict[int, int]):
-    """By a cell, what it is after one more bit of this kind."""
+class _Counted(dict[int, int]):
+    """A cell after one more bit of this kind, by the cell before."""
 
     def __init__(self, bit: int) -> None:
         self._bit = bit
@@ -59,23 +65,28 @@ class _After(dict[int, int]):
         return after
 
 
-_SIDES, _AFTER_ZERO, _AFTER_ONE = _Sides(), _After(0), _After(1)
+_LOG_ODDS, _AFTER_ZERO, _AFTER_ONE = _LogOdds(), _Counted(0), _Counted(1)
 
 
-class Text:
-    """What was coded so far, and what is expected next."""
+class TextModel:
+    """The bytes so far, and what they say of the next one."""
 
     def __init__(self) -> None:
         self.bytes = bytearray()
-        self._contexts: list[dict[int, int]] = [{} for _ in range(7)]  # two counts in one number: a third of a list's memory
+        self._contexts: list[dict[int, int]] = [
+            {} for _ in range(7)
+        ]  # both counts in one number: a third of the memory of a list
         self._weights = [[(1 << _WEIGHT) * 3 // 10] * 8 for _ in range(7 * 3)]
-        self._places: dict[bytes, int] = {}  # behind each run of _MATCH bytes
-        self._match, self._matched = 0, 0  # where the text goes on as it does here, and for how long it did
+        self._places: dict[bytes, int] = {}  # after each run of _MATCH bytes
+        self._match, self._matched = 0, 0  # where the text was the same before, and for how many bytes
 
-    def code(self, coder: _Bits, byte: int | None) -> int:
-        """Codes the next byte, or gives it where it is None. Written out for each context: loops take two and a half times as
-        long, and this is what packaging a network, and installing it on a node, mostly wait for."""
-        probabilities, sides, bit_of, weights, pace = probabilities_list(), _SIDES, coder.bit, self._weights, _PACE
+    def code(self, coder: _BitCoder, byte: int | None) -> int:
+        """Codes the next byte and returns it; None: decodes it.
+
+        Each context is written out: loops take two and a half times as long, and packaging a network and installing it on a node
+        mostly wait for this.
+        """
+        probabilities, sides, bit_of, weights, pace = probabilities_list(), _LOG_ODDS, coder.bit, self._weights, _PACE
         context0, context1, context2, context3, context4, context5, context6 = self._contexts
         key0, key1, key2, key3, key4, key5, key6 = self._keys()
         expected, sure, trust = self._expected()
@@ -113,15 +124,15 @@ class Text:
         return node & 0xFF
 
     def _expected(self) -> tuple[int, int, int]:
-        """The byte that comes if the text goes on as it did, behind a 1; the log odds of that; 0 to 2: how long it has."""
+        """(the byte after the match, with a 1 before its bits; its log odds; 0 no match, 1 a short one, 2 a long one)"""
         if not self._matched:
             return 0, 0, 0
         sure = logs_list()[2 * min(self._matched, 15) + 1] + UNIT // 2
         return self.bytes[self._match] | 256, sure, 1 if self._matched < 8 else 2
 
-    def copy(self) -> Text:
-        """What goes on from here by itself."""
-        other = Text()
+    def copy(self) -> TextModel:
+        """A model that goes on from here alone."""
+        other = TextModel()
         other.bytes, other._places = bytearray(self.bytes), dict(self._places)
         other._contexts = [dict(context) for context in self._contexts]
         other._weights = [list(weights) for weights in self._weights]
@@ -148,17 +159,17 @@ class Text:
             self._places[run] = len(self.bytes)
 
 
-class _Reading:
-    """A coder that codes nothing: what is read is known."""
+class _NoCoder:
+    """Codes nothing: for a text that the model only reads."""
 
     def bit(self, probability: int, bit: int | None) -> int:
         assert bit is not None
         return bit
 
 
-def after(dictionary: bytes) -> Text:
+def after(dictionary: bytes) -> TextModel:
     """A model that has read a dictionary."""
-    model, reading = Text(), _Reading()
+    model, reading = TextModel(), _NoCoder()
     for byte in dictionary:
         model.code(reading, byte)
     return model
@@ -168,9 +179,9 @@ _read = lru_cache(maxsize=8)(after)
 
 
 def code_text(coder: Encoder, text: bytes, dictionary: bytes = b"", *, most: float = math.inf) -> None:
-    """Codes a whole text. An encoder tries all dictionaries on each text: what a model learnt from one, some 3 MB, is kept.
+    """Codes a whole text. The models after each dictionary, some 3 MB each, stay in memory, for an encoder tries them all.
 
-    Raises TooManyBits once it is known to take `most` bits or more.
+    Raises TooManyBits where the coder has reached `most` bits.
     """
     model = _read(dictionary).copy()
     for byte in text:
@@ -180,7 +191,7 @@ def code_text(coder: Encoder, text: bytes, dictionary: bytes = b"", *, most: flo
 
 
 def decoded(coder: Coder, dictionary: bytes = b"") -> Iterator[bytes]:
-    """The bytes of a text, one by one, for as long as they are asked for."""
+    """The bytes of a text, one by one, without end: the caller knows how many there are."""
     model = _read(dictionary).copy()
     while True:
         yield bytes([model.code(coder, None)])
