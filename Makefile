@@ -36,7 +36,7 @@ lint: $(STAMP)  ## style, types, imports, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/write_errors.py --check
+	$(BIN)/python docs/write_reference.py --check
 	$(BIN)/python docs/write_benchmarks.py --check
 	$(MAKE) --no-print-directory proto-check
 

@@ -1,6 +1,6 @@
 """One small family of errors. Each has a stable code, says what an operator can do, and whether trying again can help.
 
-The codes are documented in docs/errors.md, which is generated from this file. gRPC status codes are chosen in one place,
+docs/reference/errors.md lists the codes; it is generated from the classes. gRPC status codes are chosen in one place,
 `cloud/littoral_cloud/api/errors.py`; exit codes of the commands are `FleetError.exit_code`.
 """
 

@@ -1,5 +1,5 @@
-"""How this process runs. A flag beats LITTORAL_..., which beats the default; an unknown LITTORAL_ variable is an error, but for
-those that Kubernetes and Docker put there (littoral/environment.py)."""
+"""The coordinator's settings. A flag overrides LITTORAL_..., which overrides the default. An unknown LITTORAL_ variable is an
+error, except those of Kubernetes and Docker (littoral/environment.py)."""
 
 from __future__ import annotations
 
@@ -41,22 +41,27 @@ class Settings(BaseSettings):
         env_settings.env_vars = of_operators({k: v for k, v in env_settings.env_vars.items() if v is not None})
         return init_settings, env_settings
 
-    data_dir: Path = Field(default_factory=_default_data_dir, description="Keys, blobs and the embedded Redis live here.")
-    redis_url: str | None = Field(
-        default=None, description="redis://, rediss:// or unix:// (6.2 or newer). Unset: the embedded one."
+    data_dir: Path = Field(
+        default_factory=_default_data_dir,
+        description="The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
     )
-    redis_password_file: Path | None = Field(default=None, description="File that holds the password for redis_url.")
-    host: str = Field(default="127.0.0.1", description="Address that both listeners bind.")
-    enrolment_port: int = Field(default=7443, ge=0, le=65535, description="Server TLS. 0: any free port.")
-    fleet_port: int = Field(default=7444, ge=0, le=65535, description="Mutual TLS. 0: any free port.")
-    public_names: tuple[str, ...] = Field(default=(), description="DNS names and addresses by which nodes reach this server.")
-    heartbeat_interval_s: float = Field(default=10.0, gt=0, description="Seconds between heartbeats of a session.")
+    redis_url: str | None = Field(
+        default=None, description="redis://, rediss:// or unix:// of a Redis 6.2 or newer; none: the embedded one."
+    )
+    redis_password_file: Path | None = Field(default=None, description="The file with the password for redis_url.")
+    host: str = Field(default="127.0.0.1", description="The address of both listeners.")
+    enrolment_port: int = Field(
+        default=7443, ge=0, le=65535, description="The port for enrolment, with server TLS; 0: any free port."
+    )
+    fleet_port: int = Field(default=7444, ge=0, le=65535, description="The port for nodes, with mutual TLS; 0: any free port.")
+    public_names: tuple[str, ...] = Field(default=(), description="The DNS names and addresses of this server, for nodes.")
+    heartbeat_interval_s: float = Field(default=10.0, gt=0, description="Seconds between the heartbeats of a session.")
     telemetry_interval_s: float = Field(default=10.0, gt=0, description="Seconds between a node's telemetry reports.")
     answer_hints: bool = Field(default=False, description="Answer nodes that are not sure by the teacher of their model.")
     keep_hint_inputs: bool = Field(
         default=False, description="Keep what nodes asked about with the hints, not the answers alone."
     )
-    auto_loop: bool = Field(default=False, description="Start federated rounds and releases when drift is seen.")
+    auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
 
 
 def load_settings(**flags: Any) -> Settings:
