@@ -1,29 +1,28 @@
-"""A candidate measured and tried on its probe, as a node does it, in a process of the node's own:
-littoral_node/measuring/measure.py.
+"""A candidate measured and tried on its probe, as a node does it, in a child process: littoral_node/measuring/measure.py.
 
-Whoever asks for it has this side alone: the agent, for what it is offered; and the coordinator, which tries what it made before
-it signs it, and imports nothing of the node for that (docs/decisions/0020).
+Its users import this side alone: the agent, for candidates that the cloud offers; and the coordinator, which tries what it made
+before it signs it, and imports nothing of the node for that (docs/decisions/0020).
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from littoral.child import how_ended, last_line
-from littoral.manifest import Manifest
+import numpy as np
 
+from littoral.manifest import Manifest
+from littoral.process.aio import AsyncWorker
+from littoral.process.on_demand import OnDemand
+from littoral.process.worker import ChildDied, ChildHung
+
+READY_S = 120.0
 LIMIT_S = 120.0
 """For one candidate, once its turn has come."""
 ABSENT = "runtime-absent"
 """The `failure` of a candidate whose runtime is not on this machine: it says nothing of the candidate."""
-COMMAND: Sequence[str] = (sys.executable, "-m", "littoral_node.measuring.measure")
-_LAST_WORDS = 4_000
+_MOST_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,17 @@ class MeasurementResult:
     load_average: float = 0.0
     runtime_version: str = ""
     energy_mj: float | None = None  # one inference; None: nothing is known
-    energy_source: str = ""  # see littoral.budget.ESTIMATE
+    energy_source: str = ""  # littoral.budget.ESTIMATE: by a stated power; else what counted it
 
 
 class Measurer:
-    """Keeps one measuring process warm between candidates; `close` ends it and gives its memory back."""
+    """One measuring process, which stays warm between candidates; `end` gives its memory back.
+
+    Args:
+        threads: of one inference.
+        lock: a lock file, so that only one process of the machine measures at a time; None: none.
+        machine_root: where the files lie that count energy.
+    """
 
     def __init__(
         self,
@@ -53,74 +58,38 @@ class Measurer:
         lock: Path | None,
         *,
         limit_s: float = LIMIT_S,
+        ready_s: float = READY_S,
         machine_root: Path = Path("/"),
-        command: Sequence[str] = COMMAND,
     ) -> None:
-        self._command = command
-        self._threads = threads
-        self._machine_root = machine_root
+        lock_file = "" if lock is None else str(lock.resolve())
+        self._settings = {"threads": threads, "lock": lock_file, "machine_root": str(machine_root)}
         self._limit_s = limit_s
-        self._lock = lock
-        self._child: asyncio.subprocess.Process | None = None
-        self._heard: asyncio.Task[bytes] | None = None
+        self._ready_s = ready_s
+        self._worker = OnDemand(self._start)
 
     async def measure(self, manifest: Manifest, folder: Path) -> MeasurementResult:
         """One candidate whose files lie, verified, in `folder`. A child that crashes or hangs is a failure of the candidate."""
-        child = self._child or await self._start()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        request = {"folder": str(folder.resolve()), "manifest": manifest.encode().decode()}
+        request = {"do": "measure", "folder": str(folder.resolve())}
         try:
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            await child.stdin.drain()
-            turn = await child.stdout.readline()  # its turn has come: waiting for the lock is not the candidate's fault
-            async with asyncio.timeout(self._limit_s):
-                line = await child.stdout.readline() if turn else b""
-        except TimeoutError:
-            await self.close()
-            return MeasurementResult(failure="runtime-hang", detail=f"{manifest.name}: no answer after {self._limit_s:g} s")
-        except (BrokenPipeError, ConnectionResetError):
-            line = b""
-        except asyncio.CancelledError:
-            await self.close()
-            raise
-        if not line:
-            code, said = await child.wait(), await self._last_words()
-            self._child = None
-            how = f"{manifest.name}: its runtime ended with {how_ended(code)}"
-            return MeasurementResult(failure="runtime-crash", detail=f"{how}: {said}" if said else how)
-        return MeasurementResult(**json.loads(line))
+            await self._worker.call({"do": "wait"}, {}, limit_s=None)  # for its turn: the lock is not the candidate's fault
+            body, _ = await self._worker.call(
+                request, {"manifest": np.frombuffer(manifest.encode(), np.uint8)}, limit_s=self._limit_s
+            )
+        except ChildHung as error:
+            return MeasurementResult(failure="runtime-hang", detail=f"{manifest.name}: {error.message}")
+        except ChildDied as error:
+            return MeasurementResult(failure="runtime-crash", detail=f"{manifest.name}: {error.message}")
+        return MeasurementResult(**body)
 
-    async def close(self) -> None:
-        child, self._child = self._child, None
-        if child is not None and child.returncode is None:
-            child.kill()
-            await child.wait()
-            await self._last_words()
+    def end(self) -> None:
+        self._worker.end()
 
-    async def _last_words(self) -> str:
-        """Of a child that has ended: the last line that it wrote to stderr, of a traceback the one with the error."""
-        heard, self._heard = self._heard, None
-        return last_line(await heard) if heard is not None else ""
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        lock = () if self._lock is None else ("--lock", str(self._lock.resolve()))
-        self._child = await asyncio.create_subprocess_exec(
-            *self._command,
-            *("--parent", str(os.getpid()), "--threads", str(self._threads), "--machine-root", str(self._machine_root), *lock),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+    async def _start(self) -> AsyncWorker:
+        return await AsyncWorker.start(
+            "littoral_node.measuring.measure",
+            self._settings,
+            what="its runtime",
+            ready_s=self._ready_s,
+            most_bytes=_MOST_BYTES,
+            hear=lambda part: print(part.decode(errors="replace"), end="", file=sys.stderr),
         )
-        assert self._child.stderr is not None
-        self._heard = asyncio.create_task(_hear(self._child.stderr), name="hear a measuring process")
-        return self._child
-
-
-async def _hear(errors: asyncio.StreamReader) -> bytes:
-    """Hands on what a child writes to stderr, until it ends; gives the end of it."""
-    said = b""
-    while part := await errors.read(65_536):
-        sys.stderr.write(part.decode(errors="replace"))
-        said = (said + part)[-_LAST_WORDS:]
-    return said

@@ -29,7 +29,7 @@ from littoral_node.machine.conditions import Thresholds
 from littoral_node.machine.hardware import HardwareProfile, inference_threads, profile
 from littoral_node.machine.overlay import widest
 from littoral_node.machine.situation import Situation
-from littoral_node.measuring.benchmarks import Trials
+from littoral_node.measuring.benchmarks import Benchmarks
 from littoral_node.runtimes.using import Using, settle_on
 from littoral_node.serving.front import Front
 from littoral_node.serving.service import Service
@@ -95,7 +95,7 @@ class Agent:
             return [*self.standing.problems(), *self._damage.words()]
 
         self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now, beside=problems)
-        self._trials = self._trials_of(artifacts, holdings)
+        self._benchmarks = self._benchmarks_of(artifacts, holdings)
         service = Service(
             self._slots,
             self._telemetry,
@@ -184,15 +184,15 @@ class Agent:
             damaged=self._damage,
         )
 
-    def _trials_of(self, artifacts: Artifacts, holdings: Holdings) -> Trials:
-        return Trials(
+    def _benchmarks_of(self, artifacts: Artifacts, holdings: Holdings) -> Benchmarks:
+        return Benchmarks(
             artifacts,
             holdings,
             hardware=self._hardware,
             threads=self._threads,
             lock=self._settings.measure_lock,
             machine_root=self._settings.machine_root,
-            say=self._session.say,
+            send=self._session.say,
             log=self._log,
             rng=self._rng,
         )
@@ -255,7 +255,7 @@ class Agent:
                     ("situation", self._situation.run),
                     ("updates", lambda: self._once_looked(self._updates.run)),
                     ("proof", self._updates.prove),
-                    ("trials", lambda: self._once_looked(self._trials.run)),
+                    ("benchmarks", lambda: self._once_looked(self._benchmarks.run)),
                     ("telemetry", lambda: self._reports.run(self._clock)),
                     ("identity", lambda: self.standing.run(lambda: self._session.connected, self._reopen)),
                     ("federation", self._take_part),
@@ -309,7 +309,7 @@ class Agent:
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield self._situation.word()
         yield session_pb2.ConnectRequest(reported=self._updates.reported())
-        yield from self._trials.results()
+        yield from self._benchmarks.results()
         yield from self._reports.resume()
 
     def _welcomed(self, welcome: session_pb2.Welcome) -> None:
@@ -322,7 +322,7 @@ class Agent:
             return
         desired = word.desired
         self._updates.want(desired)
-        self._trials.want(desired.trials)
+        self._benchmarks.reconcile(desired.trials)
         self._task = desired.federated if desired.HasField("federated") else None
         self._task_due.set()
 

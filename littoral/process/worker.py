@@ -56,7 +56,9 @@ def command_of(module: str) -> tuple[str, ...]:
 
 
 class WorkerProcess:
-    """One child and the line to it; `Worker` and `AsyncWorker` add the calls. It ends with `end`, or when nothing refers to it.
+    """One child and the line to it; `BlockingWorker` and `AsyncWorker` add the calls.
+
+    The child ends with `end`, or when nothing refers to this object.
 
     Start it from the main thread where the child may ever be busy without reading its line: the kernel ends it with that thread.
 
@@ -194,7 +196,7 @@ class WorkerProcess:
             self._process.wait(_GONE_S)
 
 
-class Worker(WorkerProcess):
+class BlockingWorker(WorkerProcess):
     """Its calls block: call it in a thread that may wait, one or many. Calls take turns."""
 
     def __init__(self, module: str, settings: Mapping[str, Any], **more: Any) -> None:

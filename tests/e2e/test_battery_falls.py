@@ -98,5 +98,5 @@ async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_ba
         ("best", "its class", True),
         ("cheap", "its class", False),
     ]
-    assert "trial-done" in (processes.root / "camera.log").read_text()
+    assert "benchmark-done" in (processes.root / "camera.log").read_text()
     assert "trial-" not in (processes.root / "door.log").read_text()

@@ -67,7 +67,7 @@ def drawn(kind: str, shape: tuple[int, ...]) -> Array:
 async def measurer() -> Any:
     opened = Measurer(1, None)
     yield opened
-    await opened.close()
+    opened.end()
 
 
 def laid_out(packaged: Packaged, folder: Path) -> Path:

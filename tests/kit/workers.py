@@ -31,8 +31,8 @@ class Waits:
 
 @dataclass(frozen=True)
 class User:
-    """`blocks`: its calls block a thread; only `end` can cancel one. `limited`: a call has a limit of
-    time. `memory`: the limit that its child has, (kind, at most)."""
+    """`blocks`: its calls block a thread; only `end` can cancel one. `limited`: its first call
+    has a limit of time. `memory`: the limit that its child has, (kind, at most)."""
 
     module: str
     opened: Callable[[Path, Waits], AbstractAsyncContextManager[Once]]
@@ -145,11 +145,31 @@ async def teacher(folder: Path, waits: Waits) -> AsyncIterator[Once]:
         await process.close()
 
 
+@asynccontextmanager
+async def measuring(folder: Path, waits: Waits) -> AsyncIterator[Once]:
+    from littoral.errors import RuntimeFailure
+    from littoral.measuring import Measurer
+
+    manifest = artifact(folder)
+    measurer = Measurer(1, folder / "lock", limit_s=waits.call, ready_s=waits.ready)
+
+    async def once() -> None:
+        result = await measurer.measure(manifest, folder)
+        if result.failure:
+            raise RuntimeFailure.with_code(result.failure, result.detail)
+
+    try:
+        yield once
+    finally:
+        measurer.end()
+
+
 USERS: Mapping[str, User] = {
     "isolated": User("littoral_node.isolated.main", isolated, blocks=True, memory=(resource.RLIMIT_DATA, 1_000_000_000)),
     "foreign": User("littoral_cloud.foreign.opened_main", foreign, blocks=True, memory=(resource.RLIMIT_AS, 2 << 30)),
     "training": User("littoral_node.federation.worker", training, limited=False),
     "teacher": User("littoral_cloud.teacher_service.worker", teacher),
+    "measuring": User("littoral_node.measuring.measure", measuring, limited=False),
 }
 
 

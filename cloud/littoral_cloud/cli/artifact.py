@@ -138,7 +138,7 @@ async def _check(settings: Settings, wanted: str, format: Format) -> None:
     try:
         result = await tried(manifest, files, coded, measurer)
     finally:
-        await measurer.close()
+        measurer.end()
     if result.failure == ABSENT:
         raise RuntimeFailure(f"{manifest.name}: cannot be tested, {manifest.runtime} is not here: {result.detail}")
     if result.failure:

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from littoral.budget import Budget
 from littoral.errors import FleetError
 from littoral.manifest import worst_of
+from littoral.measuring import MeasurementResult
 from littoral.quota import Whole, held
 from littoral.signature import Metric
 from littoral_cloud.fleet.clones import REMEMBERED_S
@@ -235,22 +236,10 @@ def models_on(desired: Desired, reported: Reported | None) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasurementRecord:
+class MeasurementRecord(MeasurementResult):
     manifest_digest: str
     node_id: str
     hardware_class: str
-    failure: str = ""
-    detail: str = ""
-    p50_ms: float = 0.0
-    p95_ms: float = 0.0
-    p99_ms: float = 0.0
-    peak_rss_bytes: int = 0
-    start_ms: float = 0.0
-    samples: int = 0
-    load_average: float = 0.0
-    runtime_version: str = ""
-    energy_mj: float | None = None  # one inference; None: nothing is known
-    energy_source: str = ""  # littoral.budget.ESTIMATE: by a stated power; else what counted it
     measured_at: float = 0.0
     schema: int = 1
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from littoral.errors import BadInput, NotFound, RuntimeFailure, TooLarge
 from littoral.process.frames import Array
 from littoral.process.limits import ChildLimits, threads_environment
-from littoral.process.worker import Raised, Worker
+from littoral.process.worker import BlockingWorker, Raised
 from littoral.signature import FREE, TensorSpec
 
 MEMORY: Final = 4 << 30
@@ -176,7 +176,7 @@ class _Child:
         self._more = {"what": f"{what}: {path}", "threads": threads}
         self._seconds = limits.seconds
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LITTORAL_")}
-        self._worker = Worker(
+        self._worker = BlockingWorker(
             "littoral_cloud.foreign.opened_main",
             {"memory": limits.memory},
             what=f"{what}: {path}: its process, of at most {limits.memory:,} bytes of memory,",

@@ -44,7 +44,7 @@ async def taken_by_a_node(made: Sequence[Packaged], tell: Callable[[str], None] 
             elif result.failure:
                 refused.append(f"{manifest.name}: {result.failure}: {result.detail}")
     finally:
-        await measurer.close()
+        measurer.end()
     if not kept:
         raise RuntimeFailure(f"a node refuses {'; '.join(refused)}", hint="nothing was released")
     for words in refused:

@@ -1,10 +1,11 @@
-"""Candidates that the cloud wants measured here: each is fetched, checked, run in a process of its own, and told about."""
+"""Candidates that the cloud wants measured here: each is fetched, checked, run in a process of its own, and reported."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from littoral.digest import check_digest
@@ -19,10 +20,10 @@ from littoral_node.update.reserve import check_runnable
 _PAUSE_S = 10.0
 
 
-class Trials:
+class Benchmarks:
     """Args:
     lock: a machine-wide lock file, so that nodes on one machine do not measure each other; None: none.
-    say: hands a word to the session; what it cannot take goes out again with `results`.
+    send: hands a message to the session; what it cannot take goes out again with `results`.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Trials:
         threads: int,
         lock: Path | None,
         machine_root: Path = Path("/"),
-        say: Callable[[session_pb2.ConnectRequest], bool],
+        send: Callable[[session_pb2.ConnectRequest], bool],
         log: Callable[..., None],
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -43,21 +44,22 @@ class Trials:
         self._holdings = holdings
         self._hardware = hardware
         self._measurer = Measurer(threads, lock, machine_root=machine_root)
-        self._say = say
+        self._send = send
         self._log = log
         self._rng = rng
         self._sleep = sleep
-        self._wanted: tuple[str, ...] = ()
+        self._desired: tuple[str, ...] = ()
         self._done: dict[str, session_pb2.Measurement] = {}
         self._wake = asyncio.Event()
 
-    def want(self, digests: Sequence[str]) -> None:
-        self._wanted = tuple(digests)
-        self._done = {digest: result for digest, result in self._done.items() if digest in self._wanted}
+    def reconcile(self, digests: Sequence[str]) -> None:
+        """From now on these candidates are measured, and results of others are forgotten."""
+        self._desired = tuple(digests)
+        self._done = {digest: result for digest, result in self._done.items() if digest in self._desired}
         self._wake.set()
 
     def results(self) -> Iterable[session_pb2.ConnectRequest]:
-        """Everything measured that is still wanted: said again after each Welcome, since nobody acknowledges it."""
+        """Every result that is still desired: sent again after each Welcome, since the cloud acknowledges none."""
         return [session_pb2.ConnectRequest(measurement=result) for result in self._done.values()]
 
     async def run(self) -> None:
@@ -65,18 +67,18 @@ class Trials:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while (digest := next((d for d in self._wanted if d not in self._done), None)) is not None:
+            while (digest := next((d for d in self._desired if d not in self._done), None)) is not None:
                 try:
                     result = await self._measured(digest)
-                except Unavailable as error:  # no way to the cloud now: not the candidate's fault
-                    self._log("trial-waits", manifest=digest, detail=str(error))
+                except Unavailable as error:  # the cloud cannot be reached now: not the candidate's fault
+                    self._log("benchmark-waits", manifest=digest, detail=str(error))
                     await self._sleep(self._rng.uniform(0, _PAUSE_S))
                     continue
                 self._holdings.spare(digest)
-                if digest in self._wanted:
+                if digest in self._desired:
                     self._done[digest] = result
-                    self._say(session_pb2.ConnectRequest(measurement=result))
-            await self._measurer.close()
+                    self._send(session_pb2.ConnectRequest(measurement=result))
+            self._measurer.end()
 
     async def _measured(self, digest: str) -> session_pb2.Measurement:
         try:
@@ -89,19 +91,19 @@ class Trials:
         except Unavailable:
             raise
         except FleetError as error:
-            if digest not in self._wanted:  # called off meanwhile: its files were deleted under it, and nobody asks any more
-                self._log("trial-called-off", manifest=digest)
+            if digest not in self._desired:  # called off meanwhile, and its files were deleted under it
+                self._log("benchmark-called-off", manifest=digest)
                 return self._failed(digest, "called-off", "the cloud does not want it measured any more")
-            self._log("trial-failed", manifest=digest, reason=error.code, detail=str(error))
+            self._log("benchmark-failed", manifest=digest, reason=error.code, detail=str(error))
             return self._failed(digest, error.code, str(error))
         except OSError as error:
-            if digest not in self._wanted:
-                self._log("trial-called-off", manifest=digest)
+            if digest not in self._desired:
+                self._log("benchmark-called-off", manifest=digest)
                 return self._failed(digest, "called-off", "the cloud does not want it measured any more")
-            self._log("trial-failed", manifest=digest, reason="disk", detail=str(error))
+            self._log("benchmark-failed", manifest=digest, reason="disk", detail=str(error))
             return self._failed(digest, "disk", str(error))
-        self._log("trial-done", manifest=digest, student=manifest.name, p95_ms=round(result.p95_ms, 4))
-        return _word(digest, result, self._hardware().hardware_class)
+        self._log("benchmark-done", manifest=digest, student=manifest.name, p95_ms=round(result.p95_ms, 4))
+        return _message(digest, result, self._hardware().hardware_class)
 
     def _failed(self, digest: str, code: str, detail: str) -> session_pb2.Measurement:
         return session_pb2.Measurement(
@@ -109,20 +111,6 @@ class Trials:
         )
 
 
-def _word(digest: str, result: MeasurementResult, hardware_class: str) -> session_pb2.Measurement:
-    return session_pb2.Measurement(
-        manifest_digest=digest,
-        failure=result.failure,
-        detail=result.detail[:500],
-        p50_ms=result.p50_ms,
-        p95_ms=result.p95_ms,
-        p99_ms=result.p99_ms,
-        peak_rss_bytes=result.peak_rss_bytes,
-        start_ms=result.start_ms,
-        samples=result.samples,
-        load_average=result.load_average,
-        runtime_version=result.runtime_version,
-        energy_mj=result.energy_mj,
-        energy_source=result.energy_source,
-        hardware_class=hardware_class,
-    )
+def _message(digest: str, result: MeasurementResult, hardware_class: str) -> session_pb2.Measurement:
+    fields = {**asdict(result), "detail": result.detail[:500]}
+    return session_pb2.Measurement(manifest_digest=digest, hardware_class=hardware_class, **fields)

@@ -1,32 +1,27 @@
-"""Measures candidates on this machine in a process of its own: what a candidate does to it cannot touch serving.
+"""Measures candidates on this machine, child of littoral/measuring.py: what a candidate does to it cannot touch serving.
 
-    python -m littoral_node.measuring.measure --parent PID --threads N [--lock FILE] [--machine-root DIR]
-
-reads one line of JSON a candidate, {"folder", "manifest"}, and answers each with one line, a MeasurementResult. With a lock file
-only one process of the machine measures at a time.
+Two calls a candidate: {"do": "wait"} is answered once this process has the lock file, so that only one process of the machine
+measures at a time; {"do": "measure", "folder"} with the bytes of the manifest, by a MeasurementResult, and gives the lock back.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
-import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from littoral.child import die_with_parent
 from littoral.errors import FleetError
 from littoral.manifest import Manifest
 from littoral.measuring import ABSENT, MeasurementResult
-from littoral.process.child import memory
+from littoral.process.child import Answer, memory, serve
 
 WARM_UP = 20
 SAMPLES = 1_000
@@ -34,13 +29,13 @@ SAMPLING_S = 0.3
 FEWEST = 200
 FEWEST_OF_SLOW = 5
 LONGEST_S = 3.0
-"""A slow model is not waited for until FEWEST have come, but FEWEST_OF_SLOW it must give."""
+"""A slow model ends before FEWEST have come, but not before FEWEST_OF_SLOW."""
 
 
 def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path = Path("/")) -> MeasurementResult:
     """In this very process: load, probe, then one inference after another, batch 1.
 
-    It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for whoever is first.
+    It is loaded once before, unmeasured: what the runtime's library takes at its first use must not count for a candidate.
     """
     from littoral_node.artifacts.probe import check_probe, one_inference
     from littoral_node.machine.energy import spent
@@ -119,38 +114,39 @@ def added(before: Mapping[str, int], after: Mapping[str, int]) -> int:
     return max(0, after["VmHWM"] - before["VmRSS"] - code)
 
 
-@contextmanager
-def _turn(lock: Path | None) -> Iterator[None]:
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class _Turn:
+    """The lock file, where there is one."""
+
+    def __init__(self, lock: str) -> None:
+        self._file = Path(lock).open("a") if lock else None  # noqa: SIM115 - as long as this process
+
+    def wait(self) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def over(self) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m littoral_node.measuring.measure")
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--lock", type=Path)
-    parser.add_argument("--machine-root", type=Path, default=Path("/"))
-    arguments = parser.parse_args()
-    die_with_parent(arguments.parent)
-    for line in sys.stdin:
-        request = json.loads(line)
-        with _turn(arguments.lock):
-            sys.stdout.write("{}\n")
-            sys.stdout.flush()
-            try:
-                manifest = Manifest.decode(request["manifest"].encode())
-            except FleetError as error:
-                result = MeasurementResult(error.code, str(error)[:500])
-            else:
-                result = measured(manifest, Path(request["folder"]), arguments.threads, arguments.machine_root)
-        sys.stdout.write(json.dumps(asdict(result)) + "\n")
-        sys.stdout.flush()
+def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
+    turn = _Turn(settings["lock"])
+
+    def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        if head["do"] == "wait":
+            turn.wait()
+            return {}, {}
+        try:
+            manifest = Manifest.decode(arrays["manifest"].tobytes())
+            result = measured(manifest, Path(head["folder"]), settings["threads"], Path(settings["machine_root"]))
+        except FleetError as error:
+            result = MeasurementResult(error.code, str(error)[:500])
+        finally:
+            turn.over()
+        return asdict(result), {}
+
+    return answer, {}
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

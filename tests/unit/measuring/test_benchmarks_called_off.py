@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from littoral_node.artifacts.repository import Artifacts
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.measuring.benchmarks import Trials
+from littoral_node.measuring.benchmarks import Benchmarks
 from littoral_node.serving.slots import Slots
 from littoral_node.update.holdings import Holdings
 
@@ -24,15 +24,15 @@ class Swept(Artifacts):
     """Its files go in the moment in which they are read, as `sweep` deletes what nobody wants any more."""
 
     wanted: tuple[str, ...] = ()
-    trials: Trials
+    benchmarks: Benchmarks
 
     async def manifest(self, digest: str) -> Manifest:
-        self.trials.want(self.wanted)
+        self.benchmarks.reconcile(self.wanted)
         raise DigestMismatch("artifact m: model.onnx is not what the manifest names")
 
 
 @pytest.mark.parametrize("wanted", [(), (DIGEST,)], ids=["called-off", "still-wanted"])
-async def test_a_trial_that_was_called_off_is_not_called_a_digest_mismatch(tmp_path: Path, wanted: tuple[str, ...]) -> None:
+async def test_a_benchmark_that_was_called_off_is_not_called_a_digest_mismatch(tmp_path: Path, wanted: tuple[str, ...]) -> None:
     log: list[tuple[str, dict[str, Any]]] = []
     said: list[Any] = []
     logged = asyncio.Event()
@@ -44,26 +44,26 @@ async def test_a_trial_that_was_called_off_is_not_called_a_digest_mismatch(tmp_p
     artifacts = Swept(tmp_path, None, {})  # type: ignore[arg-type]  # nothing is fetched
     artifacts.wanted = wanted
     holdings = Holdings(NodeFolder(tmp_path), Whole(), {}, Slots(), artifacts, note)
-    artifacts.trials = Trials(
+    artifacts.benchmarks = Benchmarks(
         artifacts,
         holdings,
         hardware=lambda: type("H", (), {"hardware_class": "h", "runtime_names": frozenset()})(),
         threads=1,
         lock=None,
-        say=lambda word: said.append(word) or True,
+        send=lambda word: said.append(word) or True,
         log=note,
         rng=random.Random(1),
     )
-    artifacts.trials.want((DIGEST,))
-    running = asyncio.create_task(artifacts.trials.run())
+    artifacts.benchmarks.reconcile((DIGEST,))
+    running = asyncio.create_task(artifacts.benchmarks.run())
     async with asyncio.timeout(PATIENCE_S):
         await logged.wait()
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.wait([running])
     if wanted:
-        assert [(event, fields["reason"]) for event, fields in log] == [("trial-failed", "digest-mismatch")]
+        assert [(event, fields["reason"]) for event, fields in log] == [("benchmark-failed", "digest-mismatch")]
         assert [word.measurement.failure for word in said] == ["digest-mismatch"]
     else:
-        assert log == [("trial-called-off", {"manifest": DIGEST})]
+        assert log == [("benchmark-called-off", {"manifest": DIGEST})]
         assert said == []
