@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -16,7 +15,7 @@ import pytest
 from littoral.errors import FleetError
 from littoral.process import worker
 from tests.kit.patience import PATIENCE_S
-from tests.kit.workers import USERS, User, Waits, child_of_this_process, children_of, ended
+from tests.kit.workers import USERS, User, Waits, bad_child, child_of_this_process, children_of, ended
 
 Replace = Callable[[str], None]
 SHORT_S = 0.5
@@ -34,7 +33,7 @@ def child_that(monkeypatch: pytest.MonkeyPatch) -> Replace:
     def replace(how: str) -> None:
         monkeypatch.undo()
         if how:
-            monkeypatch.setattr(worker, "command_of", lambda _: (sys.executable, "-m", "tests.kit.bad_child", how))
+            monkeypatch.setattr(worker, "command_of", bad_child(how))
 
     return replace
 
@@ -153,7 +152,7 @@ async def test_a_child_ends_with_its_parent_even_by_kill_9(name: str, tmp_path: 
     )
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE_S):
-        (child,) = json.loads(await process.stdout.readline())
+        child = int(await process.stdout.readline())
         process.kill()
         await process.wait()
         await ended(child)

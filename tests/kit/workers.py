@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -31,13 +32,14 @@ class Waits:
 
 @dataclass(frozen=True)
 class User:
-    """`blocks`: its calls block a thread; only `end` can cancel one. `limited`: its first call
-    has a limit of time. `memory`: the limit that its child has, (kind, at most)."""
+    """`blocks`: its calls block a thread; only `end` can cancel one. `limited`: its first call has a limit of time.
+    `one_shot`: its child ends with the call. `memory`: the limit that its child has, (kind, at most)."""
 
     module: str
     opened: Callable[[Path, Waits], AbstractAsyncContextManager[Once]]
     blocks: bool = False
     limited: bool = True
+    one_shot: bool = False
     memory: tuple[int, int] | None = None
 
 
@@ -164,13 +166,48 @@ async def measuring(folder: Path, waits: Waits) -> AsyncIterator[Once]:
         measurer.end()
 
 
+@asynccontextmanager
+async def unpacking(folder: Path, waits: Waits) -> AsyncIterator[Once]:
+    from littoral_node.artifacts.unpack import Coded, unpack
+
+    from littoral import codec
+
+    (folder / "coded").write_bytes(codec.encode(b"a file", quick=True))
+
+    async def once() -> None:
+        await unpack([Coded(folder / "coded", folder / "file", 100)], limit_s=min(waits.ready, waits.call))
+
+    yield once
+
+
+@asynccontextmanager
+async def facts(folder: Path, waits: Waits) -> AsyncIterator[Once]:
+    from littoral_node.runtimes.facts import looked_up
+
+    from littoral.errors import RuntimeFailure
+
+    async def once() -> None:
+        found = await asyncio.to_thread(looked_up, ("onnxruntime",), limit_s=min(waits.ready, waits.call))
+        if found["onnxruntime"][0] is None:
+            raise RuntimeFailure(found["onnxruntime"][1])
+
+    yield once
+
+
 USERS: Mapping[str, User] = {
     "isolated": User("littoral_node.isolated.main", isolated, blocks=True, memory=(resource.RLIMIT_DATA, 1_000_000_000)),
     "foreign": User("littoral_cloud.foreign.opened_main", foreign, blocks=True, memory=(resource.RLIMIT_AS, 2 << 30)),
     "training": User("littoral_node.federation.worker", training, limited=False),
     "teacher": User("littoral_cloud.teacher_service.worker", teacher),
     "measuring": User("littoral_node.measuring.measure", measuring, limited=False),
+    "unpacking": User("littoral_node.artifacts.unpack", unpacking, one_shot=True),
+    "facts": User("littoral_node.runtimes.present", facts, blocks=True, one_shot=True),
 }
+
+
+def bad_child(how: str) -> Callable[[str], tuple[str, ...]]:
+    """In place of littoral.process.worker.command_of: starts tests.kit.bad_child, whatever the module."""
+    return lambda _: (sys.executable, "-m", "tests.kit.bad_child", how)
 
 
 def children_of(pid: int, module: str) -> list[int]:

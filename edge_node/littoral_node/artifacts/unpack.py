@@ -1,25 +1,30 @@
 """Decodes what travelled coded, in a process of its own: decoding takes tens of megabytes for a moment, which an agent of less
-than 100 MB has not got, and bytes that were made to break the decoder break a child.
+than 100 MB does not have, and bytes that were made to break the decoder break a child.
 
-    python -m littoral_node.artifacts.unpack --parent PID SOURCE PLACE LIMIT [SOURCE PLACE LIMIT ...]
-
-Prints one JSON object: {} when it went well, {"code", "message", "hint"} or {"errno", "message"} when not.
+`unpack` is the parent's side; run as a module it is the child, which answers {"files": [[source, place, limit], ...]} with {}, or
+with {"errno", "message"} where the disk fails.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from littoral.codec import decode_file
 from littoral.codec_errors import BadCoding, codec_errors
 from littoral.errors import TooLarge
-from littoral_node.artifacts.child import answer_of, say
+from littoral.process.aio import AsyncWorker
+from littoral.process.child import Answer, serve
+from littoral.process.limits import ChildLimits
+from littoral.process.worker import Raised
+from littoral_node.runtimes.ended import RuntimeCrash
 
-LIMIT_S = 600.0  # the work is bounded by the decoder; this ends a child that the machine itself has stopped
+LIMIT_S = 600.0
+"""The decoder bounds its work; this ends a child that the machine itself has stopped."""
+_NICE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,46 +36,44 @@ class Coded:
     limit: int
 
 
-async def unpack(files: Sequence[Coded]) -> None:
+async def unpack(files: Sequence[Coded], *, limit_s: float = LIMIT_S) -> None:
     """Decodes each file and has it on the disk. What is left at their places after an error is the caller's to delete.
 
-    Raises TooLarge, BadCoding, OSError, and RuntimeCrash where the child went down.
+    Raises TooLarge, BadCoding, OSError, and RuntimeCrash where the child went down. Cancelled, it ends the child.
     """
     if not files:
         return
-    what = f"coded bytes: decoding {', '.join(file.place.name for file in files)}"
-    arguments = [word for file in files for word in (str(file.source), str(file.place), str(file.limit))]
-    failure = await answer_of("littoral_node.artifacts.unpack", *arguments, what=what, limit_s=LIMIT_S)
-    if "errno" in failure:
-        raise OSError(failure["errno"], failure["message"])
-    if failure:
-        kind = TooLarge if failure["code"] == TooLarge.code else BadCoding
-        raise kind(failure["message"], hint=failure["hint"])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m littoral_node.artifacts.unpack")
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("files", nargs="+")
-    arguments = parser.parse_args()
-    from littoral.child import die_with_parent
-
-    die_with_parent(arguments.parent)
-    os.nice(5)
-    words = iter(arguments.files)
+    worker = await AsyncWorker.start(
+        "littoral_node.artifacts.unpack",
+        {},
+        what=f"coded bytes: decoding {', '.join(file.place.name for file in files)}",
+        ready_s=limit_s,
+        raised=Raised(RuntimeCrash, RuntimeCrash, (BadCoding, TooLarge)),
+        limits=ChildLimits(nice=_NICE),
+    )
     try:
-        for source, place, limit in zip(words, words, words, strict=True):
-            with codec_errors():
-                decode_file(Path(source), Path(place), limit=int(limit))
-            with Path(place).open("rb") as decoded:
-                os.fsync(decoded.fileno())
-    except (BadCoding, TooLarge) as error:
-        say(error.as_dict())
-    except OSError as error:
-        say({"errno": error.errno, "message": error.strerror})
-    else:
-        say({})
+        listed = [[str(file.source), str(file.place), file.limit] for file in files]
+        failure, _ = await worker.call({"files": listed}, {}, limit_s=limit_s)
+    finally:
+        worker.end()
+    if failure:
+        raise OSError(failure["errno"], failure["message"])
+
+
+def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
+    def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            for source, place, limit in head["files"]:
+                with codec_errors():
+                    decode_file(Path(source), Path(place), limit=limit)
+                with Path(place).open("rb") as decoded:
+                    os.fsync(decoded.fileno())
+        except OSError as error:
+            return {"errno": error.errno, "message": error.strerror}, {}
+        return {}, {}
+
+    return answer, {}
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

@@ -1,20 +1,18 @@
-"""What a runtime is on this machine: found out in a child process, because a library that is not for this CPU ends its process,
-and each takes 3 to 20 MB that an agent which serves with another one need not hold. One child looks at all of them, for most of
-the work is its start; where one of them ends it, those that it did not come to get a child each.
+"""What a runtime is on this machine. A child process finds it out, because a library that is not for this CPU ends its process,
+and because each takes 3 to 20 MB, which an agent that serves with another one need not spend.
+
+One child looks at all of them, for most of the work is its start. Where one of them ends it, each of the rest gets a child.
 """
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-_IMPORT_S = 60.0
-_NAME = "runtime"
+from littoral.process.worker import BlockingWorker, ChildDied, ChildHung
+
+IMPORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +48,28 @@ Verdict = tuple[Facts | None, str]
 """(facts, ""), or (None, the reason)."""
 
 
-def line_of(name: str, verdict: Verdict) -> str:
-    """As a child says it, on a line of its own: libraries print, too."""
-    facts, reason = verdict
-    return json.dumps({_NAME: name, "facts": None if facts is None else asdict(facts), "reason": reason})
+def looked_up(names: Iterable[str], *, limit_s: float = IMPORT_S) -> dict[str, Verdict]:
+    """By name. `limit_s`: for each."""
+    desired = tuple(names)
+    found, why = _by_one_child(desired, limit_s)
+    if len(desired) == 1:
+        return {name: found.get(name, (None, why)) for name in desired}
+    # The one that ended the child may be right by itself.
+    return {name: found[name] if name in found else looked_up((name,), limit_s=limit_s)[name] for name in desired}
 
 
-def looked_up(names: Iterable[str]) -> dict[str, Verdict]:
-    """By name."""
-    wanted = tuple(names)
-    found, why = _ended(_child(*wanted))
-    if len(wanted) == 1:
-        return {name: found.get(name, (None, why)) for name in wanted}
-    # Whichever ended it may be right by itself.
-    return {name: found[name] if name in found else looked_up((name,))[name] for name in wanted}
-
-
-def _child(*names: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        (sys.executable, "-m", "littoral_node.runtimes.present", *names),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _ended(child: subprocess.Popen[str]) -> tuple[dict[str, Verdict], str]:
+def _by_one_child(names: tuple[str, ...], limit_s: float) -> tuple[dict[str, Verdict], str]:
     """What it found, and why it found no more."""
-    with child:
+    found: dict[str, Verdict] = {}
+    try:
+        worker = BlockingWorker("littoral_node.runtimes.present", {}, what="its import")
         try:
-            printed, errors = child.communicate(timeout=_IMPORT_S)
-            why = _why(child.returncode, errors)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            printed, _ = child.communicate()
-            why = f"was not imported after {_IMPORT_S:.0f} s"
-    lines = [json.loads(line) for line in printed.splitlines() if line.startswith(f'{{"{_NAME}": ')]
-    return {line[_NAME]: (Facts.from_json(line["facts"]) if line["facts"] else None, line["reason"]) for line in lines}, why
-
-
-def _why(code: int, errors: str) -> str:
-    if code < 0:
-        return f"its import ended with {signal.Signals(-code).name}: it is not built for this machine"
-    return (errors.strip().splitlines() or [f"exit code {code}"])[-1]
+            worker.ready(limit_s)
+            for name in names:
+                body, _ = worker.call({"name": name}, {}, limit_s=limit_s)
+                found[name] = (Facts.from_json(body["facts"]) if body["facts"] else None, body["reason"])
+        finally:
+            worker.end()
+    except (ChildDied, ChildHung) as error:
+        return found, f"{error.message} (is it built for this machine?)"
+    return found, ""

@@ -1,32 +1,26 @@
-"""Says what runtimes are here, from a process of its own.
-
-    python -m littoral_node.runtimes.present NAME...
-
-Prints one line for each, as soon as it is known.
-"""
+"""Looks at the runtimes that are here, child of facts.py: {"name"} is answered with {"facts", "reason"}."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
+from typing import Any
 
 from littoral.errors import RuntimeFailure
+from littoral.process.child import Answer, serve
 from littoral_node.runtimes import look
-from littoral_node.runtimes.facts import Verdict, line_of
 
 
-def main() -> None:
-    for name in sys.argv[1:]:
-        print(f"\n{line_of(name, _verdict(name))}", flush=True)
+def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
+    def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            return {"facts": asdict(look(head["name"])), "reason": ""}, {}
+        except RuntimeFailure as error:
+            return {"facts": None, "reason": error.message}, {}
+        except Exception as error:  # noqa: BLE001 - a foreign library that fails while it is loaded is not usable
+            return {"facts": None, "reason": f"cannot be imported: {error}"}, {}
 
-
-def _verdict(name: str) -> Verdict:
-    try:
-        return look(name), ""
-    except RuntimeFailure as error:
-        return None, error.message
-    except Exception as error:  # noqa: BLE001 - whatever a foreign library raises while it loads, it is not usable
-        return None, f"cannot be imported: {error}"
+    return answer, {}
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

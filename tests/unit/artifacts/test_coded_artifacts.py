@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from littoral_node.artifacts.child import RuntimeCrash, answer_of
 from littoral_node.artifacts.repository import ENVELOPE, Artifacts
 from littoral_node.artifacts.unpack import Coded, unpack
 from littoral_node.link.blobs import Blobs
@@ -131,12 +129,3 @@ async def test_a_full_disk_is_said_and_leaves_no_half_of_an_artifact(source: Blo
 async def test_files_that_are_not_there_are_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await unpack([Coded(tmp_path / "none", tmp_path / "out", 10)])
-
-
-async def test_a_child_that_goes_down_is_an_error_of_its_work() -> None:
-    with pytest.raises(RuntimeCrash, match="the model ended with exit code 1"):
-        await answer_of("edge_node.no_such_module", what="the model", limit_s=60)
-    with pytest.raises(RuntimeCrash, match="the model ended with SIGKILL"):
-        await answer_of("tests.kit.dying", str(int(signal.SIGKILL)), what="the model", limit_s=60)
-    with pytest.raises(RuntimeCrash, match="the model gave no answer in 0 s"):
-        await answer_of("tests.kit.dying", "0", what="the model", limit_s=0.2)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import resource
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from tests.kit.foreign import tokens
 from tests.kit.models import HERE, artifact, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import imported
-from tests.kit.workers import child_of_this_process
+from tests.kit.workers import bad_child, child_of_this_process
 
 KEY = Ed25519PrivateKey.generate()
 ROOM = 200_000_000
@@ -101,7 +100,7 @@ async def test_one_that_does_not_answer_is_ended_and_called_a_hang(tmp_path: Pat
 
 async def test_cancelled_while_it_loads_it_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laid(tmp_path)
-    monkeypatch.setattr(worker, "command_of", lambda _: (sys.executable, "-m", "tests.kit.bad_child", "waits"))
+    monkeypatch.setattr(worker, "command_of", bad_child("waits"))
     opening = asyncio.create_task(open_isolated(tmp_path, 1, memory=ROOM, limit_s=30))
     pid = await child_of_this_process("tests.kit.bad_child")
     opening.cancel()

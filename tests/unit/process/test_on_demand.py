@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import pytest
 
@@ -11,10 +10,11 @@ from littoral.process import worker
 from littoral.process.aio import AsyncWorker
 from littoral.process.on_demand import OnDemand
 from littoral.process.worker import ChildDied
+from tests.kit.workers import bad_child
 
 
 async def test_after_a_failed_start_calls_fail_at_once_until_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "command_of", lambda _: (sys.executable, "-m", "tests.kit.bad_child", "ends"))
+    monkeypatch.setattr(worker, "command_of", bad_child("ends"))
     starts = 0
 
     async def start() -> AsyncWorker:

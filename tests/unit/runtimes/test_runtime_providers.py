@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from littoral_node.client.doctor import Verdict, _runtimes
 from littoral_node.config.settings import load_settings
 from littoral_node.runtimes import REGISTRY, facts, load, ncnn_runtime, onnx_limits, onnx_runtime, ran_on, tensorrt_runtime
-from littoral_node.runtimes.facts import Facts, Missing, line_of, looked_up
+from littoral_node.runtimes.facts import Facts, Missing, looked_up
 from littoral_node.runtimes.onnx_providers import wanted
 from littoral_node.runtimes.using import SAFE, VARIABLE, Using, in_use, settle_on
 
@@ -157,26 +157,30 @@ def test_an_artifact_for_tensorrt_is_not_run_on_the_cpu_instead(tmp_path: Path, 
 
 def test_facts_come_back_from_a_child_as_they_were() -> None:
     found = Facts("1.2", 10, 21, ("cuda", "cpu"), (Missing("a", "b", "c"),))
-    assert Facts.from_json(json.loads(line_of("a", (found, "")))["facts"]) == found
+    assert Facts.from_json(json.loads(json.dumps(asdict(found)))) == found
     assert facts()["onnxruntime"].version == onnxruntime.__version__
 
 
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
-        ("import os; os.abort()", "its import ended with SIGABRT: it is not built for this machine"),
-        ("import os; print('of the library'); os._exit(7)", "exit code 7"),
+        ("import os; os.abort()", "its import ended with SIGABRT (is it built for this machine?)"),
+        (
+            "import os, sys; print('of the library'); sys.stdout.flush(); os._exit(7)",
+            "its import ended with exit code 7: of the library (is it built for this machine?)",
+        ),
         ("raise OSError('libfoo.so.1 is not there')", "cannot be imported: libfoo.so.1 is not there"),
     ],
 )
 def test_a_library_that_ends_its_process_hides_no_other(
     library: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here = facts()["onnxruntime"]  # remembered from now on: the broken library is only for what follows
     (tmp_path / "ncnn.py").write_text(library)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     found = looked_up(("ncnn", "onnxruntime"))
     assert found["ncnn"] == (None, reason)
-    assert found["onnxruntime"] == (facts()["onnxruntime"], "")
+    assert found["onnxruntime"] == (here, "")
 
 
 def test_doctor_names_every_runtime_and_provider_with_a_reason_and_a_way() -> None:
