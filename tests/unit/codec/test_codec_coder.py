@@ -33,7 +33,7 @@ def test_both_decoders_read_what_was_encoded_and_it_is_as_short_as_its_entropy(s
         coder.code(probabilities[: count // 2], bits[: count // 2])
         for one, bit in zip(probabilities[count // 2 :].tolist(), bits[count // 2 :].tolist(), strict=True):
             assert coder.bit(one, bit) == bit
-    assert encoder.bits == pytest.approx(meter.bits, rel=1e-3, abs=0.1)  # a bit that is all but certain is rounded
+    assert encoder.bits == pytest.approx(meter.bits, abs=0.1 + 0.006 * count)  # range >> 24 loses up to 1/256 of it, 0.0056 bits
     coded = encoder.finish()
     assert len(coded) <= meter.bits / 8 + 2
     for kind in DECODERS:
