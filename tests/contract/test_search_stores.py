@@ -68,12 +68,12 @@ def test_a_lease_has_one_holder(opened: Callable[[], SearchStore]) -> None:
     token = a.take("run-1", TTL_S)
     assert token is not None
     assert b.take("run-1", TTL_S) is None
-    assert b.held(["run-1", "run-2"]) == {"run-1"}
+    assert b.leased(["run-1", "run-2"]) == {"run-1"}
     assert a.renew("run-1", token, TTL_S)
     assert not b.renew("run-1", token + 1, TTL_S)
     b.release("run-1", token + 1)  # not ours: nothing happens
-    assert b.held(["run-1"]) == {"run-1"}
+    assert b.leased(["run-1"]) == {"run-1"}
     a.release("run-1", token)
-    assert b.held(["run-1"]) == frozenset()
+    assert b.leased(["run-1"]) == frozenset()
     assert b.take("run-1", TTL_S) is not None
     assert not a.renew("run-1", token, TTL_S)

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from littoral_cloud.cli import execute
 from littoral_cloud.cli.stopping import TERMINATED
 from littoral_cloud.data.sources import load_dataset
-from littoral_cloud.search import compress, search_named
+from littoral_cloud.search import SearchControl, SearchResult, compress, search_named
+from littoral_cloud.search.control import OnChange
 from littoral_cloud.search.state import TrialRun, valid
 from littoral_cloud.search.study import Study
 from littoral_cloud.store.connection import Endpoint
@@ -63,21 +65,21 @@ async def test_a_redis_that_goes_away_ends_the_search_clearly_and_it_goes_on_whe
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
 
-    def seen(runs: list[TrialRun]) -> None:
+    def seen(runs: Sequence[TrialRun]) -> None:
         if any(run.state == "done" for run in runs) and not gone.is_set():
             asyncio.run_coroutine_threadsafe(mortal_redis.kill(), loop).result()
             loop.call_soon_threadsafe(gone.set)
 
-    def search(watch: object) -> object:
+    def search(watch: OnChange) -> SearchResult:
         store = RedisSearch(mortal_redis.endpoint, name, patience_s=0.5)
-        return compress(None, bars(), recipe=recipe, store=store, folder=tmp_path, watch=watch)  # type: ignore[arg-type]
+        return compress(None, bars(), recipe=recipe, store=store, folder=tmp_path, control=SearchControl(watch=watch))
 
     with pytest.raises(Unavailable, match=r"redis: .* cannot be had since 0\.5 s") as refused:
         await asyncio.to_thread(search, seen)
     assert "the same command" in refused.value.hint
     await mortal_redis.start()
     found = await asyncio.to_thread(search, lambda _: None)
-    done = Counter(run.number for run in found.runs if run.state == "done")  # type: ignore[attr-defined]
+    done = Counter(run.number for run in found.runs if run.state == "done")
     assert done == {0: 1, 1: 1}
 
 

@@ -99,10 +99,10 @@ def compress(
     if dry_run:
         from littoral_cloud.search.estimate import estimated
 
-        held = SearchData.of(examples, plan.settings.held_out)
-        plan.check(held.dataset)
+        search_data = SearchData.of(examples, plan.settings.held_out)
+        plan.check(search_data.dataset)
         name = plan.name(examples.digest)
-        emit({"search": name, **asdict(estimated(plan, held, clock=time.perf_counter))}, format)
+        emit({"search": name, **asdict(estimated(plan, search_data, clock=time.perf_counter))}, format)
         return
     name = plan.name(examples.digest)
     place = None if only_work else report or settings.data_dir / FOLDER / name
@@ -159,6 +159,7 @@ async def _searched(
 
     from littoral_cloud.app import open_search
     from littoral_cloud.search.compress import compress as searched
+    from littoral_cloud.search.control import SearchControl
     from littoral_cloud.search.report import write_report
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -173,15 +174,16 @@ async def _searched(
                 examples,
                 budget,
                 recipe=plan,
-                time_budget_s=seconds,
-                releasing=releasing,
                 store=store,
                 folder=settings.data_dir / FOLDER,
-                watch=shown,
-                tell=console.print,
-                stop=signals.stop,
-                clock=time.perf_counter,
-                every=every,
+                control=SearchControl(
+                    watch=shown,
+                    tell=console.print,
+                    stop=signals.stop,
+                    time_budget_s=seconds,
+                    releasing=releasing,
+                    every=every,
+                ),
             )
         if report is not None:
             await asyncio.to_thread(write_report, found, report)

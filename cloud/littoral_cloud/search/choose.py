@@ -1,4 +1,4 @@
-"""The best student inside a budget, chosen on this machine: what a rollout does for each node, as one call.
+"""Chooses the best student inside a budget on this machine, as a rollout does for each node.
 
 best = choose(make_students(data, recipe).packaged, data, "artifact<=20KB,p95<=2ms")
 """
@@ -21,11 +21,11 @@ EACH = 100
 
 
 def choose(students: Sequence[Packaged], data: Dataset, budget: Budget | str) -> Packaged:
-    """The most accurate student inside the budget, each timed here; ties as littoral.budget.best_fit decides them.
+    """The most accurate student inside the budget, with latencies of this machine; ties as littoral.budget.best_fit decides.
 
     Raises:
         BadInput: the budget is wrong, or bounds what only a node can measure. NoFit: none is inside; names the limit that binds.
-        RuntimeFailure: one does not run.
+        RuntimeFailure: a student does not run.
     """
     limits = Budget.parse(budget) if isinstance(budget, str) else budget
     check_budget(limits)
@@ -40,15 +40,15 @@ def measured(
     rounds: int = 5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Measured]:
-    """What each student's manifest says of it, beside its latency here, in turns with the others; in the order given.
+    """Each student's figures from its manifest and its latency here, timed in turns with the others; in the given order.
 
-    The digest is of the manifest as it is: it has no name before it is signed. Memory is not measured here, and stands as 0.
+    The digest is that of the unsigned manifest. Memory is not measured here and is 0.
 
-    Raises BadInput where there is no student or two have one name; RuntimeFailure.
+    Raises BadInput where there is no student or two have the same name; RuntimeFailure.
     """
     exports = {s.manifest.name: exported_of(s) for s in students}
     if len(exports) != len(students):
-        raise BadInput("students: two have one name", hint="give each a name of its own")
+        raise BadInput("students: two have the same name", hint="give each a name of its own")
     prepared = students[0].manifest.input.prepare(data.test_x[:EACH]) if students else data.test_x[:0]
     latency = compare(exports, prepared, rounds=rounds, each=EACH, clock=clock)
     return [_measured(student, latency[student.manifest.name]) for student in students]

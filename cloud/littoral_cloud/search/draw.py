@@ -1,4 +1,4 @@
-"""Values for new trials, drawn by Optuna: a pure function of what the batches before have shown, and of a seed.
+"""Values for new trials, drawn by Optuna: a pure function of the outcomes of the batches before, and of a seed.
 
 Multi-objective tree-structured Parzen estimators: Y. Ozaki et al., 2022, https://doi.org/10.1613/jair.1.13188. Of sizes,
 operations and times their logarithms count: half of 2 KB is as much as half of 20 KB.
@@ -20,12 +20,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from littoral_cloud.search.recipe import Objective
 from littoral_cloud.search.space import START, Dimension, Params, Range, text_of
 
-_TRIES = 50  # to find values that make a student which is not there yet
-_STARTUP = 8  # trials whose values are drawn evenly, before there is anything to learn from
+_TRIES = 50  # to draw values of a student that is new
+_STARTUP = 8  # first trials, with evenly drawn values
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Shown = tuple[Params, Mapping[Objective, float]]
-"""The values of a trial, and what came of them: costs by objective."""
+"""The values of a trial, and its costs by objective."""
 
 
 def draw(
@@ -70,7 +70,7 @@ def draw(
 
 
 def distributions_of(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
-    """In Optuna's words. A choice is its JSON text, for a journal cannot hold lists and tables."""
+    """The space as Optuna's distributions. A choice is its JSON text, for a journal cannot store lists and tables."""
     found: dict[str, BaseDistribution] = {}
     for path, dimension in space.items():
         if not isinstance(dimension, Range):
@@ -88,14 +88,14 @@ def distributions_of(space: Mapping[str, Dimension]) -> dict[str, BaseDistributi
 
 
 def written(params: Params, space: Mapping[str, Dimension]) -> dict[str, Any]:
-    """Values as the distributions have them."""
+    """Values as the distributions take them."""
     if START in params:
         return {START: params[START]}
     return {path: params[path] if isinstance(space[path], Range) else text_of(params[path]) for path in space}
 
 
 def read(params: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, Any]:
-    """The other way round. Numbers that are not whole have six digits, so that they look the same wherever they are written."""
+    """Values from the distributions. Floats get six digits, so that they are the same wherever they are written."""
     if START in params:
         return {START: params[START]}
     found: dict[str, Any] = {}
@@ -121,5 +121,5 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def _mixed(seed: int, number: int) -> int:
-    """A seed for one trial: neighbours have nothing in common."""
+    """A seed for one trial, unrelated to those of its neighbours."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")

@@ -1,5 +1,5 @@
-"""What a search will take: steps of what it begins with, of a few of its students and of its teacher are timed now, and what
-comes of them is packaged and measured as it will be; then it is multiplied.
+"""Estimates the time and disk of a search: it times some training steps of the teacher, of the students that the search begins
+with and of a few drawn ones, packages and measures each, and multiplies.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from littoral_cloud.search.space import START
 from littoral_cloud.search.trial import SearchData, again, measured
 
 _SAMPLES = 4  # students that are drawn and timed
-_FRONT = 4  # students that a search is taken to find, beside those that it began with
+_FRONT = 4  # students in the front, by assumption, beside those that the search began with
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Minutes are of one worker on this machine, as busy as it is now. A search that finds nothing more ends before."""
+    """For one worker on this machine, as busy as it is now. A search that gains nothing more ends earlier."""
 
-    trials: int  # drawn ones and those that it begins with
+    trials: int  # drawn, and those that the search begins with
     runs: int  # trainings: those of every rung
-    teacher_minutes: float  # of its training and of its answers
+    teacher_minutes: float  # to train it and to get its logits
     minutes: float  # of all runs
-    release_minutes: float  # of teaching again, on all examples, what is released; 0 where that is not done
-    step_ms: float  # of a student, the median of those that were timed
-    disk_bytes: int  # checkpoints and the teacher's answers
+    release_minutes: float  # to train the students of the release again on all examples; 0 where that is not done
+    step_ms: float  # a training step of a student, the median
+    disk_bytes: int  # checkpoints and the teacher's logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class _Timed:
     """One student of the search."""
 
     step_s: float  # of the student itself
-    seconds: tuple[float, ...]  # of a run, on each rung: taught, its methods, packaged and measured
+    seconds: tuple[float, ...]  # of a run on each rung: training, methods, packaging, measuring
     kept_bytes: int
 
 
-def estimated(recipe: SearchRecipe, held: SearchData, *, clock: Callable[[], float]) -> Estimate:
+def estimated(recipe: SearchRecipe, data: SearchData, *, clock: Callable[[], float]) -> Estimate:
     """Raises what training raises."""
-    settings, dataset = recipe.settings, held.dataset
+    settings, dataset = recipe.settings, data.dataset
     drawn = draw(
         recipe.space,
         [],
@@ -55,15 +55,15 @@ def estimated(recipe: SearchRecipe, held: SearchData, *, clock: Callable[[], flo
         same=recipe.same,
         taken=[],
     )
-    starts = [_timed(recipe, {START: name}, held, clock) for name in recipe.starts]
-    samples = [_timed(recipe, params, held, clock) for params in drawn]
+    starts = [_timed(recipe, {START: name}, data, clock) for name in recipe.starts]
+    samples = [_timed(recipe, params, data, clock) for params in drawn]
     counts = runs_on_rungs(settings.trials, settings.batch, len(settings.rungs))
     begun = sum(sum(start.seconds) for start in starts)
     whole = begun + sum(count * statistics.mean(s.seconds[rung] for s in samples) for rung, count in enumerate(counts))
     teacher = teacher_seconds(recipe.production({}), dataset, clock)
     release = 0.0
-    if again(recipe, held):
-        more = len(held.source.train_y) / len(dataset.train_y)
+    if again(recipe, data):
+        more = len(data.source.train_y) / len(dataset.train_y)
         release = more * (teacher + begun + _FRONT * statistics.mean(s.seconds[-1] for s in samples))
     runs = sum(counts) + len(starts) * len(settings.rungs)
     return Estimate(
@@ -78,7 +78,7 @@ def estimated(recipe: SearchRecipe, held: SearchData, *, clock: Callable[[], flo
 
 
 def runs_on_rungs(trials: int, batch: int, rungs: int) -> list[int]:
-    """How many runs there are on each rung, when each batch is halved from rung to rung."""
+    """The number of runs on each rung, where half of a batch goes on to the next."""
     counts = [0] * rungs
     for begin in range(0, trials, batch):
         size = min(batch, trials - begin)
@@ -88,12 +88,12 @@ def runs_on_rungs(trials: int, batch: int, rungs: int) -> list[int]:
     return counts
 
 
-def _timed(recipe: SearchRecipe, params: Mapping[str, Any], held: SearchData, clock: Callable[[], float]) -> _Timed:
+def _timed(recipe: SearchRecipe, params: Mapping[str, Any], data: SearchData, clock: Callable[[], float]) -> _Timed:
     production = recipe.production(params)
     [student] = production.students
-    found = timed(student, held.dataset, clock)
+    found = timed(student, data.dataset, clock)
     began = clock()
-    measured(found.found, student, held, production.model)
+    measured(found.found, student, data, production.model)
     package_s = clock() - began
     rungs = [recipe.production(params, rung=rung).students[0] for rung in range(len(recipe.settings.rungs))]
-    return _Timed(found.step_s, tuple(found.run_s(rung, held.dataset) + package_s for rung in rungs), found.kept_bytes)
+    return _Timed(found.step_s, tuple(found.run_s(rung, data.dataset) + package_s for rung in rungs), found.kept_bytes)

@@ -1,8 +1,8 @@
-"""What is better than what, when several things count: pure functions on points of which less is better in every place.
+"""Compares candidates by several objectives: pure functions on points, of which less is better in every place.
 
 Non-dominated sorting and crowding distance: K. Deb et al.: A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, 2002,
 https://doi.org/10.1109/4235.996017. Successive halving: K. Jamieson, A. Talwalkar, 2016, https://arxiv.org/abs/1502.07943; here
-over several objectives at once, so what stays is the half that is dominated by the fewest.
+over several objectives at once: the half stays that the fewest fronts dominate.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def dominates(a: Point, b: Point) -> bool:
 
 
 def non_dominated(points: Sequence[Point]) -> list[int]:
-    """Places of the points that no other point dominates, in their order. Of equal points all stay."""
+    """Indices of the points that no other point dominates, in their order; all of equal points."""
     return [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
 
 
 def ranked(points: Sequence[Point]) -> list[int]:
-    """All places, the best first: by how many fronts lie before it, then by how alone it is in its front, then by place."""
+    """All indices, the best first: by the number of fronts before it, then by crowding distance, then by index."""
     left = list(range(len(points)))
     order: list[int] = []
     while left:
@@ -37,12 +37,12 @@ def ranked(points: Sequence[Point]) -> list[int]:
 
 
 def better_half(points: Sequence[Point]) -> list[int]:
-    """Places of the half (rounded up) that goes on to the next rung, in their order."""
+    """Indices of the half (rounded up) that goes on to the next rung, in their order."""
     return sorted(ranked(points)[: -(-len(points) // 2)])
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """The volume that the points dominate below a reference point; those not better than it in every place add nothing."""
+    """The volume that the points dominate below a reference point; a point that is not better than it everywhere adds nothing."""
     inside = [tuple(p) for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
     return _volume([inside[i] for i in non_dominated(inside)], tuple(reference))
 
@@ -62,7 +62,7 @@ def _volume(points: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -
 
 
 def _crowding(points: Sequence[Point]) -> list[float]:
-    """How far its neighbours are from each point, summed over the objectives; infinite at the ends."""
+    """Crowding distance: from one neighbour of a point to the other, summed over the objectives; infinite at the ends."""
     alone = [0.0] * len(points)
     for k in range(len(points[0]) if points else 0):
         order = sorted(range(len(points)), key=lambda i: (points[i][k], i))

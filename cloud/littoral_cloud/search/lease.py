@@ -1,24 +1,22 @@
-"""A run's lease, kept by a thread while it trains, and all that may end the training before it is over."""
+"""Renews the lease of a run in a thread while it trains, and interrupts the training when it must end early."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from littoral.errors import FleetError
+from littoral_cloud.search.control import SearchControl
 from littoral_cloud.search.store import SearchStore
-
-TTL_S = 15.0
-"""After so long without a word from its worker a run is given to another one."""
 
 _LOOK_S = 0.2
 
 
 @dataclass(slots=True)
 class Interruption:
-    """Over one run. `halt` is what training looks at; `why` says who set it."""
+    """Of one run. Training ends when `halt` is set; `why` is the first reason."""
 
     halt: threading.Event = field(default_factory=threading.Event)
     why: str = ""  # "stop", "time" or "lease"
@@ -30,47 +28,37 @@ class Interruption:
 
 
 @contextmanager
-def kept(
-    store: SearchStore,
-    name: str,
-    token: int,
-    *,
-    stop: threading.Event,
-    deadline: float,
-    clock: Callable[[], float],
-    ttl_s: float = TTL_S,
-) -> Iterator[Interruption]:
-    """Renews a lease until the body is over, and gives it back.
+def renewed(store: SearchStore, name: str, token: int, control: SearchControl, deadline: float) -> Iterator[Interruption]:
+    """Renews a lease until the body ends, and then releases it.
 
     Args:
-        stop: set it, and the body is told to halt.
-        deadline: the same, by the clock.
+        control: its `stop`, `clock` and `lease_s`. deadline: by that clock, when the body must end.
     """
-    watch, over = Interruption(), threading.Event()
+    interruption, over = Interruption(), threading.Event()
 
-    def keep() -> None:
-        due = clock() + ttl_s / 3
+    def renew() -> None:
+        due = control.clock() + control.lease_s / 3
         while not over.wait(_LOOK_S):
-            if stop.is_set():
-                watch.end("stop")
-            if clock() >= deadline:
-                watch.end("time")
-            if clock() < due:
+            if control.stop.is_set():
+                interruption.end("stop")
+            if control.clock() >= deadline:
+                interruption.end("time")
+            if control.clock() < due:
                 continue
-            due = clock() + ttl_s / 3
+            due = control.clock() + control.lease_s / 3
             try:
-                if not store.renew(name, token, ttl_s):
-                    return watch.end("lease")
+                if not store.renew(name, token, control.lease_s):
+                    return interruption.end("lease")
             except FleetError as error:
-                watch.error = error
-                return watch.end("lease")
+                interruption.error = error
+                return interruption.end("lease")
 
-    keeper = threading.Thread(target=keep, name=f"lease {name}", daemon=True)
-    keeper.start()
+    renewer = threading.Thread(target=renew, name=f"lease {name}", daemon=True)
+    renewer.start()
     try:
-        yield watch
+        yield interruption
     finally:
         over.set()
-        keeper.join()
-        if watch.error is None:
+        renewer.join()
+        if interruption.error is None:
             store.release(name, token)

@@ -109,6 +109,10 @@ class SearchRecipe:
         """A short one, for folders and keys."""
         return hex_of(self.digest(data, teacher))[:16]
 
+    def without_teacher(self) -> SearchRecipe:
+        """For a teacher from outside: no manifest then names the recipe's."""
+        return replace(self, body={key: value for key, value in self.body.items() if key != "teacher"})
+
     def production(self, params: Params, *, rung: int = -1, name: str | None = None) -> Production:
         """The recipe of one trial, with one student of one variant.
 

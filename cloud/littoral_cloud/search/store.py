@@ -1,7 +1,7 @@
-"""Where a search is kept: a journal of JSON lines, and leases. The port, and the two that need no server.
+"""Stores of a search: a journal of JSON lines, and leases. The port, and the two stores that need no server.
 
-A search kept in memory ends with its process; one kept in a folder may be killed and goes on, and several processes of one
-machine may share it; one kept in Redis (cloud/littoral_cloud/store/searches.py) may be shared by several machines.
+A search in memory ends with its process. One in a folder continues after a kill, and several processes of a machine may share it.
+One in Redis (cloud/littoral_cloud/store/searches.py) may be shared by several machines.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from littoral.errors import BadInput
 
 
 class SearchStore(Protocol):
-    """Each call is done whole or not at all, whoever else calls. Raises Unavailable where the other side stays away."""
+    """Each call is atomic beside all others. Raises Unavailable where the store does not answer."""
 
     def read(self, start: int) -> Sequence[str]:
-        """The journal's lines from this one on, counted from 0."""
+        """The lines of the journal from `start` on, counted from 0."""
         ...
 
     def append(self, lines: Sequence[str]) -> None:
-        """Puts lines behind the last one, next to each other."""
+        """Adds lines at the end, with no other line between them."""
         ...
 
     def take(self, name: str, ttl_s: float) -> int | None:
-        """A lease: a token for its holder; None where somebody holds it."""
+        """Takes a lease and returns its token; None where another one has it."""
         ...
 
     def renew(self, name: str, token: int, ttl_s: float) -> bool:
-        """False: it is not held under this token any more."""
+        """Renews a lease. False: this token no longer has it."""
         ...
 
     def release(self, name: str, token: int) -> None:
-        """Gives a lease back; nothing where it is not held under this token any more."""
+        """Gives a lease back; does nothing where this token no longer has it."""
         ...
 
-    def held(self, names: Iterable[str]) -> frozenset[str]:
-        """Those of the leases that somebody holds."""
+    def leased(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of the leases that a caller has now."""
         ...
 
 
 class MemoryStore:
-    """For one process, gone with it."""
+    """For one process; it ends with it."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -78,20 +78,20 @@ class MemoryStore:
             if self._leases.get(name) == token:
                 del self._leases[name]
 
-    def held(self, names: Iterable[str]) -> frozenset[str]:
+    def leased(self, names: Iterable[str]) -> frozenset[str]:
         with self._lock:
             return frozenset(names) & frozenset(self._leases)
 
 
 class FolderStore:
-    """A file of lines, and a lock for each lease: both outlive a kill, and a lease ends with its process.
+    """A file of lines, and a locked file for each lease. The lines survive a kill; a lease ends with its process.
 
     Raises BadInput, naming the folder, where it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._journal, self._leases = folder / "journal.jsonl", folder / "leases"
-        self._mine: dict[int, int] = {}  # token: the descriptor that holds the lock
+        self._mine: dict[int, int] = {}  # by token, the descriptor with the lock
         self._tokens = 0
         self._lock = threading.Lock()
         try:
@@ -102,7 +102,7 @@ class FolderStore:
 
     def read(self, start: int) -> Sequence[str]:
         data = self._journal.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]  # a line that a kill has torn was never written
+        whole = data[: data.rfind(b"\n") + 1]  # a kill may leave a part of a line: it does not count
         return whole.decode().splitlines()[start:]
 
     def append(self, lines: Sequence[str]) -> None:
@@ -135,7 +135,7 @@ class FolderStore:
         if descriptor is not None:
             os.close(descriptor)
 
-    def held(self, names: Iterable[str]) -> frozenset[str]:
+    def leased(self, names: Iterable[str]) -> frozenset[str]:
         found = set()
         for name in names:
             descriptor = self._locked(name)

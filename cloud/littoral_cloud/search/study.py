@@ -1,7 +1,8 @@
-"""A search as Optuna's study in a journal: entries are made, claimed and settled here; board.py says which.
+"""The journal of a search as an Optuna study: makes, claims and settles its entries; moves.py decides which.
 
-Optuna's own Redis backend pickles snapshots of the study. Ours has none, so the journal is JSON lines and nothing else. The state
-of an entry moves once from waiting to running and once from there to its end: of two who try, the journal's order says who.
+Optuna's own Redis backend pickles snapshots of the study. Ours has no snapshots, so the journal is JSON lines and nothing
+else. An entry moves once from waiting to running and once from there to its end; where two workers try, the first in the
+journal wins.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class Study:
             self._study = optuna.create_study(study_name=name, storage=self._storage, directions=directions, load_if_exists=True)
 
     def runs(self) -> list[TrialRun]:
-        """Every entry, in the order of the journal."""
+        """All entries, in the order of the journal."""
         return [self._run(trial) for trial in self._study.get_trials(deepcopy=False) if "number" in trial.user_attrs]
 
     def enter(self, runs: Iterable[TrialRun]) -> None:
-        """Puts entries behind the last one: waiting, or failed where they are given up."""
+        """Adds entries at the end: waiting, or failed where they had too many attempts."""
         for run in runs:
             about: dict[str, Any] = {name: getattr(run, name) for name in _ABOUT}
             state = TrialState.WAITING
@@ -64,28 +65,30 @@ class Study:
             self._study.add_trial(create_trial(state=state, params=params, distributions=distributions, user_attrs=about))
 
     def claim(self, run: TrialRun) -> bool:
-        """False: somebody else was first."""
+        """Moves a run to running. False: another worker was first."""
         try:
             return self._storage.set_trial_state_values(run.id, TrialState.RUNNING)
         except UpdateFinishedTrialError:
             return False
 
     def done(self, run: TrialRun, outcome: TrialOutcome) -> bool:
-        """False: the run was given to somebody else meanwhile, and this outcome counts for nothing."""
+        """Ends a run with its outcome. False: another worker has the run now, and this outcome does not count."""
         values = [outcome.accuracy if o == "accuracy" else outcome.cost(o) for o in self._settings.steer]
         return self._settle(run, TrialState.COMPLETE, {_OUTCOME: outcome.written()}, values)
 
     def failed(self, run: TrialRun, problem: str) -> bool:
-        """These values cannot be trained. False: as `done`."""
+        """Ends a run whose values cannot be trained. False: as `done`."""
         return self._settle(run, TrialState.FAIL, {_FAILED: True, _PROBLEM: problem})
 
     def lost(self, run: TrialRun, problem: str) -> bool:
-        """Whoever was at it is not any more. False: as `done`."""
+        """Ends a run that its worker has left. False: as `done`."""
         return self._settle(run, TrialState.FAIL, {_PROBLEM: problem})
 
-    def _settle(self, run: TrialRun, state: TrialState, said: Mapping[str, Any], values: Sequence[float] | None = None) -> bool:
+    def _settle(
+        self, run: TrialRun, state: TrialState, attributes: Mapping[str, Any], values: Sequence[float] | None = None
+    ) -> bool:
         try:
-            for key, value in said.items():
+            for key, value in attributes.items():
                 self._storage.set_trial_user_attr(run.id, key, value)
             self._storage.set_trial_state_values(run.id, state, values)
         except UpdateFinishedTrialError:
@@ -102,7 +105,7 @@ class Study:
 
 
 class _Lines(BaseJournalBackend):
-    """Optuna's journal over a store's lines."""
+    """Optuna's journal over the lines of a store."""
 
     def __init__(self, store: SearchStore) -> None:
         self._store = store

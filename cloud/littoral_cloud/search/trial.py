@@ -1,4 +1,4 @@
-"""One run of a trial: its recipe carried out by the ordinary factory, its artifact measured as it was exported."""
+"""One run of a trial: the ordinary factory makes its recipe, and the exported artifact is measured."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _ROUNDS, _EACH = 9, 100  # of inferences, for the latency
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchData:
-    """A data set for a search: what is trained on, and what is judged on, both from its training images."""
+    """The data of a search: examples to train on and others to judge by, both from the training split."""
 
-    dataset: Dataset  # without the held-out images; its test split is that of the source, and nothing is chosen by it
-    bench: Bench  # over the held-out images
-    source: Dataset  # the whole
+    dataset: Dataset  # without the held-out examples; its test split is the source's, and chooses nothing
+    bench: Bench  # over the held-out examples
+    source: Dataset  # all of it
 
     @classmethod
     def of(cls, source: Dataset, fraction: float) -> SearchData:
-        """Holds back the same fraction of every class: each so-many-th image, in the order of the source.
+        """Holds back every n-th training example of each class, in the order of the source: this fraction.
 
-        Raises BadData where a class has too few training images to lend any.
+        Raises BadData where a class has too few.
         """
         try:
             kept, judged = source.judged_on_every(max(2, round(1 / fraction)))
@@ -49,7 +49,7 @@ class SearchData:
 
 
 def name_of(run: TrialRun, production: Production) -> str:
-    """Of a trial's student: that which it began from, and the trial's number."""
+    """The name of a trial's student: the student that it varies, and the number of the trial."""
     return f"{production.students[0].name[:40]}-{run.number}"
 
 
@@ -59,23 +59,23 @@ def production_of(recipe: SearchRecipe, run: TrialRun) -> Production:
     return recipe.production(run.params, rung=run.rung, name=name_of(run, plain))
 
 
-def artifact_of(recipe: SearchRecipe, run: TrialRun, held: SearchData) -> str:
+def artifact_of(recipe: SearchRecipe, run: TrialRun, data: SearchData) -> str:
     """The name of the artifact that `made` makes of a run."""
-    if START in run.params and again(recipe, held):
+    if START in run.params and again(recipe, data):
         return str(run.params[START])
     [student] = production_of(recipe, run).students
     return f"{student.name}-{student.variants[0]}"
 
 
-def again(recipe: SearchRecipe, held: SearchData) -> bool:
-    """Whether `made` teaches everything again, on the whole training split."""
-    return recipe.start is not None and len(held.source.train_y) < MANY
+def again(recipe: SearchRecipe, data: SearchData) -> bool:
+    """Whether `made` trains all students again, on the whole training split."""
+    return recipe.start is not None and len(data.source.train_y) < MANY
 
 
 def tried(
     recipe: SearchRecipe,
     run: TrialRun,
-    held: SearchData,
+    data: SearchData,
     teacher: Teacher | None,
     kept: Kept,
     *,
@@ -83,35 +83,35 @@ def tried(
     stop: threading.Event,
     clock: Callable[[], float],
 ) -> TrialOutcome:
-    """Trains a run and measures what came of it on the held-out images. Raises what make_students raises."""
+    """Trains a run and measures its student on the held-out examples. Raises what make_students raises."""
     production = production_of(recipe, run)
-    learnt = teach_students(held.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
+    learnt = teach_students(data.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
     [student], [plan] = learnt.students, production.students
-    return measured(student, plan, held, production.model)
+    return measured(student, plan, data, production.model)
 
 
-def measured(student: Trained, plan: StudentRecipe, held: SearchData, model: str) -> TrialOutcome:
-    """A student exported in the one variant of its recipe, and run on the held-out examples."""
+def measured(student: Trained, plan: StudentRecipe, data: SearchData, model: str) -> TrialOutcome:
+    """Exports a student in the one variant of its recipe, and runs it on the held-out examples."""
     [packaged] = candidates_from(
         student.module,
         student.spec,
-        held.bench.dataset,
+        data.bench.dataset,
         plan.variants,
         model=model,
         name=plan.name,
-        bench=held.bench,
+        bench=data.bench,
         options=plan.export,
     )
     manifest = packaged.manifest
     label, worst = manifest.worst_class or ("", 0.0)
-    [latency] = compare({manifest.name: exported_of(packaged)}, held.bench.test[:_EACH], rounds=_ROUNDS, each=_EACH).values()
+    [latency] = compare({manifest.name: exported_of(packaged)}, data.bench.test[:_EACH], rounds=_ROUNDS, each=_EACH).values()
     return TrialOutcome(
         accuracy=manifest.accuracy,
         worst_class=worst,
         worst_label=label,
         transfer_bytes=manifest.transfer_bytes,
         artifact_bytes=manifest.artifact_bytes,
-        macs=macs_of(student.module, held.dataset.shape),
+        macs=macs_of(student.module, data.dataset.shape),
         p50_ms=latency.p50_ms,
         p95_ms=latency.p95_ms,
         parameters=manifest.parameters,
@@ -124,23 +124,23 @@ def measured(student: Trained, plan: StudentRecipe, held: SearchData, model: str
 def made(
     recipe: SearchRecipe,
     runs: Sequence[TrialRun],
-    held: SearchData,
+    data: SearchData,
     teacher: Teacher | None,
     kept: Kept,
     *,
     tell: Tell = tell_nobody,
     given: bool = False,
 ) -> Made:
-    """The students of these trials, measured on the test split: from their checkpoints where this machine has them.
+    """The students of these trials, measured on the test split; from their checkpoints where this machine has them.
 
     Args:
-        given: the teacher came from outside, and not from the recipe.
+        given: the teacher came from outside, not from the recipe.
     """
-    if recipe.start is not None and again(recipe, held):
-        return _made_whole(recipe, recipe.start, runs, held.source, teacher if given else None, kept, tell)
+    if recipe.start is not None and again(recipe, data):
+        return _made_whole(recipe, recipe.start, runs, data.source, teacher if given else None, kept, tell)
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
-    return make_students(held.dataset, together, kept=kept, tell=tell, teacher=teacher)
+    return make_students(data.dataset, together, kept=kept, tell=tell, teacher=teacher)
 
 
 def _made_whole(
@@ -152,7 +152,7 @@ def _made_whole(
     kept: Kept,
     tell: Tell,
 ) -> Made:
-    """What the search began with, as `train` makes it, then these trials' students: all taught on the whole training split."""
+    """The students that the search began with, then those of these trials, all trained on the whole training split."""
     drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
     together = replace(start, students=(*start.students, *drawn), at_once=1)
     return make_students(source, together, kept=kept, tell=tell, teacher=given)

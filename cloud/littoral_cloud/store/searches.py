@@ -128,7 +128,7 @@ class RedisSearch:
     def release(self, name: str, token: int) -> None:
         self._run(RELEASE, [self._key("lease", name)], [token, self._key("announce"), name])
 
-    def held(self, names: Iterable[str]) -> frozenset[str]:
+    def leased(self, names: Iterable[str]) -> frozenset[str]:
         asked = list(names)
         if not asked:
             return frozenset()

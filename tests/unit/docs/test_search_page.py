@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from littoral_cloud.search import search_from
-from littoral_cloud.search.lease import TTL_S
+from littoral_cloud.search.control import TTL_S
+from littoral_cloud.search.moves import MOST_DEATHS
 from littoral_cloud.search.recipe import SearchSettings
-from littoral_cloud.search.state import MOST_DEATHS
 from littoral_cloud.store.searches import PATIENCE_S
 
 PAGE = (Path(__file__).parents[3] / "docs" / "search.md").read_text()

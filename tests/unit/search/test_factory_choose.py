@@ -52,7 +52,7 @@ def test_each_is_timed_by_a_clock_that_is_given(students: list[Packaged]) -> Non
 def test_what_cannot_be_told_here_is_refused(students: list[Packaged]) -> None:
     with pytest.raises(BadInput, match="rss is measured on nodes"):
         choose(students, DATA, "rss<=8MB")
-    with pytest.raises(BadInput, match="two have one name"):
+    with pytest.raises(BadInput, match="two have the same name"):
         measured([students[0], students[0]], DATA)
     with pytest.raises(BadInput, match="0 artifacts"):
         measured([], DATA)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from littoral_cloud.search import SearchResult, compress, search_from
+from littoral_cloud.search import SearchControl, SearchResult, compress, search_from
 from littoral_cloud.search.front import dominates
 from littoral_cloud.search.state import TrialRun, valid
 from littoral_cloud.training.train import train_teacher
@@ -51,7 +51,7 @@ def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: SearchRes
         if sum(run.state == "done" for run in runs) == 2:
             stop.set()
 
-    part = compress(None, bars(), recipe=tiny(), trials=2, folder=tmp_path, watch=stopping, stop=stop)
+    part = compress(None, bars(), recipe=tiny(), trials=2, folder=tmp_path, control=SearchControl(watch=stopping, stop=stop))
     assert part.reason == "stopped"
     assert trials(part.runs) < trials(whole.runs)
     rest = compress(None, bars(), recipe=tiny(), folder=tmp_path)  # all four trials: they are added to those that are there

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from littoral_cloud.cli import execute
-from littoral_cloud.search import compress
+from littoral_cloud.search import SearchControl, compress
 from littoral_cloud.search.compress import given_teacher
 from littoral_cloud.search.estimate import estimated, runs_on_rungs
 from littoral_cloud.search.trial import SearchData
@@ -25,7 +25,9 @@ STRIDES = {"choices": [[2, 2]]}
 def test_values_that_do_not_go_together_fail_alone_and_are_named() -> None:
     space = {"architecture.widths": {"choices": [[4, 8], [4, 8, 8]]}, "architecture.strides": STRIDES}
     told: list[str] = []
-    found = compress(None, bars(), recipe=tiny(space=space, trials=2, batch=2, rungs=[1.0]), tell=told.append)
+    found = compress(
+        None, bars(), recipe=tiny(space=space, trials=2, batch=2, rungs=[1.0]), control=SearchControl(tell=told.append)
+    )
     assert sorted(run.state for run in found.runs) == ["done", "failed"]
     [failed] = [run for run in found.runs if run.state == "failed"]
     assert "strides: [2, 2] must hold a 1 or a 2 for each of 3 widths" in failed.problem
@@ -53,7 +55,7 @@ def test_a_torch_network_of_ones_own_teaches() -> None:
 
 
 def test_no_time_is_no_trial_and_another_call_goes_on(tmp_path: Path) -> None:
-    late = compress(None, bars(), recipe=tiny(), time_budget_s=0.0, folder=tmp_path)
+    late = compress(None, bars(), recipe=tiny(), folder=tmp_path, control=SearchControl(time_budget_s=0.0))
     assert (late.reason, late.runs, late.best) == ("time", (), None)
 
 

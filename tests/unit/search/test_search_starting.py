@@ -17,11 +17,12 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import check_recipe, teach_students
 from littoral_cloud.recipes.fitted import MANY, fitted
-from littoral_cloud.search import compress
+from littoral_cloud.search import SearchControl, compress
+from littoral_cloud.search.moves import Draw, End, Enter, next_move
 from littoral_cloud.search.recipe import search_named, with_trials
 from littoral_cloud.search.space import START
 from littoral_cloud.search.starting import search_for
-from littoral_cloud.search.state import Draw, End, Enter, TrialOutcome, TrialRun, distinct, gains, next_move, settled
+from littoral_cloud.search.state import TrialOutcome, TrialRun, distinct, gains, settled
 from littoral_cloud.search.trial import SearchData
 from littoral_cloud.search.worker import ends
 from littoral_cloud.training.train import accuracy_of, logits_of
@@ -150,7 +151,7 @@ def test_what_is_seen_without_a_terminal_is_the_front_its_accuracy_and_the_time_
 
 def test_no_time_is_too_short_for_what_it_begins_with_and_its_release_is_inside_the_budget() -> None:
     data = table(60)
-    found = compress(None, data, "artifact<=1KB", recipe=search_for("small", data), time_budget_s=0.0)
+    found = compress(None, data, "artifact<=1KB", recipe=search_for("small", data), control=SearchControl(time_budget_s=0.0))
     assert found.reason == "time"
     assert [run.params for run in found.trials] == [{START: name} for name in found.recipe.starts]
     assert found.best is not None

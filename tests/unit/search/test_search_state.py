@@ -11,22 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from littoral_cloud.search.moves import MOST_DEATHS, Draw, End, Enter, Lose, Train, WaitForWorkers, next_move
 from littoral_cloud.search.recipe import SearchRecipe
-from littoral_cloud.search.state import (
-    LAPSED,
-    MOST_DEATHS,
-    Draw,
-    End,
-    Enter,
-    Lose,
-    Train,
-    TrialOutcome,
-    TrialRun,
-    WaitForWorkers,
-    next_move,
-    taken,
-    valid,
-)
+from littoral_cloud.search.state import LAPSED, TrialOutcome, TrialRun, taken, valid
 from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
 from littoral_cloud.search.worker import drawn
@@ -64,7 +51,7 @@ class Worker:
             return
         runs = self.study.runs()
         leases = [run.lease for run in valid(runs).values() if run.state in ("waiting", "running")]
-        match next_move(runs, self.recipe.settings, None, self.store.held(leases), among=self.passed):
+        match next_move(runs, self.recipe.settings, None, self.store.leased(leases), passed_over=self.passed):
             case Train(run):
                 token = self.store.take(run.lease, 1.0)
                 if token is not None and self.study.claim(run):
