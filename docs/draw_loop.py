@@ -1,4 +1,4 @@
-"""Draws docs/loop.svg, the picture in the README, from the report of a real run.
+"""Draws docs/loop.svg, the picture in the README, from the report of a real demo.
 
 python docs/draw_loop.py out/demo/report.json docs/loop.svg
 """
@@ -66,13 +66,13 @@ def above(report: dict[str, Any]) -> list[str]:
         box(
             COLUMNS[2],
             TOP,
-            "Signed, in waves",
-            [" then ".join(str(len(w)) for w in good["waves"]) + " nodes, canary first", good["state"]],
+            "Rollout in waves",
+            ["signed; " + " then ".join(str(len(w)) for w in good["waves"]) + " nodes", good["state"]],
         ),
         box(
             COLUMNS[3],
             TOP,
-            "The fleet",
+            "Fleet",
             [
                 f"{len(nodes)} nodes, p50 {p50s[0]:.2f} to {p50s[-1]:.2f} ms",
                 f"{sum(n['requests'] for n in nodes):,} requests, {sum(n['failed_requests'] for n in nodes)} failed",
@@ -94,8 +94,8 @@ def below(report: dict[str, Any]) -> list[str]:
             BOTTOM,
             "Drift",
             [
-                f"seen on {', '.join(drift['detected'])}",
-                f"{percent(drift['accuracy_before'])} down to {percent(drift['accuracy_during'])}",
+                f"on {', '.join(drift['detected'])}",
+                f"accuracy {percent(drift['accuracy_before'])} -> {percent(drift['accuracy_during'])}",
             ],
             fill=SAND,
         ),
@@ -111,7 +111,7 @@ def below(report: dict[str, Any]) -> list[str]:
         box(
             COLUMNS[1],
             BOTTOM,
-            "New students",
+            "Better students",
             [
                 f"drifted inputs: {percent(drift['served_drifted_after'])}",
                 f"clean inputs: {percent(drift['served_clean_after'])}",
@@ -138,7 +138,7 @@ def bad_of(report: dict[str, Any]) -> dict[str, Any] | None:
 def draw(report: dict[str, Any]) -> str:
     audit = report["audit"]
     chain = "intact" if audit["intact"] else "BROKEN"
-    trail = f"one audit trail: {audit['lines']} lines, chain {chain}; the whole run {report['seconds']:.0f} s"
+    trail = f"One audit trail: {audit['lines']} lines, chain {chain}. All of it in {report['seconds']:.0f} s."
     heads = "".join(
         f'<marker id="{name}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0L10 5L0 10z" fill="{colour}"/></marker>'
@@ -146,9 +146,11 @@ def draw(report: dict[str, Any]) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" role="img" '
-        f'aria-label="The loop: teacher, students, rollout, fleet, drift, federated rounds, new students"><defs>{heads}</defs>'
+        f'aria-label="The loop: teacher, students, rollout, fleet, drift, federated rounds, better students"><defs>{heads}</defs>'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
-        f'<text x="24" y="44" font-size="20" font-weight="700" fill="{INK}">One run of make demo, as measured</text>'
+        f'<text x="24" y="44" font-size="20" font-weight="700" fill="{INK}">The loop, with the figures of one `make demo`</text>'
+        f'<text x="24" y="66" font-size="13" fill="{INK}">The cloud trains, measures and releases.</text>'
+        f'<text x="24" y="{BOTTOM + BOX_H + 26}" font-size="13" fill="{INK}">The nodes learn from their own data, which stays there.</text>'
         + "".join(arrows_of(report))
         + "".join(above(report) + below(report))
         + f'<text x="24" y="{HEIGHT - 40}" font-size="14" fill="{INK}">{escape(trail)}</text></svg>\n'
