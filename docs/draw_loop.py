@@ -150,7 +150,8 @@ def draw(report: dict[str, Any]) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
         f'<text x="24" y="44" font-size="20" font-weight="700" fill="{INK}">The loop, with the figures of one `make demo`</text>'
         f'<text x="24" y="66" font-size="13" fill="{INK}">The cloud trains, measures and releases.</text>'
-        f'<text x="24" y="{BOTTOM + BOX_H + 26}" font-size="13" fill="{INK}">The nodes learn from their own data, which stays there.</text>'
+        f'<text x="24" y="{BOTTOM + BOX_H + 26}" font-size="13" fill="{INK}">'
+        "The nodes learn from their own data, which stays there.</text>"
         + "".join(arrows_of(report))
         + "".join(above(report) + below(report))
         + f'<text x="24" y="{HEIGHT - 40}" font-size="14" fill="{INK}">{escape(trail)}</text></svg>\n'
