@@ -1,4 +1,4 @@
-"""littoral-node: enroll, run, doctor, and what installs it. argparse alone: a serving agent pays for no more."""
+"""The command littoral-node. Uses argparse alone: a serving agent must not load more."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Errors go to stderr; the exit code is the error's."""
+    """Entry point. Prints errors to standard error; the exit code is the error's."""
     if arguments is None:
         streams.prepare()
     try:
@@ -139,12 +139,12 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     def told(error: FleetError, after_s: float) -> None:
         again = {"error": error.as_dict(), "again_in_s": round(after_s, 1)}
-        said = json.dumps(again) if parsed.format == "json" else f"littoral-node: {error}; again in {after_s:.0f} s"
-        sys.stderr.write(f"{said}\n")
+        line = json.dumps(again) if parsed.format == "json" else f"littoral-node: {error}; again in {after_s:.0f} s"
+        sys.stderr.write(f"{line}\n")
 
     folder.prepare()
     name = parsed.name if parsed.name is not None else environment.get(f"{PREFIX}NAME", "")
-    # An agent that runs on the folder goes on serving meanwhile, and takes what is written here.
+    # A running agent on the folder continues to serve, and takes the new certificate.
     with nullcontext() if comes_back else folder.claimed():
         identity = asyncio.run(
             enrol(
@@ -169,9 +169,9 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
-    """The key of a node that is enrolled and needs a new certificate; None where it needs none.
+    """The key of an enrolled node that needs a new certificate; None where it needs none.
 
-    Raises Untrusted where its key is lost: no line brings it back as the same node.
+    Raises Untrusted where the key is lost: no join line brings it back as the same node.
     """
     from littoral.identity import is_node_key
     from littoral_node.identity.identity import life_of
@@ -180,9 +180,9 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
     now = time.time()  # noqa: TID251 - the command line is where the clock comes in
     identity = folder.look().identity
     if identity is not None and not (life := life_of(identity.certificate_pem)).soon(now):
-        if life.due(now) or not (why := asyncio.run(refused(identity))):  # one that is due is the agent's to renew
+        if life.due(now) or not (why := asyncio.run(refused(identity))):  # the agent renews one that is due
             return None
-        sys.stderr.write(f"littoral-node: the cloud does not take this node's certificate: {why}\n")
+        sys.stderr.write(f"littoral-node: the cloud does not accept this node's certificate: {why}\n")
     key = identity.key_pem if identity is not None else folder.key()
     if key is None or not is_node_key(key):
         raise Untrusted(
@@ -196,9 +196,9 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
     told = said(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
     settings = settings_from(folder.root, told)
-    folder.look(serves=True)  # before anything is made: `run` on a folder that is not enrolled leaves nothing behind
+    folder.look(serves=True)  # first of all: `run` on a folder without enrolment leaves no files
     folder.prepare()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else a thread for every core of the host, container or not
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else it starts a thread for every core of the host
     from littoral_node.agent import Agent
     from littoral_node.supervision.log import Log
     from littoral_node.supervision.notify import notifier
@@ -215,7 +215,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         def ready(where: Mapping[str, str]) -> None:
             try:
                 write_json(folder.serving, {**where, "settings": written_down(told)})
-            except OSError as error:  # a full disk: it serves all the same, `infer` and `watch` are told --http
+            except OSError as error:  # a full disk: it serves all the same; `infer` and `watch` need --http
                 log("place-not-written", path=str(folder.serving), detail=str(error))
             with streams.unheard():
                 _print(
@@ -228,7 +228,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     with folder.claimed():
         with suppress(OSError):  # a disk that takes no write
-            folder.serving.unlink(missing_ok=True)  # of the agent before, which was told something else
+            folder.serving.unlink(missing_ok=True)  # of the agent before, with other settings
         asyncio.run(serve())
     return 0
 

@@ -98,7 +98,7 @@ async def test_the_doctor_judges_what_the_agent_that_runs_was_told_and_not_node_
         return {finding["check"]: (finding["verdict"], finding["detail"]) for finding in found["findings"]}
 
     found = await checks()
-    assert found["agent"] == ("none", "none runs on this folder; flags of `run` are not known here")
+    assert found["agent"] == ("none", "none runs on this folder; flags of `run` are unknown here")
     assert found["settings"][1].startswith("budget p95<=5ms; ")
 
     flags = ("--budget", "artifact<=20KB", "--providers", "cpu")

@@ -79,9 +79,9 @@ async def _verify(settings: Settings, wanted: str, format: Format) -> None:
                 )
             chain, count = entry.chain, count + 1
             seen = seen or chain == wanted
-        held = await core.ledger.audit_head()
+        stored = await core.ledger.audit_head()
         missing = await core.witness.missing(core.ledger)
-        if held != chain and not [entry async for entry in lines(core.ledger, entry.id if count else "-")]:
+        if stored != chain and not [entry async for entry in lines(core.ledger, entry.id if count else "-")]:
             raise Untrusted("audit: lines at the end are gone", hint="compare with a backup of Redis")
     if missing:
         raise Untrusted(words(missing, core.witness.path), hint="compare with a backup of Redis")

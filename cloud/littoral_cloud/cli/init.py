@@ -70,8 +70,8 @@ def _check(folder: Path) -> None:
     """Raises BadInput where the folder is not empty, or is a file."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"init: {folder} is a file", hint="name a new or an empty folder")
-    if folder.is_dir() and (held := sorted(path.name for path in folder.iterdir())):
-        raise BadInput(f"init: {folder} holds {held[0]}", hint="name a new or empty folder: init overwrites nothing")
+    if folder.is_dir() and (present := sorted(path.name for path in folder.iterdir())):
+        raise BadInput(f"init: {folder} holds {present[0]}", hint="name a new or empty folder: init overwrites nothing")
 
 
 def _files(data: Path | None, model: str | None) -> dict[str, str]:

@@ -65,10 +65,10 @@ def _origin(origin: Origin) -> Branch:
 
 def _weights(origin: Origin, parents: Mapping[str, Sequence[str]]) -> Branch:
     digests = parents.get(WEIGHTS, ()) or ((origin.artifact.weights,) if origin.artifact.weights else ())
-    held = "here: a run can start with them" if origin.weights_held else "not here"
+    where = "here: a run can start with them" if origin.weights_held else "not here"
     shape = " ".join(f"{name}={_text(value)}" for name, value in origin.manifest.architecture.items() if name != "name")
     words = f"network {origin.manifest.architecture.get('name', '-')} {shape}".rstrip()
-    return Branch(words, tuple(Branch(f"weights {digest} ({held})") for digest in digests))
+    return Branch(words, tuple(Branch(f"weights {digest} ({where})") for digest in digests))
 
 
 def _student(manifest: Manifest, taught_by: Sequence[Branch]) -> Branch:

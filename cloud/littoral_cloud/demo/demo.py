@@ -55,7 +55,7 @@ async def run_demo(
             report = await after_training(demo, made, shards, learns=chosen.learns)
     report = replace(report, seconds=round(terminal.seconds, 1), skipped={**left_out(report, chosen.promises), **chosen.left_out})
     broken = {name: words for name, words in broken_promises(report, chosen.promises).items() if name not in report.skipped}
-    report = replace(report, checks={"held": not broken, **{name: False for name in broken}})
+    report = replace(report, checks={"passed": not broken, **{name: False for name in broken}})
     report.write(out / "report.json")
     return report, broken
 

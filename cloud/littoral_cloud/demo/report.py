@@ -117,13 +117,13 @@ def left_out(report: Report, promises: Promises) -> dict[str, str]:
         "best-student": promises.best_student_gap,
         "small-student": promises.smallest_accuracy,
         "drift-recovered": promises.drift_gain,
-        "clean-kept": promises.clean_loss,
+        "clean-accuracy": promises.clean_loss,
         "agent-memory": promises.agent_rss_bytes,
     }
     out = dict.fromkeys((name for name, limit in of_mnist.items() if limit is None), "its figure holds for MNIST alone")
     if report.drift is None:
         out |= dict.fromkeys(
-            ("drift-detected", "drift-recovered", "clean-kept", "rounds"), "quick: no drift, no federated rounds"
+            ("drift-detected", "drift-recovered", "clean-accuracy", "rounds"), "quick: no drift, no federated rounds"
         )
     if report.students and all(student.remarks for student in report.students):
         out["bad-release"] = "the students learnt nothing, and corrupted ones are no worse"
@@ -184,7 +184,7 @@ def _of_learning(report: Report, promises: Promises) -> dict[str, str]:
             f"drift injected on {sorted(drift.injected)}, detected on {sorted(drift.detected)}",
         ),
         "drift-recovered": _unless(gain >= wanted, f"accuracy on drifted inputs rose by {gain:.1%}, wanted {wanted:.0%}"),
-        "clean-kept": _unless(loss <= most, f"accuracy on clean inputs fell by {loss:.2%}, at most {most:.1%}"),
+        "clean-accuracy": _unless(loss <= most, f"accuracy on clean inputs fell by {loss:.2%}, at most {most:.1%}"),
         "rounds": _unless(done == federation.rounds, f"{done} of {federation.rounds} rounds finished"),
     }
 
@@ -202,5 +202,5 @@ def _of_all(report: Report) -> dict[str, str]:
     }
 
 
-def _unless(held: bool, words: str) -> str:
-    return "" if held else words
+def _unless(passed: bool, text: str) -> str:
+    return "" if passed else text

@@ -113,5 +113,4 @@ def _hold_back(dataset: Dataset, every: int) -> tuple[Dataset, Examples]:
             out[dataset.train_y == label] = False
     if not out.any():
         raise BadInput(f"demo: {dataset.name} has one training image a class", hint="give more images")
-    kept = dataset.without(out)
-    return kept, Examples(dataset.train_x[out], dataset.train_y[out])
+    return dataset.without(out), Examples(dataset.train_x[out], dataset.train_y[out])

@@ -95,9 +95,9 @@ class Terminal:
             names = ", ".join(name for name, reason in report.skipped.items() if reason == why)
             self.message(f"not checked: {names}: {why}")
         for words in broken.values():
-            self._console.print(Text(f"did not hold: {words}", style="bold red"))
+            self._console.print(Text(f"failed check: {words}", style="bold red"))
         if not broken:
-            self._console.print(Text(f"Everything held, in {report.seconds:.0f} s.", style="bold green"))
+            self._console.print(Text(f"Every check passed, in {report.seconds:.0f} s.", style="bold green"))
 
 
 def _width(stream: TextIO) -> int | None:

@@ -1,6 +1,6 @@
-"""`littoral-node doctor`: what is well with this node, what is not, and the way out. Reads; changes nothing.
+"""`littoral-node doctor`: checks a node and its connection to the cloud, with a hint for each fault. Changes nothing.
 
-Exit code 0: it can serve and be reached by its fleet; 1: something keeps it from that.
+Exit code 0: the node can serve and reach its fleet; 1: a check is bad.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from littoral_node.runtimes.using import Using, settle_on
 _LITTLE_BYTES = 50_000_000
 _REACH_S = 5.0
 _USUAL = ("onnxruntime", "ncnn")
-"""Runtimes that any machine can have."""
+"""Runtimes for every machine."""
 
 
 class Verdict(StrEnum):
     OK = "ok"
-    NONE = "none"  # is not there, and need not be
+    NONE = "none"  # missing, and not needed
     WARN = "warn"
     BAD = "bad"
 
@@ -58,7 +58,7 @@ def exit_code(findings: Sequence[Finding]) -> int:
 
 
 async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: float) -> list[Finding]:
-    """Every finding, in the order in which an operator would ask.
+    """All findings, the most important first.
 
     Args:
         now: this machine's clock; seconds since 1970-01-01 UTC.
@@ -70,19 +70,19 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
         return [Finding("enrolled", Verdict.BAD, error.message, error.hint), *findings]
     enrolled = Finding("enrolled", Verdict.OK, f"{identity.node_name} ({identity.node_id})")
     if damage := folder.look().damage:
-        hint = "the agent makes it again from its copy at its next start; the disk may be failing"
+        hint = "the agent restores it from its copy at its next start; the disk may be failing"
         enrolled = Finding("enrolled", Verdict.WARN, f"{enrolled.detail}; {damage}", hint)
     return [enrolled, *_certificate(identity, now), *findings, await _reach(identity)]
 
 
 def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Finding]:
-    """What the agent that runs was told, or one that is started here and now would be."""
+    """Checks the settings of the running agent, or those of an agent that would start here now."""
     try:
         agent, what = _agent(folder, environment)
         settings = settings_from(folder.root, what)
     except FleetError as error:
         return [Finding("settings", Verdict.BAD, error.message, error.hint)]
-    settle_on(Using(settings.providers))  # the runtimes are looked up as the agent will use them
+    settle_on(Using(settings.providers))  # look up the runtimes as the agent does
     budget = str(settings.node_budget())
     decides = {
         name: f"{origin(where, name, folder.root)} {text}" for where in ORDER for name, text in what.get(where, {}).items()
@@ -92,7 +92,7 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Findin
 
 
 def _problems(folder: NodeFolder) -> list[Finding]:
-    """What the agent that runs says is wrong: damaged files, a model that is not served, an identity that opens no session."""
+    """The problems that the running agent reports: damaged files, a model that it cannot serve, an identity without a session."""
     body = (read_json(folder.serving) or {}) if folder.in_use() else {}
     if "http" not in body:
         return []
@@ -100,83 +100,82 @@ def _problems(folder: NodeFolder) -> list[Finding]:
     connection.timeout = _REACH_S
     try:
         connection.request("GET", "/v2/health/live")
-        said = json.loads(connection.getresponse().read())
+        health = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        hint = "is it busy, or hanging? its log says"
+        hint = "is it busy or hanging? see its log"
         return [Finding("problem", Verdict.BAD, f"{body['http']}: the agent does not answer: {error}", hint)]
     finally:
         connection.close()
     return [
         Finding("problem", Verdict.WARN, str(words), "docs/identity.md: what the agent does info it")
-        for words in said.get("problems", [])
+        for words in health.get("problems", [])
     ]
 
 
 def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding, Said]:
-    """Whether one runs on this folder, and what decides its settings. Raises FleetError where it cannot be read."""
+    """Whether an agent runs on this folder, and the sources of its settings. Raises FleetError where they cannot be read."""
     here = said(folder.root, {}, environment)
     if not folder.in_use():
-        return Finding("agent", Verdict.NONE, "none runs on this folder; flags of `run` are not known here"), here
+        return Finding("agent", Verdict.NONE, "none runs on this folder; flags of `run` are unknown here"), here
     body = read_json(folder.serving) or {}
-    told: Said | None = body.get("settings")
-    if told is None:
-        detail = "one is starting on this folder, or is older than this command: its flags are not known here"
-        return Finding("agent", Verdict.WARN, detail, "ask again when it answers"), here
+    given: Said | None = body.get("settings")
+    if given is None:
+        detail = "one is starting on this folder, or is older than this command: its flags are unknown here"
+        return Finding("agent", Verdict.WARN, detail, "run doctor again when it answers"), here
     where = " and ".join(f"{name} at {body[name]}" for name in ("http", "grpc") if name in body)
-    if told.get(FILE) != here[FILE]:
+    if given.get(FILE) != here[FILE]:
         detail = f"runs, answers {where}; {folder.root / 'node.toml'} has changed since it started"
-        return Finding("agent", Verdict.WARN, detail, "start it again to have it follow"), told
-    return Finding("agent", Verdict.OK, f"runs, answers {where}"), told
+        return Finding("agent", Verdict.WARN, detail, "restart it to use the new settings"), given
+    return Finding("agent", Verdict.OK, f"runs, answers {where}"), given
 
 
 def _conditions(settings: Settings) -> list[Finding]:
-    """How the machine stands, budgets whose condition it never tells, and counters of energy that are closed."""
+    """The machine's conditions, budgets for conditions that it never reports, and energy counters that are closed."""
     reading = read(settings.machine_root, settings.metered)
     hot = is_hot(reading, Thresholds(settings.battery_low, settings.hot_at))
     known = {
         "battery_low": None if reading.battery_percent is None else f"battery {reading.battery_percent:.0f} %",
         "on_battery": None if reading.on_mains is None else "on mains" if reading.on_mains else "on battery",
         "hot": None if hot is None else f"{'hot' if hot else 'not hot'}",
-        "metered": None if reading.metered is None else "line is metered" if reading.metered else "line is not metered",
+        "metered": None if reading.metered is None else "network is metered" if reading.metered else "network is not metered",
     }
-    never = [name for name in settings.overlays() if known[name] is None and name != "metered"]  # that may be asked for later
-    told = ", ".join(text for text in known.values() if text) or "nothing is known of battery, heat and line"
-    stands = Finding("conditions", Verdict.OK, told)
+    never = [name for name in settings.overlays() if known[name] is None and name != "metered"]  # the answer may come later
+    present = ", ".join(text for text in known.values() if text) or "battery, heat and network are unknown"
+    conditions = Finding("conditions", Verdict.OK, present)
     if never:
         which = ", ".join(name if name.startswith("on_") else f"on_{name}" for name in never)
-        stands = Finding(
-            "conditions", Verdict.WARN, f"{told}; {which}: nothing says when that holds", "docs/fit.md: what is read"
-        )
+        detail = f"{present}; {which}: this machine never reports that condition"
+        conditions = Finding("conditions", Verdict.WARN, detail, "docs/fit.md: the sources of conditions")
     closed = [f"{counter.name}: {counter.why}" for counter in counters(settings.machine_root) if not counter.readable]
     return [
-        stands,
-        *(Finding("energy", Verdict.WARN, detail, "energy is estimated, and no budget held against it") for detail in closed),
+        conditions,
+        *(Finding("energy", Verdict.WARN, detail, "energy is estimated; budgets ignore estimates") for detail in closed),
     ]
 
 
 def _certificate(identity: Identity, now: float) -> list[Finding]:
     life = life_of(identity.certificate_pem)
     if now < life.begins_at:
-        hint = "set this machine's clock (NTP): TLS is refused until then"
+        hint = "set this machine's clock (NTP): the cloud refuses TLS until then"
         return [Finding("clock", Verdict.BAD, f"it is {life.begins_at - now:.0f} s before the certificate begins", hint)]
     days = (life.ends_at - now) / DAY_S
-    line = "a new join line brings this node back under its id: littoral-node enroll JOIN_LINE"
+    line = "enrol it again with a new join line, under the same id: littoral-node enroll JOIN_LINE"
     if life.over(now):
         hint = f"{line}; or set this machine's clock if it is wrong"
         return [Finding("certificate", Verdict.BAD, f"expired {-days:.1f} days ago", hint)]
     if life.soon(now):
-        hint = f"the agent renews it while the cloud answers: is it running, and is the cloud there? Else {line}"
+        hint = f"the agent renews it while the cloud answers: do both run? Else {line}"
         return [Finding("certificate", Verdict.WARN, f"expires in {days:.1f} days", hint)]
     return [Finding("certificate", Verdict.OK, f"valid for {days:.0f} days")]
 
 
 def _runtimes() -> list[Finding]:
-    """Each runtime of the registry, available or why not; below it what else it could run on."""
+    """Each runtime of the registry: available, or why not; then the devices that it lacks."""
     have = facts()
     findings: list[Finding] = []
     for name in REGISTRY:
         if name in have:
-            findings.append(Finding("runtime", Verdict.OK, _said_of(name, have[name])))
+            findings.append(Finding("runtime", Verdict.OK, _runtime_line(name, have[name])))
             findings += [
                 Finding("provider", Verdict.NONE, f"{missing.name}: not available: {missing.reason}", missing.way_out)
                 for missing in have[name].lacking
@@ -189,7 +188,7 @@ def _runtimes() -> list[Finding]:
     return findings
 
 
-def _said_of(name: str, found: Facts) -> str:
+def _runtime_line(name: str, found: Facts) -> str:
     onnx = f", ONNX up to IR {found.highest_ir} and opset {found.highest_opset}" if found.highest_opset else ""
     return f"{name} {found.version}: available, runs on {', '.join(found.devices)}{onnx}"
 
@@ -208,7 +207,7 @@ def _disk(root: Path) -> Finding:
 async def _reach(identity: Identity) -> Finding:
     if why := await unreachable(identity, _REACH_S):
         return _unreached(identity, why)
-    return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and takes this node's certificate")
+    return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and accepts this node's certificate")
 
 
 def _unreached(identity: Identity, why: str) -> Finding:
@@ -216,5 +215,5 @@ def _unreached(identity: Identity, why: str) -> Finding:
         "cloud",
         Verdict.BAD,
         f"{identity.fleet_address}: {why}",
-        "what was verified before is served meanwhile; is the cloud running, reachable, and its certificate for this name?",
+        "the node still serves its verified models; does the cloud run, is it reachable, is its certificate for this name?",
     )

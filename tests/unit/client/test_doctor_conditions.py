@@ -33,7 +33,7 @@ async def test_how_the_machine_stands_is_said(tmp_path: Path, machine: Machine) 
     machine.zone(50.0, trip=90.0)
     machine.battery(37, power_now=5_000_000)
     [stands] = await found(tmp_path, machine_root=str(machine.root), on_battery_low="p95<=1ms", metered="no")
-    assert (stands.verdict, stands.detail) == (Verdict.OK, "battery 37 %, on battery, not hot, line is not metered")
+    assert (stands.verdict, stands.detail) == (Verdict.OK, "battery 37 %, on battery, not hot, network is not metered")
 
 
 async def test_a_budget_whose_condition_the_machine_never_tells_is_warned_of(tmp_path: Path, machine: Machine) -> None:
@@ -42,7 +42,10 @@ async def test_a_budget_whose_condition_the_machine_never_tells_is_warned_of(tmp
         tmp_path, machine_root=str(machine.root), on_battery_low="p95<=1ms", on_hot="p95<=1ms", on_metered="p95<=1ms"
     )
     assert stands.verdict is Verdict.WARN
-    assert stands.detail == "nothing is known of battery, heat and line; on_battery_low, on_hot: nothing says when that holds"
+    assert (
+        stands.detail
+        == "battery, heat and network are unknown; on_battery_low, on_hot: this machine never reports that condition"
+    )
     [stands] = await found(tmp_path, machine_root=str(machine.root))
     assert stands.verdict is Verdict.OK
 

@@ -59,10 +59,10 @@ def test_what_does_not_apply_is_left_out_and_named_and_nothing_else_is() -> None
     low = replace(report(STUDENT), teacher=TeacherRow(0.5, 1, 1.0))
     assert {"teacher", "small-student"} <= set(broken_promises(replace(low, students=[]), PROMISES))
     broken, left = broken_promises(low, OWN), left_out(low, OWN)
-    assert set(left) == {"teacher", "best-student", "small-student", "drift-recovered", "clean-kept", "agent-memory"}
+    assert set(left) == {"teacher", "best-student", "small-student", "drift-recovered", "clean-accuracy", "agent-memory"}
     assert set(broken) == {"architectures", "bad-release", "rollouts", "audit"}
     quick = replace(low, drift=None, federation=None)
-    assert set(left_out(quick, QUICK)) == {"drift-detected", "drift-recovered", "clean-kept", "rounds"}
+    assert set(left_out(quick, QUICK)) == {"drift-detected", "drift-recovered", "clean-accuracy", "rounds"}
     assert "teacher" in broken_promises(quick, QUICK)
 
 
