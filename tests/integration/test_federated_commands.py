@@ -112,3 +112,13 @@ async def test_what_cannot_be_started_is_refused_with_the_way_out(core: Core) ->
         assert code == 4
         assert word in err
         assert "hint:" in err
+
+
+async def test_a_run_is_stopped_once(core: Core) -> None:
+    code, out, _ = await command(core, "start", "--model", "corners", "--nodes", "n-a", "--format", "json")
+    assert code == 0
+    run_id = json.loads(out)["id"]
+    assert await command(core, "stop", run_id) == (0, f"{run_id} is stopped after 0 of 3 rounds\n", "")
+    code, _, err = await command(core, "stop", run_id)
+    assert code == 1
+    assert "is FAILED, not PENDING or RUNNING" in err

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from littoral_cloud.app import Core, open_core
-from littoral_cloud.federation.run import Run, RunState, create_run, read_run
+from littoral_cloud.federation.run import Run, RunState, create_run, read_run, stop_run
 from littoral_cloud.settings import load_settings
 from littoral_cloud.training.weights import arrays_from, arrays_of, module_of, weights_bytes
 from littoral_node.federation.labelled import read_labelled
@@ -22,7 +22,7 @@ from littoral_node.federation.training import judge
 
 from littoral.architectures import build
 from littoral.manifest import Input
-from tests.kit.federation import CLASSES, INPUT, SPEC, bridged, small_run, write_examples
+from tests.kit.federation import CLASSES, INPUT, SPEC, bridged, enrol, small_run, write_examples
 from tests.kit.patience import PATIENCE_S
 
 SIZE = {"channels": 1, "height": 8, "width": 8, "classes": CLASSES}
@@ -131,3 +131,22 @@ async def test_a_run_goes_on_from_the_last_finished_round_after_its_coordinator_
         assert accuracies[1] > accuracies[0]
     for pid in {pid for node in nodes for pid in node.workers}:
         await ended(pid)
+
+
+async def test_a_run_that_is_stopped_ends_its_worker_and_the_tasks_of_nodes_that_never_reply(core: Core) -> None:
+    for name in ("n-a", "n-b"):
+        await enrol(core.ledger, name)
+    await a_run(core, "r-2")
+    async with keeper(core) as controller:
+        async with asyncio.timeout(PATIENCE_S), core.ledger.watch("desired") as news:
+            while len([doc for doc in await core.ledger.all("desired") if doc.body["federated"]]) < 2:
+                await anext(news)
+        (worker,) = children_of(controller.pid)
+        await stop_run(core.ledger, "r-2", core.clock(), actor="ada")
+        await ended(worker)
+        async with asyncio.timeout(PATIENCE_S), core.ledger.watch("desired") as news:
+            while any(doc.body["federated"] for doc in await core.ledger.all("desired")):
+                await anext(news)
+    run = await read_run(core.ledger, "r-2")
+    assert (run.state, run.reason, run.detail) == (RunState.FAILED, "stopped", "by ada")
+    assert [e.action for e in await core.ledger.audit() if e.subject == "r-2" and e.actor == "ada"] == ["run.stopped"]

@@ -1,4 +1,4 @@
-"""littoral-cloud run: starts, lists, shows and watches federated runs."""
+"""littoral-cloud run: starts, lists, shows, watches and stops federated runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from littoral.errors import FleetError
 from littoral_cloud.app import Core, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.federation.evaluation import by_nodes
-from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out
+from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out, stop_run
 from littoral_cloud.federation.start import Terms, start_run
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.settings import Settings, load_settings
@@ -163,6 +163,18 @@ async def _watch(settings: Settings, run_id: str, format: Format) -> None:
                 f"accuracy on the nodes' held-out examples: {found[0]:.4f} before the first round, {found[1]:.4f} before the last"
             )
         emit(f"{run.run_id}: {run.state}; next: littoral-cloud release create --run {run.run_id}")
+
+
+@app.command(epilog="Example: littoral-cloud run stop digits-1f0c9a3e")
+def stop(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Stop a run: it fails with the reason `stopped`, its worker ends, and the nodes drop their tasks."""
+    asyncio.run(_stop(load_settings(data_dir=data_dir), run, format))
+
+
+async def _stop(settings: Settings, run_id: str, format: Format) -> None:
+    async with open_existing(settings) as core:
+        run = await stop_run(core.ledger, run_id, core.clock(), actor=getpass.getuser())
+    emit(_full(run) if format == Format.JSON else f"{run.run_id} is stopped after {run.done} of {run.rounds} rounds", format)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from littoral.child import training_environment
 from littoral.errors import LostLease, NotFound, Unavailable
 from littoral_cloud.federation.exchange import forget_run
-from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
+from littoral_cloud.federation.run import KIND, STOPPED, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
 from littoral_cloud.federation.worker import LEASE, TRY_AGAIN
 from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral_cloud.fleet.records import Desired, load
@@ -122,6 +122,15 @@ class RunController:
         audit = Audit("run.worker-crashed", run.run_id, "federation", {"code": code, "crashes": run.crashes + 1})
         return await update_run(self._ledger, run.run_id, crashed, audit, fence=fence)
 
+    async def _stopped(self, run_id: str) -> None:
+        """Returns when an operator has stopped the run."""
+        async with self._ledger.watch(KIND) as news:
+            while True:
+                with contextlib.suppress(Unavailable):
+                    if (await read_run(self._ledger, run_id)).reason == STOPPED:
+                        return
+                await anext(news)
+
     def _log(self, run_id: str) -> Path:
         return self._data_dir / "federation" / f"{run_id}.log"
 
@@ -139,9 +148,13 @@ class RunController:
                 env=training_environment(os.environ, self._data_dir / "flwr"),
                 start_new_session=True,  # a Ctrl-C at the terminal is the coordinator's to handle
             )
+        ways_to_end = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(self._stopped(run_id))]
         try:
-            return await process.wait()
+            await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
+            return process.returncode or 0
         finally:
+            for way in ways_to_end:
+                way.cancel()
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()  # it keeps nothing that the ledger does not have

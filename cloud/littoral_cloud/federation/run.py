@@ -20,6 +20,8 @@ from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.releases.catalogue import held_artifact
 
 KIND = "run"
+STOPPED = "stopped"
+"""The reason of a run that an operator ended."""
 
 
 class WrongState(FleetError):
@@ -229,6 +231,15 @@ async def read_run(ledger: Ledger, run_id: str) -> Run:
 async def all_runs(ledger: Ledger) -> list[Run]:
     """Oldest first."""
     return sorted((load(Run, doc) for doc in await ledger.all(KIND)), key=lambda run: (run.created_at, run.run_id))
+
+
+async def stop_run(ledger: Ledger, run_id: str, now: float, *, actor: str) -> Run:
+    """Ends a run: FAILED with the reason STOPPED. Its controller then ends the worker and the nodes' tasks.
+
+    Raises NotFound; WrongState where the run is over.
+    """
+    audit = Audit("run.stopped", run_id, actor)
+    return await update_run(ledger, run_id, lambda run: failed(run, STOPPED, f"by {actor}", now), audit)
 
 
 async def update_run(ledger: Ledger, run_id: str, step: Callable[[Run], Run], *audit: Audit, fence: Fence | None = None) -> Run:
