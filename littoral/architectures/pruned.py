@@ -19,7 +19,6 @@ from littoral.architectures.parameters import whole
 from littoral.errors import BadInput
 
 FIELD = "pruned"
-Sizes = Mapping[str, list[int]]
 
 
 def size_of(layer: nn.Module) -> list[int] | None:

@@ -1,13 +1,13 @@
-"""Structured pruning: whole channels go, so the network that is left is really smaller, for any runtime.
+"""Structured pruning: takes whole channels out, so that the network is smaller for every runtime.
 
 Which channels belong together is found by torch-pruning: G. Fang, X. Ma, M. Song, M. Bi Mi, X. Wang: DepGraph: Towards Any
-Structural Pruning, CVPR 2023, https://arxiv.org/abs/2301.12900; those of a group with the smallest norm go: H. Li et al.: Pruning
-Filters for Efficient ConvNets, ICLR 2017, https://arxiv.org/abs/1608.08710.
+Structural Pruning, CVPR 2023, https://arxiv.org/abs/2301.12900; the channels of smallest norm in a group go: H. Li et al.:
+Pruning Filters for Efficient ConvNets, ICLR 2017, https://arxiv.org/abs/1608.08710.
 
-torch-pruning knows layers, not what a network's own code does between them: where channels are shuffled or cut in two it may take
-out the wrong ones without a word. So each group is tried: the network with these channels silenced must answer as the one without
-them does. Where it does not, the network is refused by the layer's name. What comes out is built anew from its spec (see
-littoral/architectures/pruned.py), as every node would build it.
+torch-pruning knows layers, not what the network's own code does between them: where that shuffles channels or cuts them in
+two, it may take out the wrong ones without an error. So each group is checked: the network with these channels at 0 must
+answer like the network without them. Where it does not, BadInput names the layer. The pruned network is built anew from its
+spec, as every node would build it (littoral/architectures/pruned.py).
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from littoral_cloud.training.seeding import computing, seeded
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson, Schedule
 
-_PRUNING: Any = importlib.import_module("torch_pruning")  # its types say less than it takes
-_TRIED = 4  # inputs on which a pruned network must answer as the silenced one
-_ROUNDING = 1e-3  # of the largest logit: sums over fewer terms are rounded in another order
+_PRUNING: Any = importlib.import_module("torch_pruning")  # takes more than its types allow
+_TRIED = 4  # inputs on which both networks must give the same answers
+_ROUNDING = 1e-3  # of the largest logit: sums over fewer terms round differently
 
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Takes channels out of convolutions and units out of linear layers, in `steps` of pruning and fine-tuning by the lesson.
+    """Takes channels out of convolutions and units out of linear layers, in `steps` of pruning and fine-tuning.
 
-    `ratio`: of the channels of each layer, a fraction, that goes; `layers`: another one for layers named here; `skip`: layers
-    whose outputs all stay, as the logits always do. Layers whose outputs are added together lose the same channels: name one.
+    `ratio`: the fraction of the channels of each layer that goes; `layers`: other ratios by layer name; `skip`: layers that
+    keep all outputs, as the logits always do. Layers whose outputs are added together lose the same channels: name one of them.
     """
 
     epochs: int  # in all, spread over the steps
@@ -54,7 +54,7 @@ class Channels:
     ratio: float = 0.5
     layers: Mapping[str, float] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
-    round_to: int = 1  # channels that stay are a multiple of it, where that many are there
+    round_to: int = 1  # the number of channels that stay is a multiple of it
     steps: int = 1
 
     def __post_init__(self) -> None:
@@ -84,12 +84,11 @@ class Channels:
         return module
 
     def apply(self, student: Trained, lesson: Lesson) -> Trained:
-        """See littoral_cloud.compression.method.Method. Of several steps, those before the last are called
-        `{student.name}-channels-step1` and
+        """See littoral_cloud.compression.method.Method. The trainings before the last are `{student.name}-channels-step1` and
         so on.
 
         Raises:
-            BadInput: also where this network's channels cannot be taken out; names the layer.
+            BadInput: also where channels of this network cannot be taken out; names the layer.
         """
         if student.spec.get("quantized"):
             raise BadInput(f"channels: {student.name} is quantized already", hint="prune first, then quantize")
@@ -122,7 +121,7 @@ class Channels:
 
 
 class _Pruner:
-    """torch-pruning over one network, which it changes."""
+    """Prunes one network by torch-pruning; changes it."""
 
     def __init__(self, plan: Channels, module: nn.Module, shape: tuple[int, ...], threads: int) -> None:
         self._module, self._shape, self._threads = module.eval(), shape, threads
@@ -133,8 +132,8 @@ class _Pruner:
                 raise BadInput(f"channels: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
         graph = dependency_graph_of(module, shape, threads=threads)
         fixed = [layers[name] for name, where in graph.answers.items() if name in layers and where.any()]
-        # A depthwise layer over the network's own input has as many channels as that has.
-        fixed += [layer for name, layer in layers.items() if getattr(layer, "groups", 1) > 1 and graph.seen[name].any()]
+        # A depthwise layer over the network's input must keep the channels of that.
+        fixed += [layer for name, layer in layers.items() if getattr(layer, "groups", 1) > 1 and graph.from_input[name].any()]
         try:
             self._pruner = self._made(plan, [*fixed, *(layers[name] for name in plan.skip)])
         except (RuntimeError, IndexError, AssertionError, ValueError, KeyError) as error:
@@ -165,7 +164,7 @@ class _Pruner:
             )
 
     def step(self) -> None:
-        """Raises BadInput where a group of channels cannot be taken out."""
+        """Takes out the channels of one step. Raises BadInput where a group cannot be taken out."""
         x = torch.randn(_TRIED, *self._shape, generator=torch.Generator().manual_seed(0))
         with self._tracing():
             for group in self._pruner.step(interactive=True):
@@ -181,17 +180,17 @@ class _Pruner:
                 for kind in kinds:
                     if (parameter := getattr(silenced.get_submodule(name), kind)) is not None:
                         parameter[channels] = 0.0
-            wanted = silenced(x)
+            expected = silenced(x)
             try:
                 group.prune()
                 answered = self._module(x)
             except (RuntimeError, IndexError, AssertionError, ValueError) as error:
                 raise self._refused(root, f"{type(error).__name__}: {str(error)[:200]}") from error
-        if not torch.allclose(answered, wanted, rtol=0, atol=_ROUNDING * float(wanted.abs().max()) + 1e-6):
+        if not torch.allclose(answered, expected, rtol=0, atol=_ROUNDING * float(expected.abs().max()) + 1e-6):
             raise self._refused(root, "the network without these channels answers otherwise than with them silent")
 
     def _outputs_of(self, group: Any) -> Iterator[tuple[str, Iterable[str], list[int]]]:
-        """Layers of a group, and which of their outputs go."""
+        """The layers of a group, and the outputs that go."""
         for dep, channels in group:
             layer = dep.target.module
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) or (
@@ -217,7 +216,7 @@ class _Pruner:
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
-        """torch-pruning follows autograd's graph, and warns of its own reading of it, which is tried here anyway."""
+        """For torch-pruning, which follows autograd's graph; its warnings of that are needless, for `_take` checks the result."""
         with computing(self._threads), torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             yield

@@ -1,9 +1,30 @@
-"""Who reads whom: which inputs of each layer hold which outputs of the layers before it, whatever lies between.
+"""The dependency graph of a network: which inputs of each layer hold which outputs of the layers before it.
 
-Found by running a copy of the network, not by reading its code: every convolution and linear layer answers zeros, some outputs of
-one layer are NaN, and where a NaN comes in, that output is read. So additions, concatenations, shuffles, pooling and flattening
-need no rules of their own. The outputs of a layer are told apart by the bits of their numbers, two runs a bit: a layer of 1,000
-costs a batch of 20 inputs.
+It runs a copy of the network and reads no code, so additions, concatenations, shuffles, pooling and flattening between the
+layers need no rules of their own. The rules, in order:
+
+1. A probe takes the place of each convolution, linear layer and norm. The probe of a layer returns zeros of the layer's shape and
+   notes into which of its inputs a NaN came; the probe of a norm returns what it got.
+2. One run on NaN: the inputs that get a NaN hold the network's own input.
+3. For each layer and norm, its probe returns NaN at some outputs, and the network runs on zeros. NaN survives all that is
+   between two layers, and stops at the next one, whose probe returns zeros. So the inputs that get a NaN read one of these
+   outputs.
+4. Which one, their numbers tell: for each bit b of the numbers, run 2b has NaN at the outputs whose bit is 0, run 2b + 1 at those
+   whose bit is 1. An input reads output i when it gets a NaN in the run of each bit of i. All runs are one batch: 1,000 outputs
+   cost a batch of 20 inputs.
+5. The same for the network's answer.
+
+Layer a has 4 outputs, layer b reads them in reverse. Two bits are four runs, with NaN at outputs (0, 2), (1, 3), (0, 1) and
+(2, 3). The first input of b gets a NaN in the second and the fourth: bits 1 and 1, so it reads output 3.
+
+    >>> class Reversed(nn.Module):
+    ...     def __init__(self) -> None:
+    ...         super().__init__()
+    ...         self.a, self.b = nn.Linear(2, 4), nn.Linear(4, 1)
+    ...     def forward(self, x: torch.Tensor) -> torch.Tensor:
+    ...         return self.b(self.a(x).flip(1))
+    >>> dependency_graph_of(Reversed(), (2,)).reads["a"]["b"].nonzero().tolist()
+    [[0, 3], [1, 2], [2, 1], [3, 0]]
 """
 
 from __future__ import annotations
@@ -23,26 +44,36 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def layers_of(module: nn.Module) -> dict[str, Layer]:
-    """Its convolutions and linear layers by name, in its own order: those whose weights can be pruned."""
+    """The convolutions and linear layers of a network by name, in its order: pruning changes their weights."""
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, Layer)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DependencyGraph:
-    """`reads[a][b]`: (outputs of a, inputs of b), True where output i of `a` is in input k of `b`; `answers[a]`: (outputs of a,),
-    True where it is in the network's answer without another layer between. Norms stand among `a` too. Where one input holds
-    several outputs of one layer it may say too much, never too little."""
+    """Boolean tensors by layer name; `a` may be a norm as well. Where one input holds several outputs of one layer, the graph
+    may have too many of them, never too few.
+
+    reads: `reads[a][b]`, (outputs of a, inputs of b): output i of `a` is in input k of `b`.
+    answers: `answers[a]`, (outputs of a,): output i is in the network's answer, with no layer between.
+    from_input: `from_input[b]`, (inputs of b,): the network's input is in input k, with no layer between.
+    """
 
     reads: Mapping[str, Mapping[str, torch.Tensor]]
     answers: Mapping[str, torch.Tensor]
-    seen: Mapping[str, torch.Tensor]  # (inputs of b,): what the network was given is in there, without a layer between
+    from_input: Mapping[str, torch.Tensor]
 
     def dead(self, module: nn.Module, kept: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What no longer counts once only `kept` weights do (masks by layer name, (out, in / groups, ...), True where kept).
+        """The weights that no longer matter once only the `kept` ones are left.
 
-        A neuron without an incoming weight only says a constant, so nobody need read it; one that nobody reads need not be
-        computed. Gives, by parameter name, True for each weight that goes for one of these reasons, and for the bias, scale and
-        shift of what nobody reads; those change no answer, constants may, so training goes on after this.
+        A neuron without incoming weights is a constant, so its readers do not need it. A neuron without readers needs no weights.
+        The bias, scale and shift of a neuron without readers go as well; this changes no answer. Removing constants may change
+        answers, so train the network after this.
+
+        Args:
+            kept: masks by layer name, (out, in / groups, ...), True for a weight that stays.
+
+        Returns:
+            Masks by parameter name, True for what goes.
         """
         layers = layers_of(module)
         alive = {name: kept[name].clone() if name in kept else layer.weight != 0 for name, layer in layers.items()}
@@ -50,7 +81,7 @@ class DependencyGraph:
         while True:
             count = sum(int(mask.sum()) for mask in alive.values())
             for name, layer in layers.items():
-                alive[name] &= ~_over_inputs(layer, self._silent(name, alive))
+                alive[name] &= ~_over_inputs(layer, self._constant(name, alive))
             unread = {name: self._unread(name, layers, alive) for name in self.reads}
             for name in layers:
                 alive[name][unread[name]] = False
@@ -58,26 +89,26 @@ class DependencyGraph:
                 break
         gone = {f"{name}.weight": before[name] & ~alive[name] for name in layers}
         parameters = dict(module.named_parameters())
-        for name, nobody in unread.items():
+        for name, neurons in unread.items():
             for kind in ("bias",) if name in layers else ("weight", "bias"):
                 if f"{name}.{kind}" in parameters:
-                    gone[f"{name}.{kind}"] = nobody
+                    gone[f"{name}.{kind}"] = neurons
         return {name: where for name, where in gone.items() if where.any()}
 
-    def _silent(self, reader: str, alive: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(inputs,): all that is in there are constants."""
-        read = ~self.seen[reader]
-        anything = self.seen[reader].clone()
+    def _constant(self, reader: str, alive: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(inputs,): those that hold nothing but constants."""
+        constant = ~self.from_input[reader]
+        anything = self.from_input[reader].clone()
         for name, readers in self.reads.items():
             if reader in readers and name in alive:  # a norm only passes on
                 there = readers[reader]
                 anything |= there.any(0)
-                speaks = alive[name].flatten(1).any(1)
-                read &= ~(there & speaks[:, None]).any(0)
-        return read & anything
+                varies = alive[name].flatten(1).any(1)
+                constant &= ~(there & varies[:, None]).any(0)
+        return constant & anything
 
     def _unread(self, name: str, layers: Mapping[str, Layer], alive: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(outputs,): no weight of any layer multiplies it, and it is no answer."""
+        """(outputs,): those that no weight multiplies and that are in no answer."""
         read = self.answers[name].clone()
         for reader, there in self.reads[name].items():
             read |= (there & _inputs_used(layers[reader], alive[reader])[None, :]).any(1)
@@ -85,9 +116,9 @@ class DependencyGraph:
 
 
 def dependency_graph_of(module: nn.Module, shape: tuple[int, ...], *, threads: int = 1) -> DependencyGraph:
-    """Of a network that takes (n, *shape). The network is not changed.
+    """The graph of a network that takes (n, *shape); the network itself stays as it is.
 
-    Raises BadInput where something between the layers lets no NaN through, as rounding to a grid does; names the layer before it.
+    Raises BadInput where something between the layers stops NaN, as rounding to a grid does; names the layer before it.
     """
     reads: dict[str, Mapping[str, torch.Tensor]] = {}
     answers: dict[str, torch.Tensor] = {}
@@ -100,10 +131,10 @@ def dependency_graph_of(module: nn.Module, shape: tuple[int, ...], *, threads: i
     readers = {name: probe for name, probe in probes.items() if isinstance(probe.layer, Layer)}
     with computing(threads), torch.no_grad():
         _run(network, readers, torch.full((1, *shape), torch.nan))
-        # A layer that the network does not use reads nothing.
+        # The network may have layers that it does not use.
         readers = {name: probe for name, probe in readers.items() if probe.came is not None}
-        seen = {name: torch.zeros(_inputs(layer), dtype=torch.bool) for name, layer in layers_of(module).items()}
-        seen |= {name: probe.came[0] for name, probe in readers.items() if probe.came is not None}
+        from_input = {name: torch.zeros(_inputs(layer), dtype=torch.bool) for name, layer in layers_of(module).items()}
+        from_input |= {name: probe.came[0] for name, probe in readers.items() if probe.came is not None}
         for name, probe in probes.items():
             reads[name], answers[name] = _read(network, probe, readers, shape)
             if name in readers and not reads[name] and not answers[name].any():
@@ -111,19 +142,19 @@ def dependency_graph_of(module: nn.Module, shape: tuple[int, ...], *, threads: i
                     f"dependency graph: what layer {name} of {type(module).__name__} gives is lost on its way",
                     hint="prune before values are rounded to a grid",
                 )
-    return DependencyGraph(reads, answers, seen)
+    return DependencyGraph(reads, answers, from_input)
 
 
 class _Probe(nn.Module):
-    """Stands where a layer was, once or several times: answers zeros, NaN at the poisoned outputs, and notes where a NaN came in.
-    A norm that is not poisoned passes on what it is given."""
+    """In place of a layer, which the network may use several times: returns zeros, NaN at the poisoned outputs, and notes
+    where a NaN came in. The probe of a norm that is not poisoned returns what it got."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
-        self.came: torch.Tensor | None = None  # (runs, inputs): where a NaN came into a layer, in the last run of the network
+        self.came: torch.Tensor | None = None  # (runs, inputs): where a NaN came in, in the last run of the network
         self.poisoned: torch.Tensor | None = None  # (runs, outputs)
-        self._sizes: dict[torch.Size, torch.Size] = {}  # of one answer, by that of one input
+        self._sizes: dict[torch.Size, torch.Size] = {}  # of an output, by the size of the input
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(self.layer, Layer):
@@ -154,13 +185,12 @@ def _read(
     number = torch.arange(outputs)
 
     def decoded(nan: torch.Tensor) -> torch.Tensor:
-        """(runs, inputs) to (outputs, inputs): an output is there where each of its bits says so."""
+        """(runs, inputs) to (outputs, inputs): output i where each bit of i has a NaN."""
         there = torch.ones(outputs, nan.shape[1], dtype=torch.bool)
         for bit in range(bits):
             there &= nan[2 * bit + ((number >> bit) % 2)]
         return there
 
-    # Run 2b poisons the outputs whose bit b is 0, run 2b + 1 those whose bit b is 1.
     probe.poisoned = torch.stack([(number >> (run // 2)) % 2 == run % 2 for run in range(2 * bits)])
     answer = _run(network, readers, torch.zeros(2 * bits, *shape))
     probe.poisoned = None
@@ -186,7 +216,7 @@ def _outputs(layer: nn.Module) -> int:
 
 
 def _over_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
-    """(inputs,) to a mask over the layer's weights: those that multiply one of these inputs."""
+    """(inputs,) to a mask over the layer's weights: those that multiply these inputs."""
     shape = layer.weight.shape
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     rows = inputs.reshape(groups, -1).repeat_interleave(shape[0] // groups, 0)  # (out, in / groups)
@@ -194,7 +224,7 @@ def _over_inputs(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _inputs_used(layer: Layer, alive: torch.Tensor) -> torch.Tensor:
-    """(inputs,): a weight multiplies it."""
+    """(inputs,): those that a weight multiplies."""
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     used = alive.flatten(2).any(2) if alive.dim() > 2 else alive
     return used.reshape(groups, -1, used.shape[1]).any(1).reshape(-1)

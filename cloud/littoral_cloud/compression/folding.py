@@ -1,4 +1,4 @@
-"""A student whose norms are folded, where quantization and weight sharing begin; and biases that another one can say as well."""
+"""Folds batch norms into the layer before, as quantization and weight sharing need it, and moves biases into the next layer."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _ROUNDING = 1e-6  # of a shift, in double precision: sums are rounded in another
 
 
 def folded_student(student: Trained) -> Trained:
-    """A copy of it, as littoral.architectures.build makes it of its new spec; the same function."""
+    """A copy with folded norms: the same function, as littoral.architectures.build makes it from the new spec."""
     module = copy.deepcopy(student.module).eval()
     spec = folded_spec(student.spec, module)
     return Trained.of(student.name, folded(module), spec, student.input, student.seconds)
 
 
 def move_biases(module: nn.Module, x: torch.Tensor, *, threads: int = 1) -> list[str]:
-    """Adds each bias that does no more than shift what the next layers give to those layers' own biases, and makes it 0: the same
-    function in fewer bytes. So it is where nothing, or a pool alone, lies between two layers: max(x + b) is max(x) + b.
+    """Adds each bias that only shifts the outputs of the next layers to the biases of those layers, and makes it 0: the same
+    function in fewer bytes. This holds where nothing or a pool is between two layers, for max(x + b) is max(x) + b.
 
-    Found by running the network with and without the bias, on these inputs and on noise much larger than they are: where the
-    difference is one value for each output, wherever and on whatever, it is moved; a rectifier or a padded edge shows.
+    It runs the network with and without the bias, on these inputs and on much larger noise. It moves the bias where the
+    difference is the same at each place of an output and for each input; a rectifier or a padded edge makes it differ.
 
     Args:
-        module: is changed. x: a few prepared inputs, (n, C, H, W).
+        module: this changes it. x: a few prepared inputs, (n, C, H, W).
 
     Returns:
-        The layers whose biases are 0 now.
+        The layers whose bias is 0 now.
     """
     graph = dependency_graph_of(module, tuple(x.shape[1:]), threads=threads)
-    exact = copy.deepcopy(module).double().eval()  # in which a small bias shows beside large values
+    exact = copy.deepcopy(module).double().eval()  # a small bias counts beside large values
     layers, parameters = layers_of(exact), dict(module.named_parameters())
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) * 10 * x.abs().amax().clamp_min(1e-6)
     seen = torch.cat([x, noise, -noise]).double()
@@ -46,8 +46,8 @@ def move_biases(module: nn.Module, x: torch.Tensor, *, threads: int = 1) -> list
     with computing(threads), torch.no_grad():
         for name, layer in layers.items():
             readers = {reader: layers[reader] for reader, there in graph.reads[name].items() if there.any()}
-            said = graph.answers[name].any() or any(reader.bias is None for reader in readers.values())
-            if layer.bias is None or said or not readers or not torch.count_nonzero(layer.bias):
+            stays = graph.answers[name].any() or any(reader.bias is None for reader in readers.values())
+            if layer.bias is None or stays or not readers or not torch.count_nonzero(layer.bias):
                 continue
             for reader, shift in _shifts(exact, layer, readers, seen).items():
                 _bias(readers[reader]).add_(shift)
@@ -64,8 +64,8 @@ def _bias(layer: Layer) -> torch.Tensor:
 
 
 def _shifts(module: nn.Module, layer: Layer, readers: Mapping[str, Layer], x: torch.Tensor) -> dict[str, torch.Tensor]:
-    """By reader, what the layer's bias adds to each of its outputs; the bias is 0 then. None, and the bias stays, where it adds
-    more than one value to an output."""
+    """What the layer's bias adds to each output of each reader, by reader; the bias is then 0. Empty, and the bias stays,
+    where it adds different values at different places."""
     bias = _bias(layer).clone()
     with _outputs(readers) as given:
         module(x)
@@ -84,7 +84,7 @@ def _shifts(module: nn.Module, layer: Layer, readers: Mapping[str, Layer], x: to
 
 @contextmanager
 def _outputs(layers: Mapping[str, Layer]) -> Iterator[dict[str, torch.Tensor]]:
-    """By name, what each layer gave in the last run."""
+    """The outputs of each layer in the last run, by name."""
     given: dict[str, torch.Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda _m, _i, out, name=name: given.__setitem__(name, out)) for name, layer in layers.items()

@@ -1,11 +1,11 @@
-"""A few values in place of many: k-means and uniform steps in one dimension, with or without a price for each value's code.
+"""Quantises values to a few levels: k-means and uniform steps in one dimension, with or without a price for the code of a level.
 
 Levels begin evenly between the least and the largest value, which keeps the large ones (S. Han et al., Deep Compression,
 https://arxiv.org/abs/1510.00149, section 3.2), and move to the means of their members (S. Lloyd, 1982). With a price, a value
 goes where its squared error plus the price of the level's code is least: P. Chou, T. Lookabaugh, R. Gray: Entropy-constrained
 Vector Quantization, IEEE Trans. ASSP 37(1), 1989; for weights: Y. Choi et al., https://arxiv.org/abs/1612.01543.
 
-All of it is exact arithmetic in one order: the same values give the same levels.
+The order of the arithmetic is fixed: the same values give the same levels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 _ROUNDS = 100
-_BEYOND = 0.1  # of a doubling: so far beyond the last level a value may lie
+_BEYOND = 0.1  # of a doubling: how far a value may be beyond the last level
 HALF_DIGITS = 11
 """Significant bits of a float16."""
 _STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the product is exact in float16
@@ -28,9 +28,10 @@ _STEP_BITS = 6  # significant bits of a uniform step: with 5 bits of a code, the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantiser:
-    """`values`, in any order. `codes`: of uniform steps, how many steps each level is; None: each level moves by itself.
+    """Levels, and how they move.
 
-    `zero`: which level is 0 and stays 0; None: none does. `fixed`: steps stay as they were chosen.
+    values: the levels, in any order. codes: of uniform steps, the number of steps of each level; None: each level moves alone.
+    zero: the index of the level that is 0 and stays 0; None: no level. fixed: the levels do not move.
     """
 
     values: Floats
@@ -39,9 +40,9 @@ class Quantiser:
     fixed: bool = False
 
     def assign(self, x: npt.NDArray[Any], prices: Floats | None = None, guess: Indices | None = None) -> Indices:
-        """The level of each x: the nearest one, or that with the least squared error plus price.
+        """The index of each x's level: the nearest one, or with `prices` the one of least squared error plus price.
 
-        `guess`: where each was before. The answer is the same, and ten times as quick where few have moved.
+        `guess`: the indices before. They make it ten times as fast where few change, and change no result.
         """
         order = np.argsort(self.values, kind="stable")
         values = self.values[order]
@@ -61,7 +62,7 @@ class Quantiser:
         return index
 
     def moved(self, x: npt.NDArray[Any], index: Indices) -> Quantiser:
-        """The levels that fit their members best; one without members stays where it is."""
+        """With each level at the mean of its members; a level without members stays."""
         if self.fixed:
             return self
         counts = np.bincount(index, minlength=len(self.values))
@@ -76,8 +77,8 @@ class Quantiser:
         return replace(self, values=values)
 
     def rounded(self, digits: int) -> npt.NDArray[np.float32]:
-        """As they stand in a network: float32 of so many significant bits (of uniform steps the step, at most _STEP_BITS), and
-        up to HALF_DIGITS such that float16 holds them exactly; never -0."""
+        """The levels for a network: float32 with `digits` significant bits (of uniform steps the step has them, at most
+        _STEP_BITS). Up to HALF_DIGITS, float16 holds them exactly. Never -0."""
         if digits > HALF_DIGITS:
             values = _to_digits(self.values, digits)
         elif self.codes is None:
@@ -95,7 +96,7 @@ def _to_digits(values: Floats, digits: int) -> Floats:
 
 
 def k_means(x: npt.NDArray[Any], count: int, *, zero: bool = False) -> Quantiser:
-    """`count` levels for these values, and 0 beside them if `zero`."""
+    """`count` levels for these values, and with `zero` one more that is 0."""
     line = np.sort(x.astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(line)])
     values = np.linspace(line[0], line[-1], count)
@@ -143,7 +144,7 @@ def binary(x: npt.NDArray[Any], bits: int) -> Quantiser:
 
 
 def prices(index: Indices, levels: Quantiser, zeros: int) -> Floats:
-    """Bits of each level's code, were it coded as often as it is used now; `zeros`: how many more there are of value 0."""
+    """The bits of an ideal code for each level, by how often it is used; `zeros`: more values that are 0."""
     counts = np.bincount(index, minlength=len(levels.values)).astype(np.float64)
     total = counts.sum() + zeros
     if levels.zero is not None:
@@ -153,9 +154,9 @@ def prices(index: Indices, levels: Quantiser, zeros: int) -> Floats:
 
 
 def _borders(values: Floats, price: Floats) -> tuple[Floats, Indices]:
-    """Which of these ascending levels are the cheapest for some x, and the x between each two of them.
+    """(borders, indices): the ascending levels that are the cheapest for some x, and the x between each two of them.
 
-    (x - v)^2 + p is least where v^2 + p - 2 v x is: the lower envelope of lines whose slope falls as v grows.
+    (x - v)^2 + p is least where v^2 + p - 2 v x is least: the lower envelope of lines whose slope falls as v grows.
     """
     heights = values * values + price
     kept: list[int] = []

@@ -2,13 +2,13 @@
 
 The schedule: M. Zhu, S. Gupta: To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017,
 https://arxiv.org/abs/1710.01878 (section 3: sparsity rises with the cube of the time left). Which weights: those smallest in a
-dense copy that goes on learning under the mask, so that a weight that was wanted after all comes back: T. Lin et al.: Dynamic
-Model Pruning with Feedback, ICLR 2020, https://arxiv.org/abs/2006.07253. (A weight held at 0 between two masks would never be
-large enough to return.) Then the mask stays, and the rest of the steps fine-tune what is left.
+dense copy that goes on learning under the mask, so that a weight can return: T. Lin et al.: Dynamic Model Pruning with Feedback,
+ICLR 2020, https://arxiv.org/abs/2006.07253. (A weight that stayed 0 between two masks would never be large enough to return.)
+Then the mask stays, and the rest of the steps fine-tune what is left.
 
 How much of each layer: the Erdos-Renyi kernel of U. Evci et al.: Rigging the Lottery, 2019, https://arxiv.org/abs/1911.11134: a
 layer keeps in proportion to the sum of its sides, not to their product, so small layers keep more of themselves. It needs no
-weights, and no layer runs dry; one threshold over all layers emptied the first convolution of LeNet-5, whatever it was scaled by.
+weights, and no layer loses all of its own; one threshold over all layers emptied the first convolution of LeNet-5, at any scale.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson, Schedule
 
 Keep = Mapping[str, int | float]
-"""Layer name to what it keeps of its weights: a whole number counts them, a number with a point is a fraction of them."""
+"""By layer name, the weights that stay: a whole number is a count, a number with a point is a fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Magnitude:
     """Prunes weights of convolutions and linear layers, never biases or norms, while the lesson trains; see the module.
 
-    `sparsity`: what becomes 0, as a fraction, of the layers that `keep` does not name, each with its own share (see `erk`); None:
-    they stay as they are. A layer keeps at most its share: of a neuron without an incoming or without an outgoing weight, the
-    other side goes as well.
+    `sparsity`: the fraction that becomes 0, of the layers that `keep` does not name, each with its own share (see `erk`); None:
+    they stay as they are. A layer may keep less than its share: a neuron without incoming or without outgoing weights loses the
+    others as well.
     """
 
     epochs: int
@@ -94,7 +94,7 @@ class Magnitude:
 
 
 def counts_of(module: nn.Module, sparsity: float | None, keep: Keep) -> dict[str, int]:
-    """How many weights each layer keeps. Raises BadInput for a layer that is not there, or a share that is none."""
+    """The number of weights that each layer keeps. Raises BadInput for an unknown layer or an impossible share."""
     layers = layers_of(module)
     for name in keep:
         if name not in layers:
@@ -115,10 +115,10 @@ def _count(name: str, size: int, share: int | float) -> int:
 
 
 def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, int]:
-    """Erdos-Renyi kernel: how many weights each layer keeps, so that `density` of all are kept; at least one each.
+    """Erdos-Renyi kernel: the number of weights that each layer keeps so that the fraction `density` of all stays, at least one.
 
-    Of a weight (out, in, high, wide) a share in proportion to (out + in + high + wide) / (out * in * high * wide), no layer more
-    than the whole of itself.
+    The share of a weight (out, in, high, wide) is in proportion to (out + in + high + wide) / (out * in * high * wide), at
+    most 1.
     """
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     whole: set[str] = set()
@@ -133,21 +133,21 @@ def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, int]
 
 
 class FixedMask:
-    """A constraint: what is False in a mask (by parameter name) stays 0, never -0."""
+    """A constraint: where the mask of a parameter is False, its weights stay 0, never -0."""
 
     def __init__(self, masks: Mapping[str, torch.Tensor]) -> None:
         self._gone = {name: ~mask for name, mask in masks.items()}
 
     @property
     def key(self) -> str:
-        said = {name: digest_of(gone.contiguous().numpy().tobytes()) for name, gone in sorted(self._gone.items())}
-        return f"held sparse {json.dumps(said)}"
+        digests = {name: digest_of(gone.contiguous().numpy().tobytes()) for name, gone in sorted(self._gone.items())}
+        return f"fixed mask {json.dumps(digests)}"
 
     def attach(self, module: nn.Module) -> None:
         self.after_step(module, 0, 0)
 
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """Gradients stay: AdamW moves each weight by its own alone, and what must be 0 is put back after the step."""
+        """The gradients stay: AdamW moves each weight by its own gradient, and `after_step` puts zeros back."""
 
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -162,26 +162,26 @@ class FixedMask:
 
 
 def pruned_mask_of(module: nn.Module) -> FixedMask:
-    """Keeps every weight of a convolution or linear layer that is 0 now at 0."""
+    """Every weight of a convolution or linear layer that is 0 now stays 0."""
     return FixedMask({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers_of(module).items()})
 
 
 def sparse_or_free(module: nn.Module) -> Constraint:
-    """For whatever trains a network on: what was pruned stays pruned."""
+    """The constraint for more training of a network: pruned weights stay pruned."""
     pruned = any((layer.weight == 0).any() for layer in layers_of(module).values())
     return pruned_mask_of(module) if pruned else FREE
 
 
 class Gradual:
-    """The constraint behind Magnitude: masks that grow tighter over a dense copy, then one mask that stays. What was 0 before it
-    began stays 0 throughout."""
+    """The constraint of Magnitude: tighter and tighter masks over a dense copy, then one mask that stays. Weights that are 0
+    at the start stay 0."""
 
     def __init__(self, counts: Mapping[str, int], begin: float, end: float, every: int, graph: DependencyGraph) -> None:
         self._counts, self._begin, self._end, self._every, self._graph = dict(counts), begin, end, every, graph
         self._dense: dict[str, torch.Tensor] = {}  # by layer; empty once the mask stays
         self._gone: dict[str, torch.Tensor] = {}  # by layer: what is 0 in the network
-        self._held: FixedMask | None = None
-        self._before = FixedMask({})
+        self._final: FixedMask | None = None
+        self._start = FixedMask({})
 
     @property
     def key(self) -> str:
@@ -191,21 +191,21 @@ class Gradual:
         layers = layers_of(module)
         self._dense = {name: layers[name].weight.detach().clone() for name in self._counts}
         self._gone = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._dense.items()}
-        self._held = None
-        self._before = pruned_mask_of(module)
+        self._final = None
+        self._start = pruned_mask_of(module)
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """The gradient was taken under the mask; it moves the dense copy."""
+        """The gradient belongs to the masked network; it moves the dense copy."""
         for name, dense in self._dense.items():
             module.get_parameter(f"{name}.weight").copy_(dense)
 
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
-        if self._held:
-            self._held.after_step(module, step, steps)
+        if self._final:
+            self._final.after_step(module, step, steps)
             return
-        self._before.after_step(module, step, steps)
+        self._start.after_step(module, step, steps)
         first = math.floor(self._begin * steps)
         last = max(first + 1, math.floor(self._end * steps))
         for name, dense in self._dense.items():
@@ -218,7 +218,7 @@ class Gradual:
             self._settle(module)
 
     def _settle(self, module: nn.Module) -> None:
-        """From here on the mask stays: what lost all that it reads, or all that read it, goes as well."""
+        """Fixes the mask. Neurons without incoming or without outgoing weights lose the others as well."""
         kept = {name: ~gone & (self._dense[name] != 0) for name, gone in self._gone.items()}
         masks = {f"{name}.weight": mask for name, mask in kept.items()}
         for name, layer in layers_of(module).items():
@@ -227,31 +227,26 @@ class Gradual:
         for name, dead in self._graph.dead(module, kept).items():
             masks[name] = masks.get(name, torch.ones_like(dead)) & ~dead
         self._dense, self._gone = {}, {}
-        self._held = FixedMask(masks)
-        self._held.attach(module)
+        self._final = FixedMask(masks)
+        self._final.attach(module)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        if self._held:
-            return {f"held.{name}": tensor for name, tensor in self._held.tensors().items()}
+        if self._final:
+            return {f"final.{name}": tensor for name, tensor in self._final.tensors().items()}
         return {f"dense.{k}": v for k, v in self._dense.items()} | {f"masked.{k}": v for k, v in self._gone.items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         def under(prefix: str) -> dict[str, torch.Tensor]:
             return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
-        self._dense, self._gone, held = under("dense."), under("masked."), under("held.")
-        self._held = FixedMask({}) if held else None
-        if self._held:
-            self._held.restore(held)
+        self._dense, self._gone, final = under("dense."), under("masked."), under("final.")
+        self._final = FixedMask({}) if final else None
+        if self._final:
+            self._final.restore(final)
 
 
 def smallest(weight: torch.Tensor, count: int) -> torch.Tensor:
-    """True for the `count` weights of smallest magnitude: exactly so many, for equal weights the same on every run."""
+    """True for exactly `count` weights of smallest magnitude; of equal weights the same ones on every run."""
     gone = torch.zeros(weight.numel(), dtype=torch.bool)
     gone[torch.topk(weight.abs().reshape(-1), count, largest=False, sorted=False).indices] = True
     return gone.reshape(weight.shape)
-
-
-def sparsity_of(module: nn.Module) -> dict[str, float]:
-    """The share of zeros in the weights of each convolution and linear layer."""
-    return {name: float((layer.weight == 0).float().mean()) for name, layer in layers_of(module).items()}

@@ -1,4 +1,4 @@
-"""What every way of making a trained network cheaper has in common: a frozen value with one function, network to network."""
+"""A compression method: a frozen value whose one function makes a cheaper network of a trained one."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson
 
 LAST: Mapping[str, str] = {"weight-sharing": "the values that weights share", "qat": "the steps and ranges of int8"}
-"""Methods that nothing may follow, and what they settle: to train on would undo it."""
+"""Methods that must be the last one, and what more training would undo."""
 
 
 class Method(Protocol):
-    """Pruning, quantization-aware training, weight sharing: the settings are its fields."""
+    """Pruning, quantization-aware training, weight sharing. Its fields are the settings of a recipe."""
 
     @property
     def kind(self) -> str:
-        """Its name in a recipe, for example "magnitude"."""
+        """The name in a recipe, for example "magnitude"."""
         ...
 
     def resolved(self) -> Mapping[str, Any]:
-        """Its settings as JSON values, for a manifest; {"kind": ...} among them."""
+        """The settings as JSON values, for a manifest, with {"kind": ...}."""
         ...
 
     def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-        """A network with the layers and sizes that this one will have after it, untrained; this one may be changed.
+        """The network with the layers and sizes that the method will give it, untrained; may change `module`.
 
-        So that what does not fit is refused before anything is trained. Raises BadInput, naming the layer.
+        It refuses what does not fit, before any training. Raises BadInput, naming the layer.
         """
         ...
 
@@ -49,15 +49,15 @@ class Method(Protocol):
 
 
 def check_teaching(kind: str, epochs: int, seed: int) -> None:
-    """Raises BadInput where a method could not be taught so."""
+    """Raises BadInput where a method could not train like this."""
     if epochs < 1:
         raise BadInput(f"{kind}.epochs: {epochs}", hint="at least 1")
     checked_seed(f"{kind}.seed", seed)
 
 
 def refuse_undoing(methods: Sequence[Method]) -> None:
-    """Raises BadInput where a method would undo what one before it settled. Pruned weights and channels stay pruned in whatever
-    follows, so those may stand in any order."""
+    """Raises BadInput where a method would undo the one before it. Pruned weights and channels stay pruned in all that
+    follows, so pruning methods may come in any order."""
     kinds = [method.kind for method in methods]
     for kind, after in pairwise(kinds):
         if kind in LAST:

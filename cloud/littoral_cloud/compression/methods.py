@@ -1,4 +1,4 @@
-"""The methods that a recipe may name. A new one is one file with a frozen dataclass (see method.py) and one line here."""
+"""The methods that a recipe may name. A new one is a file with a frozen dataclass (see method.py) and one line here."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Quantization-aware training for int8: the network learns on the grid on which it will be computed.
+"""Quantization-aware training for int8: the network trains on the grid on which a runtime computes it.
 
 B. Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
 https://arxiv.org/abs/1712.05877 (section 3). The rounding itself is littoral/architectures/quantized.py, on torch's own fake
 quantization operators; docs/decisions/0012 says why no library does it.
 
-Norms are folded first (training with them alive stalled), ranges begin as what the network gives on some training images, and
-the lesson goes on at a low learning rate. The variant "onnx-int8" of what comes out is written with these ranges and steps.
+The norms are folded first (training with live norms stalled), the first ranges come from some training examples, and training
+goes on at a low learning rate. The variant "onnx-int8" of the result has these ranges and steps.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from littoral_cloud.training.trainer import Lesson, Schedule
 
 @dataclass(frozen=True, slots=True)
 class Qat:
-    """Trains for int8; see the module. `examples`: training images that the first ranges are taken from."""
+    """Trains for int8; see the module. `examples`: training examples for the first ranges."""
 
     epochs: int
     schedule: Schedule
@@ -76,7 +76,7 @@ class Qat:
 
 
 def measure(module: nn.Module, given: Input, x: Images, *, threads: int = 1) -> None:
-    """Sets every range to the extremes that the network gives on these raw images, its values not rounded."""
+    """Sets each range to the extremes of the network's values on these raw examples, without rounding."""
     module.eval()
     found = quantizers(module)
     for quantizer in found:

@@ -1,10 +1,10 @@
-"""Unstructured pruning by what a weight is worth to the loss, over all layers together.
+"""Unstructured pruning by saliency: how much the loss grows without a weight, compared over all layers.
 
 Y. LeCun, J. S. Denker, S. A. Solla: Optimal Brain Damage, NIPS 1989: taking a weight w away costs about h * w^2 / 2, where h is
 the second derivative of the loss. h is taken as the mean square of the gradient (the diagonal of the empirical Fisher matrix, as
-in L. Theis et al.: Faster gaze prediction with dense networks and Fisher pruning, 2018, https://arxiv.org/abs/1801.05787), kept
-up while the network trains. These costs compare across layers, so one number says how much is kept and the layers share it out;
-the schedule is the cubic one of magnitude_pruning.py, and what is gone stays gone.
+in L. Theis et al.: Faster gaze prediction with dense networks and Fisher pruning, 2018, https://arxiv.org/abs/1801.05787),
+averaged while the network trains. Saliencies compare across layers, so one number says how many weights stay in all. The
+schedule is the cubic one of magnitude_pruning.py, and a weight that is gone never returns.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _MEMORY = 0.99  # of the mean square of the gradient, a step
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """Keeps the `keep` weights (a whole number, or a fraction of all) of convolutions and linear layers that the loss would miss
-    most; of a neuron without an incoming or without an outgoing weight, the other side goes as well."""
+    """Keeps the `keep` weights (a whole number, or a fraction of all) of greatest saliency in convolutions and linear layers.
+    A neuron without incoming or without outgoing weights loses the others as well."""
 
     epochs: int
     schedule: Schedule
@@ -61,7 +61,7 @@ class Saliency:
         return module
 
     def _count(self, module: nn.Module) -> int:
-        """How many weights stay."""
+        """The number of weights that stay."""
         total = sum(layer.weight.numel() for layer in layers_of(module).values())
         keep = self.keep if isinstance(self.keep, int) else max(1, round(self.keep * total))
         if keep > total:
@@ -84,23 +84,23 @@ class Saliency:
 
 
 class Cuts:
-    """The constraint behind Saliency: ever fewer weights, then one mask that stays."""
+    """The constraint of Saliency: fewer and fewer weights, then one mask that stays."""
 
     def __init__(self, keep: int, end: float, every: int, graph: DependencyGraph) -> None:
         self._keep, self._end, self._every, self._graph = keep, end, every, graph
         self._squares: dict[str, torch.Tensor] = {}  # by layer: mean square of its weights' gradients
-        self._begin = 0  # weights that were there before the first step
-        self._held = FixedMask({})
+        self._begin = 0  # weights before the first step
+        self._mask = FixedMask({})
 
     @property
     def key(self) -> str:
-        return f"optimal brain damage {json.dumps([self._keep, self._end, self._every, _MEMORY])}"
+        return f"saliency {json.dumps([self._keep, self._end, self._every, _MEMORY])}"
 
     def attach(self, module: nn.Module) -> None:
         layers = layers_of(module)
         self._squares = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
         self._begin = sum(int((layer.weight != 0).sum()) for layer in layers.values())
-        self._held = FixedMask({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers.items()})
+        self._mask = FixedMask({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers.items()})
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -108,37 +108,37 @@ class Cuts:
             gradient = module.get_parameter(f"{name}.weight").grad
             if gradient is not None:
                 square.mul_(_MEMORY).addcmul_(gradient, gradient, value=1 - _MEMORY)
-        self._held.before_step(module, step, steps)
+        self._mask.before_step(module, step, steps)
 
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
         last = max(1, math.floor(self._end * steps))
-        self._held.after_step(module, step, steps)  # the step has moved what is gone, too
+        self._mask.after_step(module, step, steps)  # the step has moved the zeros too
         if step == last or (step < last and step % self._every == 0):
             left = (1 - step / last) ** 3
             self._cut(module, round(self._keep + (self._begin - self._keep) * left))
-            self._held.after_step(module, step, steps)
+            self._mask.after_step(module, step, steps)
 
     def _cut(self, module: nn.Module, count: int) -> None:
         layers = layers_of(module)
-        costs = {name: layer.weight.detach() ** 2 * self._squares[name] for name, layer in layers.items()}
-        # What is gone already costs nothing and never comes back, whatever the rest costs.
-        flat = torch.cat([torch.where(layers[name].weight == 0, -1.0, cost).reshape(-1) for name, cost in costs.items()])
+        saliency = {name: layer.weight.detach() ** 2 * self._squares[name] for name, layer in layers.items()}
+        # A weight that is gone has no saliency, and never returns.
+        flat = torch.cat([torch.where(layers[name].weight == 0, -1.0, values).reshape(-1) for name, values in saliency.items()])
         kept = torch.zeros(flat.numel(), dtype=torch.bool)
         kept[torch.topk(flat, min(count, flat.numel()), sorted=False).indices] = True
         kept &= flat >= 0
-        parts = torch.split(kept, [cost.numel() for cost in costs.values()])
-        masks = {name: part.reshape(cost.shape) for (name, cost), part in zip(costs.items(), parts, strict=True)}
-        held = {f"{name}.weight": mask for name, mask in masks.items()}
+        parts = torch.split(kept, [values.numel() for values in saliency.values()])
+        masks = {name: part.reshape(values.shape) for (name, values), part in zip(saliency.items(), parts, strict=True)}
+        fixed = {f"{name}.weight": mask for name, mask in masks.items()}
         for name, dead in self._graph.dead(module, masks).items():
-            held[name] = held.get(name, torch.ones_like(dead)) & ~dead
-        self._held = FixedMask(held)
+            fixed[name] = fixed.get(name, torch.ones_like(dead)) & ~dead
+        self._mask = FixedMask(fixed)
 
     def tensors(self) -> Mapping[str, torch.Tensor]:
         squares = {f"square.{name}": square for name, square in self._squares.items()}
-        return squares | {"begin": torch.tensor(self._begin)} | {f"held.{k}": v for k, v in self._held.tensors().items()}
+        return squares | {"begin": torch.tensor(self._begin)} | {f"mask.{k}": v for k, v in self._mask.tensors().items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._squares = {k.removeprefix("square."): v for k, v in tensors.items() if k.startswith("square.")}
         self._begin = int(tensors["begin"])
-        self._held.restore({k.removeprefix("held."): v for k, v in tensors.items() if k.startswith("held.")})
+        self._mask.restore({k.removeprefix("mask."): v for k, v in tensors.items() if k.startswith("mask.")})

@@ -1,7 +1,7 @@
 """How much each layer can lose by itself: S. Han, J. Pool, J. Tran, W. J. Dally: Learning both Weights and Connections for
 Efficient Neural Networks, 2015, https://arxiv.org/abs/1506.02626 (section 5, figure 6), measured without fine-tuning.
 
-It is measured on training images that were held out, never on the test split: what is chosen by it is chosen.
+It measures on training images that were held out, never on the test split, because a choice follows from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """Accuracy (a fraction) with one layer pruned and all others whole, for each layer and each share of zeros in `levels`."""
+    """Accuracy (a fraction) with one layer pruned alone, for each layer and each share of zeros in `levels`."""
 
     whole: float  # accuracy with nothing pruned
     examples: int
@@ -32,8 +32,8 @@ class Sensitivity:
     accuracy: Mapping[str, tuple[float, ...]]  # by layer, in the order of levels
 
     def keep(self, points: float) -> dict[str, float]:
-        """For each layer the smallest share of its weights with which it loses no more than so many points (of 100) alone: for
-        Magnitude.keep. A layer that loses more at every level keeps all.
+        """For Magnitude.keep: by layer, the smallest share of its weights with which accuracy drops by at most `points` (of
+        100). A layer that loses more at every level keeps all.
 
         Raises BadInput for negative points.
         """
@@ -61,8 +61,8 @@ def sensitivity(
     """Prunes each layer alone, at each level, by magnitude; the student is not changed.
 
     Args:
-        dataset: whose last `held` training images measure: those that `Dataset.hold_back` and `for_validation` take away, so that
-            a student trained on what they leave has not seen them.
+        dataset: its last `held` training images measure. `Dataset.hold_back` and `for_validation` take these away, so a student
+            trained on the others has not seen them.
         levels: shares of a layer's weights that become 0, each over 0 and under 1.
 
     Raises:

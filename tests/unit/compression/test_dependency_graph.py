@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import doctest
 from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
+from littoral_cloud.compression import dependency_graph
 from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import smallest
 from littoral_cloud.training.seeding import computing
@@ -76,8 +78,8 @@ def test_outputs_are_found_where_they_are_read() -> None:
     assert graph.reads["c"]["d"].nonzero().tolist() == [[i, 16 * (i % 2) + k] for i in range(4) for k in range(16)]
     assert graph.answers["d"].all()
     assert not graph.answers["c"].any()
-    assert graph.seen["a"].all()
-    assert not graph.seen["c"].any()
+    assert graph.from_input["a"].all()
+    assert not graph.from_input["c"].any()
 
 
 class Twice(nn.Module):
@@ -148,3 +150,8 @@ def test_a_network_that_rounds_between_its_layers_is_refused_by_the_layers_name(
     spec = {**small_spec("compact_cnn"), "folded": True, "quantized": True}
     with pytest.raises(BadInput, match=r"dependency graph: what layer features\.conv1 of \w+ gives is lost"):
         dependency_graph_of(build(spec, channels=1, height=12, width=12, classes=3), SHAPE)
+
+
+def test_the_example_of_the_module_is_true() -> None:
+    result = doctest.testmod(dependency_graph)
+    assert (result.attempted, result.failed) == (2, 0)

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
-from littoral_cloud.compression.magnitude_pruning import Gradual, Magnitude, counts_of, erk, pruned_mask_of, smallest, sparsity_of
+from littoral_cloud.compression.magnitude_pruning import Gradual, Magnitude, counts_of, erk, pruned_mask_of, smallest
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.checkpoint import Checkpoints
@@ -28,6 +28,7 @@ from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step
 from littoral.architectures import build
 from littoral.errors import BadInput
 from tests.kit.images import bars
+from tests.kit.weights import sparsity_of
 
 QUICK = Schedule(batch=16, learning_rate=1e-2)
 SPEC = {"name": "compact_cnn", "widths": [8, 16]}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.compression.magnitude_pruning import Magnitude, sparsity_of
+from littoral_cloud.compression.magnitude_pruning import Magnitude
 from littoral_cloud.compression.methods import method_from
-from littoral_cloud.compression.weight_sharing import Shared, WeightSharing, shared_values
+from littoral_cloud.compression.weight_sharing import Shared, WeightSharing
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.onnx import export
 from littoral_cloud.training.checkpoint import Checkpoints
@@ -24,6 +24,7 @@ from torch import nn
 from littoral import codec
 from littoral.errors import BadInput
 from tests.kit.images import bars
+from tests.kit.weights import shared_values, sparsity_of
 
 PLAN = Schedule(batch=16, learning_rate=1e-2)
 SLOW = Schedule(batch=16, learning_rate=1e-3)
