@@ -36,17 +36,17 @@ from littoral_cloud.federation.start import Terms, start_run
 from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Probation, Release, load
-from littoral_cloud.local.processes import Child, beside, run_to_end
 from littoral_cloud.releases.catalogue import all_releases, create_release
 from littoral_cloud.rollouts import state as rollouts
 from littoral_cloud.rollouts.controller import start_rollout
 from littoral_cloud.settings import load_settings
 
 from littoral.errors import FleetError
+from littoral.process.command import Command, run_to_end, script
 
 MODEL = "corners"
 KINDS = ("coordinator", "redis", "agent", "worker")
-CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
+CLOUD, NODE = script("littoral-cloud"), script("littoral-node")
 POLICY = rollouts.Policy(
     probation=Probation(duration_s=1.0, max_accuracy_drop=1.0, max_failure_rate=1.0), max_accuracy_loss=1.0, measure_s=60.0
 )
@@ -81,8 +81,8 @@ class Stage:
 
     root: Path
     agents: int
-    coordinator: Child | None = None
-    nodes: dict[str, Child] = field(default_factory=dict)
+    coordinator: Command | None = None
+    nodes: dict[str, Command] = field(default_factory=dict)
     ports: tuple[str, str] = ("0", "0")
     releases: list[Release] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ class Stage:
         enrolment, fleet = self.ports
         ports = ("--enrolment-port", enrolment, "--fleet-port", fleet)
         command = [CLOUD, "serve", *ports, "--heartbeat-interval", "1", "--telemetry-interval", "2", "--format", "json"]
-        self.coordinator = await Child.start("coordinator", command, self.root / "coordinator.log", self._environment)
+        self.coordinator = await Command.start("coordinator", command, self.root / "coordinator.log", self._environment)
         ready = json.loads(await self.coordinator.ready_line())
         self.ports = (ready["enrolment"].rpartition(":")[2], ready["fleet"].rpartition(":")[2])
 
@@ -122,7 +122,7 @@ class Stage:
         labelled = self.root / f"labelled-{name.rpartition('-')[2]}"
         command = [NODE, "run", "--data", str(self.root / name), "--labelled", str(labelled)]
         command += ["--http", "127.0.0.1:0", "--grpc", "off", "--format", "json"]
-        child = await Child.start(name, command, self.root / f"{name}.log", {"OMP_NUM_THREADS": "1"})
+        child = await Command.start(name, command, self.root / f"{name}.log", {"OMP_NUM_THREADS": "1"})
         self.nodes[name] = child
         await child.ready_line()
 

@@ -108,7 +108,7 @@ def _written(folder: Path, source: str, seed: int) -> Path:
 
 def _run(arguments: list[str]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments],
+        [sys.executable, "-m", "littoral_cloud.cli", *arguments],
         capture_output=True,
         text=True,
         check=False,

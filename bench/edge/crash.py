@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from littoral_cloud.local.processes import beside
 from littoral_node.isolated.model import IsolatedModel, open_isolated
 from littoral_node.runtimes import load
 from littoral_node.serving.inference import Inference
@@ -32,6 +31,7 @@ from bench.edge.fleet import MODEL, agent, free_port, image_request
 from bench.factory.tables import Part
 from bench.report import Figure, Table
 from littoral.manifest import Manifest
+from littoral.process.command import script
 
 TIMES = 20
 PATIENCE_S = 60.0
@@ -69,7 +69,7 @@ def made(*, quick: bool = False) -> Part:
 def crashes_of_the_agent(folder: Path, body: dict[str, Any], times: int) -> list[float]:
     taken = []
     port = free_port()
-    command = [beside("littoral-node"), "run", "--data", str(folder), "--http", f"127.0.0.1:{port}", "--grpc", "127.0.0.1:0"]
+    command = [script("littoral-node"), "run", "--data", str(folder), "--http", f"127.0.0.1:{port}", "--grpc", "127.0.0.1:0"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         answered(port, body)

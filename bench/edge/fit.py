@@ -26,12 +26,12 @@ from typing import Any
 import httpx
 import numpy as np
 from littoral_cloud.data.sources import load_mnist
-from littoral_cloud.local.processes import Child, beside, run_to_end
 
 from bench.edge.fleet import MODEL, PLACE, free_port
 from bench.factory.kept import tell
 from bench.factory.tables import Part
 from bench.report import Cell, Figure, Table
+from littoral.process.command import Command, run_to_end, script
 
 RECIPE = Path(__file__).with_name("fit.toml")
 EXAMPLES = 10_000
@@ -183,7 +183,7 @@ async def trained(place: Path) -> None:
     mnist = load_mnist()
     np.savez(place / "images.npz", x_train=mnist.train_x[:EXAMPLES], y_train=mnist.train_y[:EXAMPLES], x_test=mnist.test_x,
              y_test=mnist.test_y)  # fmt: skip
-    train = [beside("littoral-cloud"), "train", "--data", str(place / "images.npz"), "--model", MODEL, "--recipe", str(RECIPE)]
+    train = [script("littoral-cloud"), "train", "--data", str(place / "images.npz"), "--model", MODEL, "--recipe", str(RECIPE)]
     await run_to_end("train", train, place / "train.log", _environment(place / "cloud"))
     (place / "trained").touch()
 
@@ -207,7 +207,7 @@ class Fleet:
     place: Path
     http: int
     names: dict[str, str]  # of students, by manifest digest
-    node: Child | None = None
+    node: Command | None = None
 
     @property
     def name(self) -> str:
@@ -221,12 +221,12 @@ class Fleet:
     @asynccontextmanager
     async def running(cls, place: Path) -> AsyncIterator[Fleet]:
         fleet = cls(place, free_port(), {})
-        serve = [beside("littoral-cloud"), "serve", "--enrolment-port", "0", "--fleet-port", "0", "--format", "json"]
-        coordinator = await Child.start("coordinator", serve, place / "run/coordinator.log", fleet.environment)
+        serve = [script("littoral-cloud"), "serve", "--enrolment-port", "0", "--fleet-port", "0", "--format", "json"]
+        coordinator = await Command.start("coordinator", serve, place / "run/coordinator.log", fleet.environment)
         try:
             await coordinator.ready_line()
             line = await fleet.cloud("token", "create", "--name", "fit", "--ttl", "1h")
-            enrol = [beside("littoral-node"), "enroll", line, "--name", fleet.name, "--data", str(place / "run/node")]
+            enrol = [script("littoral-node"), "enroll", line, "--name", fleet.name, "--data", str(place / "run/node")]
             await run_to_end("enroll", enrol, place / "run/node.log")
             fleet.power(80, mains=True)
             fleet.heat(40)
@@ -238,15 +238,15 @@ class Fleet:
             await coordinator.end()
 
     async def cloud(self, *words: str) -> str:
-        return await run_to_end(words[0], [beside("littoral-cloud"), *words], self.place / "run/commands.log", self.environment)
+        return await run_to_end(words[0], [script("littoral-cloud"), *words], self.place / "run/commands.log", self.environment)
 
     async def start_node(self, *flags: str) -> None:
         """Ends the one that runs, and comes back with these settings."""
         if self.node is not None:
             await self.node.end()
-        command = [beside("littoral-node"), "run", "--data", str(self.place / "run/node"), "--http", f"127.0.0.1:{self.http}"]
+        command = [script("littoral-node"), "run", "--data", str(self.place / "run/node"), "--http", f"127.0.0.1:{self.http}"]
         command += ["--machine-root", str(self.place / "run/machine"), *flags]
-        self.node = await Child.start("node", command, self.place / "run/node.log", {"OMP_NUM_THREADS": "1"})
+        self.node = await Command.start("node", command, self.place / "run/node.log", {"OMP_NUM_THREADS": "1"})
         await self.node.ready_line()
 
     async def rolled_out(self) -> list[Row]:

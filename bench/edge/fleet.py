@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from littoral_cloud.local.processes import beside
 from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 
 from littoral.manifest import Manifest
+from littoral.process.command import script
 
 PLACE = Path("build/bench-edge")
 RECIPE = Path(__file__).with_name("digits.toml")
@@ -48,13 +48,13 @@ def agent(name: str = "node") -> Iterator[Agent]:
     environment = os.environ | {"LITTORAL_DATA_DIR": str(PLACE / "cloud"), "OMP_NUM_THREADS": "1"}
     PLACE.mkdir(parents=True, exist_ok=True)
     if not (PLACE / "trained").exists():
-        train = [beside("littoral-cloud"), "train", "--data", "data/mnist", "--model", MODEL, "--recipe", str(RECIPE)]
+        train = [script("littoral-cloud"), "train", "--data", "data/mnist", "--model", MODEL, "--recipe", str(RECIPE)]
         subprocess.run(train, env=environment, check=True, stdout=subprocess.DEVNULL)
         (PLACE / "trained").touch()
     http, grpc = free_port(), free_port()
     environment |= {"LITTORAL_NODE_RUNTIMES": "onnxruntime", "LITTORAL_NODE_GRPC": f"127.0.0.1:{grpc}"}
     node = (PLACE / name).absolute()
-    command = [beside("littoral-cloud"), "up", "--http", f"127.0.0.1:{http}", "--node", str(node), "--format", "json"]
+    command = [script("littoral-cloud"), "up", "--http", f"127.0.0.1:{http}", "--node", str(node), "--format", "json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as up:
         try:
             assert up.stdout is not None

@@ -47,7 +47,7 @@ async def worker(recipe: Path, images: Path, data_dir: Path, socket: Path, *opti
     """One `littoral-cloud compress`, on one thread."""
     environment = {**os.environ, "LITTORAL_REDIS_URL": f"unix://{socket}", "OMP_NUM_THREADS": "1"}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", "compress", str(recipe), "--data", str(images)),
+        *(sys.executable, "-m", "littoral_cloud.cli", "compress", str(recipe), "--data", str(images)),
         *("--data-dir", str(data_dir), *options),
         env=environment,
         stdout=asyncio.subprocess.DEVNULL,

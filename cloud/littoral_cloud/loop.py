@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import re
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from littoral.errors import BadInput, Conflict, LostLease, NotFound, Unavailable, Untrusted
+from littoral.process.command import CommandFailed, run_to_end
+from littoral.process.limits import command_of
 from littoral_cloud.app import Core
 from littoral_cloud.federation.run import Run, RunState, all_runs
 from littoral_cloud.federation.start import start_run
@@ -211,25 +211,14 @@ class Loop:
         await self._core.ledger.commit(Change((write,), (line,)), fence=fence)
 
     async def _command(self, *words: str) -> str:
-        """Runs a littoral-cloud command: torch stays out of this process. Gives "" or the end of what it complained of."""
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", *words),
-            env={**os.environ, "LITTORAL_DATA_DIR": str(self._core.settings.data_dir)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        """Runs a littoral-cloud command: torch stays out of this process. Gives "" or its last words."""
+        environment = {"LITTORAL_DATA_DIR": str(self._core.settings.data_dir)}
         try:
-            _, errors = await child.communicate()
-        except asyncio.CancelledError:
-            child.kill()
-            await child.wait()
-            raise
-        if child.returncode == 0:
-            return ""
-        words_said = errors.decode(errors="replace").strip()[-500:]
-        log.error("loop: %s failed: %s", " ".join(words), words_said)
-        return words_said or f"exit code {child.returncode}"
+            await run_to_end("loop", (*command_of("littoral_cloud.cli"), *words), environment=environment)
+        except CommandFailed as error:
+            log.error("loop: %s failed: %s", " ".join(words), error)
+            return error.message
+        return ""
 
     async def _models(self) -> list[str]:
         return sorted({release.model for release in await all_releases(self._core.ledger)})

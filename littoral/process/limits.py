@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class ChildLimits:
         if self.killed_first:
             with suppress(OSError):  # not Linux, or a sandbox without a /proc that can be written
                 Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def command_of(module: str) -> tuple[str, ...]:
+    """The command that runs a module of ours."""
+    return (sys.executable, "-m", module)
 
 
 def bound(kind: int, most: int) -> None:

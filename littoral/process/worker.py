@@ -17,7 +17,7 @@ from typing import Any
 
 from littoral.errors import FleetError, RuntimeFailure
 from littoral.process.frames import MOST_BODY, Array, Arrays, BadFrame, LineEnded, Message, packed, receive, send
-from littoral.process.limits import ChildLimits, how_ended, last_line
+from littoral.process.limits import ChildLimits, command_of, how_ended, last_line
 
 _LAST_WORDS = 4_000
 _GONE_S = 1.0
@@ -48,11 +48,6 @@ class Raised:
     died: type[FleetError] = ChildDied
     hung: type[FleetError] = ChildHung
     refused: tuple[type[FleetError], ...] = (RuntimeFailure,)
-
-
-def command_of(module: str) -> tuple[str, ...]:
-    """The command that runs a module of ours."""
-    return (sys.executable, "-m", module)
 
 
 class WorkerProcess:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_cloud.local.processes import Child
 
 from littoral import __version__
+from littoral.process.command import Command
 from tests.kit.cloud import Cloud, running_cloud
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ async def test_a_wheel_becomes_a_node_is_upgraded_and_taken_off_again(cloud: Clo
         "enrolled": "ok",
         "cloud": "ok",
     }
-    agent = await Child.start(
+    agent = await Command.start(
         "camera", [str(node), "run", "--data", str(data), "--http", "127.0.0.1:0", "--format", "json"], tmp_path / "agent.log"
     )
     try:

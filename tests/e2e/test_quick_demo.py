@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.local.processes import beside
 
+from littoral.process.command import script
 from tests.e2e.test_three_commands import mentioning
 from tests.kit.shapes import shape_arrays
 
@@ -20,7 +20,7 @@ async def test_it_ends_well_says_what_it_did_not_check_and_leaves_nothing_runnin
     np.savez(tmp_path / "My Shapes.npz", x=x, y=y, labels=np.array(["circle", "cross", "square"]))
     out = tmp_path / "out"
     process = await asyncio.create_subprocess_exec(
-        *(beside("littoral-cloud"), "demo", "--data", str(tmp_path / "My Shapes.npz")),
+        *(script("littoral-cloud"), "demo", "--data", str(tmp_path / "My Shapes.npz")),
         *("--quick", "--out", str(out), "--format", "json"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -17,17 +17,17 @@ import httpx
 import numpy as np
 import pytest
 from littoral_cloud.app import open_core
-from littoral_cloud.local.processes import Child, beside, run_to_end
 from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.settings import load_settings
 from PIL import Image
 
 from littoral.errors import FleetError
+from littoral.process.command import Command, run_to_end, script
 from tests.kit.patience import PATIENCE_S
 from tests.kit.shapes import CLASSES, colour_folder, shape_folder
 from tests.kit.unrunnable import unrunnable
 
-CLOUD = beside("littoral-cloud")
+CLOUD = script("littoral-cloud")
 
 
 def mentioning(folder: Path) -> list[int]:
@@ -46,7 +46,7 @@ def mentioning(folder: Path) -> list[int]:
 @asynccontextmanager
 async def served(folder: Path, command: list[str]) -> AsyncIterator[dict[str, Any]]:
     """What `up` says when it is ready. Ended as Ctrl-C at a terminal does it; nothing is left running then."""
-    child = await Child.start("up", [*command, "--http", "127.0.0.1:0", "--format", "json"], folder / "up.log")
+    child = await Command.start("up", [*command, "--http", "127.0.0.1:0", "--format", "json"], folder / "up.log")
     try:
         yield json.loads(await child.ready_line(within_s=600))
     finally:
@@ -105,7 +105,7 @@ async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
         assert sum(right) >= 12  # of 18
         [node] = [pid for pid in mentioning(tmp_path) if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(node, signal.SIGKILL)
-        await told(tmp_path / "up.log", "node: is there again")
+        await told(tmp_path / "up.log", "node: runs again")
         await answer(said["url"], "my-photos", photos / "cross" / "000.png")  # where it answered before
     await release_of_no_network(tmp_path / "cloud")
     async with served(tmp_path, up) as again:  # the same node, with what it had

@@ -152,7 +152,7 @@ def test_nothing_is_deleted_where_it_is_not_known_what_is_needed(shop: Shop, cap
 async def test_while_the_coordinator_serves_it_collects_as_well(shop: Shop) -> None:
     async with running_cloud(shop.folder) as cloud:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", "artifact", "gc", "--format", "json"),
+            *(sys.executable, "-m", "littoral_cloud.cli", "artifact", "gc", "--format", "json"),
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()

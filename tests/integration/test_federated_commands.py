@@ -64,8 +64,8 @@ async def command(core: Core, *words: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *(
             sys.executable,
-            "-c",
-            "from littoral_cloud.cli import main; main()",
+            "-m",
+            "littoral_cloud.cli",
             "run",
             *words,
             "--data-dir",

@@ -14,13 +14,13 @@ from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump
-from littoral_cloud.local.processes import beside
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.rollouts.controller import read_rollout
 from littoral_cloud.rollouts.state import KIND, Assignment, State
 from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.store import open_trust
 
+from littoral.process.command import script
 from tests.kit.unrunnable import unrunnable
 
 
@@ -90,7 +90,7 @@ def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest
     node = tmp_path / "cloud" / "node"
     node.mkdir()
     (node / "serving.json").write_text(json.dumps({"http": "127.0.0.1:9000", "grpc": "127.0.0.1:9001"}))
-    command = [beside("littoral-cloud"), "rollout", "start", "digits-1", "--watch"]
+    command = [script("littoral-cloud"), "rollout", "start", "digits-1", "--watch"]
 
     async def succeed() -> None:
         async with open_core(load_settings()) as core:

@@ -177,7 +177,7 @@ def weights(runs: object) -> dict[tuple[int, int], str]:
 
 async def begun(folder: Path, *options: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from littoral_cloud.cli import main; main()", "compress", str(folder / "mine.toml")),
+        *(sys.executable, "-m", "littoral_cloud.cli", "compress", str(folder / "mine.toml")),
         *("--data", str(folder / "bars.npz"), "--data-dir", str(folder / "cloud"), "--every", "10", "--format", "json", *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

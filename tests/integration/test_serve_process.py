@@ -62,7 +62,7 @@ async def start(*arguments: str, data_dir: Path, files: int | None = None) -> as
     """`files`: the hard limit of open files that it gets."""
     limited = () if files is None else ("sh", "-c", f'ulimit -n {files}; exec "$0" "$@"')
     return await asyncio.create_subprocess_exec(
-        *(*limited, sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments),
+        *(*limited, sys.executable, "-m", "littoral_cloud.cli", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

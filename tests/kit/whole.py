@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 
 import httpx
-from littoral_cloud.local.processes import Child, beside, run_to_end
 
+from littoral.process.command import Command, run_to_end, script
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port
 
-CLOUD, NODE = beside("littoral-cloud"), beside("littoral-node")
+CLOUD, NODE = script("littoral-cloud"), script("littoral-node")
 
 
 class Fleet:
@@ -22,8 +22,8 @@ class Fleet:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.environment = {"LITTORAL_DATA_DIR": str(root / "cloud")}
-        self.nodes: dict[str, tuple[Child, str]] = {}
-        self.coordinator: Child | None = None
+        self.nodes: dict[str, tuple[Command, str]] = {}
+        self.coordinator: Command | None = None
         self.ports = (str(lasting_port()), str(lasting_port()))  # a coordinator that was killed comes back to them
 
     async def start_coordinator(self, *flags: str) -> None:
@@ -41,7 +41,7 @@ class Fleet:
             "json",
             *flags,
         ]
-        self.coordinator = await Child.start("coordinator", command, self.root / "coordinator.log", self.environment)
+        self.coordinator = await Command.start("coordinator", command, self.root / "coordinator.log", self.environment)
         await self.coordinator.ready_line()
 
     async def kill_coordinator(self) -> None:
@@ -61,7 +61,7 @@ class Fleet:
     async def run(self, name: str, *flags: str) -> None:
         """A node that has joined; again where it has ended."""
         command = [NODE, "run", "--data", str(self.root / name), "--http", "127.0.0.1:0", "--format", "json", *flags]
-        child = await Child.start(name, command, self.root / f"{name}.log")
+        child = await Command.start(name, command, self.root / f"{name}.log")
         self.nodes[name] = (child, f"http://{json.loads(await child.ready_line())['http']}")
 
     async def end(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.errors import BadInput
+from littoral.process.limits import command_of
 from littoral.process.tether import tethered
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
@@ -250,7 +250,7 @@ def _others(count: int, arguments: Sequence[str]) -> Iterator[None]:
     """Runs `count` more worker processes of the same search until the block ends."""
     started = [
         subprocess.Popen(
-            tethered(sys.executable, "-c", "from littoral_cloud.cli import main; main()", *arguments),
+            tethered(*command_of("littoral_cloud.cli"), *arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

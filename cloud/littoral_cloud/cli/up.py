@@ -17,7 +17,7 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
 
 if TYPE_CHECKING:
-    from littoral_cloud.local.up import Place, Up
+    from littoral_cloud.local.up import LocalFleet, Up
 
 app = noun("Serve your newest releases on this machine, by a coordinator and one node.")
 
@@ -36,7 +36,7 @@ def up(
     """
     from littoral.budget import Budget
     from littoral.transport import split_address
-    from littoral_cloud.local.up import Place
+    from littoral_cloud.local.up import LocalFleet
     from littoral_cloud.settings import load_settings
 
     if budget is not None:
@@ -44,10 +44,10 @@ def up(
     split_address(http, "--http")
     settings = load_settings(data_dir=data_dir)
     folder = (node or settings.data_dir / "node").absolute()
-    asyncio.run(_until_signalled(Place(settings, folder, http, budget), format))
+    asyncio.run(_until_signalled(LocalFleet(settings, folder, http, budget), format))
 
 
-async def _until_signalled(place: Place, format: Format) -> None:
+async def _until_signalled(place: LocalFleet, format: Format) -> None:
     from littoral_cloud.local.up import up as run
 
     stop = asyncio.Event()

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from littoral.errors import FleetError
+from littoral.process.command import Command, run_to_end, script
 from littoral_cloud.data.dataset import Examples
 from littoral_cloud.demo.participants import REQUESTS_PER_SECOND, DemoMachine
 from littoral_cloud.demo.traffic import RequestStream
-from littoral_cloud.local.processes import Child, beside, run_to_end
 from littoral_cloud.terminal.output import Format
 
 MOST_BYTES = 64_000_000
@@ -34,7 +34,7 @@ class NodeProcess:
     model: str
     node_id: str = ""
     url: str = ""
-    child: Child | None = None
+    child: Command | None = None
     stream: RequestStream | None = None
     peak_rss: int = 0
     shard: Examples | None = None
@@ -47,7 +47,7 @@ class Processes:
     out: Path
     clock: Callable[[], float]
     model: str
-    coordinator: Child | None = None
+    coordinator: Command | None = None
     nodes: dict[str, NodeProcess] = field(default_factory=dict)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -66,13 +66,13 @@ class Processes:
     async def start_coordinator(self, *, loop: bool) -> None:
         """`loop`: the coordinator starts federated runs and releases by itself when it sees drift."""
         command = [
-            *(beside("littoral-cloud"), "serve"),
+            *(script("littoral-cloud"), "serve"),
             *("--enrolment-port", "0", "--fleet-port", "0"),
             *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--format", Format.JSON),
             *(["--auto-loop"] if loop else []),
         ]
         log = self.out / "logs" / "coordinator.log"
-        self.coordinator = await Child.start("coordinator", command, log, self._cloud_environment)
+        self.coordinator = await Command.start("coordinator", command, log, self._cloud_environment)
         await self.coordinator.ready_line()
 
     @property
@@ -85,12 +85,12 @@ class Processes:
         node = self.nodes[machine.name] = NodeProcess(machine, self.out / "nodes" / machine.name, self.model)
         labelled = self.labelled_dir(machine.name)
         labelled.mkdir(parents=True, exist_ok=True)
-        token = [beside("littoral-cloud"), "token", "create", "--name", machine.name]
+        token = [script("littoral-cloud"), "token", "create", "--name", machine.name]
         line = await run_to_end("token", token, log, self._cloud_environment)
-        agent = beside("littoral-node")
+        agent = script("littoral-node")
         data = ["--data", str(node.folder)]
         await run_to_end("enroll", [agent, "enroll", line, "--name", machine.name, *data], log)
-        node.child = await Child.start(
+        node.child = await Command.start(
             machine.name,
             [
                 *(agent, "run", *data, "--http", "127.0.0.1:0", "--format", "json"),

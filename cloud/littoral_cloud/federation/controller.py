@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from littoral.child import training_environment
 from littoral.errors import LostLease, NotFound, Unavailable
+from littoral.process.command import Command
+from littoral.process.limits import command_of
 from littoral_cloud.federation.exchange import forget_run
 from littoral_cloud.federation.run import KIND, STOPPED, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
 from littoral_cloud.federation.worker import LEASE, TRY_AGAIN
@@ -136,26 +136,20 @@ class RunController:
 
     async def _work(self, run_id: str, fence: Fence) -> int:
         """One life of the worker process; its exit code. Cancelled, it takes the process with it."""
-        log_path = self._log(run_id)
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with log_path.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "littoral_cloud.federation.worker", run_id),
-                *("--data", str(self._data_dir), "--fence", str(fence.token), "--parent", str(os.getpid())),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=training_environment(os.environ, self._data_dir / "flwr"),
-                start_new_session=True,  # a Ctrl-C at the terminal is the coordinator's to handle
-            )
-        ways_to_end = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(self._stopped(run_id))]
+        worker = await Command.start(
+            f"run {run_id}",
+            (
+                *command_of("littoral_cloud.federation.worker"),
+                *(run_id, "--data", str(self._data_dir), "--fence", str(fence.token)),
+            ),
+            self._log(run_id),
+            how=signal.SIGKILL,  # it has no state that the ledger lacks
+        )
+        ended, stopped = asyncio.ensure_future(worker.ended()), asyncio.ensure_future(self._stopped(run_id))
         try:
-            await asyncio.wait(ways_to_end, return_when=asyncio.FIRST_COMPLETED)
-            return process.returncode or 0
+            await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+            return ended.result() if ended.done() else 0
         finally:
-            for way in ways_to_end:
-                way.cancel()
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()  # it keeps nothing that the ledger does not have
-                await process.wait()
+            for way_to_end in (ended, stopped):
+                way_to_end.cancel()
+            await worker.end(drain_s=0)

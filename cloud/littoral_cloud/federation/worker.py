@@ -1,6 +1,6 @@
 """The run's worker process: one federated run, in a process of its own, from wherever it stands to its end.
 
-    python -m littoral_cloud.federation.worker RUN_ID --data DIR [--fence TOKEN] [--parent PID]
+    python -m littoral_cloud.federation.worker RUN_ID --data DIR [--fence TOKEN]
 
 A process of its own because the identity of a Flower run is global to the process, and because the coordinator stays small:
 this one holds torch and every reply of a round. It dies with the coordinator; the next one goes on from the last finished
@@ -19,8 +19,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from littoral.child import die_with_parent, training_environment
 from littoral.errors import Conflict, FleetError, Unavailable
+from littoral.process.limits import training_environment
 
 if TYPE_CHECKING:
     from littoral_cloud.federation.run import Run
@@ -35,10 +35,7 @@ def main() -> None:
     parser.add_argument("run_id")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--fence", type=int)
-    parser.add_argument("--parent", type=int)
     arguments = parser.parse_args()
-    if arguments.parent is not None:
-        die_with_parent(arguments.parent)
     os.environ.update(training_environment({}, arguments.data / "flwr"))  # before anything imports torch or flwr
     try:
         asyncio.run(_work(arguments.run_id, arguments.data, arguments.fence))

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import BadInput, Conflict, FleetError, NotFound
+from littoral.process.command import Command, run_to_end, script
+from littoral.process.restarts import SupervisedCommand
 from littoral_cloud.app import Core, open_existing
 from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.records import Presence, Release, Reported, load
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask
-from littoral_cloud.local.processes import Child, beside, run_to_end
-from littoral_cloud.local.restarts import Lasting
 from littoral_cloud.local.snippets import Where
 from littoral_cloud.rollouts.back import releases_in_force
 from littoral_cloud.rollouts.controller import start_rollout
@@ -56,7 +56,7 @@ class Up:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LocalFleet:
     """Where it runs. `http`: HOST:PORT of the node's inference; `budget`: None: as the node's own settings say."""
 
     settings: Settings
@@ -69,9 +69,9 @@ class Place:
         return self.settings.data_dir / "logs"
 
 
-async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
+async def up(place: LocalFleet, tell: Tell, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
     """Starts both, rolls out what is newest, tells `ready`, and serves until `stop`. Both have ended when it returns. A node that
-    ends by itself is started again, see littoral_cloud.local.restarts.
+    ends by itself is started again, see littoral.process.restarts.
 
     Raises:
         NotFound: nothing was released yet, or littoral-node is not installed. Conflict: a coordinator runs on this folder.
@@ -97,9 +97,9 @@ async def up(place: Place, tell: Tell, ready: Callable[[Up], None], stop: asynci
         await _while_both_run(coordinator, node, stop)
 
 
-async def _check(place: Place) -> float:
+async def _check(place: LocalFleet) -> float:
     """Gives the time; whatever is written from now on is of this run."""
-    if not Path(beside("littoral-node")).exists():
+    if not Path(script("littoral-node")).exists():
         raise NotFound("littoral-node: is not installed here", hint="pip install 'littoral[edge]'")
     if Serving.read(place.settings.data_dir) is not None:
         raise Conflict(
@@ -113,13 +113,13 @@ async def _check(place: Place) -> float:
 
 
 @asynccontextmanager
-async def _coordinator(place: Place) -> AsyncIterator[Child]:
+async def _coordinator(place: LocalFleet) -> AsyncIterator[Command]:
     enrolment, fleet = _ports(place.settings.data_dir / PORTS_FILE)
     command = [
-        *(beside("littoral-cloud"), "serve", "--format", "json", "--host", "127.0.0.1"),
+        *(script("littoral-cloud"), "serve", "--format", "json", "--host", "127.0.0.1"),
         *("--enrolment-port", str(enrolment), "--fleet-port", str(fleet)),
     ]
-    child = await Child.start("coordinator", command, place.logs / "coordinator.log", _environment(place))
+    child = await Command.start("coordinator", command, place.logs / "coordinator.log", _environment(place))
     try:
         await child.ready_line()
         yield child
@@ -128,24 +128,24 @@ async def _coordinator(place: Place) -> AsyncIterator[Child]:
 
 
 @asynccontextmanager
-async def _node(place: Place, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[str], Where, str]]:
+async def _node(place: LocalFleet, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[str], Where, str]]:
     """What keeps it running, where it answers and its id."""
-    node, log, folder = beside("littoral-node"), place.logs / "node.log", ["--data", str(place.node)]
+    node, log, folder = script("littoral-node"), place.logs / "node.log", ["--data", str(place.node)]
     # Enrolling again where there is an identity gives that one, and spends nothing.
-    token = [beside("littoral-cloud"), "token", "create", "--name", "up", "--ttl", "10m"]
+    token = [script("littoral-cloud"), "token", "create", "--name", "up", "--ttl", "10m"]
     line = await run_to_end("token", token, log, _environment(place))
     await run_to_end("enroll", [node, "enroll", line, "--name", _host(), *folder], log)
     http, budget = place.http, ["--budget", place.budget] if place.budget is not None else []
 
-    async def start() -> Child:
-        return await Child.start("node", [node, "run", *folder, "--http", http, "--format", "json", *budget], log)
+    async def start() -> Command:
+        return await Command.start("node", [node, "run", *folder, "--http", http, "--format", "json", *budget], log)
 
-    running = Lasting(start, tell)
+    running = SupervisedCommand(start, tell)
     lasts: asyncio.Task[str] | None = None
     try:
         said = json.loads(await running.begin())
         http = said["http"]  # whatever port it found free: started again, it answers there
-        lasts = asyncio.create_task(running.last(), name="node")
+        lasts = asyncio.create_task(running.supervise(), name="node")
         yield lasts, Where(http, said.get("grpc", ""), str(place.node)), said["node_id"]
     finally:
         if lasts is not None:
@@ -226,7 +226,7 @@ async def _newest_first(core: Core, serves: dict[str, str]) -> list[tuple[str, s
     return sorted(serves.items(), key=lambda held: (-made.get(held[0], 0.0), held[0]))
 
 
-async def _while_both_run(coordinator: Child, node: asyncio.Task[str], stop: asyncio.Event) -> None:
+async def _while_both_run(coordinator: Command, node: asyncio.Task[str], stop: asyncio.Event) -> None:
     stopped = asyncio.create_task(stop.wait(), name="stop")
     ended = asyncio.create_task(coordinator.ended(), name="coordinator")
     try:
@@ -255,7 +255,7 @@ def _ports(kept: Path) -> tuple[int, int]:
         raise BadInput(f"{kept}: is damaged", hint="remove it and the node's folder, then again") from error
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(place: LocalFleet) -> dict[str, str]:
     return {"LITTORAL_DATA_DIR": str(place.settings.data_dir)}
 
 
