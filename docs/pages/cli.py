@@ -81,10 +81,11 @@ def _row(names: str, help: str, default: str) -> Row:
 
 
 def _section(level: int, name: str, help: str | None, rows: list[Row], epilog: str | None) -> Iterator[str]:
-    """Raises ValueError for a command without help, an argument without help, or an example."""
+    """Raises ValueError for a command without help, an example or --format, and for an argument without help."""
     missing = [names for names, meaning, _ in rows if not meaning]
-    if not help or missing or not (epilog or "").startswith(EXAMPLE):
-        raise ValueError(f"{name}: lacks help, an example, or the help of {', '.join(missing)}")
+    printed = level == 2 or any(names.startswith("--format") for names, _, _ in rows)
+    if not help or missing or not printed or not (epilog or "").startswith(EXAMPLE):
+        raise ValueError(f"{name}: lacks help, an example, --format, or the help of {', '.join(missing) or 'no argument'}")
     yield f"{'#' * level} {name}"
     yield " ".join(help.split())
     yield code((epilog or "").removeprefix(EXAMPLE))

@@ -74,12 +74,12 @@ def exposition(telemetry: Telemetry, slots: Slots) -> bytes:
     """The text of one scrape: totals since the start of this process."""
     from prometheus_client import CollectorRegistry, generate_latest
 
-    class Collected:
+    class Scrape:
         def collect(self) -> Iterable[Metric]:
             return _families(telemetry, slots)
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collected())
+    registry.register(Scrape())
     return generate_latest(registry)
 
 
