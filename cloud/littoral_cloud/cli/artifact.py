@@ -23,7 +23,7 @@ from littoral_cloud.lineage.difference import differences
 from littoral_cloud.lineage.find import all_artifacts, find, short
 from littoral_cloud.lineage.garbage import LEASE, Plan, collect, plan, see
 from littoral_cloud.lineage.history import Story, story_of
-from littoral_cloud.lineage.roles import roles_of
+from littoral_cloud.releases.parents import roles_of
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 

@@ -73,8 +73,8 @@ def _warn(words: str) -> None:
 
 
 async def _from_run(settings: Settings, run_id: str, format: Format, *, yes: bool) -> None:
+    from littoral_cloud.federation.release import release_run
     from littoral_cloud.federation.run import read_run
-    from littoral_cloud.releases.release import release_run
 
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)

@@ -11,7 +11,7 @@ from littoral.manifest import Manifest
 from littoral.text import printable
 from littoral_cloud.lineage.find import short
 from littoral_cloud.lineage.history import Origin, Story
-from littoral_cloud.lineage.roles import parents_by_role
+from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.terminal.output import when
 
 LINES = 12

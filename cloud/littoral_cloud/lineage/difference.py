@@ -9,7 +9,7 @@ from typing import Any
 
 from littoral.digest import digest_of
 from littoral.manifest import Manifest
-from littoral_cloud.lineage.roles import parents_by_role
+from littoral_cloud.releases.parents import parents_by_role
 
 _ARTIFACT = ("model", "name", "runtime", "runtime_options", "requires")
 _MADE = ("architecture", "recipe", "parents", "lineage")

@@ -14,8 +14,8 @@ from littoral_cloud.fleet.ledger import AuditEntry, Ledger
 from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.fleet.records import Artifact, Desired, Release, Reported, load
 from littoral_cloud.lineage.find import all_artifacts
-from littoral_cloud.lineage.roles import parents_by_role
 from littoral_cloud.releases.catalogue import all_releases
+from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
 from littoral_cloud.rollouts.state import Rollout
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from littoral.architectures import sizes_of
-from littoral.errors import BadInput, Conflict
-from littoral.lineage import BASE
-from littoral.manifest import Input
 from littoral_cloud.app import Core
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import Made
-from littoral_cloud.federation.evaluation import WorseThanBase, judgement
-from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.packaging.node_check import taken_by_a_node
-from littoral_cloud.packaging.package import Bench, candidates_from
-from littoral_cloud.releases.catalogue import create_release, publish, read_artifact, release_of_run, run_note
+from littoral_cloud.packaging.package import candidates_from
+from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.releases.teacher_store import keep_teacher
-from littoral_cloud.training.preparation import INPUT_NAME
-from littoral_cloud.training.train import accuracy_of, logits_of
-from littoral_cloud.training.weights import Arrays, arrays_from, arrays_of, module_of, weights_bytes
-
-RUN_VARIANTS = ("onnx-int8", "ncnn-fp16")
-"""The small ones: a run is held for nodes whose inputs have changed, and those are the ones with budgets."""
+from littoral_cloud.training.weights import Arrays, arrays_of, module_of, weights_bytes
 
 
 async def release_made(
@@ -46,63 +35,6 @@ async def release_made(
         digests.append(artifact.manifest_digest)
     await keep_teacher(core, made)
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)
-
-
-async def release_run(
-    core: Core,
-    run: Run,
-    now: float,
-    *,
-    actor: str = "operator",
-    tell: Callable[[str], None] = lambda _: None,
-    worse_too: bool = False,
-) -> Release:
-    """What the fleet learnt in a run, exported in every way that nodes may want, as a release of kind "federated".
-
-    A run has one release: asking again gives the same one. `tell` is told what a node refuses, or was not tried on one.
-    `worse_too`: also where it answers held-out examples worse than what it began with; each artifact carries a remark then.
-
-    Raises:
-        WorseThanBase. Conflict: the run has not succeeded. BadInput, BadData: its data set is not known or not there any more.
-    """
-    if (already := await release_of_run(core.ledger, run.run_id)) is not None:
-        return already
-    if run.state is not RunState.SUCCEEDED:
-        raise Conflict(f"run {run.run_id}: is {run.state}", hint="wait until it has SUCCEEDED: littoral-cloud run watch")
-    if not run.data:
-        raise BadInput(f"run {run.run_id}: its data set is not known", hint="publish the base with its data set, then run again")
-    dataset = load_dataset(run.data)
-    base = await read_artifact(core.ledger, run.base_manifest)
-    weights = core.blobs.read(run.weights)
-    sizes = sizes_of(run.architecture, dataset.shape)
-    module = module_of(run.architecture, arrays_from(weights), **sizes, classes=dataset.classes)
-    given = Input(
-        INPUT_NAME, dataset.shape, run.input["scale"], tuple(run.input["mean"]), tuple(run.input["std"]), dataset.resize
-    )
-    before = module_of(run.architecture, arrays_from(core.blobs.read(run.base_weights)), **sizes, classes=dataset.classes)
-    was, became = (accuracy_of(logits_of(net, given, dataset.test_x), dataset.test_y) for net in (before, module))
-    found = judgement(run, was, became)
-    if found.worse and not worse_too:
-        raise WorseThanBase(f"run {run.run_id}: {found.said}", hint="release it all the same with --yes, or hold another run")
-    made = candidates_from(
-        module,
-        run.architecture,
-        dataset,
-        RUN_VARIANTS,
-        bench=Bench.of(dataset, given),  # as the nodes prepared theirs
-        model=run.model,
-        name=f"{base.name.split('-')[0]}-{run.run_id}",
-        parents=(run.base_weights,),
-        roles=(BASE,),
-        recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
-    )
-    if found.said:
-        made = [replace(p, manifest=replace(p.manifest, remarks=(*p.manifest.remarks, found.said))) for p in made]
-    taken = await taken_by_a_node(made, tell)
-    artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in taken]
-    return await create_release(
-        core.ledger, run.model, [a.manifest_digest for a in artifacts], "federated", run_note(run.run_id), now, actor=actor
-    )
 
 
 async def release_weights(

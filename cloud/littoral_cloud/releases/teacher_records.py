@@ -15,8 +15,8 @@ from littoral.lineage import BASE, TEACHER
 from littoral.manifest import Manifest
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import Artifact, dump, load
-from littoral_cloud.lineage.roles import parents_by_role
 from littoral_cloud.releases.catalogue import read_artifact
+from littoral_cloud.releases.parents import parents_by_role
 
 KIND = "teacher"
 _GENERATIONS = 16
