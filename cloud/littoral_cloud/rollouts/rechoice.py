@@ -3,7 +3,7 @@ release was promoted without it. Pure; cloud/littoral_cloud/rollouts/rechoice_co
 
 A release that has passed its rollout was proved, so another of its candidates goes to the node at once, without a wave: the node
 still checks, tries and watches it as in any update. While a rollout holds the node for this model, that rollout decides.
-See docs/decisions/0013-chosen-again-without-a-rollout.md and 0021-a-promoted-release-holds-for-whoever-joins.md.
+See docs/decisions/0013-a-changed-budget-needs-no-rollout.md and 0021-later-nodes-get-the-promoted-release.md.
 """
 
 from __future__ import annotations
