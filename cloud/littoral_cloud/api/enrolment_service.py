@@ -10,10 +10,10 @@ import grpc.aio
 
 from littoral.errors import BadInput
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
-from littoral.text import printable
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, Issuer, enrol
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.sessions import version_refusal
+from littoral_cloud.terminal.text import printable
 
 
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):

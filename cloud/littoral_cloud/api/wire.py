@@ -15,7 +15,6 @@ from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.quota import REQUESTS, Whole
 from littoral.sketch import Counted
-from littoral.text import printable
 from littoral_cloud.fleet.records import (
     Desired,
     MeasurementRecord,
@@ -27,6 +26,7 @@ from littoral_cloud.fleet.records import (
 )
 from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, Refused
 from littoral_cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
+from littoral_cloud.terminal.text import printable
 
 MAX_TRIALS = 256
 """Manifests to be measured that one word names: the rest follows when these are done."""

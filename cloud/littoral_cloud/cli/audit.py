@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from littoral.errors import Untrusted
-from littoral.text import printable
 from littoral_cloud.app import open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import AuditEntry, Ledger
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+from littoral_cloud.terminal.text import printable
 from littoral_cloud.trust.audit_chain import GENESIS, verify
 from littoral_cloud.trust.witness import words
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from littoral.errors import BadInput, FleetError
-from littoral.text import printable
 from littoral_cloud.app import Core, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
@@ -28,6 +27,7 @@ from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+from littoral_cloud.terminal.text import printable
 
 app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout watch digits-1-r1")
 

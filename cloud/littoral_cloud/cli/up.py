@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from littoral.streams import unheard
-from littoral.text import printable
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
+from littoral_cloud.terminal.text import printable
 
 if TYPE_CHECKING:
     from littoral_cloud.local.up import LocalFleet, Up

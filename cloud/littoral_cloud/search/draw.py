@@ -41,7 +41,7 @@ def draw(
 ) -> list[Params]:
     """One set of values for each number: none that makes a student which is there already, as far as the space has others.
 
-    The same arguments give the same values, whoever asks.
+    The same arguments give the same values in every process.
 
     Args:
         same: equal for values that make the same student.

@@ -6,7 +6,7 @@ All workers that look at the same runs find the same move, so there is no leader
 2. Lost runs: `Enter` each again with the next attempt; after MOST_DEATHS deaths as failed.
 3. The last batch lacks trials: `Draw` them.
 4. All runs of that batch on one rung have ended: `Enter` the better half on the next rung (successive halving).
-5. A run is waiting, and nobody has its lease: `Train` it.
+5. A run is waiting, and no worker has its lease: `Train` it.
 6. Other workers are busy: `WaitForWorkers`.
 7. The budget has its student, all trials are done, or nothing more is gained: `End`.
 8. Else `Draw` the next batch.

@@ -1,6 +1,6 @@
-"""A recipe with a [search] table: students to begin from, what may differ between trials, and how it is gone about.
+"""A recipe with a [search] table: the students to vary, what may differ between trials, and the settings of the search.
 
-docs/search.md says how to write one. What comes of a trial's values is an ordinary recipe, made by the ordinary factory.
+docs/search.md tells how to write one. The values of a trial make an ordinary recipe, which the ordinary factory carries out.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ MOST_TRIALS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """How a search is gone about: the keys of [search] beside its space."""
+    """The settings of a search: the keys of [search] besides its space."""
 
     trials: int = 40
-    batch: int = 8  # trials whose values are drawn at once, from what the batches before them have shown
+    batch: int = 8  # trials whose values are drawn at once, from the outcomes of the batches before
     rungs: tuple[float, ...] = (
         0.25,
         1.0,
     )  # fractions of the epochs; after each but the last the better half of the batch goes on
-    held_out: float = 0.1  # of the training images of each class: on these trials are judged, and nothing is trained on them
+    held_out: float = 0.1  # of the training examples of each class: they judge trials, and nothing trains on them
     seed: int = 1
     sampler: Literal["tpe", "random"] = "tpe"
     objectives: tuple[Objective, ...] = ("accuracy", "bytes", "macs", "latency")  # of the front
@@ -46,10 +46,10 @@ class SearchSettings:
         "accuracy",
         "bytes",
         "macs",
-    )  # what draws and halves: what is the same whenever it is measured
-    patience: int = 2  # batches without a better student inside the budget, until it is taken
-    settle: int = 0  # batches that brought nothing worth having, until the search ends; 0: it makes all its trials
-    gain: float = 0.01  # worth having: so much more accurate, as a fraction, or a third smaller or quicker to calculate
+    )  # for drawing and halving: figures that are the same at each measurement
+    patience: int = 2  # batches without a better student inside the budget, after which the search ends
+    settle: int = 0  # batches that gain nothing, after which the search ends; 0: it makes all its trials
+    gain: float = 0.01  # worth having: accuracy higher by this fraction, or a third fewer bytes or MACs
 
     def __post_init__(self) -> None:
         for name, most in (("trials", MOST_TRIALS), ("batch", 1000), ("patience", 1000)):
@@ -69,18 +69,18 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class SearchRecipe:
-    """What is searched. Two with the same `digest` over the same data are one search."""
+    """What to search. Two with the same `digest` over the same data are one search."""
 
-    what: str  # how messages call it
+    what: str  # its name in messages
     body: Mapping[str, Any]  # of the TOML file, without [search]
     space: Mapping[str, Dimension]  # by path; `student` among them where there are several to begin from
     settings: SearchSettings
-    folder: Path = Path()  # where relative paths in it begin
-    start: Production | None = None  # what `train` would make: its students are the first trials; see starting.py
+    folder: Path = Path()  # to which its relative paths refer
+    start: Production | None = None  # the recipe of `train`, whose students are the first trials; see starting.py
 
     @property
     def starts(self) -> Mapping[str, tuple[StudentRecipe, str]]:
-        """The students that are tried first, each in one variant, by the name that its artifact would have."""
+        """The students of the first trials, each in one variant, by the name of the artifact."""
         found = {}
         for student in self.start.students if self.start else ():
             variant = INT8 if INT8 in student.variants else student.variants[0]
@@ -92,21 +92,21 @@ class SearchRecipe:
         return str(self.body["model"])
 
     def digest(self, data: str, teacher: str = "") -> str:
-        """Of everything that decides which trials there are, but for how many.
+        """A digest of all that decides the values of trials, but not their number.
 
         Args:
-            data: the data set's digest.
-            teacher: the digest of one that was given in place of the recipe's.
+            data: the digest of the data set. teacher: the digest of a teacher from outside.
         """
-        said = {k: v for k, v in asdict(self.settings).items() if k not in ("trials", "patience", "objectives", "settle", "gain")}
+        free = ("trials", "patience", "objectives", "settle", "gain")
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in free}
         space = {path: asdict(dimension) for path, dimension in self.space.items()}
         body = {key: value for key, value in self.body.items() if key not in ("about", "model", "at_once")}
-        what = [body, space, said, data, teacher, _teacher_files(self.body.get("teacher", {}), self.folder)]
+        what = [body, space, settings, data, teacher, _teacher_files(self.body.get("teacher", {}), self.folder)]
         what += [self.start.resolved()] if self.start else []
         return digest_of(json.dumps(what, sort_keys=True).encode())
 
     def name(self, data: str, teacher: str = "") -> str:
-        """A short one, for folders and keys."""
+        """A short digest, for folders and keys."""
         return hex_of(self.digest(data, teacher))[:16]
 
     def without_teacher(self) -> SearchRecipe:
@@ -117,11 +117,11 @@ class SearchRecipe:
         """The recipe of one trial, with one student of one variant.
 
         Args:
-            params: by path; a path that is missing has what the student says.
-            rung: which fraction of the epochs; the last one: all of them.
+            params: values by path; for a missing path, the student's own.
+            rung: the fraction of the epochs; the last one is all of them.
             name: of the student; None: its own.
 
-        Raises BadInput, as a recipe that was written by hand does.
+        Raises BadInput like a recipe that is written by hand.
         """
         if START in params:
             return self._starting(params[START], rung, name)
@@ -141,7 +141,7 @@ class SearchRecipe:
         return replace(whole, students=(replace(student, epochs=epochs),))
 
     def same(self, params: Params) -> str:
-        """Equal for values that make the same student, though a path that does not apply may differ."""
+        """Equal for values that make the same student; paths that do not apply to it may differ."""
         if START in params:
             return json.dumps(dict(params))
         table, variant = self._base(params)
@@ -152,7 +152,7 @@ class SearchRecipe:
         return starts[params.get(STUDENT, next(iter(starts)))]
 
     def check(self, dataset: Dataset) -> None:
-        """Holds the students, every end of a range and every choice against the data. Raises BadInput, naming the path."""
+        """Checks the students, the ends of each range and each choice against the data. Raises BadInput, naming the path."""
         if self.start is not None:
             check_recipe(self.start, dataset)
         starts = list(_starts(self.body)) if STUDENT in self.space else [""]
@@ -170,7 +170,7 @@ class SearchRecipe:
 
 
 def names() -> list[str]:
-    """Of the searches that come with Littoral."""
+    """The names of the searches that come with Littoral."""
     return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir())
 
 
@@ -196,7 +196,7 @@ def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None,
     rest = {key: value for key, value in body.items() if key != SEARCH}
     fields.refuse_unknown(rest, (*TOP, SEARCH), f"{what}: recipe")
     rest = rest | ({"model": model} if model else {})
-    recipe_from(rest, what=what, folder=folder)  # refuses whatever is wrong with the students as they are written
+    recipe_from(rest, what=what, folder=folder)  # refuses all that is wrong with the students as they are written
     names = [field.name for field in fields.settable(SearchSettings)]
     fields.refuse_unknown(table, [*names, "space"], f"{what}: {SEARCH}")
     settings = fields.read(SearchSettings, {k: v for k, v in table.items() if k != "space"}, f"{what}: {SEARCH}")
@@ -209,7 +209,7 @@ def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None,
 
 
 def with_trials(recipe: SearchRecipe, trials: int | None) -> SearchRecipe:
-    """The same search with so many trials; None: as it says. Raises BadInput."""
+    """The same search with this number of trials; None: with its own. Raises BadInput."""
     return recipe if trials is None else replace(recipe, settings=replace(recipe.settings, trials=trials))
 
 
@@ -224,7 +224,7 @@ def _table(value: Any, what: str) -> Mapping[str, Any]:
 
 
 def _starts(body: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]:
-    """What trials begin from: each student in each of its variants, by the name that its artifact would have."""
+    """The students that trials vary: (table, variant) by the name of the artifact."""
     default: Sequence[str] = (INT8,)
     return {
         f"{table['name']}-{variant}": (table, variant) for table in body["student"] for variant in table.get("variants", default)
@@ -232,7 +232,7 @@ def _starts(body: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]
 
 
 def _teacher_files(teacher: Mapping[str, Any], folder: Path) -> list[str]:
-    """Digests of the files that a teacher is read from: another file of the same name is another teacher."""
+    """Digests of the files of a teacher: another file of the same name is another teacher."""
     tables = [teacher, *teacher.get("member", [])]
     places = [folder / table[key] for table in tables for key in ("onnx", "weights") if key in table]
     return [digest_of(place.read_bytes()) for place in places if place.is_file()]

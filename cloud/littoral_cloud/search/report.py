@@ -1,7 +1,7 @@
-"""What a search has found, to look at: a picture of the front, and a page that holds everything and loads nothing.
+"""The report of a search: a picture of the front, and one HTML page that needs no other file.
 
-The page has the picture as SVG inside it, no script, and nothing from elsewhere. Names and values come from a user's recipe, so
-whatever is put into the page is escaped.
+The page has the picture as SVG inside it, no script, and nothing from elsewhere. Names and values come from a user's recipe,
+so all of them are escaped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLUMNS = ("trial", "accuracy", "worst_class", "transfer_bytes", "artifact_bytes
 
 
 def rows_of(found: SearchResult, runs: Sequence[TrialRun]) -> list[dict[str, Any]]:
-    """One row for each run that is done, as JSON values. `fits` is None where there is no budget."""
+    """A row for each run that is done, as JSON values. `fits` is None without a budget."""
     rows = []
     for run in runs:
         if run.outcome is None:
@@ -46,7 +46,7 @@ def rows_of(found: SearchResult, runs: Sequence[TrialRun]) -> list[dict[str, Any
 
 
 def write_report(found: SearchResult, folder: Path) -> dict[str, Path]:
-    """front.png, report.html and front.json in a folder. Raises BadInput or NoSpace where they cannot be written."""
+    """Writes front.png, report.html and front.json. Raises BadInput or NoSpace where that fails."""
     places = {"picture": folder / "front.png", "page": folder / "report.html", "data": folder / "front.json"}
     contents = (picture(found, "png"), page(found).encode(), data_of(found).encode())
     try:
@@ -61,7 +61,7 @@ def write_report(found: SearchResult, folder: Path) -> dict[str, Path]:
 
 
 def data_of(found: SearchResult) -> str:
-    """All of it as JSON: each trial of the front with the recipe that makes it again."""
+    """The report as JSON: each trial of the front with the recipe that makes it again."""
     best = found.best
     body = {
         "search": found.name,
@@ -80,7 +80,7 @@ def data_of(found: SearchResult) -> str:
 
 
 def picture(found: SearchResult, format: str) -> bytes:
-    """Accuracy against each of the other objectives: every trial that was trained to the end, and the front among them."""
+    """Accuracy against each other objective, for all finished trials, with the front marked."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -133,15 +133,14 @@ def page(found: SearchResult) -> str:
             '<html lang="en"><head><meta charset="utf-8"><title>Search</title>',
             f"<style>{_STYLE}</style></head><body>",
             f"<h1>Search {html.escape(found.name)}: {html.escape(found.recipe.what)}</h1>",
-            f"<p>{len(found.trials)} trials trained to the end, {len(found.front)} of them in the front. {limits}{chosen} "
-            "Accuracies are of training examples that were held out; times of the worker's machine. "
-            f"On the same examples logistic regression is right on {found.baseline.logistic:.1%}, and whoever always says the "
-            f"most frequent class on {found.baseline.majority:.1%}.</p>",
+            f"<p>{len(found.trials)} finished trials, {len(found.front)} of them in the front. {limits}{chosen} "
+            "Accuracies are on held-out training examples, times on the worker's machine. On the same examples logistic "
+            f"regression has {found.baseline.logistic:.1%}, the most frequent class {found.baseline.majority:.1%}.</p>",
             svg,
             "<h2>The front</h2>",
             _table(found, found.front, best),
             *(["<h2>The recipe of the best</h2>", f"<pre>{recipe}</pre>"] if best else []),
-            "<h2>Every trial that was trained to the end</h2>",
+            "<h2>All finished trials</h2>",
             _table(found, found.trials, best),
             "</body></html>",
             "",

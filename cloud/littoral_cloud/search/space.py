@@ -1,12 +1,12 @@
-"""What may differ between trials: a path into a student's table, and the values that it may have.
+"""The search space: paths into a student's table, and the values that each may have.
 
     [search.space]
     width = { low = 0.5, high = 1.5 }
     architecture = { choices = ["compact_cnn", "mobilenet_v1"] }
     "channels.ratio" = { low = 0.1, high = 0.6, step = 0.1 }
 
-A path is a key of [[student]], a method's kind and one of its keys, or one of the two words `width` and `resolution`. Where a
-student or an architecture has no such key, the value is passed over: so students of different kinds can share one space.
+A path is a key of [[student]], the kind of a method and one of its keys, or `width` or `resolution`. A student or architecture
+without such a key ignores the value, so students of different kinds share one space.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from littoral_cloud.recipes.recipe import StudentRecipe
 
 WIDTH, RESOLUTION, STUDENT, ARCHITECTURE = "width", "resolution", "student", "architecture"
 START = "start"
-"""The one path of a trial that is drawn from no space: a student that the search begins with, by name."""
+"""The path of a first trial, whose values are not drawn: the name of the student that the search begins with."""
 _NOT_SEARCHED = ("name", "methods", "variants", "threads")
 _WIDE: Mapping[str, tuple[str, ...]] = {
     "compact_cnn": ("widths",),
@@ -38,7 +38,7 @@ _WIDE: Mapping[str, tuple[str, ...]] = {
     "residual": ("widths",),
     "squeezenet": ("stem", "expands"),
 }
-"""What `width` multiplies, where an architecture has no `multiplier` of its own."""
+"""The keys that `width` multiplies, in architectures without a `multiplier`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ Params = Mapping[str, Any]
 
 
 def space_from(table: Mapping[str, Any], at: str) -> dict[str, Dimension]:
-    """The dimensions in a [search.space] table, by path. Raises BadInput, naming the path, where one is impossible."""
+    """The dimensions of a [search.space] table by path. Raises BadInput for an impossible one, naming the path."""
     found = {path: _dimension(entry, f"{at}.{path}") for path, entry in _leaves(table, at)}
     if not found:
         raise BadInput(f"{at}: is empty", hint="name at least one key that may differ, for example width")
@@ -82,7 +82,7 @@ def space_from(table: Mapping[str, Any], at: str) -> dict[str, Dimension]:
 
 
 def _leaves(table: Mapping[str, Any], at: str, before: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """TOML makes tables within tables of a path that is not in quotation marks."""
+    """(path, table) for each dimension: TOML reads a path without quotation marks as tables in tables."""
     for key, value in table.items():
         path = f"{before}{key}"
         if not isinstance(value, Mapping):
@@ -119,7 +119,7 @@ def _dimension(table: Mapping[str, Any], at: str) -> Dimension:
 
 
 def text_of(value: Any) -> str:
-    """A choice as text: what a journal can hold."""
+    """A choice as JSON text, for the journal. Raises BadInput."""
     try:
         return json.dumps(value, sort_keys=True)
     except (TypeError, ValueError) as error:
@@ -127,7 +127,7 @@ def text_of(value: Any) -> str:
 
 
 def known_paths(students: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Every path that may be written, for these students."""
+    """All paths that these students may have in their space."""
     paths = [WIDTH, RESOLUTION]
     for name, kind in get_type_hints(StudentRecipe).items():
         if name not in _NOT_SEARCHED:
@@ -143,7 +143,7 @@ def known_paths(students: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _inside(path: str, kind: Any) -> list[str]:
-    """Of a field that is a table of known keys, or may be one, those keys."""
+    """The paths inside a field that is or may be a table of known keys."""
     for option in (kind, *getattr(kind, "__args__", ())):
         if is_dataclass(option):
             hints = get_type_hints(option)
@@ -153,7 +153,7 @@ def _inside(path: str, kind: Any) -> list[str]:
 
 
 def check_paths(space: Mapping[str, Dimension], students: Sequence[Mapping[str, Any]], at: str) -> None:
-    """Raises BadInput for the first path that no student has, naming the nearest one that is known."""
+    """Raises BadInput for the first path that no student has, with the nearest known one."""
     known = known_paths(students)
     for path in space:
         if path not in known and not path.startswith("saliency.keep"):
@@ -166,9 +166,9 @@ def check_paths(space: Mapping[str, Dimension], students: Sequence[Mapping[str, 
 
 
 def resolved(student: Mapping[str, Any], params: Params) -> dict[str, Any]:
-    """The student's table with the values of a trial in their places; what does not apply to it is passed over."""
+    """The student's table with the values of a trial; it ignores those that do not apply."""
     table = copy.deepcopy(dict(student))
-    # The architecture before its parameters, and what multiplies them last.
+    # The architecture before its parameters, the multipliers last.
     rank = {ARCHITECTURE: 0, WIDTH: 2, RESOLUTION: 2}
     for path in sorted((p for p in params if p != STUDENT), key=lambda p: (rank.get(p, 1), p)):
         _put(table, path, params[path])
@@ -204,7 +204,7 @@ def _spec(student: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _widen(spec: dict[str, Any], by: float) -> None:
-    """Multiplies the channels of an architecture; each stays at least 1."""
+    """Multiplies the channels of an architecture, each at least 1."""
     name = str(spec.get("name"))
     if isinstance(by, bool) or not isinstance(by, int | float) or not (math.isfinite(by) and by > 0):
         raise BadInput(f"{WIDTH}: {by!r}", hint="a number over 0, by which the channels are multiplied")

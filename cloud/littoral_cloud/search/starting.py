@@ -1,6 +1,6 @@
-"""The search that fits a data set: it begins with what `littoral-cloud train` would make of it, and varies that.
+"""Fits a search to a data set: it begins with the students of `littoral-cloud train`, and varies them.
 
-A search that goes by a name is fitted; one in a file is what the file says.
+This is for a search with a name; a search in a file stays as it is.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from littoral_cloud.recipes.recipe_file import SEARCH
 from littoral_cloud.search.recipe import INT8, SearchRecipe, names, search_from, search_named
 
 _VARIED: Mapping[str, tuple[str, ...]] = {"images": ("cnn-s", "mobile"), "table": ("mlp",), "series": ("dw",)}
-"""Of the fitted students, those that are varied, by kind of data: the small ones, that are still accurate."""
+"""The fitted students to vary, by kind of data: those that are small and still accurate."""
 
-_FEW = 2_000  # training examples; of fewer a larger share is held out
-_LEAST_SIDE = 16  # pixels; a smaller image is not looked at more coarsely
+_FEW = 2_000  # training examples; with fewer, a larger share judges the trials
+_LEAST_SIDE = 16  # pixels; a smaller image keeps its resolution
 _SETTLE = 2
 
 
 def search_for(recipe: str | Path, dataset: Dataset, *, model: str | None = None) -> SearchRecipe:
-    """A search by its name, fitted to the data set, or from a file as it is. Raises what search_named raises."""
+    """A search by name, fitted to the data set, or from a file as it is. Raises what search_named raises."""
     if str(recipe) not in names():
         return search_named(recipe, model=model)
     start = fitted(dataset, model)
-    if suits_the_demo(dataset):  # the shipped search was made for such
+    if suits_the_demo(dataset):  # the search that comes with Littoral is for these
         return replace(search_named(recipe, model=model), start=start)
     body = {"model": start.model, **_body(start, dataset)}
     found = search_from(body, what=f"{recipe}, fitted to {dataset.name}")
     judged = max(1.0, len(dataset.train_y) * found.settings.held_out)
-    # What luck explains is no gain: one standard deviation of a student that is right nineteen times in twenty.
+    # Chance is no gain: one standard deviation of the accuracy of a student that is right in nineteen of twenty.
     gain = round(math.sqrt(0.05 * 0.95 / judged), 4)
     return replace(found, settings=replace(found.settings, gain=gain), start=start)
 
 
 def _body(start: Production, dataset: Dataset) -> dict[str, Any]:
-    """The values of a TOML file."""
+    """The recipe as values of TOML."""
     assert isinstance(start.teacher, TeacherRecipe)
     varied = [student for student in start.students if student.name in _VARIED[dataset.kind]]
     space: dict[str, Any] = {
@@ -57,7 +57,7 @@ def _body(start: Production, dataset: Dataset) -> dict[str, Any]:
         "teacher": said(start.teacher),
         "student": [table for student in varied for table in _compressed(student)],
         SEARCH: {
-            "rungs": [1.0],  # so few steps are over soon, and cut short they say little
+            "rungs": [1.0],  # training is short, and a part of it tells little
             "held_out": 0.2 if len(dataset.train_y) < _FEW else 0.1,
             "settle": _SETTLE,
             "space": space,
@@ -66,7 +66,7 @@ def _body(start: Production, dataset: Dataset) -> dict[str, Any]:
 
 
 def _compressed(student: StudentRecipe) -> list[dict[str, Any]]:
-    """Trained on the grid of int8; and on a few shared values a layer, the smallest in bytes that travel."""
+    """Two variants of a student: trained for int8, and with shared weights, which take the fewest bytes to travel."""
     plain = {key: value for key, value in said(student).items() if key != "variants"}
     qat = {"kind": "qat", "epochs": math.ceil(student.epochs / 4)}
     sharing = {"kind": "weight-sharing", "epochs": math.ceil(student.epochs / 2), "bits": 4}

@@ -18,7 +18,7 @@ import typer
 
 from littoral.errors import FleetError
 from littoral.signature import Metric
-from littoral.text import printable
+from littoral_cloud.terminal.text import printable
 
 
 class Format(StrEnum):
