@@ -29,7 +29,7 @@ from littoral_cloud.federation.start import start_run
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Write
 from littoral_cloud.fleet.records import Presence, Release, dump, load
-from littoral_cloud.releases.catalogue import all_releases, run_note
+from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.rollouts.controller import start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
@@ -100,7 +100,7 @@ Move = StartRun | MakeRelease | StartRollout | Settle | Wait
 
 def step(seen: Seen, now: float) -> Move:
     """The next move of one model. Pure."""
-    ours = [run for run in seen.runs if run.model == seen.model and run.trigger == ACTOR]
+    ours = [run for run in seen.runs if run.model == seen.model and run.origin == "loop"]
     if any(not run.state.terminal for run in seen.runs if run.model == seen.model):
         return Wait()
     for run in ours:
@@ -108,7 +108,7 @@ def step(seen: Seen, now: float) -> Move:
             continue
         if run.state is RunState.FAILED:
             return Settle(run.run_id, (), run.finished_at)
-        release = next((r for r in seen.releases if r.note == run_note(run.run_id)), None)
+        release = next((r for r in seen.releases if r.run_id == run.run_id), None)
         if release is None:
             return MakeRelease(run.run_id)
         rollouts = [r for r in seen.rollouts.values() if r.release_id == release.release_id]
@@ -187,7 +187,7 @@ class Loop:
                 model=seen.model,
                 now=core.clock(),
                 for_nodes=nodes,
-                trigger=ACTOR,
+                origin="loop",
                 actor=ACTOR,
             )
         except (NotFound, BadInput, Untrusted) as error:

@@ -88,7 +88,7 @@ async def _start(
             artifact=artifact,
             for_nodes=await _ids(core, for_nodes),
             cohort=await _ids(core, nodes),
-            trigger="operator",
+            origin="operator",
             actor=getpass.getuser(),
         )
     emit(_full(run) if format == Format.JSON else _row(run), format)
@@ -208,6 +208,6 @@ def _full(run: Run) -> dict[str, Any]:
         "participants": list(run.participants),
         "sit_out": list(sitting_out(run)),
         "min_replies": run.min_replies,
-        "trigger": run.trigger or None,
+        "origin": run.origin,
         "finished": list(run.finished),
     }

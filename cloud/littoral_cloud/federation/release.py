@@ -16,7 +16,7 @@ from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.packaging.node_check import taken_by_a_node
 from littoral_cloud.packaging.package import Bench, candidates_from
-from littoral_cloud.releases.catalogue import create_release, publish, read_artifact, release_of_run, run_note
+from littoral_cloud.releases.catalogue import create_release, publish, release_of_run
 from littoral_cloud.training.preparation import INPUT_NAME
 from littoral_cloud.training.train import accuracy_of, logits_of
 from littoral_cloud.training.weights import arrays_from, module_of
@@ -49,7 +49,6 @@ async def release_run(
     if not run.data:
         raise BadInput(f"run {run.run_id}: its data set is not known", hint="publish the base with its data set, then run again")
     dataset = load_dataset(run.data)
-    base = await read_artifact(core.ledger, run.base_manifest)
     weights = core.blobs.read(run.weights)
     sizes = sizes_of(run.architecture, dataset.shape)
     module = module_of(run.architecture, arrays_from(weights), **sizes, classes=dataset.classes)
@@ -68,7 +67,7 @@ async def release_run(
         RUN_VARIANTS,
         bench=Bench.of(dataset, given),  # as the nodes prepared theirs
         model=run.model,
-        name=f"{base.name.split('-')[0]}-{run.run_id}",
+        name=run.run_id,
         parents=(run.base_weights,),
         roles=(BASE,),
         recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
@@ -78,5 +77,12 @@ async def release_run(
     taken = await taken_by_a_node(made, tell)
     artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in taken]
     return await create_release(
-        core.ledger, run.model, [a.manifest_digest for a in artifacts], "federated", run_note(run.run_id), now, actor=actor
+        core.ledger,
+        run.model,
+        [a.manifest_digest for a in artifacts],
+        "federated",
+        f"run {run.run_id}",
+        now,
+        run_id=run.run_id,
+        actor=actor,
     )

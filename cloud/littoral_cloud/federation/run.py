@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from littoral.digest import check_digest
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, NotFound
@@ -91,7 +91,7 @@ class Run:
     crashes: int = 0  # of the worker process, since the last finished round
     reason: str = ""  # stable code, for FAILED
     detail: str = ""
-    trigger: str = ""  # who or what asked for it
+    origin: Literal["operator", "loop"] = "operator"  # who asked for it: an operator, or the closed loop
     created_at: float = 0.0
     finished_at: float = 0.0
     schema: int = 1

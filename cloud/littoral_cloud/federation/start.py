@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from littoral.budget import Budget, worst_class_shortfall
 from littoral.errors import BadInput, NotFound
@@ -84,7 +85,7 @@ async def start_run(
     artifact: str = "",
     for_nodes: Sequence[str] = (),
     cohort: Sequence[str] = (),
-    trigger: str = "",
+    origin: Literal["operator", "loop"] = "operator",
     actor: str = "operator",
 ) -> Run:
     """Writes a PENDING run; the coordinator's controller does the rest.
@@ -94,7 +95,7 @@ async def start_run(
         artifact: name or manifest digest of the base; empty: choose_base decides.
         for_nodes: ids of the nodes that the new model is for, such as those that drifted: it should fit their budgets.
         cohort: ids of the nodes that may take part; empty: every node that can.
-        trigger: why, for people.
+        origin: who asks for it; the closed loop goes on with its own runs alone.
 
     Raises:
         NotFound: there is no such artifact, or none with weights. BadInput: terms that cannot work.
@@ -138,7 +139,7 @@ async def start_run(
         min_nodes=min_nodes,
         min_replies=terms.min_replies if terms.min_replies is not None else min_nodes,
         round_timeout_s=terms.round_timeout_s,
-        trigger=trigger,
+        origin=origin,
         created_at=now,
     )
     return await create_run(ledger, run, actor=actor)

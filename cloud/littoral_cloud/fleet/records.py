@@ -299,7 +299,8 @@ class Release:
     kind: str  # "initial", "federated", "manual"
     artifacts: tuple[str, ...]  # manifest digests
     created_at: float
-    note: str = ""
+    note: str = ""  # for people
+    run_id: str | None = None  # of the federated run that it was made from
     withdrawn: str = ""  # why nobody gets it any more; "": it stands
     schema: int = 1
 

@@ -140,14 +140,23 @@ def _completed(before: Artifact, again: Artifact) -> Artifact:
 
 
 async def create_release(
-    ledger: Ledger, model: str, artifacts: Sequence[str], kind: str, note: str, now: float, *, actor: str = "operator"
+    ledger: Ledger,
+    model: str,
+    artifacts: Sequence[str],
+    kind: str,
+    note: str,
+    now: float,
+    *,
+    run_id: str | None = None,
+    actor: str = "operator",
 ) -> Release:
     """A release of artifacts that are known, called MODEL-NUMBER.
 
     Args:
         artifacts: manifest digests, of this model.
         kind: "initial", "federated" or "manual".
-        note: for people; of a federated release, "run RUN_ID".
+        note: for people.
+        run_id: of the federated run that the artifacts were made from; None: of no run.
 
     Raises BadInput, or NotFound where an artifact is unknown.
     """
@@ -167,7 +176,15 @@ async def create_release(
             said = ", ".join(f"{name} by {metric} of {task}" for (task, metric), name in judged.items())
             raise BadInput(f"release.artifacts: are judged in different ways: {said}", hint="one task and one metric a release")
         kept = [await held_artifact(ledger, digest) for digest in wanted]
-        release = Release(release_id=f"{model}-{number}", model=model, kind=kind, artifacts=wanted, created_at=now, note=note)
+        release = Release(
+            release_id=f"{model}-{number}",
+            model=model,
+            kind=kind,
+            artifacts=wanted,
+            created_at=now,
+            note=note,
+            run_id=run_id,
+        )
         line = Audit("release.created", release.release_id, actor, {"kind": kind, "artifacts": len(artifacts), "note": note})
         try:
             await ledger.commit(Change((Write("release", release.release_id, dump(release), 0), *kept), (line,)))
@@ -188,13 +205,8 @@ async def held_artifact(ledger: Ledger, digest: str) -> Write:
     return Write("artifact", digest, doc.body, doc.generation)
 
 
-def run_note(run_id: str) -> str:
-    """The note of the release that was made from a run."""
-    return f"run {run_id}"
-
-
 async def release_of_run(ledger: Ledger, run_id: str) -> Release | None:
-    return next((release for release in await all_releases(ledger) if release.note == run_note(run_id)), None)
+    return next((release for release in await all_releases(ledger) if release.run_id == run_id), None)
 
 
 async def read_release(ledger: Ledger, release_id: str) -> Release:

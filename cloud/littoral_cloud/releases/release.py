@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from littoral.architectures import sizes_of
+from littoral.lineage import WEIGHTS
 from littoral_cloud.app import Core
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import Made
@@ -13,6 +14,7 @@ from littoral_cloud.fleet.records import Release
 from littoral_cloud.packaging.node_check import taken_by_a_node
 from littoral_cloud.packaging.package import candidates_from
 from littoral_cloud.releases.catalogue import create_release, publish
+from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.releases.teacher_store import keep_teacher
 from littoral_cloud.training.weights import Arrays, arrays_of, module_of, weights_bytes
 
@@ -30,8 +32,8 @@ async def release_made(
     weights = {student.digest: weights_bytes(arrays_of(student.module)) for student in made.students}
     digests = []
     for packaged in made.packaged:
-        _, weights_digest, *_ = packaged.manifest.parents
-        artifact = await publish(core, packaged, now, weights=weights.get(weights_digest, b""), data=data, actor=actor)
+        (digest,) = parents_by_role(packaged.manifest)[WEIGHTS]
+        artifact = await publish(core, packaged, now, weights=weights.get(digest, b""), data=data, actor=actor)
         digests.append(artifact.manifest_digest)
     await keep_teacher(core, made)
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
-from littoral_cloud.loop import ACTOR, GATHER_S, MakeRelease, Memory, Seen, Settle, StartRollout, StartRun, Wait, step
-from littoral_cloud.releases.catalogue import run_note
+from littoral_cloud.loop import GATHER_S, MakeRelease, Memory, Seen, Settle, StartRollout, StartRun, Wait, step
 from littoral_cloud.rollouts.state import Assignment, Policy, Rollout, State
 
 from littoral.digest import digest_of
@@ -21,13 +21,13 @@ NOTHING = Seen(MODEL, {}, (), (), {})
 NOW = 1_000.0
 
 
-def run(state: RunState = RunState.SUCCEEDED, *, id: str = "digits-run-1", trigger: str = ACTOR) -> Run:
+def run(state: RunState = RunState.SUCCEEDED, *, id: str = "digits-run-1", origin: Literal["operator", "loop"] = "loop") -> Run:
     at = NOW - 50 if state.terminal else 0.0
-    return small_run(id, digest_of(b"w"), model=MODEL, state=state, trigger=trigger, created_at=NOW - 100, finished_at=at)
+    return small_run(id, digest_of(b"w"), model=MODEL, state=state, origin=origin, created_at=NOW - 100, finished_at=at)
 
 
 def release(run_id: str = "digits-run-1", *, id: str = "digits-2") -> Release:
-    return Release(release_id=id, model=MODEL, kind="federated", artifacts=("x",), created_at=NOW, note=run_note(run_id))
+    return Release(release_id=id, model=MODEL, kind="federated", artifacts=("x",), created_at=NOW, run_id=run_id)
 
 
 def rollout(state: State, *, release_id: str = "digits-2") -> Rollout:
@@ -56,7 +56,7 @@ def test_nodes_that_drift_together_are_learnt_from_together() -> None:
 def test_nothing_is_begun_while_a_run_or_a_rollout_of_the_model_goes_on() -> None:
     drifted = replace(NOTHING, drifted={"a": 0.0})
     for state in (RunState.PENDING, RunState.RUNNING):
-        assert step(replace(drifted, runs=(run(state, trigger="operator"),)), NOW) == Wait()
+        assert step(replace(drifted, runs=(run(state, origin="operator"),)), NOW) == Wait()
     for ongoing in (State.PENDING, State.WAVE, State.ROLLING_BACK):
         assert step(replace(drifted, rollouts={"r": rollout(ongoing, release_id="other")}), NOW) == Wait()
 
@@ -92,7 +92,13 @@ def test_new_drift_after_a_settled_run_asks_for_another() -> None:
 
 
 def test_runs_that_an_operator_started_are_the_operators() -> None:
-    assert step(replace(NOTHING, runs=(run(trigger="operator"),)), NOW) == Wait()
+    assert step(replace(NOTHING, runs=(run(origin="operator"),)), NOW) == Wait()
+
+
+def test_a_note_for_people_decides_nothing() -> None:
+    by_hand = replace(release(), kind="manual", run_id=None, note="run digits-run-1")
+    assert step(replace(NOTHING, releases=(by_hand,)), NOW) == Wait()
+    assert step(replace(NOTHING, runs=(run(),), releases=(by_hand,)), NOW) == MakeRelease("digits-run-1")
 
 
 @given(st.randoms(use_true_random=False))

@@ -16,7 +16,6 @@ from littoral_cloud.releases.catalogue import (
     read_artifact,
     read_release,
     release_of_run,
-    run_note,
 )
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.trust.store import Trust, open_trust
@@ -110,7 +109,9 @@ async def test_releases_of_a_model_are_numbered_also_when_two_are_made_at_once(c
 async def test_the_release_of_a_run_is_found_by_its_run(core: Core) -> None:
     a = (await publish(core, packaged(), 1.0)).manifest_digest
     assert await release_of_run(core.ledger, "r1") is None
-    made = await create_release(core.ledger, "digits", [a], "federated", run_note("r1"), 2.0)
+    await create_release(core.ledger, "digits", [a], "manual", "run r1", 1.0)
+    assert await release_of_run(core.ledger, "r1") is None, "a note is for people"
+    made = await create_release(core.ledger, "digits", [a], "federated", "what nodes learnt", 2.0, run_id="r1")
     assert await release_of_run(core.ledger, "r1") == made
 
 
