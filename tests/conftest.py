@@ -21,6 +21,6 @@ def pytest_xdist_auto_num_workers() -> int:
     """0: on one core the tests run in pytest's own process."""
     from littoral_node.machine.hardware import profile
 
-    machine = profile(Path(__file__).parent)
+    machine = profile(Path(__file__).parent, {})
     workers = min(machine.cpu_millis // 1000, machine.memory_bytes // WORKER_BYTES, MOST_WORKERS)
     return workers if workers > 1 else 0

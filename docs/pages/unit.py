@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from littoral_node.installing.layout import DATA, PREFIX, USER
+from littoral_node.identity.folder import DATA
+from littoral_node.installing.layout import PREFIX, USER
 from littoral_node.installing.unit import SystemdUnit
 
 from pages.markdown import code, table

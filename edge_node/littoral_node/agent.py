@@ -15,6 +15,7 @@ from pathlib import Path
 from littoral.codec import FEATURES
 from littoral.fleet.v1 import session_pb2
 from littoral_node.artifacts.repository import Artifacts
+from littoral_node.artifacts.usage import Holdings
 from littoral_node.config.settings import Settings
 from littoral_node.federation.labelled import Count
 from littoral_node.federation.participant import Participant
@@ -30,6 +31,7 @@ from littoral_node.machine.hardware import HardwareProfile, inference_threads, p
 from littoral_node.machine.overlay import widest
 from littoral_node.machine.situation import Situation
 from littoral_node.measuring.benchmarks import Benchmarks
+from littoral_node.runtimes import facts
 from littoral_node.runtimes.using import Using, settle_on
 from littoral_node.serving.front import Front
 from littoral_node.serving.service import Service
@@ -42,7 +44,6 @@ from littoral_node.telemetry.counting import Telemetry
 from littoral_node.telemetry.outbox import Reports
 from littoral_node.telemetry.spool import Spool
 from littoral_node.update.desired import Updates
-from littoral_node.update.holdings import Holdings
 from littoral_node.update.job import Kit
 from littoral_node.update.local import LocalRepository
 
@@ -81,7 +82,9 @@ class Agent:
         settle_on(Using(settings.providers, folder.runtimes))
         self._threads = inference_threads(settings.threads)
         # Looking takes a second: what was served before comes first.
-        self._hardware = hardware or cache(lambda: profile(folder.root, threads=self._threads, root=settings.machine_root))
+        self._hardware = hardware or cache(
+            lambda: profile(folder.root, facts(), threads=self._threads, root=settings.machine_root)
+        )
         self._blobs = self._blob_folder(folder.blobs)
         self._slots = Slots()
         self._telemetry = Telemetry()

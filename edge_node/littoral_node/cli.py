@@ -132,8 +132,9 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return 0
     from littoral.identity import JoinLine
     from littoral_node.link.enrol import enrol
-    from littoral_node.link.wire import hardware_to
     from littoral_node.machine.hardware import profile
+    from littoral_node.machine.wire import hardware_to
+    from littoral_node.runtimes import facts
 
     line = JoinLine.parse(_join_text(parsed, environment))
 
@@ -151,7 +152,7 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 folder,
                 line,
                 name=name,
-                hardware=hardware_to(profile(folder.root)),
+                hardware=hardware_to(profile(folder.root, facts())),
                 now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
                 monotonic=time.monotonic,
                 key_pem=comes_back,

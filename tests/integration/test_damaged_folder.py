@@ -23,6 +23,7 @@ from littoral_node.agent import Agent
 from littoral_node.config.settings import Settings
 from littoral_node.identity.folder import NodeFolder, write_json
 from littoral_node.machine.hardware import HardwareProfile, profile
+from littoral_node.runtimes import facts
 from littoral_node.runtimes.using import VARIABLE
 from littoral_node.supervision.log import Log
 from littoral_node.supervision.notify import notifier
@@ -139,7 +140,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def hardware(tmp_path_factory: pytest.TempPathFactory) -> HardwareProfile:
-    return profile(tmp_path_factory.mktemp("h"), threads=1, root=Path("/"))
+    return profile(tmp_path_factory.mktemp("h"), facts(), threads=1, root=Path("/"))
 
 
 @asynccontextmanager

@@ -22,8 +22,8 @@ from littoral_node.identity.identity import DAY_S, Identity, life_of
 from littoral_node.link.session import unreachable
 from littoral_node.machine.conditions import Thresholds, is_hot, read
 from littoral_node.machine.energy import counters
+from littoral_node.machine.runtime_facts import RuntimeFacts
 from littoral_node.runtimes import REGISTRY, facts, why_not
-from littoral_node.runtimes.facts import Facts
 from littoral_node.runtimes.using import Using, settle_on
 
 _LITTLE_BYTES = 50_000_000
@@ -188,7 +188,7 @@ def _runtimes() -> list[Finding]:
     return findings
 
 
-def _runtime_line(name: str, found: Facts) -> str:
+def _runtime_line(name: str, found: RuntimeFacts) -> str:
     onnx = f", ONNX up to IR {found.highest_ir} and opset {found.highest_opset}" if found.highest_opset else ""
     return f"{name} {found.version}: available, runs on {', '.join(found.devices)}{onnx}"
 

@@ -32,6 +32,8 @@ from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrust
 from littoral_node.identity.identity import FILES, Found, copied_pems, copy_body, identity_from, node_body, signing_keys_of
 from littoral_node.identity.identity import Identity as Identity
 
+DATA = Path("/var/lib/littoral")
+"""Of a node that runs as a service."""
 _SCHEMA = 1
 _SUM = "crc32"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -216,7 +218,7 @@ class NodeFolder:
         return self.root / "models" / name
 
     def memory(self, name: str) -> Path:
-        """What a model's artifacts took, see littoral_node.update.holdings."""
+        """What a model's artifacts took, see littoral_node.artifacts.usage."""
         return self.model(name) / "memory.json"
 
     def model_names(self) -> list[str]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from littoral_node.installing.layout import DATA, PREFIX, USER
+from littoral_node.identity.folder import DATA
+from littoral_node.installing.layout import PREFIX, USER
 
 ALWAYS = "edge"
 EXTRAS = ("images", "edge-train", "ncnn", "coreml")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from littoral import __version__
 from littoral.errors import BadInput
+from littoral_node.identity.folder import DATA
 from littoral_node.installing.arguments import ALWAYS, EXTRAS, INFERS, MEMORY, TRAINS
 from littoral_node.installing.environments import Source, base_python, pip_of, version_of, wheel_of
 from littoral_node.installing.install import InstallRequest, install_steps, node_command
-from littoral_node.installing.layout import COMMAND, DATA, PREFIX, UNIT, Install, Layout
+from littoral_node.installing.layout import COMMAND, PREFIX, UNIT, Install, Layout
 from littoral_node.installing.system import Systemd, SystemService, is_root, why_no_systemd
 from littoral_node.installing.uninstall import uninstall_steps
 from littoral_node.installing.upgrade import upgrade_steps

@@ -12,7 +12,7 @@ from pathlib import Path
 from littoral.errors import FleetError, NotFound, Unavailable, unwritten
 from littoral_node.identity.folder import locked, read_json, write_json
 
-PREFIX, DATA = Path("/opt/littoral"), Path("/var/lib/littoral")
+PREFIX = Path("/opt/littoral")
 UNIT, COMMAND = Path("/etc/systemd/system/littoral-node.service"), Path("/usr/local/bin/littoral-node")
 USER = "littoral"
 _SCHEMA = 1

@@ -16,8 +16,7 @@ from littoral.manifest import Manifest
 from littoral.process.child import Answer, allow_memory, memory, serve
 from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 from littoral_node.artifacts.probe import check_probe
-from littoral_node.machine.memory import settle
-from littoral_node.measuring.measure import added, reset_peak
+from littoral_node.machine.memory import added, reset_peak, settle
 from littoral_node.runtimes import Array, Model, opened, version
 
 _OWN = 64_000_000

@@ -8,13 +8,13 @@ import math
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from littoral_node.machine.accelerators import Accelerator, accelerators
 from littoral_node.machine.energy import Counter, counters, has_battery
-from littoral_node.runtimes import facts
-from littoral_node.runtimes.facts import Facts
+from littoral_node.machine.runtime_facts import RuntimeFacts
 
 ISA_OF_FLAGS = (
     "avx",
@@ -52,23 +52,23 @@ class HardwareProfile:
     accelerators: tuple[Accelerator, ...] = ()
     energy_counters: tuple[Counter, ...] = ()
     has_battery: bool = False
-    facts: tuple[tuple[str, Facts], ...] = ()  # of each of the runtimes
+    facts: tuple[tuple[str, RuntimeFacts], ...] = ()  # of each of the runtimes
 
     @property
     def runtime_names(self) -> frozenset[str]:
         return frozenset(name for name, _ in self.runtimes)
 
 
-def profile(data_dir: Path, *, threads: int = 1, root: Path = Path("/")) -> HardwareProfile:
+def profile(data_dir: Path, runtimes: Mapping[str, RuntimeFacts], *, threads: int = 1, root: Path = Path("/")) -> HardwareProfile:
     """Of this process: what the cgroup and the affinity mask leave it, not what the host has.
 
     Args:
         data_dir: a folder that exists, on the disk whose free space counts.
+        runtimes: by name, those that can be used here.
         threads: of one inference.
         root: below which the files of its accelerators, batteries and energy counters lie.
     """
     cpuinfo = _read("/proc/cpuinfo")
-    runtimes = facts()
     found = HardwareProfile(
         machine=platform.machine(),
         cpu_model=cpu_model(cpuinfo),

@@ -15,7 +15,9 @@ import functools
 import gc
 import mmap
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Map
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,23 @@ def available_bytes() -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 1_000_000_000
+
+
+def reset_peak() -> None:
+    """Sets VmHWM back to what is resident now (proc(5), clear_refs). Where that is not allowed, the peak is the process's own:
+    too high for a candidate after a larger one, never too low."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        print(f"peak memory is not reset: {error}", file=sys.stderr)
+
+
+def added(before: Map[str, int], after: Map[str, int]) -> int:
+    """The peak over what was there before, without the pages of files: they are the runtime's code, as much for every model."""
+    if "VmHWM" not in after:
+        return 0
+    code = max(0, after.get("RssFile", 0) - before.get("RssFile", 0))
+    return max(0, after["VmHWM"] - before["VmRSS"] - code)
 
 
 def _is_file(path: str) -> bool:

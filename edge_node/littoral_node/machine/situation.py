@@ -10,9 +10,9 @@ from pathlib import Path
 
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
-from littoral_node.link.wire import budget_to
 from littoral_node.machine import metered, overlay, uevents
 from littoral_node.machine.conditions import Held, Reading, Thresholds, is_hot, read, step
+from littoral_node.machine.wire import budget_to
 
 POLL_S = 30.0
 """Between two looks without news of the kernel: a battery that empties slowly is not always announced."""

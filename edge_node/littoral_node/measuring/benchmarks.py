@@ -12,10 +12,10 @@ from littoral.digest import check_digest
 from littoral.errors import FleetError, Unavailable
 from littoral.fleet.v1 import session_pb2
 from littoral.measuring import MeasurementResult, Measurer
+from littoral_node.artifacts.fitness import check_runnable
 from littoral_node.artifacts.repository import Artifacts
+from littoral_node.artifacts.usage import Holdings
 from littoral_node.machine.hardware import HardwareProfile
-from littoral_node.update.holdings import Holdings
-from littoral_node.update.reserve import check_runnable
 
 _PAUSE_S = 10.0
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ def measured(manifest: Manifest, folder: Path, threads: int, machine_root: Path 
     """
     from littoral_node.artifacts.probe import check_probe, one_inference
     from littoral_node.machine.energy import spent
+    from littoral_node.machine.memory import added, reset_peak
     from littoral_node.runtimes import opened, ran_on, version, why_not
 
     load_average = os.getloadavg()[0]
@@ -95,23 +95,6 @@ def _timed(infer: Callable[[], object]) -> list[float]:
         infer()
         taken.append(time.perf_counter() - start)
     return taken
-
-
-def reset_peak() -> None:
-    """Sets VmHWM back to what is resident now (proc(5), clear_refs). Where that is not allowed, the peak is the process's own:
-    too high for a candidate after a larger one, never too low."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError as error:
-        print(f"measure: peak memory is not reset: {error}", file=sys.stderr)
-
-
-def added(before: Mapping[str, int], after: Mapping[str, int]) -> int:
-    """The peak over what was there before, without the pages of files: they are the runtime's code, as much for every model."""
-    if "VmHWM" not in after:
-        return 0
-    code = max(0, after.get("RssFile", 0) - before.get("RssFile", 0))
-    return max(0, after["VmHWM"] - before["VmRSS"] - code)
 
 
 class _Turn:

@@ -1,6 +1,6 @@
 """Runtimes behind one small Protocol. Adding one is one file and one line in REGISTRY.
 
-A runtime's module gives `version() -> str` (raises ImportError where it is not installed), `look() -> Facts` (raises
+A runtime's module gives `version() -> str` (raises ImportError where it is not installed), `look() -> RuntimeFacts` (raises
 RuntimeFailure too, where it is installed and cannot be used) and `load(manifest, folder, threads) -> Model`. Its library is
 imported inside them, never when this package is.
 """
@@ -21,7 +21,8 @@ import numpy.typing as npt
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral_node.machine.memory import give_back, settle
-from littoral_node.runtimes.facts import Facts, Missing, Verdict, looked_up
+from littoral_node.machine.runtime_facts import Missing, RuntimeFacts
+from littoral_node.runtimes.facts import Verdict, looked_up
 from littoral_node.runtimes.onnx_providers import GET
 from littoral_node.runtimes.using import VARIABLE
 
@@ -70,7 +71,7 @@ def available() -> dict[str, str]:
     return {name: found.version for name, found in facts().items()}
 
 
-def facts() -> dict[str, Facts]:
+def facts() -> dict[str, RuntimeFacts]:
     """What each runtime is that can be used here, by name; looked up as `available` is."""
     return {name: found for name, (found, _) in _looked_up(*REGISTRY).items() if found is not None}
 
@@ -89,9 +90,9 @@ def devices_of(name: str) -> tuple[str, ...]:
     return found.devices if found else ()
 
 
-def look(name: str) -> Facts:
+def look(name: str) -> RuntimeFacts:
     """Of a runtime that this process itself imports. Raises ImportError, RuntimeFailure."""
-    found: Facts = importlib.import_module(REGISTRY[name]).look()
+    found: RuntimeFacts = importlib.import_module(REGISTRY[name]).look()
     return found
 
 

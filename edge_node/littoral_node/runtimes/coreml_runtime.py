@@ -21,8 +21,8 @@ from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.mlpackage import MODEL, laid_out
 from littoral_node.machine.memory import give_back
+from littoral_node.machine.runtime_facts import RuntimeFacts
 from littoral_node.runtimes import Array, Tensor, check_names, checked, no_signature, only_file
-from littoral_node.runtimes.facts import Facts
 
 _UNITS = ("ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE")
 _DEVICES = {"ALL": ("neural engine", "gpu", "cpu"), "CPU_AND_GPU": ("gpu", "cpu"), "CPU_AND_NE": ("neural engine", "cpu")}
@@ -34,9 +34,9 @@ def version() -> str:
     return str(_coremltools().__version__)
 
 
-def look() -> Facts:
+def look() -> RuntimeFacts:
     check_platform()
-    return Facts(version(), devices=_DEVICES["ALL"])
+    return RuntimeFacts(version(), devices=_DEVICES["ALL"])
 
 
 def check_platform() -> None:

@@ -7,44 +7,14 @@ One child looks at all of them, for most of the work is its start. Where one of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from littoral.process.worker import BlockingWorker, ChildDied, ChildHung
+from littoral_node.machine.runtime_facts import RuntimeFacts
 
 IMPORT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Why a runtime, or something that it could run on, cannot be used here, and the way out."""
-
-    name: str
-    reason: str
-    way_out: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.reason}; {self.way_out}"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """`highest_ir` and `highest_opset` are of ONNX, found by loading tiny models; 0: it takes no ONNX."""
-
-    version: str
-    highest_ir: int = 0
-    highest_opset: int = 0
-    devices: tuple[str, ...] = ("cpu",)  # that it runs on here, in the order in which they are tried
-    lacking: tuple[Missing, ...] = ()  # what else it could run on
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any]) -> Facts:
-        """Of what `asdict` gave."""
-        lacking = tuple(Missing(**missing) for missing in body["lacking"])
-        return cls(**{**body, "devices": tuple(body["devices"]), "lacking": lacking})
-
-
-Verdict = tuple[Facts | None, str]
+Verdict = tuple[RuntimeFacts | None, str]
 """(facts, ""), or (None, the reason)."""
 
 
@@ -67,7 +37,7 @@ def _by_one_child(names: tuple[str, ...], limit_s: float) -> tuple[dict[str, Ver
             worker.ready(limit_s)
             for name in names:
                 body, _ = worker.call({"name": name}, {}, limit_s=limit_s)
-                found[name] = (Facts.from_json(body["facts"]) if body["facts"] else None, body["reason"])
+                found[name] = (RuntimeFacts.from_json(body["facts"]) if body["facts"] else None, body["reason"])
         finally:
             worker.end()
     except (ChildDied, ChildHung) as error:

@@ -17,8 +17,8 @@ import numpy as np
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral_node.machine.memory import give_back
+from littoral_node.machine.runtime_facts import Missing, RuntimeFacts
 from littoral_node.runtimes import Array, Tensor, check_names, checked, devices_of, no_signature, only_file
-from littoral_node.runtimes.facts import Facts, Missing
 from littoral_node.runtimes.using import in_use
 
 _GET_VULKAN = "a machine with a GPU, and its Vulkan driver and loader (Debian: libvulkan1, mesa-vulkan-drivers)"
@@ -30,17 +30,19 @@ def version() -> str:
     return str(ncnn.__version__)
 
 
-def look() -> Facts:
+def look() -> RuntimeFacts:
     """Counts the GPUs, which loads Vulkan and talks on stderr where there is none: never in a process that serves."""
     found = version()
     gpus = _gpus()
     allowed = in_use().providers
     if gpus and "vulkan" in allowed:
-        return Facts(found, devices=("vulkan", "cpu"))
+        return RuntimeFacts(found, devices=("vulkan", "cpu"))
     if gpus:
         how = f"allow it: --providers {','.join(('vulkan', *allowed))}"
-        return Facts(found, lacking=(Missing("ncnn vulkan", "is there, and not among the providers that this node allows", how),))
-    return Facts(found, lacking=(Missing("ncnn vulkan", "ncnn finds no GPU that speaks Vulkan here", _GET_VULKAN),))
+        return RuntimeFacts(
+            found, lacking=(Missing("ncnn vulkan", "is there, and not among the providers that this node allows", how),)
+        )
+    return RuntimeFacts(found, lacking=(Missing("ncnn vulkan", "ncnn finds no GPU that speaks Vulkan here", _GET_VULKAN),))
 
 
 def _gpus() -> int:

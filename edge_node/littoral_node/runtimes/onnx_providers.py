@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from littoral_node.runtimes.facts import Missing
+from littoral_node.machine.runtime_facts import Missing
 
 NAMES: Mapping[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",

@@ -19,9 +19,9 @@ from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.signature import FREE, Signature
 from littoral_node.machine.memory import give_back
+from littoral_node.machine.runtime_facts import RuntimeFacts
 from littoral_node.runtimes import Array, Tensor, check_names, checked, only_file, onnx_limits
 from littoral_node.runtimes.ended import BadValues
-from littoral_node.runtimes.facts import Facts
 from littoral_node.runtimes.onnx_providers import NAMES, Wanted, devices_here, opened, ran_on, wanted
 from littoral_node.runtimes.onnx_stopping import StoppableSession
 from littoral_node.runtimes.using import in_use
@@ -50,12 +50,12 @@ def limits(onnxruntime: Any) -> tuple[int, int]:
     return onnx_limits.highest(loads)
 
 
-def look() -> Facts:
+def look() -> RuntimeFacts:
     onnxruntime: Any = importlib.import_module("onnxruntime")
     devices, lacking = devices_here(
         onnxruntime, onnx_limits.tiny(*onnx_limits.OLDEST), lambda: session_options(onnxruntime, 1), in_use().providers
     )
-    return Facts(version(), *limits(onnxruntime), devices, lacking)
+    return RuntimeFacts(version(), *limits(onnxruntime), devices, lacking)
 
 
 class OnnxModel:

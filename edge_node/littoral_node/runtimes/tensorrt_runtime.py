@@ -14,8 +14,8 @@ from typing import Any
 
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
+from littoral_node.machine.runtime_facts import RuntimeFacts
 from littoral_node.runtimes import onnx_limits, onnx_runtime
-from littoral_node.runtimes.facts import Facts
 from littoral_node.runtimes.onnx_providers import GET, NAMES, engine_cache, ran_on, why_missing
 from littoral_node.runtimes.onnx_runtime import OnnxModel, session_of, session_options
 from littoral_node.runtimes.using import in_use
@@ -29,12 +29,12 @@ def version() -> str:
     return onnx_runtime.version()
 
 
-def look() -> Facts:
+def look() -> RuntimeFacts:
     onnxruntime: Any = importlib.import_module("onnxruntime")
     model, built = onnx_limits.tiny(*onnx_limits.OLDEST), onnxruntime.get_available_providers()
     if (why := why_missing(onnxruntime, model, lambda: session_options(onnxruntime, 1), "tensorrt", built)) is not None:
         raise RuntimeFailure(why, hint=GET["tensorrt"])
-    return Facts(version(), *onnx_runtime.limits(onnxruntime), ("tensorrt",))
+    return RuntimeFacts(version(), *onnx_runtime.limits(onnxruntime), ("tensorrt",))
 
 
 def provider_options(manifest: Manifest, cache: Path | None) -> dict[str, str]:

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.folder import Damaged, unsaid
-from littoral_node.link.wire import report_to
 from littoral_node.telemetry.backlog import MOST_WORD, Waiting, thinned, too_much
 from littoral_node.telemetry.counting import Telemetry
 from littoral_node.telemetry.spool import Spool
+from littoral_node.telemetry.wire import report_to
 
 OUTSTANDING = 32
 """Reports that are said before the first of them is acknowledged: a fleet that comes back must not come all at once."""

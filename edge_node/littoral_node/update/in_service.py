@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unavailable
+from littoral_node.artifacts.usage import OverShare
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.crashes import Crash
-from littoral_node.update.holdings import OverShare
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import Journal, Kept
 from littoral_node.update.last_resort import serve_apart, tend, words_of

@@ -12,12 +12,12 @@ from typing import Protocol, TypeVar
 from littoral.budget import Budget
 from littoral.manifest import Manifest
 from littoral_node.artifacts.repository import Artifacts
+from littoral_node.artifacts.usage import Holdings
 from littoral_node.identity.folder import Damaged, unsaid
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.supervision.crashes import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
-from littoral_node.update.holdings import Holdings
 from littoral_node.update.journal import Journal
 from littoral_node.update.state import Event, Update
 

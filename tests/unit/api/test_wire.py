@@ -12,7 +12,7 @@ from littoral_cloud.api import wire
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
 from littoral_cloud.fleet.sessions import Reason, Refused
-from littoral_node.link.wire import budget_to
+from littoral_node.machine.wire import budget_to
 
 from littoral.budget import Budget
 from littoral.errors import BadInput

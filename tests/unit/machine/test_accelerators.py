@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from littoral_node.link.wire import hardware_to
 from littoral_node.machine.accelerators import Accelerator, accelerators
 from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, Spent, between, counters, has_battery, spent
 from littoral_node.machine.hardware import profile
+from littoral_node.machine.wire import hardware_to
 
 from littoral.budget import ESTIMATE
 from tests.kit.machine import Machine
@@ -173,16 +173,16 @@ def test_whatever_a_kernel_writes_nothing_fails(
 
 
 def test_what_changes_is_not_in_the_class_and_what_inferences_depend_on_is(machine: Machine, tmp_path: Path) -> None:
-    plain = profile(tmp_path, root=machine.root)
+    plain = profile(tmp_path, {}, root=machine.root)
     machine.unplugged(10)
     machine.zone(99.0)
     machine.write("run/littoral/metered", "yes")
     machine.write("dev/apex_0", "")
     rapl(machine, 5)
-    changed = profile(tmp_path, root=machine.root)
+    changed = profile(tmp_path, {}, root=machine.root)
     assert changed.hardware_class == plain.hardware_class
     assert (changed.has_battery, len(changed.accelerators), len(changed.energy_counters)) == (True, 1, 2)
-    assert profile(tmp_path, threads=2).hardware_class != plain.hardware_class
+    assert profile(tmp_path, {}, threads=2).hardware_class != plain.hardware_class
     word = hardware_to(changed)
     assert [(a.kind, a.device) for a in word.accelerators] == [("tpu", "/dev/apex_0")]
     assert [(c.name, c.readable) for c in word.energy_counters] == [("rapl:package-0", True), ("battery:BAT0", False)]
@@ -190,6 +190,6 @@ def test_what_changes_is_not_in_the_class_and_what_inferences_depend_on_is(machi
 
 
 def test_this_very_machine_can_be_read(tmp_path: Path) -> None:
-    found = profile(tmp_path)
+    found = profile(tmp_path, {})
     assert all(counter.readable or counter.why for counter in found.energy_counters)
     assert all(os.path.exists(a.device) for a in found.accelerators if a.device)

@@ -25,7 +25,7 @@ from littoral_node.machine.hardware import (
     profile,
     threads_allowed,
 )
-from littoral_node.runtimes import available
+from littoral_node.runtimes import available, facts
 
 XEON = """\
 processor\t: 0
@@ -105,7 +105,7 @@ def test_whatever_a_kernel_writes_is_read(text: str) -> None:
 
 
 def test_the_profile_of_this_machine(tmp_path: Path) -> None:
-    found = profile(tmp_path)
+    found = profile(tmp_path, facts())
     assert found.machine == os.uname().machine
     assert 0 < found.cpu_millis <= len(os.sched_getaffinity(0)) * 1_000
     assert 2**27 < found.memory_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -114,7 +114,7 @@ def test_the_profile_of_this_machine(tmp_path: Path) -> None:
     assert dict(found.runtimes) == available()
     assert len(found.hardware_class) == 16
     int(found.hardware_class, 16)
-    assert profile(tmp_path).hardware_class == found.hardware_class
+    assert profile(tmp_path, facts()).hardware_class == found.hardware_class
 
 
 def test_threads_are_whole_cpus_of_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

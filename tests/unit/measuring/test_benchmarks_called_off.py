@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from littoral_node.artifacts.repository import Artifacts
+from littoral_node.artifacts.usage import Holdings
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.measuring.benchmarks import Benchmarks
 from littoral_node.serving.slots import Slots
-from littoral_node.update.holdings import Holdings
 
 from littoral.errors import DigestMismatch
 from littoral.manifest import Manifest

@@ -14,8 +14,9 @@ import onnxruntime
 import pytest
 from littoral_node.client.doctor import Verdict, _runtimes
 from littoral_node.config.settings import load_settings
+from littoral_node.machine.runtime_facts import Missing, RuntimeFacts
 from littoral_node.runtimes import REGISTRY, facts, load, ncnn_runtime, onnx_limits, onnx_runtime, ran_on, tensorrt_runtime
-from littoral_node.runtimes.facts import Facts, Missing, looked_up
+from littoral_node.runtimes.facts import looked_up
 from littoral_node.runtimes.onnx_providers import wanted
 from littoral_node.runtimes.using import SAFE, VARIABLE, Using, in_use, settle_on
 
@@ -156,8 +157,8 @@ def test_an_artifact_for_tensorrt_is_not_run_on_the_cpu_instead(tmp_path: Path, 
 
 
 def test_facts_come_back_from_a_child_as_they_were() -> None:
-    found = Facts("1.2", 10, 21, ("cuda", "cpu"), (Missing("a", "b", "c"),))
-    assert Facts.from_json(json.loads(json.dumps(asdict(found)))) == found
+    found = RuntimeFacts("1.2", 10, 21, ("cuda", "cpu"), (Missing("a", "b", "c"),))
+    assert RuntimeFacts.from_json(json.loads(json.dumps(asdict(found)))) == found
     assert facts()["onnxruntime"].version == onnxruntime.__version__
 
 

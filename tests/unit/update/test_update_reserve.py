@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from littoral_node.update.reserve import OverBudget, RuntimeMissing, check_fitness
+from littoral_node.artifacts.fitness import OverBudget, RuntimeMissing, check_fitness
 
 from littoral.budget import Budget
 from littoral.errors import BadManifest
