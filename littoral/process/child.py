@@ -47,7 +47,7 @@ def serve(prepare: Callable[[dict[str, Any]], tuple[Answer, Mapping[str, Any]]])
             while True:
                 head, arrays = receive(line, arguments.most)
                 send(line, _reply(answer, head, arrays, arguments.most))
-        except (BadFrame, OSError):  # the parent wants no more, or has gone
+        except (BadFrame, OSError):  # the parent has ended this child, or has gone
             return
 
 
@@ -73,7 +73,7 @@ def _as_head(error: FleetError) -> dict[str, str]:
 
 
 def _end_with(line: int) -> None:
-    """Ends this process when the parent's end of the line is closed, whatever it does at that moment.
+    """Ends this process when the parent's end of the line is closed, also in the middle of a call.
 
     Covers a parent that started it from a thread (the kernel's signal would follow that thread), and systems without the signal.
     """

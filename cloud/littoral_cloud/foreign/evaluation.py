@@ -1,4 +1,4 @@
-"""What one graph is worth on the measuring examples, what a smaller one lost, and what whoever releases it should know."""
+"""What one graph is worth on the measuring examples, what a smaller one lost, and remarks for the operator who releases it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From anybody's ONNX file to artifacts with manifests: opened, measured by its task's metric, quantized where there is data.
+"""From an ONNX file of any origin to artifacts with manifests: measured by its task's metric, quantized where there is data.
 
 Nothing is trained. The file is opened and run in a child process (opened.py); nodes serve it with its own inputs and outputs.
 """
@@ -17,9 +17,8 @@ from littoral.answers import examples_at_fault, fault_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, RuntimeFailure
 from littoral.lineage import BASE, DATA
-from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, TASKS, Input, Manifest, Output, SketchSpec
-from littoral.signature import FREE, Metric, Packed, Signature
-from littoral.sketch import fit
+from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, TASKS, Input, Manifest, Output
+from littoral.signature import Metric, Packed, Signature
 from littoral_cloud.foreign.evaluation import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, worth_by_metric, worth_of_classifier
 from littoral_cloud.foreign.labels import are_scores, labels_of, own_names
 from littoral_cloud.foreign.metrics import METRICS, USUAL, Measure, measure_named
@@ -29,6 +28,7 @@ from littoral_cloud.foreign.probing import CHANCES, asked_by_chance, asked_of_ex
 from littoral_cloud.foreign.running import answers_of, batch_of
 from littoral_cloud.foreign.samples import ImportData, load_samples
 from littoral_cloud.foreign.served import served, with_ranks
+from littoral_cloud.foreign.sketching import sketch_of
 from littoral_cloud.packaging.package import Packaged, travelling
 from littoral_cloud.packaging.provenance import lineage_of
 
@@ -37,7 +37,6 @@ CALIBRATION = 512
 LAYERS = "int8-layers"
 MOST_TRIES = 8
 """Examples that a probe may begin with."""
-SKETCH_SEED, SKETCH_EXAMPLES, SKETCH_VALUES = 1, 4096, 1 << 20
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +48,7 @@ def import_model(
 
     Args:
         data: see cloud/littoral_cloud/foreign/samples.py; None: nothing is measured, and the manifest says so.
-        tell: told what could not be done.
+        tell: called with a message about each thing that could not be done.
 
     Raises:
         NotFound: no such file. What open_model raises;
@@ -219,7 +218,7 @@ class _Import:
             class_accuracy=tuple(by_class[label] for label in measured.labels) if every else (),
             measured_classes={} if every else by_class,
             probe=NO_PROBE,
-            sketch=self._sketch(),
+            sketch=sketch_of(self.given, model.inputs),
             parents=parents,
             recipe=recipe,
             lineage=lineage_of(recipe, "onnxruntime", parents, roles),
@@ -230,12 +229,13 @@ class _Import:
             schema=FOREIGN_SCHEMA,
         )
         if fault := fault_of(manifest, answers):
-            raise BadInput(f"model: {manifest.name}, asked what its probe asks, {fault}", hint="nodes refuse such a model")
+            raise BadInput(f"model: {manifest.name}, on the inputs of its probe, {fault}", hint="nodes refuse such a model")
         return Packaged(manifest, {FILE: graph.data}, coded)
 
     def _asked(self, worth: Worth | None) -> Iterator[dict[str, Packed]]:
-        """What the probe may ask, the first that has an answer: of the examples that have one, where there are data. Of a large
-        one only some values are asked, which may have none."""
+        """Inputs for the probe, in the order in which they are tried: the first that have an answer are taken.
+
+        Where there are data, from the examples that have one; of a large example only some values, which may have none."""
         if self.given is None or worth is None:
             yield from (asked_by_chance(self.model, self.plan.sizes, least) for least in CHANCES)
             return
@@ -269,20 +269,6 @@ class _Import:
         if self.plan.task != TASKS[0]:
             return ()
         return labels_of(scores, self.plan.labels, self.model.class_names, self.given.labels if self.given else ())
-
-    def _sketch(self) -> SketchSpec:
-        """Of one input of one size alone; else inputs are not sketched, and drift is not seen."""
-        [first, *more] = self.model.inputs
-        if self.given is None or more or first.shape[:1] != (FREE,) or FREE in first.shape[1:]:
-            return SketchSpec(SKETCH_SEED, ())
-        parts = [s.inputs[first.name] for s in (self.given.calibrating, self.given.measuring)]
-        raw = np.concatenate(parts)[:SKETCH_EXAMPLES]
-        if len(raw) < 10 or raw[0].size > SKETCH_VALUES:
-            return SketchSpec(SKETCH_SEED, ())
-        try:
-            return fit(raw, seed=SKETCH_SEED)
-        except BadInput:  # values whose squares no float holds, or none at all
-            return SketchSpec(SKETCH_SEED, ())
 
     def _said(self, output: str) -> dict[str, Any]:
         how = self.plan.preparation

@@ -56,9 +56,9 @@ class Inspected:
 
 
 def read_file(path: Path, what: str) -> bytes:
-    """The file, whatever it holds. Raises NotFound, TooLarge before it is read, or BadInput where it is no file."""
+    """The bytes of the file, unread. Raises NotFound, TooLarge before it is read, or BadInput where it is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe that nobody writes to must not hold us
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe without a writer must not block
         with open(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
@@ -84,9 +84,9 @@ def inspected(data: bytes, path: Path, what: str) -> Inspected:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError, UnicodeDecodeError) as error:
-        raise BadInput(f"{what}: {path} is damaged or not ONNX ({len(data)} bytes held)", hint=_WAY_OUT) from error
+        raise BadInput(f"{what}: {path} is damaged or not ONNX ({len(data)} bytes)", hint=_WAY_OUT) from error
     if not model.graph.node:
-        raise BadInput(f"{what}: {path} is not ONNX, or holds no graph ({len(data)} bytes held)", hint=_WAY_OUT)
+        raise BadInput(f"{what}: {path} is not ONNX, or holds no graph ({len(data)} bytes)", hint=_WAY_OUT)
     _check_operators(model, path, what)
     _check_versions(model, path, what)
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):

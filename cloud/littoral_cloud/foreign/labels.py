@@ -16,11 +16,11 @@ MOST_CLASSES = 10_000
 def labels_of(
     scores: Any, wanted: tuple[str, ...], in_graph: Sequence[tuple[str, ...]], in_data: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The classes' names, in the model's order; numbers where nobody says.
+    """The classes' names, in the model's order; numbers where there are no names.
 
     Args:
         scores: what the model answered; (n, classes) floats, or it is no classifier.
-        wanted: as the operator says; in_graph: see class_names.py; in_data: what the data call the classes that they hold.
+        wanted: as the operator gives them; in_graph: see class_names.py; in_data: what the data call the classes that they hold.
 
     Raises BadInput where these are no scores, or as many names are not to be had.
     """
@@ -42,14 +42,14 @@ def labels_of(
     labels = wanted or own or in_data or numbers
     if len(labels) != len(numbers) or len(set(labels)) != len(labels):
         raise BadInput(
-            f"labels: {len(set(labels))} different ones, the model tells {len(numbers)} classes apart",
+            f"labels: {len(set(labels))} different ones, and the model has {len(numbers)} classes",
             hint="one for each class, in the model's order: --labels FILE",
         )
     return labels
 
 
 def own_names(in_graph: Sequence[tuple[str, ...]], classes: int) -> tuple[str, ...]:
-    """What the graph itself calls so many classes; empty where it does not say, or says two things."""
+    """The names in the graph for this number of classes; empty where there are none, or two different rows."""
     found = [names for names in in_graph if len(names) == classes]
     return found[0] if len(found) == 1 else ()
 

@@ -96,7 +96,7 @@ def classes_of(
     Args:
         labels: the model's, in its order.
         named: what the data call the classes that whole numbers in y stand for. Where these are names of the model's, they
-            count, whatever order the data have.
+            count, in any order of the data.
         numbers: the graph itself calls its classes by these numbers.
     """
     y = _target(targets)

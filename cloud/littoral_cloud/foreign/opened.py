@@ -40,7 +40,7 @@ GIVEN: Final = "given"
 
 
 class ForeignCrash(RuntimeFailure):
-    """A model from elsewhere took down the process that it ran in, or wanted more memory than it may have."""
+    """A model from elsewhere took down the process that it ran in, or needed more memory than it may take."""
 
     code = "foreign-crash"
 

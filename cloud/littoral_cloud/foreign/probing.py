@@ -1,4 +1,4 @@
-"""The probe of an imported model: what it is asked, what it answers, how far another processor may lie from that."""
+"""The probe of an imported model: its inputs, its answers, and how far another processor may lie from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARGIN = 8.0
 def asked_of_examples(model: ForeignModel, inputs: Mapping[str, Array]) -> dict[str, Packed]:
     """The first examples as one run takes them: at most EXAMPLES, or so few that a manifest can hold them.
 
-    What a node asks is what these give back (`Packed.filled`), so that is what the model must be asked here.
+    A node feeds what these give back (`Packed.filled`), so the model gets the same here.
     """
     most, batch = _most_values(model), batch_of(model, inputs)
     largest = max(array[0].size for array in inputs.values())

@@ -1,7 +1,7 @@
 """int8 of a graph from elsewhere, ranges by calibration, as littoral_cloud/export/int8.py does it for our own; without torch.
 
-onnxruntime quantizes the weights that it finds among a graph's initializers. So first whatever does not depend on an input
-becomes one: constants, and weights that are cast, turned or scaled before they are used.
+onnxruntime quantizes the weights that it finds among a graph's initializers. So first everything that does not depend on an
+input becomes one: constants, and weights that are cast, turned or scaled before they are used.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def filled_up(part: Array, batch: int) -> Array:
 
 
 def _one_each(array: Array, count: int) -> bool:
-    """Whether it holds one answer for each of so many examples."""
+    """Whether it has one answer for each of `count` examples."""
     return array.ndim > 0 and len(array) == count
 
 

@@ -1,7 +1,7 @@
 """What an imported model is measured on and calibrated with: inputs by the names that its file gives them, and what is right.
 
 An .npz file holds an array for each input under the input's own name, or `x` where there is one input, and `y` (more of them:
-`y_...`), examples first in each. Every fifth example measures and the rest calibrates, or they come apart as NAME_train and
+`y_...`), examples first in each. Every fifth example measures and the rest calibrates, or they come in two parts, NAME_train and
 NAME_test. An input that is itself called `y` or `labels`, or as another array is, comes as `input_NAME`. For a classifier of
 images any folder that `--data` takes elsewhere will do.
 """
@@ -34,7 +34,7 @@ INPUT = "input_"
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """How bytes become the floats that a model takes: as they are ("raw"), over 255 ("unit"), or then less a mean and over a
-    deviation, one for each channel. Left empty, bytes for a model of floats are refused: nobody can guess what it learnt from."""
+    deviation, one for each channel. Left empty, bytes for a model of floats are refused: its training cannot be guessed."""
 
     scale: Prepare = ""
     mean: tuple[float, ...] = ()
@@ -161,7 +161,7 @@ def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparatio
 def _fitted(array: Array, spec: TensorSpec, preparation: Preparation, what: str, *, turn: bool = False) -> Array:
     """As the model takes it. `turn`: images may have their channels put last for it."""
     if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) == 0:  # no value in an example is another matter
-        raise BadData(f"{what}: is {array.dtype} of shape {array.shape}", hint="numbers are wanted, examples first")
+        raise BadData(f"{what}: is {array.dtype} of shape {array.shape}", hint="give numbers, examples first")
     axis = 1
     if turn and array.ndim == 4 and not _takes(spec, array.shape):
         turned = np.ascontiguousarray(array.transpose(0, 2, 3, 1))

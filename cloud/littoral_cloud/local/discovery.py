@@ -2,7 +2,7 @@
 them before anything else.
 
 The lock (flock) vanishes with the process that holds it, however that ends, and is seen from other containers too, where a
-process id says nothing. Who holds it writes its own id into it, so that its successor knows whose sessions have ended.
+process id says nothing. The process that has it writes its own id into it, so that its successor knows whose sessions have ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOK_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """There for as long as the process serves. Addresses are HOST:PORT, as nodes are told them."""
+    """There for as long as the process serves. Addresses are HOST:PORT, as nodes reach them."""
 
     enrolment: str
     fleet: str
@@ -67,7 +67,7 @@ def claimed(data_dir: Path, coordinator: str) -> Iterator[str]:
     none did.
 
     Args:
-        coordinator: the id of this process, for whoever comes after it.
+        coordinator: the id of this process, for the coordinator that follows it.
 
     Raises:
         Unavailable: another coordinator serves it. NoSpace, BadInput: the folder cannot be written.
@@ -94,7 +94,7 @@ def claimed(data_dir: Path, coordinator: str) -> Iterator[str]:
 
 
 def _locks(lock: int) -> bool:
-    """Somebody who only looks holds it for some microseconds."""
+    """Another process that only looks has it for some microseconds."""
     deadline = time.monotonic() + _LOOK_S
     while True:
         try:

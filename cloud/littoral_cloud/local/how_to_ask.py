@@ -1,4 +1,4 @@
-"""What an operator is shown of a model that is served now: how to ask the node of this machine, or one that was told nothing."""
+"""How to ask a model that is served now: the node of this machine, or a node with the default addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODE_FOLDER = "node"
 
 
 def how_to_ask(core: Core, model: str, manifest_digest: str, where: Where) -> str:
-    """Words that can be pasted; "" where the artifact is here no more."""
+    """Commands to paste; "" where the artifact is here no more."""
     try:
         manifest = Manifest.open(core.blobs.read(manifest_digest), core.trust.signing_keys())
     except NotFound:
@@ -24,7 +24,7 @@ def how_to_ask(core: Core, model: str, manifest_digest: str, where: Where) -> st
 
 
 def node_here(data_dir: Path) -> Where:
-    """Where the node beside this data folder says that it answers; where there is none, as nodes do that were told nothing."""
+    """Where the node beside this data folder answers; where there is none, the default addresses."""
     folder = data_dir / NODE_FOLDER
     try:
         said = json.loads((folder / "serving.json").read_text())

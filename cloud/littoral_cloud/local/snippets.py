@@ -1,7 +1,7 @@
-"""How a served model is asked, as words that can be pasted: curl, and tritonclient, with this very model's inputs.
+"""How a served model is asked, to be pasted: curl, and tritonclient, with this very model's inputs.
 
 Written from the manifest alone, so that the commands and the docs say the same. The values are the first
-example of the model's own probe where they are few, else one of them repeated: whatever they are, the model has answered them.
+example of the model's own probe where they are few, else one of them repeated: the model has answered them before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Where:
 
 
 USUAL = Where("127.0.0.1:8080", "127.0.0.1:8081")
-"""Where a node listens that was told nothing else."""
+"""Where a node listens by default."""
 
 
 def snippets(model: str, manifest: Manifest, where: Where) -> str:

@@ -1,7 +1,7 @@
 """A fleet of one machine: a coordinator on the data folder and one node beside it, enrolled and serving the newest releases.
 
 The same processes that a user would start by hand, on loopback: enrolment under TLS, the session under mutual TLS, artifacts
-signed, measured on this machine and rolled out. Ports of the coordinator are kept in DATA/up.json, for the node knows them.
+signed, measured on this machine and rolled out. DATA/up.json keeps the ports of the coordinator, because the node knows them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LocalFleet:
 
 
 async def up(place: LocalFleet, tell: Tell, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
-    """Starts both, rolls out what is newest, tells `ready`, and serves until `stop`. Both have ended when it returns. A node that
+    """Starts both, rolls out what is newest, calls `ready`, and serves until `stop`. Both have ended when it returns. A node that
     ends by itself is started again, see littoral.process.restarts.
 
     Raises:
@@ -98,7 +98,7 @@ async def up(place: LocalFleet, tell: Tell, ready: Callable[[Up], None], stop: a
 
 
 async def _check(place: LocalFleet) -> float:
-    """Gives the time; whatever is written from now on is of this run."""
+    """Gives the time: everything that is written from now on is of this run."""
     if not Path(script("littoral-node")).exists():
         raise NotFound("littoral-node: is not installed here", hint="pip install 'littoral[edge]'")
     if Serving.read(place.settings.data_dir) is not None:
@@ -144,7 +144,7 @@ async def _node(place: LocalFleet, tell: Tell) -> AsyncIterator[tuple[asyncio.Ta
     lasts: asyncio.Task[str] | None = None
     try:
         said = json.loads(await running.begin())
-        http = said["http"]  # whatever port it found free: started again, it answers there
+        http = said["http"]  # the port that it found free: started again, it answers there
         lasts = asyncio.create_task(running.supervise(), name="node")
         yield lasts, Where(http, said.get("grpc", ""), str(place.node)), said["node_id"]
     finally:
@@ -157,7 +157,7 @@ async def _node(place: LocalFleet, tell: Tell) -> AsyncIterator[tuple[asyncio.Ta
 async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
     """Rolls out the release in force of each model that the node does not serve yet; gives what it serves then, by model.
 
-    A release that cannot be served is told of, and keeps no other from being served. Raises FleetError where none can be.
+    A release that cannot be served is reported, and the others are served. Raises FleetError where none can be.
     """
     in_force, failed = await releases_in_force(core.ledger), []
     for model, release in in_force.items():
@@ -190,7 +190,7 @@ async def _rolled_out(core: Core, release: Release) -> None:
 
 
 async def _connected(core: Core, node_id: str, began: float) -> bool | None:
-    """Whether the cloud knows what the node said of itself in this run: its budget may be another one. None: not yet."""
+    """True once the cloud has this run's hello of the node, whose budget may differ from the last one's. None: not yet."""
     doc = await core.ledger.get("presence", node_id)
     presence = load(Presence, doc) if doc else None
     return True if presence and presence.connected and presence.since >= began else None
@@ -242,7 +242,7 @@ async def _while_both_run(coordinator: Command, node: asyncio.Task[str], stop: a
 
 
 def _ports(kept: Path) -> tuple[int, int]:
-    """Those of the last time; else two that are free now, which are kept. Raises BadInput where the file is damaged."""
+    """Those of the last time; else two that are free now, which are written down. Raises BadInput where the file is damaged."""
     if not kept.exists():
         with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
             ports = one.getsockname()[1], two.getsockname()[1]

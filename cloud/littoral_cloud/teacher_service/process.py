@@ -61,7 +61,7 @@ class TeacherProcess:
 
     @property
     def starting(self) -> bool:
-        """A question that is asked now would wait for torch. False where the last start failed: it would get the error."""
+        """A question that is asked now would wait for torch. False where the last start failed: it gets the error."""
         return not self._worker.ready and not self._worker.failed
 
     async def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Candidates that the cloud wants measured here: each is fetched, checked, run in a process of its own, and reported."""
+"""Measures the candidates that the desired state names: each is fetched, checked, run in a process of its own, and reported."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ class Benchmarks:
         except FleetError as error:
             if digest not in self._desired:  # called off meanwhile, and its files were deleted under it
                 self._log("benchmark-called-off", manifest=digest)
-                return self._failed(digest, "called-off", "the cloud does not want it measured any more")
+                return self._failed(digest, "called-off", "the cloud has called it off")
             self._log("benchmark-failed", manifest=digest, reason=error.code, detail=str(error))
             return self._failed(digest, error.code, str(error))
         except OSError as error:
             if digest not in self._desired:
                 self._log("benchmark-called-off", manifest=digest)
-                return self._failed(digest, "called-off", "the cloud does not want it measured any more")
+                return self._failed(digest, "called-off", "the cloud has called it off")
             self._log("benchmark-failed", manifest=digest, reason="disk", detail=str(error))
             return self._failed(digest, "disk", str(error))
         self._log("benchmark-done", manifest=digest, student=manifest.name, p95_ms=round(result.p95_ms, 4))

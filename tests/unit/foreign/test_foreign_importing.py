@@ -166,7 +166,7 @@ def wrong_data() -> Sequence[Any]:
         (BadInput, "y: 'bar' is none of the model's labels", unit, {"x": x, "y": np.array(["bar"] * 48)}),
         (BadInput, "y: is float64 of shape (9,)", unit, {"x": x, "y": y + 0.5}),
         (BadInput, "data: hold no y", unit, {"x": x}),
-        (BadInput, "labels: 2 different ones, the model tells 3 classes apart", {**unit, "labels": ("a", "b")}, {"x": x, "y": y}),
+        (BadInput, "labels: 2 different ones, and the model has 3 classes", {**unit, "labels": ("a", "b")}, {"x": x, "y": y}),
         (BadInput, "--output: the model has no 'scores'", {**unit, "output": "scores"}, {"x": x, "y": y}),
         (BadInput, "--mean: holds 3 values, the images have 1 channels", {"preparation": normal}, {"x": x, "y": y}),
         (BadInput, "metric: detection has none of its own", {"task": "detection"}, {"x": floats, "y": y}),
