@@ -31,7 +31,7 @@ Change."""
 UPDATE = """\
 ## The update of one model on one node
 
-`littoral_node/update/state.py`. `step` decides, `littoral_node/update/machine.py` performs; each outcome is in the journal before
+`littoral_node/update/state.py`. `step` decides, `littoral_node/update/updater.py` performs; each outcome is in the journal before
 the next step begins. An event of another generation, or after the end, changes nothing."""
 
 
@@ -49,7 +49,7 @@ def rollout_limits() -> str:
 
 def update_limits() -> str:
     rows = [
-        (state, f"{limit:g} s" + (", and the probation" if state is update.State.PROBATION else ""))
+        (state, f"{limit:g} s" + (", and the probation" if state is update.ModelUpdateState.PROBATION else ""))
         for state, limit in update.LIMIT_S.items()
     ]
     return _markdown(("state", "may last"), rows)

@@ -25,7 +25,7 @@ from littoral_node.runtimes import load
 from littoral_node.serving.inference import Inference
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.serving.tensors import asked
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from bench.edge.fleet import MODEL, agent, free_port, image_request
 from bench.factory.tables import Part
@@ -104,7 +104,7 @@ def answered(port: int, body: dict[str, Any]) -> None:
 
 async def crashes_on_trial(manifest: Manifest, artifact: Path, body: dict[str, Any], times: int) -> list[float]:
     slots = Slots()
-    inference = Inference(slots, Telemetry())
+    inference = Inference(slots, TelemetryWindows())
     slots.swap(MODEL, Served(manifest, "before", load(manifest, artifact, 1)))
     taken = []
     for _ in range(times):

@@ -18,7 +18,7 @@ from littoral_node.serving.grpc_server import GrpcServer
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from bench.edge.fleet import MODEL
 from littoral.inference.v2 import inference_pb2 as pb
@@ -41,7 +41,7 @@ async def main(folder: Path) -> None:
     manifest = Manifest.decode(payload_of((folder / ENVELOPE).read_bytes()))
     slots = Slots()
     slots.swap(MODEL, Served(manifest, "v", load(manifest, folder, 1)))
-    service = Service(slots, Telemetry())
+    service = Service(slots, TelemetryWindows())
     http, grpc = HttpServer(service, "127.0.0.1", 0), Echo(service, len(manifest.output.labels))
     await http.start()
     await grpc.start()

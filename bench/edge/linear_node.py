@@ -17,7 +17,7 @@ from littoral_node.runtimes import load
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from bench.edge.fleet import MODEL
 from littoral.digest import digest_of
@@ -65,7 +65,7 @@ async def main(side: int, classes: int, batch: int) -> None:
         model = load(manifest, Path(folder), 1)
     slots = Slots()
     slots.swap(MODEL, Served(manifest, "v", model))
-    service = Service(slots, Telemetry(), batch=batch)
+    service = Service(slots, TelemetryWindows(), batch=batch)
     http = HttpServer(service, "127.0.0.1", 0)
     await http.start()
     print(http.port, flush=True)

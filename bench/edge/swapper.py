@@ -17,7 +17,7 @@ from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.update.job import in_thread
 from littoral_node.update.load import load_checked
 
@@ -28,7 +28,7 @@ from littoral.manifest import Manifest
 async def main(folder: Path) -> None:
     manifest = Manifest.decode(payload_of((folder / ENVELOPE).read_bytes()))
     slots = Slots()
-    service = Service(slots, Telemetry())
+    service = Service(slots, TelemetryWindows())
     http = HttpServer(service, "127.0.0.1", 0)
     number = 0
 

@@ -16,15 +16,15 @@ from littoral.codec import FEATURES
 from littoral.fleet.v1 import session_pb2
 from littoral_node.artifacts.repository import Artifacts
 from littoral_node.artifacts.usage import Holdings
-from littoral_node.config.settings import Settings
+from littoral_node.config.settings import NodeSettings
 from littoral_node.federation.labelled import Count
 from littoral_node.federation.participant import Participant
 from littoral_node.federation.warm import trains
-from littoral_node.identity.corrupt import Damage
+from littoral_node.identity.corrupt import CorruptFiles
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.link.blobs import Blobs
-from littoral_node.link.session import Session
-from littoral_node.link.standing import Standing
+from littoral_node.link.blobs import NodeBlobs
+from littoral_node.link.renewal import CertificateRenewal
+from littoral_node.link.session import NodeSession
 from littoral_node.link.wire import hello_to
 from littoral_node.machine.conditions import Thresholds
 from littoral_node.machine.hardware import HardwareProfile, inference_threads, profile
@@ -40,7 +40,7 @@ from littoral_node.supervision.crashes import CrashBook
 from littoral_node.supervision.log import Log
 from littoral_node.supervision.notify import Notifier
 from littoral_node.supervision.watchdog import Watchdog
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import Reports
 from littoral_node.telemetry.spool import Spool
 from littoral_node.update.desired import Updates
@@ -64,7 +64,7 @@ class Agent:
     def __init__(
         self,
         folder: NodeFolder,
-        settings: Settings,
+        settings: NodeSettings,
         log: Log,
         notify: Notifier,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - the composition root
@@ -76,8 +76,8 @@ class Agent:
         self._log = log
         self._boot_id = secrets.token_hex(16)
         self._rng = random.Random(self._boot_id)  # noqa: S311 - jitter, not secrets
-        self._damage = Damage(folder.root, log)
-        self.standing = Standing(folder, clock=clock, monotonic=time.monotonic, rng=self._rng, log=log)
+        self._damage = CorruptFiles(folder.root, log)
+        self.certificate = CertificateRenewal(folder, clock=clock, monotonic=time.monotonic, rng=self._rng, log=log)
         now = clock()
         settle_on(Using(settings.providers, folder.runtimes))
         self._threads = inference_threads(settings.threads)
@@ -87,15 +87,15 @@ class Agent:
         )
         self._blobs = self._blob_folder(folder.blobs)
         self._slots = Slots()
-        self._telemetry = Telemetry()
+        self._telemetry = TelemetryWindows()
         self._session = self._session_of()
         self._situation = self._situation_of()
-        artifacts = Artifacts(folder.artifacts, self._blobs, self.standing.signing_keys)
+        artifacts = Artifacts(folder.artifacts, self._blobs, self.certificate.signing_keys)
         holdings = Holdings(folder, settings.whole, settings.node_budgets(), self._slots, artifacts, log, self._damage)
         kit = self._kit(folder, artifacts, holdings)
 
         def problems() -> list[str]:
-            return [*self.standing.problems(), *self._damage.words()]
+            return [*self.certificate.problems(), *self._damage.words()]
 
         self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now, beside=problems)
         self._benchmarks = self._benchmarks_of(artifacts, holdings)
@@ -129,19 +129,19 @@ class Agent:
 
     # -- the parts, as the settings say ----------------------------------------------------------------------------
 
-    def _blob_folder(self, place: Path) -> Blobs:
-        return Blobs(
+    def _blob_folder(self, place: Path) -> NodeBlobs:
+        return NodeBlobs(
             place,
-            self.standing.channel,
+            self.certificate.channel,
             rate=self._settings.max_download_rate,
             keep_free=self._settings.keep_free,
             monotonic=time.monotonic,
             rng=self._rng,
         )
 
-    def _session_of(self) -> Session:
-        return Session(
-            open=self.standing.channel,
+    def _session_of(self) -> NodeSession:
+        return NodeSession(
+            open=self.certificate.channel,
             hello=self._hello,
             resume=self._resume,
             deliver=self._deliver,
@@ -149,7 +149,7 @@ class Agent:
             log=self._log,
             monotonic=time.monotonic,
             rng=self._rng,
-            barred=self.standing.barred,
+            barred=self.certificate.barred,
         )
 
     def _situation_of(self) -> Situation:
@@ -208,7 +208,7 @@ class Agent:
             self._settings,
             folder,
             self._telemetry,
-            self.standing.channel,
+            self.certificate.channel,
             connected=lambda: self._session.connected,
             metered=lambda: self._situation.metered,
             clock=self._clock,
@@ -234,7 +234,7 @@ class Agent:
             where = await self._front.start()
             ready(where)
             self._notify("READY=1", f"STATUS={self._status()}")
-            self._log("started", node=self.standing.node_name, id=self.standing.node_id, **where, boot=self._boot_id)
+            self._log("started", node=self.certificate.node_name, id=self.certificate.node_id, **where, boot=self._boot_id)
             await self._work_until(stop)
         finally:
             await self._updates.drain()
@@ -247,7 +247,7 @@ class Agent:
             self._slots.close()
             await self._blobs.close()
             await self._federated_blobs.close()
-            self._log("stopped", node=self.standing.node_name)
+            self._log("stopped", node=self.certificate.node_name)
 
     async def _work_until(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -260,14 +260,14 @@ class Agent:
                     ("proof", self._updates.prove),
                     ("benchmarks", lambda: self._once_looked(self._benchmarks.run)),
                     ("telemetry", lambda: self._reports.run(self._clock)),
-                    ("identity", lambda: self.standing.run(lambda: self._session.connected, self._reopen)),
+                    ("identity", lambda: self.certificate.run(lambda: self._session.connected, self._reopen)),
                     ("federation", self._take_part),
                     ("watchdog", lambda: self._notify.keep_alive(self._front.alive, self._status, self._log)),
                 )
             ]
             await stop.wait()
             self._notify("STOPPING=1")
-            self._log("draining", node=self.standing.node_name)
+            self._log("draining", node=self.certificate.node_name)
             for part in parts:
                 part.cancel()
 
@@ -293,7 +293,7 @@ class Agent:
 
     def _problems(self) -> list[str]:
         """For health and for who supervises this agent."""
-        return [*self.standing.problems(), *self._damage.words(), *self._updates.problems()]
+        return [*self.certificate.problems(), *self._damage.words(), *self._updates.problems()]
 
     def _reopen(self) -> None:
         """With another certificate: every channel anew, for the cloud asks after it with each call."""
@@ -317,7 +317,7 @@ class Agent:
 
     def _welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._reports.every(welcome.telemetry_interval_s)
-        self.standing.look_again()
+        self.certificate.look_again()
 
     def _deliver(self, word: session_pb2.ConnectResponse) -> None:
         if word.HasField("telemetry_ack"):

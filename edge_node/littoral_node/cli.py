@@ -176,7 +176,7 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
     """
     from littoral.identity import is_node_key
     from littoral_node.identity.identity import life_of
-    from littoral_node.link.standing import refused
+    from littoral_node.link.renewal import refused
 
     now = time.time()  # noqa: TID251 - the command line is where the clock comes in
     identity = folder.look().identity
@@ -211,7 +211,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     async def serve() -> None:
         agent = Agent(folder, settings, log, notify)
-        node = agent.standing.node_name
+        node = agent.certificate.node_name
 
         def ready(where: Mapping[str, str]) -> None:
             try:
@@ -222,7 +222,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 _print(
                     parsed.format,
                     " ".join(["ready", *(f"{name}={value}" for name, value in {**where, "node": node}.items())]),
-                    ready=True, **where, node=node, node_id=agent.standing.node_id,
+                    ready=True, **where, node=node, node_id=agent.certificate.node_id,
                 )  # fmt: skip
 
         await agent.run(ready)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from littoral_cloud.fleet.records import Desired, Reported, load
 from littoral_node.agent import Agent
-from littoral_node.config.settings import Settings
+from littoral_node.config.settings import NodeSettings
 from littoral_node.identity.folder import NodeFolder, write_json
 from littoral_node.machine.hardware import HardwareProfile, profile
 from littoral_node.runtimes import facts
@@ -152,7 +152,7 @@ async def agent_on(place: Path, hardware: HardwareProfile) -> AsyncIterator[Runn
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     folder.prepare()
     with folder.claimed():
-        agent = Agent(folder, Settings(http_port=0, grpc=None), log, notifier(), hardware=lambda: hardware)
+        agent = Agent(folder, NodeSettings(http_port=0, grpc=None), log, notifier(), hardware=lambda: hardware)
         running = asyncio.create_task(agent.run(ready.set_result, stop))
         await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():

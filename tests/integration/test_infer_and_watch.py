@@ -22,7 +22,7 @@ from littoral_node.serving.access import Access
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.tls import tls_of
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 from PIL import Image
 
 from littoral.manifest import Input, Resize
@@ -134,7 +134,7 @@ async def test_beyond_loopback_the_certificate_is_compared_before_the_token_is_s
     token = tmp_path / "token"
     token.write_text("a-token-of-some-length")
     token.chmod(0o600)
-    service = Service(slots_with(served(tmp_path / "model", seed=SEED, input=RULE)), Telemetry())
+    service = Service(slots_with(served(tmp_path / "model", seed=SEED, input=RULE)), TelemetryWindows())
     server = HttpServer(service, everywhere, 0, access=Access(token.read_text()), tls=tls)
     await server.start()
     try:

@@ -30,7 +30,7 @@ from littoral_cloud.fleet.sessions import Peer
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
-from littoral_node.link.standing import Standing
+from littoral_node.link.renewal import CertificateRenewal
 
 from littoral.errors import Unavailable
 from littoral.identity import certificate_request, new_node_key, private_pem
@@ -110,7 +110,7 @@ async def test_a_clock_that_is_turned_by_200_days(ledger: Ledger, tmp_path: Path
         elif there():
             await renewal.shown(ledger, peer)
 
-    standing = Standing(
+    certificate = CertificateRenewal(
         folder,
         clock=clock,
         monotonic=clock,
@@ -121,9 +121,9 @@ async def test_a_clock_that_is_turned_by_200_days(ledger: Ledger, tmp_path: Path
     )
     opened: list[float] = []
     with pytest.raises(asyncio.CancelledError):
-        await standing.run(lambda: there() and not standing.barred(), lambda: opened.append(clock.days))
+        await certificate.run(lambda: there() and not certificate.barred(), lambda: opened.append(clock.days))
     [node] = [load(Node, doc) for doc in await ledger.all("node")]
-    assert node.node_id == standing.node_id
+    assert node.node_id == certificate.node_id
     if away == (range(60, 95),):
         assert log == ["certificate-expired"]  # one line, and the way back is a join line
         assert refused_days[0] == 90.0

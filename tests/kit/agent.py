@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from littoral_cloud.fleet.records import Probation, ReportedModel
 from littoral_node.artifacts.repository import ENVELOPE
 from littoral_node.identity.folder import Identity, NodeFolder
-from littoral_node.update.journal import Journal, Kept
-from littoral_node.update.state import State, Update
+from littoral_node.update.journal import CommittedSlots, UpdateJournal
+from littoral_node.update.state import ModelUpdateState, Update
 
 from littoral.digest import digest_of, hex_of
 from littoral.identity import key_id_of
@@ -215,9 +215,9 @@ class Maker:
         (place / ENVELOPE).write_bytes(self.fleet.blobs.read(digest))
         for file in manifest.files:
             (place / file.path).write_bytes(self.fleet.blobs.read(file.digest))
-        journal = Journal(folder.model(manifest.model))
-        journal.keep(Kept(active=digest))
-        journal.write(Update(manifest.model, digest, 1, state=State.SUCCEEDED))
+        journal = UpdateJournal(folder.model(manifest.model))
+        journal.keep(CommittedSlots(active=digest))
+        journal.write(Update(manifest.model, digest, 1, state=ModelUpdateState.SUCCEEDED))
 
     async def enrol(self, folder: Path, node_id: str = NODE, *, days_ago: float | None = None) -> NodeFolder:
         """A node's folder as `littoral-node enroll` leaves it.

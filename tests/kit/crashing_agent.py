@@ -7,12 +7,12 @@ import signal
 
 from littoral_node.cli import main
 from littoral_node.update.job import Job, Step
-from littoral_node.update.state import Event
+from littoral_node.update.state import UpdateEvent
 from littoral_node.update.steps import STEPS
 
 
 def _crashing(step: Step, *, before: bool) -> Step:
-    async def run(job: Job) -> Event:
+    async def run(job: Job) -> UpdateEvent:
         if not before:
             await step(job)
         os.kill(os.getpid(), signal.SIGKILL)

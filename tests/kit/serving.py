@@ -19,7 +19,7 @@ from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import MAX_IN_FLIGHT, Service
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.serving.tensors import Asked, asked
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.digest import digest_of
 from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, File, Output, SketchSpec
@@ -91,7 +91,7 @@ def asked_of(x: npt.NDArray[Any], datatype: str = "UINT8") -> Asked:
 @dataclass(slots=True)
 class Node:
     slots: Slots
-    telemetry: Telemetry
+    telemetry: TelemetryWindows
     server: HttpServer
     client: httpx.AsyncClient
     service: Service
@@ -128,7 +128,7 @@ async def open_grpc(service: Service, **options: Any) -> AsyncIterator[GrpcServe
 @asynccontextmanager
 async def open_node(*models: Served, max_in_flight: int = MAX_IN_FLIGHT, **options: Any) -> AsyncIterator[Node]:
     """Serving the last of `models`; `options` are HttpServer's."""
-    slots, telemetry = slots_with(*models), Telemetry()
+    slots, telemetry = slots_with(*models), TelemetryWindows()
     service = Service(slots, telemetry, max_in_flight=max_in_flight)
     server = HttpServer(service, "127.0.0.1", 0, **options)
     await server.start()

@@ -16,7 +16,7 @@ from littoral_node.runtimes import load
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import Telemetry, rss_bytes
+from littoral_node.telemetry.counting import TelemetryWindows, rss_bytes
 
 from littoral.fleet.v1 import session_pb2
 from tests.kit.models import artifact
@@ -34,7 +34,7 @@ class Echo(grpc.GenericRpcHandler):
 
 async def main(folder: Path) -> None:
     slots = Slots()
-    service = Service(slots, Telemetry())
+    service = Service(slots, TelemetryWindows())
     http = HttpServer(service, "127.0.0.1", 0)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Echo(),))

@@ -18,7 +18,7 @@ from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.artifacts.unpack import Coded, unpack
 from littoral_node.identity.folder import sync_folder, write_atomic
-from littoral_node.link.blobs import Blobs
+from littoral_node.link.blobs import NodeBlobs
 
 
 class Artifacts:
@@ -28,7 +28,7 @@ class Artifacts:
     trusted: raw Ed25519 public keys by key id; what none of them signed is never parsed.
     """
 
-    def __init__(self, root: Path, blobs: Blobs, trusted: Mapping[str, bytes]) -> None:
+    def __init__(self, root: Path, blobs: NodeBlobs, trusted: Mapping[str, bytes]) -> None:
         self._root = root
         self._blobs = blobs
         self._trusted = trusted

@@ -16,7 +16,7 @@ from typing import Any
 
 from littoral.errors import FleetError
 from littoral_node.client.node import NodeAddress
-from littoral_node.config.settings import FILE, ORDER, Said, Settings, origin, said, settings_from
+from littoral_node.config.settings import FILE, ORDER, NodeSettings, Said, origin, said, settings_from
 from littoral_node.identity.folder import NodeFolder, read_json
 from littoral_node.identity.identity import DAY_S, Identity, life_of
 from littoral_node.link.session import unreachable
@@ -129,7 +129,7 @@ def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding,
     return Finding("agent", Verdict.OK, f"runs, answers {where}"), given
 
 
-def _conditions(settings: Settings) -> list[Finding]:
+def _conditions(settings: NodeSettings) -> list[Finding]:
     """The machine's conditions, budgets for conditions that it never reports, and energy counters that are closed."""
     reading = read(settings.machine_root, settings.metered)
     hot = is_hot(reading, Thresholds(settings.battery_low, settings.hot_at))

@@ -25,7 +25,7 @@ _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: w
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class NodeSettings:
     """Settings of `littoral-node run`.
 
     `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
@@ -205,7 +205,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
-def _check_tls(settings: Settings) -> None:
+def _check_tls(settings: NodeSettings) -> None:
     """Raises BadInput where TLS is asked for and nobody would speak it."""
     if settings.tls_cert is None and settings.tls_key is None:
         return
@@ -221,7 +221,7 @@ def _check_tls(settings: Settings) -> None:
         )
 
 
-def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> NodeSettings:
     """Settings from flags that are not None, the environment, DIR/node.toml and the defaults.
 
     Raises BadInput, naming the setting, its value and where it came from.
@@ -252,7 +252,7 @@ def origin(where: str, name: str, data_dir: Path) -> str:
     return {FLAG: flag, ENVIRONMENT: variable}.get(where, f"{data_dir / 'node.toml'}: {name}")
 
 
-def settings_from(data_dir: Path, what: Said) -> Settings:
+def settings_from(data_dir: Path, what: Said) -> NodeSettings:
     """Raises BadInput, naming the setting, its value and where it came from."""
     found: dict[str, Any] = {}
     for where in ORDER:
@@ -269,8 +269,8 @@ def settings_from(data_dir: Path, what: Said) -> Settings:
     elif "http_port" in found:
         port = found["http_port"]
         found["grpc"] = (found["http_host"], port + 1 if 0 < port < 65535 else 0)
-    assert set(found) <= {f.name for f in fields(Settings)}
-    settings = Settings(**found)
+    assert set(found) <= {f.name for f in fields(NodeSettings)}
+    settings = NodeSettings(**found)
     check_shares(settings.whole, settings.node_budgets())
     _check_tls(settings)
     for name, overlay in settings.overlays().items():

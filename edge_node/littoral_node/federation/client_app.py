@@ -19,7 +19,7 @@ from littoral.errors import BadData, BadInput
 from littoral_node.federation.labelled import Images, Labels, read_labelled, split
 from littoral_node.federation.simulated import mnist_partition
 from littoral_node.federation.task import TrainingTask, task_from
-from littoral_node.federation.training import Schedule, judge, seed_of, train
+from littoral_node.federation.training import LocalSchedule, judge, seed_of, train
 
 app = ClientApp()
 
@@ -32,7 +32,7 @@ def train_round(message: Message, context: Context) -> Message:
     (x, y), (held_x, held_y) = _examples(task, context)
     _, accuracy_before = judge(net, task.prepare(held_x), held_y)
     seed = seed_of(task.seed, task.round, context.node_id)
-    schedule = Schedule(task.local_epochs, task.learning_rate, task.batch_size, seed, task.calibration, task.freeze_head)
+    schedule = LocalSchedule(task.local_epochs, task.learning_rate, task.batch_size, seed, task.calibration, task.freeze_head)
     loss = train(net, task.prepare(x), y, schedule)
     return _reply(
         message,

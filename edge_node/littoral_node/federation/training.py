@@ -27,7 +27,7 @@ Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class LocalSchedule:
     epochs: int
     learning_rate: float
     batch_size: int
@@ -67,7 +67,7 @@ def log_prior(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.log(counts / counts.sum())
 
 
-def train(net: nn.Module, x: Images, y: Labels, schedule: Schedule) -> float:
+def train(net: nn.Module, x: Images, y: Labels, schedule: LocalSchedule) -> float:
     """Trains in place: AdamW, calibrated cross-entropy, gradient clipped at CLIP_NORM.
 
     Args:

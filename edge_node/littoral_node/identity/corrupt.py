@@ -10,7 +10,7 @@ MOST = 8
 """Files that are named at one time; of more, how many they are."""
 
 
-class Damage:
+class CorruptFiles:
     """Args:
     root: the node's folder, below which files are named.
     """

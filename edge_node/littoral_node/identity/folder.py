@@ -29,7 +29,15 @@ from pathlib import Path
 from typing import Any
 
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
-from littoral_node.identity.identity import FILES, Found, copied_pems, copy_body, identity_from, node_body, signing_keys_of
+from littoral_node.identity.identity import (
+    FILES,
+    FoundIdentity,
+    copied_pems,
+    copy_body,
+    identity_from,
+    node_body,
+    signing_keys_of,
+)
 from littoral_node.identity.identity import Identity as Identity
 
 DATA = Path("/var/lib/littoral")
@@ -283,7 +291,7 @@ class NodeFolder:
             )
         return found.identity
 
-    def look(self, *, serves: bool = False) -> Found:
+    def look(self, *, serves: bool = False) -> FoundIdentity:
         """What of the identity can be read; nothing is written. Raises NotFound where this folder is not enrolled.
 
         Args:
@@ -309,9 +317,9 @@ class NodeFolder:
             if isinstance(error, OSError) and not serves:
                 raise
             same, damage = False, _words(error)
-        return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=not same)
+        return FoundIdentity(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=not same)
 
-    def _from_copy(self, damage: str, body: Mapping[str, Any], serves: bool) -> Found:
+    def _from_copy(self, damage: str, body: Mapping[str, Any], serves: bool) -> FoundIdentity:
         identity = None
         try:
             identity = self._copied()
@@ -320,12 +328,12 @@ class NodeFolder:
                 raise
             damage = f"{damage}; {_words(error)}"
         if identity is not None:
-            return Found(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=True)
+            return FoundIdentity(identity, identity.signing_keys, identity.node_id, identity.node_name, damage, mended=True)
         try:
             keys = signing_keys_of(body)
         except (KeyError, ValueError, AttributeError):
             keys = {}
-        return Found(None, keys, str(body.get("node_id", "")), str(body.get("node_name", "")), damage)
+        return FoundIdentity(None, keys, str(body.get("node_id", "")), str(body.get("node_name", "")), damage)
 
     def _copied(self) -> Identity | None:
         """None where there is no copy. Raises FleetError, ValueError where it is damaged."""

@@ -134,7 +134,7 @@ FILES = {"key": "key.pem", "certificate": "cert.pem", "ca": "ca.pem"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundIdentity:
     """What of an identity could be read.
 
     Args:

@@ -18,7 +18,7 @@ from littoral.manifest import Manifest
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.artifacts.probe import load_checked
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.update.journal import Journal
+from littoral_node.update.journal import UpdateJournal
 
 
 def loaded(folder: NodeFolder) -> list[str]:
@@ -28,7 +28,7 @@ def loaded(folder: NodeFolder) -> list[str]:
     trusted = folder.identity().signing_keys
     names = []
     for model in folder.model_names():
-        digest = Journal(folder.model(model)).kept().active
+        digest = UpdateJournal(folder.model(model)).kept().active
         if not digest:
             continue
         place = folder.artifacts / hex_of(digest)

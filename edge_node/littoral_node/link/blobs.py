@@ -50,7 +50,7 @@ _MISPLACED = (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.FAILED_PRECONDITION)
 
 
 @dataclass(slots=True)
-class _Turn:
+class _SharedFetch:
     """Two who want one blob fetch it once."""
 
     lock: asyncio.Lock
@@ -65,7 +65,7 @@ class _Broken(Exception):
         self.gained = gained
 
 
-class Blobs:
+class NodeBlobs:
     """Blobs of one folder, over a channel of their own: a model under way never stands before a heartbeat.
 
     Args:
@@ -95,7 +95,7 @@ class Blobs:
         self._sleep = sleep
         self._rng = rng
         self._promised: dict[str, int] = {}  # bytes that downloads under way will still write
-        self._turns: dict[str, _Turn] = {}  # of blobs that are being fetched
+        self._turns: dict[str, _SharedFetch] = {}  # of blobs that are being fetched
         self._channel: grpc.aio.Channel | None = None
         self._users = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class Blobs:
             what came is kept.
         """
         check_digest(digest)
-        turn = self._turns.setdefault(digest, _Turn(asyncio.Lock()))
+        turn = self._turns.setdefault(digest, _SharedFetch(asyncio.Lock()))
         turn.users += 1
         try:
             async with turn.lock:

@@ -31,7 +31,7 @@ TRY_FOR_S = 120.0
 _LONGEST_WAIT_S = 15.0
 
 
-class Busy(Unavailable):
+class CloudBusy(Unavailable):
     """The cloud is there and could not answer now, as where a thousand nodes come at the same moment."""
 
 
@@ -80,7 +80,7 @@ async def enrol(
     while True:
         try:
             return await _once(folder, line, name, hardware, monotonic, key_pem)
-        except Busy as error:
+        except CloudBusy as error:
             after_s = rng.uniform(0.1, 1.0) * min(_LONGEST_WAIT_S, 2.0**tries)
             if monotonic() + after_s >= until:
                 raise
@@ -151,10 +151,12 @@ def presented_chain(address: str, monotonic: Callable[[], float]) -> list[x509.C
                 except (SSL.WantReadError, SSL.WantWriteError):
                     left = deadline - monotonic()
                     if left <= 0 or not any(select.select([plain], [], [], left)):
-                        raise Busy(f"{address}: no TLS handshake after {_LIMIT_S:.0f} s", hint="is the port right?") from None
+                        raise CloudBusy(
+                            f"{address}: no TLS handshake after {_LIMIT_S:.0f} s", hint="is the port right?"
+                        ) from None
             return list(connection.get_peer_cert_chain(as_cryptography=True) or [])
     except SSL.SysCallError as error:
-        raise Busy(f"{address}: closed the connection in its TLS handshake: {error}", hint="is the port right?") from error
+        raise CloudBusy(f"{address}: closed the connection in its TLS handshake: {error}", hint="is the port right?") from error
     except SSL.Error as error:
         raise Unavailable(
             f"{address}: does not speak TLS as an enrolment listener does: {error}", hint="is the port right?"
@@ -182,7 +184,7 @@ async def _ask(line: JoinLine, authority: bytes, request: enrolment_pb2.EnrolReq
             answer: enrolment_pb2.EnrolResponse = await stub.Enrol(request, timeout=_LIMIT_S)
             return answer
         except grpc.aio.AioRpcError as error:
-            other = Busy if error.code() in _BUSY else Unavailable
+            other = CloudBusy if error.code() in _BUSY else Unavailable
             kind, hint = _ERRORS.get(error.code(), (other, "asking again gives the same node, never a second one"))
             raise kind(f"enrolment at {line.address}: {error.details()}", hint=hint) from error
 

@@ -223,7 +223,7 @@ async def unreachable(identity: Identity, limit_s: float) -> str:
     return ""
 
 
-class Session:
+class NodeSession:
     """Args:
     open: a new channel; each stream has its own, since a certificate counts at the handshake alone. Raises FleetError where this
         node has nothing to open one with.

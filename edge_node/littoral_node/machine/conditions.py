@@ -47,7 +47,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ConditionsInForce:
     """What holds now. `ending`: since when a condition that holds is gone; seconds of the caller's clock."""
 
     in_force: frozenset[str] = frozenset()
@@ -59,7 +59,7 @@ class Held:
         return min((since + STEADY_S for since in self.ending.values()), default=math.inf)
 
 
-def step(held: Held, reading: Reading, thresholds: Thresholds, now: float) -> Held:
+def step(held: ConditionsInForce, reading: Reading, thresholds: Thresholds, now: float) -> ConditionsInForce:
     """What holds after a reading."""
     in_force, ending = set(), {}
     for name in NAMES:
@@ -71,7 +71,7 @@ def step(held: Held, reading: Reading, thresholds: Thresholds, now: float) -> He
             if now - since < STEADY_S:
                 in_force.add(name)
                 ending[name] = since
-    return Held(frozenset(in_force), ending, reading.throttles)
+    return ConditionsInForce(frozenset(in_force), ending, reading.throttles)
 
 
 def is_hot(reading: Reading, thresholds: Thresholds, gap: float = 0.0) -> bool | None:
@@ -83,7 +83,7 @@ def is_hot(reading: Reading, thresholds: Thresholds, gap: float = 0.0) -> bool |
     return None if reading.over_trip is None else reading.over_trip > -gap
 
 
-def _holds(name: str, was: bool, held: Held, reading: Reading, thresholds: Thresholds) -> bool:
+def _holds(name: str, was: bool, held: ConditionsInForce, reading: Reading, thresholds: Thresholds) -> bool:
     match name:
         case "battery_low":
             percent, bound = reading.battery_percent, thresholds.battery_low + (BATTERY_GAP if was else 0.0)

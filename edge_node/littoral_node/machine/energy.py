@@ -36,7 +36,7 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class EnergySpent:
     """Of one inference. `millijoules` None and `source` empty: nothing is known."""
 
     millijoules: float | None = None
@@ -67,7 +67,7 @@ def spent(
     *,
     clock: Callable[[], float] = time.perf_counter,
     processor: Callable[[], float] = time.process_time,
-) -> Spent:
+) -> EnergySpent:
     """Runs inferences for a while, and gives what one of them took.
 
     Args:
@@ -80,15 +80,15 @@ def spent(
         count, _, _ = _run(once, _RAPL_S, clock, processor)
         used = sum(between(b, _microjoules(zone), _range(zone)) for zone, b in zip(packages, before, strict=True))
         if used > 0:
-            return Spent(used / 1_000 / count, "rapl")
+            return EnergySpent(used / 1_000 / count, "rapl")
     draining = [battery for battery in batteries(root) if text(battery / "status") == "Discharging"]
     if draining and all(_watts(battery) is not None for battery in draining):
         count, seconds, _ = _run(once, _BATTERY_S, clock, processor)
         watts = sum(_watts(battery) or 0.0 for battery in draining)
         if watts > 0:
-            return Spent(1_000 * watts * seconds / count, "battery")
+            return EnergySpent(1_000 * watts * seconds / count, "battery")
     count, _, busy = _run(once, _ESTIMATE_S, clock, processor)
-    return Spent(1_000 * busy * WATTS_OF_A_CORE.get(machine, _OTHER_WATTS) / count, ESTIMATE)
+    return EnergySpent(1_000 * busy * WATTS_OF_A_CORE.get(machine, _OTHER_WATTS) / count, ESTIMATE)
 
 
 def between(before: float, after: float, most: float) -> float:

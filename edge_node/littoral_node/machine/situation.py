@@ -11,7 +11,7 @@ from pathlib import Path
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral_node.machine import metered, overlay, uevents
-from littoral_node.machine.conditions import Held, Reading, Thresholds, is_hot, read, step
+from littoral_node.machine.conditions import ConditionsInForce, Reading, Thresholds, is_hot, read, step
 from littoral_node.machine.wire import budget_to
 
 POLL_S = 30.0
@@ -56,7 +56,7 @@ class Situation:
         self._labelled, self.examples = labelled, labelled()
         self._asked_at = -math.inf
         self._reading = read(root, line)
-        self._held = step(Held(), self._reading, thresholds, monotonic())
+        self._held = step(ConditionsInForce(), self._reading, thresholds, monotonic())
         self._woken = asyncio.Event()
 
     @property

@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable
 
 import grpc.aio
 
-from littoral_node.config.settings import Settings
+from littoral_node.config.settings import NodeSettings
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.offload.channel import JointChannel
 from littoral_node.offload.offload import Joint, Terms
 from littoral_node.offload.samples import HintFile
 from littoral_node.offload.spending import Allowance
 from littoral_node.serving.service import Second
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 
 def joint_from(
-    settings: Settings,
+    settings: NodeSettings,
     folder: NodeFolder,
-    telemetry: Telemetry,
+    telemetry: TelemetryWindows,
     open: Callable[[], grpc.aio.Channel],
     *,
     connected: Callable[[], bool],

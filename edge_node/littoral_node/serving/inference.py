@@ -20,7 +20,7 @@ from littoral_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.serving.tensors import LABEL, Answer, Asked, tensors_of
 from littoral_node.serving.values import Array, small
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 INLINE_S = 0.002
 """What is expected to take longer runs in the worker thread: it would hold up every other request and the session."""
@@ -77,7 +77,7 @@ class Inference:
     def __init__(
         self,
         slots: Slots,
-        telemetry: Telemetry,
+        telemetry: TelemetryWindows,
         monotonic: Callable[[], float] = time.perf_counter,
         *,
         batch: int = BATCH,

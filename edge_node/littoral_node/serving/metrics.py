@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import Telemetry, Total, cpu_seconds, rss_bytes
+from littoral_node.telemetry.counting import TelemetryWindows, Total, cpu_seconds, rss_bytes
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -70,7 +70,7 @@ EVERY = 5
 """Every fifth bound, two a decade: counts up to a bound stay exact."""
 
 
-def exposition(telemetry: Telemetry, slots: Slots) -> bytes:
+def exposition(telemetry: TelemetryWindows, slots: Slots) -> bytes:
     """The text of one scrape: totals since the start of this process."""
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -83,7 +83,7 @@ def exposition(telemetry: Telemetry, slots: Slots) -> bytes:
     return generate_latest(registry)
 
 
-def _families(telemetry: Telemetry, slots: Slots) -> Iterator[Metric]:
+def _families(telemetry: TelemetryWindows, slots: Slots) -> Iterator[Metric]:
     families = {spec.name: spec.family() for spec in METRICS}
     families["process_memory_usage_bytes"].add_metric([], rss_bytes())
     families["process_cpu_time_seconds_total"].add_metric([], cpu_seconds())

@@ -19,7 +19,7 @@ from littoral_node.serving.places import Busy as Busy
 from littoral_node.serving.places import Places, Split, evenly
 from littoral_node.serving.slots import Slots
 from littoral_node.serving.tensors import Answer, Asked, metadata
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
@@ -100,7 +100,7 @@ class Service:
     def __init__(
         self,
         slots: Slots,
-        telemetry: Telemetry,
+        telemetry: TelemetryWindows,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         repository: Repository | None = None,

@@ -31,7 +31,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CrashCount:
     """Of one model that is loaded here; `crashes` of the agent in a row."""
 
     manifest_digest: str
@@ -56,7 +56,7 @@ class Book:
     clean: bool = True
     ends: int = 0  # without a word, since the last one in good order
     blamed: Blamed | None = None
-    models: Mapping[str, Standing] = field(default_factory=dict)
+    models: Mapping[str, CrashCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def reopened(book: Book, machine: str, trying: Mapping[str, str]) -> tuple[Book,
             return started, {}
         before = book.models.get(blamed.model)
         count = before.crashes if before is not None and before.manifest_digest == blamed.manifest_digest else 0
-        standing = Standing(blamed.manifest_digest, crashes=count + 1)
+        standing = CrashCount(blamed.manifest_digest, crashes=count + 1)
         models = {**book.models, blamed.model: standing}
         return replace(started, models=models), {
             blamed.model: Crash(blamed.manifest_digest, blamed.doing, standing.crashes, started.ends)
@@ -112,7 +112,7 @@ def reopened(book: Book, machine: str, trying: Mapping[str, str]) -> tuple[Book,
     return replace(started, models=models), crashes
 
 
-def _kept(standing: Standing) -> int:
+def _kept(standing: CrashCount) -> int:
     """An orderly end interrupts a row of crashes; what was given up stays so."""
     return standing.crashes if standing.crashes >= LIMIT else 0
 
@@ -128,7 +128,7 @@ def hung(book: Book, model: str, manifest_digest: str) -> Book:
 def loaded(book: Book, model: str, manifest_digest: str) -> Book:
     before = book.models.get(model)
     again = before is not None and before.manifest_digest == manifest_digest and before.crashes < LIMIT
-    standing = replace(before, proved=False) if before is not None and again else Standing(manifest_digest)
+    standing = replace(before, proved=False) if before is not None and again else CrashCount(manifest_digest)
     return replace(book, blamed=None, models={**book.models, model: standing})
 
 
@@ -170,7 +170,7 @@ def decode(body: Mapping[str, Any] | None) -> Book:
             ends=int(body["ends"]),
             blamed=Blamed(**body["blamed"]) if body["blamed"] else None,
             models={
-                str(name): Standing(str(raw["manifest_digest"]), bool(raw["proved"]), int(raw["crashes"]))
+                str(name): CrashCount(str(raw["manifest_digest"]), bool(raw["proved"]), int(raw["crashes"]))
                 for name, raw in body["models"].items()
             },
         )

@@ -86,7 +86,7 @@ class _Window:
         self.waiting, self.waiting_examples, self.waiting_bytes = [], 0, 0
 
 
-class Telemetry:
+class TelemetryWindows:
     """Counts for every model that is or was served. For one event loop.
 
     Args:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.folder import Damaged, unsaid
 from littoral_node.telemetry.backlog import MOST_WORD, Waiting, thinned, too_much
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.spool import Spool
 from littoral_node.telemetry.wire import report_to
 
@@ -33,7 +33,7 @@ class Reports:
 
     def __init__(
         self,
-        telemetry: Telemetry,
+        telemetry: TelemetryWindows,
         boot_id: str,
         say: Callable[[session_pb2.ConnectRequest], bool],
         connected: Callable[[], bool],

@@ -5,19 +5,18 @@ its own, and becomes the active one on the disk. Until it is there, the process 
 from __future__ import annotations
 
 from littoral_node.update.job import Job
-from littoral_node.update.journal import Kept
+from littoral_node.update.journal import CommittedSlots
 from littoral_node.update.load import load_here
-from littoral_node.update.state import Event
-from littoral_node.update.state import Kept as WasKept
+from littoral_node.update.state import Committed, UpdateEvent
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     update, kit = job.update, job.kit
     served = await load_here(kit, update.model, update.manifest_digest)
     try:
-        job.journal.keep(Kept(active=update.manifest_digest, previous=update.replaces))
+        job.journal.keep(CommittedSlots(active=update.manifest_digest, previous=update.replaces))
     except BaseException:
         served.model.close()
         raise
     kit.slots.swap(update.model, served)
-    return WasKept(update.generation, update.findings)
+    return Committed(update.generation, update.findings)

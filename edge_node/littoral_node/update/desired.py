@@ -12,12 +12,12 @@ from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.folder import Damaged, NodeFolder, unsaid
-from littoral_node.link.blobs import Blobs
+from littoral_node.link.blobs import NodeBlobs
 from littoral_node.supervision.crashes import PROVED_S
 from littoral_node.update.job import Kit
-from littoral_node.update.journal import Journal
-from littoral_node.update.machine import Machine
-from littoral_node.update.state import Findings, Policy
+from littoral_node.update.journal import UpdateJournal
+from littoral_node.update.state import Findings, ProbationPolicy
+from littoral_node.update.updater import ModelUpdater
 
 MOST_MODELS = 64
 _AHEAD = 256
@@ -52,7 +52,7 @@ class Updates:
         self,
         folder: NodeFolder,
         kit: Kit,
-        blobs: Blobs,
+        blobs: NodeBlobs,
         on_change: Callable[[], None],
         *,
         now: float,
@@ -63,7 +63,7 @@ class Updates:
         self._blobs = blobs
         self._on_change = on_change
         self._beside = beside
-        self._machines: dict[str, Machine] = {}
+        self._machines: dict[str, ModelUpdater] = {}
         self._generation = Generation(folder, now, kit.damaged)
         self._desired: session_pb2.DesiredState | None = None
         self._observed = 0
@@ -73,7 +73,7 @@ class Updates:
         kit.holdings.follow(self._here)
 
     @property
-    def machines(self) -> Mapping[str, Machine]:
+    def machines(self) -> Mapping[str, ModelUpdater]:
         """By model."""
         return self._machines
 
@@ -175,12 +175,14 @@ class Updates:
             return str(error)
         return ""
 
-    def _machine(self, name: str) -> Machine:
+    def _machine(self, name: str) -> ModelUpdater:
         """Raises BadInput where the name cannot be a model's, or where there are too many."""
         if name not in self._machines:
             if len(self._machines) >= MOST_MODELS:
                 raise BadInput(f"model {name[:40]!r}: this node serves {MOST_MODELS} already")
-            self._machines[name] = Machine(name, Journal(self._folder.model(name), self._kit.damaged), self._kit, self._changed)
+            self._machines[name] = ModelUpdater(
+                name, UpdateJournal(self._folder.model(name), self._kit.damaged), self._kit, self._changed
+            )
         return self._machines[name]
 
     def _changed(self) -> None:
@@ -212,16 +214,16 @@ def _is_digest(text: str) -> bool:
     return True
 
 
-def _policy_from(policy: session_pb2.ProbationPolicy) -> Policy:
+def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
     """Raises BadInput where a number is none; a day is the longest probation."""
     values = {field: getattr(policy, field) for field in ("duration_s", "max_accuracy_drop", "max_failure_rate")}
     for field, value in values.items():
         if not math.isfinite(value) or not 0 <= value <= 86_400:
             raise BadInput(f"desired.probation.{field}: {value} is not a number from 0 to 86400")
-    return Policy(**values)
+    return ProbationPolicy(**values)
 
 
-def _reported_model(machine: Machine, holding: session_pb2.Holding) -> session_pb2.ReportedModel:
+def _reported_model(machine: ModelUpdater, holding: session_pb2.Holding) -> session_pb2.ReportedModel:
     held = machine.in_service
     model = session_pb2.ReportedModel(
         serving_manifest_digest=held.digest,

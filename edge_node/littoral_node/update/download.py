@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from littoral_node.update.job import Job
-from littoral_node.update.state import Event, Fetched
+from littoral_node.update.state import Fetched, UpdateEvent
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     manifest = await job.manifest()
     await job.kit.artifacts.fetch(job.update.manifest_digest, manifest)
     return Fetched(job.update.generation)

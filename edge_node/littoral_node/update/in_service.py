@@ -10,7 +10,7 @@ from littoral_node.artifacts.usage import OverShare
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.crashes import Crash
 from littoral_node.update.job import Kit
-from littoral_node.update.journal import Journal, Kept
+from littoral_node.update.journal import CommittedSlots, UpdateJournal
 from littoral_node.update.last_resort import serve_apart, tend, words_of
 from littoral_node.update.load import load_here
 from littoral_node.update.troubles import Troubles
@@ -28,7 +28,7 @@ class InService:
     changed: called after every change of what is reported.
     """
 
-    def __init__(self, model: str, journal: Journal, kit: Kit, changed: Callable[[], None]) -> None:
+    def __init__(self, model: str, journal: UpdateJournal, kit: Kit, changed: Callable[[], None]) -> None:
         self.model = model
         self.problem = ""
         self.troubles = Troubles(model)
@@ -190,7 +190,7 @@ class InService:
         self._changed()
 
     def _keep_alone(self, digest: str) -> None:
-        self._kept = Kept(active=digest)
+        self._kept = CommittedSlots(active=digest)
         try:
             self._journal.keep(self._kept)
         except OSError as error:  # a full disk: the next start finds it out again

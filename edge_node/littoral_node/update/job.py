@@ -18,8 +18,8 @@ from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.supervision.crashes import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
-from littoral_node.update.journal import Journal
-from littoral_node.update.state import Event, Update
+from littoral_node.update.journal import UpdateJournal
+from littoral_node.update.state import Update, UpdateEvent
 
 
 class Counters(Protocol):
@@ -35,7 +35,7 @@ class Counters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RequestCounts:
     """Of one model since the start of the agent."""
 
     requests: int = 0
@@ -43,7 +43,7 @@ class Counts:
     turned_away: int = 0
 
     @classmethod
-    def of(cls, counters: Counters, model: str) -> Counts:
+    def of(cls, counters: Counters, model: str) -> RequestCounts:
         return cls(*counters.counters(model), counters.turned_away(model))
 
 
@@ -77,11 +77,11 @@ class Job:
     """One update under way. What is loaded lives here alone: after a crash it is loaded again."""
 
     update: Update
-    journal: Journal
+    journal: UpdateJournal
     kit: Kit
     candidate: Served | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
     swapped: bool = False
-    counted: Counts = Counts()  # when it was swapped in
+    counted: RequestCounts = RequestCounts()  # when it was swapped in
 
     async def manifest(self) -> Manifest:
         return await self.kit.artifacts.manifest(self.update.manifest_digest)
@@ -94,7 +94,7 @@ class Job:
             await asyncio.to_thread(loose.model.close)
 
 
-Step = Callable[[Job], Awaitable[Event]]
+Step = Callable[[Job], Awaitable[UpdateEvent]]
 
 T = TypeVar("T")
 

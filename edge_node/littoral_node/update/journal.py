@@ -17,13 +17,13 @@ from typing import Any
 from littoral.digest import check_digest
 from littoral.errors import FleetError
 from littoral_node.identity.folder import Damaged, put_aside, read_json, unsaid, write_json
-from littoral_node.update.state import Findings, Policy, State, Update
+from littoral_node.update.state import Findings, ModelUpdateState, ProbationPolicy, Update
 
 _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CommittedSlots:
     """Manifest digests; empty: none. `active` passed probation and serves after a restart; `previous` is kept to go back to."""
 
     active: str = ""
@@ -31,14 +31,14 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """`clean`: the agent ended in good order after it wrote this."""
 
     update: Update
     clean: bool
 
 
-class Journal:
+class UpdateJournal:
     """Of one model.
 
     Args:
@@ -53,10 +53,10 @@ class Journal:
         self._slots = folder / "slots.json"
         self._update = folder / "update.json"
 
-    def kept(self) -> Kept:
+    def kept(self) -> CommittedSlots:
         try:
             if (body := _read(self._slots)) is not None:
-                kept = Kept(str(body["active"]), str(body["previous"]))
+                kept = CommittedSlots(str(body["active"]), str(body["previous"]))
                 for digest in filter(None, (kept.active, kept.previous)):
                     check_digest(digest)
                 return kept
@@ -75,31 +75,31 @@ class Journal:
         self.lost = why is not None and not found.active
         return found
 
-    def _kept_by_update(self) -> Kept:
+    def _kept_by_update(self) -> CommittedSlots:
         """What update.json says of what slots.json said."""
         if (entry := self.read()) is None:
-            return Kept()
+            return CommittedSlots()
         update = entry.update
-        if update.state is State.SUCCEEDED:
-            return Kept(update.manifest_digest, update.replaces if update.replaces != update.manifest_digest else "")
-        return Kept(update.replaces)
+        if update.state is ModelUpdateState.SUCCEEDED:
+            return CommittedSlots(update.manifest_digest, update.replaces if update.replaces != update.manifest_digest else "")
+        return CommittedSlots(update.replaces)
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: CommittedSlots) -> None:
         write_json(self._slots, {"schema": _SCHEMA, **asdict(kept)})
 
-    def read(self) -> Entry | None:
+    def read(self) -> JournalEntry | None:
         try:
             if (body := _read(self._update)) is None:
                 if self._slots.exists():  # what is active came by an update
                     self._damaged(self._update, "is missing")
                 return None
             raw: dict[str, Any] = dict(body["update"])
-            raw["state"] = State(raw["state"])
-            raw["policy"] = Policy(**raw["policy"])
+            raw["state"] = ModelUpdateState(raw["state"])
+            raw["policy"] = ProbationPolicy(**raw["policy"])
             raw["findings"] = Findings(**raw["findings"]) if raw["findings"] else None
             update = Update(**raw)
             check_digest(update.manifest_digest)
-            return Entry(update, bool(body["clean"]))
+            return JournalEntry(update, bool(body["clean"]))
         except (KeyError, TypeError, ValueError, FleetError) as error:
             self._damaged(self._update, error)
             put_aside(self._update)

@@ -10,7 +10,7 @@ from littoral_node.machine.memory import available_bytes
 from littoral_node.runtimes import Model, ran_on
 from littoral_node.serving.slots import Served
 from littoral_node.update.job import Job, Kit, in_thread
-from littoral_node.update.state import Event, Loaded
+from littoral_node.update.state import Loaded, UpdateEvent
 
 
 async def load_here(kit: Kit, name: str, digest: str) -> Served:
@@ -39,7 +39,7 @@ async def load_apart(kit: Kit, digest: str) -> Served:
     return Served(manifest, digest, model, apart=True)
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     model, digest, holdings = job.update.model, job.update.manifest_digest, job.kit.holdings
     if job.update.proved:
         holdings.check_memory(model, digest)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from littoral.errors import NotFound
 from littoral_node.serving.service import READY, UNAVAILABLE, Entry
 from littoral_node.update.desired import Updates
-from littoral_node.update.machine import Machine
+from littoral_node.update.updater import ModelUpdater
 
 
 class LocalRepository:
@@ -29,14 +29,14 @@ class LocalRepository:
     async def unload(self, name: str) -> None:
         self._machine(name).unload()
 
-    def _machine(self, name: str) -> Machine:
+    def _machine(self, name: str) -> ModelUpdater:
         if (machine := self._updates.machines.get(name)) is None:
             known = ", ".join(sorted(self._updates.machines)) or "none"
             raise NotFound(f"model: {name[:80]!r} is not on this node", hint=f"on it are {known}")
         return machine
 
     @staticmethod
-    def _entry(machine: Machine) -> Entry:
+    def _entry(machine: ModelUpdater) -> Entry:
         held = machine.in_service
         if held.digest:
             return Entry(machine.model, held.digest, READY)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from littoral_node.artifacts.fitness import check_fitness
 from littoral_node.update.job import Job
-from littoral_node.update.state import Event, Reserved
+from littoral_node.update.state import Reserved, UpdateEvent
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     manifest = await job.manifest()
     check_fitness(manifest, job.update.model, job.kit.hardware().runtime_names, job.kit.budget_for(job.update.model))
     job.kit.holdings.check_disk(job.update.model, job.update.manifest_digest, manifest)

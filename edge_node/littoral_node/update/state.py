@@ -25,7 +25,7 @@ from littoral.errors import FleetError
 CRASH_LIMIT = 3
 
 
-class State(StrEnum):
+class ModelUpdateState(StrEnum):
     """The values of littoral.fleet.v1.UpdateState, without its prefix."""
 
     PENDING = "PENDING"
@@ -38,19 +38,19 @@ class State(StrEnum):
     ABORTED = "ABORTED"
 
 
-ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.ROLLED_BACK, State.ABORTED})
+ENDS = frozenset({ModelUpdateState.SUCCEEDED, ModelUpdateState.FAILED, ModelUpdateState.ROLLED_BACK, ModelUpdateState.ABORTED})
 
-LIMIT_S: Mapping[State, float] = {
-    State.PENDING: 3_600.0,
-    State.DOWNLOADING: 24 * 3_600.0,  # a slow line is not an error
-    State.VERIFYING: 300.0,
-    State.PROBATION: 120.0,  # beyond the probation's own duration
+LIMIT_S: Mapping[ModelUpdateState, float] = {
+    ModelUpdateState.PENDING: 3_600.0,
+    ModelUpdateState.DOWNLOADING: 24 * 3_600.0,  # a slow line is not an error
+    ModelUpdateState.VERIFYING: 300.0,
+    ModelUpdateState.PROBATION: 120.0,  # beyond the probation's own duration
 }
 """How long a state may last before the update is given up; seconds. It counts anew after a restart of the agent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ProbationPolicy:
     """When a new model is good enough to stay; see ProbationPolicy in session.proto."""
 
     duration_s: float = 3.0
@@ -77,10 +77,10 @@ class Update:
     model: str
     manifest_digest: str
     generation: int
-    policy: Policy = field(default_factory=Policy)
+    policy: ProbationPolicy = field(default_factory=ProbationPolicy)
     replaces: str = ""  # manifest digest that was active when it began; empty: none
     proved: bool = False  # it was kept here before: it goes in without a new probation
-    state: State = State.PENDING
+    state: ModelUpdateState = ModelUpdateState.PENDING
     crashes: int = 0  # of the agent while this model was being loaded or on trial
     deadline: float = math.inf
     reason: str = ""
@@ -89,68 +89,68 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class UpdateEvent:
     """`generation` says which update it is of: one of an update that was superseded changes nothing."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class Begun(Event):
+class Started(UpdateEvent):
     """The wish was read and written to the journal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved(Event): ...
+class Reserved(UpdateEvent): ...
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched(Event): ...
+class Fetched(UpdateEvent): ...
 
 
 @dataclass(frozen=True, slots=True)
-class Verified(Event): ...
+class Verified(UpdateEvent): ...
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded(Event):
+class Loaded(UpdateEvent):
     """Loaded, and right on the probe."""
 
 
 @dataclass(frozen=True, slots=True)
-class Swapped(Event):
+class Swapped(UpdateEvent):
     """It answers requests."""
 
 
 @dataclass(frozen=True, slots=True)
-class Passed(Event):
+class ProbationPassed(UpdateEvent):
     """It did well on trial."""
 
     findings: Findings | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Event):
+class Committed(UpdateEvent):
     """It answers requests from the agent's own process, and is the active model on the disk."""
 
     findings: Findings | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Regressed(Event):
+class ProbationFailed(UpdateEvent):
     reason: str
     detail: str
     findings: Findings | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Broke(Event):
+class StepFailed(UpdateEvent):
     reason: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp(Event):
+class GivenUp(UpdateEvent):
     """It was the active model, and took the agent down or hung too often since: the one before is active again."""
 
     reason: str
@@ -158,135 +158,135 @@ class GivenUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Deferred(Event):
+class Deferred(UpdateEvent):
     """The step cannot be done now, but later perhaps: no way to the cloud."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Expired(Event):
+class TimedOut(UpdateEvent):
     """The state lasted longer than LIMIT_S."""
 
 
 @dataclass(frozen=True, slots=True)
-class Superseded(Event):
+class Superseded(UpdateEvent):
     """The cloud wants something else of this model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crashed(Event):
+class AgentCrashed(UpdateEvent):
     """The agent was gone without a word, and is back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drained(Event):
+class AgentDrained(UpdateEvent):
     """The agent ends, or was ended, in good order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed(Event):
+class AgentResumed(UpdateEvent):
     """The agent is back after it ended in good order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Effect: ...
+class UpdateEffect: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Run(Effect):
+class RunStep(UpdateEffect):
     """Do this step next."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True)
-class RunLater(Effect):
+class RetryStep(UpdateEffect):
     """Do this step again, after a pause."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True)
-class Restore(Effect):
+class RestorePrevious(UpdateEffect):
     """The model that stood by answers requests again, at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Release(Effect):
+class CloseCandidate(UpdateEffect):
     """Whatever was loaded for this update and does not serve is closed."""
 
 
-S = State
+S = ModelUpdateState
 ACTIVE = (S.PENDING, S.DOWNLOADING, S.VERIFYING, S.PROBATION)
 
-MOVES: Mapping[tuple[State, type[Event]], State] = {
-    (S.PENDING, Begun): S.PENDING,
+MOVES: Mapping[tuple[ModelUpdateState, type[UpdateEvent]], ModelUpdateState] = {
+    (S.PENDING, Started): S.PENDING,
     (S.PENDING, Reserved): S.DOWNLOADING,
     (S.DOWNLOADING, Fetched): S.VERIFYING,
     (S.VERIFYING, Verified): S.VERIFYING,
     (S.VERIFYING, Loaded): S.PROBATION,
     (S.PROBATION, Swapped): S.PROBATION,
-    (S.PROBATION, Passed): S.PROBATION,
-    (S.PROBATION, Kept): S.SUCCEEDED,
-    (S.PROBATION, Regressed): S.ROLLED_BACK,
+    (S.PROBATION, ProbationPassed): S.PROBATION,
+    (S.PROBATION, Committed): S.SUCCEEDED,
+    (S.PROBATION, ProbationFailed): S.ROLLED_BACK,
     # It was good, until it was not.
     (S.SUCCEEDED, GivenUp): S.ROLLED_BACK,
     # The wish is what is active already.
-    (S.PENDING, Kept): S.SUCCEEDED,
+    (S.PENDING, Committed): S.SUCCEEDED,
     # No way now.
     (S.PENDING, Deferred): S.PENDING,
     (S.DOWNLOADING, Deferred): S.DOWNLOADING,
     (S.VERIFYING, Deferred): S.VERIFYING,  # a damaged file was to be fetched again
     # Something is wrong for good.
-    (S.PENDING, Broke): S.FAILED,
-    (S.DOWNLOADING, Broke): S.FAILED,
-    (S.VERIFYING, Broke): S.FAILED,
-    (S.PROBATION, Broke): S.ROLLED_BACK,
-    (S.PENDING, Expired): S.FAILED,
-    (S.DOWNLOADING, Expired): S.FAILED,
-    (S.VERIFYING, Expired): S.FAILED,
-    (S.PROBATION, Expired): S.ROLLED_BACK,
+    (S.PENDING, StepFailed): S.FAILED,
+    (S.DOWNLOADING, StepFailed): S.FAILED,
+    (S.VERIFYING, StepFailed): S.FAILED,
+    (S.PROBATION, StepFailed): S.ROLLED_BACK,
+    (S.PENDING, TimedOut): S.FAILED,
+    (S.DOWNLOADING, TimedOut): S.FAILED,
+    (S.VERIFYING, TimedOut): S.FAILED,
+    (S.PROBATION, TimedOut): S.ROLLED_BACK,
     # The cloud changed its mind.
     (S.PENDING, Superseded): S.ABORTED,
     (S.DOWNLOADING, Superseded): S.ABORTED,
     (S.VERIFYING, Superseded): S.ABORTED,
     (S.PROBATION, Superseded): S.ABORTED,
     # The agent was away: what serves is the active model, so probation begins again. `step` counts the crashes.
-    (S.PENDING, Crashed): S.PENDING,
-    (S.DOWNLOADING, Crashed): S.DOWNLOADING,
-    (S.VERIFYING, Crashed): S.VERIFYING,
-    (S.PROBATION, Crashed): S.VERIFYING,
-    (S.PENDING, Resumed): S.PENDING,
-    (S.DOWNLOADING, Resumed): S.DOWNLOADING,
-    (S.VERIFYING, Resumed): S.VERIFYING,
+    (S.PENDING, AgentCrashed): S.PENDING,
+    (S.DOWNLOADING, AgentCrashed): S.DOWNLOADING,
+    (S.VERIFYING, AgentCrashed): S.VERIFYING,
+    (S.PROBATION, AgentCrashed): S.VERIFYING,
+    (S.PENDING, AgentResumed): S.PENDING,
+    (S.DOWNLOADING, AgentResumed): S.DOWNLOADING,
+    (S.VERIFYING, AgentResumed): S.VERIFYING,
     # The agent ends: what it holds on trial is given back.
-    (S.PENDING, Drained): S.PENDING,
-    (S.DOWNLOADING, Drained): S.DOWNLOADING,
-    (S.VERIFYING, Drained): S.VERIFYING,
-    (S.PROBATION, Drained): S.VERIFYING,
+    (S.PENDING, AgentDrained): S.PENDING,
+    (S.DOWNLOADING, AgentDrained): S.DOWNLOADING,
+    (S.VERIFYING, AgentDrained): S.VERIFYING,
+    (S.PROBATION, AgentDrained): S.VERIFYING,
 }
 """Every pair of state and event that is not here is refused on purpose; see `IllegalMove`."""
 
-_FIRST_STEP: Mapping[State, str] = {S.PENDING: "reserve", S.DOWNLOADING: "download", S.VERIFYING: "verify"}
-_NEXT_STEP: Mapping[type[Event], str] = {
-    Begun: "reserve",
+_FIRST_STEP: Mapping[ModelUpdateState, str] = {S.PENDING: "reserve", S.DOWNLOADING: "download", S.VERIFYING: "verify"}
+_NEXT_STEP: Mapping[type[UpdateEvent], str] = {
+    Started: "reserve",
     Reserved: "download",
     Fetched: "verify",
     Verified: "load",
     Loaded: "swap",
     Swapped: "watch",
-    Passed: "adopt",
+    ProbationPassed: "adopt",
 }
 
 
-class IllegalMove(FleetError):
+class IllegalUpdateMove(FleetError):
     """An event came in a state in which it cannot happen: a bug of this agent."""
 
     code = "illegal-move"
 
 
-def step(update: Update, event: Event, now: float) -> tuple[Update, tuple[Effect, ...]]:
+def step(update: Update, event: UpdateEvent, now: float) -> tuple[Update, tuple[UpdateEffect, ...]]:
     """What becomes of an update, and what is to be done.
 
     Args:
@@ -300,43 +300,43 @@ def step(update: Update, event: Event, now: float) -> tuple[Update, tuple[Effect
     if update.state in ENDS and (update.state, type(event)) not in MOVES:
         return update, ()
     if (update.state, type(event)) not in MOVES:
-        raise IllegalMove(f"update of {update.model}: {type(event).__name__} in {update.state}")
+        raise IllegalUpdateMove(f"update of {update.model}: {type(event).__name__} in {update.state}")
     state = MOVES[update.state, type(event)]
-    if isinstance(event, Crashed) and update.state in (S.VERIFYING, S.PROBATION):
+    if isinstance(event, AgentCrashed) and update.state in (S.VERIFYING, S.PROBATION):
         update = replace(update, crashes=update.crashes + 1)
         if update.crashes >= CRASH_LIMIT:
             state = S.ROLLED_BACK if update.state is S.PROBATION else S.FAILED
-            event = Broke(event.generation, "crash-loop", f"the agent crashed {update.crashes} times with this model")
+            event = StepFailed(event.generation, "crash-loop", f"the agent crashed {update.crashes} times with this model")
     return _entered(update, event, state, now)
 
 
-def _entered(update: Update, event: Event, state: State, now: float) -> tuple[Update, tuple[Effect, ...]]:
+def _entered(update: Update, event: UpdateEvent, state: ModelUpdateState, now: float) -> tuple[Update, tuple[UpdateEffect, ...]]:
     tried = update.state is S.PROBATION
     moved = replace(update, state=state)
-    if state is not update.state or isinstance(event, Begun | Crashed | Resumed):
+    if state is not update.state or isinstance(event, Started | AgentCrashed | AgentResumed):
         moved = replace(moved, deadline=now + LIMIT_S[state] + (update.policy.duration_s if state is S.PROBATION else 0.0)
                         if state in LIMIT_S else math.inf)  # fmt: skip
     match event:
-        case Passed(findings=findings):
+        case ProbationPassed(findings=findings):
             moved = replace(moved, findings=findings)
-        case Kept(findings=findings):
-            return replace(moved, findings=findings), (Release(),)
-        case Regressed(reason=reason, detail=detail, findings=findings):
-            return replace(moved, reason=reason, detail=detail, findings=findings), (Restore(), Release())
-        case Broke(reason=reason, detail=detail) | GivenUp(reason=reason, detail=detail):
+        case Committed(findings=findings):
+            return replace(moved, findings=findings), (CloseCandidate(),)
+        case ProbationFailed(reason=reason, detail=detail, findings=findings):
+            return replace(moved, reason=reason, detail=detail, findings=findings), (RestorePrevious(), CloseCandidate())
+        case StepFailed(reason=reason, detail=detail) | GivenUp(reason=reason, detail=detail):
             return replace(moved, reason=reason, detail=detail), _way_back(tried)
-        case Expired():
+        case TimedOut():
             return replace(moved, reason="timed-out", detail=f"longer in {update.state} than is allowed"), _way_back(tried)
         case Superseded():
             return replace(moved, reason="superseded", detail="the cloud wants something else"), _way_back(tried)
         case Deferred(detail=detail):
-            return replace(moved, detail=detail), (RunLater(_FIRST_STEP[state]),)
-        case Crashed() | Resumed():
-            return moved, (Run(_FIRST_STEP[state]),)
-        case Drained():
-            return moved, (Release(),)
-    return replace(moved, detail=""), (Run(_NEXT_STEP[type(event)]),)
+            return replace(moved, detail=detail), (RetryStep(_FIRST_STEP[state]),)
+        case AgentCrashed() | AgentResumed():
+            return moved, (RunStep(_FIRST_STEP[state]),)
+        case AgentDrained():
+            return moved, (CloseCandidate(),)
+    return replace(moved, detail=""), (RunStep(_NEXT_STEP[type(event)]),)
 
 
-def _way_back(tried: bool) -> tuple[Effect, ...]:
-    return (Restore(), Release()) if tried else (Release(),)
+def _way_back(tried: bool) -> tuple[UpdateEffect, ...]:
+    return (RestorePrevious(), CloseCandidate()) if tried else (CloseCandidate(),)

@@ -7,22 +7,21 @@ not wait, nor be judged by the model it replaces.
 from __future__ import annotations
 
 from littoral.errors import NotFound
-from littoral_node.update.job import Counts, Job
-from littoral_node.update.journal import Kept
-from littoral_node.update.state import Event, Swapped
-from littoral_node.update.state import Kept as WasKept
+from littoral_node.update.job import Job, RequestCounts
+from littoral_node.update.journal import CommittedSlots
+from littoral_node.update.state import Committed, Swapped, UpdateEvent
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     update, kit = job.update, job.kit
     if job.candidate is None:
         raise NotFound(f"update of {update.model}: nothing is loaded")
-    job.counted = Counts.of(kit.counters, update.model)
+    job.counted = RequestCounts.of(kit.counters, update.model)
     job.swapped = True
     if update.proved:
         kit.slots.swap(update.model, job.candidate)
-        job.journal.keep(Kept(active=update.manifest_digest, previous=update.replaces))
-        return WasKept(update.generation)
+        job.journal.keep(CommittedSlots(active=update.manifest_digest, previous=update.replaces))
+        return Committed(update.generation)
     kit.slots.try_out(update.model, job.candidate)
     return Swapped(update.generation)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from littoral.errors import DigestMismatch
 from littoral_node.update.job import Job
-from littoral_node.update.state import Event, Verified
+from littoral_node.update.state import UpdateEvent, Verified
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     try:
         await job.kit.artifacts.obtain(job.update.manifest_digest)
     except DigestMismatch:  # the disk changed it after it was fetched; the copy is gone

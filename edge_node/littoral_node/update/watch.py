@@ -24,8 +24,8 @@ from littoral_node.federation.labelled import read_labelled, split
 from littoral_node.isolated.model import IsolatedModel
 from littoral_node.runtimes import Model
 from littoral_node.serving.slots import Served
-from littoral_node.update.job import Counts, Job, in_thread
-from littoral_node.update.state import Event, Findings, Passed, Policy, Regressed
+from littoral_node.update.job import Job, RequestCounts, in_thread
+from littoral_node.update.state import Findings, ProbationFailed, ProbationPassed, ProbationPolicy, UpdateEvent
 
 BATCH = 16
 LOOK_S = 0.25
@@ -33,7 +33,7 @@ EARLY_FAILURES = 5
 """So many failed requests, when they are over the allowed share already, end probation before its time."""
 
 
-async def run(job: Job) -> Event:
+async def run(job: Job) -> UpdateEvent:
     """The verdict, or the end of the model's process, whichever comes first."""
     if job.candidate is None:
         raise NotFound(f"update of {job.update.model}: nothing is on trial")
@@ -44,7 +44,7 @@ async def run(job: Job) -> Event:
         await asyncio.wait({trial, gone}, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             why = gone.result()
-            return Regressed(job.update.generation, why.code, str(why), _with_requests(Findings(), job))
+            return ProbationFailed(job.update.generation, why.code, str(why), _with_requests(Findings(), job))
         return await trial
     finally:
         for task in (trial, gone):
@@ -52,30 +52,30 @@ async def run(job: Job) -> Event:
         await asyncio.gather(trial, gone, return_exceptions=True)
 
 
-async def _trial(job: Job, served: Served) -> Event:
+async def _trial(job: Job, served: Served) -> UpdateEvent:
     update, kit = job.update, job.kit
     began = kit.monotonic()
     try:
         findings = await _judge(job, served)
     except RuntimeFailure as error:
-        return Regressed(update.generation, error.code, str(error), _with_requests(Findings(), job))
+        return ProbationFailed(update.generation, error.code, str(error), _with_requests(Findings(), job))
     if (drop := _accuracy_drop(findings)) > update.policy.max_accuracy_drop:
         detail = (
             f"accuracy {findings.accuracy:.4f}, before {findings.previous_accuracy:.4f}, on {findings.examples} examples of this "
             f"node: a fall of {drop:.4f}, allowed is {update.policy.max_accuracy_drop:g}"
         )
-        return Regressed(update.generation, "accuracy-drop", detail, _with_requests(findings, job))
+        return ProbationFailed(update.generation, "accuracy-drop", detail, _with_requests(findings, job))
     while True:
         findings = _with_requests(findings, job)
         left = update.policy.duration_s - (kit.monotonic() - began)
         if (wrong := _too_often(findings, update.policy, job.counted, final=left <= 0)) is not None:
-            return Regressed(update.generation, *wrong, findings)
+            return ProbationFailed(update.generation, *wrong, findings)
         if left <= 0:
             break
         await kit.sleep(min(left, LOOK_S))
     if not findings.requests and findings.accuracy is None:
         kit.log("probation-unseen", model=update.model, detail="no request came: it was judged by its probe alone")
-    return Passed(update.generation, findings)
+    return ProbationPassed(update.generation, findings)
 
 
 def _accuracy_drop(findings: Findings) -> float:
@@ -84,7 +84,7 @@ def _accuracy_drop(findings: Findings) -> float:
     return findings.previous_accuracy - findings.accuracy
 
 
-def _too_often(findings: Findings, policy: Policy, before: Counts, *, final: bool) -> tuple[str, str] | None:
+def _too_often(findings: Findings, policy: ProbationPolicy, before: RequestCounts, *, final: bool) -> tuple[str, str] | None:
     """Code and words where more requests fail than are allowed beyond the share that failed on this node before, or more are
     refused that the model before answers; None: neither."""
 
@@ -103,7 +103,7 @@ def _too_often(findings: Findings, policy: Policy, before: Counts, *, final: boo
 
 
 def _with_requests(findings: Findings, job: Job) -> Findings:
-    now, before = Counts.of(job.kit.counters, job.update.model), job.counted
+    now, before = RequestCounts.of(job.kit.counters, job.update.model), job.counted
     return replace(
         findings,
         requests=now.requests - before.requests,

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from littoral_node.artifacts.repository import ENVELOPE, Artifacts
 from littoral_node.artifacts.unpack import Coded, unpack
-from littoral_node.link.blobs import Blobs
+from littoral_node.link.blobs import NodeBlobs
 
 from littoral import codec
 from littoral.codec_errors import BadCoding
@@ -39,7 +39,7 @@ async def source() -> AsyncIterator[BlobSource]:
 
 def artifacts_in(root: Path, source: BlobSource, tmp_path: Path) -> Artifacts:
     public = KEY.public_key().public_bytes_raw()
-    blobs = Blobs(tmp_path / "blobs", source.channel, monotonic=time.monotonic, rng=random.Random(3))
+    blobs = NodeBlobs(tmp_path / "blobs", source.channel, monotonic=time.monotonic, rng=random.Random(3))
     return Artifacts(root, blobs, {key_id_of(public): public})
 
 

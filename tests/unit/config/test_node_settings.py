@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.config.settings import KNOWN, Settings, load_settings, said, settings_from, written_down
+from littoral_node.config.settings import KNOWN, NodeSettings, load_settings, said, settings_from, written_down
 from littoral_node.config.values import parse_size
 
 from littoral.budget import Budget
@@ -21,7 +21,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
     assert (settings.threads, settings.max_download_rate, settings.runtimes) == (5, 1e6, ("ncnn", "onnxruntime"))
     assert (settings.http_host, settings.http_port) == ("0.0.0.0", 9000)
     assert load_settings(tmp_path, {}, {}).threads == 3
-    assert load_settings(tmp_path / "nowhere", {}, {}) == Settings()
+    assert load_settings(tmp_path / "nowhere", {}, {}) == NodeSettings()
 
 
 def test_grpc_is_the_port_after_https_unless_told(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_an_agent_wrote_down_is_read_again_from_anywhere(tmp_path: Path, mo
 
 def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
     own = {"LITTORAL_NODE_DATA": "/x", "LITTORAL_NODE_JOIN": "y", "LITTORAL_NODE_NAME": "z"}
-    assert load_settings(tmp_path, {}, own) == Settings()
+    assert load_settings(tmp_path, {}, own) == NodeSettings()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_budgets_while_a_condition_holds_are_read_like_the_plain_one(tmp_path: P
     assert settings.overlays() == {"battery_low": Budget.parse("p95<=1ms"), "metered": Budget.parse("artifact<=20KB")}
     assert (settings.battery_low, settings.hot_at, settings.metered) == (30.0, 75.5, False)
     assert settings.machine_root == tmp_path
-    assert Settings().overlays() == {}
+    assert NodeSettings().overlays() == {}
     assert load_settings(tmp_path, {"metered": "auto"}, {}).metered is None
 
 
@@ -132,8 +132,8 @@ def test_tls_that_nobody_would_speak_is_refused(tmp_path: Path, flags: dict[str,
 
 
 def test_runtimes_narrow_the_budget() -> None:
-    assert Settings(runtimes=("ncnn",)).node_budget().runtimes == ("ncnn",)
-    assert Settings(budget=Budget.parse("runtime=onnxruntime"), runtimes=("ncnn",)).node_budget().runtimes == ("onnxruntime",)
+    assert NodeSettings(runtimes=("ncnn",)).node_budget().runtimes == ("ncnn",)
+    assert NodeSettings(budget=Budget.parse("runtime=onnxruntime"), runtimes=("ncnn",)).node_budget().runtimes == ("onnxruntime",)
 
 
 def test_budgets_of_single_models_are_a_table_or_a_text(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from littoral_cloud.federation.strategies import Sampling, build_strategy
 from littoral_cloud.federation.strategies.resumable import RoundFailed, StrategyFailed
 from littoral_cloud.federation.worker import run_config_of
 from littoral_node.federation.task import task_from
-from littoral_node.federation.training import Schedule, head_of, judge, log_prior, train
+from littoral_node.federation.training import LocalSchedule, head_of, judge, log_prior, train
 from torch import nn
 
 from littoral.errors import BadInput
@@ -120,7 +120,7 @@ def test_training_is_repeatable_and_calibration_spares_the_classes_that_a_node_l
     def trained(calibration: float, freeze: bool) -> nn.Module:
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
-        train(net, x, y, Schedule(5, 1e-2, 8, 1, calibration, freeze))
+        train(net, x, y, LocalSchedule(5, 1e-2, 8, 1, calibration, freeze))
         return net
 
     one, same = trained(1.0, False).state_dict(), trained(1.0, False).state_dict()

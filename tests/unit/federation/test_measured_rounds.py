@@ -15,7 +15,7 @@ from littoral_cloud.federation.worker import run_config_of
 from littoral_cloud.training.preparation import input_of
 from littoral_node.federation.labelled import read_labelled, split
 from littoral_node.federation.task import task_from
-from littoral_node.federation.training import Schedule, judge, train
+from littoral_node.federation.training import LocalSchedule, judge, train
 
 from littoral.architectures import build, sizes_of
 from littoral.errors import BadData
@@ -46,7 +46,7 @@ def test_a_round_teaches_rows_of_a_table_and_series(tmp_path: Path, data: Datase
     (x, y), (held_x, held_y) = split(*read_labelled(tmp_path, task.input.shape))
     assert x.dtype == np.float32
     before, _ = judge(net, task.prepare(held_x), held_y)
-    train(net, task.prepare(x), y, Schedule(10, 1e-2, 16, 1, freeze_head=False))
+    train(net, task.prepare(x), y, LocalSchedule(10, 1e-2, 16, 1, freeze_head=False))
     assert judge(net, task.prepare(held_x), held_y)[0] < 0.7 * before
 
 

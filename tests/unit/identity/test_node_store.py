@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from littoral_node.identity.folder import Identity, NodeFolder, read_json, write_atomic, write_json
-from littoral_node.update.journal import Journal, Kept
-from littoral_node.update.state import Findings, Policy, State, Update
+from littoral_node.update.journal import CommittedSlots, UpdateJournal
+from littoral_node.update.state import Findings, ModelUpdateState, ProbationPolicy, Update
 
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
 
@@ -141,18 +141,29 @@ def test_a_count_that_cannot_be_read_is_put_aside(folder: NodeFolder) -> None:
 
 
 def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    assert (journal.read(), journal.kept()) == (None, Kept())
+    journal = UpdateJournal(tmp_path)
+    assert (journal.read(), journal.kept()) == (None, CommittedSlots())
     update = Update(
-        "digits", DIGEST, 7, Policy(1.5, 0.1, 0.2), DIGEST, True, State.PROBATION, 2, 99.0, "r", "d", Findings(0.5, None, 3, 2, 1)
+        "digits",
+        DIGEST,
+        7,
+        ProbationPolicy(1.5, 0.1, 0.2),
+        DIGEST,
+        True,
+        ModelUpdateState.PROBATION,
+        2,
+        99.0,
+        "r",
+        "d",
+        Findings(0.5, None, 3, 2, 1),
     )
     journal.write(update, clean=True)
-    journal.keep(Kept(DIGEST, ""))
-    entry = Journal(tmp_path).read()
+    journal.keep(CommittedSlots(DIGEST, ""))
+    entry = UpdateJournal(tmp_path).read()
     assert entry is not None
     assert entry.clean
     assert replace(entry.update, deadline=99.0) == update
-    assert Journal(tmp_path).kept() == Kept(DIGEST, "")
+    assert UpdateJournal(tmp_path).kept() == CommittedSlots(DIGEST, "")
 
 
 @pytest.mark.parametrize(
@@ -161,8 +172,8 @@ def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
 def test_a_damaged_journal_is_put_aside_not_followed(tmp_path: Path, text: str) -> None:
     for name in ("update.json", "slots.json"):
         (tmp_path / name).write_text(text)
-    journal = Journal(tmp_path)
-    assert (journal.read(), journal.kept()) == (None, Kept())
+    journal = UpdateJournal(tmp_path)
+    assert (journal.read(), journal.kept()) == (None, CommittedSlots())
     assert (tmp_path / "update.damaged").exists()
 
 
@@ -194,39 +205,39 @@ def test_a_kill_anywhere_in_a_renewal_leaves_one_of_the_two_certificates(
 
 
 def test_what_an_agent_before_checksums_wrote_is_read(folder: NodeFolder) -> None:
-    journal = Journal(folder.model("digits"))
-    journal.keep(Kept(DIGEST, ""))
-    journal.write(Update("digits", DIGEST, 7, state=State.SUCCEEDED))
+    journal = UpdateJournal(folder.model("digits"))
+    journal.keep(CommittedSlots(DIGEST, ""))
+    journal.write(Update("digits", DIGEST, 7, state=ModelUpdateState.SUCCEEDED))
     folder.keep_identity(WHO)
     for path in folder.root.rglob("*.json"):
         body = json.loads(path.read_bytes())
         del body["crc32"]
         path.write_text(json.dumps(body))
-    assert Journal(folder.model("digits")).kept() == Kept(DIGEST, "")
+    assert UpdateJournal(folder.model("digits")).kept() == CommittedSlots(DIGEST, "")
     assert folder.look().identity == WHO
 
 
 @pytest.mark.parametrize(
     ("state", "replaces", "kept"),
     [
-        (State.SUCCEEDED, OTHER, Kept(DIGEST, OTHER)),
-        (State.SUCCEEDED, DIGEST, Kept(DIGEST, "")),  # kept once more
-        (State.SUCCEEDED, "", Kept(DIGEST, "")),
-        (State.PROBATION, OTHER, Kept(OTHER, "")),
-        (State.ROLLED_BACK, OTHER, Kept(OTHER, "")),
-        (State.FAILED, "", Kept()),
+        (ModelUpdateState.SUCCEEDED, OTHER, CommittedSlots(DIGEST, OTHER)),
+        (ModelUpdateState.SUCCEEDED, DIGEST, CommittedSlots(DIGEST, "")),  # kept once more
+        (ModelUpdateState.SUCCEEDED, "", CommittedSlots(DIGEST, "")),
+        (ModelUpdateState.PROBATION, OTHER, CommittedSlots(OTHER, "")),
+        (ModelUpdateState.ROLLED_BACK, OTHER, CommittedSlots(OTHER, "")),
+        (ModelUpdateState.FAILED, "", CommittedSlots()),
     ],
 )
 @pytest.mark.parametrize("damage", ["{", "", None])
 def test_what_slots_json_said_is_found_in_the_journal_of_the_update(
-    tmp_path: Path, state: State, replaces: str, kept: Kept, damage: str | None
+    tmp_path: Path, state: ModelUpdateState, replaces: str, kept: CommittedSlots, damage: str | None
 ) -> None:
-    Journal(tmp_path).write(Update("digits", DIGEST, 7, replaces=replaces, state=state))
+    UpdateJournal(tmp_path).write(Update("digits", DIGEST, 7, replaces=replaces, state=state))
     if damage is not None:
         (tmp_path / "slots.json").write_text(damage)
     said: list[str] = []
-    journal = Journal(tmp_path, lambda path, why: said.append(path.name))
+    journal = UpdateJournal(tmp_path, lambda path, why: said.append(path.name))
     assert journal.kept() == kept
-    assert journal.lost == (damage is not None and kept == Kept())
-    assert said == ([] if damage is None and kept == Kept() else ["slots.json"])
-    assert Journal(tmp_path).kept() == kept
+    assert journal.lost == (damage is not None and kept == CommittedSlots())
+    assert said == ([] if damage is None and kept == CommittedSlots() else ["slots.json"])
+    assert UpdateJournal(tmp_path).kept() == kept

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.link.blobs import BARREN_TRIES, FETCHES_OF_A_WRONG_BLOB, Blobs
+from littoral_node.link.blobs import BARREN_TRIES, FETCHES_OF_A_WRONG_BLOB, NodeBlobs
 from littoral_node.link.pace import Pace
 
 from littoral.digest import digest_of, hex_of
@@ -34,9 +34,9 @@ async def no_pause(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-def blobs_in(folder: Path, source: BlobSource, **more: Any) -> Blobs:
+def blobs_in(folder: Path, source: BlobSource, **more: Any) -> NodeBlobs:
     settings: dict[str, Any] = {"monotonic": time.monotonic, "sleep": no_pause, "rng": random.Random(3), **more}
-    return Blobs(folder, source.channel, **settings)
+    return NodeBlobs(folder, source.channel, **settings)
 
 
 async def test_a_blob_is_fetched_checked_and_found_again(source: BlobSource, tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from littoral_node.link.session import (
     Leave,
     Link,
     Lost,
+    NodeSession,
     Opened,
     Phase,
     Say,
-    Session,
     Tick,
     backoff_s,
     message,
@@ -196,7 +196,7 @@ class Recorder:
         self.delivered: asyncio.Queue[Response] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
-        self.session = Session(
+        self.session = NodeSession(
             open=open,
             hello=lambda: session_pb2.Hello(protocol_version=1, boot_id="b"),
             resume=lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from littoral_node.machine.accelerators import Accelerator, accelerators
-from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, Spent, between, counters, has_battery, spent
+from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, EnergySpent, between, counters, has_battery, spent
 from littoral_node.machine.hardware import profile
 from littoral_node.machine.wire import hardware_to
 
@@ -100,7 +100,7 @@ def test_what_the_package_counted_is_shared_by_the_inferences(machine: Machine) 
         state["uj"] = (state["uj"] + 3_000) % 1_000_000  # it goes round once
         rapl(machine, state["uj"])
 
-    assert spent(once, machine.root, "x86_64", clock=clock, processor=clock) == Spent(pytest.approx(3.0), "rapl")
+    assert spent(once, machine.root, "x86_64", clock=clock, processor=clock) == EnergySpent(pytest.approx(3.0), "rapl")
     assert state["runs"] == 5
 
 
@@ -111,7 +111,7 @@ def test_a_battery_that_empties_is_asked_and_one_that_is_charged_is_not(machine:
         clock.now += 0.01
 
     machine.battery(50, current_now=-1_500_000, voltage_now=4_000_000)  # 6 W, as a driver writes it that counts what leaves
-    assert spent(once, machine.root, "aarch64", clock=clock, processor=clock) == Spent(pytest.approx(60.0), "battery")
+    assert spent(once, machine.root, "aarch64", clock=clock, processor=clock) == EnergySpent(pytest.approx(60.0), "battery")
     machine.battery(50, "Charging", current_now=1_500_000, voltage_now=4_000_000)
     assert spent(once, machine.root, "aarch64", clock=clock, processor=clock).source == ESTIMATE
 
@@ -124,7 +124,7 @@ def test_where_nothing_counts_it_is_processor_time_times_a_stated_power(machine:
         busy.now += 0.03  # two threads
 
     found = spent(once, machine.root, "aarch64", clock=clock, processor=busy)
-    assert found == Spent(pytest.approx(30.0 * WATTS_OF_A_CORE["aarch64"]), ESTIMATE)
+    assert found == EnergySpent(pytest.approx(30.0 * WATTS_OF_A_CORE["aarch64"]), ESTIMATE)
     assert spent(once, machine.root, "unheard-of", clock=clock, processor=busy).source == ESTIMATE
 
 

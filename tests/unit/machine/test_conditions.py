@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from littoral_node.machine.conditions import (
     NAMES,
     STEADY_S,
-    Held,
+    ConditionsInForce,
     Reading,
     Thresholds,
     heat,
@@ -108,7 +108,7 @@ def test_a_processor_that_is_held_back_is_hot(machine: Machine, kind: str, state
 
 def test_a_processor_that_was_held_back_since_the_last_look_is_hot(machine: Machine) -> None:
     machine.write("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", 7)
-    held = step(Held(), read(machine.root), USUAL, 0.0)
+    held = step(ConditionsInForce(), read(machine.root), USUAL, 0.0)
     assert held.in_force == frozenset()  # what was before the start does not count
     machine.write("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", 8)
     assert step(held, read(machine.root), USUAL, 1.0).in_force == {"hot"}
@@ -133,7 +133,7 @@ def test_the_line_that_counts_is_the_default_route_with_the_lowest_metric() -> N
 
 def test_a_low_battery_holds_at_once_and_ends_with_a_gap_or_with_mains_after_a_wait() -> None:
     low, gone = Reading(on_mains=False, battery_percent=19.9), Reading(on_mains=False, battery_percent=22.0)
-    held = step(Held(), low, USUAL, 0.0)
+    held = step(ConditionsInForce(), low, USUAL, 0.0)
     assert held.in_force == {"battery_low", "on_battery"}
     held = step(held, gone, USUAL, 100.0)  # over the threshold, not over the gap
     assert "battery_low" in held.in_force
@@ -148,7 +148,7 @@ def test_a_low_battery_holds_at_once_and_ends_with_a_gap_or_with_mains_after_a_w
 
 def test_a_plug_that_is_loose_does_not_end_a_low_battery() -> None:
     low, plugged = Reading(on_mains=False, battery_percent=10.0), Reading(on_mains=True, battery_percent=10.0)
-    held = step(Held(), low, USUAL, 0.0)
+    held = step(ConditionsInForce(), low, USUAL, 0.0)
     for second in range(1, 20):
         held = step(held, plugged if second % 2 else low, USUAL, float(second))
         assert "battery_low" in held.in_force
@@ -172,7 +172,7 @@ readings = st.builds(
 def test_whatever_comes_a_condition_ends_only_after_it_was_gone_for_long_enough(
     seen: list[tuple[Reading, float]], thresholds: Thresholds
 ) -> None:
-    held, now, changes = Held(), 0.0, dict.fromkeys(NAMES, -math.inf)
+    held, now, changes = ConditionsInForce(), 0.0, dict.fromkeys(NAMES, -math.inf)
     for reading, seconds in seen:
         now += seconds
         after = step(held, reading, thresholds, now)
@@ -215,7 +215,7 @@ def test_whatever_a_kernel_writes_is_read(tmp_path_factory: pytest.TempPathFacto
     assert found.battery_percent is None or 0 <= found.battery_percent <= 100
     assert found.celsius is None or -50 <= found.celsius < 250
     assert found.throttles >= 0
-    step(Held(), found, USUAL, 0.0)
+    step(ConditionsInForce(), found, USUAL, 0.0)
 
 
 def test_folders_where_files_should_be_are_passed_over(machine: Machine) -> None:

@@ -19,7 +19,7 @@ from littoral_node.offload.spending import Allowance, Spent, refusal, spend
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
 from littoral_node.serving.tensors import Answer
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.fleet.v1 import joint_pb2
 from tests.kit.serving import MODEL, asked_of, served
@@ -41,7 +41,7 @@ class Asker:
     events: list[tuple[str, dict]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.slots, self.telemetry = Slots(), Telemetry()
+        self.slots, self.telemetry = Slots(), TelemetryWindows()
         self.slots.swap(MODEL, served(self.folder / "model"))
         self.service = Service(self.slots, self.telemetry)
         self.hints = HintFile(self.folder / "hints.jsonl", 100_000)

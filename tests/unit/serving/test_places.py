@@ -13,7 +13,7 @@ import pytest
 from littoral_node.serving.places import Busy, Places, evenly
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from tests.kit.serving import asked_of, served
 
@@ -51,7 +51,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[Held, Slots]]:
 
 async def test_a_slow_model_that_everyquestion_asks_does_not_starve_another(slow: tuple[Held, Slots]) -> None:
     held, slots = slow
-    service = Service(slots, Telemetry(), max_in_flight=20)
+    service = Service(slots, TelemetryWindows(), max_in_flight=20)
     question = asked_of(np.zeros((1, *slots.get("quick").manifest.input.shape), np.uint8))
     asking = [asyncio.create_task(service.infer("slow", question)) for _ in range(15)]
     refused, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)

@@ -14,7 +14,7 @@ from littoral_node.serving.front import Front
 from littoral_node.serving.service import Forbidden, Service
 from littoral_node.serving.slots import Slots
 from littoral_node.serving.tls import CERTIFICATE, KEY, tls_of
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import BadInput
 from littoral.transport import is_loopback
@@ -74,7 +74,7 @@ def test_without_a_token_the_setting_and_the_way_out_are_named(tmp_path: Path) -
             access_of("0.0.0.0", "--grpc 0.0.0.0", given, allow_load=False)
     settings = load_settings(tmp_path, {"http": "127.0.0.1:0", "grpc": "0.0.0.0:0"}, {})
     with pytest.raises(BadInput, match=r"--grpc 0\.0\.0\.0"):
-        Front(Service(Slots(), Telemetry()), settings, tmp_path, print, now=NOW)
+        Front(Service(Slots(), TelemetryWindows()), settings, tmp_path, print, now=NOW)
     assert not (tmp_path / KEY).exists()
 
 

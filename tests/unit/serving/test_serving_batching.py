@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from littoral_node.serving.batching import TRIALS, Batcher, Entry, Feeds, Merger, Result
 from littoral_node.serving.inference import INLINE_S, Inference
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import RuntimeFailure
 from tests.kit.models import images, logits_of, weights
@@ -174,7 +174,7 @@ class Slow:
 async def test_a_real_runtime_answers_the_same_together_and_one_by_one(tmp_path: Path, batch: int) -> None:
     loaded = served(tmp_path)
     slow = Slow(loaded.model)
-    slots, telemetry = Slots(), Telemetry()
+    slots, telemetry = Slots(), TelemetryWindows()
     slots.swap(MODEL, Served(loaded.manifest, "v", slow))  # type: ignore[arg-type]
     inference = Inference(slots, telemetry, batch=batch)
     x = images(40)

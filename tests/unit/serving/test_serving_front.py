@@ -11,7 +11,7 @@ from littoral_node.config.settings import load_settings
 from littoral_node.serving.front import Front
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import Unavailable
 from littoral.transport import split_address
@@ -23,7 +23,7 @@ def front(folder: Path, said: list[str], **flags: str) -> Front:
     def log(event: str, **fields: Any) -> None:
         said.append(event)
 
-    return Front(Service(Slots(), Telemetry()), load_settings(folder, flags, {}), folder, log, now=NOW)
+    return Front(Service(Slots(), TelemetryWindows()), load_settings(folder, flags, {}), folder, log, now=NOW)
 
 
 def free_pair() -> tuple[socket.socket, int]:

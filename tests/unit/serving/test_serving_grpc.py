@@ -19,7 +19,7 @@ from littoral_node.serving import grpc_server
 from littoral_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
 from littoral_node.serving.room import Room
 from littoral_node.serving.service import Service
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 from tritonclient.grpc import service_pb2 as published
 from tritonclient.utils import InferenceServerException
 
@@ -40,7 +40,7 @@ async def client_of(server: GrpcServer) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Any]:
-    async with open_grpc(Service(slots_with(served(tmp_path)), Telemetry())) as server, client_of(server) as opened:
+    async with open_grpc(Service(slots_with(served(tmp_path)), TelemetryWindows())) as server, client_of(server) as opened:
         yield opened
 
 
@@ -112,7 +112,7 @@ async def test_an_inference(client: Any, count: int) -> None:
 async def test_values_in_typed_fields(tmp_path: Path) -> None:
     x = images(2)
     async with (
-        open_grpc(Service(slots_with(served(tmp_path)), Telemetry())) as server,
+        open_grpc(Service(slots_with(served(tmp_path)), TelemetryWindows())) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         infer = channel.unary_unary(INFER, lambda m: m.SerializeToString(), published.ModelInferResponse.FromString)
@@ -171,7 +171,7 @@ async def test_what_is_not_there_is_not_found(client: Any) -> None:
 
 async def test_a_message_over_the_limit_is_refused(tmp_path: Path) -> None:
     async with (
-        open_grpc(Service(slots_with(served(tmp_path)), Telemetry()), max_body_bytes=1_000) as server,
+        open_grpc(Service(slots_with(served(tmp_path)), TelemetryWindows()), max_body_bytes=1_000) as server,
         client_of(server) as client,
     ):
         status, _ = await refused(client.infer(MODEL, [tensor(np.zeros((100_000, *SHAPE), np.uint8))]))
@@ -182,7 +182,7 @@ async def test_a_message_over_the_limit_is_refused(tmp_path: Path) -> None:
 async def test_more_requests_than_it_takes_are_told_to_come_again_and_one_that_does_not_come_gives_its_place_back(
     tmp_path: Path,
 ) -> None:
-    service = Service(slots_with(served(tmp_path)), Telemetry(), max_in_flight=1)
+    service = Service(slots_with(served(tmp_path)), TelemetryWindows(), max_in_flight=1)
     async with (
         open_grpc(service, body_s=1.0) as server,
         client_of(server) as client,
@@ -215,7 +215,7 @@ async def test_a_client_that_goes_away_harms_nobody(client: Any, tmp_path: Path)
 
 
 async def test_a_port_in_use_is_named_with_the_flag_that_changes_it(tmp_path: Path) -> None:
-    service = Service(slots_with(served(tmp_path)), Telemetry())
+    service = Service(slots_with(served(tmp_path)), TelemetryWindows())
     async with open_grpc(service) as server:
         with pytest.raises(Unavailable, match=rf"127.0.0.1:{server.port}.*--grpc"):
             await GrpcServer(service, "127.0.0.1", server.port).start()

@@ -13,7 +13,7 @@ import pytest
 from littoral_node.serving.rest import HEADER_LENGTH, HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import Unavailable
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
@@ -209,7 +209,7 @@ async def test_a_port_in_use_is_named_with_the_flag_that_changes_it(tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port}: Address already in use \(.*--http HOST:PORT\)"):
-            await HttpServer(Service(Slots(), Telemetry()), "127.0.0.1", port).start()
+            await HttpServer(Service(Slots(), TelemetryWindows()), "127.0.0.1", port).start()
 
 
 async def test_it_stops_and_starts_again_on_the_same_port(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ async def test_it_stops_and_starts_again_on_the_same_port(tmp_path: Path) -> Non
         await first.logits(images(1))
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
-    again = HttpServer(Service(Slots(), Telemetry()), "127.0.0.1", port)
+    again = HttpServer(Service(Slots(), TelemetryWindows()), "127.0.0.1", port)
     await again.start()
     assert again.port == port
     await again.stop()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from littoral_node.serving.inference import INLINE_VALUES, Inference
 from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.manifest import Input
@@ -27,7 +27,7 @@ def workers() -> int:
 async def test_a_small_model_is_run_in_the_loop(tmp_path: Path) -> None:
     slots = Slots()
     slots.swap(MODEL, served(tmp_path))
-    inference = Inference(slots, Telemetry())
+    inference = Inference(slots, TelemetryWindows())
     for _ in range(200):
         await inference.answer(MODEL, asked_of(images(1)))
     assert workers() == 0
@@ -40,7 +40,7 @@ async def test_a_large_one_runs_beside_it_and_is_closed_after_a_cancelled_reques
     slots = Slots()
     large = served(tmp_path / "large", runtime, shape=LARGE, classes=CLASSES)
     slots.swap(MODEL, large)
-    inference = Inference(slots, Telemetry())
+    inference = Inference(slots, TelemetryWindows())
     try:
         question = asked_of(images(4, shape=LARGE))
         await inference.answer(MODEL, question)  # what it costs is not known before
@@ -62,7 +62,7 @@ async def test_a_large_one_runs_beside_it_and_is_closed_after_a_cancelled_reques
 
 
 async def test_every_request_counts_for_the_model_that_answered(tmp_path: Path) -> None:
-    slots, telemetry = Slots(), Telemetry()
+    slots, telemetry = Slots(), TelemetryWindows()
     inference = Inference(slots, telemetry)
     for seed, requests in ((0, 3), (1, 5)):
         slots.swap(MODEL, served(tmp_path / str(seed), seed=seed))
@@ -87,14 +87,14 @@ async def test_values_that_are_large_and_finite_once_they_are_prepared_are_taken
     slots.swap(MODEL, served(tmp_path, input=given))
     x = np.zeros((1, *SHAPE), np.float32)
     x[0, 0, 0, 0] = 1e38  # its square is none that float32 can hold
-    answer = await Inference(slots, Telemetry()).answer(MODEL, asked_of(x, "FP32"))
+    answer = await Inference(slots, TelemetryWindows()).answer(MODEL, asked_of(x, "FP32"))
     expected = given.prepare(x).reshape(1, -1) @ weights()
     np.testing.assert_allclose(answer.tensors["logits"], expected, rtol=1e-5)
     slots.close()
 
 
 async def test_values_that_are_too_large_once_they_are_prepared_are_refused_and_not_counted(tmp_path: Path) -> None:
-    slots, telemetry = Slots(), Telemetry()
+    slots, telemetry = Slots(), TelemetryWindows()
     slots.swap(MODEL, served(tmp_path, input=Input("x", SHAPE, 1e30, (0.0,), (1.0,))))
     inference = Inference(slots, telemetry)
     for x, datatype in ((np.full((1, *SHAPE), 1e10, np.float32), "FP32"), (np.full((1, *SHAPE), 2**60, np.int64), "INT64")):
@@ -107,7 +107,7 @@ async def test_values_that_are_too_large_once_they_are_prepared_are_refused_and_
 
 
 async def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
-    slots, telemetry = Slots(), Telemetry()
+    slots, telemetry = Slots(), TelemetryWindows()
     slots.swap(MODEL, served(tmp_path, input=Input("x", SHAPE, 1.0, (0.0,), (1.0,))))
     with pytest.raises(RuntimeFailure, match="not numbers"):
         await Inference(slots, telemetry).answer(MODEL, asked_of(np.full((1, *SHAPE), 3e38), "FP64"))
@@ -118,7 +118,7 @@ async def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
 async def test_many_values_are_prepared_beside_the_loop_and_mean_the_same(tmp_path: Path) -> None:
     slots = Slots()
     slots.swap(MODEL, served(tmp_path, shape=(1, 64, 64)))
-    inference = Inference(slots, Telemetry())
+    inference = Inference(slots, TelemetryWindows())
     try:
         x = images(INLINE_VALUES // 4096 + 1, shape=(1, 64, 64))
         assert workers() == 0

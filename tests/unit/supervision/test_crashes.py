@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from littoral_node.supervision import crashes as c
-from littoral_node.supervision.crashes import Book, CrashBook, Standing
+from littoral_node.supervision.crashes import Book, CrashBook, CrashCount
 
 OLD, NEW, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
 HERE = "this start of the machine"
 
 
-def running(**models: Standing) -> Book:
+def running(**models: CrashCount) -> Book:
     return Book(machine=HERE, clean=False, models=models)
 
 
@@ -38,14 +38,14 @@ def test_a_model_that_takes_the_agent_down_as_it_is_loaded_is_given_up_at_the_th
 
 
 def test_the_one_that_was_being_loaded_is_counted_and_nobody_else() -> None:
-    book = c.loading(running(a=Standing(OLD), b=Standing(OTHER)), "b", NEW)
+    book = c.loading(running(a=CrashCount(OLD), b=CrashCount(OTHER)), "b", NEW)
     after, crashes = c.reopened(book, HERE, {})
     assert set(crashes) == {"b"}
-    assert after.models == {"a": Standing(OLD), "b": Standing(NEW, crashes=1)}
+    assert after.models == {"a": CrashCount(OLD), "b": CrashCount(NEW, crashes=1)}
 
 
 def test_a_crash_while_an_update_is_tried_is_counted_there_and_not_here() -> None:
-    book = running(m=Standing(OLD), n=Standing(OTHER))
+    book = running(m=CrashCount(OLD), n=CrashCount(OTHER))
     after, _ = c.reopened(book, HERE, {"m": NEW})
     assert (after.models["m"].crashes, after.models["n"].crashes) == (0, 1)
     adopting = c.loading(book, "m", NEW)
@@ -54,12 +54,12 @@ def test_a_crash_while_an_update_is_tried_is_counted_there_and_not_here() -> Non
     assert {standing.crashes for standing in after.models.values()} == {0}
     active_again = c.loading(book, "m", OLD)  # at the next start the old one is loaded: this is not the update's doing
     after, _ = c.reopened(active_again, HERE, {"m": NEW})
-    assert after.models["m"] == Standing(OLD, crashes=1)
+    assert after.models["m"] == CrashCount(OLD, crashes=1)
 
 
 def test_what_has_proved_itself_is_reported_and_not_counted() -> None:
-    book = c.proved(running(m=Standing(OLD, crashes=2), n=Standing(OTHER, crashes=1)), {"m": OLD, "n": NEW})
-    assert book.models == {"m": Standing(OLD, proved=True), "n": Standing(OTHER, crashes=1)}
+    book = c.proved(running(m=CrashCount(OLD, crashes=2), n=CrashCount(OTHER, crashes=1)), {"m": OLD, "n": NEW})
+    assert book.models == {"m": CrashCount(OLD, proved=True), "n": CrashCount(OTHER, crashes=1)}
     for number in range(1, 6):
         book, crashes = c.reopened(book, HERE, {})
         assert (crashes["m"].crashes, crashes["m"].ends) == (0, number)
@@ -69,7 +69,7 @@ def test_what_has_proved_itself_is_reported_and_not_counted() -> None:
 
 
 def test_a_cut_of_the_power_counts_nothing() -> None:
-    book = c.loading(running(m=Standing(OLD, crashes=2)), "m", OLD)
+    book = c.loading(running(m=CrashCount(OLD, crashes=2)), "m", OLD)
     after, crashes = c.reopened(book, "the next start of the machine", {})
     assert crashes == {}
     assert after.models["m"].crashes == 2
@@ -77,7 +77,7 @@ def test_a_cut_of_the_power_counts_nothing() -> None:
 
 
 def test_an_orderly_end_interrupts_a_row_but_brings_back_nothing_that_was_given_up() -> None:
-    book = Book(HERE, True, 5, None, {"m": Standing(OLD, crashes=2), "n": Standing(NEW, crashes=3)})
+    book = Book(HERE, True, 5, None, {"m": CrashCount(OLD, crashes=2), "n": CrashCount(NEW, crashes=3)})
     after, crashes = c.reopened(book, HERE, {})
     assert crashes == {}
     assert (after.ends, after.models["m"].crashes, after.models["n"].crashes) == (0, 0, 3)
@@ -107,7 +107,7 @@ def test_nothing_is_given_up_without_three_crashes_since_it_last_did_well(happen
             case "cut":
                 book, _ = c.reopened(replace(book, machine="before"), HERE, {})
                 assert c.given_up(book, "m", NEW) == before
-        assert book.models.get("m", Standing(NEW)).crashes <= crashes
+        assert book.models.get("m", CrashCount(NEW)).crashes <= crashes
         if c.given_up(book, "m", NEW):
             assert crashes >= c.LIMIT
         assert before <= c.given_up(book, "m", NEW) or what in ("loaded", "prove")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from littoral_cloud.api.wire import report_from
 from littoral_cloud.fleet import telemetry as totals
 from littoral_node.telemetry.backlog import MOST_BYTES, MOST_REPORTS, MOST_WORD, Waiting, added, thinned, too_much
-from littoral_node.telemetry.counting import Telemetry
+from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import OUTSTANDING, SPOOL_EVERY_S, Reports
 from littoral_node.telemetry.spool import Spool
 
@@ -48,7 +48,7 @@ class World:
     def start(self) -> None:
         self.connected, self.acks = False, []
         self.boots += 1
-        self.counters = Telemetry(lambda: self.now)
+        self.counters = TelemetryWindows(lambda: self.now)
         self.reports = Reports(
             self.counters,
             f"{self.boots:032x}",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.telemetry.counting import Telemetry, TelemetryReport
+from littoral_node.telemetry.counting import TelemetryReport, TelemetryWindows
 
 from littoral.manifest import Manifest
 from littoral.sketch import Sketch, sketch_id
@@ -28,13 +28,13 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def answer(
-    telemetry: Telemetry, manifest: Manifest, digest: str = "one", *, count: int = 1, seed: int = 0, ms: float = 1.0
+    telemetry: TelemetryWindows, manifest: Manifest, digest: str = "one", *, count: int = 1, seed: int = 0, ms: float = 1.0
 ) -> None:
     x = images(count, seed)
     telemetry.observe(MODEL, manifest, digest, x, logits_of(x, weights()).argmax(axis=1).tolist(), ms / 1_000, ok=True)
 
 
-def fail(telemetry: Telemetry, manifest: Manifest, digest: str = "one") -> None:
+def fail(telemetry: TelemetryWindows, manifest: Manifest, digest: str = "one") -> None:
     telemetry.observe(MODEL, manifest, digest, images(1), None, 0.001, ok=False)
 
 
@@ -44,7 +44,7 @@ def only(reports: Sequence[TelemetryReport]) -> TelemetryReport:
 
 
 def test_a_window_holds_what_came_since_the_one_before(manifest: Manifest) -> None:
-    telemetry = Telemetry(monotonic=iter([5.0, 25.0]).__next__)
+    telemetry = TelemetryWindows(monotonic=iter([5.0, 25.0]).__next__)
     answer(telemetry, manifest, count=3, ms=1.0)
     answer(telemetry, manifest, count=2, ms=20_000)
     fail(telemetry, manifest)
@@ -66,7 +66,7 @@ def test_a_window_holds_what_came_since_the_one_before(manifest: Manifest) -> No
 
 
 def test_counters_only_grow_and_outlive_windows_and_swaps(manifest: Manifest) -> None:
-    telemetry = Telemetry()
+    telemetry = TelemetryWindows()
     assert telemetry.counters(MODEL) == (0, 0)
     answer(telemetry, manifest)
     fail(telemetry, manifest, "two")
@@ -76,7 +76,7 @@ def test_counters_only_grow_and_outlive_windows_and_swaps(manifest: Manifest) ->
 
 
 def test_each_manifest_has_its_own_window(manifest: Manifest) -> None:
-    telemetry = Telemetry()
+    telemetry = TelemetryWindows()
     for digest, requests in (("one", 2), ("two", 3)):
         for _ in range(requests):
             answer(telemetry, manifest, digest)
@@ -84,7 +84,7 @@ def test_each_manifest_has_its_own_window(manifest: Manifest) -> None:
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_window(manifest: Manifest) -> None:
-    telemetry = Telemetry()
+    telemetry = TelemetryWindows()
     telemetry.reports(1_000.0)
     answer(telemetry, manifest)
     report = only(telemetry.reports(400.0))
@@ -95,7 +95,7 @@ def test_a_clock_that_was_set_back_gives_no_negative_window(manifest: Manifest) 
 def test_the_sketch_is_the_one_of_all_inputs_however_they_came(counts: list[int]) -> None:
     # Built without a fixture: hypothesis runs it many times.
     manifest = _manifest()
-    telemetry, whole = Telemetry(), Sketch(manifest.sketch)
+    telemetry, whole = TelemetryWindows(), Sketch(manifest.sketch)
     for seed, count in enumerate(counts):
         answer(telemetry, manifest, count=count, seed=seed)
         whole.add(images(count, seed))
@@ -107,7 +107,7 @@ def test_the_sketch_is_the_one_of_all_inputs_however_they_came(counts: list[int]
 
 
 def test_inputs_of_a_failed_request_are_not_sketched(manifest: Manifest) -> None:
-    telemetry = Telemetry()
+    telemetry = TelemetryWindows()
     fail(telemetry, manifest)
     report = only(telemetry.reports(1.0))
     assert report.inputs is None
@@ -115,7 +115,7 @@ def test_inputs_of_a_failed_request_are_not_sketched(manifest: Manifest) -> None
 
 
 def test_another_spec_gives_another_sketch_id(manifest: Manifest) -> None:
-    telemetry = Telemetry()
+    telemetry = TelemetryWindows()
     other = replace(manifest, sketch=replace(manifest.sketch, seed=99))
     answer(telemetry, manifest, "one")
     answer(telemetry, other, "two")

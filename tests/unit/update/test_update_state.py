@@ -6,15 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from littoral_node.update import state as s
-from littoral_node.update.state import ENDS, MOVES, Event, IllegalMove, Restore, Run, RunLater, State, Update, step
+from littoral_node.update.state import (
+    ENDS,
+    MOVES,
+    IllegalUpdateMove,
+    ModelUpdateState,
+    RestorePrevious,
+    RetryStep,
+    RunStep,
+    Update,
+    UpdateEvent,
+    step,
+)
 from littoral_node.update.steps import STEPS
 
-EVENTS: list[type[Event]] = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
-GOOD_WAY = [s.Begun, s.Reserved, s.Fetched, s.Verified, s.Loaded, s.Swapped, s.Passed, s.Kept]
+EVENTS: list[type[UpdateEvent]] = sorted(UpdateEvent.__subclasses__(), key=lambda kind: kind.__name__)
+GOOD_WAY = [s.Started, s.Reserved, s.Fetched, s.Verified, s.Loaded, s.Swapped, s.ProbationPassed, s.Committed]
 
 
-def event_of(kind: type[Event], generation: int = 1) -> Event:
-    texts = {"GivenUp": ("crash-loop", "d"), "Regressed": ("accuracy-drop", "d"), "Broke": ("no-space", "d"), "Deferred": ("d",)}
+def event_of(kind: type[UpdateEvent], generation: int = 1) -> UpdateEvent:
+    texts = {
+        "GivenUp": ("crash-loop", "d"),
+        "ProbationFailed": ("accuracy-drop", "d"),
+        "StepFailed": ("no-space", "d"),
+        "Deferred": ("d",),
+    }
     return kind(generation, *texts.get(kind.__name__, ()))
 
 
@@ -26,106 +42,110 @@ def test_the_good_way_names_every_step_in_order() -> None:
     update, steps = fresh(), []
     for kind in GOOD_WAY:
         update, effects = step(update, event_of(kind), 0.0)
-        steps += [effect.step for effect in effects if isinstance(effect, Run)]
-    assert update.state is State.SUCCEEDED
+        steps += [effect.step for effect in effects if isinstance(effect, RunStep)]
+    assert update.state is ModelUpdateState.SUCCEEDED
     assert steps == list(STEPS)
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - ENDS))
+@pytest.mark.parametrize("state", sorted(set(ModelUpdateState) - ENDS))
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
-def test_every_pair_of_state_and_event_is_a_move_or_refused(state: State, kind: type[Event]) -> None:
+def test_every_pair_of_state_and_event_is_a_move_or_refused(state: ModelUpdateState, kind: type[UpdateEvent]) -> None:
     if (state, kind) in MOVES:
         after, _ = step(fresh(state=state), event_of(kind), 0.0)
         assert after.state is MOVES[state, kind]
     else:
-        with pytest.raises(IllegalMove, match=kind.__name__):
+        with pytest.raises(IllegalUpdateMove, match=kind.__name__):
             step(fresh(state=state), event_of(kind), 0.0)
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
-def test_an_end_is_an_end_but_what_succeeded_may_be_given_up(state: State, kind: type[Event]) -> None:
-    if (state, kind) == (State.SUCCEEDED, s.GivenUp):
+def test_an_end_is_an_end_but_what_succeeded_may_be_given_up(state: ModelUpdateState, kind: type[UpdateEvent]) -> None:
+    if (state, kind) == (ModelUpdateState.SUCCEEDED, s.GivenUp):
         after, effects = step(fresh(state=state), event_of(kind), 0.0)
-        assert (after.state, after.reason) == (State.ROLLED_BACK, "crash-loop")
-        assert effects == (s.Release(),)  # what serves instead does so already
+        assert (after.state, after.reason) == (ModelUpdateState.ROLLED_BACK, "crash-loop")
+        assert effects == (s.CloseCandidate(),)  # what serves instead does so already
         return
     assert step(fresh(state=state), event_of(kind), 0.0) == (fresh(state=state), ())
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
-def test_an_event_of_another_update_changes_nothing(kind: type[Event]) -> None:
+def test_an_event_of_another_update_changes_nothing(kind: type[UpdateEvent]) -> None:
     assert step(fresh(), event_of(kind, generation=2), 0.0) == (fresh(), ())
 
 
 def test_every_active_state_has_a_limit_and_every_state_can_be_left() -> None:
-    for state in set(State) - ENDS:
+    for state in set(ModelUpdateState) - ENDS:
         assert s.LIMIT_S[state] > 0
-        for way_out in (s.Broke, s.Expired, s.Superseded):
+        for way_out in (s.StepFailed, s.TimedOut, s.Superseded):
             assert MOVES[state, way_out] in ENDS
 
 
 def test_a_crash_in_probation_begins_the_probation_again_and_the_third_gives_up() -> None:
-    update = fresh(state=State.PROBATION)
+    update = fresh(state=ModelUpdateState.PROBATION)
     for _ in range(2):
-        update, effects = step(update, s.Crashed(1), 0.0)
-        assert update.state is State.VERIFYING
-        assert effects == (Run("verify"),)
+        update, effects = step(update, s.AgentCrashed(1), 0.0)
+        assert update.state is ModelUpdateState.VERIFYING
+        assert effects == (RunStep("verify"),)
         for kind in (s.Verified, s.Loaded, s.Swapped):
             update, _ = step(update, event_of(kind), 0.0)
-    update, _ = step(update, s.Crashed(1), 0.0)
-    assert (update.state, update.reason) == (State.ROLLED_BACK, "crash-loop")
+    update, _ = step(update, s.AgentCrashed(1), 0.0)
+    assert (update.state, update.reason) == (ModelUpdateState.ROLLED_BACK, "crash-loop")
 
 
 def test_a_model_that_crashes_the_agent_while_it_loads_is_given_up() -> None:
-    update = fresh(state=State.VERIFYING)
+    update = fresh(state=ModelUpdateState.VERIFYING)
     for _ in range(3):
-        update, _ = step(update, s.Crashed(1), 0.0)
-    assert (update.state, update.reason) == (State.FAILED, "crash-loop")
+        update, _ = step(update, s.AgentCrashed(1), 0.0)
+    assert (update.state, update.reason) == (ModelUpdateState.FAILED, "crash-loop")
 
 
 def test_crashes_while_downloading_never_give_an_update_up() -> None:
-    update = fresh(state=State.DOWNLOADING)
+    update = fresh(state=ModelUpdateState.DOWNLOADING)
     for _ in range(20):
-        update, effects = step(update, s.Crashed(1), 0.0)
-        assert effects == (Run("download"),)
-    assert update.state is State.DOWNLOADING
+        update, effects = step(update, s.AgentCrashed(1), 0.0)
+        assert effects == (RunStep("download"),)
+    assert update.state is ModelUpdateState.DOWNLOADING
 
 
 def test_an_orderly_restart_is_no_crash() -> None:
-    update = fresh(state=State.PROBATION)
+    update = fresh(state=ModelUpdateState.PROBATION)
     for _ in range(10):
-        update, effects = step(update, s.Drained(1), 0.0)
-        assert not any(isinstance(effect, Run | RunLater) for effect in effects)
-        update, effects = step(update, s.Resumed(1), 5.0)
-        assert effects == (Run("verify"),)
-        assert update.deadline == 5.0 + s.LIMIT_S[State.VERIFYING]
+        update, effects = step(update, s.AgentDrained(1), 0.0)
+        assert not any(isinstance(effect, RunStep | RetryStep) for effect in effects)
+        update, effects = step(update, s.AgentResumed(1), 5.0)
+        assert effects == (RunStep("verify"),)
+        assert update.deadline == 5.0 + s.LIMIT_S[ModelUpdateState.VERIFYING]
         for kind in (s.Verified, s.Loaded, s.Swapped):
             update, _ = step(update, event_of(kind), 0.0)
-    assert update.state is State.PROBATION
+    assert update.state is ModelUpdateState.PROBATION
 
 
 @given(st.lists(st.sampled_from(EVENTS), max_size=40))
-def test_whatever_comes_the_way_back_is_taken_exactly_when_the_trial_ends_badly(kinds: list[type[Event]]) -> None:
+def test_whatever_comes_the_way_back_is_taken_exactly_when_the_trial_ends_badly(kinds: list[type[UpdateEvent]]) -> None:
     update = fresh()
     for now, kind in enumerate(kinds):
         before = update
         try:
             update, effects = step(update, event_of(kind), float(now))
-        except IllegalMove:
+        except IllegalUpdateMove:
             assert (before.state, kind) not in MOVES
             continue
-        left_trial_badly = before.state is State.PROBATION and update.state in ENDS - {State.SUCCEEDED} and kind is not s.Crashed
-        assert (Restore() in effects) == left_trial_badly or kind is s.Crashed
-        next_steps = [effect for effect in effects if isinstance(effect, Run | RunLater)]
+        left_trial_badly = (
+            before.state is ModelUpdateState.PROBATION
+            and update.state in ENDS - {ModelUpdateState.SUCCEEDED}
+            and kind is not s.AgentCrashed
+        )
+        assert (RestorePrevious() in effects) == left_trial_badly or kind is s.AgentCrashed
+        next_steps = [effect for effect in effects if isinstance(effect, RunStep | RetryStep)]
         if before.state in ENDS:
-            assert effects == () or (before.state is State.SUCCEEDED and kind is s.GivenUp)
+            assert effects == () or (before.state is ModelUpdateState.SUCCEEDED and kind is s.GivenUp)
         elif update.state in ENDS:
             assert next_steps == []
-        elif kind is not s.Drained:
+        elif kind is not s.AgentDrained:
             assert len(next_steps) == 1
-        if update.state in (State.FAILED, State.ROLLED_BACK, State.ABORTED):
+        if update.state in (ModelUpdateState.FAILED, ModelUpdateState.ROLLED_BACK, ModelUpdateState.ABORTED):
             assert update.reason
-        if update.state is State.SUCCEEDED:
+        if update.state is ModelUpdateState.SUCCEEDED:
             assert update.reason == ""
         assert 0 <= before.crashes <= update.crashes <= s.CRASH_LIMIT

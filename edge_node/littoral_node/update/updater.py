@@ -12,46 +12,46 @@ from littoral.errors import Conflict, FleetError, Unavailable
 from littoral_node.supervision.crashes import LIMIT, Crash
 from littoral_node.update.in_service import InService, pause
 from littoral_node.update.job import Job, Kit
-from littoral_node.update.journal import Entry, Journal
+from littoral_node.update.journal import JournalEntry, UpdateJournal
 from littoral_node.update.state import (
     ENDS,
-    Begun,
-    Broke,
-    Crashed,
+    AgentCrashed,
+    AgentDrained,
+    AgentResumed,
+    CloseCandidate,
+    Committed,
     Deferred,
-    Drained,
-    Effect,
-    Event,
-    Expired,
     GivenUp,
-    IllegalMove,
-    Policy,
-    Release,
-    Restore,
-    Resumed,
-    Run,
-    RunLater,
-    State,
+    IllegalUpdateMove,
+    ModelUpdateState,
+    ProbationPolicy,
+    RestorePrevious,
+    RetryStep,
+    RunStep,
+    Started,
+    StepFailed,
     Superseded,
+    TimedOut,
     Update,
+    UpdateEffect,
+    UpdateEvent,
     step,
 )
-from littoral_node.update.state import Kept as WasKept
 from littoral_node.update.steps import STEPS
 from littoral_node.update.swap import restore
 
 _DETAIL = 500  # characters that are reported
-_MAY_WAIT = (State.PENDING, State.DOWNLOADING, State.VERIFYING)
+_MAY_WAIT = (ModelUpdateState.PENDING, ModelUpdateState.DOWNLOADING, ModelUpdateState.VERIFYING)
 
 
-class Machine:
+class ModelUpdater:
     """One model of this node.
 
     Args:
         changed: called after every change of what is reported.
     """
 
-    def __init__(self, model: str, journal: Journal, kit: Kit, changed: Callable[[], None]) -> None:
+    def __init__(self, model: str, journal: UpdateJournal, kit: Kit, changed: Callable[[], None]) -> None:
         self.model = model
         self.update: Update | None = None
         self.in_service = InService(model, journal, kit, changed)
@@ -61,7 +61,7 @@ class Machine:
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
         self._pauses = 0
-        self._entry: Entry | None = None  # what the journal said at the start, until it is resumed
+        self._entry: JournalEntry | None = None  # what the journal said at the start, until it is resumed
 
     # -- what others see -------------------------------------------------------------------------------------------
 
@@ -80,7 +80,11 @@ class Machine:
         """Digest of the manifest whose update was loading it or had it on trial when the agent ended without a word, and counts
         that; empty: none."""
         entry = self._journal.read()
-        counts = entry is not None and not entry.clean and entry.update.state in (State.VERIFYING, State.PROBATION)
+        counts = (
+            entry is not None
+            and not entry.clean
+            and entry.update.state in (ModelUpdateState.VERIFYING, ModelUpdateState.PROBATION)
+        )
         return entry.update.manifest_digest if entry is not None and counts else ""
 
     async def start(self, crash: Crash | None = None) -> None:
@@ -100,17 +104,17 @@ class Machine:
         if entry is None or not self.busy:
             return
         serves = self.in_service.active == entry.update.manifest_digest == self.in_service.digest
-        if entry.update.state is State.PROBATION and serves:
-            await self._begin(WasKept(entry.update.generation))  # it had passed; only the journal did not know
+        if entry.update.state is ModelUpdateState.PROBATION and serves:
+            await self._begin(Committed(entry.update.generation))  # it had passed; only the journal did not know
         else:
-            await self._begin((Resumed if entry.clean else Crashed)(entry.update.generation))
+            await self._begin((AgentResumed if entry.clean else AgentCrashed)(entry.update.generation))
 
-    async def want(self, manifest_digest: str, generation: int, policy: Policy) -> None:
+    async def want(self, manifest_digest: str, generation: int, policy: ProbationPolicy) -> None:
         """The cloud's wish: does nothing where it is fulfilled or under way, else begins, after ending what is under way."""
         now, held = self.update, self.in_service
         known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
         # The disk failed, or it did not fit any more when the agent began.
-        lost = now is not None and now.state is State.SUCCEEDED and (manifest_digest != held.active or not held.digest)
+        lost = now is not None and now.state is ModelUpdateState.SUCCEEDED and (manifest_digest != held.active or not held.digest)
         if known and (not lost or held.unloaded):
             return
         held.unloaded = False
@@ -121,7 +125,7 @@ class Machine:
         self.update = Update(self.model, manifest_digest, generation, policy, replaces=held.active, proved=kept or again)
         self._pauses = 0
         served = kept and manifest_digest == held.active == held.digest
-        await self._begin(WasKept(generation) if served else Begun(generation))
+        await self._begin(Committed(generation) if served else Started(generation))
 
     def unload(self) -> None:
         """See InService.unload. Raises Conflict while an update is under way, too."""
@@ -142,7 +146,7 @@ class Machine:
         await self.in_service.end()
         await self._halt()
         if self.update is not None and self.busy:
-            await self._apply(Drained(self.update.generation), clean=True)
+            await self._apply(AgentDrained(self.update.generation), clean=True)
 
     def hung(self, digest: str) -> None:
         """An inference of this artifact was ended because it took too long. Too many of them: the model before serves again."""
@@ -177,14 +181,14 @@ class Machine:
             await asyncio.wait([self._task])
             self._task = None
 
-    async def _begin(self, event: Event) -> None:
+    async def _begin(self, event: UpdateEvent) -> None:
         assert self.update is not None
         self._job = Job(self.update, self._journal, self._kit)
         following = await self._apply(event)
         if following is not None:
             self._task = asyncio.create_task(self._carry_on(following), name=f"update of {self.model}")
 
-    async def _carry_on(self, following: Run | RunLater | None) -> None:
+    async def _carry_on(self, following: RunStep | RetryStep | None) -> None:
         try:
             await self._until_the_end(following)
         except Exception as error:  # noqa: BLE001 - the boundary: a bug here stops this update and nothing else
@@ -193,9 +197,9 @@ class Machine:
             self._kit.log("update-stuck", model=self.model, detail=problem)
             self._changed()
 
-    async def _until_the_end(self, following: Run | RunLater | None) -> None:
+    async def _until_the_end(self, following: RunStep | RetryStep | None) -> None:
         while following is not None:
-            if isinstance(following, RunLater):
+            if isinstance(following, RetryStep):
                 await pause(self._kit, self._pauses)
                 self._pauses += 1
             event = await self._perform(following.step)
@@ -203,7 +207,7 @@ class Machine:
                 self._pauses = 0
             following = await self._apply(event)
 
-    async def _perform(self, name: str) -> Event:
+    async def _perform(self, name: str) -> UpdateEvent:
         """Does one step. Whatever goes wrong in it is an event: the agent goes on serving."""
         assert self.update is not None
         assert self._job is not None
@@ -212,50 +216,50 @@ class Machine:
             async with asyncio.timeout(max(0.0, left)) as limit:
                 return await STEPS[name](self._job)
         except TimeoutError as error:
-            return Expired(generation) if limit.expired() else Broke(generation, "internal", str(error))
+            return TimedOut(generation) if limit.expired() else StepFailed(generation, "internal", str(error))
         except Unavailable as error:
             if self.update.state in _MAY_WAIT:
                 return Deferred(generation, str(error))
-            return Broke(generation, error.code, str(error))
+            return StepFailed(generation, error.code, str(error))
         except FleetError as error:
-            return Broke(generation, error.code, str(error))
+            return StepFailed(generation, error.code, str(error))
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            return Broke(generation, "no-space" if full else "disk", str(error))
+            return StepFailed(generation, "no-space" if full else "disk", str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: a bug in a step, or a runtime's own exception, must not end serving
             traceback.print_exc()
-            return Broke(generation, "internal", f"{type(error).__name__}: {error}")
+            return StepFailed(generation, "internal", f"{type(error).__name__}: {error}")
 
-    async def _apply(self, event: Event, *, clean: bool = False) -> Run | RunLater | None:
+    async def _apply(self, event: UpdateEvent, *, clean: bool = False) -> RunStep | RetryStep | None:
         """Moves, gives back what is to be given back at once, journals, and says what to do next."""
         assert self.update is not None
         before = self.update
         try:
             after, effects = step(before, event, self._kit.monotonic())
-        except IllegalMove as error:
-            after = replace(before, state=State.FAILED, reason=error.code, detail=str(error))
-            effects = (Restore(), Release())
+        except IllegalUpdateMove as error:
+            after = replace(before, state=ModelUpdateState.FAILED, reason=error.code, detail=str(error))
+            effects = (RestorePrevious(), CloseCandidate())
         after = replace(after, detail=after.detail[:_DETAIL])
-        if Restore() in effects and self._job is not None:
+        if RestorePrevious() in effects and self._job is not None:
             restore(self._job)
         try:
             self._journal.write(after, clean=clean)
         except OSError as error:
             if after.state not in ENDS and not clean:
-                after, effects = step(after, Broke(after.generation, "no-space", f"journal: {error}"), self._kit.monotonic())
-                if Restore() in effects and self._job is not None:
+                after, effects = step(after, StepFailed(after.generation, "no-space", f"journal: {error}"), self._kit.monotonic())
+                if RestorePrevious() in effects and self._job is not None:
                     restore(self._job)
         await self._follow(before, after, effects)
-        return next((effect for effect in effects if isinstance(effect, Run | RunLater)), None)
+        return next((effect for effect in effects if isinstance(effect, RunStep | RetryStep)), None)
 
-    async def _follow(self, before: Update, after: Update, effects: tuple[Effect, ...]) -> None:
+    async def _follow(self, before: Update, after: Update, effects: tuple[UpdateEffect, ...]) -> None:
         self.update = after
         if self._job is not None:
             self._job.update = after
-            if Release() in effects:
+            if CloseCandidate() in effects:
                 await self._job.release()
                 self._job = None
-        if after.state is State.SUCCEEDED:
+        if after.state is ModelUpdateState.SUCCEEDED:
             self.in_service.updated()
         if after.state is not before.state or after.state in ENDS:
             fields = {"reason": after.reason, "detail": after.detail} if after.reason else {}

@@ -18,7 +18,7 @@ import grpc.aio
 from littoral.errors import FleetError, NotFound, Unavailable, Untrusted
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.identity.identity import Found, Identity, Life, life_of
+from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
 from littoral_node.link.session import open_channel
 
 LOOK_S = 5.0
@@ -34,7 +34,7 @@ LIMIT_S = 10.0
 _LATER = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
 
 
-class Standing:
+class CertificateRenewal:
     """Args:
     clock: seconds since 1970-01-01 UTC.
     monotonic, rng: time and chance.
@@ -181,7 +181,7 @@ class Standing:
         self._log("identity-taken", node=self.node_name, detail=self.life.words(self._clock()) if self.life else "")
         return True
 
-    def _take(self, found: Found) -> None:
+    def _take(self, found: FoundIdentity) -> None:
         self.identity, self._damage = found.identity, found.damage
         self.node_id, self.node_name = found.node_id, found.node_name
         self.signing_keys.clear()
@@ -196,7 +196,7 @@ class Standing:
         if found.mended:
             self._mend(found)
 
-    def _mend(self, found: Found) -> None:
+    def _mend(self, found: FoundIdentity) -> None:
         assert found.identity is not None
         if found.damage:
             self._log("identity-mended", node=found.node_name, detail=f"{found.damage}; made again from its copy")
