@@ -49,38 +49,11 @@ class Terminal:
 
     def summary(self, report: Report, broken: Mapping[str, str], *, answer: bool) -> None:
         """`answer`: the tables are the command's answer and go to standard output; else to standard error."""
-        nodes = Table(title="The fleet at the end", title_justify="left")
-        for column in ("node", "budget", "student", "runtime", "p50 ms", "p95 ms", "agent MB", "requests", "failed"):
-            nodes.add_column(column, justify="left" if column in ("node", "budget", "student", "runtime") else "right")
-        for row in report.nodes:
-            nodes.add_row(
-                Text(row.name),
-                Text(row.budget or "-"),
-                Text(row.student),
-                Text(row.runtime),
-                f"{row.p50_ms:.3f}",
-                f"{row.p95_ms:.3f}",
-                f"{row.rss_bytes / 1e6:.0f}",
-                str(row.requests),
-                str(row.failed_requests),
-            )
-        students = Table(title="Students", title_justify="left")
-        for column in ("student", "architecture", "runtime", "accuracy", "worst class", "bytes", "parameters"):
-            students.add_column(column, justify="left" if column in ("student", "architecture", "runtime") else "right")
-        for student in report.students:
-            students.add_row(
-                Text(student.name),
-                Text(student.architecture),
-                Text(student.runtime),
-                f"{student.accuracy:.2%}",
-                Text("-" if student.worst_class is None else f"{student.worst_class:.2%} ({student.worst_label})"),
-                f"{student.bytes:,}",
-                f"{student.parameters:,}",
-            )
+        tables = _students(report), _nodes(report)
         if answer:
-            Console(quiet=self._quiet, highlight=False, width=_width(sys.stdout)).print(students, nodes)
+            Console(quiet=self._quiet, highlight=False, width=_width(sys.stdout)).print(*tables)
         else:
-            self._console.print(students, nodes)
+            self._console.print(*tables)
         teacher, drift, federation = report.teacher, report.drift, report.federation
         self.message(f"teacher {teacher.accuracy:.2%} with {teacher.parameters:,} parameters in {teacher.seconds:.0f} s")
         if drift is not None and federation is not None:
@@ -98,6 +71,42 @@ class Terminal:
             self._console.print(Text(f"failed check: {words}", style="bold red"))
         if not broken:
             self._console.print(Text(f"Every check passed, in {report.seconds:.0f} s.", style="bold green"))
+
+
+def _nodes(report: Report) -> Table:
+    nodes = Table(title="The fleet at the end", title_justify="left")
+    for column in ("node", "budget", "student", "runtime", "p50 ms", "p95 ms", "agent MB", "requests", "failed"):
+        nodes.add_column(column, justify="left" if column in ("node", "budget", "student", "runtime") else "right")
+    for row in report.nodes:
+        nodes.add_row(
+            Text(row.name),
+            Text(row.budget or "-"),
+            Text(row.student),
+            Text(row.runtime),
+            f"{row.p50_ms:.3f}",
+            f"{row.p95_ms:.3f}",
+            f"{row.rss_bytes / 1e6:.0f}",
+            str(row.requests),
+            str(row.failed_requests),
+        )
+    return nodes
+
+
+def _students(report: Report) -> Table:
+    students = Table(title="Students", title_justify="left")
+    for column in ("student", "architecture", "runtime", "accuracy", "worst class", "bytes", "parameters"):
+        students.add_column(column, justify="left" if column in ("student", "architecture", "runtime") else "right")
+    for student in report.students:
+        students.add_row(
+            Text(student.name),
+            Text(student.architecture),
+            Text(student.runtime),
+            f"{student.accuracy:.2%}",
+            Text("-" if student.worst_class is None else f"{student.worst_class:.2%} ({student.worst_label})"),
+            f"{student.bytes:,}",
+            f"{student.parameters:,}",
+        )
+    return students
 
 
 def _width(stream: TextIO) -> int | None:
