@@ -1,10 +1,10 @@
 """The networks that the cloud trains and the nodes fine-tune, by name.
 
 A new one is one file that opens with its paper, with a function `build(*, channels, height, width, classes, PARAMETERS...)` whose
-defaults are the paper's and a spec SMALL that is cut for 28x28 pixels and one CPU core; and one line in REGISTRY. torch is
-imported when one is built, not when this is. Every layer has a name (pnnx writes Python that does not import where layers have
-numbers), every network takes (n, channels, height, width) float32 as manifest.Input prepares it, and gives (n, classes) logits.
-One that takes rows of a table, (n, features), or series, (n, channels, steps), says so in TAKES.
+defaults are the paper's and a spec SMALL for 28x28 pixels and one CPU core; and one line in REGISTRY. `build` imports torch, this
+module does not. Every layer has a name (pnnx writes Python that does not import where layers have numbers). Every network takes
+(n, channels, height, width) float32, as manifest.Input prepares it, and returns (n, classes) logits; TAKES names other inputs: a
+table, (n, features), or series, (n, channels, steps).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ REGISTRY: Mapping[str, str] = {
     "squeezenet": "littoral.architectures.squeezenet",
 }
 _GIVEN = frozenset({"channels", "height", "width", "classes"})
-_CHANGES = ("folded", "pruned", "quantized")  # what methods did to a network, in the order in which it is done again
+_CHANGES = ("folded", "pruned", "quantized")  # changes by methods, in the order in which `build` repeats them
 
 
 def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, classes: int) -> nn.Module:
     """A new network with weights drawn from torch's generator, in training mode.
 
     Args:
-        spec: {"name": one of REGISTRY, and the architecture's own parameters}, as it stands in a manifest; where channels were
-            taken out also "pruned", see pruned.py, and "folded" and "quantized", true or false, see folded.py, quantized.py.
+        spec: {"name": one of REGISTRY, and the architecture's own parameters}, as in a manifest. Methods add "pruned"
+            (pruned.py), "folded" (folded.py) and "quantized" (quantized.py).
         channels, height, width: of one input; pixels.
-        classes: how many logits.
+        classes: the number of logits.
 
     Raises:
         BadInput: the name is unknown, a parameter is unknown or wrong, or the network cannot take inputs of this size; names
@@ -75,8 +75,8 @@ def build(spec: Mapping[str, Any], *, channels: int, height: int, width: int, cl
 
 
 def sizes_of(spec: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, int]:
-    """What `build` wants to know of an input of this shape: channels, height and width. A table's features are channels of one
-    pixel, a series is one row.
+    """Channels, height and width for `build`, of inputs of this shape. The features of a table are channels of one pixel, a
+    series is one row.
 
     Raises:
         BadInput: this architecture does not take such inputs; names those that do.
@@ -94,14 +94,14 @@ def sizes_of(spec: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, int]:
 
 
 def takes(name: Any) -> tuple[str, ...]:
-    """Of "images", "table" and "series", what an architecture is made for. Raises BadInput where its name is unknown."""
+    """The kinds of inputs of an architecture: "images", "table", "series". Raises BadInput: the name is unknown."""
     kinds: tuple[str, ...] = getattr(_module(name), "TAKES", ("images",))
     return kinds
 
 
 def small_spec(name: str) -> dict[str, Any]:
-    """The spec of an architecture cut for inputs of about 28x28 pixels: some thousand to some ten thousand parameters, which
-    learn MNIST in minutes on one core. Its defaults are the paper's own net, for the paper's own images.
+    """A spec for inputs of about 28x28 pixels: some thousand to some ten thousand parameters, which learn MNIST in minutes on one
+    core. The defaults of an architecture are the paper's net for the paper's images.
 
     Raises:
         BadInput: the name is unknown.
@@ -111,9 +111,9 @@ def small_spec(name: str) -> dict[str, Any]:
 
 
 def parameters_of_build(name: str) -> dict[str, Any]:
-    """The parameters that a spec of this architecture may set, and their defaults. Raises BadInput: the name is unknown."""
-    said = inspect.signature(_module(name).build).parameters
-    return {key: parameter.default for key, parameter in said.items() if key not in _GIVEN}
+    """The parameters of this architecture's spec and their defaults. Raises BadInput: the name is unknown."""
+    known = inspect.signature(_module(name).build).parameters
+    return {key: parameter.default for key, parameter in known.items() if key not in _GIVEN}
 
 
 def _module(name: Any) -> ModuleType:

@@ -5,8 +5,8 @@ Recognition, Interspeech 2020, https://arxiv.org/abs/2004.08531 (table 1). The d
 that change over time: blocks of `repeats` separable convolutions with a shortcut around each block. Few channels and short series
 want fewer and smaller blocks: see SMALL.
 
-Time is the width of an image of one row, so that whatever prunes, quantizes and exports 2-D convolutions does these too. Of an
-image with more rows, each row of each channel is a channel.
+Time is the width of an image with one row, so all that prunes, quantizes and exports 2-D convolutions works here too. Of an image
+with more rows, each row of each channel is a channel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SMALL = {"stem": 32, "stem_kernel": 5, "widths": (32, 32), "kernels": (7, 9), "l
 
 
 def separable(before: int, after: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> OrderedDict[str, nn.Module]:
-    """Without what follows it: in a block the shortcut is added first."""
+    """A separable convolution without a rectifier: a block adds its shortcut first."""
     side = (0, dilation * (kernel // 2))
     return OrderedDict(
         depthwise=nn.Conv2d(

@@ -1,8 +1,8 @@
-"""A network without the batch normalisations that stand behind a layer: each is folded into that layer, which has a bias then.
+"""Folds each batch norm after a layer into that layer, which then has a bias.
 
-The same function with fewer layers (B. Jacob et al., https://arxiv.org/abs/1712.05877, section 3.2), and the one to quantize:
-what is rounded to a grid or to shared values before the fold would lie beside it afterwards. A spec says it as "folded": true;
-there is then nothing left to fold at export, and what is trained is what a node loads.
+The same function with fewer layers (B. Jacob et al., https://arxiv.org/abs/1712.05877, section 3.2). Fold before quantizing:
+weights on a grid or on shared values would leave these in the fold. In a spec it is "folded": true; an export then has nothing
+left to fold, and a node loads exactly what was trained.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """The network, changed: identities in place of the norms that could be folded.
+    """Folds the norms and puts identities in their places; changes the network.
 
-    One that stands elsewhere than right behind a convolution or linear layer that nothing else reads stays.
+    A norm stays where it does not directly follow a convolution or linear layer that nothing else reads.
     """
     for layer, norm in list(pairs(network)):
         _fold(network, layer, norm)
@@ -33,7 +33,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of each layer and the norm behind it."""
+    """(layer, norm after it) by name."""
     graph = traced(network)
     layers = dict(graph.named_modules())
     for node in graph.graph.nodes:
@@ -47,14 +47,14 @@ def pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def folded_spec(spec: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
-    """The spec of `folded(network)`, where `spec` is that of the network, not yet folded; the same spec where nothing folds."""
+    """The spec of `folded(network)`, from the spec of the network before it; the same spec where nothing folds."""
     norms = {norm for _, norm in pairs(network)}
     if not norms:
         return dict(spec)
-    said: dict[str, Any] = {**spec, FIELD: True}
-    if PRUNED in said:  # a norm that is gone has no size
-        said[PRUNED] = {name: size for name, size in said[PRUNED].items() if name not in norms}
-    return said
+    after: dict[str, Any] = {**spec, FIELD: True}
+    if PRUNED in after:  # a norm that is gone has no size
+        after[PRUNED] = {name: size for name, size in after[PRUNED].items() if name not in norms}
+    return after
 
 
 def _fits(layer: nn.Module, norm: nn.Module) -> bool:
@@ -74,7 +74,7 @@ def _fold(network: nn.Module, name: str, norm_name: str) -> None:
     scale = torch.ones_like(norm.running_var) if norm.weight is None else norm.weight
     shift = torch.zeros_like(scale) if norm.bias is None else norm.bias
     weight, bias = fuse(layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, scale, shift)
-    # Zeros stay plain zeros: a scale below zero would make -0 of them.
+    # A negative scale would make -0 of zeros.
     layer.weight = nn.Parameter(weight.detach() + 0.0)
     layer.bias = nn.Parameter(bias.detach() + 0.0)
     network.set_submodule(norm_name, nn.Identity())

@@ -1,4 +1,4 @@
-"""What several architectures are made of."""
+"""Layers that several architectures share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def unit(
     before: int, after: int, kernel: int, *, stride: int = 1, groups: int = 1, active: nn.Module | None = None
 ) -> OrderedDict[str, nn.Module]:
     """A convolution that keeps the size (at a stride of 1), its batch normalisation (S. Ioffe, C. Szegedy, 2015,
-    https://arxiv.org/abs/1502.03167), and what follows it, if anything."""
+    https://arxiv.org/abs/1502.03167), and the activation, if there is one."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv"] = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
     layers["norm"] = nn.BatchNorm2d(after)
@@ -23,16 +23,16 @@ def unit(
 
 
 def halved() -> nn.AvgPool2d:
-    """Means over 3x3 pixels in steps of two, as ShuffleNet's shortcut has them: height and width halve, rounding up. A 2x2 mean
-    has half a window at an odd edge, which runtimes cut in their own ways."""
+    """Means over 3x3 pixels in steps of two, as in ShuffleNet's shortcut: halves height and width, rounding up. A 2x2 mean has
+    half a window at an odd edge, which each runtime cuts differently."""
     return nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
 
 
 def pooled(kernel: int, size: tuple[int, int]) -> tuple[nn.MaxPool2d, tuple[int, int]]:
-    """Max-pooling in steps of two that rounds up, as Caffe's does, of maps of this height and width; and what it leaves of them.
+    """Max-pooling of maps of this size in steps of two, rounding up as Caffe does; and the size of its output.
 
-    No window is larger than the map: of a map of 2 pixels under a 3x3 window ncnn makes 2 pixels, the second of them -3e38, where
-    torch and onnxruntime make 1.
+    No window is larger than the map: of 2 pixels under a 3x3 window ncnn makes 2 pixels, the second one -3e38, and torch and
+    onnxruntime make 1.
     """
     window = min(kernel, size[0]), min(kernel, size[1])
     left = -(-(size[0] - window[0]) // 2) + 1, -(-(size[1] - window[1]) // 2) + 1
@@ -40,10 +40,10 @@ def pooled(kernel: int, size: tuple[int, int]) -> tuple[nn.MaxPool2d, tuple[int,
 
 
 def shrunk(height: int, width: int, resolution: float) -> nn.Module:
-    """The input scaled to `resolution` times its height and width: MobileNet's resolution multiplier rho (section 3.4 of
-    https://arxiv.org/abs/1704.04861), inside the network, so that the data stay as they are.
+    """Scales the input to `resolution` times its height and width: MobileNet's resolution multiplier rho (section 3.4 of
+    https://arxiv.org/abs/1704.04861), inside the network, so that the data need no change.
 
-    Bilinear, after as many halvings by means as leave no pixel unread. Raises BadInput where it is not in (0, 1].
+    Bilinear, after enough halvings by means that every pixel counts. Raises BadInput where it is not in (0, 1].
     """
     wanted = sides(height, width, resolution)
     if wanted == (height, width):
@@ -57,6 +57,6 @@ def shrunk(height: int, width: int, resolution: float) -> nn.Module:
 
 
 def sides(height: int, width: int, resolution: float) -> tuple[int, int]:
-    """What `shrunk` leaves of an input: height and width in pixels."""
+    """Height and width in pixels after `shrunk`."""
     scale = factor("resolution", resolution, most=1.0)
     return max(1, round(height * scale)), max(1, round(width * scale))

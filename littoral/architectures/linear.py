@@ -1,7 +1,7 @@
 """One linear layer: multinomial logistic regression, the plain baseline, and often all that a small table needs.
 
 D. R. Cox: The Regression Analysis of Binary Sequences, Journal of the Royal Statistical Society B 20, 1958,
-https://doi.org/10.1111/j.2517-6161.1958.tb00292.x. Its weights can be solved for in place of being taught: `lbfgs` in
+https://doi.org/10.1111/j.2517-6161.1958.tb00292.x. Its weights can be solved for instead of trained: `lbfgs` in
 littoral_cloud.training.trainer.
 """
 

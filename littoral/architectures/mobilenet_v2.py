@@ -1,5 +1,5 @@
-"""Inverted residuals: few channels travel between blocks, each widens them, filters channel by channel, and narrows again
-without a rectifier, which would lose what few channels hold.
+"""Inverted residuals: few channels between blocks; each block widens them, filters each channel, and narrows them again without a
+rectifier, which would lose information of few channels.
 
 M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018,
 https://arxiv.org/abs/1801.04381 (table 2). The defaults are the paper's net for 224x224: 3.4 million parameters, 300 million

@@ -1,10 +1,9 @@
-"""A network of which channels were taken out: its architecture as it is built, with some layers of a smaller size.
+"""Builds a network without the channels that pruning took out: its architecture, with some layers of a smaller size.
 
-What littoral_cloud.compression.channel_pruning leaves behind (G. Fang et al.: DepGraph: Towards Any Structural Pruning, CVPR
-2023,
-https://arxiv.org/abs/2301.12900) has no width in its architecture's own parameters. So the spec says it layer by layer, under
-"pruned": {layer name: [out, in, groups] of a convolution, [out, in] of a linear layer, [channels] of a norm}. Specs come from
-files, manifests and the wire: sizes may only shrink, and the whole must fit together.
+The result of littoral_cloud.compression.channel_pruning (G. Fang et al.: DepGraph: Towards Any Structural Pruning, CVPR 2023,
+https://arxiv.org/abs/2301.12900) has no width in its architecture's own parameters. So the spec has the sizes layer by layer,
+under "pruned": {layer name: [out, in, groups] of a convolution, [out, in] of a linear layer, [channels] of a norm}. Specs come
+from files, manifests and the wire: sizes may only shrink, and the whole must fit together.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ FIELD = "pruned"
 
 
 def size_of(layer: nn.Module) -> list[int] | None:
-    """As it stands in a spec; None for a layer that has no size of its own."""
+    """The size of a layer as in a spec; None for a layer without one."""
     if isinstance(layer, nn.Conv2d):
         return [layer.out_channels, layer.in_channels, layer.groups]
     if isinstance(layer, nn.Linear):
@@ -33,18 +32,18 @@ def size_of(layer: nn.Module) -> list[int] | None:
 
 
 def sizes_of(network: nn.Module, base: nn.Module) -> dict[str, list[int]]:
-    """What a spec says of a network cut from `base`: the layers whose sizes differ."""
+    """For a spec: the sizes of the layers of a pruned network that differ from `base`."""
     before = {name: size_of(layer) for name, layer in base.named_modules()}
     sizes = {name: size for name, layer in network.named_modules() if (size := size_of(layer)) is not None}
     return {name: size for name, size in sizes.items() if size != before[name]}
 
 
 def resized(network: nn.Module, sizes: Any, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The network with these layers replaced by new ones of the sizes given, everything else of them as it was.
+    """The network with new layers of these sizes, the same in all else.
 
     Args:
-        network: as its architecture builds it; it is changed.
-        sizes: as they stand in a spec; anything may be in there.
+        network: as its architecture builds it; this changes it.
+        sizes: from a spec, not checked yet.
         shape: of one input.
 
     Raises:

@@ -1,11 +1,11 @@
-"""A network that computes as an int8 one will: weights on a grid for each channel, values between layers on one of 256 steps.
+"""Makes a network compute as its int8 artifact will: weights on a grid for each channel, values between layers on 256 steps.
 
 B. Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
-https://arxiv.org/abs/1712.05877 (section 3). Rounding is let through as if it were not there when gradients go back: Y. Bengio,
-N. Leonard, A. Courville, 2013, https://arxiv.org/abs/1308.3432. A spec says it as "quantized": true. The ranges of the values
-are buffers, so they travel with the weights, and whoever exports the network uses those that it was trained with.
+https://arxiv.org/abs/1712.05877 (section 3). Gradients pass the rounding unchanged: Y. Bengio, N. Leonard, A. Courville, 2013,
+https://arxiv.org/abs/1308.3432. In a spec it is "quantized": true. The ranges of values are buffers: they travel with the
+weights, and the exporter uses those of the training.
 
-Rounded are: what comes in, and what each layer, sum, concatenation or mean gives (after its rectifier, where it has one), but not
+The input is rounded, and the output of each layer, sum, concatenation or mean (after its rectifier, where it has one), but not
 the logits. Maxima, reshapes, shuffles and rectifiers move values and make none.
 """
 
@@ -30,7 +30,7 @@ _MOVES = (*_RECTIFIERS, nn.MaxPool2d, nn.Flatten, nn.ChannelShuffle, nn.Identity
 _MAKES: frozenset[Any] = frozenset(
     {operator.add, operator.iadd, torch.add, operator.mul, torch.mul, torch.cat, torch.mean, "add", "mul", "mean"}
 )
-_MOMENTUM = 0.01  # of what a batch says of a range
+_MOMENTUM = 0.01  # of a batch, for a range
 _LEAST = 2.0**-24  # of a step, where all is zero
 
 
@@ -58,19 +58,19 @@ class QuantizedLinear(nn.Linear):
 
 
 class Quantizer(nn.Module):
-    """Rounds values to 256 steps over a range, 0 among them, that follows what is seen while training."""
+    """Rounds values to 256 steps, 0 among them, over a range that follows the values while training."""
 
     low: torch.Tensor
     high: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.measuring = False  # let values through, and widen the range to hold them
+        self.measuring = False  # do not round, and widen the range to hold all values
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.ones(()))
 
     def steps(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The step (float32) and the number of it that stands for 0 (int32)."""
+        """The step (float32) and the zero point, the number of the step that is 0 (int32)."""
         low, high = self.low.clamp_max(0.0), self.high.clamp_min(0.0)
         scale = ((high - low) / VALUE_STEPS).clamp_min(_LEAST)
         return scale, torch.round(-low / scale).clamp(0, VALUE_STEPS).to(torch.int32)
@@ -95,8 +95,8 @@ class Quantizer(nn.Module):
 
 
 def quantized(network: nn.Module) -> nn.Module:
-    """The network with every convolution and linear layer on its grid and a Quantizer behind whatever makes values; the layers
-    keep their names, the weights are shared with `network`."""
+    """The network with all convolutions and linear layers on their grid, and a Quantizer after all that makes values. The
+    layers have the same names and share their weights with `network`."""
     graph = traced(network)
     for place in _places(graph):
         name = f"quantize_{place.name}"
@@ -115,7 +115,7 @@ def quantized(network: nn.Module) -> nn.Module:
 
 
 def plain(network: nn.Module, instead: Callable[[Quantizer], nn.Module] = lambda _: nn.Identity()) -> nn.Module:
-    """The network, changed: ordinary layers whose weights lie on their grid, and `instead` in the place of each Quantizer."""
+    """Ordinary layers with weights on their grid, and `instead` in place of each Quantizer; changes the network."""
     for name, layer in list(network.named_modules()):
         if isinstance(layer, Quantizer):
             network.set_submodule(name, instead(layer))
@@ -131,7 +131,7 @@ def quantizers(network: nn.Module) -> list[Quantizer]:
 
 
 def _places(graph: fx.GraphModule) -> list[fx.Node]:
-    """Where values are rounded, in the order of the graph."""
+    """The nodes after which values are rounded, in the order of the graph."""
     layers = dict(graph.named_modules())
 
     def layer_of(node: fx.Node) -> nn.Module | None:
@@ -143,7 +143,7 @@ def _places(graph: fx.GraphModule) -> list[fx.Node]:
         return node.op == "placeholder" or (node.op in ("call_function", "call_method") and node.target in _MAKES)
 
     def answers(node: fx.Node) -> bool:
-        """It is in the logits without another layer between."""
+        """Its output is in the logits, with no layer between."""
         return any(user.op == "output" or (not makes(user) and answers(user)) for user in node.users)
 
     found = []

@@ -1,4 +1,4 @@
-"""Pointwise group convolutions, and a channel shuffle between them so that groups hear of each other.
+"""Pointwise group convolutions, and a channel shuffle between them that mixes the groups.
 
 X. Zhang, X. Zhou, M. Lin, J. Sun: ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, 2017,
 https://arxiv.org/abs/1707.01083 (table 1; figure 2 b and c). The defaults are the paper's 1x net with 3 groups for 224x224: 137
@@ -27,8 +27,8 @@ _NARROWER = 4  # the bottleneck's channels are a quarter of the unit's
 
 
 class ShuffleV1Unit(nn.Module):
-    """From `before` to `after` channels. At a stride of 2 the shortcut is averaged and stands beside what is learnt, which so has
-    only `after - before` channels; at 1 it is added."""
+    """From `before` to `after` channels. At a stride of 2 the averaged shortcut is concatenated with the `after - before`
+    channels of the convolutions; at 1 it is added."""
 
     def __init__(self, before: int, after: int, groups: int, stride: int, first_groups: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class ShuffleNetV1(nn.Module):
         units: OrderedDict[str, nn.Module] = OrderedDict()
         for stage, (after, depth) in enumerate(zip(widths, depths, strict=True), 2):
             for i in range(1, depth + 1):
-                # The very first pointwise convolution sees too few channels to be grouped (section 3.2).
+                # The first pointwise convolution has too few channels for groups (section 3.2).
                 first_groups = 1 if not units else groups
                 units[f"stage{stage}_unit{i}"] = ShuffleV1Unit(before, after, groups, 2 if i == 1 else 1, first_groups)
                 before = after

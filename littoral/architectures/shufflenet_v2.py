@@ -1,5 +1,5 @@
-"""Half of the channels pass by untouched, the other half is worked on, and a shuffle mixes them: what is fast on real machines,
-not what has the fewest multiplications.
+"""One half of the channels stays as it is, convolutions change the other half, and a shuffle mixes them: fast on real machines,
+though not with the fewest multiplications.
 
 N. Ma, X. Zhang, H.-T. Zheng, J. Sun: ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, 2018,
 https://arxiv.org/abs/1807.11164 (table 5; figure 3 c and d). The defaults are the paper's 1x net for 224x224: 2.3 million
@@ -25,7 +25,7 @@ _WIDTHS = {0.5: (48, 96, 192, 1024), 1.0: (116, 232, 464, 1024), 1.5: (176, 352,
 
 
 class ShuffleV2Unit(nn.Module):
-    """`channels` in and out; the second half of them is worked on."""
+    """`channels` in and out; the convolutions change the second half."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ShuffleV2Unit(nn.Module):
 
 
 class HalvingUnit(nn.Module):
-    """From `before` to `after` channels at half the height and width: both halves of what comes out are worked on."""
+    """From `before` to `after` channels at half the height and width: convolutions make both halves of the output."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()

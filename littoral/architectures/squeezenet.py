@@ -3,7 +3,7 @@
 F. N. Iandola et al.: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size, 2016,
 https://arxiv.org/abs/1602.07360 (table 1, the plain network). The defaults are the paper's net for 224x224, 1,248,424 parameters;
 its authors' version 1.1 has stem 64, stem_kernel 3, pools 1, 3, 5. Small nets learn better with `norm`, which the paper has not.
-The rectifier after the last convolution is left out: it would cut every logit at 0.
+There is no rectifier after the last convolution: it would cut every logit at 0.
 """
 
 from __future__ import annotations

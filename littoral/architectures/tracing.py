@@ -1,7 +1,7 @@
-"""A network's graph by torch.fx, while other threads train.
+"""Traces a network's graph by torch.fx while other threads train.
 
-torch.fx traces by replacing `nn.Module.__call__` for the whole process: a network that is trained in another thread meanwhile
-would end with "module is not installed as a submodule", and two traces at once would put each other's replacement back for good.
+torch.fx traces by replacing `nn.Module.__call__` in the whole process: training in another thread would fail with "module is not
+installed as a submodule", and two traces at once would restore each other's replacement for good.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TRACING = threading.RLock()
 
 
 class _Tracer(fx.Tracer):
-    """Records what its own thread calls; others' calls go on as they were."""
+    """Records the calls of its own thread alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,6 +29,6 @@ class _Tracer(fx.Tracer):
 
 
 def traced(network: nn.Module) -> fx.GraphModule:
-    """Its graph, over the network's own layers. Raises fx.proxy.TraceError where what it does depends on the values given."""
+    """The graph, over the network's own layers. Raises fx.proxy.TraceError where the operations depend on the input."""
     with _TRACING:
         return fx.GraphModule(network, _Tracer().trace(network), type(network).__name__)

@@ -1,9 +1,8 @@
 """Core ML: an ML program (macOS 12, iOS 15 and later) of batch 1, its weights in float32 or float16.
 
-coremltools (https://github.com/apple/coremltools) converts on any system and predicts on macOS alone. So what is written is read
-again here by `read` (littoral_cloud/export/coreml_reading.py): every operation of the package, with the weights of the package,
-in torch.
-That shows what the package says; how Core ML rounds it, and on which of its processors, only a Mac can show.
+coremltools (https://github.com/apple/coremltools) converts on any system and predicts on macOS alone. So `read`
+(littoral_cloud/export/coreml_reading.py) runs each operation of the written package in torch, with the weights of the package.
+This checks the program; only a Mac shows how Core ML rounds it, and on which of its processors.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def _coremltools() -> Any:
 
 
 def _converted(coremltools: Any, network: nn.Module, given: Input, precision: str) -> dict[str, bytes]:
-    """The two files of a package. Raises RuntimeFailure."""
+    """The two files of a package by path. Raises RuntimeFailure."""
     with _quiet(), torch.inference_mode(), tempfile.TemporaryDirectory(prefix="littoral-coreml-") as scratch:
         try:
             traced: Any = torch.jit.trace(network, torch.zeros(1, *given.shape))  # type: ignore[no-untyped-call]
@@ -83,14 +82,14 @@ def _converted(coremltools: Any, network: nn.Module, given: Input, precision: st
         except Exception as error:  # noqa: BLE001 - coremltools' errors share no base
             why = _cause(error)
         if why:
-            gc.collect()  # coremltools leaves a folder to whoever collects it, which Python warns of: here, where it is quiet
+            gc.collect()  # coremltools leaves a folder behind, and Python warns when it collects that: do it here, quietly
             raise RuntimeFailure(why, hint=_WAY_OUT)
         package = Path(scratch, "model.mlpackage")
         model.save(str(package))
         files = taken_from(package)
     spec = model.get_spec()
     spec.ClearField("isUpdatable")
-    spec.description.ClearField("metadata")  # versions and times of conversion: not what it calculates
+    spec.description.ClearField("metadata")  # versions and times of the conversion
     return {**files, MODEL: bytes(spec.SerializeToString(deterministic=True))}
 
 
@@ -100,7 +99,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _without_shuffles(network: fx.GraphModule) -> fx.GraphModule:
-    """The network, changed: channel shuffles, which coremltools does not know, as the reshapes that they are."""
+    """Replaces channel shuffles, which coremltools does not know, by reshapes. Changes the network."""
     for node in list(network.graph.nodes):
         if node.op == "call_function" and node.target in (torch.channel_shuffle, nn.functional.channel_shuffle):
             node.target = _shuffled
@@ -118,19 +117,19 @@ def _shuffled(x: torch.Tensor, groups: int) -> torch.Tensor:
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
-    """Logits as the package says, read in torch; not as Core ML gives them. `optimised=False` sums in double precision."""
+    """Logits of the package in torch, not of Core ML itself. `optimised=False` sums in double precision."""
     return read(exported.files, prepared, precise=not optimised)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """coremltools says at import that this is no Mac, and at each conversion which versions it was not tested with."""
+    """Hides what coremltools prints: at import that this is no Mac, at each conversion which versions it was not tested with."""
     logger = logging.getLogger("coremltools")
     level, logger.disabled = logger.level, True
     root = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # and bars, whoever owns the terminal
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # its progress bars
             warnings.simplefilter("ignore")
             yield
     finally:

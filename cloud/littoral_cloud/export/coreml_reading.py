@@ -1,8 +1,8 @@
 """Reads a Core ML package on any system: each operation of its program, with its own weights, in torch.
 
 The program is a list of typed operations, MIL (https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html);
-large values lie in the weight file, each behind 64 bytes that say its type, size and place. An operation that is not known here
-is an error: nothing is passed over.
+large values lie in the weight file, each after 64 bytes with its type, size and place. An unknown operation is an error, never
+ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOB_TYPES: Mapping[int, Any] = {1: np.float16, 2: np.float32, 3: np.uint8, 4: 
 _IMMEDIATE_TYPES: Mapping[int, Any] = {10: np.float16, 11: np.float32, 12: np.float64, 21: np.int8, 22: np.int16, 23: np.int32}
 _TORCH_TYPES = {"fp16": torch.float16, "fp32": torch.float32, "int32": torch.int32, "bool": torch.bool}
 Given = Mapping[str, Any]
-"""Inputs of an operation, by name: a tensor, a number, a text, a tuple."""
+"""The inputs of an operation by name: tensors, numbers, texts, tuples."""
 
 
 def spec_of(files: Mapping[str, bytes]) -> Any:
@@ -42,14 +42,14 @@ def spec_of(files: Mapping[str, bytes]) -> Any:
 
 
 def constants_of(files: Mapping[str, bytes]) -> dict[str, npt.NDArray[Any]]:
-    """Every array of the program by name, as it is stored."""
+    """All arrays of the program by name, as they are stored."""
     operations, weights = _operations(spec_of(files)), files.get(WEIGHTS, b"")
     found = {op.outputs[0].name: _value(op.attributes["val"], weights) for op in operations if op.type == "const"}
     return {name: value for name, value in found.items() if isinstance(value, np.ndarray) and value.ndim}
 
 
 def read(files: Mapping[str, bytes], prepared: npt.NDArray[np.float32], *, precise: bool = False) -> npt.NDArray[np.float32]:
-    """What the program gives for each row, (n, classes).
+    """The outputs of the program for each row, (n, classes).
 
     Args:
         prepared: (n, *shape).
@@ -63,7 +63,7 @@ def read(files: Mapping[str, bytes], prepared: npt.NDArray[np.float32], *, preci
     }
 
     def one(row: torch.Tensor) -> torch.Tensor:
-        """The program is of batch 1; vmap runs it on many rows at once, each by itself."""
+        """Runs the program, which has batch 1; vmap runs it on many rows at once."""
         return _run(operations, {**constants, name: row[None]}, output, precise).reshape(-1).float()
 
     with torch.inference_mode():
@@ -101,7 +101,7 @@ def _argument(argument: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _widened(value: Any, precise: bool) -> Any:
-    """Arrays and tensors of floats as double or single precision, in which operations are calculated."""
+    """Floats in double or single precision, in which the operations calculate."""
     if isinstance(value, list):
         return [_widened(part, precise) for part in value]
     if isinstance(value, np.ndarray):
@@ -145,7 +145,7 @@ def _ints(value: Any) -> list[int]:
 
 
 def _padded(given: Given, window: Sequence[int], strides: Sequence[int], fill: float) -> torch.Tensor:
-    """x with the rows and columns around it that its `pad_type` asks for."""
+    """x with the rows and columns around it that `pad_type` asks for."""
     x, kind = given["x"], given["pad_type"]
     dimensions = len(window)
     if kind == "valid":

@@ -1,4 +1,4 @@
-"""What every exporter gives, and the one signature that they share."""
+"""What all exporters share: the artifact, its options, and the network with folded norms."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Prepared = npt.NDArray[np.float32]  # (n, *input.shape), as manifest.Input.prepa
 Logits = npt.NDArray[np.float32]  # (n, classes)
 
 OUTPUT_NAME = "logits"
-"""Of the output tensor, in every format."""
+"""The name of the output tensor in every format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One artifact: its files by bare name, and what a node must know to load them."""
+    """An artifact: its files by bare name, and what a node needs to load them."""
 
     runtime: str  # of littoral_node.runtimes.REGISTRY
     files: Mapping[str, bytes]
@@ -42,10 +42,10 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How static int8 finds the range of each value between layers: from `examples` training inputs, evenly over the data set.
+    """How static int8 finds the range of the values between layers: from `examples` training inputs, evenly over the data set.
 
-    "minmax": the extremes. "entropy": where the histogram cut off says least wrong (S. Migacz, 8-bit Inference with TensorRT,
-    2017). "percentile": what `percentile` of the values lie inside of.
+    "minmax": the extremes. "entropy": the cut of the histogram that loses least information (S. Migacz, 8-bit Inference with
+    TensorRT, 2017). "percentile": the range that holds `percentile` of the values.
     """
 
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
@@ -61,7 +61,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How artifacts are written, as far as a recipe may say."""
+    """The options of a recipe for writing artifacts."""
 
     opset: int = 18  # of ONNX
     ir: int = 9  # of ONNX files: old runtimes on devices refuse newer ones
@@ -97,10 +97,10 @@ class Exporter(Protocol):
 
 
 def folded(module: nn.Module) -> fx.GraphModule:
-    """A copy in evaluation mode with each batch normalisation folded into the layer before it: the same function with fewer
-    layers, plain strides in memory. One that was trained for int8 has its weights on their grid, and rounds no values.
+    """A copy in evaluation mode with each batch norm folded into the layer before it: the same function with fewer layers,
+    with plain strides in memory. A network trained for int8 keeps its weights on their grid and rounds no values.
 
-    Raises RuntimeFailure where what it does depends on the values that it is given.
+    Raises RuntimeFailure where the operations of the network depend on its input.
     """
     try:
         graph = traced(without_norms(plain(copy.deepcopy(module).eval())))
@@ -119,8 +119,8 @@ def folded(module: nn.Module) -> fx.GraphModule:
 
 
 def unstrided(network: fx.GraphModule) -> fx.GraphModule:
-    """The network, changed: parameters in plain order in memory, which exporters write."""
+    """Puts the parameters into plain order in memory, as exporters write them. Changes the network."""
     for parameter in network.parameters():
-        # contiguous() would keep the strides of channels last where a size is 1, and the exporters would then follow them.
+        # contiguous() keeps the strides of channels-last where a size is 1, and exporters would follow them.
         parameter.data = torch.empty(parameter.shape).copy_(parameter.data)
     return network

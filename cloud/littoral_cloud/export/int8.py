@@ -1,14 +1,14 @@
 """int8: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018,
 https://arxiv.org/abs/1712.05877.
 
-Static: QuantizeLinear and DequantizeLinear around each layer, scales for each channel of the weights, ranges of what lies between
-layers from a calibration, or, of a network that was trained for int8 (qat.py), those that it was trained with. Weights are signed
-and 7 bit wide (`reduce_range`): the pairwise 16-bit sums of CPUs without VNNI overflow with 8-bit ones, and one artifact must
-answer alike on all of them.
+Static: QuantizeLinear and DequantizeLinear around each layer, a scale for each channel of the weights. The ranges between
+layers come from a calibration, or from the training of a network that was trained for int8 (qat.py). Weights are signed and
+have 7 bits (`reduce_range`): with 8 bits, the pairwise 16-bit sums of CPUs without VNNI overflow, and an artifact must give
+the same answers on all CPUs.
 
-Dynamic: weights alone; the range of what lies between layers is found anew at every inference, over the whole batch, so an
-answer depends a little on what else was asked at once. Needs no calibration. Weights are unsigned and 8 bit wide, which no CPU
-overflows with, and which old runtimes have convolutions for (ConvInteger).
+Dynamic: quantizes weights alone. Each inference finds the ranges between layers anew, over its whole batch, so an answer
+depends a little on the other inputs. It needs no calibration. Weights are unsigned and have 8 bits: no CPU overflows with
+these, and old runtimes have convolutions for them (ConvInteger).
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _METHODS = {
     "percentile": CalibrationMethod.Percentile,
 }
 
-vars(calibrate)["print"] = lambda *_: None  # it prints how far its histograms are, whoever owns the terminal
+vars(calibrate)["print"] = lambda *_: None  # it prints the progress of its histograms
 
 
 def export_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
-    """Static int8 ONNX; see Exporter. A network trained for int8 needs no calibration, others raise BadInput without."""
+    """Static int8 ONNX; see Exporter. A network trained for int8 needs no calibration; for others, BadInput without one."""
     if quantizers(module):
         return written(as_trained(module, given, options), options)
     return _static(module, given, calibration, options)
@@ -65,28 +65,27 @@ def export_int8_dynamic(module: nn.Module, given: Input, *, calibration: Prepare
 
 def export_int8_full(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
     """Static int8 ONNX with weights of all 8 bits: a little nearer to float32, and wrong on CPUs that have neither VNNI nor ARM's
-    dot product, which is what it says it requires. Ranges are found by calibration, also of a network that was trained for int8;
-    see Exporter."""
+    dot product, so it requires one of them. The ranges come from a calibration, also for a network trained for int8; see
+    Exporter."""
     made = _static(module, given, calibration, options, reduce_range=False)
     return replace(made, requires={**made.requires, FULL_RANGE: 1})
 
 
 def export_tensorrt_int8(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
-    """int8 as TensorRT takes it (see littoral_cloud.export.tensorrt): every zero is 0, weights and values are signed, biases
-    stay float.
-    Ranges are found by calibration, also of a network that was trained for int8; see Exporter."""
+    """int8 as TensorRT takes it (see littoral_cloud.export.tensorrt): every zero point is 0, weights and values are signed,
+    biases stay float. The ranges come from a calibration, also for a network trained for int8; see Exporter."""
     return tensorrt.wrapped(_static(module, given, calibration, options, reduce_range=False, symmetric=True), "int8")
 
 
 def _static(module: nn.Module, given: Input, calibration: Prepared, options: Options, **how: bool) -> Exported:
-    """`how`: see `quantized`. Raises BadInput where there is nothing to calibrate with."""
+    """`how`: see `quantized`. Raises BadInput without calibration inputs."""
     if len(calibration) == 0:
         raise BadInput("int8: no calibration inputs", hint="give a few hundred prepared training inputs")
     return written(quantized(to_onnx(module, given, options), given.name, calibration, options.calibration, **how), options)
 
 
 def as_trained(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:
-    """The int8 graph of a network that was trained for it, with the steps that it was trained with."""
+    """The int8 graph of a network that was trained for it, with the steps of the training."""
     network = plain(copy.deepcopy(module).eval(), Rounded)
     assert isinstance(network, fx.GraphModule)  # as littoral.architectures.quantized makes it
     return with_integer_weights(converted(unstrided(network), given, options))
@@ -101,12 +100,12 @@ def quantized(
     reduce_range: bool = True,
     symmetric: bool = False,
 ) -> onnx.ModelProto:
-    """The graph with int8 weights and uint8 values between layers, whose ranges are found on the calibration inputs.
+    """The graph with int8 weights and uint8 values between layers, with ranges from the calibration inputs.
 
     Args:
         reduce_range: weights of 7 bits.
-        symmetric: values between layers are int8, every zero is 0, and weights and biases stay float in the file, the weights
-            behind their QuantizeLinear: TensorRT takes nothing else.
+        symmetric: values between layers are int8, every zero point is 0, and weights and biases stay float in the file, the
+            weights before a QuantizeLinear: TensorRT takes nothing else.
     """
     extra: dict[str, Any] = {"CalibPercentile": how.percentile} if how.method == "percentile" else {}
     if symmetric:
@@ -141,7 +140,7 @@ def _by_onnxruntime(model: onnx.ModelProto, quantize: Callable[[onnx.ModelProto,
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """It warns on the root logger that it was not given its own pre-processing."""
+    """Hides the warning that the graph did not go through onnxruntime's own pre-processing."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

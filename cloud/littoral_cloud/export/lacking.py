@@ -1,8 +1,8 @@
-"""Which layer a runtime lacks: a network that cannot be exported is cut shorter until it can; the layer after the cut is the one.
+"""Finds the layer that a runtime lacks: it cuts the network shorter until it can be exported; the layer after the cut is the one.
 
-Exporters name what they choke on in their own words (`aten::erfinv`, a node number), which says nothing to whoever built the
-network. Halving finds the layer by its name in the torch module, for every exporter alike, in as many attempts as the number of
-layers has binary digits.
+An exporter's error names an internal operator (`aten::erfinv`, a node number), which the author of the network does not know.
+Halving finds the layer by its name in the torch module, for every exporter, in as many attempts as the number of layers has
+binary digits.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Attempt = Callable[[fx.GraphModule], object]
 
 
 def layer_lacking(network: fx.GraphModule, shape: tuple[int, ...], attempt: Attempt) -> str:
-    """The first layer with which `attempt` fails, as an operator finds it: its name in the module, its class and what it calls.
+    """The first layer with which `attempt` fails: its name in the module, its class, and the function that it calls.
 
     Args:
-        network: traced, as `folded` gives it; `attempt` fails with the whole of it.
+        network: traced, as `folded` returns it; `attempt` fails with all of it.
         shape: of one input, without the batch.
     """
     run = _Recorder(network)
@@ -32,8 +32,8 @@ def layer_lacking(network: fx.GraphModule, shape: tuple[int, ...], attempt: Atte
         with torch.inference_mode():
             run.run(torch.zeros(2, *shape))
     except (RuntimeError, ValueError, TypeError, IndexError):
-        return _called(network, run.at)  # it does not even run in torch
-    whole, failing = 0, len(run.tensors) - 1  # the first `whole` of them can be exported, the one at `failing` cannot
+        return _called(network, run.at)  # it does not run in torch either
+    whole, failing = 0, len(run.tensors) - 1  # up to `whole` it can be exported, with the one at `failing` not
     while whole < failing:
         middle = (whole + failing) // 2
         try:
@@ -46,7 +46,7 @@ def layer_lacking(network: fx.GraphModule, shape: tuple[int, ...], attempt: Atte
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a network; keeps in order which of its nodes gave a tensor, and where it is."""
+    """Runs a network, and notes in order the nodes that return a tensor, and the current node."""
 
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network)
@@ -62,7 +62,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _cut_after(network: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
-    """The network from its input to this node, whose tensor is the output."""
+    """The network from its input to this node, whose tensor becomes the output."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in network.graph.nodes:
@@ -77,7 +77,7 @@ def _called(network: fx.GraphModule, node: fx.Node) -> str:
     if node.op == "call_module":
         return f"{node.target!r} ({type(network.get_submodule(str(node.target))).__name__})"
     if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
-        node = node.args[0]  # one of several tensors that a function gave
+        node = node.args[0]  # one of several tensors that a function returned
     function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
     owners = list(node.meta.get("nn_module_stack", {}).values())
     if not owners:

@@ -1,8 +1,8 @@
-"""An ONNX graph with nothing in it that a runtime does not need: what is written, and in which opset and IR.
+"""Strips an ONNX graph of all that a runtime does not need, and writes it in a given opset and IR.
 
-What goes: doc strings, metadata, the producer, names of nodes, shapes of values in between, attributes that say what the opset
-says anyway, initializers that nobody reads or that are there twice. What stays: names, types and shapes of inputs and outputs,
-and every number, bit for bit.
+It removes doc strings, metadata, the producer, node names, the shapes of inner values, attributes with default values, and
+initializers that no node reads or that are there twice. Names, types and shapes of inputs and outputs stay, and every number, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from littoral_cloud.export.exported import DEFAULTS, Options
 _GRAPH = "g"  # a graph must have a name
 _WAY_OUT = "leave out opset, or use another architecture"
 # Attributes that a runtime reads from the weights, where they are in the file.
-_SEEN_IN_WEIGHTS = {"Conv": ("kernel_shape",)}
+_FROM_WEIGHTS = {"Conv": ("kernel_shape",)}
 # Lists that, one number an axis, mean the same as no list.
 _USUAL = {"strides": 1, "dilations": 1, "pads": 0}
 
 
 def stripped(model: onnx.ModelProto, options: Options = DEFAULTS) -> onnx.ModelProto:
-    """The same graph and nothing else, in this opset and IR.
+    """The graph without all that a runtime does not need, in this opset and IR.
 
     Raises:
-        RuntimeFailure: it holds what cannot be kept: an opset newer than asked for with an operator that the older one lacks,
-            functions, operators of other domains, data outside the file.
+        RuntimeFailure: the graph has an operator that this opset lacks, functions, operators of other domains, or data outside
+            the file.
     """
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     used = {node.domain for node in model.graph.node}
@@ -61,10 +61,10 @@ def stripped(model: onnx.ModelProto, options: Options = DEFAULTS) -> onnx.ModelP
 
 
 class _Names:
-    """Short ones, but for inputs and outputs."""
+    """Short names, except for inputs and outputs."""
 
-    def __init__(self, kept: list[str]) -> None:
-        self._names = {name: name for name in ("", *kept)}
+    def __init__(self, fixed: list[str]) -> None:
+        self._names = {name: name for name in ("", *fixed)}
 
     def short(self, name: str) -> str:
         return self._names.setdefault(name, f"{len(self._names):x}")
@@ -80,7 +80,7 @@ def _array(tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
 
 
 def _name_initializers(lean: onnx.ModelProto, arrays: dict[str, np.ndarray[Any, Any]], read: list[str], names: _Names) -> None:
-    """Puts in those that are read, each content once."""
+    """Adds the initializers that a node reads, each content once."""
     first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
     for name in dict.fromkeys(read):
         if name not in arrays:
@@ -95,11 +95,11 @@ def _name_initializers(lean: onnx.ModelProto, arrays: dict[str, np.ndarray[Any, 
 
 
 def _plain(node: onnx.NodeProto, arrays: dict[str, np.ndarray[Any, Any]], before: int, opset: int) -> onnx.NodeProto:
-    """A node with the attributes that say something, as this opset writes it."""
+    """A node as this opset writes it, with those attributes alone that are not the default."""
     plain = onnx.NodeProto(op_type=node.op_type, input=node.input, output=node.output)
     schema = onnx.defs.get_schema(node.op_type, before, "")
     for attribute in node.attribute:
-        if not _says_nothing(node, attribute, schema, arrays):
+        if not _is_default(node, attribute, schema, arrays):
             plain.attribute.add().CopyFrom(attribute)
             plain.attribute[-1].doc_string = ""
     if opset < before:
@@ -107,11 +107,11 @@ def _plain(node: onnx.NodeProto, arrays: dict[str, np.ndarray[Any, Any]], before
     return plain
 
 
-def _says_nothing(
+def _is_default(
     node: onnx.NodeProto, attribute: onnx.AttributeProto, schema: onnx.defs.OpSchema, arrays: dict[str, np.ndarray[Any, Any]]
 ) -> bool:
     value = onnx.helper.get_attribute_value(attribute)
-    if attribute.name in _SEEN_IN_WEIGHTS.get(node.op_type, ()):
+    if attribute.name in _FROM_WEIGHTS.get(node.op_type, ()):
         return node.input[1] in arrays
     if node.op_type == "Reshape" and attribute.name == "allowzero":
         return node.input[1] in arrays and 0 not in arrays[node.input[1]]
@@ -122,7 +122,7 @@ def _says_nothing(
 
 
 def _lower(node: onnx.NodeProto, arrays: dict[str, np.ndarray[Any, Any]], opset: int) -> None:
-    """The node as older opsets, from 13 on, write it; what they cannot is found by the checker."""
+    """Rewrites the node for older opsets, from 13 on; the checker finds what these cannot express."""
     if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum" and opset < 18 and len(node.input) > 1:
         if node.input[1] not in arrays:
             raise RuntimeFailure(f"onnx: {node.op_type} has axes that are not constant, which opset {opset} lacks", hint=_WAY_OUT)
@@ -130,7 +130,7 @@ def _lower(node: onnx.NodeProto, arrays: dict[str, np.ndarray[Any, Any]], opset:
         node.attribute.append(onnx.helper.make_attribute("axes", axes))
         del node.input[1:]
     if node.op_type == "Split" and opset < 18 and len(node.input) < 2:
-        # Without sizes the older ones cut into equal parts, which is what is left where the parts' number is gone.
+        # Without sizes, older opsets cut into equal parts.
         kept = [attribute for attribute in node.attribute if attribute.name != "num_outputs"]
         del node.attribute[:]
         node.attribute.extend(kept)

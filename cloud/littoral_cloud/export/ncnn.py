@@ -1,8 +1,8 @@
-"""ncnn: a .param that says the graph, a .bin with the weights; float32, or float16 in half the bytes.
+"""ncnn: a .param with the graph, a .bin with the weights; float32, or float16 in half the bytes.
 
-pnnx (https://github.com/pnnx/pnnx) turns TorchScript into both. It writes seven files beside its input and talks on stderr, so
-it runs as a child in a folder of its own. float16 here is how weights are stored: the node still calculates in float32, as
-`runtime_options` says, because float16 arithmetic is not the same on every CPU.
+pnnx (https://github.com/pnnx/pnnx) turns TorchScript into both. It writes seven files beside its input and prints to stderr,
+so it runs as a child in a folder of its own. float16 is the form of the stored weights: the node calculates in float32
+(`runtime_options`), because float16 arithmetic differs between CPUs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from littoral_cloud.export.lacking import layer_lacking
 PARAM = "model.param"
 BIN = "model.bin"
 _PNNX_SECONDS = 300.0
-_FILES, _SPARE_BYTES = 6, 1_000_000  # that hold the weights while pnnx works, and what else it writes
+_FILES, _SPARE_BYTES = 6, 1_000_000  # files with all weights while pnnx works, and bytes of the others
 _WAY_OUT = "use another layer in its place, or another architecture for ncnn nodes"
 
 
@@ -53,7 +53,7 @@ def _export(module: nn.Module, given: Input, *, half: bool) -> Exported:
 
 
 def _converted(network: nn.Module, given: Input, *, half: bool) -> tuple[str, bytes]:
-    """What goes into the .param and .bin of a folded network. Raises RuntimeFailure."""
+    """The contents of .param and .bin of a folded network. Raises RuntimeFailure."""
     with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
         folder = Path(scratch)
         _check_room(folder, network)
@@ -74,7 +74,7 @@ def _converted(network: nn.Module, given: Input, *, half: bool) -> tuple[str, by
 
 
 def _check_room(folder: Path, network: nn.Module) -> None:
-    """Raises NoSpace: neither torch nor pnnx says in its own words that a disk is full."""
+    """Raises NoSpace where the disk is too full: torch and pnnx give no clear error then."""
     needed = _FILES * sum(p.numel() * 4 for p in network.parameters()) + _SPARE_BYTES
     if (free := shutil.disk_usage(folder).free) < needed:
         raise NoSpace(f"ncnn: an export needs {needed:,} bytes in {folder.parent}, {free:,} are free", hint="or set TMPDIR")
@@ -84,7 +84,7 @@ def _run_pnnx(folder: Path, *arguments: str) -> None:
     found = find_spec("pnnx")
     if found is None or found.origin is None:
         raise Unavailable("ncnn: pnnx is not installed", hint="pip install 'littoral[cloud]'")
-    # Its package imports nothing that we need and loads torch again: only its binary is used.
+    # Importing the package would load torch again: its binary is enough.
     binary = Path(found.origin).with_name("pnnx")
     try:
         done = subprocess.run(
@@ -105,10 +105,10 @@ def _run_pnnx(folder: Path, *arguments: str) -> None:
 
 
 def _named(param: str, input_name: str) -> str:
-    """The .param text with pnnx's blobs in0 and out0 called as the manifest calls the tensors, and single spaces.
+    """The .param text with the manifest's names in place of pnnx's blobs in0 and out0, and with single spaces.
 
     Lines are: kind, name, number of inputs, number of outputs, that many blobs, parameters. Raises RuntimeFailure for a layer
-    that ncnn does not have: pnnx writes those as torch calls them, like torch.lgamma or aten::erfinv.
+    that ncnn does not have: pnnx writes those with torch's names, such as torch.lgamma or aten::erfinv.
     """
     names = {"in0": input_name, "out0": OUTPUT_NAME}
     magic, counts, *layers = param.splitlines()
@@ -124,9 +124,9 @@ def _named(param: str, input_name: str) -> str:
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
-    """Logits as ncnn gives them, one input after another. `optimised=False` leaves out its faster algorithms: another rounding.
+    """Logits from ncnn, one input after another. `optimised=False` turns off its faster algorithms: another rounding.
 
-    Raises RuntimeFailure, from ncnn's return codes: it never raises.
+    Raises RuntimeFailure from ncnn's return codes; ncnn itself raises nothing.
     """
     ncnn: Any = importlib.import_module("ncnn")  # only an export of this kind needs it; it has no types
 
@@ -146,9 +146,9 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
         input_name = net.input_names()[0]
         rows = []
         for row in prepared:
-            held = np.ascontiguousarray(row)  # ncnn reads this very memory
+            memory = np.ascontiguousarray(row)  # ncnn reads it without a copy
             with net.create_extractor() as run:
-                if run.input(input_name, ncnn.Mat(held)) != 0:
+                if run.input(input_name, ncnn.Mat(memory)) != 0:
                     raise RuntimeFailure(f"ncnn: does not take {input_name}")
                 code, logits = run.extract(OUTPUT_NAME)
                 if code != 0:

@@ -1,11 +1,11 @@
-"""ONNX: opset 18, IR 9 (old runtimes on devices refuse newer ones) unless a recipe says otherwise, dynamic batch, one file with
-the weights inside, and nothing in it but the graph.
+"""ONNX: opset 18 and IR 9 by default (old runtimes on devices refuse newer ones), dynamic batch, one file with the weights
+inside.
 
-torch's exporter leaves module names, stack traces and doc strings in every node, ten times the weights of a small network;
-`stripped` takes all of it out, numbers what has no need of a name, and says nothing that is the default anyway. Weights stay as
-they are, bit for bit.
+torch's exporter leaves module names, stack traces and doc strings in every node, ten times the weights of a small network.
+`stripped` removes them, gives short names, and leaves out attributes that are the default. Weights stay the same, bit for bit.
 
-Every ONNX variant of a network begins with the same graph, which torch works at for a second: it is kept as long as the network.
+All ONNX variants of a network begin with the same graph, which takes torch a second: it stays cached as long as the network
+lives.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from littoral_cloud.export.lean import stripped
 _TORCH_OPSET = 18  # torch silently writes this for anything older
 FILE = "model.onnx"
 _BATCH = "batch"
-_KEPT: WeakKeyDictionary[nn.Module, tuple[bytes, onnx.ModelProto]] = WeakKeyDictionary()
-"""By network, the last graph that was made of it, and of what: a network that was trained on in between is another one."""
+_GRAPHS: WeakKeyDictionary[nn.Module, tuple[bytes, onnx.ModelProto]] = WeakKeyDictionary()
+"""By network, its last graph and a digest of what it was made from: more training makes the graph another one."""
 _WAY_OUT = "use another layer in its place, or another architecture for onnxruntime nodes"
 
 
@@ -45,33 +45,33 @@ def export(module: nn.Module, given: Input, *, calibration: Prepared, options: O
 
 
 def written(model: onnx.ModelProto, options: Options) -> Exported:
-    """The file of a graph, stripped. Raises RuntimeFailure where it cannot be written so, or onnxruntime does not load it."""
+    """The stripped file of a graph. Raises RuntimeFailure where its options do not allow it, or onnxruntime does not load it."""
     data = stripped(model, options).SerializeToString(deterministic=True)
     _load(data)
     return Exported("onnxruntime", {FILE: data}, {}, {"opset": options.opset, "ir": options.ir})
 
 
 def to_onnx(module: nn.Module, given: Input, options: Options = DEFAULTS) -> onnx.ModelProto:
-    """The folded network as torch exports it, weights inside, of this opset or the oldest that torch writes; onnxruntime loads
-    it.
+    """The folded network as torch exports it, with weights inside, in this opset or the oldest that torch writes. onnxruntime
+    loads it.
 
     Raises RuntimeFailure, naming the layer.
     """
     network = folded(module)
     made_of = _content(network, given, options)
-    kept, graph = _KEPT.get(module, (b"", onnx.ModelProto()))
+    cached, graph = _GRAPHS.get(module, (b"", onnx.ModelProto()))
     try:
-        if kept != made_of:
+        if cached != made_of:
             graph = converted(network, given, options)
-            _KEPT[module] = made_of, graph
+            _GRAPHS[module] = made_of, graph
     except RuntimeFailure as error:
         layer = layer_lacking(network, given.shape, lambda cut: converted(cut, given, options))
         raise RuntimeFailure(f"onnx: layer {layer} cannot be exported: {error.message}", hint=error.hint) from error
-    return copy.deepcopy(graph)  # whoever gets it changes it
+    return copy.deepcopy(graph)  # callers change it
 
 
 def _content(network: fx.GraphModule, given: Input, options: Options) -> bytes:
-    """Of all that the graph of a folded network depends on."""
+    """A digest of all that the graph of a folded network depends on."""
     digest = hashlib.sha256(f"{network.code}\n{network}\n{given.name} {given.shape} {_opset(options)}".encode())
     for name, tensor in network.state_dict().items():
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -84,8 +84,8 @@ def _opset(options: Options) -> int:
 
 
 def converted(network: nn.Module, given: Input, options: Options) -> onnx.ModelProto:
-    """A network as torch exports it, changed in nothing. Raises RuntimeFailure."""
-    # Two, not one: a batch of one would be taken for a constant.
+    """A network as torch exports it, without changes. Raises RuntimeFailure."""
+    # Two examples: torch would make a constant of a batch of one.
     example = torch.zeros(2, *given.shape)
     try:
         with _quiet():
@@ -111,7 +111,7 @@ def converted(network: nn.Module, given: Input, options: Options) -> onnx.ModelP
 
 def _load(data: bytes) -> None:
     options = SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is said once, by us
+    options.log_severity_level = 4  # our error is enough
     options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -120,7 +120,7 @@ def _load(data: bytes) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of what lies under torch's layers of advice."""
+    """The first line of the innermost error, below torch's layers of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
@@ -128,13 +128,13 @@ def _cause(error: BaseException) -> str:
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
-    """Logits as onnxruntime gives them. `optimised=False` runs the graph as it is written: another order of rounding."""
+    """Logits from onnxruntime. `optimised=False` runs the graph as it is written: another order of rounding."""
     options = SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not optimised or FULL_RANGE in exported.requires:  # on whichever CPU this is: calculated in float, nothing saturates
+    if not optimised or FULL_RANGE in exported.requires:  # in float: nothing saturates on any CPU
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = InferenceSession(exported.files[FILE], options, providers=["CPUExecutionProvider"])
@@ -147,7 +147,7 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter says once an export that torchvision is not there, and warns of its own internals."""
+    """Hides that torch's exporter reports at each export that torchvision is missing, and warns of its own internals."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

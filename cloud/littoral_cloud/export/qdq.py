@@ -1,7 +1,7 @@
-"""A network that was trained for int8, as a graph of integers: the steps of littoral/architectures/quantized.py, written down.
+"""Writes a network that was trained for int8 as a graph of integers, with the steps of littoral/architectures/quantized.py.
 
-QuantizeLinear and DequantizeLinear stand where the network rounded its values; weights are int8 and biases int32, each with its
-DequantizeLinear, which runtimes fuse with the layer.
+QuantizeLinear and DequantizeLinear are where the network rounded its values; weights are int8 and biases int32, each with a
+DequantizeLinear that runtimes fuse with the layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LEAST = 2.0**-24
 
 
 class Rounded(nn.Module):
-    """A Quantizer as the two operators that it is in the end; can only be exported."""
+    """A Quantizer as its two ONNX operators; it can be exported, and not run."""
 
     scale: torch.Tensor
     zero: torch.Tensor
@@ -39,9 +39,9 @@ class Rounded(nn.Module):
 
 
 def with_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph, changed: the weights of convolutions and linear layers, which lie on their grid already, as int8, and biases as
-    int32 in steps of the layer's products. Right before each layer stands a DequantizeLinear, as runtimes want it to be fused;
-    maxima and reshapes in between move codes as they move values."""
+    """Writes the weights of convolutions and linear layers, which are on their grid, as int8, and biases as int32 in steps of the
+    layer's products. A DequantizeLinear is directly before each layer, where runtimes fuse it; maxima and reshapes between move
+    codes as they move values. Changes the graph."""
     graph = model.graph
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made_by = {node.output[0]: node for node in graph.node}
@@ -91,7 +91,7 @@ def _quantize(
 
 
 def _steps_before(name: str, made_by: dict[str, onnx.NodeProto]) -> list[str] | None:
-    """Names of the step and the zero of what comes in; None where it was not rounded."""
+    """The names of step and zero point of an input; None where it was not rounded."""
     while (node := made_by.get(name)) is not None:
         if node.op_type == "DequantizeLinear":
             return list(node.input[1:3])

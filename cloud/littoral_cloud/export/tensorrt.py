@@ -1,8 +1,8 @@
 """TensorRT, through onnxruntime's TensorRT provider on the node (littoral_node/runtimes/tensorrt_runtime.py): an ONNX file, the
-precision in which TensorRT is to build its engine, and how many rows come at once.
+precision for TensorRT's engine, and the number of rows at once.
 
-An engine is built on the node, for its very GPU: none can be built here, and none would run elsewhere. What an artifact is worth
-is measured on the CPU, with the graph as it is written: quantized values are calculated in float32, so nothing saturates.
+The node builds the engine, for its own GPU: no engine can be built here, or run elsewhere. The accuracy of an artifact is
+measured on the CPU with the graph as it is written: it calculates quantized values in float32, so nothing saturates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from littoral_cloud.export import onnx
 from littoral_cloud.export.exported import DEFAULTS, Exported, Logits, Options, Prepared
 
 BATCH = (1, 1, 32)
-"""Least, usual and most rows that an engine takes at once; a longer request is split on the node."""
+"""The fewest, usual and most rows of an engine; the node splits a longer request."""
 
 
 def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
@@ -28,5 +28,5 @@ def wrapped(exported: Exported, precision: str) -> Exported:
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
-    """Logits as the graph says, in float32 on the CPU; not as TensorRT gives them."""
+    """Logits of the graph, in float32 on the CPU; not those of TensorRT."""
     return onnx.infer(exported, prepared, threads=threads, optimised=False)
