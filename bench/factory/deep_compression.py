@@ -19,7 +19,6 @@ import zstandard
 from littoral_cloud.compression.methods import METHODS, method_from
 from littoral_cloud.export.exported import Exported
 from littoral_cloud.packaging.package import RUNNERS, loaded
-from littoral_cloud.recipes import toml_reader as fields
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.train import Trained, accuracy_of, taught
 from littoral_cloud.training.trainer import Lesson, Schedule
@@ -30,6 +29,7 @@ from bench.factory.methods import exported, prepared_test
 from bench.factory.tables import Part, data
 from bench.factory.teacher import answers
 from bench.report import Cell, Figure, Table
+from littoral import decoder
 from littoral.architectures import REGISTRY
 
 RECIPE = Path(__file__).with_suffix(".toml")
@@ -77,7 +77,7 @@ class Plan:
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Plan:
         body = dict(table)
-        schedule = fields.read(Schedule, body.pop("schedule"), "schedule")
+        schedule = decoder.decode(Schedule, body.pop("schedule"), "schedule")
         return cls(schedule=schedule, stages=tuple(body.pop("stages")), **body)
 
     @property

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, cast
 
+from littoral import decoder
 from littoral.errors import BadInput
 from littoral_cloud.compression.method import Method
-from littoral_cloud.recipes import toml_reader as fields
 
 METHODS: Mapping[str, str] = {
     "magnitude": "littoral_cloud.compression.magnitude_pruning:Magnitude",
@@ -43,14 +43,14 @@ def method_from(
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in registry:
         said = f"{kind!r} is not known" if "kind" in table else "is missing"
-        raise BadInput(f"{at}.kind: {said}", hint=f"{fields.nearest(str(kind), registry)}one of {', '.join(registry)}")
+        raise BadInput(f"{at}.kind: {said}", hint=f"{decoder.nearest(str(kind), registry)}one of {', '.join(registry)}")
     settings = {key: value for key, value in table.items() if key != "kind"}
     found = method_class(kind, registry)
-    return cast(Method, fields.read(found, _inherited(found, settings, student or {}), f"{at}.{kind}"))
+    return cast(Method, decoder.decode(found, _inherited(found, settings, student or {}), f"{at}.{kind}"))
 
 
 def _inherited(found: type[Any], settings: Mapping[str, Any], student: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields.settable(found)}
+    names = {field.name for field in decoder.settable(found)}
     own = dict(settings)
     if "seed" in names and "seed" not in own:
         own["seed"] = student.get("seed", 1)

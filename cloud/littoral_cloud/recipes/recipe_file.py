@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+from littoral import decoder
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.compression.methods import METHODS, method_from
-from littoral_cloud.recipes import toml_reader as fields
 from littoral_cloud.recipes.recipe import (
     DEMO,
     TINY,
@@ -74,7 +74,7 @@ def recipe_named(recipe: str, *, model: str | None = None) -> Production:
     if not shipped.is_file():
         raise NotFound(
             f"recipe: {recipe!r} is not known",
-            hint=f"{fields.nearest(recipe, names())}a path to a .toml file, or one of {', '.join(names())}",
+            hint=f"{decoder.nearest(recipe, names())}a path to a .toml file, or one of {', '.join(names())}",
         )
     return parse_recipe(shipped.read_text(encoding="utf-8"), what=f"{recipe}.toml", model=model)
 
@@ -143,10 +143,10 @@ def recipe_from(
     methods: Mapping[str, str] = METHODS,
 ) -> Production:
     """A recipe from the values in a TOML file: see parse_recipe."""
-    fields.refuse_unknown(body, TOP, f"{what}: recipe")
+    decoder.refuse_unknown(body, TOP, f"{what}: recipe")
     for key, kind in (("about", str), ("model", str), ("at_once", int), ("teacher", dict)):
         if key in body and (not isinstance(body[key], kind) or isinstance(body[key], bool)):
-            raise BadInput(f"{what}: {key}: {body[key]!r}", hint=f"it must be {fields.described(kind)}")
+            raise BadInput(f"{what}: {key}: {body[key]!r}", hint=f"it must be {decoder.described(kind)}")
     named = model or body.get("model", "")
     if not named:
         raise BadInput(f"{what}: model: is missing", hint="give --model, or write it in the recipe")
@@ -159,10 +159,10 @@ def recipe_from(
 
 
 def _student(table: Mapping[str, Any], at: str, methods: Mapping[str, str]) -> StudentRecipe:
-    known = [field.name for field in fields.settable(StudentRecipe) if field.name != "methods"]
-    fields.refuse_unknown(table, [*known, "method"], at)
+    known = [field.name for field in decoder.settable(StudentRecipe) if field.name != "methods"]
+    decoder.refuse_unknown(table, [*known, "method"], at)
     rest = {key: value for key, value in table.items() if key != "method"}
-    plain = fields.read(StudentRecipe, rest, at, given={"methods": ()})
+    plain = decoder.decode(StudentRecipe, rest, at, given={"methods": ()})
     entries = _tables(table, "method", f"{at}.method")
     made = tuple(method_from(e, where, student=table, registry=methods) for e, where in entries)
     try:
@@ -174,23 +174,23 @@ def _student(table: Mapping[str, Any], at: str, methods: Mapping[str, str]) -> S
 def _teacher(table: Mapping[str, Any], at: str, folder: Path) -> AnyTeacherRecipe:
     if "member" not in table:
         return _solo(table, at, folder)
-    fields.refuse_unknown(table, _ENSEMBLE, at)
+    decoder.refuse_unknown(table, _ENSEMBLE, at)
     members = []
     for entry, where in _tables(table, "member", f"{at}.member"):
         weight = {key: value for key, value in entry.items() if key == "weight"}
         solo = _solo({key: value for key, value in entry.items() if key != "weight"}, where, folder)
-        members.append(fields.read(Member, weight, where, given={"teacher": solo}))
+        members.append(decoder.decode(Member, weight, where, given={"teacher": solo}))
     shared = {key: value for key, value in table.items() if key != "member"}
-    return fields.read(EnsembleRecipe, shared, at, given={"members": tuple(members)})
+    return decoder.decode(EnsembleRecipe, shared, at, given={"members": tuple(members)})
 
 
 def _solo(table: Mapping[str, Any], at: str, folder: Path) -> SoloRecipe:
     sources = [key for key in SOURCES if key in table]
     if len(sources) != 1:
         named = " and ".join(sources) or f"none, but {', '.join(table) or 'nothing'}"
-        unknown = next((close for key in table if (close := fields.nearest(key, [*SOURCES, "member"]))), "")
+        unknown = next((close for key in table if (close := decoder.nearest(key, [*SOURCES, "member"]))), "")
         raise BadInput(f"{at}: holds {named}", hint=f"{unknown}exactly one of {', '.join(SOURCES)}, or member for an ensemble")
-    found = fields.read(SOURCES[sources[0]], table, at)
+    found = decoder.decode(SOURCES[sources[0]], table, at)
     if isinstance(found, OnnxRecipe):
         return replace(found, onnx=str(folder / found.onnx))
     if isinstance(found, WeightsRecipe):
@@ -202,7 +202,7 @@ def _tables(table: Mapping[str, Any], key: str, at: str) -> list[tuple[Mapping[s
     """The tables of an array of tables, each with what messages call it: its name where it has one, else its place."""
     found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(entry, Mapping) for entry in found):
-        raise BadInput(f"{at}: is {fields.described(type(found))}", hint=f"write [[{at.rpartition(': ')[2]}]] once for each")
+        raise BadInput(f"{at}: is {decoder.described(type(found))}", hint=f"write [[{at.rpartition(': ')[2]}]] once for each")
     return [(entry, f"{at}[{entry.get('name', place)}]") for place, entry in enumerate(found, 1)]
 
 

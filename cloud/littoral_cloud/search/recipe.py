@@ -13,11 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from littoral import decoder
 from littoral.digest import digest_of, hex_of
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.production import check_recipe
-from littoral_cloud.recipes import toml_reader as fields
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
 from littoral_cloud.recipes.recipe_file import SEARCH, TOP, read_text, recipe_from, toml_from
 from littoral_cloud.search.space import START, STUDENT, Choices, Dimension, Params, check_paths, resolved, space_from
@@ -183,7 +183,7 @@ def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecip
     if not place.is_file():
         raise NotFound(
             f"search: {str(recipe)!r} is not known",
-            hint=f"{fields.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
+            hint=f"{decoder.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
         )
     return search_from(toml_from(place.read_text(encoding="utf-8"), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
 
@@ -194,12 +194,12 @@ def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None,
     if not isinstance(table, Mapping):
         raise BadInput(f"{what}: {SEARCH}: is missing", hint="add a [search.space], or use littoral-cloud train")
     rest = {key: value for key, value in body.items() if key != SEARCH}
-    fields.refuse_unknown(rest, (*TOP, SEARCH), f"{what}: recipe")
+    decoder.refuse_unknown(rest, (*TOP, SEARCH), f"{what}: recipe")
     rest = rest | ({"model": model} if model else {})
     recipe_from(rest, what=what, folder=folder)  # refuses all that is wrong with the students as they are written
-    names = [field.name for field in fields.settable(SearchSettings)]
-    fields.refuse_unknown(table, [*names, "space"], f"{what}: {SEARCH}")
-    settings = fields.read(SearchSettings, {k: v for k, v in table.items() if k != "space"}, f"{what}: {SEARCH}")
+    names = [field.name for field in decoder.settable(SearchSettings)]
+    decoder.refuse_unknown(table, [*names, "space"], f"{what}: {SEARCH}")
+    settings = decoder.decode(SearchSettings, {k: v for k, v in table.items() if k != "space"}, f"{what}: {SEARCH}")
     space = space_from(_table(table.get("space", {}), what), f"{what}: {SEARCH}.space")
     check_paths(space, rest["student"], f"{what}: {SEARCH}.space")
     starts = _starts(rest)

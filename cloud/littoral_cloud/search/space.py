@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any, get_type_hints
 
+from littoral import decoder
 from littoral.architectures import REGISTRY, parameters_of_build, small_spec
 from littoral.errors import BadInput
 from littoral_cloud.compression.methods import METHODS, method_class
-from littoral_cloud.recipes import toml_reader as fields
 from littoral_cloud.recipes.recipe import StudentRecipe
 
 WIDTH, RESOLUTION, STUDENT, ARCHITECTURE = "width", "resolution", "student", "architecture"
@@ -98,7 +98,7 @@ def _leaves(table: Mapping[str, Any], at: str, before: str = "") -> Iterator[tup
 
 def _dimension(table: Mapping[str, Any], at: str) -> Dimension:
     if "choices" in table:
-        fields.refuse_unknown(table, ("choices",), at)
+        decoder.refuse_unknown(table, ("choices",), at)
         options = table["choices"]
         if not isinstance(options, list) or len(options) < 1:
             raise BadInput(f"{at}.choices: {options!r}", hint="a list of one value or more")
@@ -106,8 +106,8 @@ def _dimension(table: Mapping[str, Any], at: str) -> Dimension:
         if twice := [text for text in texts if texts.count(text) > 1]:
             raise BadInput(f"{at}.choices: {twice[0]} is there twice", hint="name each value once")
         return Choices(tuple(options))
-    fields.refuse_unknown(table, ("choices", "low", "high", "log", "step"), at)
-    fields.read(Range, table, at)
+    decoder.refuse_unknown(table, ("choices", "low", "high", "log", "step"), at)
+    decoder.decode(Range, table, at)
     found = Range(table["low"], table["high"], table.get("log", False), table.get("step"))
     if found.low >= found.high:
         raise BadInput(f"{at}: from {found.low} to {found.high} lies nothing", hint="low must be under high")
@@ -137,7 +137,7 @@ def known_paths(students: Sequence[Mapping[str, Any]]) -> list[str]:
     for kind in {str(method.get("kind")): None for student in students for method in student.get("method", [])}:
         if kind in METHODS:
             hints = get_type_hints(method_class(kind))
-            for field in fields.settable(method_class(kind)):
+            for field in decoder.settable(method_class(kind)):
                 paths += [f"{kind}.{field.name}", *_inside(f"{kind}.{field.name}", hints[field.name])]
     return list(dict.fromkeys(paths))
 
@@ -147,7 +147,7 @@ def _inside(path: str, kind: Any) -> list[str]:
     for option in (kind, *getattr(kind, "__args__", ())):
         if is_dataclass(option):
             hints = get_type_hints(option)
-            found = [(f"{path}.{field.name}", hints[field.name]) for field in fields.settable(option)]
+            found = [(f"{path}.{field.name}", hints[field.name]) for field in decoder.settable(option)]
             return [name for inner, hint in found for name in (inner, *_inside(inner, hint))]
     return []
 
@@ -157,7 +157,7 @@ def check_paths(space: Mapping[str, Dimension], students: Sequence[Mapping[str, 
     known = known_paths(students)
     for path in space:
         if path not in known and not path.startswith("saliency.keep"):
-            near = fields.nearest(path, known)
+            near = decoder.nearest(path, known)
             kinds = ", ".join(sorted({str(m.get("kind")) for s in students for m in s.get("method", [])})) or "none"
             raise BadInput(
                 f"{at}.{path}: is not known",

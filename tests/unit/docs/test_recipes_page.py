@@ -15,13 +15,13 @@ from littoral_cloud.compression.methods import METHODS, method_class
 from littoral_cloud.export.exported import Calibration, Options
 from littoral_cloud.factory.production import check_recipe
 from littoral_cloud.packaging.package import EXPORTERS
-from littoral_cloud.recipes import toml_reader as fields
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, StudentRecipe, TeacherRecipe, WeightsRecipe
 from littoral_cloud.recipes.recipe_file import TOP, parse_recipe
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.trainer import Schedule
 
+from littoral import decoder
 from tests.kit.images import bars
 
 PAGE = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()
@@ -39,7 +39,7 @@ CLASSES: list[type[Any]] = [
 def default_of(field: Any, settings: type[Any]) -> str | Any:
     if settings.__module__ in {path.partition(":")[0] for path in METHODS.values()} and field.name in ("schedule", "seed"):
         return "the student's"
-    if fields.required(field):
+    if decoder.required(field):
         return "required"
     value = field.default_factory() if field.default is MISSING else field.default
     if value is None:
@@ -61,7 +61,7 @@ def test_the_page_names_every_variant() -> None:
 @pytest.mark.parametrize(("place", "settings"), list(enumerate(CLASSES, 1)), ids=[c.__name__ for c in CLASSES])
 def test_a_table_has_every_key_with_its_default(place: int, settings: type[Any]) -> None:
     said = {name: tomllib.loads(f"x = {cell.strip('`')}")["x"] if "`" in cell else cell for name, cell in TABLES[place]}
-    assert said == {field.name: default_of(field, settings) for field in fields.settable(settings)}
+    assert said == {field.name: default_of(field, settings) for field in decoder.settable(settings)}
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

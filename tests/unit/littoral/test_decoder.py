@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.recipes import toml_reader as fields
 
+from littoral import decoder
 from littoral.errors import BadInput
 
 
@@ -38,7 +38,7 @@ class Settings:
 
 
 def read(**table: Any) -> Settings:
-    return fields.read(Settings, table, "f.toml: x")
+    return decoder.decode(Settings, table, "f.toml: x")
 
 
 def test_values_of_the_right_types_are_taken() -> None:
@@ -75,7 +75,7 @@ def test_values_of_the_right_types_are_taken() -> None:
 )
 def test_what_does_not_fit_is_named_with_its_place(table: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        fields.read(Settings, table, "f.toml: x")
+        decoder.decode(Settings, table, "f.toml: x")
 
 
 tables = st.recursive(
@@ -88,7 +88,7 @@ tables = st.recursive(
 @given(st.dictionaries(st.sampled_from(["bits", "rate", "on", "kind", "skip", "pair", "keep", "inner", "other"]), tables))
 def test_whatever_comes_it_is_refused_by_name_or_has_its_types(table: dict[str, Any]) -> None:
     try:
-        found = fields.read(Settings, table, "x")
+        found = decoder.decode(Settings, table, "x")
     except BadInput:
         return
     assert type(found.bits) is int
@@ -96,4 +96,4 @@ def test_whatever_comes_it_is_refused_by_name_or_has_its_types(table: dict[str, 
     assert type(found.on) is bool
     assert found.kind in ("a", "b")
     assert isinstance(found.skip, tuple)
-    assert fields.read(Settings, {k: v for k, v in table.items() if k in asdict(found)}, "x") == found
+    assert decoder.decode(Settings, {k: v for k, v in table.items() if k in asdict(found)}, "x") == found

@@ -1,0 +1,315 @@
+"""The one strict decoder: a dataclass from what JSON or TOML gave. Both sides read all that they keep or receive with it:
+manifests, records of the ledger, a node's files, recipes.
+
+The rules, in order:
+
+    1. The text is JSON or TOML, with no key twice, and no NaN and no infinity in it (`parse` for JSON).
+    2. Every key is a field of the dataclass. An unknown key is refused, with the nearest known one.
+    3. Every field without a default is there.
+    4. Every value is of its field's type: 1 is a float, but true is no number, 1.0 is no int and "1" is neither.
+    5. The dataclass accepts the values: `__post_init__` may raise BadInput, or BadField for one field.
+
+A refusal names the field by its path, the value, and what it must be:
+
+    >>> decode(File, {"path": "model.onnx", "bytes": "12"}, "manifest.files[0]")
+    BadInput: manifest.files[0].bytes: '12' is a text (it must be a whole number)
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from littoral.errors import BadInput
+
+T = TypeVar("T")
+Reader = Callable[[Any], Any]
+
+_CALLED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table", list: "a list"}
+_CALLED[types.NoneType] = "null"
+
+
+class BadField(BadInput):
+    """One field of a dataclass has a value that its type allows and its rules do not.
+
+    Args:
+        path: of the field, from the dataclass: "edges" or "edges[2]".
+    """
+
+    def __init__(self, path: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path = path
+        self.problem = message
+
+
+class _Wrong(Exception):
+    """A refusal on its way out: each level that it leaves puts its own name in front of the path."""
+
+    def __init__(self, message: str, hint: str, path: str = "") -> None:
+        self.message, self.hint, self.path = message, hint, path
+
+    def below(self, step: str) -> _Wrong:
+        return _Wrong(self.message, self.hint, step + self.path)
+
+
+def decode(cls: type[T], value: Any, at: str, *, given: Mapping[str, Any] | None = None) -> T:
+    """The dataclass that a table describes.
+
+    Args:
+        at: where the table stands, for messages: "FILE: student.cnn".
+        given: values of fields that the table may not name.
+
+    Raises:
+        BadInput: a key is unknown (with the nearest known one), missing, of a wrong type or out of range.
+    """
+    try:
+        made: T = _record(cls, value, given or {})
+    except _Wrong as wrong:
+        raise BadInput(f"{at}{wrong.path}: {wrong.message}", hint=wrong.hint) from wrong.__cause__
+    return made
+
+
+def parse(data: bytes | str, at: str) -> Any:
+    """What JSON says. Raises BadInput where it is not JSON, a key stands twice in one object, or a number is not finite."""
+    try:
+        return json.loads(data, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{at}: is not JSON: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as `decode` reads it back: dicts, lists, texts, numbers, true or false, None."""
+    if type(value) in (str, int, float, bool, types.NoneType):
+        return value
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in settable(value)}
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def settable(cls: Any) -> tuple[Field[Any], ...]:
+    """The fields that a table may name."""
+    return tuple(field for field in fields(cls) if field.init)
+
+
+def required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def refuse_unknown(table: Mapping[str, Any], known: Iterable[str], at: str) -> None:
+    """Raises BadInput for the first unknown key, naming the nearest known one."""
+    known = list(known)
+    for key in table:
+        if key not in known:
+            raise BadInput(f"{at}.{key:.80}: is not known", hint=_nearest_of(key, known))
+
+
+def _nearest_of(key: str, known: Sequence[str]) -> str:
+    return f"{nearest(key, known)}known are {', '.join(known) or 'none'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "did you mean X? ", or nothing where nothing is near."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def described(kind: Any) -> str:
+    """A field's type in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(described(option) for option in inner if option is not types.NoneType)
+    if origin is Literal:
+        return " or ".join(repr(option) for option in inner)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " or ".join(repr(option.value) for option in kind)
+    if origin in (tuple, list, Sequence):
+        return f"a list, each {described(inner[0])}" if inner else "a list"
+    if origin in (dict, Mapping) or kind is Mapping or is_dataclass(kind):
+        return "a table"
+    return _CALLED.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+# -- readers: one for each type, made once --------------------------------------------------------------------------
+
+
+def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyType({})) -> Any:
+    if not isinstance(table, Mapping):
+        raise _type_error(cls, table)
+    readers, needed = _fields_of(cls)
+    values = dict(given)
+    for name, value in table.items():
+        reader = readers.get(name)
+        if reader is None or name in given:
+            known = [field for field in readers if field not in given]
+            raise _Wrong("is not known", _nearest_of(str(name), known), f".{name:.80}")
+        try:
+            values[name] = reader(value)
+        except _Wrong as wrong:
+            raise wrong.below(f".{name}") from wrong.__cause__
+    for name, kind in needed.items():
+        if name not in values:
+            raise _Wrong("is missing", f"it is {described(kind)}", f".{name}")
+    try:
+        return cls(**values)
+    except BadField as error:
+        raise _Wrong(error.problem, error.hint, f".{error.path}") from error
+    except BadInput as error:
+        raise _Wrong(error.message, error.hint) from error
+    except (TypeError, ValueError) as error:
+        raise _Wrong(str(error), "") from error
+
+
+@cache
+def _fields_of(cls: Any) -> tuple[Mapping[str, Reader], Mapping[str, Any]]:
+    """(reader of each field, type of each field that has no default)."""
+    hints = typing.get_type_hints(cls)
+    named = settable(cls)
+    return {f.name: _reader(hints[f.name]) for f in named}, {f.name: hints[f.name] for f in named if required(f)}
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or kind is object:
+        return lambda value: value
+    if origin in (Union, types.UnionType):
+        return _union_reader(kind, inner)
+    if origin is Literal:
+        return _choice_reader(kind, {option: option for option in inner})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _choice_reader(kind, {option.value: option for option in kind})
+    if origin in (tuple, list, Sequence) or kind in (tuple, list):
+        return _list_reader(kind, origin or kind, inner)
+    if origin in (dict, Mapping) or kind in (dict, Mapping):
+        return _mapping_reader(kind, _reader(inner[1]) if inner else None)
+    if is_dataclass(kind):
+        return lambda value: _record(kind, value)
+    if kind is float:
+        return _float
+    return _exact_reader(kind)
+
+
+def _exact_reader(kind: Any) -> Reader:
+    """For int, bool and str. `type(...) is` keeps true and false out of the numbers."""
+
+    def read(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        raise _type_error(kind, value)
+
+    return read
+
+
+def _float(value: Any) -> float:
+    """TOML has nan and inf, and no setting is one of them; JSON may hold whole numbers that no float holds."""
+    if type(value) in (int, float):
+        try:
+            if math.isfinite(number := float(value)):
+                return number
+        except OverflowError:
+            pass
+    raise _type_error(float, value)
+
+
+def _choice_reader(kind: Any, options: Mapping[Any, Any]) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) in (str, int) and value in options:
+            return options[value]
+        raise _type_error(kind, value)
+
+    return read
+
+
+def _mapping_reader(kind: Any, each: Reader | None) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _type_error(kind, value)
+        found = {}
+        for name, part in value.items():
+            try:
+                found[name] = each(part) if each else part
+            except _Wrong as wrong:
+                raise wrong.below(f".{name:.80}") from wrong.__cause__
+        return found
+
+    return read
+
+
+def _list_reader(kind: Any, shell: Any, inner: Sequence[Any]) -> Reader:
+    fixed = [_reader(part) for part in inner] if shell is tuple and inner and inner[-1] is not Ellipsis else None
+    each = _reader(inner[0]) if inner else _reader(Any)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _type_error(kind, value)
+        if fixed is not None and len(value) != len(fixed):
+            raise _Wrong(f"holds {len(value)} values", f"it must hold {len(fixed)}")
+        found: list[Any] = []
+        try:
+            for part in value:
+                found.append((fixed[len(found)] if fixed else each)(part))  # noqa: PERF401: its length is the place of a refusal
+        except _Wrong as wrong:
+            raise wrong.below(f"[{len(found)}]") from wrong.__cause__
+        return found if shell is list else tuple(found)
+
+    return read
+
+
+def _union_reader(kind: Any, inner: Sequence[Any]) -> Reader:
+    """The first type that takes the value."""
+    readers = [_reader(option) for option in inner if option is not types.NoneType]
+    optional = types.NoneType in inner
+
+    def read(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        refused: _Wrong | None = None
+        for reader in readers:
+            try:
+                return reader(value)
+            except _Wrong as wrong:
+                refused = wrong
+        if len(readers) == 1 and refused is not None:
+            raise refused
+        raise _type_error(kind, value)
+
+    return read
+
+
+def _type_error(kind: Any, value: Any) -> _Wrong:
+    text = repr(value)
+    return _Wrong(f"{text if len(text) <= 80 else f'{text[:77]}...'} is {_kind_of(value)}", f"it must be {described(kind)}")
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not finite"
+    if isinstance(value, Mapping):
+        return "a table"
+    return _CALLED.get(type(value), f"a {type(value).__name__}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.80} stands twice")
+    return made
+
+
+def _finite(number: str) -> float:
+    if math.isfinite(value := float(number)):
+        return value
+    raise ValueError(f"{number:.40} is no number")
