@@ -1,4 +1,4 @@
-"""What both sides of joint inference agree on."""
+"""What both sides of offload agree on."""
 
 from __future__ import annotations
 

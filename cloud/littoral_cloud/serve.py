@@ -14,11 +14,11 @@ from typing import Any
 
 from littoral import __version__
 from littoral.errors import FleetError
-from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
+from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
 from littoral.transport import join_address
 from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.enrolment_service import EnrolmentServicer
-from littoral_cloud.api.escalation_service import JointServicer
+from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.open_files import Room, limits, room_for
 from littoral_cloud.api.server import Listener, TlsIdentity
@@ -32,8 +32,8 @@ from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.settings import Settings
 from littoral_cloud.teacher_service.process import TeacherProcess
-from littoral_cloud.teacher_service.samples import HintFiles
-from littoral_cloud.teacher_service.service import Desk
+from littoral_cloud.teacher_service.samples import SampleFiles
+from littoral_cloud.teacher_service.service import TeacherService
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +86,11 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
 
 async def _serve(core: Core, hub: SessionHub, room: Room, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
     async with (
-        _desk(core) as desk,
-        _listening(core, hub, desk, room) as (serving, certificates),
+        _teachers(core) as teachers,
+        _listening(core, hub, teachers, room) as (serving, certificates),
         asyncio.TaskGroup() as tasks,
     ):
-        running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, desk, certificates).items()]
+        running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, teachers, certificates).items()]
         serving.write(core.settings.data_dir)
         try:
             ready(serving)
@@ -103,13 +103,13 @@ async def _serve(core: Core, hub: SessionHub, room: Room, *, stop: asyncio.Event
                 task.cancel()
 
 
-def _controllers(core: Core, hub: SessionHub, desk: Desk, certificates: _Certificates) -> dict[str, Any]:
+def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certificates: _Certificates) -> dict[str, Any]:
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
     running: dict[str, Any] = {
         "sessions": hub.run(),
         "audit": core.witness.follow(core.ledger),
-        "teacher": desk.open(),
+        "teacher": teachers.open(),
         "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, core.clock, rng).run(),
@@ -158,23 +158,27 @@ class _Certificates:
 
 
 @asynccontextmanager
-async def _desk(core: Core) -> AsyncIterator[Desk]:
+async def _teachers(core: Core) -> AsyncIterator[TeacherService]:
     """Where nodes that are not sure ask; the process of the teachers ends with it."""
     settings = core.settings
-    process = TeacherProcess(settings.data_dir) if settings.answer_hints else None
-    hints = HintFiles(settings.data_dir / "hints")
+    process = TeacherProcess(settings.data_dir) if settings.answer_escalations else None
+    samples = SampleFiles(settings.data_dir / "samples")
     keys = core.trust.signing_keys()
-    desk = Desk(core.ledger, core.blobs, keys, process, hints, core.clock, keep_inputs=settings.keep_hint_inputs)
+    teachers = TeacherService(
+        core.ledger, core.blobs, keys, process, samples, core.clock, keep_inputs=settings.keep_sample_inputs
+    )
     try:
-        yield desk
+        yield teachers
     finally:
-        await desk.close()
+        await teachers.close()
         if process is not None:
             await process.close()
 
 
 @asynccontextmanager
-async def _listening(core: Core, hub: SessionHub, desk: Desk, room: Room) -> AsyncIterator[tuple[Serving, _Certificates]]:
+async def _listening(
+    core: Core, hub: SessionHub, teachers: TeacherService, room: Room
+) -> AsyncIterator[tuple[Serving, _Certificates]]:
     settings = core.settings
     certificates = _Certificates(core)
     rng = random.Random()  # noqa: S311 - jitter
@@ -183,7 +187,7 @@ async def _listening(core: Core, hub: SessionHub, desk: Desk, room: Room) -> Asy
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust.ca), server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
-        joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(core.ledger, desk, core.clock), server)
+        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(core.ledger, teachers, core.clock), server)
 
     fleet = await Listener.start(
         "fleet", settings.host, settings.fleet_port, certificates.fleet(), register_fleet, most=room.fleet_connections

@@ -57,10 +57,8 @@ class Settings(BaseSettings):
     public_names: tuple[str, ...] = Field(default=(), description="The DNS names and addresses of this server, for nodes.")
     heartbeat_interval_s: float = Field(default=10.0, gt=0, description="Seconds between the heartbeats of a session.")
     telemetry_interval_s: float = Field(default=10.0, gt=0, description="Seconds between a node's telemetry reports.")
-    answer_hints: bool = Field(default=False, description="Answer nodes that are not sure by the teacher of their model.")
-    keep_hint_inputs: bool = Field(
-        default=False, description="Keep what nodes asked about with the hints, not the answers alone."
-    )
+    answer_escalations: bool = Field(default=False, description="Answer unsure nodes by the teacher of their model.")
+    keep_sample_inputs: bool = Field(default=False, description="Record the inputs of escalations with the samples too.")
     auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
 
 

@@ -118,7 +118,7 @@ class Agent:
             log,
             self._damage,
         )
-        self._end_joint = self._joint(service, folder) if settings.joint else None
+        self._end_offload = self._offload(service, folder) if settings.offload else None
         self._federated_blobs = self._blob_folder(folder.federation / "blobs")
         self._participant: Participant | None = None
         if settings.labelled is not None and trains(log):
@@ -200,11 +200,11 @@ class Agent:
             rng=self._rng,
         )
 
-    def _joint(self, service: Service, folder: NodeFolder) -> Callable[[], Awaitable[None]]:
+    def _offload(self, service: Service, folder: NodeFolder) -> Callable[[], Awaitable[None]]:
         """Gives what ends it."""
-        from littoral_node.offload.build import joint_from
+        from littoral_node.offload.build import offload_from
 
-        service.second, end = joint_from(
+        service.offload, end = offload_from(
             self._settings,
             folder,
             self._telemetry,
@@ -241,8 +241,8 @@ class Agent:
             if self._participant is not None:
                 await self._participant.close()
             await self._front.stop()
-            if self._end_joint is not None:
-                await self._end_joint()
+            if self._end_offload is not None:
+                await self._end_offload()
             self._reports.close(self._clock())
             self._slots.close()
             await self._blobs.close()
@@ -298,8 +298,8 @@ class Agent:
     def _reopen(self) -> None:
         """With another certificate: every channel anew, for the cloud asks after it with each call."""
         self._session.reopen()
-        if self._end_joint is not None:
-            self._closing_joint = asyncio.ensure_future(self._end_joint())
+        if self._end_offload is not None:
+            self._closing_offload = asyncio.ensure_future(self._end_offload())
 
     # -- the session's words ---------------------------------------------------------------------------------------
 

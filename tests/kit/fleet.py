@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral_cloud.api.blob_service import BlobServicer
-from littoral_cloud.api.escalation_service import JointServicer
+from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.server import Listener, TlsIdentity
 from littoral_cloud.api.session import Terms
@@ -20,10 +20,10 @@ from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 from littoral_cloud.store.blobs import BlobFolder
-from littoral_cloud.teacher_service.samples import HintFiles
-from littoral_cloud.teacher_service.service import Answer, Desk, Question
+from littoral_cloud.teacher_service.samples import SampleFiles
+from littoral_cloud.teacher_service.service import Escalation, TeacherAnswer, TeacherService
 
-from littoral.fleet.v1 import blob_pb2_grpc, joint_pb2_grpc, session_pb2_grpc
+from littoral.fleet.v1 import blob_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
 from tests.kit.certificates import Authority, Credential
 from tests.kit.node_client import NodeClient
 from tests.kit.patience import PATIENCE_S
@@ -39,14 +39,14 @@ class MovedClock:
         return time.time() + self.added_s  # noqa: TID251 - the shell of a test
 
 
-class JointDoor:
-    """The desk of the joint service, which a test may put in place later; at first it answers nobody."""
+class EscalationDoor:
+    """The teachers of the escalation service, which a test may put in place later; at first it answers nobody."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, teachers: TeacherService) -> None:
+        self.teachers = teachers
 
-    async def second(self, node_id: str, question: Question) -> Answer:
-        return await self.desk.second(node_id, question)
+    async def second(self, node_id: str, question: Escalation) -> TeacherAnswer:
+        return await self.teachers.escalate(node_id, question)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Fleet:
     listener: Listener
     authority: Authority
     clock: MovedClock
-    joint: JointDoor
+    escalation: EscalationDoor
 
     @property
     def address(self) -> str:
@@ -114,10 +114,10 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
     hub = SessionHub(ledger, clock)
     terms = Terms("test", heartbeat_s, 1.0, clock, random.Random(7))
 
-    joint = JointDoor(Desk(ledger, blobs, {}, None, HintFiles(folder / "hints"), clock))
+    escalation = EscalationDoor(TeacherService(ledger, blobs, {}, None, SampleFiles(folder / "samples"), clock))
 
     def register(grpc_server: Any) -> None:
-        joint_pb2_grpc.add_JointServiceServicer_to_server(JointServicer(ledger, joint, clock), grpc_server)
+        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(ledger, escalation, clock), grpc_server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms, authority.issuer), grpc_server)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
 
@@ -125,7 +125,7 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
     listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register)
     sessions = asyncio.create_task(hub.run())
     try:
-        yield Fleet(ledger, blobs, hub, listener, authority, clock, joint)
+        yield Fleet(ledger, blobs, hub, listener, authority, clock, escalation)
     finally:
         await hub.drain(2.0)
         await listener.stop(2.0)

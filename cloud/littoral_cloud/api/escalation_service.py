@@ -1,4 +1,4 @@
-"""The joint service: a node that is not sure asks, a teacher answers. Translates; the desk decides."""
+"""The escalation service: a node that is not sure asks, a teacher answers. Translates; teacher_service decides."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 import numpy as np
 
 from littoral.errors import BadInput, TooLarge
-from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 from littoral.signature import DATATYPES
 from littoral.transport import MAX_WORD_BYTES
 from littoral_cloud.api.peer import accepted
 from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.teacher_service.service import Desk, Question
+from littoral_cloud.teacher_service.service import Escalation, TeacherService
 
 _KINDS = {name: DATATYPES[name] for name in ("UINT8", "FP32")}
 
 
-class JointServicer(joint_pb2_grpc.JointServiceServicer):
+class EscalationServicer(escalation_pb2_grpc.EscalationServiceServicer):
     """Args:
     clock: seconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, ledger: Ledger, desk: Desk, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, teachers: TeacherService, clock: Callable[[], float]) -> None:
         self._ledger = ledger
-        self._desk = desk
+        self._teachers = teachers
         self._clock = clock
 
-    async def Ask(self, request: Any, context: Any) -> joint_pb2.AskResponse:
+    async def Escalate(self, request: Any, context: Any) -> escalation_pb2.EscalateResponse:
         peer = await accepted(context, self._ledger, self._clock())
-        answer = await self._desk.second(peer.node_id, question_from(request))
-        return joint_pb2.AskResponse(
+        answer = await self._teachers.escalate(peer.node_id, escalation_from(request))
+        return escalation_pb2.EscalateResponse(
             logits=answer.logits.reshape(-1).tolist(), teacher_name=answer.teacher, teacher_digest=answer.teacher_digest
         )
 
 
-def question_from(request: joint_pb2.AskRequest) -> Question:
+def escalation_from(request: escalation_pb2.EscalateRequest) -> Escalation:
     """Raises TooLarge, or BadInput, naming the field."""
     if (size := request.ByteSize()) > MAX_WORD_BYTES:
-        raise TooLarge(f"ask: {size} bytes, at most {MAX_WORD_BYTES} are taken")
+        raise TooLarge(f"escalate: {size} bytes, at most {MAX_WORD_BYTES} are taken")
     kind, shape = _KINDS.get(request.datatype), tuple(request.shape)
     if kind is None:
-        raise BadInput(f"ask.datatype: {request.datatype[:20]!r} is not taken", hint=f"one of {', '.join(_KINDS)}")
+        raise BadInput(f"escalate.datatype: {request.datatype[:20]!r} is not taken", hint=f"one of {', '.join(_KINDS)}")
     if len(shape) < 2 or min(shape) < 1 or math.prod(shape) * kind.itemsize != len(request.inputs):
-        raise BadInput(f"ask.inputs: {len(request.inputs)} bytes are no {request.datatype} {list(shape)[:8]}")
+        raise BadInput(f"escalate.inputs: {len(request.inputs)} bytes are no {request.datatype} {list(shape)[:8]}")
     if len(request.logits) % shape[0]:
-        raise BadInput(f"ask.logits: {len(request.logits)} numbers for {shape[0]} examples")
+        raise BadInput(f"escalate.logits: {len(request.logits)} numbers for {shape[0]} examples")
     x = np.frombuffer(request.inputs, kind).reshape(shape)
     logits = np.array(request.logits, np.float32).reshape(shape[0], -1)
-    return Question(request.model_name, request.manifest_digest, x, logits, request.threshold)
+    return Escalation(request.model_name, request.manifest_digest, x, logits, request.threshold)

@@ -251,8 +251,8 @@ def report_from(word: session_pb2.TelemetryReport) -> WindowReport:
         inputs=_sketch_from(word.inputs) if word.HasField("inputs") and word.inputs.examples else None,
         rss_bytes=word.rss_bytes,
         cpu_seconds=_finite(word.cpu_seconds, "telemetry.cpu_seconds"),
-        joint_asked=word.joint_asked,
-        joint_answered=word.joint_answered,
+        offload_asked=word.offload_asked,
+        offload_answered=word.offload_answered,
     )
 
 

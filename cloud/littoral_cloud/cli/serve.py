@@ -49,8 +49,8 @@ def serve(
         float | None, typer.Option(help="Seconds between a node's telemetry reports. Default: 10.")
     ] = None,
     auto_loop: Annotated[bool | None, typer.Option(help="Start federated runs and releases when nodes drift.")] = None,
-    answer_hints: Annotated[bool | None, typer.Option(help="Answer nodes that are not sure by their model's teacher.")] = None,
-    keep_hint_inputs: Annotated[bool | None, typer.Option(help="Keep the inputs with the hints, not the answers alone.")] = None,
+    answer_escalations: Annotated[bool | None, typer.Option(help="Answer unsure nodes by their model's teacher.")] = None,
+    keep_sample_inputs: Annotated[bool | None, typer.Option(help="Record the inputs with the samples too.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
@@ -68,8 +68,8 @@ def serve(
         heartbeat_interval_s=heartbeat_interval,
         telemetry_interval_s=telemetry_interval,
         auto_loop=auto_loop,
-        answer_hints=answer_hints,
-        keep_hint_inputs=keep_hint_inputs,
+        answer_escalations=answer_escalations,
+        keep_sample_inputs=keep_sample_inputs,
     )
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a line for every stranger whose handshake fails, health checks too
     if logging.getLogger().level > logging.INFO:

@@ -55,8 +55,8 @@ class ServedModel:
     disk_bytes: int | None = None  # of its artifacts, kept ones included
     disk_share: int | None = None
     requests_share: int | None = None  # of its node's, that may wait or be answered at one time
-    joint_asked: int | None = None  # requests that were sent on to the teacher here, and of those the ones that it answered
-    joint_answered: int | None = None
+    offload_asked: int | None = None  # requests that were sent on to the teacher here, and of those the ones that it answered
+    offload_answered: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +153,8 @@ def _view(
                 p50_ms=total.serving.latency_ms(0.5) if counted else None,
                 p95_ms=total.serving.latency_ms(0.95) if counted else None,
                 rss_bytes=total.rss_bytes,
-                joint_asked=total.serving.joint_asked,
-                joint_answered=total.serving.joint_answered,
+                offload_asked=total.serving.offload_asked,
+                offload_answered=total.serving.offload_answered,
             )
         models.append(served)
     return NodeView(

@@ -46,8 +46,8 @@ class WindowReport:
     inputs: Counted | None  # None: no input was counted in this window
     rss_bytes: int
     cpu_seconds: float
-    joint_asked: int = 0  # requests that were sent on to the teacher here
-    joint_answered: int = 0  # and of those, the ones that it answered
+    offload_asked: int = 0  # requests that were sent on to the teacher here
+    offload_answered: int = 0  # and of those, the ones that it answered
 
     def __post_init__(self) -> None:
         """Raises BadInput, naming the field."""
@@ -59,8 +59,8 @@ class WindowReport:
             check_digest(self.manifest_digest, "telemetry.manifest_digest")
         if self.failed_requests > self.requests:
             raise BadInput(f"telemetry.failed_requests: {self.failed_requests} of {self.requests} requests")
-        if self.joint_answered > self.joint_asked:
-            raise BadInput(f"telemetry.joint_answered: {self.joint_answered} of {self.joint_asked} requests")
+        if self.offload_answered > self.offload_asked:
+            raise BadInput(f"telemetry.offload_answered: {self.offload_answered} of {self.offload_asked} requests")
         if self.latency_counts and len(self.latency_counts) != len(LATENCY_BOUNDS_MS) + 1:
             raise BadInput(f"telemetry.latency_counts: {len(self.latency_counts)} counts, wanted {len(LATENCY_BOUNDS_MS) + 1}")
         if len(self.class_counts) > MAX_CLASSES:
@@ -75,8 +75,8 @@ class Counts:
     failed_requests: int = 0
     latency_counts: tuple[int, ...] = ()
     class_counts: tuple[int, ...] = ()
-    joint_asked: int = 0
-    joint_answered: int = 0
+    offload_asked: int = 0
+    offload_answered: int = 0
 
     def plus(self, report: WindowReport) -> Counts:
         return Counts(
@@ -84,8 +84,8 @@ class Counts:
             failed_requests=self.failed_requests + report.failed_requests,
             latency_counts=_added(self.latency_counts, report.latency_counts),
             class_counts=_added(self.class_counts, report.class_counts),
-            joint_asked=self.joint_asked + report.joint_asked,
-            joint_answered=self.joint_answered + report.joint_answered,
+            offload_asked=self.offload_asked + report.offload_asked,
+            offload_answered=self.offload_answered + report.offload_answered,
         )
 
     def latency_ms(self, q: float) -> float:

@@ -1,1 +1,1 @@
-"""Joint inference: what a teacher says to inputs of which a node's own model is not sure."""
+"""Escalation: a teacher answers the inputs of which a node's own model is not sure."""

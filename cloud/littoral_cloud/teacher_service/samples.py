@@ -1,4 +1,4 @@
-"""What nodes asked, as hints for the next training: DATA/hints/MODEL.jsonl, one JSON object a line, bounded.
+"""What nodes asked, as samples for the next training: DATA/samples/MODEL.jsonl, one JSON object a line, bounded.
 
 Each says which node, model and artifact, what the node answered and what the teacher did, and how sure the node was. No input is
 kept unless the coordinator was told to.
@@ -17,21 +17,21 @@ MOST_BYTES = 32_000_000
 """Of one file; a full one becomes MODEL.jsonl.old, in the place of the one before."""
 
 
-class HintFiles:
+class SampleFiles:
     """For one process at a time; readers see whole lines."""
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self._folder = folder
         self._most = most_bytes
 
-    def add(self, model: str, hints: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, model: str, samples: Sequence[Mapping[str, Any]]) -> None:
         """Args:
         model: a name that was checked: it names the file.
 
         Raises OSError.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._of(model).add(b"".join(map(line_of, hints)))
+        self._of(model).add(b"".join(map(line_of, samples)))
 
     def models(self) -> list[str]:
         return sorted({file.name.removesuffix(_OLD).removesuffix(_NEW) for file in self._folder.glob(f"*{_NEW}*")})

@@ -21,20 +21,20 @@ from littoral_cloud.fleet.records import Artifact, dump, load
 from littoral_cloud.fleet.telemetry import check_model_name
 from littoral_cloud.releases.teacher_records import Blobs, KeptTeacher, teacher_of
 from littoral_cloud.teacher_service.process import TeacherBusy
-from littoral_cloud.teacher_service.samples import HintFiles
+from littoral_cloud.teacher_service.samples import SampleFiles
 
 log = logging.getLogger(__name__)
 
-KIND = "joint"
+KIND = "escalation"
 MOST_AT_ONCE = 4
 """Questions of one node that wait or are answered."""
 _CACHED = 64
 
 
-class HintsOff(Unavailable):
+class EscalationOff(Unavailable):
     """This coordinator does not answer nodes' questions."""
 
-    code = "hints-off"
+    code = "escalation-off"
 
 
 class TeacherStarting(Unavailable):
@@ -44,7 +44,7 @@ class TeacherStarting(Unavailable):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class Escalation:
     """What a node asks. `x`: (n, *shape) raw, uint8 or float32; `logits`: (n, classes), the node's own."""
 
     model: str
@@ -55,14 +55,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class TeacherAnswer:
     logits: npt.NDArray[np.float32]
     teacher: str
     teacher_digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JointCount:
+class EscalationCount:
     """Of one model on one node, id NODE:MODEL: examples, and of how many the teacher said the same class."""
 
     examples: int = 0
@@ -83,10 +83,10 @@ class Process(Protocol):
     async def ask(self, digest: str, kept: KeptTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
 
 
-class Desk:
+class TeacherService:
     """Args:
     process: who answers; None: nobody does here.
-    keep_inputs: whether hints hold the inputs as well.
+    keep_inputs: whether samples hold the inputs as well.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Desk:
         blobs: Blobs,
         trusted: Mapping[str, bytes],
         process: Process | None,
-        hints: HintFiles,
+        samples: SampleFiles,
         clock: Callable[[], float],
         *,
         keep_inputs: bool = False,
@@ -104,11 +104,11 @@ class Desk:
         self._blobs = blobs
         self._trusted = trusted
         self._process = process
-        self._hints = hints
+        self._hints = samples
         self._clock = clock
         self._keep_inputs = keep_inputs
         self._known: dict[str, tuple[str, KeptTeacher, Artifact]] = {}
-        self._answering: dict[asyncio.Task[Answer], str] = {}  # by whom it was asked
+        self._answering: dict[asyncio.Task[TeacherAnswer], str] = {}  # by whom it was asked
 
     async def open(self) -> None:
         """Has the process of the teachers begun before somebody waits for it; where it fails, the next question tries again."""
@@ -116,33 +116,33 @@ class Desk:
             try:
                 await self._process.begin()
             except RuntimeFailure as error:
-                log.error("joint: %s", error)
+                log.error("escalation: %s", error)
 
-    async def second(self, node_id: str, question: Question) -> Answer:
-        """The teacher's answer. A node that waits no longer costs no hint: the answer is written down all the same. Neither does
-        one that is told at once that the process is not up yet: its question begins it.
+    async def escalate(self, node_id: str, question: Escalation) -> TeacherAnswer:
+        """The teacher's answer. The sample is recorded even if the node stops waiting. A node gets TeacherStarting at once
+        while the process is not up: its question starts the process, and is answered later for the sample alone.
 
-        Raises HintsOff, BadInput, NotFound, TeacherMissing, TeacherStarting, TeacherBusy, RuntimeFailure.
+        Raises EscalationOff, BadInput, NotFound, TeacherMissing, TeacherStarting, TeacherBusy, RuntimeFailure.
         """
         if self._process is None:
-            raise HintsOff("joint: this coordinator answers no questions", hint="littoral-cloud serve --answer-hints")
-        check_model_name(question.model, "ask.model_name")
-        check_digest(question.manifest_digest, "ask.manifest_digest")
+            raise EscalationOff("escalation: is off on this coordinator", hint="littoral-cloud serve --answer-escalations")
+        check_model_name(question.model, "escalate.model_name")
+        check_digest(question.manifest_digest, "escalate.manifest_digest")
         if (many := sum(asked == node_id for asked in self._answering.values())) >= MOST_AT_ONCE:
-            raise TeacherBusy(f"joint: {many} questions of this node wait already", hint="the node answers by itself")
+            raise TeacherBusy(f"escalation: {many} questions of this node wait already", hint="the node answers by itself")
         answering = asyncio.create_task(self._answer(node_id, question, self._process))
         self._answering[answering] = node_id
         answering.add_done_callback(self._ended)
         if self._process.starting:
-            raise TeacherStarting("joint: the teacher's process is not up yet", hint="the node answers by itself meanwhile")
+            raise TeacherStarting("escalation: the teacher's process is not up yet", hint="the node answers by itself meanwhile")
         return await asyncio.shield(answering)
 
-    def _ended(self, task: asyncio.Task[Answer]) -> None:
+    def _ended(self, task: asyncio.Task[TeacherAnswer]) -> None:
         del self._answering[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.info("joint: %s", error)
+            log.info("escalation: %s", error)
 
-    async def _answer(self, node_id: str, question: Question, process: Process) -> Answer:
+    async def _answer(self, node_id: str, question: Escalation, process: Process) -> TeacherAnswer:
         known = self._known.get(question.manifest_digest)
         if known is None:
             known = await teacher_of(self._ledger, self._blobs, self._trusted, question.manifest_digest)
@@ -153,12 +153,12 @@ class Desk:
         _check(question, kept, artifact)
         logits = await process.ask(digest, kept, question.x)
         await self._write_down(node_id, question, kept, digest, artifact, logits)
-        return Answer(logits, kept.name, digest)
+        return TeacherAnswer(logits, kept.name, digest)
 
     async def _write_down(
         self,
         node_id: str,
-        question: Question,
+        question: Escalation,
         kept: KeptTeacher,
         digest: str,
         artifact: Artifact,
@@ -167,9 +167,9 @@ class Desk:
         now = self._clock()
         own, other = softmax(question.logits), softmax(logits)
         labels = tuple(artifact.class_accuracy) if len(artifact.class_accuracy) == kept.classes else ()
-        hints = []
+        samples = []
         for i in range(len(own)):
-            hint: dict[str, Any] = {
+            sample: dict[str, Any] = {
                 "at": round(now, 3),
                 "node": node_id,
                 "model": question.model,
@@ -184,24 +184,24 @@ class Desk:
             }
             if self._keep_inputs:
                 x = question.x[i]
-                hint["input"] = {
+                sample["input"] = {
                     "shape": list(x.shape),
                     "dtype": str(x.dtype),
                     "data": base64.b64encode(np.ascontiguousarray(x).tobytes()).decode(),
                 }
-            hints.append(hint)
+            samples.append(sample)
         try:
-            await asyncio.to_thread(self._hints.add, question.model, hints)
+            await asyncio.to_thread(self._hints.add, question.model, samples)
         except OSError as error:  # a full disk: the node gets its answer all the same
-            log.error("joint: hints are not kept: %s", error)
+            log.error("escalation: samples are not recorded: %s", error)
         agreed = int((own.argmax(axis=1) == other.argmax(axis=1)).sum())
         await self._count(node_id, question, len(own), agreed)
 
-    async def _count(self, node_id: str, question: Question, examples: int, agreed: int) -> None:
+    async def _count(self, node_id: str, question: Escalation, examples: int, agreed: int) -> None:
         id = f"{node_id}:{question.model}"
         while True:
             doc = await self._ledger.get(KIND, id)
-            before = load(JointCount, doc) if doc else JointCount()
+            before = load(EscalationCount, doc) if doc else EscalationCount()
             after = replace(before, examples=before.examples + examples, agreed=before.agreed + agreed)
             try:
                 await self._ledger.commit(Change((Write(KIND, id, dump(after), doc.generation if doc else 0),)))
@@ -216,19 +216,19 @@ class Desk:
         await asyncio.gather(*open_ones, return_exceptions=True)
 
 
-def _check(question: Question, kept: KeptTeacher, artifact: Artifact) -> None:
+def _check(question: Escalation, kept: KeptTeacher, artifact: Artifact) -> None:
     """Raises BadInput, naming the field."""
     if artifact.model != question.model:
-        raise BadInput(f"ask.model_name: {artifact.name} is of model {artifact.model!r}, not {question.model!r}")
+        raise BadInput(f"escalate.model_name: {artifact.name} is of model {artifact.model!r}, not {question.model!r}")
     if question.x.shape[1:] != kept.shape or not 1 <= len(question.x) <= MOST_EXAMPLES:
         wanted = f"[1..{MOST_EXAMPLES}, {', '.join(map(str, kept.shape))}]"
-        raise BadInput(f"ask.shape: {list(question.x.shape)}, the teacher takes {wanted}")
+        raise BadInput(f"escalate.shape: {list(question.x.shape)}, the teacher takes {wanted}")
     if question.logits.shape != (len(question.x), kept.classes) or not np.isfinite(question.logits).all():
-        raise BadInput(f"ask.logits: {list(question.logits.shape)}, wanted {[len(question.x), kept.classes]} numbers")
+        raise BadInput(f"escalate.logits: {list(question.logits.shape)}, wanted {[len(question.x), kept.classes]} numbers")
     if not math.isfinite(question.threshold) or not 0 < question.threshold <= 1:
-        raise BadInput(f"ask.threshold: {question.threshold} is not a fraction between 0 and 1")
+        raise BadInput(f"escalate.threshold: {question.threshold} is not a fraction between 0 and 1")
     if question.x.dtype != np.uint8 and not np.isfinite(question.x).all():
-        raise BadInput("ask.inputs: hold a value that is not finite")
+        raise BadInput("escalate.inputs: hold a value that is not finite")
 
 
 def _named(labels: tuple[str, ...], place: int) -> str:

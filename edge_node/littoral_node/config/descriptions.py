@@ -59,15 +59,15 @@ DESCRIPTIONS: Mapping[str, Description] = {
     "on_hot": Description("LIMITS", "Limits that replace those of the budget while the machine is hot.", "none"),
     "on_metered": Description("LIMITS", "Limits that replace those of the budget on a metered network.", "none"),
     "machine_root": Description("DIR", "The folder that holds the machine's sys, proc, dev and run, for simulations.", "/"),
-    "joint": Description(
+    "offload": Description(
         "LIST",
         "By model, the confidence below which the node asks the cloud's teacher, like 'digits=60%, faces=0.5'.",
         "the node never asks",
     ),
-    "joint_per_minute": Description("N", "At most N questions to the cloud's teacher each minute.", "10"),
-    "joint_bytes_per_day": Description("SIZE", "At most these bytes of questions and answers each day.", "5MB"),
-    "joint_deadline": Description("TIME", "The node gives its own answer when the teacher takes longer.", "1s"),
-    "joint_on_metered": Description("WHETHER", "Ask on a metered network too: yes or no.", "no"),
-    "joint_hints": Description("SIZE", "The disk space for questions and answers that the node records.", "1MB"),
-    "joint_keep_inputs": Description("WHETHER", "Record the inputs of questions too: yes or no.", "no"),
+    "offload_per_minute": Description("N", "At most N questions to the cloud's teacher each minute.", "10"),
+    "offload_bytes_per_day": Description("SIZE", "At most these bytes of questions and answers each day.", "5MB"),
+    "offload_deadline": Description("TIME", "The node gives its own answer when the teacher takes longer.", "1s"),
+    "offload_on_metered": Description("WHETHER", "Ask on a metered network too: yes or no.", "no"),
+    "offload_samples": Description("SIZE", "The disk space for questions and answers that the node records.", "1MB"),
+    "offload_keep_inputs": Description("WHETHER", "Record the inputs of questions too: yes or no.", "no"),
 }

@@ -69,13 +69,13 @@ class NodeSettings:
     memory: int | None = None
     disk: int | None = None
     requests: int = REQUESTS
-    joint: Mapping[str, float] = field(default_factory=dict)  # by model: the confidence under which the cloud's teacher is asked
-    joint_per_minute: int = 10  # questions
-    joint_bytes_per_day: int = 5_000_000
-    joint_deadline: float = 1.0  # seconds, after which the node's own answer is given
-    joint_on_metered: bool = False
-    joint_hints: int = 1_000_000  # bytes on the disk
-    joint_keep_inputs: bool = False
+    offload: Mapping[str, float] = field(default_factory=dict)  # by model: below this confidence the teacher is asked
+    offload_per_minute: int = 10  # questions
+    offload_bytes_per_day: int = 5_000_000
+    offload_deadline: float = 1.0  # seconds, after which the node's own answer is given
+    offload_on_metered: bool = False
+    offload_samples: int = 1_000_000  # bytes on the disk
+    offload_keep_inputs: bool = False
 
     def overlays(self) -> dict[str, Budget]:
         """By condition of littoral_node.machine.conditions, what its settings say; without those that say nothing."""
@@ -139,13 +139,13 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "disk": values.some_size,
     "requests": values.whole_number(65_535, hint="leave it out for the default"),
     "providers": values.providers,
-    "joint": values.thresholds,
-    "joint_per_minute": values.whole_number(65_535, hint="leave it out for the default"),
-    "joint_bytes_per_day": values.parse_size,
-    "joint_deadline": values.seconds,
-    "joint_on_metered": _YES_NO,
-    "joint_hints": values.parse_size,
-    "joint_keep_inputs": _YES_NO,
+    "offload": values.thresholds,
+    "offload_per_minute": values.whole_number(65_535, hint="leave it out for the default"),
+    "offload_bytes_per_day": values.parse_size,
+    "offload_deadline": values.seconds,
+    "offload_on_metered": _YES_NO,
+    "offload_samples": values.parse_size,
+    "offload_keep_inputs": _YES_NO,
 }
 """What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
 
@@ -180,7 +180,7 @@ def _from_file(path: Path) -> dict[str, str]:
             value = ",".join(value)
         if name == "budgets" and isinstance(value, dict):  # a table: [budgets] NAME = "LIMITS"
             value = "; ".join(f"{model}: {limits}" for model, limits in value.items())
-        if name == "joint" and isinstance(value, dict):  # a table: [joint] NAME = 0.6
+        if name == "offload" and isinstance(value, dict):  # a table: [offload] NAME = 0.6
             value = ", ".join(f"{model}={threshold}" for model, threshold in value.items())
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise BadInput(

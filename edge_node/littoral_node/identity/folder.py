@@ -208,9 +208,9 @@ class NodeFolder:
         return self.root / "serving.json"
 
     @property
-    def hints(self) -> Path:
+    def samples(self) -> Path:
         """What was asked of the cloud's teacher, see littoral_node.offload."""
-        return self.root / "hints.jsonl"
+        return self.root / "samples.jsonl"
 
     @property
     def pending_key(self) -> Path:

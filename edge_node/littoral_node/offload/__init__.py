@@ -1,1 +1,1 @@
-"""Joint inference: inputs of which a model is not sure may be sent on to the teacher in the cloud."""
+"""Offload: inputs of which a model is not sure may be sent on to the teacher in the cloud."""

@@ -1,4 +1,4 @@
-"""Joint inference, built from the settings. Imported where some model has a threshold: it costs nothing while off."""
+"""Offload, built from the settings. Imported where some model has a threshold: it costs nothing while off."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import grpc.aio
 
 from littoral_node.config.settings import NodeSettings
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.offload.channel import JointChannel
-from littoral_node.offload.offload import Joint, Terms
-from littoral_node.offload.samples import HintFile
-from littoral_node.offload.spending import Allowance
-from littoral_node.serving.service import Second
+from littoral_node.offload.channel import OffloadChannel
+from littoral_node.offload.offload import Offload, OffloadTerms
+from littoral_node.offload.samples import SampleFile
+from littoral_node.offload.spending import OffloadBudget
+from littoral_node.serving.service import OffloadCall
 from littoral_node.telemetry.counting import TelemetryWindows
 
 
-def joint_from(
+def offload_from(
     settings: NodeSettings,
     folder: NodeFolder,
     telemetry: TelemetryWindows,
@@ -27,20 +27,20 @@ def joint_from(
     clock: Callable[[], float],
     monotonic: Callable[[], float],
     log: Callable[..., None],
-) -> tuple[Second, Callable[[], Awaitable[None]]]:
-    """(gives a second answer, closes what was opened). Arguments: see Joint."""
-    channel = JointChannel(open)
-    terms = Terms(
-        thresholds=settings.joint,
-        allowance=Allowance(settings.joint_per_minute, settings.joint_bytes_per_day),
-        deadline_s=settings.joint_deadline,
-        on_metered=settings.joint_on_metered,
-        keep_inputs=settings.joint_keep_inputs,
+) -> tuple[OffloadCall, Callable[[], Awaitable[None]]]:
+    """(gives a second answer, closes what was opened). Arguments: see Offload."""
+    channel = OffloadChannel(open)
+    terms = OffloadTerms(
+        thresholds=settings.offload,
+        budget=OffloadBudget(settings.offload_per_minute, settings.offload_bytes_per_day),
+        deadline_s=settings.offload_deadline,
+        on_metered=settings.offload_on_metered,
+        keep_inputs=settings.offload_keep_inputs,
     )
-    joint = Joint(
+    offload = Offload(
         terms,
         channel.ask,
-        HintFile(folder.hints, settings.joint_hints),
+        SampleFile(folder.samples, settings.offload_samples),
         telemetry,
         connected=connected,
         metered=metered,
@@ -48,4 +48,4 @@ def joint_from(
         monotonic=monotonic,
         log=log,
     )
-    return joint.second, channel.close
+    return offload.answer, channel.close

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from littoral.errors import FleetError
-from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 
 IDLE_S = 60.0
 
@@ -24,7 +24,7 @@ class NoAnswer(FleetError):
     retryable = True
 
 
-class JointChannel:
+class OffloadChannel:
     """For one event loop.
 
     Args:
@@ -39,14 +39,14 @@ class JointChannel:
         self._rest: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
-    async def ask(self, question: joint_pb2.AskRequest, deadline_s: float) -> joint_pb2.AskResponse:
+    async def ask(self, question: escalation_pb2.EscalateRequest, deadline_s: float) -> escalation_pb2.EscalateResponse:
         """Raises NoAnswer, whose message begins with a stable code: the cloud's own, or "deadline", "cloud-away"."""
         if self._channel is None:
             self._channel = self._open()
         self._asking += 1
         try:
-            stub: Any = joint_pb2_grpc.JointServiceStub(self._channel)
-            answer: joint_pb2.AskResponse = await stub.Ask(question, timeout=deadline_s)
+            stub: Any = escalation_pb2_grpc.EscalationServiceStub(self._channel)
+            answer: escalation_pb2.EscalateResponse = await stub.Escalate(question, timeout=deadline_s)
         except grpc.aio.AioRpcError as error:
             raise NoAnswer(_why(error)) from error
         finally:
@@ -68,7 +68,7 @@ class JointChannel:
 
     def _begin_rest(self) -> None:
         if not self._asking:
-            self._closing = asyncio.get_running_loop().create_task(self.close(), name="joint channel at rest")
+            self._closing = asyncio.get_running_loop().create_task(self.close(), name="offload channel at rest")
 
 
 def _why(error: grpc.aio.AioRpcError) -> str:
@@ -78,7 +78,7 @@ def _why(error: grpc.aio.AioRpcError) -> str:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"deadline: {details}"
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        return f"hints-off: this cloud is older: {details}"
+        return f"escalation-off: this cloud is older: {details}"
     if colon and code.replace("-", "").isalpha() and code.islower():
         return details
     return f"cloud-away: {error.code().name}: {details}"

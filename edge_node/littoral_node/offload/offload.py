@@ -1,8 +1,8 @@
-"""Joint inference: where a model is less sure than its threshold, the teacher in the cloud may be asked, inside a budget and a
+"""Offload: where a model is less sure than its threshold, the teacher in the cloud may be asked, inside a budget and a
 deadline. Whatever keeps it from answering, the node's own answer is given, at once.
 
 An answer of a model with a threshold says by its parameter `answered_by` who gave it: "node", "cloud", or of a batch one of them
-for each example; `joint` says why the cloud was not asked or did not answer.
+for each example; `offload` says why the cloud was not asked or did not answer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from littoral.fleet.v1 import joint_pb2
+from littoral.fleet.v1 import escalation_pb2
 from littoral.manifest import Manifest
 from littoral.offload import MOST_EXAMPLES, softmax
 from littoral.transport import MAX_WORD_BYTES
 from littoral_node.offload.channel import NoAnswer
-from littoral_node.offload.samples import HintFile
-from littoral_node.offload.spending import Allowance, Spent, refusal, spend
+from littoral_node.offload.samples import SampleFile
+from littoral_node.offload.spending import OffloadBudget, OffloadSpending, refusal, spend
 from littoral_node.serving.tensors import Answer, tensors_of
 
 AT_ONCE = 4
@@ -33,7 +33,7 @@ AWAY_S = 10.0
 STARTING_S = 2.0
 """The same while the teacher's process starts there."""
 _CANNOT = ("teacher-missing", "not-found", "bad-input", "too-large")  # of this artifact
-_WILL_NOT = ("hints-off", "not-accepted")  # of any
+_WILL_NOT = ("escalation-off", "not-accepted")  # of any
 _PAUSES = {
     **dict.fromkeys((*_CANNOT, *_WILL_NOT), PAUSE_S),
     "cloud-away": AWAY_S,
@@ -43,23 +43,23 @@ _WORD = 512  # bytes that a message takes beside what it says
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class OffloadTerms:
     """`thresholds`: by model, the confidence under which the cloud is asked; a model that is not named never asks."""
 
     thresholds: Mapping[str, float]
-    allowance: Allowance = field(default_factory=Allowance)
+    budget: OffloadBudget = field(default_factory=OffloadBudget)
     deadline_s: float = 1.0
     on_metered: bool = False
     keep_inputs: bool = False
 
 
-class Counts(Protocol):
-    """What joint inference asks of telemetry."""
+class OffloadCounter(Protocol):
+    """What offload asks of telemetry."""
 
-    def joint(self, model: str, manifest_digest: str, *, answered: bool) -> None: ...
+    def offloaded(self, model: str, manifest_digest: str, *, answered: bool) -> None: ...
 
 
-class Joint:
+class Offload:
     """For one event loop.
 
     Args:
@@ -71,10 +71,10 @@ class Joint:
 
     def __init__(
         self,
-        terms: Terms,
-        ask: Callable[[joint_pb2.AskRequest, float], Awaitable[joint_pb2.AskResponse]],
-        hints: HintFile,
-        counts: Counts,
+        terms: OffloadTerms,
+        ask: Callable[[escalation_pb2.EscalateRequest, float], Awaitable[escalation_pb2.EscalateResponse]],
+        samples: SampleFile,
+        counter: OffloadCounter,
         *,
         connected: Callable[[], bool],
         metered: Callable[[], bool | None],
@@ -84,19 +84,19 @@ class Joint:
     ) -> None:
         self._terms = terms
         self._ask = ask
-        self._hints = hints
-        self._counts = counts
+        self._samples = samples
+        self._counter = counter
         self._connected = connected
         self._metered = metered
         self._clock = clock
         self._monotonic = monotonic
         self._log = log
         now = clock()
-        self._spent = spend(Spent(), hints.bytes_of_day(now), now, questions=0)
+        self._spent = spend(OffloadSpending(), samples.bytes_of_day(now), now, questions=0)
         self._asking = 0
         self._paused: dict[str, tuple[float, str]] = {}  # until when, and why; by manifest digest, "" for all
 
-    async def second(self, model: str, manifest: Manifest, answer: Answer) -> Answer:
+    async def answer(self, model: str, manifest: Manifest, answer: Answer) -> Answer:
         """The answer, of which the teacher may have given what the model was not sure of. There always is one."""
         threshold = self._terms.thresholds.get(model)
         if threshold is None or manifest.signature is not None or not manifest.output.labels:
@@ -109,8 +109,8 @@ class Joint:
             given = await self._asked(model, manifest, answer, logits, unsure, threshold)
         except NoAnswer as error:
             why = error.message.partition(":")[0]
-            self._log("joint-own-answer", model=model, reason=why, detail=error.message[:300])
-            return replace(answer, parameters={"answered_by": "node", "joint": why})
+            self._log("offload-own-answer", model=model, reason=why, detail=error.message[:300])
+            return replace(answer, parameters={"answered_by": "node", "offload": why})
         joined = logits.copy()
         joined[unsure] = given
         asked = set(unsure.tolist())
@@ -137,8 +137,8 @@ class Joint:
             if size + _WORD > MAX_WORD_BYTES:
                 raise NoAnswer(f"too-large: {size} bytes, a question has {MAX_WORD_BYTES} at most")
             now = self._clock()
-            if why := refusal(self._spent, self._terms.allowance, size, now):
-                raise NoAnswer(f"{why}: {self._terms.allowance}")
+            if why := refusal(self._spent, self._terms.budget, size, now):
+                raise NoAnswer(f"{why}: {self._terms.budget}")
             self._spent = spend(self._spent, size, now)
             given, size = await self._answered(model, answer.manifest_digest, question, size, logits[unsure].shape)
             await self._write_down(model, answer, raw, logits[unsure], given, threshold, size)
@@ -162,7 +162,7 @@ class Joint:
             raise NoAnswer(f"too-large: {examples} examples, a question has {MOST_EXAMPLES} at most")
 
     async def _answered(
-        self, model: str, manifest_digest: str, question: joint_pb2.AskRequest, size: int, shape: tuple[int, ...]
+        self, model: str, manifest_digest: str, question: escalation_pb2.EscalateRequest, size: int, shape: tuple[int, ...]
     ) -> tuple[npt.NDArray[np.float32], int]:
         """The teacher's logits, and the bytes that went over the line. Raises NoAnswer."""
         answered = False
@@ -179,7 +179,7 @@ class Joint:
             self._pause(error.message.partition(":")[0], manifest_digest)
             raise
         finally:
-            self._counts.joint(model, manifest_digest, answered=answered)
+            self._counter.offloaded(model, manifest_digest, answered=answered)
 
     def _pause(self, code: str, manifest_digest: str) -> None:
         if (pause_s := _PAUSES.get(code)) is not None:
@@ -195,7 +195,7 @@ class Joint:
         threshold: float,
         size: int,
     ) -> None:
-        hint: dict[str, Any] = {
+        sample: dict[str, Any] = {
             "at": round(self._clock(), 3),
             "model": model,
             "manifest": answer.manifest_digest,
@@ -208,11 +208,11 @@ class Joint:
             "bytes": size,
         }
         if self._terms.keep_inputs:
-            hint["inputs"] = {"shape": list(raw.shape), "dtype": str(raw.dtype), "data": raw.tobytes().hex()}
+            sample["inputs"] = {"shape": list(raw.shape), "dtype": str(raw.dtype), "data": raw.tobytes().hex()}
         try:
-            await asyncio.to_thread(self._hints.add, hint)
-        except OSError as error:  # a full disk: the answer counts, the hint is in the cloud
-            self._log("hint-not-kept", model=model, detail=str(error))
+            await asyncio.to_thread(self._samples.add, sample)
+        except OSError as error:  # a full disk: the answer counts, the sample is in the cloud
+            self._log("sample-not-recorded", model=model, detail=str(error))
 
 
 def _confidence(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -223,10 +223,10 @@ def _confidence(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 def _question(
     model: str, manifest_digest: str, raw: npt.NDArray[Any], own: npt.NDArray[np.float32], threshold: float
-) -> joint_pb2.AskRequest:
+) -> escalation_pb2.EscalateRequest:
     pixels = raw.dtype == np.uint8
     x = np.ascontiguousarray(raw, np.uint8 if pixels else "<f4")
-    return joint_pb2.AskRequest(
+    return escalation_pb2.EscalateRequest(
         model_name=model,
         manifest_digest=manifest_digest,
         inputs=x.tobytes(),

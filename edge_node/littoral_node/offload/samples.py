@@ -1,4 +1,4 @@
-"""What was asked and answered, on this node's disk: DIR/hints.jsonl and hints.jsonl.old, together under a bound."""
+"""What was asked and answered, on this node's disk: DIR/samples.jsonl and samples.jsonl.old, together under a bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from littoral.json_lines import JsonLines, line_of
 from littoral_node.offload.spending import DAY_S
 
 
-class HintFile:
+class SampleFile:
     """One JSON object a line. Not synced: a power cut may take the last ones, and wears out no flash.
 
     Args:
@@ -21,9 +21,9 @@ class HintFile:
         self._most = most_bytes // 2
         self._lines = JsonLines(place, place.with_name(f"{place.name}.old"), self._most)
 
-    def add(self, hint: Mapping[str, Any]) -> None:
+    def add(self, sample: Mapping[str, Any]) -> None:
         """Raises OSError. One that alone is over the bound is left out."""
-        if len(line := line_of(hint)) <= self._most:
+        if len(line := line_of(sample)) <= self._most:
             self._lines.add(line)
 
     def read(self) -> Iterator[dict[str, Any]]:
@@ -33,5 +33,5 @@ class HintFile:
     def bytes_of_day(self, now: float) -> int:
         """That were sent and received today, as far as the file tells: a restart must not give the day's bytes anew."""
         today = now // DAY_S
-        found = (hint for hint in self.read() if isinstance(hint.get("at"), int | float) and hint["at"] // DAY_S == today)
-        return sum(size for hint in found if isinstance(size := hint.get("bytes"), int))
+        found = (sample for sample in self.read() if isinstance(sample.get("at"), int | float) and sample["at"] // DAY_S == today)
+        return sum(size for sample in found if isinstance(size := sample.get("bytes"), int))

@@ -8,13 +8,13 @@ MINUTE_S, DAY_S = 60, 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class OffloadBudget:
     per_minute: int = 10
     bytes_per_day: int = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class OffloadSpending:
     """`minute` and `day` count from 1970-01-01 UTC; what was spent in another one counts no more."""
 
     minute: int = -1
@@ -23,24 +23,24 @@ class Spent:
     bytes: int = 0  # in that day
 
 
-def refusal(spent: Spent, allowance: Allowance, size: int, now: float) -> str:
+def refusal(spent: OffloadSpending, budget: OffloadBudget, size: int, now: float) -> str:
     """Why a question of so many bytes may not be asked now; "": it may.
 
     Args:
         now: seconds since 1970-01-01 UTC.
     """
     spent = _current(spent, now)
-    if spent.questions + 1 > allowance.per_minute:
+    if spent.questions + 1 > budget.per_minute:
         return "minute-spent"
-    return "day-spent" if spent.bytes + size > allowance.bytes_per_day else ""
+    return "day-spent" if spent.bytes + size > budget.bytes_per_day else ""
 
 
-def spend(spent: Spent, size: int, now: float, *, questions: int = 1) -> Spent:
+def spend(spent: OffloadSpending, size: int, now: float, *, questions: int = 1) -> OffloadSpending:
     """What is spent once so many bytes went over the line."""
     spent = _current(spent, now)
     return replace(spent, questions=spent.questions + questions, bytes=spent.bytes + size)
 
 
-def _current(spent: Spent, now: float) -> Spent:
+def _current(spent: OffloadSpending, now: float) -> OffloadSpending:
     minute, day = int(now // MINUTE_S), int(now // DAY_S)
-    return Spent(minute, spent.questions if minute == spent.minute else 0, day, spent.bytes if day == spent.day else 0)
+    return OffloadSpending(minute, spent.questions if minute == spent.minute else 0, day, spent.bytes if day == spent.day else 0)

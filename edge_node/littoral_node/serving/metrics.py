@@ -59,9 +59,9 @@ METRICS = (
         "Requests that are not counted above: the client's fault (4xx), or overload.",
     ),
     MetricSpec(
-        "littoral_joint_asked_total", "littoral.offload.asked", "Counter", _MODEL, "Requests sent on to the cloud's teacher."
+        "littoral_offload_asked_total", "littoral.offload.asked", "Counter", _MODEL, "Requests sent on to the cloud's teacher."
     ),
-    MetricSpec("littoral_joint_answered_total", "littoral.offload.answered", "Counter", _MODEL, "Of those, with an answer."),
+    MetricSpec("littoral_offload_answered_total", "littoral.offload.answered", "Counter", _MODEL, "Of those, with an answer."),
     MetricSpec("littoral_model_info", "littoral.model", "Info", _MODEL, "The served artifact: student, runtime, digest."),
     MetricSpec("process_memory_usage_bytes", "process.memory.usage", "Gauge", (), "Resident memory of the agent."),
     MetricSpec("process_cpu_time_seconds_total", "process.cpu.time", "Counter", (), "Processor time of the agent."),
@@ -91,8 +91,8 @@ def _families(telemetry: TelemetryWindows, slots: Slots) -> Iterator[Metric]:
         families["littoral_inference_duration_seconds"].add_metric([model], _buckets(total), total.seconds)
         families["littoral_inference_requests_total"].add_metric([model], total.requests)
         families["littoral_inference_failures_total"].add_metric([model], total.failed)
-        families["littoral_joint_asked_total"].add_metric([model], total.joint_asked)
-        families["littoral_joint_answered_total"].add_metric([model], total.joint_answered)
+        families["littoral_offload_asked_total"].add_metric([model], total.offload_asked)
+        families["littoral_offload_answered_total"].add_metric([model], total.offload_answered)
         for code, count in sorted(total.refused.items()):
             families["littoral_inference_refused_total"].add_metric([model, code], count)
     for model in slots.names():

@@ -83,7 +83,7 @@ class OnlyServed(Repository):
         raise Forbidden(f"model: {name[:80]!r} cannot be unloaded: this server has no repository")
 
 
-Second = Callable[[str, Manifest, Answer], Awaitable[Answer]]
+OffloadCall = Callable[[str, Manifest, Answer], Awaitable[Answer]]
 """Of a model's name, what it serves and its answer: the answer that is given."""
 
 
@@ -110,7 +110,7 @@ class Service:
         self.slots = slots
         self.telemetry = telemetry
         self.inference = Inference(slots, telemetry, batch=batch)
-        self.second: Second | None = None  # may give another answer: joint inference
+        self.offload: OffloadCall | None = None  # may give another answer: offload
         self.problems: Callable[[], Sequence[str]] = list  # what is wrong with this node, in words
         self._places = Places(slots, split or evenly(max_in_flight))
         self.repository = repository or OnlyServed(slots)
@@ -159,12 +159,12 @@ class Service:
             self.check_version(name, version)
         with self._places.of(name):
             answer = await self.inference.answer(name, asked)
-            if self.second is None:
+            if self.offload is None:
                 return answer
             served = self.slots.get(name)
             if served is None or served.manifest_digest != answer.manifest_digest:
                 return answer
-            return await self.second(name, served.manifest, answer)
+            return await self.offload(name, served.manifest, answer)
 
     def refused(self, model: str, error: FleetError) -> None:
         """Counts a request for inference that was not answered because of the client, or for want of room."""

@@ -87,8 +87,8 @@ def added(first: session_pb2.TelemetryReport, second: session_pb2.TelemetryRepor
     both.window_start_unix_ms = min(first.window_start_unix_ms, second.window_start_unix_ms)
     both.requests += first.requests
     both.failed_requests += first.failed_requests
-    both.joint_asked += first.joint_asked
-    both.joint_answered += first.joint_answered
+    both.offload_asked += first.offload_asked
+    both.offload_answered += first.offload_answered
     both.latency_counts[:] = _sum(first.latency_counts, second.latency_counts)
     both.class_counts[:] = _sum(first.class_counts, second.class_counts)
     if first.HasField("inputs") and second.HasField("inputs"):

@@ -40,8 +40,8 @@ class TelemetryReport:
     inputs: Counted | None
     rss_bytes: int
     cpu_seconds: float
-    joint_asked: int = 0  # requests that were sent on to the cloud's teacher
-    joint_answered: int = 0  # and of those, the ones that it answered
+    offload_asked: int = 0  # requests that were sent on to the cloud's teacher
+    offload_answered: int = 0  # and of those, the ones that it answered
 
 
 @dataclass(slots=True)
@@ -50,8 +50,8 @@ class Total:
 
     requests: int = 0
     failed: int = 0
-    joint_asked: int = 0
-    joint_answered: int = 0
+    offload_asked: int = 0
+    offload_answered: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # requests that never reached the model, or that it does not take
     turned_away: int = 0  # of the refused ones, those that the model before would have answered
     seconds: float = 0.0  # of those that were answered
@@ -63,8 +63,8 @@ class _Window:
     manifest_digest: str
     requests: int = 0
     failed: int = 0
-    joint_asked: int = 0
-    joint_answered: int = 0
+    offload_asked: int = 0
+    offload_answered: int = 0
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
     classes: list[int] | None = None
     sketch: Sketch | None = None
@@ -138,14 +138,14 @@ class TelemetryWindows:
         if raw_inputs is not None and window.sketch is not None:
             window.sketch_later(raw_inputs)
 
-    def joint(self, model: str, manifest_digest: str, *, answered: bool) -> None:
+    def offloaded(self, model: str, manifest_digest: str, *, answered: bool) -> None:
         """A request of these was sent on to the cloud's teacher."""
         total, window = self._total(model), self._windows.get(model)
-        total.joint_asked += 1
-        total.joint_answered += answered
+        total.offload_asked += 1
+        total.offload_answered += answered
         if window is not None and window.manifest_digest == manifest_digest:
-            window.joint_asked += 1
-            window.joint_answered += answered
+            window.offload_asked += 1
+            window.offload_answered += answered
 
     def counters(self, model: str) -> tuple[int, int]:
         """(requests, failed requests) since the process started; both only grow."""
@@ -209,8 +209,8 @@ class TelemetryWindows:
                     inputs=window.sketch.take() if sketched and window.sketch is not None else None,
                     rss_bytes=rss,
                     cpu_seconds=cpu,
-                    joint_asked=window.joint_asked,
-                    joint_answered=window.joint_answered,
+                    offload_asked=window.offload_asked,
+                    offload_answered=window.offload_answered,
                 )
             )
         return found

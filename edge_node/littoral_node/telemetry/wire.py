@@ -20,8 +20,8 @@ def report_to(report: TelemetryReport, boot_id: str, sequence: int) -> session_p
         class_counts=report.class_counts,
         rss_bytes=report.rss_bytes,
         cpu_seconds=report.cpu_seconds,
-        joint_asked=report.joint_asked,
-        joint_answered=report.joint_answered,
+        offload_asked=report.offload_asked,
+        offload_answered=report.offload_answered,
     )
     if report.inputs is not None:
         features, bins = report.inputs.counts.shape

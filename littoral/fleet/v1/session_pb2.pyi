@@ -331,7 +331,7 @@ class ProbationResult(_message.Message):
     def __init__(self, accuracy: _Optional[float] = ..., previous_accuracy: _Optional[float] = ..., examples: _Optional[int] = ..., requests: _Optional[int] = ..., failed_requests: _Optional[int] = ...) -> None: ...
 
 class TelemetryReport(_message.Message):
-    __slots__ = ("boot_id", "sequence", "window_start_unix_ms", "window_end_unix_ms", "model_name", "manifest_digest", "requests", "failed_requests", "latency_counts", "class_counts", "inputs", "rss_bytes", "cpu_seconds", "joint_asked", "joint_answered")
+    __slots__ = ("boot_id", "sequence", "window_start_unix_ms", "window_end_unix_ms", "model_name", "manifest_digest", "requests", "failed_requests", "latency_counts", "class_counts", "inputs", "rss_bytes", "cpu_seconds", "offload_asked", "offload_answered")
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WINDOW_START_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
@@ -345,8 +345,8 @@ class TelemetryReport(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
-    JOINT_ASKED_FIELD_NUMBER: _ClassVar[int]
-    JOINT_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    OFFLOAD_ASKED_FIELD_NUMBER: _ClassVar[int]
+    OFFLOAD_ANSWERED_FIELD_NUMBER: _ClassVar[int]
     boot_id: str
     sequence: int
     window_start_unix_ms: int
@@ -360,9 +360,9 @@ class TelemetryReport(_message.Message):
     inputs: InputSketch
     rss_bytes: int
     cpu_seconds: float
-    joint_asked: int
-    joint_answered: int
-    def __init__(self, boot_id: _Optional[str] = ..., sequence: _Optional[int] = ..., window_start_unix_ms: _Optional[int] = ..., window_end_unix_ms: _Optional[int] = ..., model_name: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., latency_counts: _Optional[_Iterable[int]] = ..., class_counts: _Optional[_Iterable[int]] = ..., inputs: _Optional[_Union[InputSketch, _Mapping]] = ..., rss_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., joint_asked: _Optional[int] = ..., joint_answered: _Optional[int] = ...) -> None: ...
+    offload_asked: int
+    offload_answered: int
+    def __init__(self, boot_id: _Optional[str] = ..., sequence: _Optional[int] = ..., window_start_unix_ms: _Optional[int] = ..., window_end_unix_ms: _Optional[int] = ..., model_name: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., latency_counts: _Optional[_Iterable[int]] = ..., class_counts: _Optional[_Iterable[int]] = ..., inputs: _Optional[_Union[InputSketch, _Mapping]] = ..., rss_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., offload_asked: _Optional[int] = ..., offload_answered: _Optional[int] = ...) -> None: ...
 
 class InputSketch(_message.Message):
     __slots__ = ("sketch_id", "features", "bins", "counts", "examples")

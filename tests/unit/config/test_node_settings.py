@@ -86,7 +86,7 @@ def test_the_commands_own_variables_are_no_settings(tmp_path: Path) -> None:
         ("hot_at", "5C"),
         ("metered", "perhaps"),
         ("allow_load", "yes"),
-        ("joint_keep_inputs", "on"),
+        ("offload_keep_inputs", "on"),
         ("batch", "0"),
     ],
 )

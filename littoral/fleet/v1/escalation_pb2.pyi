@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class AskRequest(_message.Message):
+class EscalateRequest(_message.Message):
     __slots__ = ("model_name", "manifest_digest", "inputs", "datatype", "shape", "logits", "threshold")
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -24,7 +24,7 @@ class AskRequest(_message.Message):
     threshold: float
     def __init__(self, model_name: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., inputs: _Optional[bytes] = ..., datatype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., logits: _Optional[_Iterable[float]] = ..., threshold: _Optional[float] = ...) -> None: ...
 
-class AskResponse(_message.Message):
+class EscalateResponse(_message.Message):
     __slots__ = ("logits", "teacher_name", "teacher_digest")
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     TEACHER_NAME_FIELD_NUMBER: _ClassVar[int]

@@ -1,4 +1,4 @@
-"""littoral-cloud hint: what nodes asked the teacher, and both answers."""
+"""littoral-cloud sample: what nodes asked the teacher, and both answers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.lineage.find import short
 from littoral_cloud.settings import Settings, load_settings
-from littoral_cloud.teacher_service.samples import HintFiles
+from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
-app = noun("What nodes asked the teacher, and both answers.", "littoral-cloud hint list --model digits")
+app = noun("What nodes asked the teacher, and both answers.", "littoral-cloud sample list --model digits")
 
 _COLUMNS = ("at", "node", "model", "artifact", "confidence", "node_class", "teacher_class")
 
 
 @app.callback()
 def _hint() -> None:
-    """What nodes asked the teacher, and both answers: hints for the next training."""
+    """What nodes asked the teacher, and both answers: samples for the next training."""
 
 
-@app.command("list", epilog="Example: littoral-cloud hint list --model digits --disagree")
+@app.command("list", epilog="Example: littoral-cloud sample list --model digits --disagree")
 def list_(
     model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
     node: Annotated[str | None, typer.Option(help="Of one node alone: its name or id.")] = None,
@@ -36,7 +36,7 @@ def list_(
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """The newest hints, oldest first."""
+    """The newest samples, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), model, node, disagree, last, format))
 
 
@@ -44,18 +44,18 @@ async def _list(settings: Settings, model: str | None, node: str | None, disagre
     async with open_existing(settings) as core:
         names = await names_of(core.ledger)
         node_id = (await find_node(core.ledger, node)).node_id if node is not None else None
-    files = HintFiles(settings.data_dir / "hints")
+    files = SampleFiles(settings.data_dir / "samples")
     known = files.models()
     if model is not None and model not in known:
-        raise NotFound(f"model: there is no hint of {model!r}", hint=f"there are of {', '.join(known) or 'none yet'}")
+        raise NotFound(f"model: there is no sample of {model!r}", hint=f"there are of {', '.join(known) or 'none yet'}")
     found: deque[dict[str, Any]] = deque(maxlen=last)
     for name in known if model is None else [model]:
-        for hint in files.read(name):
-            if node_id is not None and hint["node"] != node_id:
+        for sample in files.read(name):
+            if node_id is not None and sample["node"] != node_id:
                 continue
-            if not disagree or hint["node_class"] != hint["teacher_class"]:
-                found.append(hint)
-    rows = [{**hint, "node": names.get(hint["node"], hint["node"]), "node_id": hint["node"]} for hint in found]
+            if not disagree or sample["node_class"] != sample["teacher_class"]:
+                found.append(sample)
+    rows = [{**sample, "node": names.get(sample["node"], sample["node"]), "node_id": sample["node"]} for sample in found]
     if format == Format.JSON:
         emit(rows, format)
         return

@@ -1,4 +1,4 @@
-"""Joint inference with real processes: a node that is not sure asks the teacher that its student learnt from."""
+"""Offload with real processes: a node that is not sure asks the teacher that its student learnt from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.kit.whole import Fleet, ask
 
 pytest_plugins = ("tests.kit.whole_fixture",)
 
-ALWAYS = ("--joint", "digits=100%", "--joint-deadline", "20s", "--joint-per-minute", "1000")
+ALWAYS = ("--offload", "digits=100%", "--offload-deadline", "20s", "--offload-per-minute", "1000")
 
 
 def request_of(x: np.ndarray) -> dict:
@@ -25,7 +25,7 @@ def request_of(x: np.ndarray) -> dict:
 async def test_a_node_that_is_not_sure_gives_the_teachers_answer_and_both_are_kept(tmp_path: Path, images: Path) -> None:
     fleet = Fleet(tmp_path)
     try:
-        await fleet.start_coordinator("--answer-hints")
+        await fleet.start_coordinator("--answer-escalations")
         await fleet.join("asks", *ALWAYS)
         await fleet.cloud("train", "--data", str(images), "--model", "digits", "--recipe", "tiny", "--rollout")
         await fleet.cloud("rollout", "watch", "digits-1-r1")
@@ -37,21 +37,21 @@ async def test_a_node_that_is_not_sure_gives_the_teachers_answer_and_both_are_ke
         logits = np.array(joined["outputs"][0]["data"]).reshape(3, 10)
         assert joined["outputs"][1]["data"] == logits.argmax(axis=1).tolist()
 
-        hints = json.loads(await fleet.cloud("hint", "list", "--model", "digits", "--format", "json"))
-        hints = [hint for hint in hints if hint["at"] >= hints[-1]["at"]]  # those of the last question
-        assert len(hints) == 3
-        assert {(hint["node"], hint["model"], hint["manifest"]) for hint in hints} == {
+        samples = json.loads(await fleet.cloud("sample", "list", "--model", "digits", "--format", "json"))
+        samples = [sample for sample in samples if sample["at"] >= samples[-1]["at"]]  # those of the last question
+        assert len(samples) == 3
+        assert {(sample["node"], sample["model"], sample["manifest"]) for sample in samples} == {
             ("asks", "digits", joined["model_version"])
         }
-        assert [hint["teacher_class"] for hint in hints] == [str(label) for label in joined["outputs"][1]["data"]]
-        assert not any("input" in hint for hint in hints)
-        *_, kept = [json.loads(line) for line in (tmp_path / "asks" / "hints.jsonl").read_text().splitlines()]
+        assert [sample["teacher_class"] for sample in samples] == [str(label) for label in joined["outputs"][1]["data"]]
+        assert not any("input" in sample for sample in samples)
+        *_, kept = [json.loads(line) for line in (tmp_path / "asks" / "samples.jsonl").read_text().splitlines()]
         assert kept["teacher_class"] == joined["outputs"][1]["data"]
         assert len(kept["confidence"]) == 3
         assert "inputs" not in kept
         assert np.allclose(kept["teacher_logits"], logits, atol=1e-3)
         metrics = (await ask(f"{fleet.nodes['asks'][1]}/metrics")).text
-        assert 'littoral_joint_answered_total{model="digits"} 1.0' in metrics
+        assert 'littoral_offload_answered_total{model="digits"} 1.0' in metrics
         assert fleet.coordinator is not None
         maps = Path(f"/proc/{fleet.coordinator.pid}/maps").read_text()
         assert "libtorch" not in maps  # the coordinator itself holds none of it
@@ -59,7 +59,7 @@ async def test_a_node_that_is_not_sure_gives_the_teachers_answer_and_both_are_ke
         await fleet.kill_coordinator()  # and with it the teacher
         alone = (await ask(url, body)).json()
         assert alone["parameters"]["answered_by"] == "node"
-        assert alone["parameters"]["joint"] in ("cloud-away", "deadline")
+        assert alone["parameters"]["offload"] in ("cloud-away", "deadline")
         own = np.array(alone["outputs"][0]["data"]).reshape(3, 10)
         assert np.allclose(kept["node_logits"], own, atol=1e-3)
         assert not np.allclose(own, logits, atol=1e-3)

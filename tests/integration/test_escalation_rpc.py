@@ -24,8 +24,8 @@ from littoral_cloud.releases.teacher_records import KeptTeacher, TeacherMissing,
 from littoral_cloud.releases.teacher_store import described
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.teacher_service.process import TeacherProcess
-from littoral_cloud.teacher_service.samples import HintFiles
-from littoral_cloud.teacher_service.service import Desk, JointCount, Question, TeacherStarting
+from littoral_cloud.teacher_service.samples import SampleFiles
+from littoral_cloud.teacher_service.service import Escalation, EscalationCount, TeacherService, TeacherStarting
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
 from littoral_cloud.training.train import Trained
 from littoral_node.identity.folder import NodeFolder
@@ -33,7 +33,7 @@ from littoral_node.identity.folder import NodeFolder
 from littoral.architectures import build
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.fleet.v1 import joint_pb2, joint_pb2_grpc
+from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 from littoral.lineage import BASE, DATA, TEACHER, WEIGHTS, Lineage
 from littoral.manifest import Input
 from littoral.offload import softmax
@@ -59,12 +59,12 @@ def network(seed: int) -> NetworkTeacher:
 @asynccontextmanager
 async def answering(fleet: Fleet, folder: Path, maker: Maker) -> AsyncIterator[None]:
     """The listener's questions are answered by `Rule`."""
-    desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, Rule(), HintFiles(folder / "hints"), fleet.clock)
-    fleet.joint.desk = desk
+    teachers = TeacherService(fleet.ledger, fleet.blobs, maker.signing_keys, Rule(), SampleFiles(folder / "samples"), fleet.clock)
+    fleet.escalation.teachers = teachers
     try:
         yield
     finally:
-        await desk.close()
+        await teachers.close()
 
 
 class Rule:
@@ -115,14 +115,14 @@ async def test_the_teacher_is_found_over_federated_generations(fleet: Fleet, mak
 async def test_a_real_agent_gives_its_own_answer_where_nobody_answers_it_and_else_the_teachers(
     fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
 ) -> None:
-    flags = ("--joint", "tiny=100%", "--joint-deadline", "20s")
+    flags = ("--offload", "tiny=100%", "--offload-deadline", "20s")
     artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
     x, y = examples(1)
     await want(fleet, tiny=(artifact, 1, QUICK))
     agent = await (await AgentProcess.start(folder.root, *flags)).ready()
     await reported(fleet, tiny=1)
     _, own = await agent.infer(x)
-    await agent.until("joint-own-answer", reason="hints-off")  # the coordinator answers no questions
+    await agent.until("offload-own-answer", reason="escalation-off")  # the coordinator answers no questions
     await agent.stop()
 
     async with answering(fleet, tmp_path, maker):
@@ -134,15 +134,15 @@ async def test_a_real_agent_gives_its_own_answer_where_nobody_answers_it_and_els
             status, given = await agent.infer(x)
             assert (status, int(given.argmax())) == (200, int(y[0]))
             if not known:
-                await agent.until("joint-own-answer", reason="teacher-missing")
+                await agent.until("offload-own-answer", reason="teacher-missing")
             assert np.allclose(given, own) is not known
             assert agent.rss_bytes() < 100_000_000, f"{agent.rss_bytes():,} bytes"
             await agent.stop()
-    [hint] = list(HintFiles(tmp_path / "hints").read("tiny"))
-    assert (hint["node"], hint["manifest"], hint["teacher"]) == (NODE, artifact, TEACHERS)
-    doc = await fleet.ledger.get("joint", f"{NODE}:tiny")
+    [sample] = list(SampleFiles(tmp_path / "samples").read("tiny"))
+    assert (sample["node"], sample["manifest"], sample["teacher"]) == (NODE, artifact, TEACHERS)
+    doc = await fleet.ledger.get("escalation", f"{NODE}:tiny")
     assert doc is not None
-    assert load(JointCount, doc).examples == 1
+    assert load(EscalationCount, doc).examples == 1
 
 
 async def test_questions_that_make_no_sense_and_strangers_are_refused(fleet: Fleet, maker: Maker, tmp_path: Path) -> None:
@@ -173,21 +173,21 @@ async def test_questions_that_make_no_sense_and_strangers_are_refused(fleet: Fle
         ({"inputs": np.full(16, np.nan, "<f4").tobytes(), "datatype": "FP32"}, "ask.inputs"),
     ]
     async with answering(fleet, tmp_path, maker), fleet.client(credential) as node:
-        stub: Any = joint_pb2_grpc.JointServiceStub(node.channel)
-        answer = await stub.Ask(joint_pb2.AskRequest(**good))
+        stub: Any = escalation_pb2_grpc.EscalationServiceStub(node.channel)
+        answer = await stub.Escalate(escalation_pb2.EscalateRequest(**good))
         assert (answer.teacher_name, answer.teacher_digest, len(answer.logits)) == ("t", TEACHERS, CLASSES)
         for fields, field in wrong:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await stub.Ask(joint_pb2.AskRequest(**{**good, **fields}))
+                await stub.Escalate(escalation_pb2.EscalateRequest(**{**good, **fields}))
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, fields
             assert field in refused.value.details()
         with pytest.raises(grpc.aio.AioRpcError) as large:
-            await stub.Ask(joint_pb2.AskRequest(**{**good, "inputs": bytes(70_000)}))
+            await stub.Escalate(escalation_pb2.EscalateRequest(**{**good, "inputs": bytes(70_000)}))
         assert large.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         async with fleet.client(stranger) as other:
-            stub = joint_pb2_grpc.JointServiceStub(other.channel)
+            stub = escalation_pb2_grpc.EscalationServiceStub(other.channel)
             with pytest.raises(grpc.aio.AioRpcError) as denied:
-                await stub.Ask(joint_pb2.AskRequest(**good))
+                await stub.Escalate(escalation_pb2.EscalateRequest(**good))
             assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
@@ -229,20 +229,20 @@ async def test_while_the_teachers_process_starts_a_node_is_told_so_at_once_and_i
     await keep(fleet.ledger, TEACHERS, kept)
     artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
     x, _ = examples(1)
-    question = Question("tiny", artifact, x.reshape(1, *SHAPE), np.ones((1, CLASSES), np.float32), 0.5)
-    process, hints = TeacherProcess(tmp_path), HintFiles(tmp_path / "hints")
-    desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, process, hints, fleet.clock)
+    question = Escalation("tiny", artifact, x.reshape(1, *SHAPE), np.ones((1, CLASSES), np.float32), 0.5)
+    process, samples = TeacherProcess(tmp_path), SampleFiles(tmp_path / "samples")
+    teachers = TeacherService(fleet.ledger, fleet.blobs, maker.signing_keys, process, samples, fleet.clock)
     try:
         with pytest.raises(TeacherStarting):
-            await desk.second("n1", question)
-        await asyncio.gather(*desk._answering)  # the question that began the process is answered, for nobody waits but the hint
+            await teachers.escalate("n1", question)
+        await asyncio.gather(*teachers._answering)  # the question that began the process is answered, for the sample alone
         assert process.ready
-        [hint] = list(hints.read("tiny"))
-        answer = await desk.second("n1", question)
+        [sample] = list(samples.read("tiny"))
+        answer = await teachers.escalate("n1", question)
         np.testing.assert_allclose(answer.logits, teacher.logits(question.x), atol=1e-5)
-        assert hint["teacher_class"] == str(int(answer.logits.argmax()))
+        assert sample["teacher_class"] == str(int(answer.logits.argmax()))
     finally:
-        await desk.close()
+        await teachers.close()
         await process.close()
 
 
@@ -251,18 +251,20 @@ async def test_a_process_that_cannot_start_leaves_the_coordinator_at_work_and_no
 ) -> None:
     await keep(fleet.ledger, TEACHERS, KEPT)
     artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
-    question = Question("tiny", artifact, np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
+    question = Escalation("tiny", artifact, np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
     process = TeacherProcess(tmp_path / "there is no such folder", pause_s=0.0)
-    desk = Desk(fleet.ledger, fleet.blobs, maker.signing_keys, process, HintFiles(tmp_path / "hints"), fleet.clock)
-    await desk.open()
+    teachers = TeacherService(
+        fleet.ledger, fleet.blobs, maker.signing_keys, process, SampleFiles(tmp_path / "samples"), fleet.clock
+    )
+    await teachers.open()
     with pytest.raises(RuntimeFailure, match="cannot be started"):
-        await desk.second("n1", question)
+        await teachers.escalate("n1", question)
     (tmp_path / "there is no such folder").mkdir()
     (tmp_path / "there is no such folder" / "blobs").symlink_to(fleet.blobs.root)
     with pytest.raises(RuntimeFailure, match="digest: "):  # it is up, and has no weights of this one
-        await desk.second("n1", question)
+        await teachers.escalate("n1", question)
     assert process.ready
-    await desk.close()
+    await teachers.close()
     await process.close()
 
 
@@ -279,17 +281,17 @@ def test_a_teacher_that_is_a_function_is_not_kept(tmp_path: Path) -> None:
 
 
 async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledger: Ledger, tmp_path: Path) -> None:
-    files = HintFiles(tmp_path / "hints", most_bytes=2_000)
+    files = SampleFiles(tmp_path / "samples", most_bytes=2_000)
     for number in range(40):
         files.add("a.b", [{"number": number, "pad": "x" * 50}])
-    kept = [hint["number"] for hint in files.read("a.b")]
+    kept = [sample["number"] for sample in files.read("a.b")]
     assert kept == list(range(kept[0], 40))
-    assert sum(place.stat().st_size for place in (tmp_path / "hints").iterdir()) <= 4_000
+    assert sum(place.stat().st_size for place in (tmp_path / "samples").iterdir()) <= 4_000
     assert files.models() == ["a.b"]
-    with (tmp_path / "hints" / "a.b.jsonl").open("ab") as file:
+    with (tmp_path / "samples" / "a.b.jsonl").open("ab") as file:
         file.write(b'{"cut')
     files.add("a.b", [{"number": 40}])
-    assert [hint["number"] for hint in files.read("a.b")][-1] == 40
+    assert [sample["number"] for sample in files.read("a.b")][-1] == 40
 
     go_on = asyncio.Event()
 
@@ -298,7 +300,7 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
             await go_on.wait()
             return np.zeros((len(x), CLASSES), np.float32)
 
-    desk = Desk(ledger, BlobFolder(tmp_path / "blobs"), {}, Slow(), files, lambda: 7.0, keep_inputs=True)
+    teachers = TeacherService(ledger, BlobFolder(tmp_path / "blobs"), {}, Slow(), files, lambda: 7.0, keep_inputs=True)
     kept_teacher = KeptTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=())
     from littoral_cloud.fleet.records import Artifact
 
@@ -306,17 +308,17 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
         manifest_digest=digest_of(b"m"), model="tiny", name="n", runtime="onnxruntime", accuracy=1.0, artifact_bytes=1,
         parameters=1, architecture={},
     )  # fmt: skip
-    desk._known[digest_of(b"m")] = (digest_of(b"t"), kept_teacher, artifact)
-    question = Question("tiny", digest_of(b"m"), np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
-    asking = asyncio.create_task(desk.second("n1", question))
+    teachers._known[digest_of(b"m")] = (digest_of(b"t"), kept_teacher, artifact)
+    question = Escalation("tiny", digest_of(b"m"), np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
+    asking = asyncio.create_task(teachers.escalate("n1", question))
     await asyncio.sleep(0)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     go_on.set()
-    await asyncio.gather(*desk._answering)
-    [hint] = list(files.read("tiny"))
-    assert (hint["node"], hint["at"], hint["node_answer"]) == ("n1", 7.0, [0.3333] * CLASSES)
-    assert json.dumps(hint["input"]["shape"]) == json.dumps(list(SHAPE))
+    await asyncio.gather(*teachers._answering)
+    [sample] = list(files.read("tiny"))
+    assert (sample["node"], sample["at"], sample["node_answer"]) == ("n1", 7.0, [0.3333] * CLASSES)
+    assert json.dumps(sample["input"]["shape"]) == json.dumps(list(SHAPE))
     with pytest.raises(BadInput, match=r"ask\.shape"):
-        await desk.second("n1", replace(question, x=np.zeros((1, 2, 2), np.uint8)))
+        await teachers.escalate("n1", replace(question, x=np.zeros((1, 2, 2), np.uint8)))
     assert np.allclose(softmax(np.array([[0.0, 0.0]], np.float32)), 0.5)

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from littoral_node.offload.channel import NoAnswer
-from littoral_node.offload.offload import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Joint, Terms
-from littoral_node.offload.samples import HintFile
-from littoral_node.offload.spending import Allowance, Spent, refusal, spend
+from littoral_node.offload.offload import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Offload, OffloadTerms
+from littoral_node.offload.samples import SampleFile
+from littoral_node.offload.spending import OffloadBudget, OffloadSpending, refusal, spend
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
 from littoral_node.serving.tensors import Answer
 from littoral_node.telemetry.counting import TelemetryWindows
 
-from littoral.fleet.v1 import joint_pb2
+from littoral.fleet.v1 import escalation_pb2
 from tests.kit.serving import MODEL, asked_of, served
 
 CLASSES = 3
@@ -32,9 +32,9 @@ class Asker:
     """One node with a tiny real model, and a cloud that does what a test wants."""
 
     folder: Path
-    terms: Terms
-    asked: list[joint_pb2.AskRequest] = field(default_factory=list)
-    answers: Callable[[joint_pb2.AskRequest], Awaitable[joint_pb2.AskResponse]] | None = None
+    terms: OffloadTerms
+    asked: list[escalation_pb2.EscalateRequest] = field(default_factory=list)
+    answers: Callable[[escalation_pb2.EscalateRequest], Awaitable[escalation_pb2.EscalateResponse]] | None = None
     connected: bool = True
     metered: bool | None = None
     now: float = 1_000_000.0
@@ -44,12 +44,12 @@ class Asker:
         self.slots, self.telemetry = Slots(), TelemetryWindows()
         self.slots.swap(MODEL, served(self.folder / "model"))
         self.service = Service(self.slots, self.telemetry)
-        self.hints = HintFile(self.folder / "hints.jsonl", 100_000)
+        self.hints = SampleFile(self.folder / "samples.jsonl", 100_000)
         self.begin()
 
     def begin(self) -> None:
         """As when the agent starts."""
-        self.service.second = Joint(
+        self.service.offload = Offload(
             self.terms,
             self._ask,
             self.hints,
@@ -59,14 +59,14 @@ class Asker:
             clock=lambda: self.now,
             monotonic=lambda: self.now,
             log=lambda event, **fields: self.events.append((event, fields)),
-        ).second
+        ).answer
 
-    async def _ask(self, question: joint_pb2.AskRequest, deadline_s: float) -> joint_pb2.AskResponse:
+    async def _ask(self, question: escalation_pb2.EscalateRequest, deadline_s: float) -> escalation_pb2.EscalateResponse:
         self.asked.append(question)
         if self.answers is not None:
             return await self.answers(question)
         n = question.shape[0]
-        return joint_pb2.AskResponse(logits=np.tile([0.0, 9.0, 0.0], n).tolist(), teacher_name="t")
+        return escalation_pb2.EscalateResponse(logits=np.tile([0.0, 9.0, 0.0], n).tolist(), teacher_name="t")
 
     async def infer(self, count: int = 1) -> Answer:
         shape = self.slots.get(MODEL).manifest.input.shape
@@ -76,14 +76,14 @@ class Asker:
 
 @pytest.fixture
 def asker(tmp_path: Path) -> Iterator[Asker]:
-    found = Asker(tmp_path, Terms({MODEL: 1.0}, Allowance(per_minute=1_000)))
+    found = Asker(tmp_path, OffloadTerms({MODEL: 1.0}, OffloadBudget(per_minute=1_000)))
     yield found
     found.service.close()
     found.slots.close()
 
 
-def fails(message: str) -> Callable[[joint_pb2.AskRequest], Awaitable[joint_pb2.AskResponse]]:
-    async def ask(question: joint_pb2.AskRequest) -> joint_pb2.AskResponse:
+def fails(message: str) -> Callable[[escalation_pb2.EscalateRequest], Awaitable[escalation_pb2.EscalateResponse]]:
+    async def ask(question: escalation_pb2.EscalateRequest) -> escalation_pb2.EscalateResponse:
         raise NoAnswer(message)
 
     return ask
@@ -101,9 +101,9 @@ async def test_the_teachers_answer_is_given_counted_and_kept_with_the_nodes_own(
     assert hint["bytes"] > question.ByteSize()
     assert "inputs" not in hint
     total = asker.telemetry.totals()[MODEL]
-    assert (total.requests, total.joint_asked, total.joint_answered) == (1, 1, 1)
+    assert (total.requests, total.offload_asked, total.offload_answered) == (1, 1, 1)
     [report] = asker.telemetry.reports(2.0)
-    assert (report.joint_asked, report.joint_answered) == (1, 1)
+    assert (report.offload_asked, report.offload_answered) == (1, 1)
 
 
 async def test_only_the_examples_that_it_is_not_sure_of_are_sent(asker: Asker) -> None:
@@ -138,7 +138,7 @@ async def test_a_model_without_a_threshold_and_one_that_is_sure_ask_nobody(asker
 async def own_answer(asker: Asker, why: str) -> None:
     asked = len(asker.asked)
     answer = await asker.infer()
-    assert answer.parameters == {"answered_by": "node", "joint": why}
+    assert answer.parameters == {"answered_by": "node", "offload": why}
     assert len(asker.asked) == asked
 
 
@@ -153,7 +153,7 @@ async def test_it_does_not_ask_what_it_may_not(asker: Asker) -> None:
 
 
 async def test_its_budget_is_held_over_a_restart_and_begins_anew(asker: Asker) -> None:
-    asker.terms = replace(asker.terms, allowance=Allowance(per_minute=2))
+    asker.terms = replace(asker.terms, budget=OffloadBudget(per_minute=2))
     asker.begin()
     for _ in range(2):
         await asker.infer()
@@ -161,7 +161,7 @@ async def test_its_budget_is_held_over_a_restart_and_begins_anew(asker: Asker) -
     asker.now += 60
     assert (await asker.infer()).parameters == {"answered_by": "cloud"}
     spent = sum(hint["bytes"] for hint in asker.hints.read())
-    asker.terms = replace(asker.terms, allowance=Allowance(per_minute=100, bytes_per_day=spent + 10))
+    asker.terms = replace(asker.terms, budget=OffloadBudget(per_minute=100, bytes_per_day=spent + 10))
     asker.begin()  # the agent was killed: the day's bytes are what the file says
     await own_answer(asker, "day-spent")
     asker.now += 86_400
@@ -172,7 +172,7 @@ async def test_its_budget_is_held_over_a_restart_and_begins_anew(asker: Asker) -
     ("message", "pause_s"),
     [
         ("teacher-missing: none", PAUSE_S),
-        ("hints-off: off", PAUSE_S),
+        ("escalation-off: off", PAUSE_S),
         ("cloud-away: UNAVAILABLE", AWAY_S),
         ("teacher-starting: not up yet", STARTING_S),
         ("deadline: late", 0),
@@ -181,9 +181,9 @@ async def test_its_budget_is_held_over_a_restart_and_begins_anew(asker: Asker) -
 async def test_a_cloud_that_does_not_answer_is_left_alone_for_a_while(asker: Asker, message: str, pause_s: float) -> None:
     asker.answers = fails(message)
     code = message.partition(":")[0]
-    assert (await asker.infer()).parameters == {"answered_by": "node", "joint": code}
-    assert asker.telemetry.totals()[MODEL].joint_asked == 1
-    assert asker.telemetry.totals()[MODEL].joint_answered == 0
+    assert (await asker.infer()).parameters == {"answered_by": "node", "offload": code}
+    assert asker.telemetry.totals()[MODEL].offload_asked == 1
+    assert asker.telemetry.totals()[MODEL].offload_answered == 0
     asker.answers = None
     if pause_s:
         asker.now += pause_s - 1
@@ -194,38 +194,38 @@ async def test_a_cloud_that_does_not_answer_is_left_alone_for_a_while(asker: Ask
 
 @pytest.mark.parametrize("logits", [[1.0], [0.0, float("nan"), 0.0], []])
 async def test_an_answer_that_is_none_is_not_given(asker: Asker, logits: list[float]) -> None:
-    async def nonsense(question: joint_pb2.AskRequest) -> joint_pb2.AskResponse:
-        return joint_pb2.AskResponse(logits=logits)
+    async def nonsense(question: escalation_pb2.EscalateRequest) -> escalation_pb2.EscalateResponse:
+        return escalation_pb2.EscalateResponse(logits=logits)
 
     asker.answers = nonsense
-    assert (await asker.infer()).parameters == {"answered_by": "node", "joint": "bad-answer"}
+    assert (await asker.infer()).parameters == {"answered_by": "node", "offload": "bad-answer"}
     assert list(asker.hints.read()) == []
 
 
 async def test_only_so_many_wait_for_the_cloud(asker: Asker) -> None:
     go_on, full = asyncio.Event(), asyncio.Event()
 
-    async def later(question: joint_pb2.AskRequest) -> joint_pb2.AskResponse:
+    async def later(question: escalation_pb2.EscalateRequest) -> escalation_pb2.EscalateResponse:
         if len(asker.asked) == AT_ONCE:
             full.set()
         await go_on.wait()
-        return joint_pb2.AskResponse(logits=[0.0, 9.0, 0.0])
+        return escalation_pb2.EscalateResponse(logits=[0.0, 9.0, 0.0])
 
     asker.answers = later
     waiting = [asyncio.create_task(asker.infer()) for _ in range(AT_ONCE)]
     await full.wait()
-    assert (await asker.infer()).parameters == {"answered_by": "node", "joint": "busy"}
+    assert (await asker.infer()).parameters == {"answered_by": "node", "offload": "busy"}
     go_on.set()
     assert [answer.parameters["answered_by"] for answer in await asyncio.gather(*waiting)] == ["cloud"] * AT_ONCE
 
 
 async def test_what_is_too_large_for_a_word_is_not_sent(asker: Asker) -> None:
-    assert (await asker.infer(65)).parameters == {"answered_by": "node", "joint": "too-large"}
+    assert (await asker.infer(65)).parameters == {"answered_by": "node", "offload": "too-large"}
     assert asker.asked == []
 
 
 async def test_inputs_are_kept_where_a_setting_says_so_and_the_file_is_bounded(asker: Asker, tmp_path: Path) -> None:
-    asker.hints = HintFile(tmp_path / "few.jsonl", 4_000)
+    asker.hints = SampleFile(tmp_path / "few.jsonl", 4_000)
     asker.terms = replace(asker.terms, keep_inputs=True)
     asker.begin()
     for _ in range(30):
@@ -242,7 +242,7 @@ async def test_inputs_are_kept_where_a_setting_says_so_and_the_file_is_bounded(a
 async def test_a_full_disk_costs_the_hint_and_not_the_answer(asker: Asker) -> None:
     asker.hints.add = full  # type: ignore[method-assign]
     assert (await asker.infer()).parameters == {"answered_by": "cloud"}
-    assert [event for event, _ in asker.events] == ["hint-not-kept"]
+    assert [event for event, _ in asker.events] == ["sample-not-recorded"]
 
 
 def full(hint: object) -> None:
@@ -251,7 +251,7 @@ def full(hint: object) -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 200_000), st.integers(0, 3_000)), max_size=60), st.integers(1, 5), st.integers(1, 10_000))
 def test_no_minute_and_no_day_is_overspent(questions: list[tuple[float, int]], per_minute: int, per_day: int) -> None:
-    allowance, spent = Allowance(per_minute, per_day), Spent()
+    allowance, spent = OffloadBudget(per_minute, per_day), OffloadSpending()
     minutes: dict[int, int] = {}
     days: dict[int, int] = {}
     for at, size in sorted(questions):
