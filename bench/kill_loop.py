@@ -38,7 +38,7 @@ from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Probation, Release, load
 from littoral_cloud.releases.catalogue import all_releases, create_release
 from littoral_cloud.rollouts import state as rollouts
-from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.settings import load_settings
 
 from littoral.errors import FleetError

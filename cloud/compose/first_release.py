@@ -25,7 +25,7 @@ from littoral_cloud.fleet.records import Node, Release, load
 from littoral_cloud.recipes.recipe import DEMO
 from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.releases.release import release_made
-from littoral_cloud.rollouts.controller import start_rollout, wait
+from littoral_cloud.rollouts.commands import start_rollout, wait
 from littoral_cloud.rollouts.state import KIND, Rollout, State
 from littoral_cloud.settings import load_settings
 

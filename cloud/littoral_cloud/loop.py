@@ -12,36 +12,33 @@ ledger, so a coordinator that dies anywhere goes on where the ledger says.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from littoral.errors import BadInput, Conflict, LostLease, NotFound, Unavailable, Untrusted
+from littoral.errors import BadInput, Conflict, LostLease, NotFound, Untrusted
 from littoral.process.command import CommandFailed, run_to_end
 from littoral.process.limits import command_of
 from littoral_cloud.app import Core
 from littoral_cloud.federation.run import Run, RunState, all_runs
 from littoral_cloud.federation.start import start_run
 from littoral_cloud.fleet import drift
-from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Write
+from littoral_cloud.fleet.controller import News, Watch, keep_advancing
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Write
 from littoral_cloud.fleet.records import Presence, Release, dump, load
 from littoral_cloud.releases.catalogue import all_releases
-from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
 log = logging.getLogger(__name__)
 
 ACTOR = "loop"
-LEASE = "loop"
 KIND = "loop"
-WATCHED = ("inputs", "run", "release", "rollout")
+WATCH = Watch("loop", "loop", ("inputs", "run", "release", "rollout"))
 GATHER_S = 6.0
 """Nodes that drift together are seen a window apart: the first one waits this long for the others."""
-REPAIR_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,24 +124,18 @@ def step(seen: Seen, now: float) -> Move:
 
 
 class Loop:
-    """The thin shell: woken by announcements, repaired by a slow jittered timer, one holder of the lease at a time."""
+    """Makes the moves that `step` decides; littoral_cloud/fleet/controller.py says when."""
 
     def __init__(self, core: Core, rng: random.Random) -> None:
         self._core = core
         self._rng = rng
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            try:
-                async with self._core.ledger.lease(LEASE) as fence, self._core.ledger.watch(*WATCHED) as news:
-                    while True:
-                        await self._wait(news, await self._advance(fence))
-            except (LostLease, Unavailable) as error:
-                log.warning("loop: %s", error)
+        """Runs until it is cancelled."""
+        await keep_advancing(self._core.ledger, WATCH, self._advance, self._core.clock, self._rng)
 
-    async def _advance(self, fence: Fence) -> float:
-        """Every move that can be made now; gives the time of the next look without news."""
+    async def _advance(self, _: News, fence: Fence) -> float:
+        """Makes every move that can be made now; gives the time of the next look without news."""
         until = float("inf")
         for model in await self._models():
             while True:
@@ -244,9 +235,3 @@ class Loop:
             frozenset(drifted) - there,
         )
         return seen, memory
-
-    async def _wait(self, news: AsyncIterator[Announcement], until: float) -> None:
-        pause = min(max(until - self._core.clock(), 0.0) + 0.01, REPAIR_S * self._rng.uniform(0.5, 1.5))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await anext(news)

@@ -113,7 +113,7 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
         "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, core.clock, rng).run(),
-        "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock).run(),
+        "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
     }
     if core.settings.auto_loop:
         running["loop"] = Loop(core, rng).run()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from littoral.backoff import Backoff
 from littoral.errors import FleetError
 from littoral.process.aio import AsyncWorker
 from littoral.process.frames import Array, Arrays
@@ -23,7 +24,7 @@ class OnDemand:
 
     def __init__(self, start: Callable[[], Awaitable[AsyncWorker]], *, pause_s: float = 0.0) -> None:
         self._start = start
-        self._pause_s = pause_s
+        self._backoff = Backoff(pause_s, _LONGEST_PAUSE_S)
         self._turn = asyncio.Lock()
         self._worker: AsyncWorker | None = None
         self._failure: FleetError | None = None
@@ -57,7 +58,7 @@ class OnDemand:
                 self._worker = await self._start()
             except FleetError as error:
                 self._failure = error
-                self._next_start = now() + min(_LONGEST_PAUSE_S, self._pause_s * 2**self._failures)
+                self._next_start = now() + self._backoff.bound_s(self._failures)
                 self._failures += 1
                 raise
             self._failure, self._failures = None, 0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from littoral.backoff import Backoff
 from littoral.errors import FleetError
 from littoral.process.command import Command
 from littoral.process.limits import how_ended
@@ -26,7 +27,7 @@ class RestartPolicy:
             ends: when it ended, the last time included; seconds of the same clock as `now`.
         """
         lately = sum(now - self.within_s < at for at in ends)
-        return None if lately > self.most else self.pause_s * 2 ** max(0, lately - 1)
+        return None if lately > self.most else Backoff(self.pause_s, self.within_s).bound_s(max(0, lately - 1))
 
 
 class SupervisedCommand:

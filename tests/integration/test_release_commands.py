@@ -15,7 +15,7 @@ from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.releases.catalogue import publish
-from littoral_cloud.rollouts.controller import read_rollout
+from littoral_cloud.rollouts.commands import read_rollout
 from littoral_cloud.rollouts.state import KIND, Assignment, State
 from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.store import open_trust

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from littoral_cloud.settings import load_settings
 
 async def main(data: Path) -> None:
     async with open_core(load_settings(data_dir=data)) as core:
-        await RunController(core.ledger, data, core.clock).run()
+        await RunController(core.ledger, data, core.clock, random.Random(1)).run()
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ async def _released(
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.catalogue import create_release, publish
-    from littoral_cloud.rollouts.controller import start_rollout
+    from littoral_cloud.rollouts.commands import start_rollout
 
     made = await taken_by_a_node(made, lambda words: typer.echo(words, err=True))
     where, actor = str(data.resolve()) if data else "", getpass.getuser()

@@ -213,7 +213,7 @@ async def _released(
     from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.release import release_made
-    from littoral_cloud.rollouts.controller import start_rollout
+    from littoral_cloud.rollouts.commands import start_rollout
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
     if found.best is not None and found.best not in inside:  # another one outside the budget beats it in everything

@@ -20,8 +20,8 @@ from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask, node_here
 from littoral_cloud.releases.catalogue import read_release
 from littoral_cloud.rollouts.back import go_back
-from littoral_cloud.rollouts.controller import abort as ask_to_abort
-from littoral_cloud.rollouts.controller import read_rollout, start_rollout
+from littoral_cloud.rollouts.commands import abort as ask_to_abort
+from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.observe import observe
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits

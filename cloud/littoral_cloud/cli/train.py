@@ -153,7 +153,7 @@ async def _released(settings: Settings, made: Made, recipe: str, data: Path, rol
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.release import release_made
-    from littoral_cloud.rollouts.controller import start_rollout
+    from littoral_cloud.rollouts.commands import start_rollout
 
     made = replace(made, packaged=await taken_by_a_node(made.packaged, lambda words: typer.echo(words, err=True)))
     async with open_core(settings) as core:

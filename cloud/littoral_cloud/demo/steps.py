@@ -31,7 +31,7 @@ from littoral_cloud.fleet.ledger import Doc, until
 from littoral_cloud.fleet.records import Presence, Release, load
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.releases.release import release_made
-from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout, State
 
 # Upper bounds, so that a demo ends. On a busy machine a step may take many times as long as on an idle one.

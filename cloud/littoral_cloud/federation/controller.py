@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from pathlib import Path
 
-from littoral.errors import LostLease, NotFound, Unavailable
+from littoral.backoff import Backoff
+from littoral.errors import NotFound, Unavailable
 from littoral.process.command import Command
 from littoral.process.limits import command_of
 from littoral_cloud.federation.exchange import forget_run
 from littoral_cloud.federation.run import KIND, STOPPED, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
 from littoral_cloud.federation.worker import LEASE, TRY_AGAIN
+from littoral_cloud.fleet.controller import News, Watch, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral_cloud.fleet.records import Desired, load
 
@@ -26,9 +30,9 @@ log = logging.getLogger(__name__)
 
 MAX_CRASHES = 3
 """Crashes of the worker within one round, after which the run fails."""
-FIRST_BACKOFF_S = 1.0
-LAST_BACKOFF_S = 30.0
-REPAIR_S = 60.0
+BACKOFF = Backoff(2.0, 30.0)
+"""Before the next start of a worker that ended too early."""
+WATCH = Watch("federation", LEASE, (KIND,))
 
 
 def next_run(runs: Sequence[Run]) -> Run | None:
@@ -40,14 +44,10 @@ def next_run(runs: Sequence[Run]) -> Run | None:
     return None
 
 
-def backoff_s(attempt: int) -> float:
-    """Seconds before start number `attempt` + 1 of a worker that ended too early."""
-    return min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** max(0, attempt - 1))
-
-
 class RunController:
     """Args:
     data_dir: the coordinator's data folder, for the worker; its logs go to DATA/federation/RUN_ID.log.
+    rng: for jitter.
     """
 
     def __init__(
@@ -55,34 +55,26 @@ class RunController:
         ledger: Ledger,
         data_dir: Path,
         clock: Callable[[], float],
+        rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
         self._data_dir = data_dir
         self._clock = clock
+        self._rng = rng
         self._sleep = sleep
 
     async def run(self) -> None:
-        """For the coordinator's TaskGroup: until cancelled."""
-        while True:
-            try:
-                async with self._ledger.lease(LEASE) as fence:
-                    await self._serve(fence)
-            except (LostLease, Unavailable) as error:
-                log.warning("federation: %s", error)
-                await self._sleep(FIRST_BACKOFF_S)
+        """Runs until it is cancelled."""
+        await keep_advancing(self._ledger, WATCH, self._advance, self._clock, self._rng, self._sleep)
 
-    async def _serve(self, fence: Fence) -> None:
-        await self._sweep(fence)
-        async with self._ledger.watch(KIND) as news:
-            while True:
-                run = next_run(await all_runs(self._ledger))
-                if run is not None:
-                    await self._drive(run, fence)
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REPAIR_S):
-                        await anext(news)
+    async def _advance(self, news: News, fence: Fence) -> float:
+        """Works on every run that there is, one after another."""
+        if news is None:
+            await self._sweep(fence)
+        while (run := next_run(await all_runs(self._ledger))) is not None:
+            await self._drive(run, fence)
+        return inf
 
     async def _sweep(self, fence: Fence) -> None:
         """Takes tasks of runs that are over from the nodes: their worker died before it could."""
@@ -98,7 +90,6 @@ class RunController:
         attempt = 0
         while not run.state.terminal:
             code = await self._work(run.run_id, fence)
-            attempt += 1
             try:
                 run = await read_run(self._ledger, run.run_id)
             except NotFound:
@@ -108,7 +99,8 @@ class RunController:
             if code != TRY_AGAIN:
                 run = await self._note_crash(run, code, fence)
             if not run.state.terminal:
-                await self._sleep(backoff_s(attempt))
+                await self._sleep(BACKOFF.pause_s(attempt, self._rng))
+                attempt += 1
         await forget_run(self._ledger, run.run_id, fence)
 
     async def _note_crash(self, run: Run, code: int, fence: Fence) -> Run:

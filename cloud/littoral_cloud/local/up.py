@@ -25,7 +25,7 @@ from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask
 from littoral_cloud.local.snippets import Where
 from littoral_cloud.rollouts.back import releases_in_force
-from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.explain import explain_node
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, State
 from littoral_cloud.settings import Settings

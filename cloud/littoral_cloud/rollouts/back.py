@@ -10,7 +10,7 @@ from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.fleet.records import Release, Reported, load
 from littoral_cloud.releases.catalogue import all_releases, read_release, withdraw
-from littoral_cloud.rollouts.controller import abort, start_rollout
+from littoral_cloud.rollouts.commands import abort, start_rollout
 from littoral_cloud.rollouts.decide import UNJUDGED
 from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
 

@@ -1,21 +1,19 @@
-"""The thin shell around `rechoice`: woken by nodes that come or say what they may spend, by what they measured for it, and by
-rollouts that end; repaired by a slow timer.
+"""The shell around `rechoice`: woken by nodes that come or have another budget, by measurements, and by rollouts that end.
 
-Only nodes of which something was announced are looked at; all of them at the start, after a rollout ended, and by the timer.
+It looks only at nodes of which something was announced; at all of them at the start, after a rollout ended, and by the timer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 from littoral.budget import Budget
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
-from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger
+from littoral_cloud.fleet.controller import News, Watch, keep_advancing
+from littoral_cloud.fleet.ledger import Fence, Ledger
 from littoral_cloud.fleet.records import Artifact, Release, load, node_of
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
 from littoral_cloud.rollouts.seen import NodeView, measurements, nodes
@@ -23,16 +21,7 @@ from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 
 log = logging.getLogger(__name__)
 
-LEASE = "choice"
-COALESCE_S = 0.05
-REPAIR_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """`nodes`: ids; None: every one."""
-
-    nodes: frozenset[str] | None
+WATCH = Watch("choice", "choice", ("presence", "measurement", KIND), coalesce_s=0.05)
 
 
 class Rechooser:
@@ -49,21 +38,17 @@ class Rechooser:
         self._seen: dict[str, Mapping[str, Budget]] = {}  # what each node might spend when it was looked at last
 
     async def run(self) -> None:
-        """Until cancelled. A lost lease is waited for again; a Redis that is away, too."""
-        while True:
-            try:
-                async with self._ledger.lease(LEASE) as fence, self._ledger.watch("presence", "measurement", KIND) as news:
-                    due = News(None)
-                    while True:
-                        await self.advance(due, fence)
-                        due = await self._wait(news)
-            except (LostLease, Unavailable) as error:
-                log.warning("choice: %s", error)
+        """Runs until it is cancelled."""
+        await keep_advancing(self._ledger, WATCH, self._advance, self._clock, self._rng)
 
-    async def advance(self, news: News, fence: Fence | None) -> int:
-        """Chooses again for these nodes where that is due; gives for how many something was written."""
-        ids = () if news.nodes is None else sorted(news.nodes)
-        if news.nodes is not None and not ids:
+    async def _advance(self, news: News, fence: Fence) -> float:
+        await self.choose_for(await self._touched(news), fence)
+        return inf
+
+    async def choose_for(self, node_ids: frozenset[str] | None, fence: Fence | None) -> int:
+        """Chooses again for these nodes where that is due; gives for how many something was written. None: for every node."""
+        ids = () if node_ids is None else sorted(node_ids)
+        if node_ids is not None and not ids:
             return 0
         fleet: Fleet | None = None
         changed = 0
@@ -72,7 +57,7 @@ class Rechooser:
                 self._seen.pop(node_id, None)  # what goes out meanwhile goes out without it
                 self._measuring.discard(node_id)
                 continue
-            if news.nodes is not None and node_id not in self._measuring and self._seen.get(node_id) == node.presence.budgets:
+            if node_ids is not None and node_id not in self._measuring and self._seen.get(node_id) == node.presence.budgets:
                 continue  # connected, gone, or stands otherwise with the same budget: the rest need not be read
             fleet = fleet or await read_fleet(self._ledger)
             wrote = await self._choose(node, fleet, fence)
@@ -114,24 +99,13 @@ class Rechooser:
     async def _node(self, node_id: str) -> NodeView | None:
         return (await nodes(self._ledger, node_id)).get(node_id)
 
-    async def _wait(self, news: AsyncIterator[Announcement]) -> News:
-        """Which nodes to look at, after the first announcement that may matter and a little more, or the repair timer."""
-        pause = REPAIR_S * self._rng.uniform(0.5, 1.5)
-        heard: set[Announcement] = set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                heard.add(await anext(news))
-        if not heard:
-            return News(None)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(COALESCE_S):
-                while True:
-                    heard.add(await anext(news))
-        if any(not each.id for each in heard) or await self._ended([each.id for each in heard if each.kind == KIND]):
-            return News(None)  # an empty id: announcements were lost
-        came = {each.id for each in heard if each.kind == "presence"}
-        measured = {node_of(each.id) for each in heard if each.kind == "measurement"}
-        return News(frozenset(came | measured & self._measuring))
+    async def _touched(self, news: News) -> frozenset[str] | None:
+        """The nodes to look at; None: every one."""
+        if news is None or await self._ended([each.id for each in news if each.kind == KIND]):
+            return None
+        came = {each.id for each in news if each.kind == "presence"}
+        measured = {node_of(each.id) for each in news if each.kind == "measurement"}
+        return frozenset(came | measured & self._measuring)
 
     async def _ended(self, rollouts: Sequence[str]) -> bool:
         for id in rollouts:

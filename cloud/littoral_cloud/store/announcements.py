@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from littoral.errors import Unavailable
 from littoral_cloud.fleet.ledger import Announcement
-from littoral_cloud.store.connection import FIRST_DELAY_S, LAST_DELAY_S, Connections
+from littoral_cloud.store.connection import BACKOFF, Connections
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Announcements:
             self._task = None
 
     async def _run(self) -> None:
-        delay = FIRST_DELAY_S
+        attempt = 0
         broken = False
         while True:
             connection = self._connections.listener()
@@ -93,16 +93,16 @@ class Announcements:
                 if broken:
                     self._tell_all()
                 self._listening.set()
-                delay = FIRST_DELAY_S
+                attempt = 0
                 await self._hear(connection)
             except (RedisError, OSError) as error:
-                log.warning("redis: announcements stopped (%s); listening again in %.2f s", error, delay)
+                log.warning("redis: announcements stopped (%s); listening again", error)
                 broken = True
             finally:
                 self._listening.clear()
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LAST_DELAY_S)
+            await asyncio.sleep(BACKOFF.pause_s(attempt, self._connections.rng))
+            attempt += 1
 
     async def _hear(self, connection: AbstractConnection) -> None:
         asked = False

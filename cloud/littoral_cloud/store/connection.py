@@ -10,6 +10,7 @@ import asyncio
 import functools
 import hashlib
 import logging
+import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from littoral.backoff import Backoff
 from littoral.errors import BadInput, FleetError, NoSpace, Unavailable
 
 log = logging.getLogger(__name__)
@@ -47,8 +49,7 @@ CONNECTIONS = 32
 CONNECT_S = 5.0
 REPLY_S = 10.0
 FIRST_CONTACT_S = 10.0  # a Redis that was never there is told of sooner than one that went away
-FIRST_DELAY_S = 0.02
-LAST_DELAY_S = 1.0
+BACKOFF = Backoff(0.02, 1.0)
 SCHEMES = ("redis", "rediss", "unix")
 # Redis answers these while it starts, fails over or is busy with a script: the same call may succeed a little later.
 _PASSING = frozenset(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"))
@@ -107,7 +108,8 @@ class Script:
 class Connections:
     """A pool of connections to one Redis. Calls are retried here, where it is known that repeating them does no harm."""
 
-    def __init__(self, endpoint: Endpoint, *, patience_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, *, patience_s: float, rng: random.Random | None = None) -> None:
+        self.rng = rng or random.Random()  # noqa: S311 - jitter
         self.endpoint = endpoint
         self.patience_s = patience_s
         self._away = False
@@ -174,7 +176,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         patience_s = self.patience_s if patience_s is None else patience_s
         deadline = loop.time() + patience_s
-        delay = FIRST_DELAY_S
+        attempt = 0
         while True:
             try:
                 reply = await call()
@@ -185,16 +187,16 @@ class Connections:
             except (RedisError, OSError) as error:
                 if not passes(error):
                     raise translated(error, self.endpoint) from error
-                if not self._away and delay > FIRST_DELAY_S:  # once an outage, and not for a connection that had grown old
+                if not self._away and attempt > 0:  # once an outage, and not for a connection that had grown old
                     self._away = True
                     log.warning("redis: %s cannot be had (%s); trying for %g s", self.endpoint, error, patience_s)
-                if loop.time() + delay > deadline:
+                if loop.time() + (pause_s := BACKOFF.pause_s(attempt, self.rng)) > deadline:
                     raise Unavailable(
                         f"redis: {self.endpoint} cannot be had since {patience_s:g} s: {error}",
                         hint="start Redis again; nothing that was answered is lost",
                     ) from error
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LAST_DELAY_S)
+            await asyncio.sleep(pause_s)
+            attempt += 1
 
     async def check(self) -> None:
         """Raises BadInput where this Redis cannot hold a ledger: too old, a cluster, or one that throws keys away."""

@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from littoral.backoff import Backoff
 from littoral.errors import NoSpace, Unavailable, unwritten
 from littoral.process.tether import tethered
 from littoral_cloud.store.binary import Binary, find_binary
@@ -39,6 +40,7 @@ SYNC_S = 1.0  # what a power loss may cost
 MAX_LOG_BYTES = 1_000_000
 LEAST_BYTES = 64_000  # free, without which a server does not even write its first files
 _RETRY_S = 0.02
+_BACKOFF = Backoff(0.02, 5.0)
 _CUT_OFF = ("Truncating the AOF", "Truncating AOF", "AOF loaded anyway", "short read while loading", "Revert incomplete MULTI")
 """In the log of Redis 6.2 to 8: the file ended in the middle of a command, and was cut there."""
 
@@ -134,7 +136,7 @@ class _Server:
         self._refuse_downgrade(binary)
         _private(self.folder)
         _private(self.socket.parent)
-        delay = _RETRY_S
+        attempt = 0
         while True:
             said = _size(self.folder / "redis.log")
             process = await self._start(binary)
@@ -149,17 +151,17 @@ class _Server:
                     )
                 _write_atomically(self.folder / "socket", os.fsencode(self.socket))
                 _settle(ready)
-                delay = _RETRY_S
+                attempt = 0
                 code = await self._ends(process)
                 log.warning("redis: the embedded server ended with %s; starting it again", code)
             except Unavailable:
                 if not ready.done():
                     raise
-                log.exception("redis: the embedded server does not start; trying again in %.1f s", delay)
+                log.exception("redis: the embedded server does not start; trying again in %.1f s", _BACKOFF.bound_s(attempt))
             finally:
                 await _stop(process)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 5.0)
+            await asyncio.sleep(_BACKOFF.bound_s(attempt))  # no jitter: one process alone starts this server
+            attempt += 1
 
     def _refuse_downgrade(self, binary: Binary) -> None:
         """A 6.2 server does not see the files of a 7.0 one: it would start empty."""

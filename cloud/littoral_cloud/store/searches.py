@@ -8,6 +8,7 @@ blocking client of its own; it is as patient as the ledger, and sends nothing tw
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 import threading
 import time
@@ -21,9 +22,8 @@ from redis.retry import Retry
 
 from littoral.errors import BadInput, FleetError, Unavailable
 from littoral_cloud.store.connection import (
+    BACKOFF,
     CONNECT_S,
-    FIRST_DELAY_S,
-    LAST_DELAY_S,
     REPLY_S,
     Endpoint,
     Script,
@@ -89,7 +89,9 @@ class RedisSearch:
         fleet: str = "littoral",
         patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._endpoint, self._patience_s, self._clock = endpoint, patience_s, clock
         self._base = f"{{{fleet}}}:search:{name}"
         self._redis = _client(endpoint)
@@ -153,20 +155,20 @@ class RedisSearch:
         return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def _patiently(self, call: Callable[[], Any]) -> Any:
-        deadline, delay, pause = self._clock() + self._patience_s, FIRST_DELAY_S, threading.Event()
+        deadline, attempt, pause = self._clock() + self._patience_s, 0, threading.Event()
         while True:
             try:
                 return call()
             except (RedisError, OSError) as error:
                 if not passes(error):
                     raise translated(error, self._endpoint) from error
-                if self._clock() + delay > deadline:
+                if self._clock() + (pause_s := BACKOFF.pause_s(attempt, self._rng)) > deadline:
                     raise Unavailable(
                         f"redis: {self._endpoint} cannot be had since {self._patience_s:g} s: {error}",
                         hint="start Redis again, then the same command: it goes on with the trials that are done",
                     ) from error
-            pause.wait(delay)
-            delay = min(delay * 2, LAST_DELAY_S)
+            pause.wait(pause_s)
+            attempt += 1
 
 
 def _client(endpoint: Endpoint) -> Redis:

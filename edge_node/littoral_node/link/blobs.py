@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from littoral.backoff import Backoff
 from littoral.digest import check_digest, digest_of, digest_of_file, hex_of
 from littoral.errors import BadInput, DigestMismatch, FleetError, NoSpace, NotAccepted, NotFound, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
@@ -31,6 +32,7 @@ FETCHES_OF_A_WRONG_BLOB = 3
 """A blob whose bytes came wrong is fetched again; after this many times its source is wrong, not the way."""
 
 BARREN_TRIES = 3
+_BACKOFF = Backoff(0.2, 2.0)
 """Streams that broke without one new byte before the caller is told that the cloud cannot be had."""
 
 _SILENCE_S = 30.0  # a stream that brings nothing for this long is dead
@@ -160,7 +162,7 @@ class NodeBlobs:
                     barren = 0 if broken.gained else barren + 1
                     if barren == BARREN_TRIES:
                         raise Unavailable(f"blob {digest[:19]}: the stream broke {barren} times: {broken}") from broken
-                    await self._sleep(self._rng.uniform(0, 0.2 * 2**barren))
+                    await self._sleep(_BACKOFF.pause_s(barren, self._rng))
 
     async def _fetch(self, stub: Any, digest: str, size: int | None, limit: int) -> Path:
         part = self._part(digest)
@@ -241,7 +243,7 @@ class NodeBlobs:
                     barren += 1
                     if barren == BARREN_TRIES:
                         raise Unavailable(f"blob {digest[:19]}: could not be given: {error.details()}") from error
-                    await self._sleep(self._rng.uniform(0, 0.2 * 2**barren))
+                    await self._sleep(_BACKOFF.pause_s(barren, self._rng))
 
     def drop(self, digest: str) -> None:
         """Forgets a blob and its partial."""

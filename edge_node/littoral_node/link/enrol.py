@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from littoral import PROTOCOL_VERSION, __version__
+from littoral.backoff import Backoff
 from littoral.errors import BadInput, BadToken, FleetError, NotAccepted, TooLarge, Unavailable, Untrusted
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
 from littoral.identity import JoinLine, certificate_request, is_node_key, new_node_key, private_pem, sha256_fingerprint
@@ -28,7 +29,7 @@ from littoral_node.identity.folder import Identity, NodeFolder
 _LIMIT_S = 15.0
 TRY_FOR_S = 120.0
 """A cloud that answers, but not to this request, is asked again for about this long."""
-_LONGEST_WAIT_S = 15.0
+_BACKOFF = Backoff(1.0, 15.0)
 
 
 class CloudBusy(Unavailable):
@@ -81,7 +82,7 @@ async def enrol(
         try:
             return await _once(folder, line, name, hardware, monotonic, key_pem)
         except CloudBusy as error:
-            after_s = rng.uniform(0.1, 1.0) * min(_LONGEST_WAIT_S, 2.0**tries)
+            after_s = _BACKOFF.pause_s(tries, rng)
             if monotonic() + after_s >= until:
                 raise
             told(error, after_s)

@@ -17,13 +17,13 @@ import grpc
 import grpc.aio
 
 from littoral import PROTOCOL_VERSION
+from littoral.backoff import Backoff
 from littoral.errors import FleetError, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, LONGEST_BACKOFF_S, MAX_WORD_BYTES, SILENT_INTERVALS
 from littoral_node.identity.folder import Identity
 
-BACKOFF_FIRST_S = 0.5
-BACKOFF_MOST_S = LONGEST_BACKOFF_S
+BACKOFF = Backoff(0.5, LONGEST_BACKOFF_S)
 FLAPS_MOST = 4
 """Attempts that count against a cloud which said Welcome: the pause stays within 8 s."""
 SPREAD_MOST_S = 300.0
@@ -178,17 +178,6 @@ def _refused(refusal: session_pb2.Refusal) -> tuple[Effect, ...]:
     return Note("session-refused", fields), Leave(after)
 
 
-def backoff_s(attempt: int, rng: random.Random, spread_s: float = 0.0) -> float:
-    """Full jitter: anything up to a bound that doubles, so that a fleet does not come back as one.
-
-    Args:
-        attempt: counts from 0.
-        spread_s: the bound is no smaller than this: what the last Welcome asked for.
-    """
-    bound = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 16))
-    return rng.uniform(0.0, max(bound, min(spread_s, SPREAD_MOST_S)))
-
-
 def pause_s(attempt: int, after_s: float | None, rng: random.Random, spread_s: float = 0.0) -> float:
     """Before the next stream; seconds.
 
@@ -196,7 +185,7 @@ def pause_s(attempt: int, after_s: float | None, rng: random.Random, spread_s: f
         after_s: what was said of it: the least, to which the usual backoff is added, for the same was said to many. None: nothing
             was said, the stream was lost. 0: at once.
     """
-    return 0.0 if after_s == 0 else (after_s or 0.0) + backoff_s(attempt, rng, spread_s)
+    return 0.0 if after_s == 0 else (after_s or 0.0) + BACKOFF.pause_s(attempt, rng, least_bound_s=min(spread_s, SPREAD_MOST_S))
 
 
 def open_channel(identity: Identity) -> grpc.aio.Channel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from littoral.backoff import Backoff
 from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unavailable
 from littoral_node.artifacts.usage import OverShare
 from littoral_node.serving.slots import Served
@@ -15,12 +16,12 @@ from littoral_node.update.last_resort import serve_apart, tend, words_of
 from littoral_node.update.load import load_here
 from littoral_node.update.troubles import Troubles
 
-_PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
+_BACKOFF = Backoff(0.5, 30.0)
 
 
 async def pause(kit: Kit, pauses: int) -> None:
-    """Longer after each of so many pauses before, with jitter."""
-    await kit.sleep(kit.rng.uniform(0, min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2.0 ** min(pauses, 10))))
+    """Exponential backoff with full jitter; `pauses`: how many came before."""
+    await kit.sleep(_BACKOFF.pause_s(pauses, kit.rng))
 
 
 class InService:

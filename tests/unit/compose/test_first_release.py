@@ -13,7 +13,7 @@ import pytest
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump, load
-from littoral_cloud.rollouts.controller import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import KIND, Policy, Rollout, State
 from littoral_cloud.settings import load_settings
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from littoral_cloud.federation.controller import LAST_BACKOFF_S, backoff_s, next_run
+from littoral_cloud.federation.controller import next_run
 from littoral_cloud.federation.run import (
     FinishedRound,
     Run,
@@ -119,11 +119,6 @@ def test_a_running_run_goes_before_older_ones_that_wait_and_one_that_is_over_doe
     assert next_run(runs) == runs[0]
     assert next_run([runs[0], started(runs[1]), runs[2]]) == started(runs[1])
     assert next_run([failed(run, "x", "", 1.0) for run in runs]) is None
-
-
-def test_the_pause_between_starts_grows_to_a_limit() -> None:
-    assert [backoff_s(n) for n in (1, 2, 3)] == [1.0, 2.0, 4.0]
-    assert backoff_s(100) == LAST_BACKOFF_S
 
 
 def artifact(name: str, weights: str, size: int, accuracy: float, runtime: str = "onnxruntime") -> Artifact:

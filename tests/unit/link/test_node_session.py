@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from littoral_node.link.session import (
-    BACKOFF_FIRST_S,
-    BACKOFF_MOST_S,
+    BACKOFF,
     FLAPS_MOST,
     SLOW_RETRY_S,
     SPREAD_MOST_S,
@@ -30,7 +29,6 @@ from littoral_node.link.session import (
     Phase,
     Say,
     Tick,
-    backoff_s,
     message,
     pause_s,
 )
@@ -148,17 +146,12 @@ def test_whatever_comes_generations_never_fall_and_an_end_is_an_end(script: list
     assert (link.phase is Phase.ENDED) == (ended == 1)
 
 
-@given(st.integers(0, 10_000), st.integers())
-def test_backoff_is_jittered_and_bounded(attempt: int, seed: int) -> None:
-    assert 0 <= backoff_s(attempt, random.Random(seed)) <= BACKOFF_MOST_S
-
-
 @given(st.integers(0, 20), st.integers())
 def test_a_fleet_comes_back_as_spread_as_the_cloud_asked_and_never_before_a_refusal_says(attempt: int, seed: int) -> None:
     rng = random.Random(seed)
-    assert pause_s(0, None, rng) <= BACKOFF_FIRST_S
+    assert pause_s(0, None, rng) <= BACKOFF.first_s
     assert pause_s(attempt, 0.0, rng, 100.0) == 0.0
-    assert 2.0 <= pause_s(attempt, 2.0, rng) <= 2.0 + BACKOFF_MOST_S
+    assert 2.0 <= pause_s(attempt, 2.0, rng) <= 2.0 + BACKOFF.most_s
     assert pause_s(attempt, None, rng, 1e9) <= SPREAD_MOST_S
     assert max(pause_s(0, None, random.Random(seed + n), 100.0) for n in range(64)) > 50.0
 
@@ -282,11 +275,11 @@ async def test_after_a_session_that_held_the_first_pause_is_short_and_after_one_
     async with cloud_that(script) as open:
         recorder = Recorder(open, lambda: now[0])
         async with recorder.running():
-            assert max([await recorder.pauses.get() for _ in range(12)]) <= BACKOFF_FIRST_S
+            assert max([await recorder.pauses.get() for _ in range(12)]) <= BACKOFF.first_s
         held_s, recorder = 1.0, Recorder(open, lambda: now[0])  # less than the heartbeat of its Welcome: it flaps
         async with recorder.running():
             pauses = [await recorder.pauses.get() for _ in range(24)]
-        assert BACKOFF_FIRST_S < max(pauses) <= BACKOFF_FIRST_S * 2**FLAPS_MOST < BACKOFF_MOST_S
+        assert BACKOFF.first_s < max(pauses) <= BACKOFF.first_s * 2**FLAPS_MOST < BACKOFF.most_s
 
 
 async def test_a_cloud_that_falls_silent_is_left() -> None:
@@ -310,7 +303,7 @@ async def test_a_refusal_is_read_although_the_stream_ends_at_once() -> None:
     async with cloud_that(script) as open:
         recorder = Recorder(open)
         async with recorder.running():
-            assert 1000 <= await recorder.pauses.get() <= 1000 + BACKOFF_FIRST_S
+            assert 1000 <= await recorder.pauses.get() <= 1000 + BACKOFF.first_s
     assert recorder.log[0][0] == "session-refused"
 
 

@@ -19,7 +19,7 @@ from littoral_cloud.fleet.records import (
     dump,
     measurement_id,
 )
-from littoral_cloud.rollouts.rechoice_controller import News, Rechooser
+from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import Policy, Rollout, State
 
 from littoral.budget import Budget
@@ -263,15 +263,15 @@ async def test_what_the_newcomer_measured_wakes_the_coordinator(ledger: Ledger) 
 async def test_one_that_was_away_is_looked_at_again_with_the_same_budget(ledger: Ledger) -> None:
     world = released(("a", WIDE), ("b", WIDE))
     await copied(world, ledger)
-    rechooser, only = Rechooser(ledger, lambda: world.now, random.Random(1)), News(frozenset({"b"}))
-    assert await rechooser.advance(News(None), None) == 0
+    rechooser, only = Rechooser(ledger, lambda: world.now, random.Random(1)), frozenset({"b"})
+    assert await rechooser.choose_for(None, None) == 0
     world.actors["b"].fate = Fate(away=((world.now, world.now + 1_000),))
     world.tick(1.0)
     await copied(world, ledger)
-    assert await rechooser.advance(only, None) == 0
+    assert await rechooser.choose_for(only, None) == 0
     assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
     world.tick(1_000)
     world.edit("presence", "b", Presence, hardware_class="class-of-a")
     await copied(world, ledger)
-    assert await rechooser.advance(only, None) == 1
+    assert await rechooser.choose_for(only, None) == 1
     await until_wanted(ledger, "b", LATER.manifest_digest)

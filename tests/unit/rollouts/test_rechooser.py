@@ -12,7 +12,7 @@ import pytest
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Presence, dump, load
-from littoral_cloud.rollouts.rechoice_controller import News, Rechooser
+from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import KIND, Rollout, State
 
 from littoral.budget import Budget
@@ -90,7 +90,7 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
     rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
-    assert await rechooser.advance(News(None), None) == 0
+    assert await rechooser.choose_for(None, None) == 0
     assert wanted(world, "a").manifest_digest == later.manifest_digest
     async with choosing(ledger):
         doc = await ledger.get(KIND, id)
@@ -109,32 +109,32 @@ async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
     rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
-    only = News(frozenset({"a"}))
-    assert await rechooser.advance(only, None) == 0  # the rollout holds it
+    only = frozenset({"a"})
+    assert await rechooser.choose_for(only, None) == 0  # the rollout holds it
     for kind, of, record, fields in (
         ("presence", "a", Presence, {"connected": False}),
         (KIND, id, Rollout, {"state": State.SUCCEEDED, "ended_at": world.now}),
     ):
         world.edit(kind, of, record, **fields)
     await copied(world, ledger)
-    assert await rechooser.advance(News(None), None) == 0
+    assert await rechooser.choose_for(None, None) == 0
     world.edit("presence", "a", Presence, connected=True)
     await copied(world, ledger)
-    assert await rechooser.advance(only, None) == 1
+    assert await rechooser.choose_for(only, None) == 1
     await until_wanted(ledger, "a", CHEAP.manifest_digest)
 
 
 async def test_a_budget_that_goes_to_and_fro_is_followed_each_time(ledger: Ledger) -> None:
     world = released(("a", WIDE))
     await copied(world, ledger)
-    rechooser, only = Rechooser(ledger, lambda: 1_000.0, random.Random(1)), News(frozenset({"a"}))
+    rechooser, only = Rechooser(ledger, lambda: 1_000.0, random.Random(1)), frozenset({"a"})
     for _ in range(3):
         for budget, expected in ((NARROW, CHEAP), (WIDE, BEST)):
             assert await sessions.note_budgets(ledger, "a", {MODEL: budget}, {})
-            assert await rechooser.advance(only, None) == 1
+            assert await rechooser.choose_for(only, None) == 1
             await until_wanted(ledger, "a", expected.manifest_digest)
             if budget is NARROW:  # something else of the node was announced
-                assert await rechooser.advance(only, None) == 0
+                assert await rechooser.choose_for(only, None) == 0
 
 
 class Beaten:
@@ -162,7 +162,7 @@ async def test_what_somebody_else_wrote_meanwhile_is_kept(ledger: Ledger) -> Non
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
     beaten = Beaten(ledger)
-    assert await Rechooser(beaten, lambda: 1_000.0, random.Random(1)).advance(News(frozenset({"a"})), None) == 1  # type: ignore[arg-type]
+    assert await Rechooser(beaten, lambda: 1_000.0, random.Random(1)).choose_for(frozenset({"a"}), None) == 1  # type: ignore[arg-type]
     assert beaten.beaten == 1
     desired = load(Desired, await until_written(ledger, "desired", "a"))
     assert (desired.trials, desired.models[MODEL].manifest_digest) == (("x",), CHEAP.manifest_digest)
@@ -174,6 +174,6 @@ async def test_nothing_is_read_again_for_a_node_that_says_the_same(ledger: Ledge
     world.edit("presence", "a", Presence, budgets=budgets)
     await copied(world, ledger)
     rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
-    assert await rechooser.advance(News(frozenset({"a"})), None) == 0
+    assert await rechooser.choose_for(frozenset({"a"}), None) == 0
     await ledger.commit(Change((Write("release", f"{MODEL}-1", {"unreadable": True}, None),)))
-    assert await rechooser.advance(News(frozenset({"a"})), None) == 0  # the release was not read
+    assert await rechooser.choose_for(frozenset({"a"}), None) == 0  # the release was not read

@@ -26,7 +26,8 @@ from littoral_cloud.fleet.records import (
     measurement_id,
 )
 from littoral_cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
-from littoral_cloud.rollouts.controller import Controller, abort, read_rollout, start_rollout, wait
+from littoral_cloud.rollouts.commands import abort, read_rollout, start_rollout, wait
+from littoral_cloud.rollouts.controller import Controller
 from littoral_cloud.rollouts.state import Policy, State
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger

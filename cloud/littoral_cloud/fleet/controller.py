@@ -1,0 +1,91 @@
+"""The shell of every controller of the coordinator: it calls `advance` when something was written, and never polls.
+
+Rules, in order:
+
+1. Only the holder of the controller's lease advances; the lease's fence goes with each write.
+2. It subscribes first and looks at everything next, so that nothing that is written in between is missed.
+3. Then it waits for an announcement, for the time that `advance` asked for, or for the repair timer: an announcement may be lost.
+4. After an announcement it waits `coalesce_s` more, so that what is written together is handled together.
+5. After a lost lease, or while Redis is away, it backs off and starts again at rule 1. `advance` keeps nothing that it needs
+   then: all of that is in the ledger.
+
+Example: a wave of 50 nodes reports success within 0.1 s. One `advance` reads them all and starts the next wave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from littoral.backoff import Backoff
+from littoral.errors import LostLease, Unavailable
+from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger
+
+log = logging.getLogger(__name__)
+
+REPAIR_S = 60.0
+BACKOFF = Backoff(1.0, 5.0)
+_AFTER_DUE_S = 0.01  # clocks are coarse: a wake-up must not come before its time
+
+News = frozenset[Announcement] | None
+"""What was announced; None: anything may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What wakes a controller. `name`: for the log; `kinds`: of documents."""
+
+    name: str
+    lease: str
+    kinds: tuple[str, ...]
+    coalesce_s: float = 0.1
+
+
+async def keep_advancing(
+    ledger: Ledger,
+    watch: Watch,
+    advance: Callable[[News, Fence], Awaitable[float]],
+    clock: Callable[[], float],
+    rng: random.Random,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Runs until it is cancelled.
+
+    Args:
+        advance: takes every step that can be taken now; gives the time of the next look without news, infinite for none.
+        clock: seconds since 1970-01-01 UTC.
+        rng: for jitter.
+    """
+    failures = 0
+    while True:
+        try:
+            async with ledger.lease(watch.lease) as fence, ledger.watch(*watch.kinds) as announcements:
+                news: News = None
+                while True:
+                    due = await advance(news, fence)
+                    failures = 0
+                    repair_s = REPAIR_S * rng.uniform(0.5, 1.5)
+                    news = await _next(announcements, min(max(due - clock(), 0.0) + _AFTER_DUE_S, repair_s), watch.coalesce_s)
+        except (LostLease, Unavailable) as error:
+            pause_s = BACKOFF.pause_s(failures, rng)
+            log.warning("%s: %s; again in %.2f s", watch.name, error, pause_s)
+            failures += 1
+            await sleep(pause_s)
+
+
+async def _next(announcements: AsyncIterator[Announcement], within_s: float, coalesce_s: float) -> News:
+    heard: set[Announcement] = set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            heard.add(await anext(announcements))
+    if not heard:
+        return None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(coalesce_s):
+            while True:
+                heard.add(await anext(announcements))
+    return None if any(not each.id for each in heard) else frozenset(heard)  # no id: announcements were lost

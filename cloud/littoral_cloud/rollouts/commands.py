@@ -1,0 +1,88 @@
+"""What an operator may ask of rollouts: start one, read it, wait for its end, abort it. The controller carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from littoral.errors import BadInput, Conflict, NotFound
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
+from littoral_cloud.fleet.records import Release, dump, load
+from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, limit_s
+
+
+async def start_rollout(
+    ledger: Ledger, release: Release, now: float, policy: Policy | None = None, *, number: int = 0, actor: str = "operator"
+) -> str:
+    """Asks for a rollout of a release; the coordinator's controller carries it out. Gives its id, RELEASE-rNUMBER.
+
+    Args:
+        number: for a caller that must not start one twice: the number that it must get. 0: the next.
+
+    Raises BadInput where the policy cannot be, or the release was withdrawn; Conflict where the given number is taken.
+    """
+    policy = policy or Policy()
+    doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
+    if doc is not None and (why := load(Release, doc).withdrawn):
+        raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
+    if any(size < 1 for size in policy.wave_sizes) or not policy.wave_sizes:
+        raise BadInput(
+            f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1", hint="1,4 is a canary, then four, then the rest"
+        )
+    if policy.canary and policy.nodes and policy.canary not in policy.nodes:
+        raise BadInput(f"canary: {policy.canary} is not among the nodes that were named", hint="name it with --nodes, too")
+    for node_id in {*policy.nodes, *filter(None, (policy.canary,))}:
+        if await ledger.get("node", node_id) is None:
+            raise BadInput(f"node {node_id!r}: is not enrolled", hint="littoral-cloud node list")
+    rollout = Rollout(
+        release_id=release.release_id,
+        model=release.model,
+        kind=release.kind,
+        policy=policy,
+        state=State.PENDING,
+        created_at=now,
+        entered_at=now,
+        deadline=now + limit_s(policy, State.PENDING),
+    )
+    wanted = number or 1
+    while True:
+        id = f"{release.release_id}-r{wanted}"
+        line = Audit("rollout.started", id, actor, {"release": release.release_id, "kind": release.kind})
+        try:
+            await ledger.commit(Change((Write(KIND, id, dump(rollout), 0),), (line,)))
+        except Conflict:
+            if number:
+                raise
+            wanted += 1
+            continue
+        return id
+
+
+async def read_rollout(ledger: Ledger, rollout_id: str) -> tuple[Doc, Rollout]:
+    """Raises NotFound."""
+    if (doc := await ledger.get(KIND, rollout_id)) is None:
+        raise NotFound(f"rollout {rollout_id!r}: there is none", hint="littoral-cloud rollout list")
+    return doc, load(Rollout, doc)
+
+
+async def wait(ledger: Ledger, rollout_id: str) -> Rollout:
+    """Until it has ended."""
+    async with ledger.watch(KIND) as news:
+        while True:
+            _, rollout = await read_rollout(ledger, rollout_id)
+            if rollout.state in ENDED:
+                return rollout
+            await anext(news)
+
+
+async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
+    """Asks for a rollout to stop: what it touched goes back. Raises NotFound; BadInput where it has ended."""
+    while True:
+        doc, rollout = await read_rollout(ledger, rollout_id)
+        if rollout.state in ENDED or rollout.state is State.ROLLING_BACK:
+            raise BadInput(f"rollout {rollout_id}: is {rollout.state} already", hint=f"littoral-cloud rollout show {rollout_id}")
+        write = Write(KIND, rollout_id, dump(replace(rollout, aborted_by=actor)), doc.generation)
+        try:
+            await ledger.commit(Change((write,), (Audit("rollout.abort-asked", rollout_id, actor),)))
+        except Conflict:
+            continue
+        return
