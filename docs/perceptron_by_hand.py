@@ -1,11 +1,11 @@
-"""What a perceptron computes and learns, formula by formula, in plain numpy: forward, mean squared error, backward, one step.
+"""A perceptron formula by formula, in plain numpy: forward, mean squared error, backward, one step of descent.
 
 D. E. Rumelhart, G. E. Hinton, R. J. Williams: Learning representations by back-propagating errors, Nature 323, 1986,
-https://doi.org/10.1038/323533a0. docs/perceptron.md derives each line for a net of 10, 20 and 5 units; the tests hold every
-derivative against torch's autograd.
+https://doi.org/10.1038/323533a0. docs/perceptron.md derives each line for a net of 10, 20 and 5 units; the tests compare each
+derivative with torch's autograd.
 
 Throughout: n examples, one a row; layer l has d_l units and takes d_(l-1) values, and d_0 is the input's size. Its weights W_l
-are (d_l, d_(l-1)), as torch.nn.Linear keeps them, its biases b_l (d_l,). z_l is what it sums up and a_l what it gives, both
+are (d_l, d_(l-1)), as in torch.nn.Linear, its biases b_l (d_l,). z_l are its sums and a_l its outputs, both
 (n, d_l); a_0 is the input x. The targets y are (n, d_L).
 """
 
@@ -33,7 +33,7 @@ class Activation:
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "identity": Activation(lambda z: z, lambda z, _a: np.ones_like(z)),
-    # At exactly 0, where it has no derivative, 0: as torch has it.
+    # At exactly 0, where it has no derivative, 0 as in torch.
     "relu": Activation(lambda z: np.maximum(z, 0.0), lambda z, _a: (z > 0.0).astype(z.dtype)),
     "sigmoid": Activation(lambda z: 1.0 / (1.0 + np.exp(-z)), lambda _z, a: a * (1.0 - a)),
     "tanh": Activation(np.tanh, lambda _z, a: 1.0 - a * a),
@@ -55,15 +55,15 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForwardPass:
-    """What a layer made of a batch."""
+    """The results of a layer for a batch."""
 
     z: Array  # (n, d_l): its sums
-    a: Array  # (n, d_l): what it gave on
+    a: Array  # (n, d_l): its outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gradient:
-    """The derivatives of the loss by everything that a layer has or made; each has the shape of what it is taken by."""
+    """The derivatives of the loss by all that a layer has and computes; each has the shape of its variable."""
 
     z: Array  # (n, d_l)
     a: Array  # (n, d_l)
@@ -75,7 +75,7 @@ def forward(layers: Sequence[Layer], x: Array) -> list[ForwardPass]:
     """z_l = a_(l-1) W_l^T + b_l, and a_l = f_l(z_l), for each layer in turn; x is (n, d_0).
 
     Raises:
-        BadInput: a layer does not take what the one before gives.
+        BadInput: a layer does not take the outputs of the one before.
     """
     passed: list[ForwardPass] = []
     a = x
@@ -89,14 +89,14 @@ def forward(layers: Sequence[Layer], x: Array) -> list[ForwardPass]:
 
 
 def squared_error(a: Array, y: Array) -> float:
-    """L = 1 / (n d_L) * sum of (a - y)^2: the mean over examples and outputs, as torch.nn.MSELoss has it."""
+    """L = 1 / (n d_L) * sum of (a - y)^2: the mean over examples and outputs, as in torch.nn.MSELoss."""
     if a.shape != y.shape:
         raise BadInput(f"targets: {y.shape}, the last layer gives {a.shape}")
     return float(np.mean((a - y) ** 2))
 
 
 def backward(layers: Sequence[Layer], x: Array, passed: Sequence[ForwardPass], y: Array) -> list[Gradient]:
-    """The derivatives of `squared_error` by the chain rule, from the last layer to the first; given in the layers' order."""
+    """The derivatives of `squared_error` by the chain rule, from the last layer to the first; returned in the layers' order."""
     gradients: list[Gradient] = []
     da = 2.0 * (passed[-1].a - y) / y.size  # (n, d_L)
     for at in reversed(range(len(layers))):
@@ -106,7 +106,7 @@ def backward(layers: Sequence[Layer], x: Array, passed: Sequence[ForwardPass], y
         dw = dz.T @ given  # (d_l, n) (n, d_(l-1)) = (d_l, d_(l-1))
         db = dz.sum(axis=0)  # (d_l,): each example adds the same bias
         gradients.append(Gradient(dz, da, dw, db))
-        da = dz @ layer.weight  # (n, d_l) (d_l, d_(l-1)) = (n, d_(l-1)): what the layer before is told
+        da = dz @ layer.weight  # (n, d_l) (d_l, d_(l-1)) = (n, d_(l-1)): for the layer before
     return gradients[::-1]
 
 
@@ -119,7 +119,7 @@ def descended(layers: Sequence[Layer], gradients: Sequence[Gradient], rate: floa
 
 
 def example() -> tuple[list[Layer], Array, Array]:
-    """The net and the two examples of docs/perceptron.md: 10 inputs, 20 rectified units, 5 outputs; no number drawn by chance.
+    """The net and the two examples of docs/perceptron.md: 10 inputs, 20 rectified units, 5 outputs; no random number.
 
     With i, j and r from 0: W1[i, j] = ((3i + 5j) mod 11 - 5) / 20, b1[i] = (i mod 3 - 1) / 10,
     W2[i, j] = ((2i + 7j) mod 13 - 6) / 20, b2[i] = (i mod 2) / 10, x[r, j] = ((r + 1)(j + 2) mod 7 - 3) / 3, and y[r, k] is 1

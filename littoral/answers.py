@@ -43,7 +43,7 @@ def misfit_of(signature: Signature, answers: Mapping[str, Array]) -> str:
 
 
 def examples_at_fault(outputs: Mapping[str, Any], count: int) -> npt.NDArray[np.bool_]:
-    """Which of so many examples an imported model gave no answer to: (count,).
+    """Of `count` examples, those to which an imported model gave no answer: (count,).
 
     Args:
         outputs: by name, examples first; or a list of arrays, one an example.

@@ -16,7 +16,7 @@ from littoral.errors import BadInput, NoFit
 from littoral.signature import Metric
 
 ESTIMATE = "estimate"
-"""Source of an energy figure that was not counted but reckoned from processor time: it binds nobody."""
+"""Source of an energy figure that is an estimate from processor time: no limit binds it."""
 
 _BYTES = {"": "1", "b": "1", "kb": "1e3", "mb": "1e6", "kib": "1024", "mib": "1048576"}
 _UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -45,7 +45,7 @@ class Budget:
     runtimes: tuple[str, ...] = ()
     worst_class: float | None = None  # the least accuracy that the worst class may have; a fraction
     share: float | None = None  # of what all models of the node may take together; a fraction, see littoral.quota
-    disk_bytes: int | None = None  # of all artifacts of the model, kept ones included
+    disk_bytes: int | None = None  # of all artifacts of the model, retained ones included
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -130,7 +130,7 @@ class Measured:
     latency_ms: float  # p95
     peak_rss_bytes: int
     samples: int
-    energy_mj: float | None = None  # None: not counted there; binds nobody
+    energy_mj: float | None = None  # None: not counted there, so no limit binds it
     worst_class: float | None = None  # accuracy of its worst class; None: not known, and so inside no budget that bounds it
     worst_label: str = ""  # which class that is
     metric: Metric | None = None  # how good it is at a task that is no classification; None: accuracy says it
@@ -143,7 +143,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A limit that kept a candidate out.
+    """A limit that excludes a candidate.
 
     `ratio` says how far: measured / allowed, or allowed / measured of a limit from below; infinite for a runtime that is not
     wanted and for a figure that is not known.
@@ -196,7 +196,7 @@ def about_as_small(size: int, least: int) -> bool:
 
 
 def latency_bucket(latency_ms: float) -> int:
-    """Which power of two a latency lies over. In one bucket no one is said to be faster, so that noise decides nothing there."""
+    """The power of two below a latency. Two in one bucket count as equal, so that noise decides nothing."""
     return math.frexp(latency_ms)[1] if latency_ms > 0 else _INSTANT
 
 

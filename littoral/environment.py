@@ -1,8 +1,8 @@
-"""Which LITTORAL_ variables are an operator's, and which Kubernetes or Docker put into the container for a service of that name.
+"""Tells the LITTORAL_ variables of an operator from those that Kubernetes or Docker set for a service of that name.
 
 Kubernetes gives every pod, for each service of its namespace, the variables of Docker's old links (`enableServiceLinks`): for one
 called "littoral-fleet" LITTORAL_FLEET_SERVICE_HOST, LITTORAL_FLEET_PORT=tcp://10.0.0.7:7444, LITTORAL_FLEET_PORT_7444_TCP_ADDR
-and so on. Some have the very names of settings, and are told from them by what they say.
+and so on. Some have the names of settings; their values tell the difference.
 """
 
 from __future__ import annotations

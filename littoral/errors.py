@@ -105,7 +105,7 @@ class Conflict(FleetError):
 
 
 class LostLease(Conflict):
-    """Another coordinator holds the lease: whatever this one decided is void."""
+    """Another coordinator holds the lease: all that this one decided is void."""
 
     code = "lost-lease"
 

@@ -10,7 +10,7 @@ from littoral.errors import BadManifest
 
 DATA = "data"  # the data set's digest
 WEIGHTS = "weights"  # of the network that it was exported from
-TEACHER = "teacher"  # of whoever the student learnt from
+TEACHER = "teacher"  # from which the student learnt
 MEMBER = "member"  # of each voice, where the teacher is an ensemble
 BASE = "base"  # weights that a federated run began with, or a file that was imported
 OTHER = "parent"

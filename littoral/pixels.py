@@ -1,7 +1,7 @@
-"""Image files as the pixels that a model is given: the cloud trains on what this makes of them, and nodes ask with it.
+"""Image files as pixels, the same for training in the cloud and for requests on nodes.
 
-Decoded and nothing else: grey images give one channel, colour ones three; transparency is dropped, of 16 bits the upper eight are
-kept, an EXIF orientation is applied. Needs pillow, which the agent itself never imports.
+It only decodes: grey images become one channel, colour images three; it drops transparency and the lower eight of 16 bits, and
+applies an EXIF orientation. Needs pillow, which the agent itself never imports.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from littoral.errors import BadData
 
 GREY = ("1", "L", "I;16", "LA")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
-"""Those that are tried, whatever a file is called."""
+"""Formats to try, for any file name."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", *((".avif",) if "AVIF" in FORMATS else ()))
 COLOUR_ALONE = ("WEBP", "AVIF")
 """Formats that have no grey of their own: a grey image is one whose channels are equal."""
@@ -29,7 +29,7 @@ _ORIENTATION = 0x0112  # EXIF; from 5 on the image lies on its side
 
 @contextmanager
 def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
-    """An open image; whatever is wrong with it, then or later, becomes BadData that names the file.
+    """An open image; every fault of it, now or later, becomes BadData with the name of the file.
 
     Args:
         formats: that may be tried, for example ("PNG", "JPEG").

@@ -6,7 +6,7 @@ counts with `Sketch`; the cloud adds windows up and asks `shift` how far one lie
 Features, in order: the mean of an input, its spread (standard deviation), then projections onto vectors of +1 and -1. The
 signs are bits of SHAKE-256 over the seed and the input's size, not of a random number generator, whose stream a new version of
 numpy may change: two machines with one spec must count alike for ever. Of pixels (whole numbers) the sums are exact in float32
-below 2**24, whatever order a BLAS adds them in.
+below 2**24, in any order of a BLAS.
 
 Counts are (features, bins) uint32; `bins` equal slices of the data that `fit` saw.
 """
@@ -34,7 +34,7 @@ MOMENTS = 2
 """Features in front of the projections: mean and spread."""
 
 MIN_EXAMPLES = 50
-"""Fewer than this on either side cannot be told from chance: shift is 0."""
+"""With fewer than this on either side, a shift is not distinct from chance: it is 0."""
 
 TOP_FEATURES = 8
 """Shift is the mean over this many of the most shifted features."""
@@ -164,7 +164,7 @@ def merge(left: Counts, right: Counts) -> Counts:
 
 
 def shift(baseline_counts: npt.NDArray[Any], window_counts: npt.NDArray[Any]) -> float:
-    """How far a window lies from the baseline; about 0 where nothing moved, whatever the two sizes; grows with the move.
+    """How far a window lies from the baseline; about 0 where nothing moved, for any two sizes; grows with the move.
 
     The population stability index of each feature (the symmetrised Kullback-Leibler divergence of its two histograms, half an
     example added to each bin), less the value that chance alone gives it, (bins - 1) * (1/n + 1/m); then the mean over the

@@ -1,7 +1,7 @@
-"""Standard streams that end no command: what a terminal cannot say is escaped, and one that is closed or full stops nobody.
+"""Standard streams that end no command: what a terminal cannot show is escaped, and a closed or full stream stops no command.
 
 Python's own raise UnicodeEncodeError for a letter that the encoding lacks, are None where a descriptor was closed, and let the
-next file that is opened take the closed descriptor's number, so that whoever prints writes into it.
+next file that is opened take the closed descriptor's number, so that a print would write into it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Answers(io.TextIOWrapper):
 
 
 class _Remarks(io.TextIOWrapper):
-    """Nobody can be told that nobody can be told."""
+    """There is no stream left to report an error to."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -52,7 +52,7 @@ class _Remarks(io.TextIOWrapper):
 
 def prepare() -> None:
     """At the start of a command, before it opens anything."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # one of 0 to 2 was closed: nobody else gets its number
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # one of 0 to 2 was closed: no other file may get its number
         pass
     os.close(descriptor)
     if sys.stdin is None:
@@ -77,7 +77,7 @@ def finished(code: int) -> int:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """For what a server says: it serves on where nobody listens."""
+    """For the messages of a server, which goes on when no one reads them."""
     try:
         yield
     except (NotPrinted, OSError):

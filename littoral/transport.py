@@ -21,7 +21,7 @@ MAX_BLOB_BYTES = 512 * 1024 * 1024
 KEEPALIVE_MS = 30_000
 
 SILENT_INTERVALS = 3
-"""A session in which nothing was heard for so many heartbeat intervals is over, on both sides."""
+"""Heartbeat intervals without a message after which a session is over, on both sides."""
 
 LONGEST_BACKOFF_S = 30.0
 """A node that lost its session tries again after this at most, unless the cloud asked for more."""
@@ -76,7 +76,7 @@ def try_to_listen(host: str, port: int) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches it."""
+    """Whether this machine alone reaches it."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

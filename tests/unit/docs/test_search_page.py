@@ -36,4 +36,4 @@ def test_its_figures_are_those_of_the_code() -> None:
     assert f"lapses within {TTL_S:g} seconds" in PAGE
     assert f"Without Redis for {PATIENCE_S:g} seconds" in PAGE
     assert MOST_DEATHS == 20
-    assert "One of which twenty workers have died is given up." in PAGE
+    assert "One in which twenty workers have died fails too." in PAGE
