@@ -7,7 +7,8 @@ The rules, in order:
     2. Every key is a field of the dataclass. An unknown key is refused, with the nearest known one.
     3. Every field without a default is there.
     4. Every value is of its field's type: 1 is a float, but true is no number, 1.0 is no int and "1" is neither.
-    5. The dataclass accepts the values: `__post_init__` may raise BadInput, or BadField for one field.
+    5. The dataclass accepts the values: `__post_init__`, or `check_decoded` where it has one, may raise BadInput, or BadField for
+       one field. (`check_decoded` is for what others may send: in memory its dataclass takes any value of the right type.)
 
 A refusal names the field by its path, the value, and what it must be:
 
@@ -162,7 +163,10 @@ def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyT
         if name not in values:
             raise _Wrong("is missing", f"it is {described(kind)}", f".{name}")
     try:
-        return cls(**values)
+        made = cls(**values)
+        if hasattr(made, "check_decoded"):
+            made.check_decoded()
+        return made
     except BadField as error:
         raise _Wrong(error.problem, error.hint, f".{error.path}") from error
     except BadInput as error:

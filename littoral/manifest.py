@@ -6,22 +6,23 @@ everywhere. Nothing in it depends on when or where it was made: the same inputs 
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from littoral.errors import BadManifest
+from littoral import decoder
+from littoral.codec import CODINGS
+from littoral.decoder import BadField
+from littoral.digest import check_digest
+from littoral.errors import BadInput, BadManifest
 from littoral.identity import seal, unseal
 from littoral.lineage import Lineage
-from littoral.resize import resized
-from littoral.signature import Metric, Signature
+from littoral.preparation import Input
+from littoral.probe import NO_PROBE, Probe
+from littoral.signature import Metric, Signature, is_text
 
 PAYLOAD_TYPE = "application/vnd.littoral.manifest+json"
 SCHEMA = 1
@@ -29,9 +30,10 @@ FOREIGN_SCHEMA = 2
 """Of a manifest with a signature: agents from before there were any refuse it, and do not serve it wrongly."""
 FULL_RANGE = "int8_dot"
 """In `Manifest.requires`: weights of 8 bits, which CPUs without VNNI or ARM's dot product add up wrongly."""
+ALWAYS = ("parents", "recipe")
+"""Fields that every manifest holds, although a manifest in memory may leave them empty."""
 TASKS = ("classification", "regression", "detection", "custom")
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-_HALF_OF_MOST = float(np.finfo(np.float32).max) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Transfer:
     codec: str
     digest: str
     bytes: int
+
+    def check_decoded(self) -> None:
+        if self.codec not in CODINGS:
+            raise BadField("codec", f"{self.codec:.40} is not known, known are {', '.join(CODINGS)}", hint="upgrade the agent")
+        _check_blob(self.digest, self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,72 +59,24 @@ class File:
     bytes: int
     transfer: Transfer | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Resize:
-    """How images of any size become those that a model takes, see littoral.resize; Input.shape says which size and colour."""
-
-    method: str  # "area" or "bilinear"
-    fit: str  # "pad" or "stretch"
+    def check_decoded(self) -> None:
+        name = self.path
+        if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
+            raise BadField("path", f"{name!r:.80} is not a bare file name", hint="name a file, without a folder")
+        _check_blob(self.digest, self.bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """The tensor that a client sends: raw values. The node gives the model `(raw * scale - mean) / std` as float32.
-
-    `shape` leaves the batch out: (channels, height, width) of images, (features,) of a table, (channels, steps) of series. `mean`
-    and `std` hold one value, or one for each channel or feature. With `resize`, images come in any size, in grey or colour.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: Resize | None = None
-
-    @property
-    def images(self) -> bool:
-        """Whether it takes images, and not rows of a table or series."""
-        return len(self.shape) == 3
-
-    def sized(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Images as they came, (n, C, H, W), in the model's size and colour, (n, *shape). Raises BadInput."""
-        if self.resize is None or raw.shape[1:] == self.shape:
-            return raw
-        return resized(raw, self.shape, self.resize.method, self.resize.fit)
-
-    def sketched(self, raw: npt.NDArray[Any], prepared: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """What the input sketch counts: pixels as they are; of measured values what the model sees, for a column in thousands
-        would hide one in thousandths."""
-        return raw if len(self.shape) == 3 else prepared
-
-    def prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """From (n, *shape), any number type, to float32 of the same shape."""
-        return Preparation(self)(raw)
+def _check_digest(digest: str, path: str) -> None:
+    try:
+        check_digest(digest)
+    except BadInput as error:
+        raise BadField(path, error.message.removeprefix("digest: "), hint=error.hint) from error
 
 
-class Preparation:
-    """`Input.prepare`, with what is the same for every request worked out once."""
-
-    def __init__(self, given: Input) -> None:
-        per_channel = (-1,) + (1,) * (len(given.shape) - 1)
-        self._scale = np.float32(given.scale)
-        self._mean = np.asarray(given.mean, np.float32).reshape(per_channel if len(given.mean) > 1 else ())
-        self._std = np.asarray(given.std, np.float32).reshape(per_channel if len(given.std) > 1 else ())
-
-    @cached_property
-    def most(self) -> float:
-        """Raw values of no larger size than this do not overflow float32 on the way; 0: not known of any."""
-        room = _HALF_OF_MOST * min(float(np.abs(self._std).min()), 1.0) - float(np.abs(self._mean).max())
-        return max(0.0, room / abs(float(self._scale))) if self._scale else 0.0
-
-    def __call__(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """See Input.prepare."""
-        x: npt.NDArray[np.float32] = np.asarray(raw, dtype=np.float32) * self._scale
-        x -= self._mean  # in place: a batch that stays in the cache is ready in three quarters of the time
-        x /= self._std
-        return np.ascontiguousarray(x)
+def _check_blob(digest: str, size: int) -> None:
+    _check_digest(digest, "digest")
+    if size < 0:
+        raise BadField("bytes", f"{size} is negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,37 +87,10 @@ class Output:
     name: str
     labels: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A few raw inputs and what this very artifact answered when it was made; a node that answers otherwise does not serve it."""
-
-    inputs: str  # base64 of uint8 or float32, C order, (n, *input.shape)
-    dtype: str  # "uint8" or "float32"
-    count: int
-    logits: str  # base64 of float32, C order, (count, classes)
-    tolerance: float  # largest absolute difference of a logit
-
-    @classmethod
-    def of(cls, inputs: npt.NDArray[Any], logits: npt.NDArray[np.float32], tolerance: float) -> Probe:
-        kept = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
-        return cls(
-            base64.b64encode(np.ascontiguousarray(kept).tobytes()).decode(),
-            str(kept.dtype),
-            len(kept),
-            base64.b64encode(np.ascontiguousarray(logits, dtype=np.float32).tobytes()).decode(),
-            tolerance,
-        )
-
-    def input_array(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        return np.frombuffer(base64.b64decode(self.inputs), dtype=self.dtype).reshape(self.count, *shape)
-
-    def logit_array(self) -> npt.NDArray[np.float32]:
-        return np.frombuffer(base64.b64decode(self.logits), dtype=np.float32).reshape(self.count, -1)
-
-
-NO_PROBE = Probe("", "uint8", 0, "", 0.0)
-"""Of a manifest with a signature, which has a probe of its own."""
+    def check_decoded(self) -> None:
+        for place, label in enumerate(self.labels):
+            if not is_text(label):
+                raise BadField(f"labels[{place}]", f"{label!a:.60} is no text that UTF-8 can encode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +99,10 @@ class SketchSpec:
 
     seed: int
     edges: tuple[tuple[float, ...], ...]
+
+    def check_decoded(self) -> None:
+        if any(not row or len(row) != len(self.edges[0]) or list(row) != sorted(row) for row in self.edges):
+            raise BadField("edges", "rows must be of one length, not empty, and rise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +131,39 @@ class Manifest:
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
     signature: Signature | None = None  # of a model that was imported, in place of input, output and probe
     schema: int = SCHEMA
+
+    def check_decoded(self) -> None:
+        """Raises BadField where the parts do not fit each other."""
+        if not self.files or len({file.path for file in self.files}) != len(self.files):
+            raise BadField("files", "must hold at least one file, and no name twice")
+        if self.task not in TASKS:
+            raise BadField("task", f"{self.task[:40]!r} is not known", hint=f"one of {', '.join(TASKS)}")
+        classes = len(self.output.labels)
+        if classes < 2 and self.task == TASKS[0]:
+            raise BadField("output.labels", f"holds {classes} names, a classification needs at least two")
+        self._check_accuracy(classes)
+        for place, parent in enumerate(self.parents):
+            _check_digest(parent, f"parents[{place}]")
+        if self.lineage is not None and len(self.lineage.roles) != len(self.parents):
+            raise BadField("lineage.roles", f"must hold {len(self.parents)} names, one for each parent")
+        if self.signature is None:
+            self.probe.check_against(self.input.shape, classes)
+            if not self.sketch.edges:
+                raise BadField("sketch.edges", "must hold at least one row")
+
+    def _check_accuracy(self, classes: int) -> None:
+        if not 0 <= self.accuracy <= 1:
+            raise BadField("accuracy", f"{self.accuracy} is not a fraction between 0 and 1")
+        if self.class_accuracy and len(self.class_accuracy) != classes:
+            raise BadField("class_accuracy", f"must hold {classes} fractions, one for each label")
+        for place, fraction in enumerate(self.class_accuracy):
+            if not 0 <= fraction <= 1:
+                raise BadField(f"class_accuracy[{place}]", f"{fraction} is not a fraction between 0 and 1")
+        for label, fraction in self.measured_classes.items():
+            if label not in self.output.labels or not 0 <= fraction <= 1:
+                raise BadField(
+                    f"measured_classes.{label:.40}", f"{fraction} must be a fraction between 0 and 1, of one of the labels"
+                )
 
     @property
     def score(self) -> float:
@@ -266,21 +235,37 @@ class Manifest:
 
     @classmethod
     def decode(cls, payload: bytes) -> Manifest:
-        """Raises BadManifest, naming the field."""
+        """Raises BadManifest, naming the field, the value and what it must be."""
         try:
-            body = json.loads(payload)
-        except ValueError as error:
-            raise BadManifest("manifest: is not JSON") from error
+            return cls._decoded(decoder.parse(payload, "manifest"))
+        except BadManifest:
+            raise
+        except BadInput as error:
+            way_out = "upgrade the agent, or release the artifact again with this version of littoral-cloud"
+            raise BadManifest(error.message, hint=f"{error.hint}; {way_out}" if error.hint else way_out) from error
+
+    @classmethod
+    def _decoded(cls, body: Any) -> Manifest:
         if not isinstance(body, dict):
-            raise BadManifest(f"manifest: must be an object, is {type(body).__name__}")
-        if (schema := body.get("schema")) not in (SCHEMA, FOREIGN_SCHEMA) or isinstance(schema, bool):
+            raise BadManifest(f"manifest: must be a table, is {type(body).__name__}")
+        if (schema := body.get("schema")) not in (SCHEMA, FOREIGN_SCHEMA) or type(schema) is not int:
             read = f"{SCHEMA} and {FOREIGN_SCHEMA}"
             raise BadManifest(f"manifest.schema: is {schema!r}, this agent reads {read}", hint="upgrade the agent")
         if (schema == FOREIGN_SCHEMA) != ("signature" in body):
             raise BadManifest(f"manifest.signature: is {'missing' if schema == FOREIGN_SCHEMA else 'none of schema 1'}")
-        from littoral.manifest_reading import manifest_from  # which knows every part of this module
-
-        return manifest_from(body)
+        for name in ALWAYS:
+            if name not in body:
+                raise BadInput(f"manifest.{name}: is missing")
+        if (unset := next((name for name, value in body.items() if value is None), None)) is not None:
+            raise BadInput(f"manifest.{unset}: is null", hint="leave out what is not known")
+        given: dict[str, Any] = {}
+        if schema == FOREIGN_SCHEMA:
+            signature = decoder.decode(Signature, body.pop("signature"), "manifest.signature")
+            first = signature.inputs[0]  # it stands for the input, as it is
+            given = {"signature": signature, "probe": NO_PROBE, "input": Input(first.name, first.shape[1:], 1.0, (0.0,), (1.0,))}
+        made = decoder.decode(cls, body, "manifest", given=given)
+        measured = made.measured_classes  # canonical JSON sorts the keys; the order of the labels is the order that counts
+        return replace(made, measured_classes={label: measured[label] for label in made.output.labels if label in measured})
 
 
 def worst_of(labels: Sequence[str], accuracy: Sequence[float]) -> tuple[str, float]:

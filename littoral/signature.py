@@ -1,13 +1,12 @@
 """What a model from elsewhere takes and gives: tensors by name, of any number type, as many as it has.
 
-Our own networks take one prepared input and give logits (manifest.Input, manifest.Output); one that was imported keeps its own
+Our own networks take one prepared input and give logits (preparation.Input, manifest.Output); one that was imported keeps its own
 inputs and outputs, and nodes serve them as they are. Its probe holds a tensor for each.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from littoral.errors import BadManifest
+from littoral.decoder import BadField
 
 Array = npt.NDArray[Any]
 FREE = -1
@@ -52,6 +51,12 @@ class TensorSpec:
     datatype: str  # of DATATYPES
     shape: tuple[int, ...]  # the whole, the batch too where it has one; FREE where any size is taken
 
+    def check_decoded(self) -> None:
+        if self.datatype not in DATATYPES:
+            raise BadField("datatype", f"{self.datatype[:40]!r} is not known", hint=f"one of {', '.join(DATATYPES)}")
+        if len(self.shape) > MOST_RANK or not all(size >= FREE for size in self.shape):
+            raise BadField("shape", f"must hold at most {MOST_RANK} whole numbers, -1 for any size")
+
     def fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == len(self.shape) and all(own in (FREE, size) for own, size in zip(self.shape, shape, strict=True))
 
@@ -72,6 +77,19 @@ class Packed:
     datatype: str
     shape: tuple[int, ...]  # of the whole
     data: str  # base64, little endian, C order
+
+    def check_decoded(self) -> None:
+        size = math.prod(self.shape) if len(self.shape) <= MOST_RANK and all(part >= 0 for part in self.shape) else -1
+        if self.datatype not in DATATYPES or not 0 <= size <= MOST_VALUES:
+            raise BadField(
+                "shape", f"{self.datatype[:40]} {list(self.shape)!r:.80} is no array of at most {MOST_VALUES:,} values"
+            )
+        try:
+            count = len(self.values())
+        except ValueError as error:  # binascii.Error is one
+            raise BadField("data", f"is not base64 of {self.datatype}") from error
+        if count > size or (count == 0) != (size == 0):
+            raise BadField("data", f"holds {count} values for the shape {list(self.shape)}")
 
     @classmethod
     def of(cls, array: Array, *, most: int | None = None) -> Packed:
@@ -119,12 +137,33 @@ class TensorProbe:
     outputs: Mapping[str, Packed]
     tolerances: Mapping[str, float]
 
+    def check_decoded(self) -> None:
+        for name, value in self.tolerances.items():
+            if not value >= 0:
+                raise BadField(f"tolerances.{name:.40}", f"{value!r} must be a number that is not negative")
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     probe: TensorProbe
+
+    def check_decoded(self) -> None:
+        for side, specs, arrays in (
+            ("inputs", self.inputs, self.probe.inputs),
+            ("outputs", self.outputs, self.probe.outputs),
+        ):
+            if not 1 <= len(specs) <= MOST_TENSORS:
+                raise BadField(side, f"holds {len(specs)} tensors, it must hold 1 to {MOST_TENSORS}")
+            if len({spec.name for spec in specs}) != len(specs):
+                raise BadField(side, "two tensors have one name")
+            for spec in specs:
+                array = arrays.get(spec.name)
+                if array is None or array.datatype != spec.datatype or not spec.fits(array.shape):
+                    raise BadField(f"probe.{side}", f"holds no {spec.datatype} {spec.sizes} for {spec.name!r:.40}")
+        if set(self.probe.tolerances) != {spec.name for spec in self.outputs}:
+            raise BadField("probe.tolerances", "must hold one for each output")
 
     @property
     def batched(self) -> bool:
@@ -147,7 +186,7 @@ class Metric:
 
 
 def is_text(words: str) -> bool:
-    """Whether UTF-8 can say it: names that were read from elsewhere may hold halves of characters."""
+    """Whether UTF-8 can encode it: names from other files may hold halves of characters."""
     return not any("\ud800" <= sign <= "\udfff" for sign in words)
 
 
@@ -162,81 +201,3 @@ def datatype_of(array: Array) -> str:
 def encoded(signature: Signature) -> dict[str, Any]:
     """As JSON values."""
     return asdict(signature)
-
-
-def signature_from(body: Any, path: str) -> Signature:
-    """Raises BadManifest, naming the field."""
-    inputs, outputs = (_specs(_of(body, path, name, list), f"{path}.{name}") for name in ("inputs", "outputs"))
-    probe = _of(body, path, "probe", dict)
-    packed = {
-        side: {name: _packed(value, f"{path}.probe.{side}.{name}") for name, value in _of(probe, path, side, dict).items()}
-        for side in ("inputs", "outputs")
-    }
-    tolerances = _of(probe, f"{path}.probe", "tolerances", dict)
-    for name, value in tolerances.items():
-        if not _number(value) or value < 0:
-            raise BadManifest(f"{path}.probe.tolerances.{name:.40}: {value!r:.40} must be a number that is not negative")
-    for side, specs in (("inputs", inputs), ("outputs", outputs)):
-        for spec in specs:
-            held = packed[side].get(spec.name)
-            if held is None or held.datatype != spec.datatype or not spec.fits(held.shape):
-                raise BadManifest(f"{path}.probe.{side}: holds no {spec.datatype} {spec.sizes} for {spec.name!r:.40}")
-    if set(tolerances) != {spec.name for spec in outputs}:
-        raise BadManifest(f"{path}.probe.tolerances: must hold one for each output")
-    return Signature(
-        inputs, outputs, TensorProbe(packed["inputs"], packed["outputs"], {k: float(v) for k, v in tolerances.items()})
-    )
-
-
-def metric_from(body: Any, path: str) -> Metric:
-    """Raises BadManifest, naming the field."""
-    name, better = _of(body, path, "name", str), _of(body, path, "higher_is_better", bool)
-    value = body.get("value")
-    if not _number(value):
-        raise BadManifest(f"{path}.value: {value!r:.40} must be a number")
-    return Metric(name, float(value), better)
-
-
-def _specs(body: list[Any], path: str) -> tuple[TensorSpec, ...]:
-    if not 1 <= len(body) <= MOST_TENSORS:
-        raise BadManifest(f"{path}: holds {len(body)} tensors, wanted 1 to {MOST_TENSORS}")
-    found = []
-    for i, entry in enumerate(body):
-        at = f"{path}[{i}]"
-        name, datatype, shape = _of(entry, at, "name", str), _of(entry, at, "datatype", str), _of(entry, at, "shape", list)
-        if datatype not in DATATYPES:
-            raise BadManifest(f"{at}.datatype: {datatype[:40]!r} is not known", hint=f"one of {', '.join(DATATYPES)}")
-        if len(shape) > MOST_RANK or not all(type(size) is int and (size == FREE or size >= 0) for size in shape):
-            raise BadManifest(f"{at}.shape: must hold at most {MOST_RANK} whole numbers, -1 for any size")
-        found.append(TensorSpec(name, datatype, tuple(shape)))
-    if len({spec.name for spec in found}) != len(found):
-        raise BadManifest(f"{path}: two tensors have one name")
-    return tuple(found)
-
-
-def _packed(body: Any, path: str) -> Packed:
-    datatype, shape, data = _of(body, path, "datatype", str), _of(body, path, "shape", list), _of(body, path, "data", str)
-    sound = datatype in DATATYPES and len(shape) <= MOST_RANK and all(type(size) is int and size >= 0 for size in shape)
-    if not sound or math.prod(shape) > MOST_VALUES:
-        raise BadManifest(f"{path}: is no array of at most {MOST_VALUES:,} values")
-    made = Packed(datatype, tuple(shape), data)
-    try:
-        kept = len(made.values())
-    except (ValueError, binascii.Error) as error:
-        raise BadManifest(f"{path}.data: is not base64 of {datatype}") from error
-    if kept > math.prod(shape) or (kept == 0) != (math.prod(shape) == 0):
-        raise BadManifest(f"{path}.data: holds {kept} values for the shape {shape}")
-    return made
-
-
-def _of(body: Any, path: str, name: str, kind: type) -> Any:
-    if not isinstance(body, dict):
-        raise BadManifest(f"{path}: must be an object, is {type(body).__name__}")
-    value = body.get(name)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise BadManifest(f"{path}.{name}: must be {kind.__name__}, is {'missing' if value is None else type(value).__name__}")
-    return value
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -26,7 +26,7 @@ from littoral.architectures import build
 from littoral.architectures.folded import folded
 from littoral.codec.encoding import text_of
 from littoral.codec.find import arrays_in
-from littoral.manifest import Input
+from littoral.preparation import Input
 
 
 @dataclass(frozen=True, slots=True)

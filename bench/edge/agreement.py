@@ -28,7 +28,8 @@ from bench.factory.specs import ARCHITECTURES
 from bench.factory.tables import Part, data
 from bench.report import Cell, Figure, Table
 from littoral.digest import digest_of
-from littoral.manifest import FULL_RANGE, NO_PROBE, File, Manifest, Output
+from littoral.manifest import FULL_RANGE, File, Manifest, Output
+from littoral.probe import NO_PROBE
 
 EPOCHS, SEED = 2, 1
 SCHEDULE = Schedule(batch=128, learning_rate=4e-3)

@@ -21,7 +21,9 @@ from littoral_node.telemetry.counting import TelemetryWindows
 
 from bench.edge.fleet import MODEL
 from littoral.digest import digest_of
-from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 
 

@@ -35,7 +35,7 @@ from torch import nn
 from bench.factory.kept import Kept, Row
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
-from littoral.manifest import Input
+from littoral.preparation import Input
 
 CODE = ("bench.factory.hinton", "littoral_cloud.training.trainer", "littoral_cloud.training.augmentation")
 PUBLISHED = {"teacher": 67, "without": 146, "with": 74}

@@ -35,7 +35,7 @@ from bench.factory.tables import Part, data, held_out
 from bench.report import Cell, Figure, Table
 from littoral import codec
 from littoral.architectures import REGISTRY
-from littoral.manifest import Input
+from littoral.preparation import Input
 
 ROOT = Path("out/bench/search")
 SEEDS = (1, 2, 3)

@@ -3,7 +3,7 @@
 A new one is one file that opens with its paper, with a function `build(*, channels, height, width, classes, PARAMETERS...)` whose
 defaults are the paper's and a spec SMALL for 28x28 pixels and one CPU core; and one line in REGISTRY. `build` imports torch, this
 module does not. Every layer has a name (pnnx writes Python that does not import where layers have numbers). Every network takes
-(n, channels, height, width) float32, as manifest.Input prepares it, and returns (n, classes) logits; TAKES names other inputs: a
+(n, channels, height, width) float32, as Input.prepare gives it, and returns (n, classes) logits; TAKES names other inputs: a
 table, (n, features), or series, (n, channels, steps).
 """
 

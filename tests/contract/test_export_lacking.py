@@ -11,7 +11,7 @@ from littoral_cloud.packaging.package import EXPORTERS, loaded
 from torch import nn
 
 from littoral.errors import RuntimeFailure
-from littoral.manifest import Input
+from littoral.preparation import Input
 
 GIVEN = Input("input", (1, 6, 6), 1 / 255, (0.0,), (1.0,))
 RUNTIMES = {

@@ -20,7 +20,7 @@ from littoral_cloud.training.trainer import Schedule
 from torch import nn
 
 from littoral.architectures import REGISTRY, build
-from littoral.manifest import Input
+from littoral.preparation import Input
 from tests.kit.images import bars
 from tests.kit.measured import series, table
 

@@ -22,7 +22,8 @@ from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import digest_of
 from littoral.identity import seal
-from littoral.manifest import PAYLOAD_TYPE, Input
+from littoral.manifest import PAYLOAD_TYPE
+from littoral.preparation import Input
 from tests.kit.agent import MODEL, NODE, SHAPE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
 

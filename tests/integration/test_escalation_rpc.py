@@ -35,8 +35,8 @@ from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 from littoral.lineage import BASE, DATA, TEACHER, WEIGHTS, Lineage
-from littoral.manifest import Input
 from littoral.offload import softmax
+from littoral.preparation import Input
 from tests.kit.agent import CLASSES, NODE, QUICK, SHAPE, AgentProcess, Maker, examples, good_weights, onnx_bytes
 from tests.kit.fleet import Fleet
 from tests.kit.several import reported, want

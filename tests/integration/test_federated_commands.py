@@ -20,7 +20,9 @@ from littoral_cloud.training.weights import arrays_of, weights_bytes
 
 from littoral.architectures import build
 from littoral.digest import digest_of
-from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 from tests.kit.federation import CLASSES, INPUT, SPEC, enrol
 

@@ -21,7 +21,7 @@ from littoral_node.federation.labelled import read_labelled
 from littoral_node.federation.training import judge
 
 from littoral.architectures import build
-from littoral.manifest import Input
+from littoral.preparation import Input
 from tests.kit.federation import CLASSES, INPUT, SPEC, bridged, enrol, small_run, write_examples
 from tests.kit.patience import PATIENCE_S
 

@@ -25,7 +25,7 @@ from littoral_node.serving.tls import tls_of
 from littoral_node.telemetry.counting import TelemetryWindows
 from PIL import Image
 
-from littoral.manifest import Input, Resize
+from littoral.preparation import Input, Resize
 from tests.kit.models import artifact, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import Node, open_node, served, slots_with

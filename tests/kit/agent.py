@@ -25,7 +25,9 @@ from littoral_node.update.state import ModelUpdateState, Update
 
 from littoral.digest import digest_of, hex_of
 from littoral.identity import key_id_of
-from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 from tests.kit import several
 from tests.kit.fleet import Fleet

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.digest import digest_of
-from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 
 SHAPE = (1, 4, 4)

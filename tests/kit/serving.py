@@ -22,7 +22,8 @@ from littoral_node.serving.tensors import Asked, asked
 from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.digest import digest_of
-from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, File, Output, SketchSpec
+from littoral.manifest import FOREIGN_SCHEMA, File, Output, SketchSpec
+from littoral.probe import NO_PROBE
 from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from tests.kit.models import artifact
 from tests.kit.patience import PATIENCE_S

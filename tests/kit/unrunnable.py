@@ -8,7 +8,9 @@ import numpy as np
 from littoral_cloud.packaging.package import Packaged
 
 from littoral.digest import digest_of
-from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 
 CONTENT = b"no network, but bytes"

@@ -129,7 +129,7 @@ async def teacher(folder: Path, waits: Waits) -> AsyncIterator[Once]:
     from littoral_cloud.training.train import Trained
 
     from littoral.architectures import build
-    from littoral.manifest import Input
+    from littoral.preparation import Input
 
     spec, shape = {"name": "perceptron", "widths": [8]}, (1, 4, 4)
     net = build(spec, channels=1, height=4, width=4, classes=3)

@@ -19,7 +19,7 @@ from torch import nn
 
 from littoral.architectures.quantized import FIELD, quantized, quantizers
 from littoral.errors import BadInput
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.compression.folding import folded_student
 from littoral_cloud.compression.magnitude_pruning import sparse_or_free
 from littoral_cloud.compression.method import check_teaching

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from littoral.digest import PREFIX
 from littoral.errors import BadData, BadInput
-from littoral.manifest import Resize
+from littoral.preparation import Resize
 from littoral_cloud.data.labels import Labels, indices, labels_from
 
 Images = npt.NDArray[np.uint8]

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from littoral.errors import BadData, BadInput
-from littoral.manifest import Resize
 from littoral.pixels import COLOUR_ALONE, GREY, is_grey, opened, size_of, upright
+from littoral.preparation import Resize
 from littoral.resize import FITS, METHODS, MOST, resized
 from littoral_cloud.data.dataset import Dataset, Images, assemble, split_every
 from littoral_cloud.data.image_files import holds_images, listed

@@ -22,8 +22,8 @@ import torch
 from torch import fx, nn
 
 from littoral.errors import RuntimeFailure, Unavailable
-from littoral.manifest import Input
 from littoral.mlpackage import MODEL, taken_from
+from littoral.preparation import Input
 from littoral_cloud.export.coreml_reading import read
 from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from littoral_cloud.export.lacking import layer_lacking

@@ -17,9 +17,9 @@ from littoral.architectures.folded import folded as without_norms
 from littoral.architectures.quantized import plain
 from littoral.architectures.tracing import traced
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Input
+from littoral.preparation import Input
 
-Prepared = npt.NDArray[np.float32]  # (n, *input.shape), as manifest.Input.prepare gives it
+Prepared = npt.NDArray[np.float32]  # (n, *input.shape), as preparation.Input.prepare gives it
 Logits = npt.NDArray[np.float32]  # (n, classes)
 
 OUTPUT_NAME = "logits"

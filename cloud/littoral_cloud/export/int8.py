@@ -31,7 +31,8 @@ from torch import fx, nn
 
 from littoral.architectures.quantized import plain, quantizers
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import FULL_RANGE, Input
+from littoral.manifest import FULL_RANGE
+from littoral.preparation import Input
 from littoral_cloud.export import tensorrt
 from littoral_cloud.export.calibration import CalibrationBatches
 from littoral_cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, unstrided

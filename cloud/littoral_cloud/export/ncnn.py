@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from littoral.errors import NoSpace, RuntimeFailure, Unavailable
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from littoral_cloud.export.lacking import layer_lacking
 

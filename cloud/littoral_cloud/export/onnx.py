@@ -26,7 +26,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import GraphOptimizationLevel, 
 from torch import fx, nn
 
 from littoral.errors import RuntimeFailure
-from littoral.manifest import FULL_RANGE, Input
+from littoral.manifest import FULL_RANGE
+from littoral.preparation import Input
 from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
 from littoral_cloud.export.lacking import layer_lacking
 from littoral_cloud.export.lean import stripped

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.export import onnx
 from littoral_cloud.export.exported import DEFAULTS, Exported, Logits, Options, Prepared
 

@@ -17,7 +17,7 @@ import numpy as np
 from littoral.architectures import build, sizes_of
 from littoral.errors import BadInput
 from littoral.lineage import MEMBER, TEACHER
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.progress import Share, Whole

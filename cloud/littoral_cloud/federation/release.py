@@ -8,7 +8,7 @@ from dataclasses import replace
 from littoral.architectures import sizes_of
 from littoral.errors import BadInput, Conflict
 from littoral.lineage import BASE
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.app import Core
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.federation.evaluation import WorseThanBase, judgement

@@ -21,7 +21,9 @@ from littoral.codec_errors import codec_errors
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral.lineage import DATA, WEIGHTS
-from littoral.manifest import File, Input, Manifest, Output, Probe, SketchSpec, Transfer
+from littoral.manifest import File, Manifest, Output, SketchSpec, Transfer
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared

@@ -31,7 +31,7 @@ class TeacherMissing(NotFound):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
-    """One network of a teacher: its weights as a blob, and how it wants its inputs (littoral.manifest.Input)."""
+    """One network of a teacher: its weights as a blob, and how it wants its inputs (littoral.preparation.Input)."""
 
     weights: str  # safetensors with the architecture's spec
     scale: float

@@ -8,7 +8,7 @@ from typing import Any
 
 from littoral.architectures import sizes_of
 from littoral.errors import BadInput
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.app import Core
 from littoral_cloud.factory.production import Made
 from littoral_cloud.releases.teacher_records import KeptTeacher, Voice, keep

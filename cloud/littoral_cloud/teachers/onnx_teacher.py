@@ -14,7 +14,7 @@ import numpy as np
 
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral.signature import FREE, TensorSpec
 from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.foreign.opened import ForeignModel, open_model

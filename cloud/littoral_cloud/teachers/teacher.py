@@ -20,7 +20,7 @@ import numpy.typing as npt
 from littoral.architectures import sizes_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.recipes.recipe import (
     AnyTeacherRecipe,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset, Inputs
 
 INPUT_NAME = "input"

@@ -15,7 +15,7 @@ from torch import nn
 from littoral.architectures import build, sizes_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.data.labels import Labels
 from littoral_cloud.training.checkpoint import Checkpoints

@@ -25,7 +25,7 @@ from torch import nn
 from littoral.architectures.linear import Linear
 from littoral.digest import digest_of
 from littoral.errors import BadInput, FleetError
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.augmentation import Augment, Copy, moved
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints

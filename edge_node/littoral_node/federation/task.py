@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.errors import BadData, BadInput
-from littoral.manifest import Input
+from littoral.preparation import Input
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from littoral.answers import fault_of
 from littoral.errors import BadInput, FleetError, RuntimeFailure
-from littoral.manifest import Input
+from littoral.preparation import Input
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from littoral_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from littoral_node.serving.slots import Served, Slots

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from littoral.errors import NotFound
-from littoral.manifest import Manifest, Preparation
+from littoral.manifest import Manifest
+from littoral.preparation import Preparation
 from littoral_node.runtimes import Model
 
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import orjson
 
 from littoral.errors import BadInput
-from littoral.manifest import Input, Manifest
+from littoral.manifest import Manifest
+from littoral.preparation import Input
 from littoral.resize import MOST
 from littoral.signature import DATATYPES, FREE, MOST_VALUES, Signature, TensorSpec, datatype_of
 from littoral_node.serving.values import Array, from_bytes, from_json, kind_of, shown

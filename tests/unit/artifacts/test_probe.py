@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from littoral_node.artifacts.probe import ProbeMismatch, check_probe, one_inference
 
-from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, Manifest, Output
+from littoral.manifest import FOREIGN_SCHEMA, Manifest, Output
+from littoral.probe import NO_PROBE
 from littoral.signature import Packed, Signature, TensorProbe, TensorSpec
 from tests.kit.models import artifact
 

@@ -18,8 +18,8 @@ from littoral_node.serving.tensors import metadata
 from PIL import Image
 
 from littoral.errors import BadData, BadInput, NotFound, Unavailable
-from littoral.manifest import Input, Resize
 from littoral.pixels import opened, upright
+from littoral.preparation import Input, Resize
 from littoral.resize import resized
 from littoral.signature import TensorSpec
 from tests.kit.models import artifact

@@ -14,7 +14,7 @@ from littoral_cloud.data import load_dataset
 from PIL import Image
 
 from littoral.errors import BadData, NotFound
-from littoral.manifest import Resize
+from littoral.preparation import Resize
 from tests.kit.measured import rows
 
 

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from littoral_cloud.local.snippets import USUAL, curl, triton
 
-from littoral.manifest import Manifest, Probe
+from littoral.manifest import Manifest
+from littoral.probe import Probe
 from tests.kit.models import artifact
 
 PAGE = Path("docs/serving.md")

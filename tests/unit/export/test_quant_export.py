@@ -24,7 +24,7 @@ from littoral_cloud.training.trainer import Lesson, Schedule
 from torch import nn
 
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Input
+from littoral.preparation import Input
 from tests.kit.images import bars
 
 PLAN = Schedule(batch=16, learning_rate=1e-2)

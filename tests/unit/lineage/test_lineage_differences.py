@@ -10,7 +10,8 @@ import pytest
 from littoral_cloud.lineage.difference import Difference, differences
 
 from littoral.lineage import Lineage
-from littoral.manifest import Manifest, Resize
+from littoral.manifest import Manifest
+from littoral.preparation import Resize
 from littoral.signature import Metric, Signature, TensorProbe, TensorSpec
 from tests.kit.models import artifact
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 import pytest
@@ -97,3 +99,52 @@ def test_whatever_comes_it_is_refused_by_name_or_has_its_types(table: dict[str, 
     assert found.kind in ("a", "b")
     assert isinstance(found.skip, tuple)
     assert decoder.decode(Settings, {k: v for k, v in table.items() if k in asdict(found)}, "x") == found
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    inner: Inner
+    colour: Colour = Colour.RED
+    sizes: tuple[int, ...] = ()
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        if any(size < 0 for size in self.sizes):
+            raise decoder.BadField("sizes[0]", "is negative", hint="count from 0")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "a": 2}', "f.json: is not JSON: the key 'a' stands twice"),
+        ('{"a": NaN}', "f.json: is not JSON: NaN is no number"),
+        ('{"a": -Infinity}', "is no number"),
+        ('{"a": 1e999}', "1e999 is no number"),
+        ("[" * 100_000, "is not JSON"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_json_that_two_readers_could_read_differently_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        decoder.parse(text, "f.json")
+    assert said in refused.value.message
+
+
+def test_what_is_written_plain_is_read_back() -> None:
+    kept = Kept(Inner(3), Colour.RED, (1, 2))
+    body = decoder.plain(kept)
+    assert body == {"inner": {"depth": 3}, "colour": "red", "sizes": [1, 2], "note": None}
+    assert decoder.decode(Kept, decoder.parse(json.dumps(body), "x"), "x") == kept
+
+
+def test_a_rule_of_a_dataclass_names_its_field() -> None:
+    with pytest.raises(BadInput, match=r"^x\.inner: is missing"):
+        decoder.decode(Kept, {}, "x")
+    with pytest.raises(BadInput, match=r"^x\.sizes\[0\]: is negative \(count from 0\)$"):
+        decoder.decode(Kept, {"inner": {}, "sizes": [-1]}, "x")
+    with pytest.raises(BadInput, match=r"^x\.colour: 'blue' is a text \(it must be 'red'\)$"):
+        decoder.decode(Kept, {"inner": {}, "colour": "blue"}, "x")

@@ -69,12 +69,12 @@ def test_a_parent_is_found_by_its_role() -> None:
     ("changed", "says"),
     [
         ({"roles": ["data"]}, "roles: must hold 2 names"),
-        ({"roles": ["data", 1]}, "roles: must hold 2 names"),
-        ({"roles": None}, "roles: must hold 2 names"),
-        ({"seed": True}, "seed: must be a whole number or null, is True"),
-        ({"threads": 1.5}, "threads: must be a whole number or null, is 1.5"),
-        ({"libraries": {"torch": 2}}, "libraries: must be an object of versions"),
-        ({"processor": None}, "processor: must be str, is NoneType"),
+        ({"roles": ["data", 1]}, r"roles\[1\]: 1 is a whole number"),
+        ({"roles": None}, r"roles: None is null \(it must be a list, each a text"),
+        ({"seed": True}, r"seed: True is true or false \(it must be a whole number"),
+        ({"threads": 1.5}, r"threads: 1\.5 is a number \(it must be a whole number"),
+        ({"libraries": {"torch": 2}}, r"libraries\.torch: 2 is a whole number"),
+        ({"processor": None}, "processor: None is null"),
     ],
 )
 def test_what_is_wrong_is_refused_by_its_name(made: Manifest, changed: dict[str, Any], says: str) -> None:
@@ -85,7 +85,7 @@ def test_what_is_wrong_is_refused_by_its_name(made: Manifest, changed: dict[str,
 
 
 @pytest.mark.parametrize("value", [None, [], "torch 2.13"])
-def test_a_lineage_that_is_no_object_is_refused(made: Manifest, value: Any) -> None:
+def test_a_lineage_that_is_no_table_is_refused(made: Manifest, value: Any) -> None:
     body = {**json.loads(made.encode()), "lineage": value}
-    with pytest.raises(BadManifest, match=r"manifest\.lineage: must be an object"):
+    with pytest.raises(BadManifest, match=r"manifest\.lineage: (is null|.* \(it must be a table)"):
         Manifest.decode(json.dumps(body).encode())

@@ -18,6 +18,6 @@ def test_remarks_are_written_and_read_and_left_out_where_there_is_none(tmp_path:
     assert b"remarks" not in plain.encode()
     assert Manifest.decode(plain.encode()).remarks == ()
     body = json.loads(remarked.encode())
-    for wrong in ("learnt nothing", [3]):
-        with pytest.raises(BadManifest, match=r"manifest\.remarks: must be"):
+    for wrong, named in (("learnt nothing", "remarks: 'learnt nothing' is a text"), ([3], r"remarks\[0\]: 3 is a whole number")):
+        with pytest.raises(BadManifest, match=rf"manifest\.{named}"):
             Manifest.decode(json.dumps({**body, "remarks": wrong}).encode())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral.manifest import Input, Preparation
+from littoral.preparation import Input, Preparation
 
 SHAPE = (2, 3, 3)
 LARGEST = float(np.finfo(np.float32).max)

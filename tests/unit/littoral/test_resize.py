@@ -13,7 +13,7 @@ from PIL import Image
 
 from littoral.digest import digest_of
 from littoral.errors import BadInput
-from littoral.manifest import Input, Resize
+from littoral.preparation import Input, Resize
 from littoral.resize import METHODS, resized
 
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from littoral.budget import Budget, Measured, best_fit
 from littoral.errors import BadInput, BadManifest
-from littoral.manifest import FOREIGN_SCHEMA, NO_PROBE, Input, Manifest, Output, Resize
+from littoral.manifest import FOREIGN_SCHEMA, Manifest, Output
+from littoral.preparation import Input, Resize
+from littoral.probe import NO_PROBE
 from littoral.signature import DATATYPES, Metric, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from tests.kit.models import artifact
 
@@ -84,15 +86,19 @@ def wrong(body: dict[str, Any], *path: Any, to: Any) -> str:
         (("signature", "inputs", 0, "shape"), [-1, 3], "probe.inputs: holds no INT64 [any, 3] for 'x'"),
         (("signature", "outputs", 0, "name"), "z", "probe.outputs: holds no FP32 [any, 1] for 'z'"),
         (("signature", "probe", "tolerances"), {}, "tolerances: must hold one for each output"),
-        (("signature", "probe", "tolerances", "y"), -1, "tolerances.y: -1 must be a number"),
+        (("signature", "probe", "tolerances", "y"), -1, "tolerances.y: -1.0 must be a number that is not negative"),
         (("signature", "probe", "inputs", "x", "data"), "!", "data: is not base64 of INT64"),
         (("signature", "probe", "inputs", "x", "data"), "AAAA", "data: is not base64 of INT64"),
         (("signature", "probe", "inputs", "x", "data"), "", "data: holds 0 values for the shape [3, 2]"),
         (("signature", "probe", "inputs", "x", "shape"), [1, 2], "data: holds 6 values for the shape [1, 2]"),
         (("signature", "probe", "inputs", "x", "shape"), [1 << 40, 2], "is no array of at most"),
-        (("metric", "value"), "good", "manifest.metric.value: 'good' must be a number"),
-        (("metric", "higher_is_better"), 1, "manifest.metric.higher_is_better: must be bool, is int"),
-        (("metric",), None, "manifest.metric: must be an object"),
+        (("metric", "value"), "good", "manifest.metric.value: 'good' is a text"),
+        (("metric", "higher_is_better"), 1, "manifest.metric.higher_is_better: 1 is a whole number"),
+        (("acuracy",), 1.0, "manifest.acuracy: is not known"),
+        (("files", 0, "size"), 1, "manifest.files[0].size: is not known"),
+        (("accuracy",), True, "manifest.accuracy: True is true or false"),
+        (("parameters",), 1.0, "manifest.parameters: 1.0 is a number"),
+        (("metric",), None, "manifest.metric: is null"),
     ],
 )
 def test_what_is_wrong_in_it_is_named(path: tuple[Any, ...], to: Any, said: str) -> None:

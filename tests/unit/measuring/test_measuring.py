@@ -17,8 +17,9 @@ from littoral_node.runtimes import available
 from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
-from littoral.manifest import File, Manifest, Probe
+from littoral.manifest import File, Manifest
 from littoral.measuring import ABSENT, MeasurementResult, Measurer
+from littoral.probe import Probe
 from tests.kit.machine import Machine
 from tests.kit.models import HERE, SHAPE, artifact, images
 from tests.kit.patience import PATIENCE_S

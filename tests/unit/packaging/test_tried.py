@@ -12,7 +12,8 @@ from littoral_cloud.packaging.package import Packaged, travelling
 
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
-from littoral.manifest import File, Probe
+from littoral.manifest import File
+from littoral.probe import Probe
 from tests.kit.models import artifact, images
 
 

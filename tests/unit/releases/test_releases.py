@@ -22,7 +22,9 @@ from littoral_cloud.trust.store import Trust, open_trust
 
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound
-from littoral.manifest import File, Input, Manifest, Output, Probe
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
 from littoral.sketch import fit
 
 pytest_plugins = ("tests.kit.redis",)

@@ -13,7 +13,7 @@ from littoral_node.serving.slots import Slots
 from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import BadInput, RuntimeFailure
-from littoral.manifest import Input
+from littoral.preparation import Input
 from tests.kit.models import HERE, SHAPE, images, logits_of, weights
 from tests.kit.serving import MODEL, asked_of, served
 

@@ -18,7 +18,7 @@ from littoral_cloud.training.trainer import Schedule
 
 from littoral.architectures import sizes_of, takes
 from littoral.errors import BadInput
-from littoral.manifest import Input
+from littoral.preparation import Input
 from tests.kit.images import bars
 from tests.kit.measured import rows, series, table
 
