@@ -39,6 +39,7 @@ MOST_BODY = 1 << 30
 _MAGIC = b"LTRL"
 _PREFIX = struct.Struct("<4sIQ")
 _ALIGNED = 64
+_JOINED = 65_536  # bytes: below this a copy costs less than a list of parts
 _PARTS = 512  # of one sendmsg: IOV_MAX is 1024
 _TYPES = {kind.str: kind for kind in DATATYPES.values()}
 
@@ -90,7 +91,7 @@ def reading(most: int) -> Generator[memoryview, None, Message]:
     data = np.empty(head_bytes + body_bytes, np.uint8)
     yield data.data
     try:
-        head = json.loads(bytes(data[:head_bytes]))
+        head = json.loads(str(data[:head_bytes].data, "utf-8"))
         listed = head.pop("arrays")
         return head, _arrays(listed, data, head_bytes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -117,10 +118,10 @@ def _arrays(listed: Any, data: npt.NDArray[np.uint8], begin: int) -> dict[str, A
 
 def send(line: socket.socket, parts: list[memoryview], deadline: float | None = None) -> None:
     """Raises OSError where the other side has gone, TimeoutError after the deadline (of time.monotonic)."""
-    left = [part for part in parts if part.nbytes]
+    left = parts if sum(map(len, parts)) > _JOINED else [memoryview(b"".join(parts))]
     while left:
         _bound(line, deadline)
-        sent = line.sendmsg(left[:_PARTS])
+        sent = line.sendmsg(left[:_PARTS]) if len(left) > 1 else line.send(left[0])
         while left and sent >= left[0].nbytes:
             sent -= left.pop(0).nbytes
         if sent:

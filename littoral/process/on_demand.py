@@ -30,6 +30,7 @@ class OnDemand:
         self._failure: FleetError | None = None
         self._failures = 0  # starts in a row
         self._next_start = 0.0  # not before, on the loop's clock
+        self._ends = 0
 
     @property
     def ready(self) -> bool:
@@ -54,15 +55,19 @@ class OnDemand:
             if self._failure is not None and now() < self._next_start:
                 raise type(self._failure)(self._failure.message, hint=self._failure.hint)
             self.end()
+            ends = self._ends
             try:
-                self._worker = await self._start()
+                worker = await self._start()
             except FleetError as error:
                 self._failure = error
                 self._next_start = now() + self._backoff.bound_s(self._failures)
                 self._failures += 1
                 raise
             self._failure, self._failures = None, 0
-            return self._worker
+            if ends != self._ends:  # `end` came meanwhile: a call on this one says so
+                worker.end()
+            self._worker = worker
+            return worker
 
     async def call(
         self, head: Mapping[str, Any], arrays: Arrays, *, limit_s: float | None
@@ -72,6 +77,7 @@ class OnDemand:
 
     def end(self) -> None:
         """Ends the worker and gives its memory back; the next call starts one."""
+        self._ends += 1
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.end()

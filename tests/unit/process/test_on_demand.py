@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
+from littoral.errors import RuntimeFailure
 from littoral.process import worker
 from littoral.process.aio import AsyncWorker
 from littoral.process.on_demand import OnDemand
 from littoral.process.worker import ChildDied
-from tests.kit.workers import bad_child
+from tests.kit.workers import bad_child, children_of
 
 
 async def test_after_a_failed_start_calls_fail_at_once_until_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,4 +54,25 @@ async def test_the_pause_doubles_and_a_good_start_forgets_it(monkeypatch: pytest
     now = 107.0
     assert await on_demand.begin() is good
     assert not on_demand.failed
+    on_demand.end()
+
+
+async def test_one_that_is_ended_while_it_starts_leaves_no_child() -> None:
+    may_go_on, started = asyncio.Event(), asyncio.Event()
+
+    async def start() -> AsyncWorker:
+        worker = await AsyncWorker.start("tests.kit.answering_child", {}, what="it", ready_s=60.0)
+        started.set()
+        await may_go_on.wait()
+        return worker
+
+    on_demand = OnDemand(start)
+    calling = asyncio.create_task(on_demand.call({"do": "pid"}, {}, limit_s=60.0))
+    await started.wait()
+    on_demand.end()
+    may_go_on.set()
+    with pytest.raises(RuntimeFailure, match="it was closed"):
+        await calling
+    assert not children_of(os.getpid(), "tests.kit.answering_child")
+    assert (await on_demand.call({"do": "pid"}, {}, limit_s=60.0))[0]["pid"] == on_demand.pid
     on_demand.end()

@@ -131,3 +131,10 @@ async def test_limits_reach_the_child_and_its_end_is_noticed() -> None:
     assert about == {"settings": {"a": 1}, "nice": os.nice(0) + 2}
     worker.end()
     assert await asyncio.to_thread(noticed.wait, PATIENCE_S)
+
+
+async def test_a_child_that_needs_more_memory_than_it_may_take_is_named_with_the_error(either: Either) -> None:
+    await either.start(limits=ChildLimits(memory_bytes=1 << 31), most_bytes=1 << 33)
+    assert (await either.call("grow", bytes=1 << 20))[1]["large"].nbytes == 1 << 20
+    with pytest.raises(ChildDied, match=r"it ended with exit code 1: .*MemoryError.* 4\.00 GiB"):
+        await either.call("grow", bytes=1 << 32)
