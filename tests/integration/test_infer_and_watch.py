@@ -314,3 +314,13 @@ async def test_results_turn_over_and_nothing_is_done_twice_for_it(data: Path, tm
     assert await watcher.end(signal.SIGCONT) == 0
     assert [line["event"] for line in watcher.lines] == ["watching", "stopped"]
     assert found.stat().st_size == sizes
+
+
+async def test_a_file_of_several_images_is_one_line_of_text(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "several"
+    folder.mkdir()
+    np.save(folder / "both.npy", np.concatenate([images(1, 3), images(1, 4)]))
+    code, out, err = await said("watch", folder, "--data", data, "--once")
+    assert (code, err) == (0, "")
+    [line] = [line for line in out.splitlines() if line.startswith("both.npy: [")]
+    assert label_of(images(1, 3)) in line

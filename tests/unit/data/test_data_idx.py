@@ -123,6 +123,8 @@ def test_a_changed_byte_in_mnist_is_found(tmp_path: Path) -> None:
         load_mnist(folder)
     with pytest.raises(NotFound, match="MNIST"):
         load_mnist(tmp_path)
+    with pytest.raises(DigestMismatch, match="toys"):
+        load_mnist(write_set(tmp_path / "toys"))
 
 
 @pytest.mark.parametrize(
