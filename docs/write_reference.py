@@ -1,4 +1,4 @@
-"""Writes docs/reference/ and the table of the systemd unit in docs/install.md from the code.
+"""Writes docs/reference/, docs/state-machines.md and the table of the systemd unit in docs/install.md from the code.
 
 python docs/write_reference.py            writes them
 python docs/write_reference.py --check    exit status 1 where a page is stale; `make lint` runs it
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pages import cli, errors, metrics, rpcs, settings, unit
+from pages import cli, errors, metrics, rpcs, settings, state_machines, unit
 
 DOCS = Path(__file__).parent
 PAGES = {
@@ -18,6 +18,7 @@ PAGES = {
     DOCS / "reference" / "metrics.md": lambda _: metrics.page(),
     DOCS / "reference" / "rpcs.md": lambda _: rpcs.page(),
     DOCS / "reference" / "settings.md": lambda _: settings.page(),
+    DOCS / "state-machines.md": lambda _: state_machines.page(),
     DOCS / "install.md": unit.page,
 }
 """By path, a function from the page's present text to its new text."""

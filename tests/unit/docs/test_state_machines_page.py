@@ -1,16 +1,13 @@
-"""docs/state-machines.md holds the tables as they are in the code."""
+"""docs/state-machines.md has the tables of the code; test_reference_pages.py compares all of them."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-def test_the_page_is_what_the_code_says() -> None:
-    subprocess.run([sys.executable, str(DOCS / "write_state_machines.py"), "--check"], check=True)
+def test_the_page_has_the_moves() -> None:
     page = (DOCS / "state-machines.md").read_text()
     assert "| WAVE | LastWavePassed | SUCCEEDED |" in page
     assert "| PROBATION | Regressed | ROLLED_BACK |" in page

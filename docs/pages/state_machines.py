@@ -1,0 +1,56 @@
+"""docs/state-machines.md: the moves and limits of each state machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from littoral_cloud.rollouts import state as rollout
+from littoral_node.update import state as update
+
+from pages.markdown import NOTICE, table
+
+HEAD = f"""\
+# State machines
+
+{NOTICE}
+Each is a table and a pure step. A pair of state and event that is not in its table is refused on purpose; a test checks
+every pair."""
+
+ROLLOUT = """\
+## A rollout
+
+`littoral_cloud/rollouts/state.py`. `littoral_cloud.rollouts.observe.observe` makes the event from the ledger,
+`littoral_cloud.rollouts.decide.apply` decides, and the controller commits the rollout and the desired states of nodes in one Change."""
+
+UPDATE = """\
+## The update of one model on one node
+
+`littoral_node/update/state.py`. `step` decides, `littoral_node/update/updater.py` performs; each outcome is in the journal before
+the next step begins. An event of another generation, or after the end, changes nothing."""
+
+
+def moves(of: Mapping[Any, StrEnum]) -> str:
+    return table(("state", "event", "becomes"), ((state, event.__name__, to) for (state, event), to in of.items()))
+
+
+def rollout_limits() -> str:
+    rows = []
+    for state, limit in rollout.LIMITS.items():
+        more = ", and the probation" if state is rollout.State.WAVE else ""
+        rows.append((state, f"{getattr(rollout.Policy(), limit):g} s ({limit}){more}", rollout.ON_EXPIRY[state]))
+    return table(("state", "may last", "then"), rows)
+
+
+def update_limits() -> str:
+    rows = [
+        (state, f"{limit:g} s" + (", and the probation" if state is update.ModelUpdateState.PROBATION else ""))
+        for state, limit in update.LIMIT_S.items()
+    ]
+    return table(("state", "may last"), rows)
+
+
+def page() -> str:
+    parts = [HEAD, ROLLOUT, moves(rollout.MOVES), rollout_limits(), UPDATE, moves(update.MOVES), update_limits()]
+    return "\n\n".join(parts) + "\n"
