@@ -22,7 +22,8 @@ ROLLOUT = """\
 ## A rollout
 
 `littoral_cloud/rollouts/state.py`. `littoral_cloud.rollouts.observe.observe` makes the event from the ledger,
-`littoral_cloud.rollouts.decide.apply` decides, and the controller commits the rollout and the desired states of nodes in one Change."""
+`littoral_cloud.rollouts.decide.apply` decides, and the controller commits the rollout and the nodes' desired states in one
+Change."""
 
 UPDATE = """\
 ## The update of one model on one node

@@ -10,4 +10,4 @@ DOCS = Path(__file__).parents[3] / "docs"
 def test_the_page_has_the_moves() -> None:
     page = (DOCS / "state-machines.md").read_text()
     assert "| WAVE | LastWavePassed | SUCCEEDED |" in page
-    assert "| PROBATION | Regressed | ROLLED_BACK |" in page
+    assert "| PROBATION | ProbationFailed | ROLLED_BACK |" in page
