@@ -2,9 +2,9 @@
 
     python tools/codec_dictionary.py 1 > littoral/codec/graphs-1.bin
 
-A dictionary that was released never changes; another one gets the next number in littoral/codec/dictionary.py. What torch's
-exporter writes differs a little from version to version, so its digest is kept there, and not made again. A node reads all of a
-dictionary before it decodes a file, so that of each row of biases, which are noise, a few are left.
+A released dictionary never changes; a new one gets the next number in littoral/codec/dictionary.py, with its digest, for another
+version of torch's exporter writes other bytes. A node reads all of a dictionary before it decodes a file, so each row of biases,
+which are noise, is cut to a few.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from littoral.preparation import Input
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What a dictionary is made of. What was read last is remembered best."""
+    """The graphs of a dictionary. The model remembers the last ones best."""
 
     families: tuple[str, ...]
     seed: int = 1
-    biases: int = 2  # of each row
+    biases: int = 2  # that stay of each row
 
 
 DRAWS: Mapping[int, Draw] = {
@@ -44,13 +44,13 @@ DRAWS: Mapping[int, Draw] = {
     3: Draw(("recurrent_cnn", "recurrent_cnn")),
     4: Draw(("pruned_chain",) * 5, seed=12, biases=6),
 }
-"""By the dictionary's number. The seed of 4 is, of seventeen, the one with which bench/search's artifacts are smallest."""
-_SHARED = ("pruned_chain",)  # families whose weights are as Saliency and WeightSharing leave them
-_WEIGHTS = 1  # seed of first weights, all of which are drawn over
+"""By number of the dictionary. Of seventeen seeds for 4, this one makes the artifacts of bench/search smallest."""
+_SHARED = ("pruned_chain",)  # families with weights as after saliency pruning and weight sharing
+_WEIGHTS = 1  # seed of the first weights, which drawn ones replace
 
 
 def drawn(family: str, rng: np.random.Generator) -> Mapping[str, Any]:
-    """A net of this architecture, some thousand parameters."""
+    """A spec of this architecture with some thousand parameters."""
     if family == "lenet5":
         return {
             "name": family,
@@ -72,7 +72,7 @@ def drawn(family: str, rng: np.random.Generator) -> Mapping[str, Any]:
 
 
 def graph(family: str, rng: np.random.Generator) -> Exported:
-    """An artifact for 28x28 pixels and ten classes: norms folded, weights and biases drawn."""
+    """An artifact for 28x28 pixels and ten classes, with folded norms and drawn weights and biases."""
     spec = drawn(family, rng)
     values = _shared if family in _SHARED else _steps
     with seeded(_WEIGHTS):
@@ -86,14 +86,14 @@ def graph(family: str, rng: np.random.Generator) -> Exported:
 
 
 def _steps(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """A few equal steps, the middle ones more often."""
+    """Values on a few equal steps, more often the middle ones."""
     most, step = (3, rng.integers(8, 16) / 128) if len(shape) > 1 else (15, 1 / 16)
     codes: Floats = (rng.binomial(2 * most, 0.5, shape) - most).astype(np.float64)
     return codes * step
 
 
 def _shared(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """Of weights one in three to one in twelve, none near 0, of 16 values that have 4 digits; biases of 31 steps."""
+    """A third to a twelfth of the weights is not 0, none near 0, of 16 values with 4 digits; biases on 31 steps."""
     count, inputs = math.prod(shape), math.prod(shape[1:])
     drawn = rng.choice([-1.0, 1.0], count) * (0.3 + rng.exponential(1.0, count)) / math.sqrt(inputs)
     if len(shape) == 1:
@@ -106,7 +106,7 @@ def _shared(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
 
 
 def _text(file: bytes, biases: int) -> bytes:
-    """Its plan, and what is no array, with so many biases of each row."""
+    """The plan of a file and all that is no array, with this many biases of each row."""
     text = text_of(file)
     for found in arrays_in(file):
         row = file[found.offset : found.offset + found.size]
@@ -116,7 +116,7 @@ def _text(file: bytes, biases: int) -> bytes:
 
 
 def dictionary(number: int) -> bytes:
-    """Its texts, one after another."""
+    """The texts of its graphs, one after another."""
     plan = DRAWS[number]
     rng = np.random.default_rng([plan.seed, number])
     return b"".join(_text(graph(family, rng).files[FILE], plan.biases) for family in plan.families)

@@ -8,11 +8,12 @@ to base 2 counts. So a front's volume is in bits of size times error.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from littoral_cloud.search import SearchResult, compress, search_from
-from littoral_cloud.search.front import hypervolume
+from littoral_cloud.search.front import Point, non_dominated
 
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.tables import Part, data
@@ -93,3 +94,23 @@ def searched(sampler: str, seed: int) -> SearchResult:
 def volume(found: SearchResult) -> float:
     points = [(1 - run.outcome.accuracy, math.log2(run.outcome.transfer_bytes)) for run in found.trials if run.outcome]
     return hypervolume(points, REFERENCE)
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """The volume that the points dominate below a reference point; a point that is not better than it everywhere adds nothing."""
+    inside = [tuple(p) for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
+    return _volume([inside[i] for i in non_dominated(inside)], tuple(reference))
+
+
+def _volume(points: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> float:
+    """By slices along the last objective."""
+    if not points:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(p[0] for p in points)
+    heights = sorted({p[-1] for p in points})
+    total = 0.0
+    for low, high in zip(heights, [*heights[1:], reference[-1]], strict=True):
+        below = [p[:-1] for p in points if p[-1] <= low]
+        total += (high - low) * _volume([below[i] for i in non_dominated(below)], reference[:-1])
+    return total

@@ -127,8 +127,8 @@ class Encoder:
     def finish(self) -> bytes:
         """The coded bytes. Nothing may be coded after this."""
         end = self._low
-        for kept in range(0, 65, 8):
-            end = -(-self._low >> (64 - kept)) << (64 - kept)  # rounded up to `kept` bits
+        for bits in range(0, 65, 8):
+            end = -(-self._low >> (64 - bits)) << (64 - bits)  # rounded up to `bits` bits
             if end < self._low + self._range:
                 break
         words = [*self._words, end >> 32, end & (_LOW - 1)]

@@ -62,21 +62,21 @@ class DependencyGraph:
     answers: Mapping[str, torch.Tensor]
     from_input: Mapping[str, torch.Tensor]
 
-    def dead(self, module: nn.Module, kept: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The weights that no longer matter once only the `kept` ones are left.
+    def dead(self, module: nn.Module, staying: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights that no longer matter once only the `staying` ones are left.
 
         A neuron without incoming weights is a constant, so its readers do not need it. A neuron without readers needs no weights.
         The bias, scale and shift of a neuron without readers go as well; this changes no answer. Removing constants may change
         answers, so train the network after this.
 
         Args:
-            kept: masks by layer name, (out, in / groups, ...), True for a weight that stays.
+            staying: masks by layer name, (out, in / groups, ...), True for a weight that stays.
 
         Returns:
             Masks by parameter name, True for what goes.
         """
         layers = layers_of(module)
-        alive = {name: kept[name].clone() if name in kept else layer.weight != 0 for name, layer in layers.items()}
+        alive = {name: staying[name].clone() if name in staying else layer.weight != 0 for name, layer in layers.items()}
         before = {name: mask.clone() for name, mask in alive.items()}
         while True:
             count = sum(int(mask.sum()) for mask in alive.values())

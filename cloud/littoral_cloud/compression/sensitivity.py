@@ -1,7 +1,7 @@
 """How much each layer can lose by itself: S. Han, J. Pool, J. Tran, W. J. Dally: Learning both Weights and Connections for
 Efficient Neural Networks, 2015, https://arxiv.org/abs/1506.02626 (section 5, figure 6), measured without fine-tuning.
 
-It measures on training images that were held out, never on the test split, because a choice follows from it.
+It measures on held-out training images, never on the test split, because a choice follows from it.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ class Sensitivity:
 
 
 def sensitivity(
-    student: Trained, dataset: Dataset, *, held: int, levels: Sequence[float] = LEVELS, threads: int = 1
+    student: Trained, dataset: Dataset, *, images: int, levels: Sequence[float] = LEVELS, threads: int = 1
 ) -> Sensitivity:
     """Prunes each layer alone, at each level, by magnitude; the student is not changed.
 
     Args:
-        dataset: its last `held` training images measure. `Dataset.hold_back` and `for_validation` take these away, so a student
+        dataset: its last `images` training images measure. `Dataset.hold_back` and `for_validation` take these away, so a student
             trained on the others has not seen them.
         levels: shares of a layer's weights that become 0, each over 0 and under 1.
 
     Raises:
-        BadInput: levels or `held` are out of range.
+        BadInput: levels or `images` are out of range.
     """
     steps = tuple(sorted(set(levels)))
     if not steps or not 0 < steps[0] <= steps[-1] < 1:
         raise BadInput(f"sensitivity: levels {list(levels)}", hint="shares of zeros, each over 0 and under 1")
-    if held < 1:
-        raise BadInput(f"sensitivity: {held} held-out images", hint="at least 1; some thousand tell a point apart")
-    examples = dataset.hold_back(held)[1]
+    if images < 1:
+        raise BadInput(f"sensitivity: {images} held-out images", hint="at least 1; some thousand tell a point apart")
+    examples = dataset.hold_back(images)[1]
     module = copy.deepcopy(student.module)
 
     def measured() -> float:

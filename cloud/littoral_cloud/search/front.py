@@ -41,26 +41,6 @@ def better_half(points: Sequence[Point]) -> list[int]:
     return sorted(ranked(points)[: -(-len(points) // 2)])
 
 
-def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """The volume that the points dominate below a reference point; a point that is not better than it everywhere adds nothing."""
-    inside = [tuple(p) for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
-    return _volume([inside[i] for i in non_dominated(inside)], tuple(reference))
-
-
-def _volume(points: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> float:
-    """By slices along the last objective."""
-    if not points:
-        return 0.0
-    if len(reference) == 1:
-        return reference[0] - min(p[0] for p in points)
-    heights = sorted({p[-1] for p in points})
-    total = 0.0
-    for low, high in zip(heights, [*heights[1:], reference[-1]], strict=True):
-        below = [p[:-1] for p in points if p[-1] <= low]
-        total += (high - low) * _volume([below[i] for i in non_dominated(below)], reference[:-1])
-    return total
-
-
 def _crowding(points: Sequence[Point]) -> list[float]:
     """Crowding distance: from one neighbour of a point to the other, summed over the objectives; infinite at the ends."""
     alone = [0.0] * len(points)

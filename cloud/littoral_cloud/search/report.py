@@ -102,7 +102,7 @@ def picture(found: SearchResult, format: str) -> bytes:
                 if run.outcome:
                     at = (getattr(run.outcome, name), 100 * run.outcome.accuracy)
                     axis.annotate(str(run.number), at, xytext=(3, 3), textcoords="offset points", fontsize=7)
-            axis.set(xlabel=label, ylabel="accuracy, held out, %")
+            axis.set(xlabel=label, ylabel="accuracy on held-out examples, %")
             if max(values := [getattr(run.outcome, name) for run in found.trials], default=1) > 20 * min(values, default=1):
                 axis.set_xscale("log")
             else:

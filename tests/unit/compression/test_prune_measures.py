@@ -44,7 +44,7 @@ def student(data: Dataset) -> Trained:
 
 def test_each_layer_is_pruned_alone_and_the_student_stays(student: Trained, data: Dataset) -> None:
     before = student.digest
-    seen = sensitivity(student, data, held=60, levels=(0.99, 0.1, 0.5))
+    seen = sensitivity(student, data, images=60, levels=(0.99, 0.1, 0.5))
     assert seen.levels == (0.1, 0.5, 0.99)
     assert list(seen.accuracy) == ["features.conv1", "features.conv2", "classify"]
     assert seen.whole >= 0.95
@@ -57,14 +57,14 @@ def test_each_layer_is_pruned_alone_and_the_student_stays(student: Trained, data
 
 def test_it_never_looks_at_the_test_split(student: Trained, data: Dataset) -> None:
     other = assemble("other", data.train_x, data.train_y, data.test_x[::-1] // 2, data.test_y, labels=data.labels)
-    assert sensitivity(student, data, held=60, levels=(0.5,)) == sensitivity(student, other, held=60, levels=(0.5,))
+    assert sensitivity(student, data, images=60, levels=(0.5,)) == sensitivity(student, other, images=60, levels=(0.5,))
 
 
 def test_what_a_layer_can_lose_becomes_the_share_that_it_keeps(student: Trained, data: Dataset) -> None:
     seen = Sensitivity(0.98, 1000, (0.5, 0.8, 0.9), {"a": (0.98, 0.975, 0.6), "b": (0.97, 0.9, 0.5), "c": (0.98, 0.9, 0.98)})
     assert seen.keep(0.5) == pytest.approx({"a": 0.2, "b": 1.0, "c": 0.1})
     assert seen.keep(1.0) == pytest.approx({"a": 0.2, "b": 0.5, "c": 0.1})
-    keep = sensitivity(student, data, held=60).keep(2.0)
+    keep = sensitivity(student, data, images=60).keep(2.0)
     assert counts_of(student.module, None, keep).keys() == keep.keys()
     assert Magnitude(1, QUICK, 1, keep=keep).apply(student, Lesson(data)).parameters == student.parameters
 
@@ -72,11 +72,11 @@ def test_what_a_layer_can_lose_becomes_the_share_that_it_keeps(student: Trained,
 def test_sensitivity_asked_for_nothing_names_the_argument(student: Trained, data: Dataset) -> None:
     for levels in ((), (0.0,), (1.0,), (float("nan"),)):
         with pytest.raises(BadInput, match="sensitivity: levels"):
-            sensitivity(student, data, held=60, levels=levels)
+            sensitivity(student, data, images=60, levels=levels)
     with pytest.raises(BadInput, match="0 held-out images"):
-        sensitivity(student, data, held=0)
+        sensitivity(student, data, images=0)
     with pytest.raises(BadInput, match="-1 points"):
-        sensitivity(student, data, held=60, levels=(0.5,)).keep(-1)
+        sensitivity(student, data, images=60, levels=(0.5,)).keep(-1)
 
 
 @pytest.fixture(scope="module")
