@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from littoral.errors import Conflict, Unavailable
 from littoral_cloud.api.open_files import Room
@@ -19,8 +20,9 @@ from littoral_cloud.api.session import Over, Session
 from littoral_cloud.fleet.allowance import Allowance, say_left_out
 from littoral_cloud.fleet.clones import Start, Turns, came
 from littoral_cloud.fleet.coordinators import Coordinators
-from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.records import Presence, dump, load
+from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import Presence
 from littoral_cloud.fleet.sessions import Reason, Refused
 
 log = logging.getLogger(__name__)
@@ -155,7 +157,7 @@ class SessionHub:
                 await self._empty.wait()
                 await self._write_presence()
                 await self._coordinators.leave()
-        except (TimeoutError, Unavailable) as error:
+        except (TimeoutError, Conflict, Unavailable) as error:
             log.warning("drain: not all was written down in %g s: %s", within_s, error or "timeout")
 
     async def _wake(self) -> None:
@@ -183,7 +185,7 @@ class SessionHub:
             await self._presence_due.wait()
             try:
                 await self._write_presence()
-            except Unavailable:
+            except (Conflict, Unavailable):
                 await asyncio.sleep(_AGAIN_S)
 
     async def _write_presence(self) -> None:
@@ -193,19 +195,16 @@ class SessionHub:
             session = self._sessions.get(node_id)
             if session is None and node_id in self._allowances:
                 await say_left_out(self._ledger, self._allowances[node_id], at_last=True)
-            doc = await self._ledger.get("presence", node_id)
-            after = self._corrected(load(Presence, doc), session) if doc else None
-            if doc is not None and after is not None:
-                try:
-                    await self._ledger.commit(Change((Write("presence", node_id, dump(after), doc.generation),)))
-                except Conflict:
-                    continue
+            await edit(self._ledger, Presence, "presence", node_id, partial(self._corrected, node_id))
             if session is self._sessions.get(node_id):
                 self._changed.discard(node_id)
         self._presence_due.clear()
 
-    def _corrected(self, presence: Presence, session: Session | None) -> Presence | None:
+    def _corrected(self, node_id: str, presence: Presence | None) -> Presence | None:
         """What it must say instead; None: it is right, or not ours to change."""
+        if presence is None:
+            return None
+        session = self._sessions.get(node_id)
         ours = presence.coordinator == self.coordinator
         if session is None:
             return replace(presence, connected=False, since=self._clock()) if ours and presence.connected else None

@@ -18,11 +18,12 @@ from typing import Protocol
 
 from littoral import codec
 from littoral.codec_errors import codec_errors
-from littoral.errors import Conflict, FleetError, LostLease, TooLarge
+from littoral.errors import FleetError, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
-from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Doc, Fence, Ledger, Write
+from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.presence import There, there
-from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, dump, load
+from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, load
 
 FEATURE = "federated"
 CODED = "coded-messages"
@@ -273,22 +274,19 @@ class Exchange:
 
     async def _want(self, node: str, id: str, message: bytes, number: int, limit: int) -> None:
         """Sets the task of one node and nothing else of its intent; nothing where it has the task already."""
-        while True:
-            doc = await self._ledger.get("desired", node)
-            desired = load(Desired, doc) if doc else Desired()
-            if desired.federated is not None and desired.federated.message_id == id:
-                return
-            digest = await asyncio.to_thread(self._blobs.put, message)
-            task = FederatedTask(
-                run_id=self._run_id,
-                message_id=id,
-                message_digest=digest,
-                message_bytes=len(message),
-                round=number,
-                reply_bytes=limit,
-            )
-            if await _committed(self._ledger, node, replace(desired, federated=task), doc, self._fence):
-                return
+        doc = await self._ledger.get("desired", node)
+        task = load(Desired, doc).federated if doc else None
+        if task is not None and task.message_id == id:
+            return
+        task = FederatedTask(
+            run_id=self._run_id,
+            message_id=id,
+            message_digest=await asyncio.to_thread(self._blobs.put, message),
+            message_bytes=len(message),
+            round=number,
+            reply_bytes=limit,
+        )
+        await _set_task(self._ledger, node, lambda before: task, self._fence)
 
 
 def reply_limit(message_bytes: int) -> int:
@@ -306,26 +304,19 @@ async def forget_run(ledger: Ledger, run_id: str, fence: Fence | None) -> None:
 
 
 async def _clear(ledger: Ledger, node: str, run_id: str, fence: Fence | None) -> None:
-    while True:
-        doc = await ledger.get("desired", node)
-        if doc is None:
-            return
-        desired = load(Desired, doc)
-        if desired.federated is None or desired.federated.run_id != run_id:
-            return
-        if await _committed(ledger, node, replace(desired, federated=None), doc, fence):
-            return
+    await _set_task(ledger, node, lambda task: None if task is not None and task.run_id == run_id else task, fence)
 
 
-async def _committed(ledger: Ledger, node: str, desired: Desired, read: Doc | None, fence: Fence | None) -> bool:
-    """False where somebody else wrote the node's intent meanwhile: read again, change the one field again."""
-    try:
-        await ledger.commit(Change((Write("desired", node, dump(desired), read.generation if read else 0),)), fence=fence)
-    except LostLease:
-        raise
-    except Conflict:
-        return False
-    return True
+async def _set_task(
+    ledger: Ledger, node: str, change: Callable[[FederatedTask | None], FederatedTask | None], fence: Fence | None
+) -> None:
+    """Changes the task of one node and nothing else of its intent."""
+
+    def changed(before: Desired | None) -> Desired | None:
+        after = change(before.federated if before else None)
+        return replace(before or Desired(), federated=after) if before or after else None
+
+    await edit(ledger, Desired, "desired", node, changed, fence=fence)
 
 
 async def _next(news: AsyncIterator[Announcement], at_most_s: float) -> None:

@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from littoral.digest import check_digest
-from littoral.errors import BadInput, Conflict, FleetError, LostLease, NotFound
+from littoral.errors import BadInput, FleetError, NotFound
 from littoral_cloud.federation.faults import BAD
 from littoral_cloud.federation.strategies import check_strategy
+from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.releases.catalogue import held_artifact
@@ -224,8 +225,12 @@ async def read_run(ledger: Ledger, run_id: str) -> Run:
     """Raises NotFound."""
     doc = await ledger.get(KIND, run_id)
     if doc is None:
-        raise NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud run list")
+        raise _no_run(run_id)
     return load(Run, doc)
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud run list")
 
 
 async def all_runs(ledger: Ledger) -> list[Run]:
@@ -247,18 +252,12 @@ async def update_run(ledger: Ledger, run_id: str, step: Callable[[Run], Run], *a
 
     Raises WrongState where the transition is not allowed, LostLease where the fence is held no more.
     """
-    while True:
-        doc = await ledger.get(KIND, run_id)
-        if doc is None:
-            raise NotFound(f"run {run_id!r}: there is none", hint="littoral-cloud run list")
-        before = load(Run, doc)
-        after = step(before)
-        if after == before:
-            return before
-        try:
-            await ledger.commit(Change((Write(KIND, run_id, dump(after), doc.generation),), tuple(audit)), fence=fence)
-        except LostLease:
-            raise
-        except Conflict:
-            continue
-        return after
+
+    def change(before: Run | None) -> Run:
+        if before is None:
+            raise _no_run(run_id)
+        return step(before)
+
+    edited = await edit(ledger, Run, KIND, run_id, change, lambda before, after: audit, fence=fence)
+    assert edited.record is not None
+    return edited.record

@@ -6,8 +6,8 @@ Rules, in order:
 2. It subscribes first and looks at everything next, so that nothing that is written in between is missed.
 3. Then it waits for an announcement, for the time that `advance` asked for, or for the repair timer: an announcement may be lost.
 4. After an announcement it waits `coalesce_s` more, so that what is written together is handled together.
-5. After a lost lease, or while Redis is away, it backs off and starts again at rule 1. `advance` keeps nothing that it needs
-   then: all of that is in the ledger.
+5. After a conflict, after a lost lease, or while Redis is away, it backs off and starts again at rule 1. `advance` needs nothing
+   then but the ledger.
 
 Example: a wave of 50 nodes reports success within 0.1 s. One `advance` reads them all and starts the next wave.
 """
@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from littoral.backoff import Backoff
-from littoral.errors import LostLease, Unavailable
+from littoral.errors import Conflict, Unavailable
 from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ async def keep_advancing(
                     failures = 0
                     repair_s = REPAIR_S * rng.uniform(0.5, 1.5)
                     news = await _next(announcements, min(max(due - clock(), 0.0) + _AFTER_DUE_S, repair_s), watch.coalesce_s)
-        except (LostLease, Unavailable) as error:
+        except (Conflict, Unavailable) as error:
             pause_s = BACKOFF.pause_s(failures, rng)
             log.warning("%s: %s; again in %.2f s", watch.name, error, pause_s)
             failures += 1

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from littoral.errors import Conflict, LostLease, Unavailable
+from littoral.errors import Conflict, Unavailable
+from littoral_cloud.fleet.edit import repeat_on_conflict
 from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Presence, dump, load
 
@@ -76,7 +78,7 @@ class Coordinators:
                     await self._ledger.commit(Change((Write(KIND, self._own, me, None),)))
                     held()
                     await asyncio.Event().wait()
-            except (LostLease, Unavailable) as error:
+            except (Conflict, Unavailable) as error:
                 log.warning("coordinator %s: %s", self._own, error)
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
@@ -106,7 +108,7 @@ class Coordinators:
                 await mark_gone(self._ledger, lambda of: of == other, self._clock())
                 await self._ledger.commit(Change((Write(KIND, other, None, None),)))
                 log.info("coordinator %s has ended; of its nodes those that were there are away now", other)
-        except (LostLease, Unavailable) as error:
+        except (Conflict, Unavailable) as error:
             log.warning("coordinator %s: %s", other, error)
         finally:
             self._followed.pop(other, None)
@@ -120,15 +122,14 @@ async def mark_gone(ledger: Ledger, ended: Callable[[str], bool], now: float) ->
     """
     docs = await ledger.all("presence")
     left = [doc.id for doc in docs if _gone(doc, ended, now) is not None]
-    while left:
-        some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-        found = [doc for id in some if (doc := await ledger.get("presence", id)) is not None]
-        writes = tuple(write for doc in found if (write := _gone(doc, ended, now)) is not None)
-        try:
-            if writes:
-                await ledger.commit(Change(writes))
-        except Conflict:  # one of them came back, or said something: look again
-            left = [*some, *left]
+
+    async def attempt(ids: Sequence[str]) -> None:
+        found = [doc for id in ids if (doc := await ledger.get("presence", id)) is not None]
+        if writes := tuple(write for doc in found if (write := _gone(doc, ended, now)) is not None):
+            await ledger.commit(Change(writes))
+
+    for start in range(0, len(left), _AT_ONCE):  # a conflict: one of them came back, or reported something
+        await repeat_on_conflict(partial(attempt, left[start : start + _AT_ONCE]))
     return len(docs)
 
 

@@ -19,9 +19,9 @@ from typing import Protocol
 
 import numpy as np
 
-from littoral.errors import Conflict
 from littoral.sketch import Counted, Counts, shift
-from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
+from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 
 KIND = "inputs"
@@ -141,7 +141,8 @@ async def change_of(
     if before is not None and before.boot_id == report.boot_id and report.sequence <= before.sequence:
         return Change(())
     after = step(before, counted, now, policy, boot_id=report.boot_id, sequence=report.sequence)
-    return _change(doc, id, before, after, policy)
+    write = Write(KIND, id, dump(after), doc.generation if doc else 0)
+    return Change((write,), _lines(id, before, after, policy))
 
 
 async def rebaseline(ledger: Ledger, node_ids: Iterable[str], model: str, now: float) -> None:
@@ -161,27 +162,17 @@ async def acknowledge(ledger: Ledger, node_ids: Iterable[str], model: str, now: 
 
 
 async def _update(ledger: Ledger, id: str, decide: Callable[[Inputs | None], Inputs | None]) -> None:
-    while True:
-        doc = await ledger.get(KIND, id)
-        before = load(Inputs, doc) if doc else None
-        if (after := decide(before)) is None:
-            return
-        try:
-            await ledger.commit(_change(doc, id, before, after, None))
-        except Conflict:
-            continue  # a report of the node was counted in between, or our own write's answer was lost: decide again
-        return
+    await edit(ledger, Inputs, KIND, id, decide, lambda before, after: _lines(id, before, after, None))
 
 
-def _change(doc: Doc | None, id: str, before: Inputs | None, after: Inputs, policy: DriftPolicy | None) -> Change:
-    write = Write(KIND, id, dump(after), doc.generation if doc else 0)
+def _lines(id: str, before: Inputs | None, after: Inputs, policy: DriftPolicy | None) -> tuple[Audit, ...]:
     was = before is not None and before.drifted
     if was == after.drifted:
-        return Change((write,))
+        return ()
     details: dict[str, object] = {"score": after.score, "examples": after.baseline_examples}
     if policy is not None:
         details["threshold"] = policy.threshold
-    return Change((write,), (Audit("drift.detected" if after.drifted else "drift.ended", id, ACTOR, details),))
+    return (Audit("drift.detected" if after.drifted else "drift.ended", id, ACTOR, details),)
 
 
 def _begun(counted: Counted, rows: Rows, now: float, policy: DriftPolicy, boot_id: str, sequence: int) -> Inputs:

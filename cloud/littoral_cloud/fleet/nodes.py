@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from littoral.errors import BadInput, Conflict, NotFound
+from littoral.errors import BadInput, NotFound
 from littoral.quota import shares_of
 from littoral.validity import EXPIRES_SOON_S
 from littoral_cloud.fleet import drift
+from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.records import (
@@ -19,7 +20,6 @@ from littoral_cloud.fleet.records import (
     Presence,
     Reported,
     UpdateState,
-    dump,
     load,
     models_on,
     node_of,
@@ -191,23 +191,24 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
 
     A node that is out already is given back as it is; what its last words left behind goes. Raises NotFound.
     """
-    while True:
-        node_id = (await find_node(ledger, name_or_id)).node_id
-        doc = await ledger.get("node", node_id)
-        if doc is None:
+    node_id = (await find_node(ledger, name_or_id)).node_id
+
+    def change(node: Node | None) -> Node:
+        if node is None:
             raise NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT)
-        node = load(Node, doc)
-        if node.enrolment is Enrolment.DECOMMISSIONED:
-            await forget(ledger, node_id)
-            return node
-        out = replace(node, enrolment=Enrolment.DECOMMISSIONED)
-        line = Audit("node.decommissioned", node_id, actor, {"name": node.name})
-        try:
-            await ledger.commit(Change((Write("node", node_id, dump(out), doc.generation),), (line,)))
-        except Conflict:
-            continue
-        await forget(ledger, node_id)
-        return out
+        return replace(node, enrolment=Enrolment.DECOMMISSIONED)
+
+    edited = await edit(
+        ledger,
+        Node,
+        "node",
+        node_id,
+        change,
+        lambda before, after: (Audit("node.decommissioned", node_id, actor, {"name": after.name}),),
+    )
+    await forget(ledger, node_id)
+    assert edited.record is not None
+    return edited.record
 
 
 async def forget_if_out(ledger: Ledger, node_id: str) -> None:

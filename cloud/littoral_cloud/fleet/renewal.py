@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from littoral.errors import BadInput, Conflict, FleetError, NotAccepted, Unavailable
+from littoral.errors import BadInput, FleetError, NotAccepted, Unavailable
+from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.enrolment import Issuer, NodeCertificate
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import Node, dump, load
@@ -43,7 +44,8 @@ async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_reque
             malformed, or of another key. Unavailable: one was given less than a minute ago, or the ledger cannot be had.
     """
     key = authority.public_key_sha256(certificate_request)
-    while True:
+
+    async def attempt() -> NodeCertificate:
         doc = await ledger.get("node", peer.node_id)
         node = load(Node, doc) if doc else None
         if (refused := admission_refusal(node, peer, now)) is not None:
@@ -58,11 +60,10 @@ async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_reque
         if abs(now - node.renewed_at) < AGAIN_S:
             raise Unavailable(f"node {node.name}: was given a certificate a moment ago", hint="ask again in a minute")
         issued = authority.issue_node(certificate_request, peer.node_id, now)
-        try:
-            await ledger.commit(_renewed(node, doc.generation, peer, issued, now))
-        except Conflict:
-            continue
+        await ledger.commit(_renewed(node, doc.generation, peer, issued, now))
         return issued
+
+    return await repeat_on_conflict(attempt)
 
 
 def _renewed(node: Node, generation: int, peer: Peer, issued: NodeCertificate, now: float) -> Change:
@@ -80,12 +81,10 @@ def _renewed(node: Node, generation: int, peer: Peer, issued: NodeCertificate, n
 
 async def shown(ledger: Ledger, peer: Peer) -> None:
     """The node has come with its newest certificate: the one before counts no more."""
-    while True:
-        doc = await ledger.get("node", peer.node_id)
-        if doc is None or not (node := load(Node, doc)).renewed_from or node.certificate_sha256 != peer.certificate_sha256:
-            return
-        try:
-            await ledger.commit(Change((Write("node", peer.node_id, dump(replace(node, renewed_from="")), doc.generation),)))
-        except Conflict:
-            continue
-        return
+
+    def change(node: Node | None) -> Node | None:
+        if node is None or node.certificate_sha256 != peer.certificate_sha256:
+            return None
+        return replace(node, renewed_from="")
+
+    await edit(ledger, Node, "node", peer.node_id, change)

@@ -17,6 +17,7 @@ from littoral import PROTOCOL_VERSION
 from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict
 from littoral_cloud.fleet.allowance import Allowance, commit
+from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import (
     Desired,
@@ -138,19 +139,23 @@ async def note_budgets(
     allowance: Allowance | None = None,
 ) -> bool:
     """Keeps what a node may spend, how it stands and how many examples it holds (empty: as before); False where it is known."""
-    while True:
-        if (doc := await ledger.get("presence", node_id)) is None:
-            return False
-        before = load(Presence, doc)
-        after = replace(before, budgets=budgets, conditions=conditions, labelled_examples=labelled or before.labelled_examples)
-        if after == before:
-            return False
-        try:
-            lines = budget_lines(node_id, before, after)
-            await commit(ledger, (Write("presence", node_id, dump(after), doc.generation),), lines, allowance)
-        except Conflict:
-            continue
-        return True
+
+    def change(before: Presence | None) -> Presence | None:
+        if before is None:
+            return None
+        examples = labelled or before.labelled_examples
+        return replace(before, budgets=budgets, conditions=conditions, labelled_examples=examples)
+
+    edited = await edit(
+        ledger,
+        Presence,
+        "presence",
+        node_id,
+        change,
+        lambda before, after: budget_lines(node_id, before or after, after),
+        commit=lambda made: commit(ledger, made.writes, made.audit, allowance),
+    )
+    return edited.written
 
 
 def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit, ...]:
@@ -169,17 +174,16 @@ async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowa
 
     Raises BadInput where its generation cannot be one; see `is_newer`.
     """
-    while True:
-        doc = await ledger.get("reported", node_id)
-        before = load(Reported, doc) if doc else None
-        if not is_newer(before, reported):
-            return False
-        write = Write("reported", node_id, dump(reported), doc.generation if doc else 0)
-        try:
-            await commit(ledger, (write,), moves(node_id, before, reported), allowance)
-        except Conflict:
-            continue  # another session of the node wrote in between, or our own write whose answer was lost
-        return True
+    edited = await edit(
+        ledger,
+        Reported,
+        "reported",
+        node_id,
+        lambda before: reported if is_newer(before, reported) else None,
+        lambda before, after: moves(node_id, before, after),
+        commit=lambda made: commit(ledger, made.writes, made.audit, allowance),
+    )
+    return edited.written
 
 
 def is_newer(before: Reported | None, after: Reported) -> bool:

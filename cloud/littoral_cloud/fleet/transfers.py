@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from littoral.errors import Conflict, FleetError, NotAccepted, NotFound, TooLarge
-from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.records import Desired, FederatedTask, dump, load
+from littoral.errors import FleetError, NotAccepted, NotFound, TooLarge
+from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import Desired, FederatedTask, load
 
 UPLOADS = "uploads"
 """Kind: what a node put for the task that it had last, by its id."""
@@ -116,18 +117,12 @@ async def note_upload(ledger: Ledger, node_id: str, task: FederatedTask, digest:
     """
     if total > (most := reply_bytes(task)):
         raise TooLarge(f"blob {digest[:19]}: {total} bytes, a reply to {task.message_id} may have {most}")
-    while True:
-        doc = await ledger.get(UPLOADS, node_id)
-        put = load(Uploads, doc) if doc else Uploads(message_id=task.message_id)
-        if put.message_id != task.message_id:
+
+    def change(put: Uploads | None) -> Uploads:
+        if put is None or put.message_id != task.message_id:
             put = Uploads(message_id=task.message_id)
-        if put.sizes.get(digest) == total:
-            return
         if digest not in put.sizes and len(put.sizes) >= REPLIES:
             raise TooLarge(f"blob {digest[:19]}: {REPLIES} others were put for {task.message_id}", hint="a task wants one reply")
-        put = replace(put, sizes={**put.sizes, digest: total})
-        try:
-            await ledger.commit(Change((Write(UPLOADS, node_id, dump(put), doc.generation if doc else 0),)))
-        except Conflict:
-            continue
-        return
+        return replace(put, sizes={**put.sizes, digest: total})
+
+    await edit(ledger, Uploads, UPLOADS, node_id, change)

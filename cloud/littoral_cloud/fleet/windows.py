@@ -12,9 +12,10 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from littoral.errors import BadInput, Conflict
+from littoral.errors import BadInput
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.allowance import Allowance, commit
+from littoral_cloud.fleet.edit import repeat_on_conflict
 from littoral_cloud.fleet.ledger import Ledger, Write
 from littoral_cloud.fleet.records import Artifact, Desired, dump, load
 from littoral_cloud.fleet.telemetry import KIND, MAX_CLASSES, Telemetry, WindowReport, fold, telemetry_id
@@ -64,7 +65,8 @@ async def take(
     """
     report = await _with_its_classes(ledger, report, {} if classes is None else classes)
     id = telemetry_id(node_id, report.model)
-    while True:
+
+    async def attempt() -> Taken:
         doc = await ledger.get(KIND, id)
         after = fold(load(Telemetry, doc) if doc else None, report, now)
         if after is None:
@@ -75,11 +77,10 @@ async def take(
                 return Taken.OVER_THE_LIMIT
             writes.append(entered)
         inputs = await drift.change_of(ledger, node_id, report, now, policy=policy)
-        try:
-            await commit(ledger, (*writes, *inputs.writes), inputs.audit, allowance)
-        except Conflict:
-            continue  # another session of the node wrote in between, or our own write whose answer was lost: fold again
+        await commit(ledger, (*writes, *inputs.writes), inputs.audit, allowance)
         return Taken.COUNTED
+
+    return await repeat_on_conflict(attempt)
 
 
 async def _entered(ledger: Ledger, node_id: str, model: str) -> Write | None:

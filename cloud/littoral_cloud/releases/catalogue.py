@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from littoral.codec import feature_of
 from littoral.digest import digest_of
-from littoral.errors import BadInput, Conflict, NotFound
+from littoral.errors import BadInput, NotFound
 from littoral.manifest import Manifest
+from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.interface import interface_of
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import Artifact, Release, dump, load
@@ -109,18 +110,16 @@ async def publish(
         actor,
         {"model": artifact.model, "name": artifact.name, **measured_of(artifact), "bytes": artifact.artifact_bytes},
     )
-    while True:
-        doc = await core.ledger.get("artifact", digest)
-        before = load(Artifact, doc) if doc else None
-        after = artifact if before is None else _completed(before, artifact)
-        if after == before:
-            return after
-        write = Write("artifact", digest, dump(after), doc.generation if doc else 0)
-        try:
-            await core.ledger.commit(Change((write,), (line,) if before is None else ()))
-        except Conflict:
-            continue  # somebody else publishes the same
-        return after
+    edited = await edit(
+        core.ledger,
+        Artifact,
+        "artifact",
+        digest,
+        lambda before: _completed(before, artifact) if before else artifact,
+        lambda before, after: () if before else (line,),
+    )
+    assert edited.record is not None
+    return edited.record
 
 
 def needs_of(manifest: Manifest) -> tuple[str, ...]:
@@ -166,16 +165,13 @@ async def create_release(
         raise BadInput("release.artifacts: a release needs at least one")
     wanted = tuple(dict.fromkeys(artifacts))
     number = 1 + sum(release.model == model for release in await all_releases(ledger))
-    while True:
-        judged = {}
-        for digest in wanted:
-            if (found := await read_artifact(ledger, digest)).model != model:
-                raise BadInput(f"release.artifacts: {found.name} is of model {found.model!r}, not {model!r}")
-            judged[found.task, found.metric.name if found.metric else "accuracy"] = found.name
-        if len(judged) > 1:
-            said = ", ".join(f"{name} by {metric} of {task}" for (task, metric), name in judged.items())
-            raise BadInput(f"release.artifacts: are judged in different ways: {said}", hint="one task and one metric a release")
-        kept = [await held_artifact(ledger, digest) for digest in wanted]
+
+    async def attempt() -> Release:
+        nonlocal number
+        while await ledger.get("release", f"{model}-{number}") is not None:
+            number += 1  # somebody else took this name
+        await _check_judged_alike(ledger, model, wanted)
+        unchanged = [await held_artifact(ledger, digest) for digest in wanted]
         release = Release(
             release_id=f"{model}-{number}",
             model=model,
@@ -186,13 +182,22 @@ async def create_release(
             run_id=run_id,
         )
         line = Audit("release.created", release.release_id, actor, {"kind": kind, "artifacts": len(artifacts), "note": note})
-        try:
-            await ledger.commit(Change((Write("release", release.release_id, dump(release), 0), *kept), (line,)))
-        except Conflict:
-            if await ledger.get("release", release.release_id) is not None:
-                number += 1  # somebody else took this name
-            continue
+        await ledger.commit(Change((Write("release", release.release_id, dump(release), 0), *unchanged), (line,)))
         return release
+
+    return await repeat_on_conflict(attempt)
+
+
+async def _check_judged_alike(ledger: Ledger, model: str, digests: Sequence[str]) -> None:
+    """Raises BadInput where these artifacts are not of one model, one task and one metric; NotFound."""
+    judged = {}
+    for digest in digests:
+        if (found := await read_artifact(ledger, digest)).model != model:
+            raise BadInput(f"release.artifacts: {found.name} is of model {found.model!r}, not {model!r}")
+        judged[found.task, found.metric.name if found.metric else "accuracy"] = found.name
+    if len(judged) > 1:
+        ways = ", ".join(f"{name} by {metric} of {task}" for (task, metric), name in judged.items())
+        raise BadInput(f"release.artifacts: are judged in different ways: {ways}", hint="one task and one metric a release")
 
 
 async def held_artifact(ledger: Ledger, digest: str) -> Write:
@@ -225,19 +230,18 @@ async def withdraw(ledger: Ledger, release_id: str, why: str, *, actor: str = "o
 
     Raises NotFound; BadInput where it was withdrawn before.
     """
-    while True:
-        if (doc := await ledger.get("release", release_id)) is None:
+
+    def change(release: Release | None) -> Release:
+        if release is None:
             raise _no_release(release_id)
-        release = load(Release, doc)
         if release.withdrawn:
             raise BadInput(f"release {release_id}: was withdrawn already: {release.withdrawn}")
-        withdrawn = replace(release, withdrawn=why)
-        line = Audit("release.withdrawn", release_id, actor, {"why": why})
-        try:
-            await ledger.commit(Change((Write("release", release_id, dump(withdrawn), doc.generation),), (line,)))
-        except Conflict:
-            continue
-        return withdrawn
+        return replace(release, withdrawn=why)
+
+    line = Audit("release.withdrawn", release_id, actor, {"why": why})
+    edited = await edit(ledger, Release, "release", release_id, change, lambda before, after: (line,))
+    assert edited.record is not None
+    return edited.record
 
 
 async def all_releases(ledger: Ledger) -> list[Release]:

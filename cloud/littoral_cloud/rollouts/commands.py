@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from littoral.errors import BadInput, Conflict, NotFound
+from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Release, dump, load
 from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, limit_s
@@ -60,8 +61,12 @@ async def start_rollout(
 async def read_rollout(ledger: Ledger, rollout_id: str) -> tuple[Doc, Rollout]:
     """Raises NotFound."""
     if (doc := await ledger.get(KIND, rollout_id)) is None:
-        raise NotFound(f"rollout {rollout_id!r}: there is none", hint="littoral-cloud rollout list")
+        raise _no_rollout(rollout_id)
     return doc, load(Rollout, doc)
+
+
+def _no_rollout(rollout_id: str) -> NotFound:
+    return NotFound(f"rollout {rollout_id!r}: there is none", hint="littoral-cloud rollout list")
 
 
 async def wait(ledger: Ledger, rollout_id: str) -> Rollout:
@@ -76,13 +81,13 @@ async def wait(ledger: Ledger, rollout_id: str) -> Rollout:
 
 async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
     """Asks for a rollout to stop: what it touched goes back. Raises NotFound; BadInput where it has ended."""
-    while True:
-        doc, rollout = await read_rollout(ledger, rollout_id)
+
+    def change(rollout: Rollout | None) -> Rollout:
+        if rollout is None:
+            raise _no_rollout(rollout_id)
         if rollout.state in ENDED or rollout.state is State.ROLLING_BACK:
             raise BadInput(f"rollout {rollout_id}: is {rollout.state} already", hint=f"littoral-cloud rollout show {rollout_id}")
-        write = Write(KIND, rollout_id, dump(replace(rollout, aborted_by=actor)), doc.generation)
-        try:
-            await ledger.commit(Change((write,), (Audit("rollout.abort-asked", rollout_id, actor),)))
-        except Conflict:
-            continue
-        return
+        return replace(rollout, aborted_by=actor)
+
+    line = Audit("rollout.abort-asked", rollout_id, actor)
+    await edit(ledger, Rollout, KIND, rollout_id, change, lambda before, after: (line,))

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.digest import check_digest
-from littoral.errors import BadInput, Conflict, RuntimeFailure, Unavailable
+from littoral.errors import BadInput, RuntimeFailure, Unavailable
 from littoral.offload import MOST_EXAMPLES, softmax
-from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.records import Artifact, dump, load
+from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import Artifact
 from littoral_cloud.fleet.telemetry import check_model_name
 from littoral_cloud.releases.teacher_records import Blobs, KeptTeacher, teacher_of
 from littoral_cloud.teacher_service.process import TeacherBusy
@@ -199,15 +200,12 @@ class TeacherService:
 
     async def _count(self, node_id: str, question: Escalation, examples: int, agreed: int) -> None:
         id = f"{node_id}:{question.model}"
-        while True:
-            doc = await self._ledger.get(KIND, id)
-            before = load(EscalationCount, doc) if doc else EscalationCount()
-            after = replace(before, examples=before.examples + examples, agreed=before.agreed + agreed)
-            try:
-                await self._ledger.commit(Change((Write(KIND, id, dump(after), doc.generation if doc else 0),)))
-            except Conflict:
-                continue
-            return
+
+        def change(before: EscalationCount | None) -> EscalationCount:
+            before = before or EscalationCount()
+            return replace(before, examples=before.examples + examples, agreed=before.agreed + agreed)
+
+        await edit(self._ledger, EscalationCount, KIND, id, change)
 
     async def close(self) -> None:
         open_ones = tuple(self._answering)
