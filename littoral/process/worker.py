@@ -65,7 +65,7 @@ class WorkerProcess:
         environment: the whole of it; None: as here.
         log: its stderr is appended to this file, of at most 1 MB; the one before is FILE.1.
         hear: called, in a thread, with each part of its stderr.
-        on_end: called, in a thread, when it has ended.
+        on_end: called, in a thread, when it has ended; what it refers to lives until then.
 
     Raises `raised.died` where no process can be started.
     """
@@ -275,7 +275,8 @@ class _Errors:
             while part := stream.read(65_536):
                 self._last = (self._last + part)[-_LAST_WORDS:]
                 for write in writes:
-                    write(part)
+                    with suppress(OSError, ValueError):  # our own stderr is gone: the last words stay
+                        write(part)
         process.wait()
         if on_end is not None:
             on_end()

@@ -17,6 +17,7 @@ from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import hex_of
 from littoral.errors import RuntimeFailure
+from tests.kit import workers
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, glaring, good_weights, reported, want
 from tests.kit.fleet import Fleet
 
@@ -27,10 +28,7 @@ LONG = Probation(duration_s=600.0)
 
 def children_of(pid: int) -> list[int]:
     """Of those that run a model."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return [child for child in found if b"littoral_node.isolated.main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return workers.children_of(pid, "littoral_node.isolated.main")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The one way in which an ONNX file that is not our own is opened: `artifact impor
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ def open_model(path: Path, *, what: str = "model", threads: int = 1, limits: For
         opset=about["opset"],
         ir=about["ir"],
         unshaped=frozenset(name for side in ("inputs", "outputs") for name, _, shape in about[side] if shape is None),
-        class_names=tuple(tuple(names) for names in about["class_names"]),
+        class_names=tuple(tuple(names) for names in json.loads(arrays["class_names"].tobytes())),
         opened_maps=tuple((str(old), str(new)) for old, new in about["opened"]),
         data=arrays["model"].tobytes(),
         _child=child,

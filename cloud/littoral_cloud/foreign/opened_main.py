@@ -5,6 +5,7 @@ What such a file makes of its process, it does here: the kernel bounds memory, o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,9 @@ class _Sessions:
             side: [[e.name, e.type, list(e.shape) if e.shape or e.name in shaped else None] for e in entries]
             for side, entries in (("inputs", session.get_inputs()), ("outputs", session.get_outputs()))
         }
-        about = {"parameters": found.parameters, "opset": found.opset, "ir": found.ir, "class_names": names, "opened": opened}
-        return {**about, **tensors}, {"model": np.frombuffer(data, np.uint8)}
+        about = {"parameters": found.parameters, "opset": found.opset, "ir": found.ir, "opened": opened}
+        large = {"model": data, "class_names": json.dumps(names).encode()}  # too long for a head
+        return {**about, **tensors}, {name: np.frombuffer(part, np.uint8) for name, part in large.items()}
 
     def _run(self, session: Any, feeds: Mapping[str, Any], outputs: list[str], what: str) -> dict[str, Any]:
         import numpy as np

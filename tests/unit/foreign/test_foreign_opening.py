@@ -39,6 +39,14 @@ def test_what_a_file_takes_and_gives(tmp_path: Path) -> None:
         assert model.run({"area": np.ones((1, 2), np.float32), "rooms": np.int64([[0]])})["price"].item() == 5, "it goes on"
 
 
+def test_the_names_of_as_many_classes_as_there_may_be_are_read(tmp_path: Path) -> None:
+    model = house_prices()
+    names = [f"class {number}" for number in range(1 << 16)]
+    model.graph.initializer.append(helper.make_tensor("names", TensorProto.STRING, [len(names)], [n.encode() for n in names]))
+    with open_model(write(tmp_path / "m.onnx", model), limits=SMALL) as opened:
+        assert opened.class_names == (tuple(names),)
+
+
 def with_weights_elsewhere(folder: Path, location: str, **more: str) -> Path:
     model = house_prices()
     [tensor] = [t for t in model.graph.initializer if t.name == "w"]
