@@ -36,7 +36,7 @@ NOUNS = {
     "release": "Manage releases: artifacts of one model for the fleet.",
     "rollout": "Bring a release to the nodes, in waves.",
     "run": "Manage federated runs.",
-    "sample": "What nodes asked the teacher, and both answers.",
+    "sample": "Read the escalations of nodes, with both answers.",
     "audit": "Read and verify the audit trail.",
     "doctor": "Check this machine and the running coordinator.",
 }

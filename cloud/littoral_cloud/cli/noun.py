@@ -10,9 +10,12 @@ import typer
 
 
 def noun(help: str, example: str = "") -> typer.Typer:
-    """`example`: of a noun with several commands; each command has its own."""
+    """`example`: of a noun with commands; each command has its own example. "": the noun is a command itself."""
     epilog = f"Example: {example}" if example else None
-    return typer.Typer(help=help, epilog=epilog, no_args_is_help=bool(example), rich_markup_mode=None, add_completion=False)
+    made = typer.Typer(help=help, epilog=epilog, no_args_is_help=bool(example), rich_markup_mode=None, add_completion=False)
+    if example:
+        made.callback()(lambda: None)  # without it typer makes a single command the noun itself
+    return made
 
 
 def command_of(app: typer.Typer) -> click.Command:

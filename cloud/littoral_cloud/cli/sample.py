@@ -1,4 +1,4 @@
-"""littoral-cloud sample: what nodes asked the teacher, and both answers."""
+"""littoral-cloud sample: lists the escalations of nodes, with the node's answer and the teacher's."""
 
 from __future__ import annotations
 
@@ -17,26 +17,24 @@ from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
-app = noun("What nodes asked the teacher, and both answers.", "littoral-cloud sample list --model digits")
+app = noun(
+    "Read the samples: escalations of nodes, with the node's answer and the teacher's.",
+    "littoral-cloud sample list --model digits",
+)
 
 _COLUMNS = ("at", "node", "model", "artifact", "confidence", "node_class", "teacher_class")
 
 
-@app.callback()
-def _hint() -> None:
-    """What nodes asked the teacher, and both answers: samples for the next training."""
-
-
 @app.command("list", epilog="Example: littoral-cloud sample list --model digits --disagree")
 def list_(
-    model: Annotated[str | None, typer.Option(help="Of one model alone.")] = None,
-    node: Annotated[str | None, typer.Option(help="Of one node alone: its name or id.")] = None,
-    disagree: Annotated[bool, typer.Option("--disagree", help="Only where the teacher says another class.")] = False,
-    last: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 100,
+    model: Annotated[str | None, typer.Option(help="Only samples of this model.")] = None,
+    node: Annotated[str | None, typer.Option(help="Only samples of this node, by name or id.")] = None,
+    disagree: Annotated[bool, typer.Option("--disagree", help="Only samples where the teacher's class differs.")] = False,
+    last: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 100,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """The newest samples, oldest first."""
+    """List the newest samples, oldest first."""
     asyncio.run(_list(load_settings(data_dir=data_dir), model, node, disagree, last, format))
 
 
