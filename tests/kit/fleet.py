@@ -45,7 +45,7 @@ class EscalationDoor:
     def __init__(self, teachers: TeacherService) -> None:
         self.teachers = teachers
 
-    async def second(self, node_id: str, question: Escalation) -> TeacherAnswer:
+    async def escalate(self, node_id: str, question: Escalation) -> TeacherAnswer:
         return await self.teachers.escalate(node_id, question)
 
 
