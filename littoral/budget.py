@@ -44,12 +44,12 @@ class Budget:
     energy_mj: float | None = None  # per inference
     runtimes: tuple[str, ...] = ()
     worst_class: float | None = None  # the least accuracy that the worst class may have; a fraction
-    share: float | None = None  # of what all models of the node may take together; a fraction, see littoral.quota
+    quota: float | None = None  # of what all models of the node may take together; a fraction, see littoral.quota
     disk_bytes: int | None = None  # of all artifacts of the model, retained ones included
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads `artifact<=20KB,p95<=2ms,rss<=8MB,energy<=1mJ,worst>=97%,runtime=ncnn,share=50%,disk<=2MB`; "" bounds nothing.
+        """Reads `artifact<=20KB,p95<=2ms,rss<=8MB,energy<=1mJ,worst>=97%,runtime=ncnn,quota=50%,disk<=2MB`; "" bounds nothing.
 
         Raises BadInput, naming the term and what is known.
         """
@@ -58,7 +58,7 @@ class Budget:
             if term.startswith("runtime="):
                 budget = replace(budget, runtimes=(*budget.runtimes, term.removeprefix("runtime=").strip()))
                 continue
-            budget = replace(budget, **(_share(term) or _limit(term)))
+            budget = replace(budget, **(_quota(term) or _limit(term)))
         return budget
 
     def __str__(self) -> str:
@@ -75,25 +75,25 @@ class Budget:
             terms.append(f"worst>={_digits(self.worst_class)}")
         if self.disk_bytes is not None:
             terms.append(f"disk<={self.disk_bytes}B")
-        if self.share is not None:
-            terms.append(f"share={_digits(self.share)}")
+        if self.quota is not None:
+            terms.append(f"quota={_digits(self.quota)}")
         terms += [f"runtime={name}" for name in self.runtimes]
         return ",".join(terms)
 
 
-_SHARE = re.compile(r"\s*share\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*")
+_QUOTA = re.compile(r"\s*quota\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*")
 
 
-def _share(term: str) -> dict[str, Any] | None:
-    """{field: value} of a model's share of its node; None where the term speaks of something else. Raises BadInput."""
-    if (match := _SHARE.fullmatch(term)) is None:
-        if term.startswith("share"):
-            raise BadInput(f"budget: {term!r} is not a share", hint="write share=50% or share=0.5")
+def _quota(term: str) -> dict[str, Any] | None:
+    """{field: value} of a model's quota of its node; None where the term speaks of something else. Raises BadInput."""
+    if (match := _QUOTA.fullmatch(term)) is None:
+        if term.startswith("quota"):
+            raise BadInput(f"budget: {term!r} is not a quota", hint="write quota=50% or quota=0.5")
         return None
     value = Decimal(match[1]) * (Decimal("0.01") if match[2] else 1)
     if not 0 < value <= 1:
-        raise BadInput(f"budget: {term!r} is not between 0 and all", hint="write share=50% or share=0.5")
-    return {"share": float(value)}
+        raise BadInput(f"budget: {term!r} is not between 0 and all", hint="write quota=50% or quota=0.5")
+    return {"quota": float(value)}
 
 
 def _limit(term: str) -> dict[str, Any]:

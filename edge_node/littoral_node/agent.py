@@ -15,7 +15,7 @@ from pathlib import Path
 from littoral.codec import FEATURES
 from littoral.fleet.v1 import session_pb2
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import Holdings
+from littoral_node.artifacts.usage import NodeUsage
 from littoral_node.config.settings import NodeSettings
 from littoral_node.federation.labelled import Count
 from littoral_node.federation.participant import Participant
@@ -91,20 +91,20 @@ class Agent:
         self._session = self._session_of()
         self._situation = self._situation_of()
         artifacts = Artifacts(folder.artifacts, self._blobs, self.certificate.signing_keys)
-        holdings = Holdings(folder, settings.whole, settings.node_budgets(), self._slots, artifacts, log, self._damage)
-        kit = self._kit(folder, artifacts, holdings)
+        usage = NodeUsage(folder, settings.limits, settings.node_budgets(), self._slots, artifacts, log, self._damage)
+        kit = self._kit(folder, artifacts, usage)
 
         def problems() -> list[str]:
             return [*self.certificate.problems(), *self._damage.words()]
 
         self._updates = Updates(folder, kit, self._blobs, self._say_reported, now=now, beside=problems)
-        self._benchmarks = self._benchmarks_of(artifacts, holdings)
+        self._benchmarks = self._benchmarks_of(artifacts, usage)
         service = Service(
             self._slots,
             self._telemetry,
             max_in_flight=settings.requests,
             repository=LocalRepository(self._updates),
-            split=holdings.requests,
+            split=usage.requests,
             batch=settings.batch,
         )
         service.problems = self._problems
@@ -166,7 +166,7 @@ class Agent:
             labelled=Count(settings.labelled, self._log),
         )
 
-    def _kit(self, folder: NodeFolder, artifacts: Artifacts, holdings: Holdings) -> Kit:
+    def _kit(self, folder: NodeFolder, artifacts: Artifacts, usage: NodeUsage) -> Kit:
         settings, overlays = self._settings, tuple(self._settings.overlays().values())
         crashes = CrashBook(folder.root / "crashes.json", self._log, self._damage)
         return Kit(
@@ -177,7 +177,7 @@ class Agent:
             watchdog=Watchdog(settings.inference_limit, crashes.hung),
             hardware=self._hardware,
             budgets={name: widest(budget, overlays) for name, budget in settings.node_budgets().items()},
-            holdings=holdings,
+            usage=usage,
             labelled=settings.labelled,
             threads=self._threads,
             limit_s=settings.inference_limit,
@@ -187,10 +187,10 @@ class Agent:
             damaged=self._damage,
         )
 
-    def _benchmarks_of(self, artifacts: Artifacts, holdings: Holdings) -> Benchmarks:
+    def _benchmarks_of(self, artifacts: Artifacts, usage: NodeUsage) -> Benchmarks:
         return Benchmarks(
             artifacts,
-            holdings,
+            usage,
             hardware=self._hardware,
             threads=self._threads,
             lock=self._settings.measure_lock,
@@ -306,8 +306,8 @@ class Agent:
     def _hello(self) -> session_pb2.Hello:
         features = ("measure", *FEATURES) + (() if self._participant is None else ("federated", "coded-messages"))
         now = self._situation
-        whole = self._settings.whole
-        return hello_to(self._boot_id, features, self._hardware(), now.budgets(), now.conditions(), whole, now.count())
+        limits = self._settings.limits
+        return hello_to(self._boot_id, features, self._hardware(), now.budgets(), now.conditions(), limits, now.count())
 
     def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
         yield self._situation.word()
@@ -325,7 +325,7 @@ class Agent:
             return
         desired = word.desired
         self._updates.want(desired)
-        self._benchmarks.reconcile(desired.trials)
+        self._benchmarks.reconcile(desired.benchmarks)
         self._task = desired.federated if desired.HasField("federated") else None
         self._task_due.set()
 

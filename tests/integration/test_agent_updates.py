@@ -198,7 +198,7 @@ async def test_candidates_are_measured_and_told_and_a_bad_one_is_told_as_bad(
             architecture={},
         )
         await fleet.ledger.commit(Change((Write("artifact", digest, dump(known), 0),)))
-    await fleet.want(NODE, Desired(trials=(good, bad)))
+    await fleet.want(NODE, Desired(benchmarks=(good, bad)))
     measured = load(MeasurementRecord, await fleet.until("measurement", measurement_id(good, NODE), failure=""))
     assert measured.p95_ms >= measured.p50_ms > 0
     assert measured.samples > 0

@@ -77,12 +77,12 @@ async def test_a_blob_comes_from_any_byte(fleet: Fleet, node: NodeClient, offset
 
 async def test_an_empty_blob_is_a_blob(fleet: Fleet, node: NodeClient) -> None:
     digest = fleet.blobs.put(b"")
-    await fleet.want("n1", Desired(trials=(digest,)))
+    await fleet.want("n1", Desired(benchmarks=(digest,)))
     assert await get(node, digest) == (0, b"")
 
 
 async def test_what_cannot_be_got_says_why(fleet: Fleet, node: NodeClient) -> None:
-    await fleet.want("n1", replace(TASK, trials=(NOWHERE,)))
+    await fleet.want("n1", replace(TASK, benchmarks=(NOWHERE,)))
     fleet.blobs.put(BLOB)
     code, text = await refused(get(node, DIGEST, len(BLOB) + 1))
     assert code is grpc.StatusCode.OUT_OF_RANGE
@@ -175,7 +175,7 @@ async def test_a_node_reads_what_its_desired_state_names_and_nothing_else(fleet:
         for name, named in (("mine", files), ("theirs", (File("a", other, 19),)), ("trial", files), ("before", files[:1]))
     )
     reply = fleet.blobs.put(b"what another node learnt")
-    await fleet.want("n1", wanted(mine, trials=(trial,), former=(before,), federated=TASK.federated))
+    await fleet.want("n1", wanted(mine, benchmarks=(trial,), former=(before,), federated=TASK.federated))
     fleet.blobs.put(BLOB)
     for digest in (mine, trial, before, lies, travels, DIGEST):
         await get(node, digest)

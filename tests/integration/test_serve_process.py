@@ -123,7 +123,7 @@ async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> N
         assert json.loads((data_dir / "serve.json").read_text())["fleet"] == server.ready["fleet"]
         credential = await a_node(core, "n1", "gateway")
         big = core.blobs.put(os.urandom(30_000_000))
-        await core.ledger.commit(Change((Write("desired", "n1", dump(Desired(trials=(big,))), None),)))
+        await core.ledger.commit(Change((Write("desired", "n1", dump(Desired(benchmarks=(big,))), None),)))
         async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
             line = await node.begin()
             download = node.blobs.GetBlob(blob_pb2.GetBlobRequest(digest=big))

@@ -162,9 +162,9 @@ async def test_what_should_be_goes_down_when_it_is_written_and_to_that_node_only
     first, second = await fleet.enrol("n1"), await fleet.enrol("n2")
     async with fleet.client(first) as one, fleet.client(second) as two:
         line, other = await one.begin(), await two.begin()
-        generation = await fleet.want("n1", Desired(trials=(MANIFEST,)))
+        generation = await fleet.want("n1", Desired(benchmarks=(MANIFEST,)))
         desired = await line.hear("desired")
-        assert (desired.generation, list(desired.trials)) == (generation, [MANIFEST])
+        assert (desired.generation, list(desired.benchmarks)) == (generation, [MANIFEST])
         await other.say(heartbeat=session_pb2.Heartbeat(sequence=5))
         assert (await other.hear("heartbeat")).sequence == 5
         assert other.desired is not None

@@ -87,6 +87,6 @@ async def test_sessions_outlast_a_redis_that_is_gone_and_nothing_said_meanwhile_
         doc = await ledger.get("telemetry", "n1:digits")
         assert doc is not None
         assert doc.body["totals"]["requests"] == 3
-        generation = await fleet.want("n1", Desired(trials=(MANIFEST,)))
+        generation = await fleet.want("n1", Desired(benchmarks=(MANIFEST,)))
         assert (await line.hear("desired")).generation == generation
         await late.begin()

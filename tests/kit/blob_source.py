@@ -61,8 +61,8 @@ class BlobSource(blob_pb2_grpc.BlobServiceServicer):  # type: ignore[misc]
 
     async def StatBlob(self, request: Any, context: Any) -> Any:
         if request.digest in self.held:
-            return blob_pb2.StatBlobResponse(held_bytes=len(self.held[request.digest]), complete=True)
-        return blob_pb2.StatBlobResponse(held_bytes=len(self.uploads.get(request.digest, b"")))
+            return blob_pb2.StatBlobResponse(stored_bytes=len(self.held[request.digest]), complete=True)
+        return blob_pb2.StatBlobResponse(stored_bytes=len(self.uploads.get(request.digest, b"")))
 
     async def PutBlob(self, requests: Any, context: Any) -> Any:
         header = (await anext(aiter(requests))).header

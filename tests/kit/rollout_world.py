@@ -271,7 +271,7 @@ class World:
             self.edit("presence", actor.node_id, Presence, connected=not presence.connected, since=self.now)
 
     def _measure(self, actor: Actor) -> None:
-        for digest in self.desired(actor.node_id)[1].trials:
+        for digest in self.desired(actor.node_id)[1].benchmarks:
             said = actor.fate.measures.get(digest, "")
             id = measurement_id(digest, actor.node_id)
             if said == "never" or ("measurement", id) in self.docs:

@@ -66,8 +66,8 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         await task_of(self._ledger, peer.node_id)
         digest = check_digest(request.digest)
         if self._blobs.renew(digest):  # a node that hears "complete" puts nothing, and names it next
-            return blob_pb2.StatBlobResponse(held_bytes=self._blobs.path(digest).stat().st_size, complete=True)
-        return blob_pb2.StatBlobResponse(held_bytes=self._blobs.held(digest), complete=False)
+            return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.path(digest).stat().st_size, complete=True)
+        return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.held(digest), complete=False)
 
     async def PutBlob(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> blob_pb2.PutBlobResponse:
         peer = await accepted(context, self._ledger, self._clock())

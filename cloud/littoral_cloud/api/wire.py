@@ -13,7 +13,7 @@ from littoral.budget import Budget
 from littoral.digest import check_digest
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
-from littoral.quota import REQUESTS, Whole
+from littoral.quota import REQUESTS, NodeLimits
 from littoral.sketch import Counted
 from littoral_cloud.fleet.records import (
     Desired,
@@ -28,7 +28,7 @@ from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL
 from littoral_cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
 from littoral_cloud.terminal.text import printable
 
-MAX_TRIALS = 256
+MAX_BENCHMARKS = 256
 """Manifests to be measured that one word names: the rest follows when these are done."""
 
 _TEXT = 2_000  # characters of free text from a node that are kept
@@ -51,15 +51,15 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         budgets=budgets_from(hello.budgets, "hello.budgets"),
         labelled_examples=labelled_from(hello.labelled_examples, "hello.labelled_examples"),
         conditions=conditions_from(hello.conditions),
-        whole=whole_from(hello.whole),
+        limits=limits_from(hello.limits),
     )
 
 
-def whole_from(whole: session_pb2.Whole) -> Whole:
-    return Whole(
-        memory_bytes=whole.memory_bytes if whole.HasField("memory_bytes") else None,
-        disk_bytes=whole.disk_bytes if whole.HasField("disk_bytes") else None,
-        requests=whole.requests or REQUESTS,
+def limits_from(limits: session_pb2.NodeLimits) -> NodeLimits:
+    return NodeLimits(
+        memory_bytes=limits.memory_bytes if limits.HasField("memory_bytes") else None,
+        disk_bytes=limits.disk_bytes if limits.HasField("disk_bytes") else None,
+        requests=limits.requests or REQUESTS,
     )
 
 
@@ -105,7 +105,7 @@ def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
     worst = budget.worst_class if budget.HasField("worst_class") else None
     if worst is not None and not 0 <= worst <= 1:
         raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
-    fraction = budget.share.fraction if budget.share.HasField("fraction") else None
+    fraction = budget.quota.fraction if budget.quota.HasField("fraction") else None
     if fraction is not None and not 0 < fraction <= 1:
         raise BadInput(f"{field}.share: {fraction} is not a fraction between 0 and 1")
     return Budget(
@@ -115,13 +115,13 @@ def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
         energy_mj=None if energy is None else _finite(energy, f"{field}.energy_mj"),
         runtimes=tuple(_text(runtime, 100) for runtime in budget.runtimes),
         worst_class=worst,
-        share=fraction,
-        disk_bytes=budget.share.disk_bytes if budget.share.HasField("disk_bytes") else None,
+        quota=fraction,
+        disk_bytes=budget.quota.disk_bytes if budget.quota.HasField("disk_bytes") else None,
     )
 
 
 def desired_to(generation: int, desired: Desired) -> session_pb2.DesiredState:
-    message = session_pb2.DesiredState(generation=generation, trials=desired.trials[:MAX_TRIALS])
+    message = session_pb2.DesiredState(generation=generation, benchmarks=desired.benchmarks[:MAX_BENCHMARKS])
     for name, model in desired.models.items():
         message.models[name].CopyFrom(
             session_pb2.DesiredModel(
@@ -186,8 +186,8 @@ def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
         reason=_text(model.reason, 100),
         detail=_text(model.detail),
         probation=_probation_from(model.probation) if model.HasField("probation") else None,
-        memory_bytes=model.holding.memory_bytes,
-        disk_bytes=model.holding.disk_bytes,
+        memory_bytes=model.usage.memory_bytes,
+        disk_bytes=model.usage.disk_bytes,
         crashes=model.crashes,
         hangs=model.hangs,
         incident=_text(model.incident),

@@ -193,9 +193,9 @@ def _full(view: NodeView, now: float) -> dict[str, Any]:
         "hardware_class": presence.hardware_class if presence else None,
         "hardware": dict(presence.hardware) if presence else {},
         "budgets": {name or "*": str(budget) for name, budget in presence.budgets.items()} if presence else {},
-        "memory_bytes": presence.whole.memory_bytes if presence else None,  # for all models
-        "disk_bytes": presence.whole.disk_bytes if presence else None,
-        "requests": presence.whole.requests if presence else None,
+        "memory_bytes": presence.limits.memory_bytes if presence else None,  # for all models
+        "disk_bytes": presence.limits.disk_bytes if presence else None,
+        "requests": presence.limits.requests if presence else None,
         "conditions": dict(presence.conditions) if presence else {},
         "labelled_examples": dict(presence.labelled_examples) if presence else {},
         "problem": view.problem or None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from littoral.errors import BadInput, NotFound
-from littoral.quota import shares_of
+from littoral.quota import quotas_of
 from littoral.validity import EXPIRES_SOON_S
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.edit import edit
@@ -51,10 +51,10 @@ class ServedModel:
     p95_ms: float | None = None
     rss_bytes: int | None = None  # of the agent's process
     memory_bytes: int | None = None  # what it takes, as it was rehearsed there; its share, None: unbounded
-    memory_share: int | None = None
+    memory_quota: int | None = None
     disk_bytes: int | None = None  # of its artifacts, kept ones included
-    disk_share: int | None = None
-    requests_share: int | None = None  # of its node's, that may wait or be answered at one time
+    disk_quota: int | None = None
+    requests_quota: int | None = None  # of its node's, that may wait or be answered at one time
     offload_asked: int | None = None  # requests that were sent on to the teacher here, and of those the ones that it answered
     offload_answered: int | None = None
 
@@ -124,7 +124,7 @@ def _view(
     now: float,
 ) -> NodeView:
     on_it = models_on(desired, reported)
-    shares = shares_of(presence.whole, presence.budgets, on_it) if presence is not None else {}
+    quotas = quotas_of(presence.limits, presence.budgets, on_it) if presence is not None else {}
     models = []
     for name, model in sorted(reported.models.items()) if reported else ():
         total = totals.get(telemetry_id(node.node_id, name))
@@ -137,12 +137,12 @@ def _view(
             memory_bytes=model.memory_bytes or None,
             disk_bytes=model.disk_bytes,
         )
-        if (share := shares.get(name)) is not None:
+        if (quota := quotas.get(name)) is not None:
             served = replace(
                 served,
-                memory_share=share.memory_bytes,
-                disk_share=share.disk_bytes,
-                requests_share=share.requests,
+                memory_quota=quota.memory_bytes,
+                disk_quota=quota.disk_bytes,
+                requests_quota=quota.requests,
             )
         if total is not None and total.manifest_digest == model.serving:
             counted = any(total.serving.latency_counts)

@@ -27,7 +27,7 @@ from littoral.budget import Budget
 from littoral.errors import FleetError
 from littoral.manifest import worst_of
 from littoral.measuring import MeasurementResult
-from littoral.quota import Whole, held
+from littoral.quota import NodeLimits, within_quotas
 from littoral.signature import Metric
 from littoral_cloud.fleet.clones import REMEMBERED_S
 from littoral_cloud.fleet.interface import Interface
@@ -105,7 +105,7 @@ class Presence:
     budgets: Mapping[str, Budget]  # by model name; "" for the others
     labelled_examples: Mapping[str, int]
     conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
-    whole: Whole = field(default_factory=Whole)  # what all models of the node may take together
+    limits: NodeLimits = field(default_factory=NodeLimits)  # of all models of the node together
     coordinator: str = ""  # whose the session is or was; see littoral_cloud.api.hub
     session: str = ""
     patience_s: float = AWAY_S  # for how long it is away before it is offline
@@ -127,8 +127,8 @@ class Presence:
         return tuple(self.conditions.get("in_force", ()))
 
     def sharing(self, models: Iterable[str]) -> Presence:
-        """With budgets bounded by each model's share, these being on the node: also of one more that would come."""
-        return replace(self, budgets=held(self.whole, self.budgets, frozenset(models)))
+        """With budgets bounded by each model's quota, these being on the node: also of one more that would come."""
+        return replace(self, budgets=within_quotas(self.limits, self.budgets, frozenset(models)))
 
     def budget_for(self, model: str) -> Budget:
         return self.budgets.get(model) or self.budgets.get("") or Budget()
@@ -171,7 +171,7 @@ MAX_FORMER = 32
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     models: Mapping[str, DesiredModel] = field(default_factory=dict)
-    trials: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
     federated: FederatedTask | None = None
     former: tuple[str, ...] = ()  # manifests that were wanted before, the last first: the node may keep one to go back to
     schema: int = 1

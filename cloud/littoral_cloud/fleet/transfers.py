@@ -80,7 +80,9 @@ class Readers:
 
 def manifests_of(desired: Desired) -> tuple[str, ...]:
     """Of artifacts that a node may have, the ones that shall be first."""
-    return tuple(dict.fromkeys((*(model.manifest_digest for model in desired.models.values()), *desired.trials, *desired.former)))
+    return tuple(
+        dict.fromkeys((*(model.manifest_digest for model in desired.models.values()), *desired.benchmarks, *desired.former))
+    )
 
 
 def files_of(envelope: bytes) -> frozenset[str]:

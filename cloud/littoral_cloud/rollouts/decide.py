@@ -197,8 +197,8 @@ def _trials(seen: Seen, cohort: Sequence[str]) -> dict[str, Desired]:
     for node_id in cohort:
         node = seen.nodes[node_id]
         missing = unmeasured(node, seen)
-        if set(missing) - set(node.desired.trials):
-            changed[node_id] = replace(node.desired, trials=tuple(dict.fromkeys((*node.desired.trials, *missing))))
+        if set(missing) - set(node.desired.benchmarks):
+            changed[node_id] = replace(node.desired, benchmarks=tuple(dict.fromkeys((*node.desired.benchmarks, *missing))))
     return changed
 
 
@@ -207,8 +207,8 @@ def _without_trials(seen: Seen) -> dict[str, Desired]:
     changed = {}
     for node_id in seen.rollout.cohort:
         node = seen.nodes.get(node_id)
-        if node is not None and ours & set(node.desired.trials):
-            changed[node_id] = replace(node.desired, trials=tuple(t for t in node.desired.trials if t not in ours))
+        if node is not None and ours & set(node.desired.benchmarks):
+            changed[node_id] = replace(node.desired, benchmarks=tuple(t for t in node.desired.benchmarks if t not in ours))
     return changed
 
 

@@ -130,7 +130,7 @@ def rechoice(node: NodeView, fleet: Fleet, now: float) -> Choice:
         sources = _open_to(node, model, fleet)
         if sources and sources[0].joins:
             missing = _to_measure(node, sources[0], now)
-            desired = replace(desired, trials=_trials(desired, sources[0], missing))
+            desired = replace(desired, benchmarks=_trials(desired, sources[0], missing))
             if missing:
                 measuring, sources = True, () if node.wanted(model) is None else sources[1:]
         if (found := _chosen(node, model, sources)) is None:
@@ -196,7 +196,7 @@ def _to_measure(node: NodeView, source: Followed, now: float) -> tuple[str, ...]
 
 def _trials(desired: Desired, source: Followed, missing: Sequence[str]) -> tuple[str, ...]:
     ours = {candidate.manifest_digest for candidate in source.seen.candidates} - set(missing)
-    return tuple(dict.fromkeys((*(trial for trial in desired.trials if trial not in ours), *missing)))
+    return tuple(dict.fromkeys((*(trial for trial in desired.benchmarks if trial not in ours), *missing)))
 
 
 def _chosen(node: NodeView, model: str, sources: Sequence[Followed]) -> _Found | None:

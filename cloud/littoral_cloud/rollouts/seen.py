@@ -137,7 +137,7 @@ async def nodes(ledger: Ledger, *only: str) -> Mapping[str, NodeView]:
 
 
 def view_of(node: Node, presence: Presence | None, desired: Doc | None, reported: Reported | None) -> NodeView:
-    """One node; its budgets are bounded by each model's share of it, with the models that are on it or are to come."""
+    """One node; its budgets are bounded by each model's quota, with the models that are on it or are to come."""
     wanted = load(Desired, desired) if desired else Desired()
     if presence is not None:
         presence = presence.sharing(models_on(wanted, reported))

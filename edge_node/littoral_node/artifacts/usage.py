@@ -1,4 +1,4 @@
-"""What each model takes of this node's memory and disk, and whether one more may: the sum of the shares is held here.
+"""What each model uses of this node's memory and disk, and whether one more may: refuses what is beyond the quotas.
 
 Memory is what an artifact added to the process in which it was rehearsed, at its peak; it is kept beside the model's journal, so
 that a restart knows it. A model that serves is never taken out because another one comes: the newcomer is refused, and told why.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from littoral.budget import Budget
 from littoral.errors import FleetError, Unavailable
 from littoral.manifest import Manifest
-from littoral.quota import KEPT, Share, Whole, shares_of
+from littoral.quota import ARTIFACTS, NodeLimits, Quota, quotas_of
 from littoral_node.artifacts.repository import Artifacts
 from littoral_node.identity.folder import Damaged, NodeFolder, read_json, unsaid, write_json
 from littoral_node.serving.slots import Slots
@@ -20,13 +20,13 @@ from littoral_node.serving.slots import Slots
 _SCHEMA = 1
 
 
-class OverShare(FleetError):
-    """A model takes more of this node's memory or disk than its share of it, or than is left."""
+class OverQuota(FleetError):
+    """A model takes more of this node's memory or disk than its quota of it, or than is left."""
 
-    code = "over-share"
+    code = "over-quota"
 
 
-class Holdings:
+class NodeUsage:
     """Args:
     budgets: by model name, as the settings say; "" for the models that are not named.
     """
@@ -34,7 +34,7 @@ class Holdings:
     def __init__(
         self,
         folder: NodeFolder,
-        whole: Whole,
+        limits: NodeLimits,
         budgets: Mapping[str, Budget],
         slots: Slots,
         artifacts: Artifacts,
@@ -43,7 +43,7 @@ class Holdings:
     ) -> None:
         self._damaged = damaged
         self._folder = folder
-        self._whole = whole
+        self._limits = limits
         self._budgets = budgets
         self._slots = slots
         self._artifacts = artifacts
@@ -57,12 +57,12 @@ class Holdings:
         """
         self._here = here
 
-    def share(self, model: str) -> Share:
-        return shares_of(self._whole, self._budgets, {*self._here(), model})[model]
+    def quota(self, model: str) -> Quota:
+        return quotas_of(self._limits, self._budgets, {*self._here(), model})[model]
 
     def requests(self, models: Collection[str]) -> Mapping[str, int]:
         """How many requests of each of these models may be waited for or answered at one time."""
-        return {name: share.requests for name, share in shares_of(self._whole, self._budgets, models).items() if name in models}
+        return {name: quota.requests for name, quota in quotas_of(self._limits, self._budgets, models).items() if name in models}
 
     # -- disk ------------------------------------------------------------------------------------------------------
 
@@ -71,30 +71,30 @@ class Holdings:
         return sum(map(self._artifacts.bytes_of, digests))
 
     def check_disk(self, model: str, digest: str, manifest: Manifest, *, trial: bool = False) -> None:
-        """Raises OverShare where an artifact is too large for the model's share, or there is no room beside the others.
+        """Raises OverQuota where an artifact is too large for the model's quota, or there is no room beside the others.
 
         Args:
             trial: it is to be measured and will go again. Raises Unavailable in place of the latter: there may be room later.
         """
-        whole, share, size = self._whole.disk_bytes, self.share(model), manifest.artifact_bytes
-        if whole is None or share.disk_bytes is None or share.artifact_bytes is None:
+        limit, quota, size = self._limits.disk_bytes, self.quota(model), manifest.artifact_bytes
+        if limit is None or quota.disk_bytes is None or quota.artifact_bytes is None:
             return
-        if size > share.artifact_bytes:
-            raise OverShare(
-                f"manifest.files: {size} bytes; {model} has {share.disk_bytes} of {whole} bytes of disk for {KEPT} artifacts: "
-                f"what serves, what is kept and what comes, {share.artifact_bytes} each",
-                hint="raise `disk`, or the model's share in `budgets`",
+        if size > quota.artifact_bytes:
+            raise OverQuota(
+                f"manifest.files: {size} bytes; {model} has {quota.disk_bytes} of {limit} bytes of disk for {ARTIFACTS}: "
+                f"the serving, the previous and the next one, {quota.artifact_bytes} each",
+                hint="raise `disk`, or the model's quota in `budgets`",
             )
-        if self._artifacts.held(digest) or (taken := self._artifacts.bytes_held()) + size <= whole:
+        if self._artifacts.held(digest) or (taken := self._artifacts.bytes_held()) + size <= limit:
             return
-        words = f"disk: all artifacts take {taken} of {whole} bytes, {model} wants {size} more"
+        words = f"disk: all artifacts take {taken} of {limit} bytes, {model} wants {size} more"
         if trial:
             raise Unavailable(words)
-        raise OverShare(words, hint="raise `disk`, or give the other models less in `budgets`")
+        raise OverQuota(words, hint="raise `disk`, or give the other models less in `budgets`")
 
     def spare(self, digest: str) -> None:
         """Where the disk is bounded, an artifact that was measured goes at once, unless a model needs it."""
-        if self._whole.disk_bytes is not None and not any(digest in needed for needed in self._here().values()):
+        if self._limits.disk_bytes is not None and not any(digest in needed for needed in self._here().values()):
             self._artifacts.drop(digest)
 
     # -- memory ----------------------------------------------------------------------------------------------------
@@ -115,32 +115,32 @@ class Holdings:
         return self._known(model).get(served.manifest_digest, 0) if served is not None else 0
 
     def check_memory(self, model: str, digest: str) -> None:
-        """Raises OverShare where the artifact takes more than the model's share, or than the others leave."""
-        share = self.share(model).memory_bytes
+        """Raises OverQuota where the artifact takes more than the model's quota, or than the others leave."""
+        quota = self.quota(model).memory_bytes
         taken = self._known(model).get(digest, 0)
-        if share is not None and taken > share:
-            raise OverShare(
-                f"memory: {taken} bytes; the share of {model} is {share} of {self._whole.memory_bytes}",
-                hint="raise `memory`, or the model's share in `budgets`",
+        if quota is not None and taken > quota:
+            raise OverQuota(
+                f"memory: {taken} bytes; the quota of {model} is {quota} of {self._limits.memory_bytes}",
+                hint="raise `memory`, or the model's quota in `budgets`",
             )
         self._check_sum(model, taken)
 
     def check_kept(self, model: str, digest: str) -> None:
-        """As check_memory, for what served before: who came later may have made an even share smaller, and that is no reason."""
+        """As check_memory, for what served before: who came later may have made an even quota smaller, and that is no reason."""
         budget = self._budgets.get(model)
-        if budget is not None and (budget.share is not None or budget.peak_rss_bytes is not None):
+        if budget is not None and (budget.quota is not None or budget.peak_rss_bytes is not None):
             self.check_memory(model, digest)
         else:
             self._check_sum(model, self._known(model).get(digest, 0))
 
     def _check_sum(self, model: str, taken: int) -> None:
-        whole = self._whole.memory_bytes
+        limit = self._limits.memory_bytes
         others = {name: size for name in self._slots.names() if name != model and (size := self.memory_bytes(name))}
-        if whole is None or taken + sum(others.values()) <= whole:
+        if limit is None or taken + sum(others.values()) <= limit:
             return
         listed = ", ".join(f"{name} {size}" for name, size in sorted(others.items()))
-        raise OverShare(
-            f"memory: {model} wants {taken} bytes, {whole} are for all models and taken are {sum(others.values())}: {listed}",
+        raise OverQuota(
+            f"memory: {model} wants {taken} bytes, {limit} are for all models and taken are {sum(others.values())}: {listed}",
             hint="raise `memory`, or give the other models less in `budgets` and roll out a smaller student",
         )
 

@@ -19,7 +19,7 @@ DESCRIPTIONS: Mapping[str, Description] = {
         "LIMITS", "The limits of one model, like artifact<=20KB,p95<=2ms,rss<=8MB,worst>=97%,runtime=ncnn.", "no limits"
     ),
     "budgets": Description(
-        "LIST", "Budgets and shares of single models, like 'digits: share=50%,p95<=2ms; faces: rss<=8MB,disk<=2MB'.", "none"
+        "LIST", "Budgets and quotas of single models, like 'digits: quota=50%,p95<=2ms; faces: rss<=8MB,disk<=2MB'.", "none"
     ),
     "runtimes": Description("NAMES", "The runtimes to use, separated by commas.", "every runtime that this machine has"),
     "providers": Description(

@@ -15,7 +15,7 @@ from typing import Any
 from littoral.budget import Budget
 from littoral.environment import of_operators
 from littoral.errors import BadInput
-from littoral.quota import REQUESTS, Whole, check_shares
+from littoral.quota import REQUESTS, NodeLimits, check_quotas
 from littoral.transport import is_loopback, split_address
 from littoral_node.config import values
 from littoral_node.runtimes.using import SAFE
@@ -34,7 +34,7 @@ class NodeSettings:
     `providers` are of littoral_node.runtimes.using.PROVIDERS.
     `keep_free` is disk space, bytes, that a download never takes.
     `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
-    `budgets` are of single models, by name: each stands in place of `budget`, and says the model's share of the whole.
+    `budgets` are of single models, by name: each stands in place of `budget`, and gives the model's quota.
     `memory` and `disk` are what all models may take together, bytes, None: unbounded; `requests` are those that are waited for or
     answered at one time.
     """
@@ -93,8 +93,8 @@ class NodeSettings:
         return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
 
     @property
-    def whole(self) -> Whole:
-        return Whole(self.memory, self.disk, self.requests)
+    def limits(self) -> NodeLimits:
+        return NodeLimits(self.memory, self.disk, self.requests)
 
     def node_budget(self) -> Budget:
         """The budget as the cloud is told: `runtimes` narrows it."""
@@ -271,9 +271,9 @@ def settings_from(data_dir: Path, what: Said) -> NodeSettings:
         found["grpc"] = (found["http_host"], port + 1 if 0 < port < 65535 else 0)
     assert set(found) <= {f.name for f in fields(NodeSettings)}
     settings = NodeSettings(**found)
-    check_shares(settings.whole, settings.node_budgets())
+    check_quotas(settings.limits, settings.node_budgets())
     _check_tls(settings)
     for name, overlay in settings.overlays().items():
-        if overlay.share is not None or overlay.disk_bytes is not None:
-            raise BadInput(f"condition {name}: {overlay} names a share", hint="shares stand in `budgets`, whatever holds")
+        if overlay.quota is not None or overlay.disk_bytes is not None:
+            raise BadInput(f"condition {name}: {overlay} names a quota", hint="a quota belongs into `budgets`")
     return settings

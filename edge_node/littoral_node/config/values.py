@@ -84,7 +84,7 @@ def budgets(text: str, field: str) -> dict[str, Budget]:
         name, colon, text_of_it = part.partition(":")
         name = name.strip()
         if not colon or not MODEL_NAME.fullmatch(name):
-            raise BadInput(f"{field}: {part!r} is not NAME: LIMITS", hint="for example 'digits: share=50%; faces: rss<=8MB'")
+            raise BadInput(f"{field}: {part!r} is not NAME: LIMITS", hint="for example 'digits: quota=50%; faces: rss<=8MB'")
         if name in found:
             raise BadInput(f"{field}: {name} is named twice", hint="write all of its limits at once, by comma")
         found[name] = limits(text_of_it, f"{field}: {name}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
-from littoral.quota import Whole
+from littoral.quota import NodeLimits
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.machine.wire import budget_to, hardware_to
 
@@ -18,7 +18,7 @@ def hello_to(
     hardware: HardwareProfile,
     budgets: Mapping[str, Budget],
     conditions: hardware_pb2.Conditions,
-    whole: Whole,
+    limits: NodeLimits,
     labelled: int | None,
 ) -> session_pb2.Hello:
     """`labelled`: examples that this node holds, for any model; None: it takes part in no federated run."""
@@ -29,7 +29,7 @@ def hello_to(
         hardware=hardware_to(hardware),
         boot_id=boot_id,
         conditions=conditions,
-        whole=session_pb2.Whole(memory_bytes=whole.memory_bytes, disk_bytes=whole.disk_bytes, requests=whole.requests),
+        limits=session_pb2.NodeLimits(memory_bytes=limits.memory_bytes, disk_bytes=limits.disk_bytes, requests=limits.requests),
     )
     for model, budget in budgets.items():
         hello.budgets[model].CopyFrom(budget_to(budget))

@@ -17,8 +17,8 @@ def budget_to(budget: Budget) -> session_pb2.Budget:
         runtimes=budget.runtimes,
         worst_class=budget.worst_class,
     )
-    if budget.share is not None or budget.disk_bytes is not None:
-        message.share.CopyFrom(session_pb2.OwnShare(fraction=budget.share, disk_bytes=budget.disk_bytes))
+    if budget.quota is not None or budget.disk_bytes is not None:
+        message.quota.CopyFrom(session_pb2.Quota(fraction=budget.quota, disk_bytes=budget.disk_bytes))
     return message
 
 
@@ -37,7 +37,7 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
         threads=profile.threads,
         accelerators=[hardware_pb2.Accelerator(kind=a.kind, name=a.name, device=a.device) for a in profile.accelerators],
         energy_counters=[
-            hardware_pb2.EnergyCounter(name=c.name, readable=c.readable, why=c.why) for c in profile.energy_counters
+            hardware_pb2.EnergyCounter(name=c.name, readable=c.readable, reason=c.why) for c in profile.energy_counters
         ],
         has_battery=profile.has_battery,
     )

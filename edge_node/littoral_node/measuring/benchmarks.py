@@ -14,7 +14,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral.measuring import MeasurementResult, Measurer
 from littoral_node.artifacts.fitness import check_runnable
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import Holdings
+from littoral_node.artifacts.usage import NodeUsage
 from littoral_node.machine.hardware import HardwareProfile
 
 _PAUSE_S = 10.0
@@ -29,7 +29,7 @@ class Benchmarks:
     def __init__(
         self,
         artifacts: Artifacts,
-        holdings: Holdings,
+        usage: NodeUsage,
         *,
         hardware: Callable[[], HardwareProfile],
         threads: int,
@@ -41,7 +41,7 @@ class Benchmarks:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._artifacts = artifacts
-        self._holdings = holdings
+        self._usage = usage
         self._hardware = hardware
         self._measurer = Measurer(threads, lock, machine_root=machine_root)
         self._send = send
@@ -74,7 +74,7 @@ class Benchmarks:
                     self._log("benchmark-waits", manifest=digest, detail=str(error))
                     await self._sleep(self._rng.uniform(0, _PAUSE_S))
                     continue
-                self._holdings.spare(digest)
+                self._usage.spare(digest)
                 if digest in self._desired:
                     self._done[digest] = result
                     self._send(session_pb2.ConnectRequest(measurement=result))
@@ -85,7 +85,7 @@ class Benchmarks:
             check_digest(digest)
             manifest = await self._artifacts.manifest(digest)
             check_runnable(manifest, self._hardware().runtime_names)
-            self._holdings.check_disk(manifest.model, digest, manifest, trial=True)
+            self._usage.check_disk(manifest.model, digest, manifest, trial=True)
             manifest, folder = await self._artifacts.obtain(digest)
             result = await self._measurer.measure(manifest, folder)
         except Unavailable:

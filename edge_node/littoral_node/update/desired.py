@@ -70,7 +70,7 @@ class Updates:
         self._refused = ""  # what of the desired state makes no sense
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        kit.holdings.follow(self._here)
+        kit.usage.follow(self._here)
 
     @property
     def machines(self) -> Mapping[str, ModelUpdater]:
@@ -144,11 +144,9 @@ class Updates:
             problem="; ".join([*self._beside(), *self.problems()])[:1000],
         )
         for name, machine in self._machines.items():
-            holdings = self._kit.holdings
-            holding = session_pb2.Holding(
-                memory_bytes=holdings.memory_bytes(name), disk_bytes=holdings.disk_bytes(machine.digests())
-            )
-            state.models[name].CopyFrom(_reported_model(machine, holding))
+            measured = self._kit.usage
+            usage = session_pb2.Usage(memory_bytes=measured.memory_bytes(name), disk_bytes=measured.disk_bytes(machine.digests()))
+            state.models[name].CopyFrom(_reported_model(machine, usage))
         return state
 
     def _here(self) -> dict[str, set[str]]:
@@ -198,7 +196,7 @@ class Updates:
         if self._desired is None:  # what is to be measured is not known yet
             return
         wanted = {name for machine in self._machines.values() for name in machine.digests()}
-        trials = {digest for digest in self._desired.trials if _is_digest(digest)}
+        trials = {digest for digest in self._desired.benchmarks if _is_digest(digest)}
         gone = self._kit.artifacts.sweep(wanted | trials)
         if not trials and not any(machine.busy for machine in self._machines.values()):
             gone += self._blobs.sweep(())
@@ -223,7 +221,7 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
     return ProbationPolicy(**values)
 
 
-def _reported_model(machine: ModelUpdater, holding: session_pb2.Holding) -> session_pb2.ReportedModel:
+def _reported_model(machine: ModelUpdater, usage: session_pb2.Usage) -> session_pb2.ReportedModel:
     held = machine.in_service
     model = session_pb2.ReportedModel(
         serving_manifest_digest=held.digest,
@@ -231,7 +229,7 @@ def _reported_model(machine: ModelUpdater, holding: session_pb2.Holding) -> sess
         crashes=held.crashes,
         hangs=held.troubles.hangs,
         incident=held.troubles.incident,
-        holding=holding,
+        usage=usage,
     )
     if (update := machine.update) is None:
         return model

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from littoral.backoff import Backoff
 from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unavailable
-from littoral_node.artifacts.usage import OverShare
+from littoral_node.artifacts.usage import OverQuota
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.crashes import Crash
 from littoral_node.update.job import Kit
@@ -172,8 +172,8 @@ class InService:
         if not self._kept.active:
             raise NotFound(f"model {self.model}: nothing was rolled out to it yet", hint="littoral-cloud rollout start")
         try:
-            self._kit.holdings.check_kept(self.model, self._kept.active)
-        except OverShare as error:
+            self._kit.usage.check_kept(self.model, self._kept.active)
+        except OverQuota as error:
             raise Conflict(f"model {self.model}: {error.message}", hint=error.hint) from error
         served = await load_here(self._kit, self.model, self._kept.active)
         try:
@@ -219,11 +219,11 @@ class InService:
 
     async def _serve(self, digest: str) -> bool:
         try:
-            self._kit.holdings.check_kept(self.model, digest)
+            self._kit.usage.check_kept(self.model, digest)
             served = await load_here(self._kit, self.model, digest)
-        except OverShare as error:
+        except OverQuota as error:
             self.problem = f"{self.model}: {error.code}: {error}"
-            self._kit.log("over-share", model=self.model, manifest=digest, detail=str(error))
+            self._kit.log("over-quota", model=self.model, manifest=digest, detail=str(error))
             return False
         except (FleetError, OSError) as error:
             self._damaged(digest, error)

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from littoral.budget import Budget
 from littoral.manifest import Manifest
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import Holdings
+from littoral_node.artifacts.usage import NodeUsage
 from littoral_node.identity.folder import Damaged, unsaid
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.serving.slots import Served, Slots
@@ -58,7 +58,7 @@ class Kit:
     watchdog: Watchdog
     hardware: Callable[[], HardwareProfile]  # looked at once requests are answered
     budgets: Mapping[str, Budget]  # by model name, the widest that may ever hold; "" for the models that are not named
-    holdings: Holdings
+    usage: NodeUsage
     labelled: Path | None
     threads: int
     limit_s: float  # what one inference may take

@@ -33,20 +33,20 @@ async def load_here(kit: Kit, name: str, digest: str) -> Served:
 async def load_apart(kit: Kit, digest: str) -> Served:
     """An artifact that is held, loaded in a process of its own. Raises what Artifacts.open and `open_isolated` raise."""
     manifest, folder = await kit.artifacts.open(digest)
-    own, share = kit.budget_for(manifest.model).peak_rss_bytes, kit.holdings.share(manifest.model).memory_bytes
-    memory = min((most for most in (own, share) if most), default=0) or available_bytes()
+    own, quota = kit.budget_for(manifest.model).peak_rss_bytes, kit.usage.quota(manifest.model).memory_bytes
+    memory = min((most for most in (own, quota) if most), default=0) or available_bytes()
     model = await open_isolated(folder, kit.threads, memory=memory, limit_s=kit.limit_s)
     return Served(manifest, digest, model, apart=True)
 
 
 async def run(job: Job) -> UpdateEvent:
-    model, digest, holdings = job.update.model, job.update.manifest_digest, job.kit.holdings
+    model, digest, usage = job.update.model, job.update.manifest_digest, job.kit.usage
     if job.update.proved:
-        holdings.check_memory(model, digest)
+        usage.check_memory(model, digest)
         job.candidate = await load_here(job.kit, model, digest)
     else:
         job.candidate = await load_apart(job.kit, digest)
         assert isinstance(job.candidate.model, IsolatedModel)
-        holdings.note_memory(model, digest, job.candidate.model.memory_bytes)
-        holdings.check_memory(model, digest)
+        usage.note_memory(model, digest, job.candidate.model.memory_bytes)
+        usage.check_memory(model, digest)
     return Loaded(job.update.generation)

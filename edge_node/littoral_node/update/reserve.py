@@ -10,6 +10,6 @@ from littoral_node.update.state import Reserved, UpdateEvent
 async def run(job: Job) -> UpdateEvent:
     manifest = await job.manifest()
     check_fitness(manifest, job.update.model, job.kit.hardware().runtime_names, job.kit.budget_for(job.update.model))
-    job.kit.holdings.check_disk(job.update.model, job.update.manifest_digest, manifest)
+    job.kit.usage.check_disk(job.update.model, job.update.manifest_digest, manifest)
     job.kit.artifacts.check_room(job.update.manifest_digest, manifest)
     return Reserved(job.update.generation)

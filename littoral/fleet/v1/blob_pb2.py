@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clittoral/fleet/v1/blob.proto\x12\x11littoral.fleet.v1\"0\n\x0eGetBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"4\n\x0fGetBlobResponse\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\\\n\x0ePutBlobRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .littoral.fleet.v1.PutBlobHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"D\n\rPutBlobHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"&\n\x0fPutBlobResponse\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\"!\n\x0fStatBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"8\n\x10StatBlobResponse\x12\x12\n\nheld_bytes\x18\x01 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x32\x8a\x02\n\x0b\x42lobService\x12R\n\x07GetBlob\x12!.littoral.fleet.v1.GetBlobRequest\x1a\".littoral.fleet.v1.GetBlobResponse0\x01\x12R\n\x07PutBlob\x12!.littoral.fleet.v1.PutBlobRequest\x1a\".littoral.fleet.v1.PutBlobResponse(\x01\x12S\n\x08StatBlob\x12\".littoral.fleet.v1.StatBlobRequest\x1a#.littoral.fleet.v1.StatBlobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clittoral/fleet/v1/blob.proto\x12\x11littoral.fleet.v1\"0\n\x0eGetBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"4\n\x0fGetBlobResponse\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\\\n\x0ePutBlobRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .littoral.fleet.v1.PutBlobHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"D\n\rPutBlobHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"&\n\x0fPutBlobResponse\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x04\"!\n\x0fStatBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\":\n\x10StatBlobResponse\x12\x14\n\x0cstored_bytes\x18\x01 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x32\x8a\x02\n\x0b\x42lobService\x12R\n\x07GetBlob\x12!.littoral.fleet.v1.GetBlobRequest\x1a\".littoral.fleet.v1.GetBlobResponse0\x01\x12R\n\x07PutBlob\x12!.littoral.fleet.v1.PutBlobRequest\x1a\".littoral.fleet.v1.PutBlobResponse(\x01\x12S\n\x08StatBlob\x12\".littoral.fleet.v1.StatBlobRequest\x1a#.littoral.fleet.v1.StatBlobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,7 +44,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATBLOBREQUEST']._serialized_start=359
   _globals['_STATBLOBREQUEST']._serialized_end=392
   _globals['_STATBLOBRESPONSE']._serialized_start=394
-  _globals['_STATBLOBRESPONSE']._serialized_end=450
-  _globals['_BLOBSERVICE']._serialized_start=453
-  _globals['_BLOBSERVICE']._serialized_end=719
+  _globals['_STATBLOBRESPONSE']._serialized_end=452
+  _globals['_BLOBSERVICE']._serialized_start=455
+  _globals['_BLOBSERVICE']._serialized_end=721
 # @@protoc_insertion_point(module_scope)

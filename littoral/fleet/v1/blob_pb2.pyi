@@ -52,9 +52,9 @@ class StatBlobRequest(_message.Message):
     def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class StatBlobResponse(_message.Message):
-    __slots__ = ("held_bytes", "complete")
-    HELD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("stored_bytes", "complete")
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
-    held_bytes: int
+    stored_bytes: int
     complete: bool
-    def __init__(self, held_bytes: _Optional[int] = ..., complete: _Optional[bool] = ...) -> None: ...
+    def __init__(self, stored_bytes: _Optional[int] = ..., complete: _Optional[bool] = ...) -> None: ...

@@ -59,7 +59,7 @@ class BlobServiceServicer:
     """
 
     def GetBlob(self, request, context):
-        """Streams a blob from an offset. PERMISSION_DENIED: nothing that is wanted of the node names it. NOT_FOUND: no such blob.
+        """Streams a blob from an offset. PERMISSION_DENIED: the node's desired state does not name it. NOT_FOUND: no such blob.
         OUT_OF_RANGE: the offset lies past its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -67,16 +67,16 @@ class BlobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PutBlob(self, request_iterator, context):
-        """Takes a blob; the first message carries the header, the others data. What arrived before a break is
-        kept, and StatBlob says how much. FAILED_PRECONDITION: the offset is not what is held.
-        RESOURCE_EXHAUSTED: larger than a reply to the node's task may be, or one more than a task wants. DATA_LOSS: the bytes do not have the digest named.
+        """Stores a blob; the first message has the header, the others have data. The cloud retains what arrived before a break,
+        and StatBlob gives its size. FAILED_PRECONDITION: the offset is not the size that is stored. RESOURCE_EXHAUSTED: larger
+        than a reply to the node's task may be, or one more reply than the task has. DATA_LOSS: the bytes have another digest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StatBlob(self, request, context):
-        """How much of a blob is held. A blob of which nothing is held answers with zero, not an error.
+        """The number of bytes of a blob that are stored. Zero, not an error, where nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,8 +49,8 @@ class EnrolmentServiceServicer:
     """
 
     def Enrol(self, request, context):
-        """Trades a join token and a certificate request for an identity. Asking again with the same key gives
-        the same node: nothing is enrolled twice.
+        """Exchanges a join token and a certificate request for an identity. A second call with the same key gives the same
+        node: nothing is enrolled twice.
 
         UNAUTHENTICATED: the token is unknown, spent or expired. INVALID_ARGUMENT: the request is malformed.
         """

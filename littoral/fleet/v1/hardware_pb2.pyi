@@ -49,14 +49,14 @@ class Accelerator(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class EnergyCounter(_message.Message):
-    __slots__ = ("name", "readable", "why")
+    __slots__ = ("name", "readable", "reason")
     NAME_FIELD_NUMBER: _ClassVar[int]
     READABLE_FIELD_NUMBER: _ClassVar[int]
-    WHY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     readable: bool
-    why: str
-    def __init__(self, name: _Optional[str] = ..., readable: _Optional[bool] = ..., why: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., readable: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Conditions(_message.Message):
     __slots__ = ("on_mains", "battery_percent", "celsius", "hot", "metered", "in_force")

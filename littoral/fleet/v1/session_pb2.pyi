@@ -91,7 +91,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "whole")
+    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "limits")
     class BudgetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,7 +114,7 @@ class Hello(_message.Message):
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
     LABELLED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
-    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -123,10 +123,10 @@ class Hello(_message.Message):
     budgets: _containers.MessageMap[str, Budget]
     labelled_examples: _containers.ScalarMap[str, int]
     conditions: _hardware_pb2.Conditions
-    whole: Whole
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., whole: _Optional[_Union[Whole, _Mapping]] = ...) -> None: ...
+    limits: NodeLimits
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., limits: _Optional[_Union[NodeLimits, _Mapping]] = ...) -> None: ...
 
-class Whole(_message.Message):
+class NodeLimits(_message.Message):
     __slots__ = ("memory_bytes", "disk_bytes", "requests")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -136,7 +136,7 @@ class Whole(_message.Message):
     requests: int
     def __init__(self, memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., requests: _Optional[int] = ...) -> None: ...
 
-class OwnShare(_message.Message):
+class Quota(_message.Message):
     __slots__ = ("fraction", "disk_bytes")
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -144,7 +144,7 @@ class OwnShare(_message.Message):
     disk_bytes: int
     def __init__(self, fraction: _Optional[float] = ..., disk_bytes: _Optional[int] = ...) -> None: ...
 
-class Holding(_message.Message):
+class Usage(_message.Message):
     __slots__ = ("memory_bytes", "disk_bytes")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -177,22 +177,22 @@ class BudgetChange(_message.Message):
     def __init__(self, budgets: _Optional[_Mapping[str, Budget]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Budget(_message.Message):
-    __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes", "worst_class", "share")
+    __slots__ = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj", "runtimes", "worst_class", "quota")
     LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_BYTES_FIELD_NUMBER: _ClassVar[int]
     PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     ENERGY_MJ_FIELD_NUMBER: _ClassVar[int]
     RUNTIMES_FIELD_NUMBER: _ClassVar[int]
     WORST_CLASS_FIELD_NUMBER: _ClassVar[int]
-    SHARE_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
     latency_ms: float
     artifact_bytes: int
     peak_rss_bytes: int
     energy_mj: float
     runtimes: _containers.RepeatedScalarFieldContainer[str]
     worst_class: float
-    share: OwnShare
-    def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ..., worst_class: _Optional[float] = ..., share: _Optional[_Union[OwnShare, _Mapping]] = ...) -> None: ...
+    quota: Quota
+    def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ..., worst_class: _Optional[float] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s")
@@ -229,7 +229,7 @@ class Heartbeat(_message.Message):
     def __init__(self, sequence: _Optional[int] = ...) -> None: ...
 
 class DesiredState(_message.Message):
-    __slots__ = ("generation", "models", "trials", "federated")
+    __slots__ = ("generation", "models", "benchmarks", "federated")
     class ModelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -239,13 +239,13 @@ class DesiredState(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[DesiredModel, _Mapping]] = ...) -> None: ...
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
-    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    BENCHMARKS_FIELD_NUMBER: _ClassVar[int]
     FEDERATED_FIELD_NUMBER: _ClassVar[int]
     generation: int
     models: _containers.MessageMap[str, DesiredModel]
-    trials: _containers.RepeatedScalarFieldContainer[str]
+    benchmarks: _containers.RepeatedScalarFieldContainer[str]
     federated: FederatedTask
-    def __init__(self, generation: _Optional[int] = ..., models: _Optional[_Mapping[str, DesiredModel]] = ..., trials: _Optional[_Iterable[str]] = ..., federated: _Optional[_Union[FederatedTask, _Mapping]] = ...) -> None: ...
+    def __init__(self, generation: _Optional[int] = ..., models: _Optional[_Mapping[str, DesiredModel]] = ..., benchmarks: _Optional[_Iterable[str]] = ..., federated: _Optional[_Union[FederatedTask, _Mapping]] = ...) -> None: ...
 
 class DesiredModel(_message.Message):
     __slots__ = ("manifest_digest", "rollout_id", "probation", "generation")
@@ -289,7 +289,7 @@ class ReportedState(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., observed_generation: _Optional[int] = ..., models: _Optional[_Mapping[str, ReportedModel]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ReportedModel(_message.Message):
-    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "holding")
+    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "usage")
     STATE_FIELD_NUMBER: _ClassVar[int]
     DESIRED_GENERATION_FIELD_NUMBER: _ClassVar[int]
     TARGET_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -301,7 +301,7 @@ class ReportedModel(_message.Message):
     CRASHES_FIELD_NUMBER: _ClassVar[int]
     HANGS_FIELD_NUMBER: _ClassVar[int]
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
-    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
     state: UpdateState
     desired_generation: int
     target_manifest_digest: str
@@ -313,8 +313,8 @@ class ReportedModel(_message.Message):
     crashes: int
     hangs: int
     incident: str
-    holding: Holding
-    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., holding: _Optional[_Union[Holding, _Mapping]] = ...) -> None: ...
+    usage: Usage
+    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
 
 class ProbationResult(_message.Message):
     __slots__ = ("accuracy", "previous_accuracy", "examples", "requests", "failed_requests")

@@ -63,12 +63,12 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Renew(self, request, context):
-        """A certificate that follows the one of this connection, for the same key. The one before counts until the new
-        one was shown in a session: an answer that was lost locks nobody out.
+        """Renews the certificate of this connection, for the same key. The old certificate stays valid until a session has
+        used the new one, so a lost answer locks no node out.
 
-        PERMISSION_DENIED: the node is not, or no longer, part of the fleet. FAILED_PRECONDITION: half of its life has not
-        gone by yet. INVALID_ARGUMENT: the request is malformed, or of another key. UNAVAILABLE: again in a minute.
-        UNIMPLEMENTED, from a cloud before it: a new join line does it.
+        PERMISSION_DENIED: the node is not part of the fleet, or no longer. FAILED_PRECONDITION: the certificate has not
+        reached half of its life. INVALID_ARGUMENT: the request is malformed or has another key. UNAVAILABLE: try again in
+        a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

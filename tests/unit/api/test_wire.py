@@ -78,7 +78,7 @@ def test_hardware_is_kept_under_the_names_of_the_protocol() -> None:
 def test_what_should_be_goes_down_whole() -> None:
     task = FederatedTask(run_id="r", message_id="m", message_digest=MANIFEST, message_bytes=7, round=2)
     model = DesiredModel(manifest_digest=MANIFEST, rollout_id="ro", generation=4)
-    word = wire.desired_to(9, Desired(models={"digits": model}, trials=(MANIFEST,), federated=task))
+    word = wire.desired_to(9, Desired(models={"digits": model}, benchmarks=(MANIFEST,), federated=task))
     assert (word.generation, word.models["digits"].generation, word.models["digits"].rollout_id) == (9, 4, "ro")
     assert word.models["digits"].probation.duration_s == model.probation.duration_s
     assert (word.federated.message_id, word.federated.round) == ("m", 2)
@@ -86,7 +86,7 @@ def test_what_should_be_goes_down_whole() -> None:
 
 
 def test_any_number_of_trials_makes_one_small_word() -> None:
-    word = wire.desired_to(1, Desired(trials=tuple(f"sha256:{n:064x}" for n in range(5000))))
+    word = wire.desired_to(1, Desired(benchmarks=tuple(f"sha256:{n:064x}" for n in range(5000))))
     assert word.ByteSize() < MAX_WORD_BYTES
 
 

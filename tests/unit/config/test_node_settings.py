@@ -11,7 +11,7 @@ from littoral_node.config.values import parse_size
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
-from littoral.quota import Whole
+from littoral.quota import NodeLimits
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
@@ -138,12 +138,12 @@ def test_runtimes_narrow_the_budget() -> None:
 
 def test_budgets_of_single_models_are_a_table_or_a_text(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text(
-        'memory = "40MB"\nrequests = 10\nruntimes = ["ncnn"]\n[budgets]\ndigits = "share=50%,p95<=2ms"\nfaces = "rss<=8MB"\n'
+        'memory = "40MB"\nrequests = 10\nruntimes = ["ncnn"]\n[budgets]\ndigits = "quota=50%,p95<=2ms"\nfaces = "rss<=8MB"\n'
     )
     settings = load_settings(tmp_path, {}, {})
-    assert settings.whole == Whole(memory_bytes=40_000_000, requests=10)
-    assert settings.budgets == {"digits": Budget.parse("share=0.5,p95<=2ms"), "faces": Budget.parse("rss<=8MB")}
-    flags = {"budgets": "digits: share=50%, p95<=2ms; faces: rss<=8MB"}
+    assert settings.limits == NodeLimits(memory_bytes=40_000_000, requests=10)
+    assert settings.budgets == {"digits": Budget.parse("quota=0.5,p95<=2ms"), "faces": Budget.parse("rss<=8MB")}
+    flags = {"budgets": "digits: quota=50%, p95<=2ms; faces: rss<=8MB"}
     assert load_settings(tmp_path, flags, {}).budgets == settings.budgets
     told = settings.node_budgets()
     assert sorted(told) == ["", "digits", "faces"]
@@ -153,19 +153,19 @@ def test_budgets_of_single_models_are_a_table_or_a_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"budgets": "digits: share=60%; faces: share=50%"}, "add up to 110% of 100%: digits 60%, faces 50%"),
+        ({"budgets": "digits: quota=60%; faces: quota=50%"}, "add up to 110% of 100%: digits 60%, faces 50%"),
         ({"budgets": "digits: rss<=30MB; faces: rss<=20MB", "memory": "40MB"}, "50,000,000 bytes of 40,000,000 bytes"),
         ({"budgets": "digits; faces"}, "'digits' is not NAME: LIMITS"),
         ({"budgets": "digits: rss=1MB"}, "digits: budget: 'rss=1MB' is not a limit"),
-        ({"budgets": "a: share=10%; a: share=20%"}, "a is named twice"),
-        ({"budget": "share=50%"}, "would be the share of every model"),
+        ({"budgets": "a: quota=10%; a: quota=20%"}, "a is named twice"),
+        ({"budget": "quota=50%"}, "would be the quota of every model"),
         ({"memory": "0"}, "would hold no model"),
-        ({"on_hot": "share=50%"}, "condition hot: share=0.5 names a share"),
+        ({"on_hot": "quota=50%"}, "condition hot: quota=0.5 names a quota"),
         ({"requests": "0"}, "is not a whole number from 1"),
         ({"requests": "1", "budgets": "a: p95<=1ms; b: p95<=1ms"}, "1 for 2 models"),
     ],
 )
-def test_shares_that_cannot_be_held_are_refused_at_start(tmp_path: Path, flags: dict[str, str], words: str) -> None:
+def test_quotas_that_cannot_be_held_are_refused_at_start(tmp_path: Path, flags: dict[str, str], words: str) -> None:
     with pytest.raises(BadInput) as refused:
         load_settings(tmp_path, flags, {})
     assert words in str(refused.value)

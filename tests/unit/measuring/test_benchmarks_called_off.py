@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import Holdings
+from littoral_node.artifacts.usage import NodeUsage
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.measuring.benchmarks import Benchmarks
 from littoral_node.serving.slots import Slots
 
 from littoral.errors import DigestMismatch
 from littoral.manifest import Manifest
-from littoral.quota import Whole
+from littoral.quota import NodeLimits
 from tests.kit.patience import PATIENCE_S
 
 DIGEST = "sha256:" + "a" * 64
@@ -43,10 +43,10 @@ async def test_a_benchmark_that_was_called_off_is_not_called_a_digest_mismatch(t
 
     artifacts = Swept(tmp_path, None, {})  # type: ignore[arg-type]  # nothing is fetched
     artifacts.wanted = wanted
-    holdings = Holdings(NodeFolder(tmp_path), Whole(), {}, Slots(), artifacts, note)
+    usage = NodeUsage(NodeFolder(tmp_path), NodeLimits(), {}, Slots(), artifacts, note)
     artifacts.benchmarks = Benchmarks(
         artifacts,
-        holdings,
+        usage,
         hardware=lambda: type("H", (), {"hardware_class": "h", "runtime_names": frozenset()})(),
         threads=1,
         lock=None,

@@ -23,7 +23,7 @@ from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import Policy, Rollout, State
 
 from littoral.budget import Budget
-from littoral.quota import Whole
+from littoral.quota import NodeLimits
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 from tests.unit.rollouts.test_rechoice import (
@@ -53,7 +53,7 @@ def test_a_node_that_joins_after_a_rollout_gets_what_was_promoted(kind: str) -> 
     assert world.actors["late"].serving == CHEAP.manifest_digest
     given = wanted(world, "late")
     assert (given.rollout_id, given.chosen_for) == (f"{MODEL}-1-r1", NARROW)
-    assert world.desired("late")[1].trials == ()
+    assert world.desired("late")[1].benchmarks == ()
     line = world.trail[-1]
     assert (line.action, line.subject, line.details["release"]) == ("choice.changed", "late", f"{MODEL}-1")
     assert line.details["why"] == f"{MODEL}-1 was promoted without this node"
@@ -67,12 +67,12 @@ def test_a_node_of_other_hardware_is_given_nothing_before_it_has_run_each_candid
     for _ in range(20):
         rechoose(world)
         world.tick(1.0)
-    assert set(world.desired("late")[1].trials) == {MIDDLE.manifest_digest}
+    assert set(world.desired("late")[1].benchmarks) == {MIDDLE.manifest_digest}
     assert MODEL not in world.desired("late")[1].models
     world.tick(Policy().measure_s)
     settle(world)
     assert world.actors["late"].serving == BEST.manifest_digest
-    assert world.desired("late")[1].trials == ()
+    assert world.desired("late")[1].benchmarks == ()
 
 
 def test_one_that_has_run_nothing_yet_is_still_asked_to_however_late() -> None:
@@ -81,7 +81,7 @@ def test_one_that_has_run_nothing_yet_is_still_asked_to_however_late() -> None:
     rechoose(world)
     world.tick(10 * Policy().measure_s)
     rechoose(world)
-    assert len(world.desired("late")[1].trials) == 3
+    assert len(world.desired("late")[1].benchmarks) == 3
     world.actors["late"].fate = Fate()
     settle(world)
     assert world.actors["late"].serving == BEST.manifest_digest
@@ -123,7 +123,7 @@ def test_where_the_newest_does_not_fit_an_older_one_that_was_measured_on_its_lik
     world.add_node("other", budget=NARROW)  # nothing older was measured on its like, nor is it now
     settle(world)
     assert MODEL not in world.desired("other")[1].models
-    assert world.desired("other")[1].trials == ()
+    assert world.desired("other")[1].benchmarks == ()
 
 
 def test_a_rollout_to_named_nodes_is_not_meant_for_who_joins() -> None:
@@ -219,7 +219,7 @@ def test_a_node_that_was_taken_out_of_the_fleet_gets_nothing() -> None:
 def test_beside_another_model_it_is_chosen_for_its_share() -> None:
     world = released(("a", WIDE))
     world.add_node("late", kind="class-of-a")
-    world.edit("presence", "late", Presence, whole=Whole(disk_bytes=66_000), budgets={"": Budget()})
+    world.edit("presence", "late", Presence, limits=NodeLimits(disk_bytes=66_000), budgets={"": Budget()})
     other = DesiredModel(manifest_digest=CHEAP.manifest_digest, rollout_id="r", generation=1)
     world.put("desired", "late", dump(replace(world.desired("late")[1], models={"faces": other})))
     settle(world)
@@ -250,14 +250,14 @@ async def test_what_the_newcomer_measured_wakes_the_coordinator(ledger: Ledger) 
     await copied(world, ledger)
     async with choosing(ledger), asyncio.timeout(PATIENCE_S):
         async with ledger.watch("desired") as news:
-            while not (trials := (await sessions.desired_of(ledger, "late"))[1].trials):
+            while not (trials := (await sessions.desired_of(ledger, "late"))[1].benchmarks):
                 await anext(news)
         for digest in trials:
             done = world.of(MeasurementRecord, "measurement")[measurement_id(digest, "a")]
             mine = replace(done, node_id="late", hardware_class="class-of-late")
             assert await sessions.note_measurement(ledger, mine)
         desired = await until_wanted(ledger, "late", BEST.manifest_digest)
-    assert desired.trials == ()
+    assert desired.benchmarks == ()
 
 
 async def test_one_that_was_away_is_looked_at_again_with_the_same_budget(ledger: Ledger) -> None:

@@ -149,7 +149,7 @@ class Beaten:
             self.beaten = 1
             doc: Doc | None = await self._ledger.get("desired", "a")
             assert doc is not None
-            desired = replace(load(Desired, doc), trials=("x",))
+            desired = replace(load(Desired, doc), benchmarks=("x",))
             await self._ledger.commit(Change((Write("desired", "a", dump(desired), doc.generation),)))
         return await self._ledger.commit(change, fence=fence)
 
@@ -165,7 +165,7 @@ async def test_what_somebody_else_wrote_meanwhile_is_kept(ledger: Ledger) -> Non
     assert await Rechooser(beaten, lambda: 1_000.0, random.Random(1)).choose_for(frozenset({"a"}), None) == 1  # type: ignore[arg-type]
     assert beaten.beaten == 1
     desired = load(Desired, await until_written(ledger, "desired", "a"))
-    assert (desired.trials, desired.models[MODEL].manifest_digest) == (("x",), CHEAP.manifest_digest)
+    assert (desired.benchmarks, desired.models[MODEL].manifest_digest) == (("x",), CHEAP.manifest_digest)
 
 
 @pytest.mark.parametrize("budgets", [{MODEL: WIDE}, {"": Budget()}])

@@ -131,7 +131,7 @@ def test_a_fleet_that_goes_while_it_measures_is_waited_for_and_measures_again() 
     assert go_on(world, id, 10.0).state is State.MEASURING
     waiting = go_on(world, id, 100.0)
     assert (waiting.state, waiting.cohort) == (State.PENDING, ())
-    assert all(world.desired(node)[1].trials == () for node in "ab")
+    assert all(world.desired(node)[1].benchmarks == () for node in "ab")
     assert go_on(world, id, 1_000.0).state is State.SUCCEEDED
 
 

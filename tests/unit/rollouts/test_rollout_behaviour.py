@@ -190,11 +190,11 @@ def test_every_node_measures_every_candidate_that_it_can_run_before_anything_is_
     world.add_node("b", runtimes=("ncnn",))
     world.start(world.release(1, GOOD, NCNN))
     world.control()
-    assert set(world.desired("a")[1].trials) == {GOOD.manifest_digest, NCNN.manifest_digest}
-    assert world.desired("b")[1].trials == (NCNN.manifest_digest,)
+    assert set(world.desired("a")[1].benchmarks) == {GOOD.manifest_digest, NCNN.manifest_digest}
+    assert world.desired("b")[1].benchmarks == (NCNN.manifest_digest,)
     ended = run(world, f"{MODEL}-1-r1")
     assert ended.state is State.SUCCEEDED
-    assert all(world.desired(id)[1].trials == () for id in "ab")
+    assert all(world.desired(id)[1].benchmarks == () for id in "ab")
 
 
 def test_a_candidate_that_cannot_run_on_a_node_is_not_given_to_it() -> None:
@@ -225,7 +225,7 @@ def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_g
     [no] = ended.refused
     assert no.node_id == "a"
     assert "measured" in no.words
-    assert world.desired("a")[1].trials == ()
+    assert world.desired("a")[1].benchmarks == ()
 
 
 def test_a_node_that_is_away_is_not_waited_for_while_measuring() -> None:
@@ -273,7 +273,7 @@ def test_an_operator_may_stop_it_at_any_time(when: int) -> None:
     ended = run(world, id)
     assert (ended.state, ended.reason) == (State.ROLLED_BACK, "aborted by ann")
     assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
-    assert all(world.desired(node)[1].trials == () for node in "abcd")
+    assert all(world.desired(node)[1].benchmarks == () for node in "abcd")
 
 
 def test_a_node_that_had_nothing_is_told_nothing_any_more() -> None:

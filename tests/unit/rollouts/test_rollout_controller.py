@@ -61,7 +61,7 @@ class NodeActor:
     async def _look(self) -> None:
         doc = await self.ledger.get("desired", self.node_id)
         desired = load(Desired, doc) if doc else Desired()
-        for digest in desired.trials:
+        for digest in desired.benchmarks:
             record = MeasurementRecord(
                 manifest_digest=digest, node_id=self.node_id, hardware_class="c", p95_ms=1.0, peak_rss_bytes=1, samples=1
             )

@@ -24,7 +24,7 @@ def until_it_ends(world: World, id: str) -> State:
     while (state := world.rollout(id).state) not in (State.SUCCEEDED, State.FAILED, State.ROLLED_BACK):
         assert world.now < 5_000
         world.control()
-        tried |= set(world.desired("a")[1].trials)
+        tried |= set(world.desired("a")[1].benchmarks)
         world.tick(1.0)
     assert NEWER.manifest_digest not in tried
     return state

@@ -117,7 +117,7 @@ def test_it_always_ends_and_never_breaks_a_budget(world: World, sizes: list[int]
     if ended.state is State.SUCCEEDED:
         for a in ended.assignments:
             assert a.dropped or world.actors[a.node_id].serving == a.manifest_digest
-    assert all(world.desired(node_id)[1].trials == () for node_id in world.actors)
+    assert all(world.desired(node_id)[1].benchmarks == () for node_id in world.actors)
 
 
 @settings(max_examples=100, deadline=None)

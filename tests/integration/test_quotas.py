@@ -1,4 +1,4 @@
-"""The sum of the shares is held by a real agent: what is beyond a model's share of memory or disk is refused, and told."""
+"""The sum of the quotas is held by a real agent: what is beyond a model's quota of memory or disk is refused, and told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from littoral_cloud.fleet.records import Artifact, Desired, MeasurementRecord, P
 from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import hex_of
-from littoral.quota import Whole
+from littoral.quota import NodeLimits
 from tests.kit.agent import NODE, QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S
@@ -28,10 +28,10 @@ def on_disk(folder: NodeFolder, digest: str) -> int:
     return sum(file.stat().st_size for file in (folder.artifacts / hex_of(digest)).iterdir() if file.suffix == ".onnx")
 
 
-async def test_a_model_beyond_its_share_of_memory_is_refused_and_the_other_one_serves(
+async def test_a_model_beyond_its_quota_of_memory_is_refused_and_the_other_one_serves(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:
-    shares = ("--memory", "60MB", "--budgets", "digits: rss<=2MB; faces: share=80%")
+    shares = ("--memory", "60MB", "--budgets", "digits: rss<=2MB; faces: quota=80%")
     agent = await (await AgentProcess.start(folder.root, *shares)).ready()
     small, large = maker.artifact("small", model="digits"), maker.artifact("large", model="digits", padding=LARGE)
     faces = maker.artifact("faces", model="faces", padding=LARGE)
@@ -45,17 +45,17 @@ async def test_a_model_beyond_its_share_of_memory_is_refused_and_the_other_one_s
     assert done["faces"].disk_bytes == on_disk(folder, faces)
     await want(fleet, digits=(large, 2, QUICK), faces=(faces, 1, QUICK))
     done = await reported(fleet, digits=2, faces=1)
-    assert (done["digits"].state, done["digits"].reason, done["digits"].serving) == ("FAILED", "over-share", small)
-    assert "the share of digits is 2000000 of 60000000" in done["digits"].detail
+    assert (done["digits"].state, done["digits"].reason, done["digits"].serving) == ("FAILED", "over-quota", small)
+    assert "the quota of digits is 2000000 of 60000000" in done["digits"].detail
     [node] = await view_nodes(fleet.ledger, fleet.clock())  # as `node show` prints it
-    shown = {model.model: (model.memory_share, model.memory_bytes, model.disk_share) for model in node.models}
+    shown = {model.model: (model.memory_quota, model.memory_bytes, model.disk_quota) for model in node.models}
     assert shown == {
         "digits": (2_000_000, done["digits"].memory_bytes or None, None),
         "faces": (48_000_000, done["faces"].memory_bytes, None),
     }
-    assert sum(model.requests_share or 0 for model in node.models) <= 256
+    assert sum(model.requests_quota or 0 for model in node.models) <= 256
     assert node.presence is not None
-    assert str(node.presence.budget_for("faces")) == "rss<=48000000B,share=0.8"
+    assert str(node.presence.budget_for("faces")) == "rss<=48000000B,quota=0.8"
     for name in ("digits", "faces"):
         assert (await agent.infer(examples(2)[0], name))[0] == 200
     await agent.stop()
@@ -76,15 +76,15 @@ async def test_a_newcomer_that_does_not_fit_beside_what_serves_is_refused_not_th
     new = maker.artifact("new", model="new", padding=LARGE)
     await want(fleet, old=(old, 1, QUICK), new=(new, 1, QUICK))
     done = await reported(fleet, new=1, old=1)
-    assert (done["new"].state, done["new"].reason, done["old"].serving) == ("FAILED", "over-share", old)
+    assert (done["new"].state, done["new"].reason, done["old"].serving) == ("FAILED", "over-quota", old)
     assert (await agent.infer(examples(2)[0], "old"))[0] == 200
     await agent.stop()
 
     agent = await (await AgentProcess.start(folder.root, "--memory", str(taken // 2))).ready()
-    seen = await agent.until("over-share", model="old", manifest=old)  # the operator asked for less than what served takes
-    assert "wants" in seen["detail"] or "share" in seen["detail"]
+    seen = await agent.until("over-quota", model="old", manifest=old)  # the operator asked for less than what served takes
+    assert "wants" in seen["detail"] or "quota" in seen["detail"]
     assert (await agent.infer(examples(2)[0], "old"))[0] == 404
-    await agent.until("update", model="old", state="FAILED", reason="over-share")  # and the fleet is told
+    await agent.until("update", model="old", state="FAILED", reason="over-quota")  # and the fleet is told
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         loading = await client.post(f"http://{agent.http}/v2/repository/models/old/load")
     assert (loading.status_code, "memory: old wants" in loading.json()["error"]) == (409, True)
@@ -102,7 +102,7 @@ async def test_the_disk_holds_all_artifacts_with_those_that_are_kept(fleet: Flee
         assert (await reported(fleet, digits=generation))["digits"].state == "SUCCEEDED"
     await want(fleet, digits=(digits[-1], 3, QUICK), faces=(maker.artifact("faces", model="faces", padding=size), 1, QUICK))
     done = await reported(fleet, digits=3, faces=1)
-    assert (done["faces"].state, done["faces"].reason) == ("FAILED", "over-share")
+    assert (done["faces"].state, done["faces"].reason) == ("FAILED", "over-quota")
     assert "faces has 60000 of 300000 bytes of disk for 3 artifacts" in done["faces"].detail
     await want(fleet, digits=(digits[-1], 3, QUICK), faces=(maker.artifact("little", model="faces"), 2, QUICK))
     done = await reported(fleet, digits=3, faces=2)
@@ -130,8 +130,8 @@ async def test_candidates_that_are_measured_do_not_pile_up_on_a_bounded_disk(
             architecture={},
         )
         await fleet.ledger.commit(Change((Write("artifact", digest, dump(known), 0),)))
-    await fleet.want(NODE, Desired(trials=(*digests, large)))
-    failed = load(MeasurementRecord, await fleet.until("measurement", measurement_id(large, NODE), failure="over-share"))
+    await fleet.want(NODE, Desired(benchmarks=(*digests, large)))
+    failed = load(MeasurementRecord, await fleet.until("measurement", measurement_id(large, NODE), failure="over-quota"))
     assert "for 3 artifacts" in failed.detail
     for digest in digests:
         await fleet.until("measurement", measurement_id(digest, NODE), failure="")
@@ -139,14 +139,14 @@ async def test_candidates_that_are_measured_do_not_pile_up_on_a_bounded_disk(
     await agent.stop()
 
 
-async def test_the_cloud_is_told_of_the_whole_and_of_each_models_share(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
-    flags = ("--memory", "40MB", "--requests", "64", "--budget", "p95<=5ms", "--budgets", "digits: share=50%; faces: disk<=2MB")
+async def test_the_cloud_is_told_of_the_whole_and_of_each_models_quota(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
+    flags = ("--memory", "40MB", "--requests", "64", "--budget", "p95<=5ms", "--budgets", "digits: quota=50%; faces: disk<=2MB")
     agent = await (await AgentProcess.start(folder.root, *flags)).ready()
     await agent.until("session-open")
     doc = await fleet.until("presence", NODE, connected=True)
     presence = load(Presence, doc)
-    assert presence.whole == Whole(memory_bytes=40_000_000, requests=64)
-    assert (presence.budgets["digits"].share, presence.budgets["faces"].disk_bytes) == (0.5, 2_000_000)
+    assert presence.limits == NodeLimits(memory_bytes=40_000_000, requests=64)
+    assert (presence.budgets["digits"].quota, presence.budgets["faces"].disk_bytes) == (0.5, 2_000_000)
     shared = presence.sharing({"words"})
     assert {name: shared.budget_for(name).peak_rss_bytes for name in ("digits", "faces", "words", "new")} == {
         "digits": 20_000_000,
@@ -158,12 +158,12 @@ async def test_the_cloud_is_told_of_the_whole_and_of_each_models_share(fleet: Fl
     await agent.stop()
 
 
-async def test_shares_over_the_whole_are_refused_before_anything_is_served(tmp_path: Path, folder: NodeFolder) -> None:
+async def test_quotas_over_the_whole_are_refused_before_anything_is_served(tmp_path: Path, folder: NodeFolder) -> None:
     agent = await AgentProcess.start(folder.root, "--memory", "10MB", "--budgets", "a: rss<=8MB; b: rss<=4MB")
     async with asyncio.timeout(PATIENCE_S):
         assert await agent.ended() == 2
     [said] = [event["error"] for event in agent.events if "error" in event]
     assert said["message"] == (
-        "budgets: the shares of memory add up to 12,000,000 bytes of 10,000,000 bytes: a 8,000,000 bytes, b 4,000,000 bytes"
+        "budgets: the quotas of memory add up to 12,000,000 bytes of 10,000,000 bytes: a 8,000,000 bytes, b 4,000,000 bytes"
     )
-    assert "raise the whole" in said["hint"]
+    assert "raise the node's limit" in said["hint"]

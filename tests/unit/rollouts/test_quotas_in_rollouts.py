@@ -1,4 +1,4 @@
-"""What is chosen for one model holds its share of the node, not the whole."""
+"""What is chosen for one model holds its quota of the node, not all of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from littoral_cloud.rollouts.seen import view_of
 from littoral_cloud.rollouts.state import State
 
 from littoral.budget import Budget
-from littoral.quota import Whole
+from littoral.quota import NodeLimits
 from tests.kit.rollout_world import MODEL, World, artifact
 from tests.unit.rollouts.test_rollout_behaviour import run
 
@@ -15,10 +15,10 @@ LARGE, SMALL = artifact("large", accuracy=0.99, size=900), artifact("small", acc
 OTHER = "faces"
 
 
-def one_node(whole: Whole, **budgets: Budget) -> World:
+def one_node(limits: NodeLimits, **budgets: Budget) -> World:
     world = World([LARGE, SMALL])
     world.add_node("a")
-    world.edit("presence", "a", Presence, whole=whole, budgets=budgets)
+    world.edit("presence", "a", Presence, limits=limits, budgets=budgets)
     return world
 
 
@@ -30,34 +30,34 @@ def serves_another(world: World) -> None:
 
 
 def test_alone_a_model_has_all_of_the_disk_and_beside_another_a_half() -> None:
-    alone = one_node(Whole(disk_bytes=3_000))
+    alone = one_node(NodeLimits(disk_bytes=3_000))
     assert run(alone, alone.start(alone.release(1, LARGE, SMALL))).state is State.SUCCEEDED
     assert alone.actors["a"].serving == LARGE.manifest_digest
-    shared = one_node(Whole(disk_bytes=3_000))
+    shared = one_node(NodeLimits(disk_bytes=3_000))
     serves_another(shared)
     assert run(shared, shared.start(shared.release(1, LARGE, SMALL))).state is State.SUCCEEDED
     assert shared.actors["a"].serving == SMALL.manifest_digest
 
 
-def test_a_share_of_its_own_is_held_whoever_else_is_there() -> None:
-    world = one_node(Whole(disk_bytes=3_000), **{MODEL: Budget(share=0.9)})
+def test_a_quota_of_its_own_is_held_whoever_else_is_there() -> None:
+    world = one_node(NodeLimits(disk_bytes=3_000), **{MODEL: Budget(quota=0.9)})
     serves_another(world)
     assert run(world, world.start(world.release(1, LARGE, SMALL))).state is State.SUCCEEDED
     assert world.actors["a"].serving == LARGE.manifest_digest
 
 
-def test_a_share_of_memory_that_no_candidate_is_inside_is_said() -> None:
-    world = one_node(Whole(memory_bytes=1_500))  # each of them was measured to take 1,000
+def test_a_quota_of_memory_that_no_candidate_is_inside_is_said() -> None:
+    world = one_node(NodeLimits(memory_bytes=1_500))  # each of them was measured to take 1,000
     serves_another(world)
     ended = run(world, world.start(world.release(1, LARGE, SMALL)))
     assert ended.state is State.FAILED
     assert "peak_rss_bytes: 1000 is over 750" in ended.reason
 
 
-def test_a_node_from_before_there_were_shares_is_bounded_by_its_budget_alone() -> None:
-    world = one_node(Whole(), **{"": Budget(artifact_bytes=500)})
+def test_a_node_from_before_there_were_quotas_is_bounded_by_its_budget_alone() -> None:
+    world = one_node(NodeLimits(), **{"": Budget(artifact_bytes=500)})
     body = dict(world.docs["presence", "a"].body)
-    del body["whole"]
+    del body["limits"]
     world.put("presence", "a", body)
     view = view_of(world.snapshot().nodes["a"].node, load(Presence, world.docs["presence", "a"]), None, None)
     assert view.presence is not None
