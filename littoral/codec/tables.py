@@ -23,45 +23,45 @@ _LN2 = 710  # of UNIT
 
 
 @cache
-def _logs() -> Ints:
+def logarithms() -> Ints:
     """UNIT * ln(x) for x below 2 ** LOG_BITS; the entry for 0 is never used."""
     logs: Ints = np.rint(UNIT * np.log(np.maximum(np.arange(1 << LOG_BITS), 1))).astype(np.int64)
     return logs
 
 
 @cache
-def _probabilities() -> Ints:
+def probabilities() -> Ints:
     """Probabilities of log odds from -FAR to FAR."""
     odds = np.exp(-np.arange(-FAR, FAR + 1) / UNIT)
-    probabilities: Ints = np.clip(np.rint((1 << PRECISION) / (1 + odds)), 64, (1 << PRECISION) - 64).astype(np.int64)
-    return probabilities
+    table: Ints = np.clip(np.rint((1 << PRECISION) / (1 + odds)), 64, (1 << PRECISION) - 64).astype(np.int64)
+    return table
 
 
 @cache
 def logs_list() -> list[int]:
-    numbers: list[int] = _logs().tolist()
+    numbers: list[int] = logarithms().tolist()
     return numbers
 
 
 @cache
 def probabilities_list() -> list[int]:
-    numbers: list[int] = _probabilities().tolist()
+    numbers: list[int] = probabilities().tolist()
     return numbers
 
 
 def log_small(x: Ints) -> Ints:
     """The logarithm of numbers from 1 to below 2 ** LOG_BITS."""
-    return _logs()[x]
+    return logarithms()[x]
 
 
 def log(x: Ints) -> Ints:
     """The logarithm of numbers from 1 to below 2 ** 53, from their LOG_BITS highest bits."""
     excess = np.maximum(np.frexp(x.astype(np.float64))[1].astype(np.int64) - LOG_BITS, 0)
-    logs: Ints = _logs()[x >> excess] + excess * _LN2
+    logs: Ints = logarithms()[x >> excess] + excess * _LN2
     return logs
 
 
 def probability(odds: Ints) -> Ints:
     """The probability, times 2 ** PRECISION, of log odds: the logistic function."""
-    probabilities: Ints = _probabilities()[np.minimum(np.maximum(odds, -FAR), FAR) + FAR]
-    return probabilities
+    found: Ints = probabilities()[np.minimum(np.maximum(odds, -FAR), FAR) + FAR]
+    return found

@@ -54,7 +54,7 @@ def _export(module: nn.Module, given: Input, precision: str) -> Exported:
 
 def _coremltools() -> Any:
     try:
-        with _quiet():
+        with quiet():
             return importlib.import_module("coremltools")
     except ImportError as error:
         raise Unavailable("coreml: coremltools is not installed", hint="pip install 'littoral[coreml]'") from error
@@ -62,7 +62,7 @@ def _coremltools() -> Any:
 
 def _converted(coremltools: Any, network: nn.Module, given: Input, precision: str) -> dict[str, bytes]:
     """The two files of a package by path. Raises RuntimeFailure."""
-    with _quiet(), torch.inference_mode(), tempfile.TemporaryDirectory(prefix="littoral-coreml-") as scratch:
+    with quiet(), torch.inference_mode(), tempfile.TemporaryDirectory(prefix="littoral-coreml-") as scratch:
         try:
             traced: Any = torch.jit.trace(network, torch.zeros(1, *given.shape))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
@@ -122,7 +122,7 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hides what coremltools prints: at import that this is no Mac, at each conversion which versions it was not tested with."""
     logger = logging.getLogger("coremltools")
     level, logger.disabled = logger.level, True

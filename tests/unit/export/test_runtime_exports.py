@@ -85,7 +85,7 @@ def test_a_package_is_the_same_whatever_its_manifest_json_says(tmp_path: Path) -
     (other / "Manifest.json").write_text("{}")
     assert taken_from(one) == taken_from(other) == exported("coreml").files
     assert coremltools.utils.load_spec(str(one)).description.output[0].name == "logits"  # coremltools finds its way by it
-    with coreml._quiet():
+    with coreml.quiet():
         model = coremltools.models.MLModel(str(one), skip_model_load=True)
     assert Path(model.weights_dir).is_dir()
 
