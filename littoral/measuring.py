@@ -15,7 +15,7 @@ import numpy as np
 from littoral.manifest import Manifest
 from littoral.process.aio import AsyncWorker
 from littoral.process.on_demand import OnDemand
-from littoral.process.worker import ChildDied, ChildHung
+from littoral.process.worker import ChildDied, ChildHung, WorkerSpec
 
 READY_S = 120.0
 LIMIT_S = 120.0
@@ -86,10 +86,12 @@ class Measurer:
 
     async def _start(self) -> AsyncWorker:
         return await AsyncWorker.start(
-            "littoral_node.measuring.measure",
-            self._settings,
-            what="its runtime",
-            ready_s=self._ready_s,
-            most_bytes=_MOST_BYTES,
-            hear=lambda part: print(part.decode(errors="replace"), end="", file=sys.stderr),
+            WorkerSpec(
+                "littoral_node.measuring.measure",
+                self._settings,
+                what="its runtime",
+                most_bytes=_MOST_BYTES,
+                hear=lambda part: print(part.decode(errors="replace"), end="", file=sys.stderr),
+            ),
+            self._ready_s,
         )

@@ -30,7 +30,7 @@ A worker that adds one, both sides:
         serve(prepare)
 
     # the parent
-    worker = BlockingWorker("adder", {"more": 1}, what="adder")
+    worker = BlockingWorker(WorkerSpec("adder", {"more": 1}, what="adder"))
     about = worker.ready(limit_s=30.0)           # {"version": "1"}
     _, arrays = worker.call({}, {"x": np.zeros(3, np.float32)}, limit_s=5.0)
     worker.end()

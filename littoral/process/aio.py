@@ -8,21 +8,21 @@ from typing import Any
 
 from littoral.errors import FleetError
 from littoral.process.frames import Array, Arrays, BadFrame, LineEnded, Message, reading
-from littoral.process.worker import WorkerProcess
+from littoral.process.worker import WorkerProcess, WorkerSpec
 
 
 class AsyncWorker(WorkerProcess):
     """Its calls are awaited, and take turns. A call that is cancelled ends the child: its answer would come to the next call."""
 
-    def __init__(self, module: str, settings: Mapping[str, Any], **more: Any) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         self._turn = asyncio.Lock()
-        super().__init__(module, settings, **more)
+        super().__init__(spec)
         self._line.setblocking(False)
 
     @classmethod
-    async def start(cls, module: str, settings: Mapping[str, Any], *, ready_s: float, **more: Any) -> AsyncWorker:
+    async def start(cls, spec: WorkerSpec, ready_s: float) -> AsyncWorker:
         """One that is ready. Raises what the child could not prepare, and as `call`. Cancelled, it ends the child."""
-        worker = cls(module, settings, **more)
+        worker = cls(spec)
         try:
             await worker._exchange(worker._first, {}, ready_s)
         except BaseException:
@@ -56,7 +56,7 @@ class AsyncWorker(WorkerProcess):
                 raise
 
     async def _pumped(self, parts: list[memoryview]) -> Message:
-        loop, frame = asyncio.get_running_loop(), reading(self._most)
+        loop, frame = asyncio.get_running_loop(), reading(self._spec.most_bytes)
         for part in parts:
             await loop.sock_sendall(self._line, part)
         try:

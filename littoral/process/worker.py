@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,9 @@ class Raised:
     refused: tuple[type[FleetError], ...] = (RuntimeFailure,)
 
 
-class WorkerProcess:
-    """One child and the line to it; `BlockingWorker` and `AsyncWorker` add the calls.
-
-    The child ends with `end`, or when nothing refers to this object.
-
-    Start it from the main thread where the child may ever be busy without reading its line: the kernel ends it with that thread.
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """How a worker is started.
 
     Args:
         module: its main calls littoral.process.child.serve.
@@ -66,55 +63,61 @@ class WorkerProcess:
         log: its stderr is appended to this file, of at most 1 MB; the one before is FILE.1.
         hear: called, in a thread, with each part of its stderr.
         on_end: called, in a thread, when it has ended; what it refers to lives until then.
+    """
+
+    module: str
+    settings: Mapping[str, Any]
+    what: str
+    raised: Raised = field(default_factory=Raised)
+    limits: ChildLimits = field(default_factory=ChildLimits)
+    most_bytes: int = MOST_BODY
+    environment: Mapping[str, str] | None = None
+    log: Path | None = None
+    hear: Callable[[bytes], None] | None = None
+    on_end: Callable[[], None] | None = None
+
+
+class WorkerProcess:
+    """One child and the line to it; `BlockingWorker` and `AsyncWorker` add the calls.
+
+    The child ends with `end`, or when nothing refers to this object. Start it from the main thread where you can: then the
+    kernel, too, ends the child with this process.
 
     Raises `raised.died` where no process can be started.
     """
 
-    def __init__(
-        self,
-        module: str,
-        settings: Mapping[str, Any],
-        *,
-        what: str,
-        raised: Raised | None = None,
-        limits: ChildLimits | None = None,
-        most_bytes: int = MOST_BODY,
-        environment: Mapping[str, str] | None = None,
-        log: Path | None = None,
-        hear: Callable[[bytes], None] | None = None,
-        on_end: Callable[[], None] | None = None,
-    ) -> None:
-        self.what = what
-        self._raised = raised or Raised()
-        self._most = most_bytes
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
+        self._raised = spec.raised
         self._failure: FleetError | None = None
         self._closed = False
         self._calls = 0
-        self._hint = f"its log is {log}" if log is not None else ""
-        self._first = {"settings": dict(settings), "limits": asdict(limits or ChildLimits())}
+        self._first = {"settings": dict(spec.settings), "limits": asdict(spec.limits)}
         main = threading.current_thread() is threading.main_thread()
         parent = ("--parent", str(os.getpid())) if main else ()
         self._line, theirs = socket.socketpair()
         errors, their_errors = os.pipe()
         try:
-            writes = (*(() if hear is None else (hear,)), *(() if log is None else (_LogFile(log).write,)))
+            writes = [] if spec.hear is None else [spec.hear]
+            if spec.log is not None:
+                writes.append(_LogFile(spec.log).write)
             self._process = subprocess.Popen(
-                (*command_of(module), "--line", str(theirs.fileno()), "--most", str(most_bytes), *parent),
+                (*command_of(spec.module), "--line", str(theirs.fileno()), "--most", str(spec.most_bytes), *parent),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=their_errors,
                 pass_fds=(theirs.fileno(),),
-                env=environment,
+                env=spec.environment,
                 start_new_session=True,  # a Ctrl-C at the terminal is its parent's to handle
             )
         except OSError as error:
             self._line.close()
             os.close(errors)
-            raise self._raised.died(f"{what} cannot be started: {error}") from error
+            raise self._raised.died(f"{spec.what} cannot be started: {error}") from error
         finally:
             theirs.close()
             os.close(their_errors)
-        self._errors = _Errors(errors, self._process, writes, on_end)
+        self._errors = _Errors(errors, self._process, writes, spec.on_end)
         self._finish = weakref.finalize(self, _finish, self._process, self._line)
 
     @property
@@ -136,10 +139,11 @@ class WorkerProcess:
             try:
                 code = self._process.wait(_GONE_S)
             except subprocess.TimeoutExpired:
-                return self._fail(self._raised.died(f"{self.what} answers no more", hint="it was ended"))
+                return self._fail(self._raised.died(f"{self._spec.what} answers no more", hint="it was ended"))
             words = last_line(self._errors.last(_GONE_S))
             how = f"{how_ended(code)}: {words}" if words else how_ended(code)
-            self._failure = self._raised.died(f"{self.what} ended with {how}", hint=self._hint)
+            hint = f"its log is {self._spec.log}" if self._spec.log is not None else ""
+            self._failure = self._raised.died(f"{self._spec.what} ended with {how}", hint=hint)
         return type(self._failure)(self._failure.message, hint=self._failure.hint)
 
     # -- for the two pumps ------------------------------------------------------------------------------------------
@@ -147,10 +151,10 @@ class WorkerProcess:
     def _packed(self, head: Mapping[str, Any], arrays: Arrays) -> list[memoryview]:
         """The frame of the next call. Raises TooLarge, and how it ended where it has."""
         if self._closed:
-            raise self._raised.refused[0](f"{self.what} was closed")
+            raise self._raised.refused[0](f"{self._spec.what} was closed")
         if self._failure is not None:
             raise self.why_ended()
-        return packed({**head, "call": self._calls}, arrays, self._most)
+        return packed({**head, "call": self._calls}, arrays, self._spec.most_bytes)
 
     def _answered(self, message: Message) -> Message:
         """Raises what the child refused with; BadFrame where it answers another call."""
@@ -167,14 +171,14 @@ class WorkerProcess:
         return head, arrays
 
     def _late(self, limit_s: float) -> FleetError:
-        return self._fail(self._raised.hung(f"{self.what} took longer than {limit_s:g} s", hint="it was ended"))
+        return self._fail(self._raised.hung(f"{self._spec.what} took longer than {limit_s:g} s", hint="it was ended"))
 
     def _broken(self, error: Exception) -> FleetError:
         """What a failed exchange means. A child that sent what is no frame is ended; one that has gone says how."""
         if self._closed:
-            return self._raised.refused[0](f"{self.what} was closed")
+            return self._raised.refused[0](f"{self._spec.what} was closed")
         if isinstance(error, BadFrame) and not isinstance(error, LineEnded):
-            return self._fail(self._raised.died(f"{self.what} answered with {error}", hint="it was ended"))
+            return self._fail(self._raised.died(f"{self._spec.what} answered with {error}", hint="it was ended"))
         return self.why_ended()
 
     def _fail(self, why: FleetError) -> FleetError:
@@ -194,9 +198,9 @@ class WorkerProcess:
 class BlockingWorker(WorkerProcess):
     """Its calls block: call it in a thread that may wait, one or many. Calls take turns."""
 
-    def __init__(self, module: str, settings: Mapping[str, Any], **more: Any) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         self._turn = threading.Lock()
-        super().__init__(module, settings, **more)
+        super().__init__(spec)
 
     def ready(self, limit_s: float) -> dict[str, Any]:
         """Waits for READY and gives what it says. Raises what the child could not prepare, and as `call`."""
@@ -215,7 +219,7 @@ class BlockingWorker(WorkerProcess):
             deadline = time.monotonic() + limit_s
             try:
                 send(self._line, parts, deadline)
-                return self._answered(receive(self._line, self._most, deadline))
+                return self._answered(receive(self._line, self._spec.most_bytes, deadline))
             except FleetError:  # the child's own answer
                 raise
             except TimeoutError as error:
@@ -252,7 +256,7 @@ class _Errors:
         self,
         errors: int,
         process: subprocess.Popen[bytes],
-        writes: tuple[Callable[[bytes], None], ...],
+        writes: Sequence[Callable[[bytes], None]],
         on_end: Callable[[], None] | None,
     ) -> None:
         self._last = b""
@@ -268,7 +272,7 @@ class _Errors:
         self,
         errors: int,
         process: subprocess.Popen[bytes],
-        writes: tuple[Callable[[bytes], None], ...],
+        writes: Sequence[Callable[[bytes], None]],
         on_end: Callable[[], None] | None,
     ) -> None:
         with open(errors, "rb", buffering=0) as stream:

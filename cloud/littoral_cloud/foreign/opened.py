@@ -15,7 +15,7 @@ from typing import Any, Final
 from littoral.errors import BadInput, NotFound, RuntimeFailure, TooLarge
 from littoral.process.frames import Array
 from littoral.process.limits import ChildLimits, threads_environment
-from littoral.process.worker import BlockingWorker, Raised
+from littoral.process.worker import BlockingWorker, Raised, WorkerSpec
 from littoral.signature import FREE, TensorSpec
 
 MEMORY: Final = 4 << 30
@@ -178,13 +178,15 @@ class _Child:
         self._seconds = limits.seconds
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LITTORAL_")}
         self._worker = BlockingWorker(
-            "littoral_cloud.foreign.opened_main",
-            {"memory": limits.memory},
-            what=f"{what}: {path}: its process, of at most {limits.memory:,} bytes of memory,",
-            raised=_RAISED,
-            limits=ChildLimits(memory_bytes=limits.memory, open_files=_OPEN_FILES, file_bytes=_MOST_BYTES),
-            most_bytes=_MOST_BYTES,
-            environment={**ours, **threads_environment(1), "MALLOC_ARENA_MAX": "2"},
+            WorkerSpec(
+                "littoral_cloud.foreign.opened_main",
+                {"memory": limits.memory},
+                what=f"{what}: {path}: its process, of at most {limits.memory:,} bytes of memory,",
+                raised=_RAISED,
+                limits=ChildLimits(memory_bytes=limits.memory, open_files=_OPEN_FILES, file_bytes=_MOST_BYTES),
+                most_bytes=_MOST_BYTES,
+                environment={**ours, **threads_environment(1), "MALLOC_ARENA_MAX": "2"},
+            )
         )
         self._worker.ready(limits.seconds)
 

@@ -17,6 +17,7 @@ from littoral.errors import RuntimeFailure, Unavailable
 from littoral.process.aio import AsyncWorker
 from littoral.process.limits import training_environment
 from littoral.process.on_demand import OnDemand
+from littoral.process.worker import WorkerSpec
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.releases.teacher_records import KeptTeacher
 
@@ -95,13 +96,15 @@ class TeacherProcess:
 
     async def _start(self) -> AsyncWorker:
         worker = await AsyncWorker.start(
-            "littoral_cloud.teacher_service.worker",
-            {"data_dir": str(self._data_dir)},
-            what="teacher: its process",
-            ready_s=self._start_s,
-            most_bytes=MOST_BYTES,
-            environment=training_environment(os.environ, self._data_dir / "flwr"),
-            log=self._data_dir / "teacher.log",
+            WorkerSpec(
+                "littoral_cloud.teacher_service.worker",
+                {"data_dir": str(self._data_dir)},
+                what="teacher: its process",
+                most_bytes=MOST_BYTES,
+                environment=training_environment(os.environ, self._data_dir / "flwr"),
+                log=self._data_dir / "teacher.log",
+            ),
+            self._start_s,
         )
         log.info("teacher: process %d is ready to answer", worker.pid)
         return worker

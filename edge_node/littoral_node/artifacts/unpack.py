@@ -19,7 +19,7 @@ from littoral.errors import TooLarge
 from littoral.process.aio import AsyncWorker
 from littoral.process.child import Answer, serve
 from littoral.process.limits import ChildLimits
-from littoral.process.worker import Raised
+from littoral.process.worker import Raised, WorkerSpec
 from littoral_node.runtimes.ended import RuntimeCrash
 
 LIMIT_S = 600.0
@@ -44,12 +44,14 @@ async def unpack(files: Sequence[Coded], *, limit_s: float = LIMIT_S) -> None:
     if not files:
         return
     worker = await AsyncWorker.start(
-        "littoral_node.artifacts.unpack",
-        {},
-        what=f"coded bytes: decoding {', '.join(file.place.name for file in files)}",
-        ready_s=limit_s,
-        raised=Raised(RuntimeCrash, RuntimeCrash, (BadCoding, TooLarge)),
-        limits=ChildLimits(nice=_NICE),
+        WorkerSpec(
+            "littoral_node.artifacts.unpack",
+            {},
+            what=f"coded bytes: decoding {', '.join(file.place.name for file in files)}",
+            raised=Raised(RuntimeCrash, RuntimeCrash, (BadCoding, TooLarge)),
+            limits=ChildLimits(nice=_NICE),
+        ),
+        limit_s,
     )
     try:
         listed = [[str(file.source), str(file.place), file.limit] for file in files]

@@ -17,7 +17,7 @@ from littoral.errors import FleetError
 from littoral.process.aio import AsyncWorker
 from littoral.process.limits import ChildLimits, training_environment
 from littoral.process.on_demand import OnDemand
-from littoral.process.worker import Raised
+from littoral.process.worker import Raised, WorkerSpec
 from littoral.transport import MAX_BLOB_BYTES
 
 NICE = 5
@@ -82,13 +82,15 @@ class WarmWorker:
     async def _start(self) -> AsyncWorker:
         self._state.mkdir(parents=True, exist_ok=True)
         return await AsyncWorker.start(
-            "littoral_node.federation.worker",
-            {"labelled": str(self._labelled)},
-            what="training process",
-            ready_s=self._ready_s,
-            raised=Raised(WorkerDied, WorkerDied, (TrainingFailed,)),
-            limits=ChildLimits(nice=NICE),
-            most_bytes=MAX_BLOB_BYTES,
-            environment=training_environment(os.environ, self._state / "flwr"),
-            log=self._state / "worker.log",
+            WorkerSpec(
+                "littoral_node.federation.worker",
+                {"labelled": str(self._labelled)},
+                what="training process",
+                raised=Raised(WorkerDied, WorkerDied, (TrainingFailed,)),
+                limits=ChildLimits(nice=NICE),
+                most_bytes=MAX_BLOB_BYTES,
+                environment=training_environment(os.environ, self._state / "flwr"),
+                log=self._state / "worker.log",
+            ),
+            self._ready_s,
         )

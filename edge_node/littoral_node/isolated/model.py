@@ -15,7 +15,7 @@ import numpy as np
 
 from littoral.errors import FleetError, RuntimeFailure
 from littoral.process.limits import ChildLimits
-from littoral.process.worker import BlockingWorker, Raised
+from littoral.process.worker import BlockingWorker, Raised, WorkerSpec
 from littoral_node.runtimes import Array, Tensor
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 
@@ -40,12 +40,14 @@ class IsolatedModel:
         self._loop = asyncio.get_running_loop()
         self.memory_bytes = 0  # that the model added there, at its peak; 0: not known
         self._worker = BlockingWorker(
-            "littoral_node.isolated.main",
-            {"folder": str(folder.resolve()), "threads": threads, "memory": memory},
-            what=f"{self._name}: its runtime",
-            raised=_RAISED,
-            limits=ChildLimits(killed_first=True),
-            on_end=self._ended,
+            WorkerSpec(
+                "littoral_node.isolated.main",
+                {"folder": str(folder.resolve()), "threads": threads, "memory": memory},
+                what=f"{self._name}: its runtime",
+                raised=_RAISED,
+                limits=ChildLimits(killed_first=True),
+                on_end=self._ended,
+            )
         )
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from littoral.process.worker import BlockingWorker, ChildDied, ChildHung
+from littoral.process.worker import BlockingWorker, ChildDied, ChildHung, WorkerSpec
 from littoral_node.machine.runtime_facts import RuntimeFacts
 
 IMPORT_S = 60.0
@@ -32,7 +32,7 @@ def _by_one_child(names: tuple[str, ...], limit_s: float) -> tuple[dict[str, Ver
     """What it found, and why it found no more."""
     found: dict[str, Verdict] = {}
     try:
-        worker = BlockingWorker("littoral_node.runtimes.present", {}, what="its import")
+        worker = BlockingWorker(WorkerSpec("littoral_node.runtimes.present", {}, what="its import"))
         try:
             worker.ready(limit_s)
             for name in names:

@@ -11,7 +11,7 @@ from littoral.errors import RuntimeFailure
 from littoral.process import worker
 from littoral.process.aio import AsyncWorker
 from littoral.process.on_demand import OnDemand
-from littoral.process.worker import ChildDied
+from littoral.process.worker import ChildDied, WorkerSpec
 from tests.kit.workers import bad_child, children_of
 
 
@@ -22,7 +22,7 @@ async def test_after_a_failed_start_calls_fail_at_once_until_the_pause_is_over(m
     async def start() -> AsyncWorker:
         nonlocal starts
         starts += 1
-        return await AsyncWorker.start("", {}, what="it", ready_s=60.0)
+        return await AsyncWorker.start(WorkerSpec("", {}, "it"), 60.0)
 
     for pause_s, wanted in ((1_000.0, 1), (0.0, 4)):
         starts = 0
@@ -37,7 +37,7 @@ async def test_the_pause_doubles_and_a_good_start_forgets_it(monkeypatch: pytest
     loop = asyncio.get_running_loop()
     now = 100.0
     monkeypatch.setattr(loop, "time", lambda: now)
-    good = AsyncWorker("tests.kit.bad_child", {}, what="it")
+    good = AsyncWorker(WorkerSpec("tests.kit.bad_child", {}, "it"))
     outcomes: list[AsyncWorker | ChildDied] = [ChildDied("1"), ChildDied("2"), ChildDied("3"), good]
 
     async def start() -> AsyncWorker:
@@ -61,7 +61,7 @@ async def test_one_that_is_ended_while_it_starts_leaves_no_child() -> None:
     may_go_on, started = asyncio.Event(), asyncio.Event()
 
     async def start() -> AsyncWorker:
-        worker = await AsyncWorker.start("tests.kit.answering_child", {}, what="it", ready_s=60.0)
+        worker = await AsyncWorker.start(WorkerSpec("tests.kit.answering_child", {}, "it"), 60.0)
         started.set()
         await may_go_on.wait()
         return worker

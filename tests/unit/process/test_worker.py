@@ -16,7 +16,7 @@ import pytest
 from littoral.errors import BadInput, RuntimeFailure, TooLarge
 from littoral.process.aio import AsyncWorker
 from littoral.process.limits import ChildLimits
-from littoral.process.worker import BlockingWorker, ChildDied, Raised
+from littoral.process.worker import BlockingWorker, ChildDied, Raised, WorkerSpec
 from tests.kit.patience import PATIENCE_S
 from tests.kit.workers import ended
 
@@ -33,9 +33,9 @@ class Either:
 
     async def start(self, settings: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         if self._kind == "asyncio":
-            self.worker = await AsyncWorker.start(MODULE, settings or {}, what="it", ready_s=PATIENCE_S, **more)
+            self.worker = await AsyncWorker.start(WorkerSpec(MODULE, settings or {}, "it", **more), PATIENCE_S)
             return {}
-        self.worker = BlockingWorker(MODULE, settings or {}, what="it", **more)
+        self.worker = BlockingWorker(WorkerSpec(MODULE, settings or {}, "it", **more))
         return await asyncio.to_thread(self.worker.ready, PATIENCE_S)
 
     async def call(self, do: str, arrays: Mapping[str, Any] | None = None, **head: Any) -> Message:
@@ -126,7 +126,7 @@ async def test_a_worker_that_nothing_refers_to_ends_its_child(either: Either) ->
 
 async def test_limits_reach_the_child_and_its_end_is_noticed() -> None:
     noticed = threading.Event()
-    worker = BlockingWorker(MODULE, {"a": 1}, what="it", limits=ChildLimits(nice=2), on_end=noticed.set)
+    worker = BlockingWorker(WorkerSpec(MODULE, {"a": 1}, "it", limits=ChildLimits(nice=2), on_end=noticed.set))
     about = await asyncio.to_thread(worker.ready, PATIENCE_S)
     assert about == {"settings": {"a": 1}, "nice": os.nice(0) + 2}
     worker.end()
