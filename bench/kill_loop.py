@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.federation import run as runs
-from littoral_cloud.federation.start import Terms, start_run
+from littoral_cloud.federation.start import RunTerms, start_run
 from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Probation, Release, load
@@ -47,10 +47,10 @@ from littoral.process.command import Command, run_to_end, script
 MODEL = "corners"
 KINDS = ("coordinator", "redis", "agent", "worker")
 CLOUD, NODE = script("littoral-cloud"), script("littoral-node")
-POLICY = rollouts.Policy(
+POLICY = rollouts.RolloutPolicy(
     probation=Probation(duration_s=1.0, max_accuracy_drop=1.0, max_failure_rate=1.0), max_accuracy_loss=1.0, measure_s=60.0
 )
-TERMS = Terms(rounds=2, local_epochs=1, min_nodes=2, round_timeout_s=120.0)
+TERMS = RunTerms(rounds=2, local_epochs=1, min_nodes=2, round_timeout_s=120.0)
 ABSENT = ("offline", "is away", "has not come", "no answer")
 """Words of a way back for which somebody's absence is to blame."""
 
@@ -198,7 +198,7 @@ class Begun:
     rollouts: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
-    async def keep_going(self, core: Core, releases: Sequence[Release], terms: Terms) -> None:
+    async def keep_going(self, core: Core, releases: Sequence[Release], terms: RunTerms) -> None:
         """Begins a rollout and a run where none of its kind is under way."""
         ended = await outcomes(core)
         if not self.rollouts or self.rollouts[-1] in ended:

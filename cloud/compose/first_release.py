@@ -26,7 +26,7 @@ from littoral_cloud.recipes.recipe import DEMO
 from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.releases.release import release_made
 from littoral_cloud.rollouts.commands import start_rollout, wait
-from littoral_cloud.rollouts.state import KIND, Rollout, State
+from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from littoral_cloud.settings import load_settings
 
 from littoral.errors import FleetError
@@ -48,7 +48,7 @@ def say(text: str) -> None:
 async def kept_rollouts(core: Core) -> list[Rollout]:
     """Of the model, those that succeeded."""
     rollouts = [load(Rollout, doc) for doc in await core.ledger.all(KIND)]
-    return [rollout for rollout in rollouts if rollout.model == QUICK.model and rollout.state is State.SUCCEEDED]
+    return [rollout for rollout in rollouts if rollout.model == QUICK.model and rollout.state is RolloutState.SUCCEEDED]
 
 
 async def release_to_serve(core: Core) -> Release:
@@ -92,7 +92,7 @@ async def main() -> int:
         say(f"rolling {release.release_id} out: {', '.join(node.name for node in waiting)} serve nothing")
         rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock()))
         say(f"rollout {rollout.state}{': ' + rollout.reason if rollout.reason else ''}")
-        return 0 if rollout.state is State.SUCCEEDED else 1
+        return 0 if rollout.state is RolloutState.SUCCEEDED else 1
 
 
 if __name__ == "__main__":

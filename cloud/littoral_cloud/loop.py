@@ -25,7 +25,7 @@ from littoral_cloud.app import Core
 from littoral_cloud.federation.run import Run, RunState, all_runs
 from littoral_cloud.federation.start import start_run
 from littoral_cloud.fleet import drift
-from littoral_cloud.fleet.controller import News, Watch, keep_advancing
+from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Write
 from littoral_cloud.fleet.records import Presence, Release, dump, load
 from littoral_cloud.releases.catalogue import all_releases
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 ACTOR = "loop"
 KIND = "loop"
-WATCH = Watch("loop", "loop", ("inputs", "run", "release", "rollout"))
+WATCH = ControllerSpec("loop", "loop", ("inputs", "run", "release", "rollout"))
 GATHER_S = 6.0
 """Nodes that drift together are seen a window apart: the first one waits this long for the others."""
 
@@ -50,7 +50,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ModelView:
     """All that a move of one model depends on."""
 
     model: str
@@ -88,18 +88,18 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitUntil:
     until: float = float("inf")
 
 
-Move = StartRun | MakeRelease | StartRollout | Settle | Wait
+Move = StartRun | MakeRelease | StartRollout | Settle | WaitUntil
 
 
-def step(seen: Seen, now: float) -> Move:
+def step(seen: ModelView, now: float) -> Move:
     """The next move of one model. Pure."""
     ours = [run for run in seen.runs if run.model == seen.model and run.origin == "loop"]
     if any(not run.state.terminal for run in seen.runs if run.model == seen.model):
-        return Wait()
+        return WaitUntil()
     for run in ours:
         if run.run_id in seen.memory.settled:
             continue
@@ -112,15 +112,15 @@ def step(seen: Seen, now: float) -> Move:
         if not rollouts:
             return StartRollout(release.release_id)
         if any(r.state not in ENDED for r in rollouts):
-            return Wait()
+            return WaitUntil()
         took = {a.node_id for r in rollouts if r.state == "SUCCEEDED" for a in r.assignments if a.touched and not a.dropped}
         return Settle(run.run_id, tuple(sorted(took)), run.finished_at)
     if any(r.model == seen.model and r.state not in ENDED for r in seen.rollouts.values()):
-        return Wait()
+        return WaitUntil()
     if not set(seen.drifted) - seen.away:  # those that are away say so again when they are back
-        return Wait()
+        return WaitUntil()
     due = min(seen.drifted.values()) + GATHER_S
-    return StartRun(tuple(sorted(seen.drifted))) if now >= due else Wait(due)
+    return StartRun(tuple(sorted(seen.drifted))) if now >= due else WaitUntil(due)
 
 
 class Loop:
@@ -141,7 +141,7 @@ class Loop:
             while True:
                 seen, doc = await self._see(model)
                 move = step(seen, self._core.clock())
-                if isinstance(move, Wait):
+                if isinstance(move, WaitUntil):
                     until = min(until, move.until)
                     break
                 log.info("loop: %s: %s", model, move)
@@ -152,7 +152,7 @@ class Loop:
                         raise
         return until
 
-    async def _make(self, seen: Seen, doc: Doc | None, move: Move, fence: Fence) -> None:
+    async def _make(self, seen: ModelView, doc: Doc | None, move: Move, fence: Fence) -> None:
         core = self._core
         match move:
             case StartRun(nodes):
@@ -166,7 +166,7 @@ class Loop:
             case Settle():
                 await self._settle(seen, doc, move, fence)
 
-    async def _start_run(self, seen: Seen, doc: Doc | None, nodes: Sequence[str], fence: Fence) -> None:
+    async def _start_run(self, seen: ModelView, doc: Doc | None, nodes: Sequence[str], fence: Fence) -> None:
         core = self._core
         run_id = f"{re.sub('[^A-Za-z0-9]', '-', seen.model)[:48]}-run-{1 + sum(r.model == seen.model for r in seen.runs)}"
         try:
@@ -184,13 +184,13 @@ class Loop:
         except (NotFound, BadInput, Untrusted) as error:
             await self._give_up(seen, doc, run_id, "loop.run-refused", str(error), fence)
 
-    async def _give_up(self, seen: Seen, doc: Doc | None, what: str, action: str, detail: str, fence: Fence) -> None:
+    async def _give_up(self, seen: ModelView, doc: Doc | None, what: str, action: str, detail: str, fence: Fence) -> None:
         """Said once, and not tried again: an operator must act, or the inputs must drift anew."""
         log.error("loop: %s: %s: %s", what, action, detail)
         await self._core.ledger.commit(Change((), (Audit(action, what, ACTOR, {"detail": detail}),)), fence=fence)
         await self._settle(seen, doc, Settle(what, (), self._core.clock()), fence)
 
-    async def _settle(self, seen: Seen, doc: Doc | None, move: Settle, fence: Fence) -> None:
+    async def _settle(self, seen: ModelView, doc: Doc | None, move: Settle, fence: Fence) -> None:
         """Baselines first: done again after a crash, they do no harm; the memory of it comes last."""
         now = self._core.clock()
         dealt = [node for node, since in seen.drifted.items() if since <= move.until]
@@ -214,7 +214,7 @@ class Loop:
     async def _models(self) -> list[str]:
         return sorted({release.model for release in await all_releases(self._core.ledger)})
 
-    async def _see(self, model: str) -> tuple[Seen, Doc | None]:
+    async def _see(self, model: str) -> tuple[ModelView, Doc | None]:
         ledger = self._core.ledger
         drifted = {}
         for doc in await ledger.all(drift.KIND):
@@ -225,7 +225,7 @@ class Loop:
         presences = [await ledger.get("presence", node_id) for node_id in drifted]
         there = {doc.id for doc in presences if doc is not None and load(Presence, doc).connected}
         memory = await ledger.get(KIND, model)
-        seen = Seen(
+        seen = ModelView(
             model,
             drifted,
             await all_runs(ledger),

@@ -39,8 +39,8 @@ def moves(of: Mapping[Any, StrEnum]) -> str:
 def rollout_limits() -> str:
     rows = []
     for state, limit in rollout.LIMITS.items():
-        more = ", and the probation" if state is rollout.State.WAVE else ""
-        rows.append((state, f"{getattr(rollout.Policy(), limit):g} s ({limit}){more}", rollout.ON_EXPIRY[state]))
+        more = ", and the probation" if state is rollout.RolloutState.WAVE else ""
+        rows.append((state, f"{getattr(rollout.RolloutPolicy(), limit):g} s ({limit}){more}", rollout.ON_EXPIRY[state]))
     return table(("state", "may last", "then"), rows)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from littoral_cloud.app import open_core
 from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.records import load
-from littoral_cloud.rollouts.state import KIND, Rollout, State
+from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from littoral_cloud.settings import load_settings
 
 from tests.kit.patience import PATIENCE_S
@@ -33,7 +33,7 @@ async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it_and_without_one
 
         async def in_its_first_wave() -> bool | None:
             doc = await core.ledger.get(KIND, started["rollout"])
-            return True if doc is not None and load(Rollout, doc).state is State.WAVE else None
+            return True if doc is not None and load(Rollout, doc).state is RolloutState.WAVE else None
 
         await until(core.ledger, (KIND,), in_its_first_wave, seconds=PATIENCE_S, what="the canary's wave")
     await processes.kill_coordinator()

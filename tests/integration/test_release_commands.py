@@ -16,7 +16,7 @@ from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.rollouts.commands import read_rollout
-from littoral_cloud.rollouts.state import KIND, Assignment, State
+from littoral_cloud.rollouts.state import KIND, Assignment, RolloutState
 from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.store import open_trust
 
@@ -96,7 +96,7 @@ def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest
         async with open_core(load_settings()) as core:
             doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
             gets = Assignment(node_id="n1", manifest_digest=digest, name="cnn", previous="")
-            ended = replace(rollout, state=State.SUCCEEDED, assignments=(gets,))
+            ended = replace(rollout, state=RolloutState.SUCCEEDED, assignments=(gets,))
             await core.ledger.commit(Change((Write(KIND, "digits-1-r1", dump(ended), doc.generation),)))
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:

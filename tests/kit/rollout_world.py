@@ -29,8 +29,8 @@ from littoral_cloud.fleet.records import (
     measurement_id,
 )
 from littoral_cloud.rollouts.decide import next_actions
-from littoral_cloud.rollouts.seen import Snapshot, view_of
-from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits, limit_s
+from littoral_cloud.rollouts.seen import Snapshot, snapshot_of
+from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState, Waits, limit_s
 
 from littoral.budget import Budget
 from littoral.digest import digest_of
@@ -118,18 +118,7 @@ class World:
         return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
 
     def snapshot(self) -> Snapshot:
-        reported, presence = self.of(Reported, "reported"), self.of(Presence, "presence")
-        nodes = {}
-        for id, node in self.of(Node, "node").items():
-            nodes[id] = view_of(node, presence.get(id), self.docs.get(("desired", id)), reported.get(id))
-        rollouts = {id: (doc.generation, load(Rollout, doc)) for (kind, id), doc in self.docs.items() if kind == KIND}
-        return Snapshot(
-            {id: held for id, held in rollouts.items() if held[1].state not in ENDED},
-            self.of(Release, "release"),
-            self.of(Artifact, "artifact"),
-            nodes,
-            list(self.of(MeasurementRecord, "measurement").values()),
-        )
+        return snapshot_of(self.docs.values())
 
     # what an operator does
 
@@ -194,17 +183,17 @@ class World:
         self.put("release", release.release_id, dump(release))
         return release
 
-    def start(self, release: Release, policy: Policy | None = None, *, id: str = "") -> str:
-        policy = policy or Policy()
+    def start(self, release: Release, policy: RolloutPolicy | None = None, *, id: str = "") -> str:
+        policy = policy or RolloutPolicy()
         rollout = Rollout(
             release_id=release.release_id,
             model=MODEL,
             kind=release.kind,
             policy=policy,
-            state=State.PENDING,
+            state=RolloutState.PENDING,
             created_at=self.now,
             entered_at=self.now,
-            deadline=self.now + limit_s(policy, State.PENDING),
+            deadline=self.now + limit_s(policy, RolloutState.PENDING),
         )
         id = id or f"{release.release_id}-r1"
         self.put(KIND, id, dump(rollout))

@@ -21,7 +21,7 @@ from littoral_cloud.cli.tree import history_tree, lines
 from littoral_cloud.fleet.records import Artifact, load
 from littoral_cloud.lineage.difference import differences
 from littoral_cloud.lineage.find import all_artifacts, find, short
-from littoral_cloud.lineage.garbage import LEASE, Plan, collect, plan, see
+from littoral_cloud.lineage.garbage import LEASE, CollectionPlan, collect, plan, see
 from littoral_cloud.lineage.history import Story, story_of
 from littoral_cloud.releases.parents import roles_of
 from littoral_cloud.settings import Settings, load_settings
@@ -220,7 +220,7 @@ async def _gc(settings: Settings, older_than_s: float, dry_run: bool, format: Fo
         )
 
 
-def _print_plan(planned: Plan) -> None:
+def _print_plan(planned: CollectionPlan) -> None:
     if planned.gone:
         emit([_row(a) for a in planned.gone], columns=("name", "model", "accuracy", "bytes", "created", "digest"))
         typer.echo()

@@ -24,7 +24,7 @@ from littoral_cloud.rollouts.commands import abort as ask_to_abort
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.observe import observe
 from littoral_cloud.rollouts.seen import read
-from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, Waits
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.terminal.text import printable
@@ -33,7 +33,7 @@ app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout wa
 
 RolloutArgument = Annotated[str, typer.Argument(help="The rollout's id.")]
 
-DEFAULT = Policy()
+DEFAULT = RolloutPolicy()
 _COLUMNS = ("id", "state", "model", "kind", "waves", "nodes", "left_out", "created", "reason")
 
 
@@ -80,7 +80,7 @@ def start(
     except ValueError as error:
         raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
     limits = Probation(duration_s=probation, max_accuracy_drop=probation_max_drop)
-    policy = Policy(
+    policy = RolloutPolicy(
         wave_sizes=sizes,
         probation=limits,
         max_accuracy_loss=max_drop_vs_served,
@@ -90,7 +90,7 @@ def start(
 
 
 async def _start(
-    settings: Settings, release_id: str, policy: Policy, canary: str, nodes: list[str], watching: bool, format: Format
+    settings: Settings, release_id: str, policy: RolloutPolicy, canary: str, nodes: list[str], watching: bool, format: Format
 ) -> None:
     async with open_existing(settings) as core:
         release = await read_release(core.ledger, release_id)
@@ -173,7 +173,7 @@ async def _follow(core: Core, rollout_id: str, settings: Settings, format: Forma
             _, rollout = await read_rollout(core.ledger, rollout_id)
             wave = rollout.running_wave
             who = ", ".join(names.get(node_id, node_id) for node_id in wave.nodes) if wave else ""
-            missing = f"waits: {rollout.reason}" if rollout.state is State.PENDING and rollout.reason else ""
+            missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
             if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != printed:
                 printed = line
                 if format == Format.JSON:
@@ -183,7 +183,7 @@ async def _follow(core: Core, rollout_id: str, settings: Settings, format: Forma
             if rollout.state in ENDED:
                 break
             await anext(news)
-    if rollout.state is not State.SUCCEEDED:
+    if rollout.state is not RolloutState.SUCCEEDED:
         raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
     if format != Format.JSON and rollout.assignments:
         first = rollout.assignments[0]

@@ -15,7 +15,7 @@ from littoral_cloud.app import Core, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.federation.evaluation import by_nodes
 from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out, stop_run
-from littoral_cloud.federation.start import Terms, start_run
+from littoral_cloud.federation.start import RunTerms, start_run
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.settings import Settings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
@@ -24,7 +24,7 @@ app = noun("Manage federated runs.", "littoral-cloud run list")
 
 RunArgument = Annotated[str, typer.Argument(help="The run's id.")]
 
-DEFAULT = Terms()
+DEFAULT = RunTerms()
 _COLUMNS = ("id", "state", "model", "round", "nodes", "seconds", "bytes_down", "bytes_up", "created", "reason")
 
 
@@ -59,7 +59,7 @@ def start(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a run: the nodes learn from their own labelled data. The coordinator performs it; see `run watch`."""
-    terms = Terms(
+    terms = RunTerms(
         strategy=strategy,
         rounds=rounds,
         local_epochs=local_epochs,
@@ -74,7 +74,7 @@ def start(
 
 
 async def _start(
-    settings: Settings, model: str, terms: Terms, artifact: str, nodes: Sequence[str], for_nodes: Sequence[str], format: Format
+    settings: Settings, model: str, terms: RunTerms, artifact: str, nodes: Sequence[str], for_nodes: Sequence[str], format: Format
 ) -> None:
     async with open_existing(settings) as core:
         run = await start_run(

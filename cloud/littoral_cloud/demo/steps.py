@@ -32,7 +32,7 @@ from littoral_cloud.fleet.records import Presence, Release, load
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.releases.release import release_made
 from littoral_cloud.rollouts.commands import start_rollout
-from littoral_cloud.rollouts.state import ENDED, Rollout, State
+from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 
 # Upper bounds, so that a demo ends. On a busy machine a step may take many times as long as on an idle one.
 CONNECT_WAIT_S = 180.0
@@ -235,7 +235,7 @@ async def roll_out(core: Core, released: Release, terminal: Terminal) -> Doc:
 def check_served(initial: Doc) -> None:
     """Raises FleetError where the nodes do not serve the first release: the demo cannot go on."""
     rollout = load(Rollout, initial)
-    if rollout.state is not State.SUCCEEDED:
+    if rollout.state is not RolloutState.SUCCEEDED:
         raise FleetError(
             f"release {rollout.release_id}: {rollout.state}: {rollout.reason}", hint="the nodes' logs are in OUT/logs"
         )

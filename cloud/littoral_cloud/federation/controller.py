@@ -22,7 +22,7 @@ from littoral.process.limits import command_of
 from littoral_cloud.federation.exchange import forget_run
 from littoral_cloud.federation.run import KIND, STOPPED, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
 from littoral_cloud.federation.worker import LEASE, TRY_AGAIN
-from littoral_cloud.fleet.controller import News, Watch, keep_advancing
+from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral_cloud.fleet.records import Desired, load
 
@@ -32,7 +32,7 @@ MAX_CRASHES = 3
 """Crashes of the worker within one round, after which the run fails."""
 BACKOFF = Backoff(2.0, 30.0)
 """Before the next start of a worker that ended too early."""
-WATCH = Watch("federation", LEASE, (KIND,))
+WATCH = ControllerSpec("federation", LEASE, (KIND,))
 
 
 def next_run(runs: Sequence[Run]) -> Run | None:

@@ -14,12 +14,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from littoral import codec
 from littoral.codec_errors import codec_errors
 from littoral.errors import FleetError, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.presence import There, there
@@ -54,14 +54,6 @@ class QuorumMissed(FleetError):
     """Too few good replies came in time."""
 
     code = "quorum-missed"
-
-
-class BlobStore(Protocol):
-    def put(self, data: bytes) -> str: ...
-
-    def read(self, digest: str) -> bytes: ...
-
-    def held(self, digest: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from flwr.serverapp import Grid
 
 from littoral.errors import BadInput, FleetError
 from littoral.flower_private import become_server, empty_run, from_bytes, name_message, number_of, to_bytes
-from littoral_cloud.federation.exchange import BlobStore, Exchange, Outcome, check_quorum
+from littoral_cloud.federation.exchange import Exchange, Outcome, check_quorum
 from littoral_cloud.federation.faults import BAD_REPLY, Fault
 from littoral_cloud.federation.judging import ARRAYS, NEEDED, judged
 from littoral_cloud.federation.run import FinishedRound, Run, round_finished, round_started, sitting_out, update_run
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral_cloud.training.weights import weights_bytes
 

@@ -10,14 +10,14 @@ from typing import Literal
 from littoral.budget import Budget, worst_class_shortfall
 from littoral.errors import BadInput, NotFound
 from littoral.manifest import Manifest
-from littoral_cloud.federation.exchange import BlobStore
 from littoral_cloud.federation.run import Run, create_run
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RunTerms:
     """How a run learns. The defaults are what held on MNIST turned by 45 degrees: bench/federated_recipe.py."""
 
     strategy: str = "fedavg"
@@ -81,7 +81,7 @@ async def start_run(
     run_id: str,
     model: str,
     now: float,
-    terms: Terms | None = None,
+    terms: RunTerms | None = None,
     artifact: str = "",
     for_nodes: Sequence[str] = (),
     cohort: Sequence[str] = (),
@@ -100,7 +100,7 @@ async def start_run(
     Raises:
         NotFound: there is no such artifact, or none with weights. BadInput: terms that cannot work.
     """
-    terms = terms or Terms()
+    terms = terms or RunTerms()
     known = [a for a in (load(Artifact, doc) for doc in await ledger.all("artifact")) if a.model == model]
     base = (
         _named(known, artifact)

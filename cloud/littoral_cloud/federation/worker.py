@@ -78,9 +78,9 @@ async def _rounds(ledger: Ledger, blobs: object, run: Run, fence: Fence | None) 
     from flwr.app import Array, ArrayRecord, Context, RecordDict
 
     from littoral.flower_private import SERVER_NODE, number_of
-    from littoral_cloud.federation.exchange import BlobStore
     from littoral_cloud.federation.grid import FleetGrid
     from littoral_cloud.federation.server_app import app
+    from littoral_cloud.fleet.blobs import BlobStore
     from littoral_cloud.training.weights import arrays_from
 
     store: BlobStore = blobs  # type: ignore[assignment]

@@ -36,7 +36,7 @@ News = frozenset[Announcement] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class ControllerSpec:
     """What wakes a controller. `name`: for the log; `kinds`: of documents."""
 
     name: str
@@ -47,7 +47,7 @@ class Watch:
 
 async def keep_advancing(
     ledger: Ledger,
-    watch: Watch,
+    watch: ControllerSpec,
     advance: Callable[[News, Fence], Awaitable[float]],
     clock: Callable[[], float],
     rng: random.Random,

@@ -13,9 +13,9 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from littoral.errors import FleetError, NotAccepted, NotFound, TooLarge
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Desired, FederatedTask, load
@@ -28,12 +28,6 @@ _ROOM_BYTES, _ROOM_TIMES = 16 * 1024 * 1024, 16
 _REMEMBERED = 256
 
 
-class Blobs(Protocol):
-    """What is needed of littoral_cloud.store.blobs.BlobFolder."""
-
-    def read(self, digest: str) -> bytes: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploads:
     message_id: str
@@ -44,7 +38,7 @@ class Uploads:
 class Readers:
     """Who may read what. What a manifest names never changes, so it is remembered of the last ones."""
 
-    def __init__(self, ledger: Ledger, blobs: Blobs) -> None:
+    def __init__(self, ledger: Ledger, blobs: BlobStore) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._files: OrderedDict[str, frozenset[str]] = OrderedDict()  # by manifest digest

@@ -16,13 +16,14 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from littoral.errors import BadInput, Conflict, FleetError
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Artifact, dump, load
 from littoral_cloud.fleet.transfers import UPLOADS
@@ -37,27 +38,8 @@ _NAMES_NOTHING = ("artifact", "measurement", UPLOADS)
 _BATCH = 200
 
 
-class BlobEntry(Protocol):
-    @property
-    def digest(self) -> str: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def changed(self) -> float: ...
-
-
-class BlobStore(Protocol):
-    """What is needed of littoral_cloud.store.blobs.BlobFolder."""
-
-    def read(self, digest: str) -> bytes: ...
-    def entries(self) -> Iterator[BlobEntry]: ...
-    def discard(self, digest: str, before: float) -> int: ...
-    def unfinished(self, before: float) -> tuple[int, int]: ...
-    def sweep(self, before: float) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CollectionView:
     """All that is decided on. `named`: who names a digest, by digest, in an operator's words."""
 
     artifacts: tuple[Doc, ...]
@@ -67,17 +49,17 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Retained:
     artifact: Artifact
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CollectionPlan:
     """What goes, and what stays and why."""
 
     gone: tuple[Artifact, ...]
-    kept: tuple[Kept, ...]
+    kept: tuple[Retained, ...]
     measurements: int  # of what goes
     blobs: Mapping[str, int]  # bytes by digest
     unfinished: int  # files that were never made whole
@@ -98,7 +80,7 @@ class Collected:
     bytes: int
 
 
-async def see(ledger: Ledger, now: float, older_than_s: float) -> Seen:
+async def see(ledger: Ledger, now: float, older_than_s: float) -> CollectionView:
     """Raises BadInput where `older_than_s` is less than LEAST_AGE_S."""
     if not older_than_s >= LEAST_AGE_S:
         raise BadInput(
@@ -113,10 +95,10 @@ async def see(ledger: Ledger, now: float, older_than_s: float) -> Seen:
         for doc in () if kind in _NAMES_NOTHING else these:
             for digest in _digests_of(doc):
                 named.setdefault(digest, f"{kind} {doc.id}")
-    return Seen(docs.get("artifact", ()), docs.get("measurement", ()), named, cutoff)
+    return CollectionView(docs.get("artifact", ()), docs.get("measurement", ()), named, cutoff)
 
 
-def decide(seen: Seen) -> tuple[list[Kept], list[Artifact]]:
+def decide(seen: CollectionView) -> tuple[list[Retained], list[Artifact]]:
     """Which artifacts stay, and why; and which go. Pure."""
     artifacts = sorted((load(Artifact, doc) for doc in seen.artifacts), key=lambda a: (a.created_at, a.name, a.manifest_digest))
     why: dict[str, str] = {}
@@ -136,11 +118,11 @@ def decide(seen: Seen) -> tuple[list[Kept], list[Artifact]]:
             if parent.manifest_digest not in why:
                 why[parent.manifest_digest] = f"artifact {child.name} was made from it"
                 children.append(parent)
-    kept = [Kept(a, why[a.manifest_digest]) for a in artifacts if a.manifest_digest in why]
+    kept = [Retained(a, why[a.manifest_digest]) for a in artifacts if a.manifest_digest in why]
     return kept, [a for a in artifacts if a.manifest_digest not in why]
 
 
-def plan(seen: Seen, blobs: BlobStore) -> Plan:
+def plan(seen: CollectionView, blobs: BlobStore) -> CollectionPlan:
     """Raises FleetError where the manifest of an artifact that stays cannot be read: then it is not known what it needs."""
     kept, gone = decide(seen)
     needed = set(seen.named)
@@ -149,7 +131,7 @@ def plan(seen: Seen, blobs: BlobStore) -> Plan:
     doomed = {e.digest: e.bytes for e in blobs.entries() if e.digest not in needed and e.changed < seen.cutoff}
     going = {a.manifest_digest for a in gone}
     measurements = sum(doc.body.get("manifest_digest") in going for doc in seen.measurements)
-    return Plan(tuple(gone), tuple(kept), measurements, doomed, *blobs.unfinished(seen.cutoff))
+    return CollectionPlan(tuple(gone), tuple(kept), measurements, doomed, *blobs.unfinished(seen.cutoff))
 
 
 async def collect(ledger: Ledger, blobs: BlobStore, now: float, older_than_s: float, fence: Fence, *, actor: str) -> Collected:
@@ -181,7 +163,7 @@ def _discarded(blobs: BlobStore, digests: Sequence[str], before: float) -> list[
     return [blobs.discard(digest, before) for digest in digests]
 
 
-async def _deleted(ledger: Ledger, seen: Seen, artifact: Artifact, generation: int, fence: Fence, actor: str) -> bool:
+async def _deleted(ledger: Ledger, seen: CollectionView, artifact: Artifact, generation: int, fence: Fence, actor: str) -> bool:
     """False where somebody named it meanwhile."""
     digest = artifact.manifest_digest
     measured = [Write("measurement", d.id, None, None) for d in seen.measurements if d.body.get("manifest_digest") == digest]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from littoral.errors import FleetError
 from littoral.lineage import BASE
 from littoral.manifest import Manifest
 from littoral_cloud.federation.run import Run, RunState, all_runs
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import AuditEntry, Ledger
 from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.fleet.records import Artifact, Desired, Release, Reported, load
@@ -20,12 +20,6 @@ from littoral_cloud.rollouts.state import KIND as ROLLOUT
 from littoral_cloud.rollouts.state import Rollout
 
 PAGE = 1000
-
-
-class BlobStore(Protocol):
-    def read(self, digest: str) -> bytes: ...
-
-    def has(self, digest: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from littoral_cloud.local.snippets import Where
 from littoral_cloud.rollouts.back import releases_in_force
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.explain import explain_node
-from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, State
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
 from littoral_cloud.settings import Settings
 
 PORTS_FILE = "up.json"
@@ -182,7 +182,7 @@ async def _rolled_out(core: Core, release: Release) -> None:
     """Raises FleetError where it did not pass, saying why."""
     rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
     rollout = await _ended(core, rollout_id)
-    if rollout.state is not State.SUCCEEDED:
+    if rollout.state is not RolloutState.SUCCEEDED:
         why = rollout.reason or "; ".join(refused.words for refused in rollout.refused)
         raise FleetError(
             f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"

@@ -14,6 +14,7 @@ from littoral.codec import feature_of
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound
 from littoral.manifest import Manifest
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.interface import interface_of
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
@@ -22,31 +23,25 @@ from littoral_cloud.fleet.records import Artifact, Release, dump, load
 KINDS = ("initial", "federated", "manual")
 
 
-class Blobs(Protocol):
-    """What is needed of littoral_cloud.store.blobs.BlobFolder."""
-
-    def put(self, data: bytes) -> str: ...
-
-
-class Trust(Protocol):
+class SigningTrust(Protocol):
     """What is needed of littoral_cloud.trust.store.Trust."""
 
     @property
     def signing_key(self) -> Any: ...  # Ed25519PrivateKey
 
 
-class Core(Protocol):
+class PublishingCore(Protocol):
     """What is needed of littoral_cloud.app.Core."""
 
     @property
     def ledger(self) -> Ledger: ...
     @property
-    def blobs(self) -> Blobs: ...
+    def blobs(self) -> BlobStore: ...
     @property
-    def trust(self) -> Trust: ...
+    def trust(self) -> SigningTrust: ...
 
 
-class Packaged(Protocol):
+class PackagedArtifact(Protocol):
     """What is needed of littoral_cloud.packaging.package.Packaged."""
 
     @property
@@ -58,7 +53,7 @@ class Packaged(Protocol):
 
 
 async def publish(
-    core: Core, packaged: Packaged, now: float, *, weights: bytes = b"", data: str = "", actor: str = "factory"
+    core: PublishingCore, packaged: PackagedArtifact, now: float, *, weights: bytes = b"", data: str = "", actor: str = "factory"
 ) -> Artifact:
     """Puts the files and the signed manifest where nodes fetch them, and makes the artifact known.
 

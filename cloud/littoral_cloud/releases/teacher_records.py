@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from littoral.errors import NotFound
 from littoral.lineage import BASE, TEACHER
 from littoral.manifest import Manifest
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import Artifact, dump, load
 from littoral_cloud.releases.catalogue import read_artifact
@@ -51,17 +51,13 @@ class KeptTeacher:
     schema: int = 1
 
 
-class Blobs(Protocol):
-    def read(self, digest: str) -> bytes: ...
-
-
 async def keep(ledger: Ledger, digest: str, teacher: KeptTeacher) -> None:
     """Makes a teacher known; keeping it again changes nothing."""
     await ledger.commit(Change((Write(KIND, digest, dump(teacher), None),)))
 
 
 async def teacher_of(
-    ledger: Ledger, blobs: Blobs, trusted: Mapping[str, bytes], manifest_digest: str
+    ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes], manifest_digest: str
 ) -> tuple[str, KeptTeacher, Artifact]:
     """(digest, teacher, artifact) of whoever an artifact learnt from; of one that a federated run made, of what that began with.
 

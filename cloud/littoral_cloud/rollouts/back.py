@@ -12,9 +12,9 @@ from littoral_cloud.fleet.records import Release, Reported, load
 from littoral_cloud.releases.catalogue import all_releases, read_release, withdraw
 from littoral_cloud.rollouts.commands import abort, start_rollout
 from littoral_cloud.rollouts.decide import UNJUDGED
-from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
 
-BACK = Policy(
+BACK = RolloutPolicy(
     probation=UNJUDGED,
     max_accuracy_loss=1.0,
     allow_interface_change=True,
@@ -27,7 +27,7 @@ async def withdraw_everywhere(ledger: Ledger, release_id: str, why: str, actor: 
     release = await withdraw(ledger, release_id, why, actor=actor)
     stopped = []
     for id, rollout in (await _rollouts(ledger)).items():
-        running = rollout.state not in ENDED and rollout.state is not State.ROLLING_BACK
+        running = rollout.state not in ENDED and rollout.state is not RolloutState.ROLLING_BACK
         if rollout.release_id == release_id and running and not rollout.aborted_by:
             await abort(ledger, id, actor)
             stopped.append(id)
@@ -63,7 +63,7 @@ async def releases_in_force(ledger: Ledger) -> dict[str, Release]:
     back after that one was made, the one that it went back to."""
     releases = {release.release_id: release for release in await all_releases(ledger) if not release.withdrawn}
     newest = {release.model: release for release in releases.values()}
-    passed = [r for r in (await _rollouts(ledger)).values() if r.state is State.SUCCEEDED and r.release_id in releases]
+    passed = [r for r in (await _rollouts(ledger)).values() if r.state is RolloutState.SUCCEEDED and r.release_id in releases]
     for rollout in sorted(passed, key=lambda r: r.created_at):
         if rollout.created_at > newest[rollout.model].created_at:
             newest[rollout.model] = releases[rollout.release_id]
@@ -75,7 +75,7 @@ async def release_before(ledger: Ledger, model: str) -> Release:
     releases = {release.release_id: release for release in await all_releases(ledger) if release.model == model}
     if not releases:
         raise NotFound(f"model {model!r}: has no release", hint="littoral-cloud release list")
-    ended = [rollout for rollout in (await _rollouts(ledger)).values() if rollout.state is State.SUCCEEDED]
+    ended = [rollout for rollout in (await _rollouts(ledger)).values() if rollout.state is RolloutState.SUCCEEDED]
     passed = sorted((r for r in ended if r.release_id in releases), key=lambda r: r.ended_at or 0.0, reverse=True)
     for rollout in passed:
         if rollout.release_id != passed[0].release_id and not releases[rollout.release_id].withdrawn:

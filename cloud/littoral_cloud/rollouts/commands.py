@@ -8,11 +8,11 @@ from littoral.errors import BadInput, Conflict, NotFound
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Release, dump, load
-from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State, limit_s
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, limit_s
 
 
 async def start_rollout(
-    ledger: Ledger, release: Release, now: float, policy: Policy | None = None, *, number: int = 0, actor: str = "operator"
+    ledger: Ledger, release: Release, now: float, policy: RolloutPolicy | None = None, *, number: int = 0, actor: str = "operator"
 ) -> str:
     """Asks for a rollout of a release; the coordinator's controller carries it out. Gives its id, RELEASE-rNUMBER.
 
@@ -21,7 +21,7 @@ async def start_rollout(
 
     Raises BadInput where the policy cannot be, or the release was withdrawn; Conflict where the given number is taken.
     """
-    policy = policy or Policy()
+    policy = policy or RolloutPolicy()
     doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
     if doc is not None and (why := load(Release, doc).withdrawn):
         raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
@@ -39,10 +39,10 @@ async def start_rollout(
         model=release.model,
         kind=release.kind,
         policy=policy,
-        state=State.PENDING,
+        state=RolloutState.PENDING,
         created_at=now,
         entered_at=now,
-        deadline=now + limit_s(policy, State.PENDING),
+        deadline=now + limit_s(policy, RolloutState.PENDING),
     )
     wanted = number or 1
     while True:
@@ -85,7 +85,7 @@ async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
     def change(rollout: Rollout | None) -> Rollout:
         if rollout is None:
             raise _no_rollout(rollout_id)
-        if rollout.state in ENDED or rollout.state is State.ROLLING_BACK:
+        if rollout.state in ENDED or rollout.state is RolloutState.ROLLING_BACK:
             raise BadInput(f"rollout {rollout_id}: is {rollout.state} already", hint=f"littoral-cloud rollout show {rollout_id}")
         return replace(rollout, aborted_by=actor)
 

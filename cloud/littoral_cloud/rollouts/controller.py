@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
-from littoral_cloud.fleet.controller import Watch, keep_advancing
+from littoral_cloud.fleet.controller import ControllerSpec, keep_advancing
 from littoral_cloud.fleet.ledger import Fence, Ledger
 from littoral_cloud.rollouts.decide import next_actions
 from littoral_cloud.rollouts.seen import read
@@ -15,7 +15,7 @@ from littoral_cloud.rollouts.state import KIND, Waits
 
 log = logging.getLogger(__name__)
 
-WATCH = Watch("rollouts", "rollouts", (KIND, "node", "presence", "reported", "measurement", "desired"))
+WATCH = ControllerSpec("rollouts", "rollouts", (KIND, "node", "presence", "reported", "measurement", "desired"))
 
 
 class Controller:

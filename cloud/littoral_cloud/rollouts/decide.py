@@ -9,26 +9,26 @@ from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
 from littoral_cloud.rollouts.observe import not_ours, observe, unmeasured
 from littoral_cloud.rollouts.plan import ended, kept, next_wave, previous, sizes_left, unproved, with_waves
-from littoral_cloud.rollouts.seen import NodeView, Seen
+from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
     KIND,
     MOVES,
-    Aborted,
     Assignment,
-    Event,
-    Expired,
-    Free,
-    IllegalMove,
+    IllegalRolloutMove,
+    Ineligible,
     LastWavePassed,
     NobodyCan,
     NobodyNow,
     NothingToDo,
     Planned,
-    Refused,
     Restored,
     Rollout,
-    Stopped,
+    RolloutAborted,
+    RolloutEvent,
+    RolloutExpired,
+    RolloutStopped,
+    TurnCame,
     Waits,
     WavePassed,
     limit_s,
@@ -49,14 +49,14 @@ class Decision:
     desired: Mapping[str, Desired]  # by node id
     audit: tuple[Audit, ...]
 
-    def change(self, seen: Seen) -> Change:
+    def change(self, seen: RolloutView) -> Change:
         writes = [Write(KIND, seen.rollout_id, dump(self.rollout), seen.generation)]
         for node_id, desired in self.desired.items():
             writes.append(Write("desired", node_id, dump(desired), seen.nodes[node_id].desired_generation))
         return Change(tuple(writes), self.audit)
 
 
-def next_actions(seen: Seen, now: float) -> Decision | Waits:
+def next_actions(seen: RolloutView, now: float) -> Decision | Waits:
     """What to do now, or what is waited for.
 
     Args:
@@ -68,18 +68,18 @@ def next_actions(seen: Seen, now: float) -> Decision | Waits:
     return event if isinstance(event, Waits) else apply(seen, event, now)
 
 
-def apply(seen: Seen, event: Event, now: float) -> Decision:
+def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
     """What follows from an event. Raises IllegalMove where the table has no such move."""
     rollout = seen.rollout
     if (rollout.state, type(event)) not in MOVES:
-        raise IllegalMove(f"rollout {seen.rollout_id}: {type(event).__name__} in {rollout.state}")
+        raise IllegalRolloutMove(f"rollout {seen.rollout_id}: {type(event).__name__} in {rollout.state}")
     state = MOVES[rollout.state, type(event)]
     lasts = 0.0 if state in ENDED else limit_s(rollout.policy, state)
     moved = replace(rollout, state=state, entered_at=now, deadline=now + lasts, ended_at=now if state in ENDED else None)
     match event:
         case Waits():
             return Decision(rollout, {}, ())
-        case Free(cohort, refused):
+        case TurnCame(cohort, refused):
             return Decision(replace(moved, cohort=cohort, refused=refused, reason=""), _trials(seen, cohort), ())
         case Planned(assignments, refused):
             moved = replace(moved, assignments=assignments, refused=_joined(rollout.refused, refused))
@@ -95,7 +95,7 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
             moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now), remarks=_unproved(unseen, seen))
             said = {"nodes": nodes} | ({"unproved": unseen} if unseen else {})
             return Decision(moved, {}, (_line(seen, "rollout.promoted", said),))
-        case Stopped(reason):
+        case RolloutStopped(reason):
             return _roll_back(seen, moved, reason, now)
         case Restored(remarks):
             moved = replace(moved, remarks=(*rollout.remarks, *remarks))
@@ -110,15 +110,15 @@ def apply(seen: Seen, event: Event, now: float) -> Decision:
         case NobodyCan(reason, refused):
             moved = replace(moved, refused=_joined(rollout.refused, refused), reason=reason, waves=ended(rollout.waves, now))
             return Decision(moved, _without_trials(seen), (_line(seen, "rollout.failed", {"reason": reason}),))
-        case Expired(reason):
+        case RolloutExpired(reason):
             return Decision(replace(moved, reason=reason), {}, (_line(seen, "rollout.failed", {"reason": reason}),))
-        case Aborted(reason):
+        case RolloutAborted(reason):
             line = _line(seen, "rollout.rolled-back", {"reason": reason, "nodes": []})
             return Decision(replace(moved, reason=reason), _without_trials(seen), (line,))
-    raise IllegalMove(f"rollout {seen.rollout_id}: nothing is known to follow from {type(event).__name__}")
+    raise IllegalRolloutMove(f"rollout {seen.rollout_id}: nothing is known to follow from {type(event).__name__}")
 
 
-def _start_wave(seen: Seen, rollout: Rollout, now: float, desired: Mapping[str, Desired]) -> Decision:
+def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mapping[str, Desired]) -> Decision:
     """The next nodes are told. `rollout` has its assignments; its started waves have ended."""
     changed = dict(desired)
     chosen = next_wave(seen, rollout.assignments, now)
@@ -150,7 +150,7 @@ def _start_wave(seen: Seen, rollout: Rollout, now: float, desired: Mapping[str, 
     return Decision(replace(rollout, assignments=tuple(touched), waves=waves), changed, (line,))
 
 
-def _roll_back(seen: Seen, rollout: Rollout, reason: str, now: float) -> Decision:
+def _roll_back(seen: RolloutView, rollout: Rollout, reason: str, now: float) -> Decision:
     """Every node that was touched, and of which nothing else is wanted since, is told to have what it had; a node that had
     nothing is told nothing any more."""
     changed: dict[str, Desired] = {}
@@ -177,7 +177,7 @@ def _roll_back(seen: Seen, rollout: Rollout, reason: str, now: float) -> Decisio
     return Decision(moved, changed, (line,))
 
 
-def _unproved(node_ids: Sequence[str], seen: Seen) -> tuple[str, ...]:
+def _unproved(node_ids: Sequence[str], seen: RolloutView) -> tuple[str, ...]:
     if not node_ids:
         return ()
     names = sorted(seen.nodes[node_id].name for node_id in node_ids)
@@ -185,14 +185,14 @@ def _unproved(node_ids: Sequence[str], seen: Seen) -> tuple[str, ...]:
     return (f"{who}: saw no request in probation, so its probe alone speaks for it",)
 
 
-def next_generation(node: NodeView, model: str) -> int:
+def next_generation(node: FleetNode, model: str) -> int:
     """Larger than any that the node ever saw of this model, over withdrawals and a ledger that began anew."""
     report = node.report(model)
     said = report.desired_generation + 1 if report and report.desired_generation < MAX_SAID else 1
     return max(node.desired_generation + 1, node.desired.next_generation_of(model), said)
 
 
-def _trials(seen: Seen, cohort: Sequence[str]) -> dict[str, Desired]:
+def _trials(seen: RolloutView, cohort: Sequence[str]) -> dict[str, Desired]:
     changed = {}
     for node_id in cohort:
         node = seen.nodes[node_id]
@@ -202,7 +202,7 @@ def _trials(seen: Seen, cohort: Sequence[str]) -> dict[str, Desired]:
     return changed
 
 
-def _without_trials(seen: Seen) -> dict[str, Desired]:
+def _without_trials(seen: RolloutView) -> dict[str, Desired]:
     ours = {candidate.manifest_digest for candidate in seen.candidates}
     changed = {}
     for node_id in seen.rollout.cohort:
@@ -216,9 +216,9 @@ def _dropped(assignments: Sequence[Assignment], why: Mapping[str, str]) -> tuple
     return tuple(replace(a, dropped=why.get(a.node_id, a.dropped)) for a in assignments)
 
 
-def _joined(before: Sequence[Refused], after: Sequence[Refused]) -> tuple[Refused, ...]:
+def _joined(before: Sequence[Ineligible], after: Sequence[Ineligible]) -> tuple[Ineligible, ...]:
     return tuple({no.node_id: no for no in (*before, *after)}.values())
 
 
-def _line(seen: Seen, action: str, details: Mapping[str, object]) -> Audit:
+def _line(seen: RolloutView, action: str, details: Mapping[str, object]) -> Audit:
     return Audit(action, seen.rollout_id, ACTOR, {"release": seen.rollout.release_id, **details})

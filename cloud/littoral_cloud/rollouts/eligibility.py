@@ -15,23 +15,23 @@ from littoral_cloud.fleet.interface import breaks
 from littoral_cloud.fleet.limits import beyond, takes
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Artifact, Enrolment
-from littoral_cloud.rollouts.seen import NodeView, Seen
-from littoral_cloud.rollouts.state import Refused
+from littoral_cloud.rollouts.seen import FleetNode, RolloutView
+from littoral_cloud.rollouts.state import Ineligible
 
-Rule = Callable[[NodeView, Seen], str | None]
+Rule = Callable[[FleetNode, RolloutView], str | None]
 
 
-def named(node: NodeView, seen: Seen) -> str | None:
+def named(node: FleetNode, seen: RolloutView) -> str | None:
     """The operator named the nodes, and this is one of them; or named none."""
     wanted = seen.rollout.policy.nodes
     return None if not wanted or node.id in wanted else "is not among the nodes that this rollout was started for"
 
 
-def accepted(node: NodeView, seen: Seen) -> str | None:
+def accepted(node: FleetNode, seen: RolloutView) -> str | None:
     return None if node.node.enrolment is Enrolment.ACCEPTED else f"is {node.node.enrolment.value}"
 
 
-def has_runtime(node: NodeView, seen: Seen) -> str | None:
+def has_runtime(node: FleetNode, seen: RolloutView) -> str | None:
     if node.presence is None:
         return None
     has = node.presence.runtimes
@@ -43,7 +43,7 @@ def has_runtime(node: NodeView, seen: Seen) -> str | None:
     )
 
 
-def can_take(node: NodeView, seen: Seen) -> str | None:
+def can_take(node: FleetNode, seen: RolloutView) -> str | None:
     """Some candidate for its runtimes is not above what they take: ONNX versions, instruction sets."""
     if node.presence is None:
         return None
@@ -54,7 +54,7 @@ def can_take(node: NodeView, seen: Seen) -> str | None:
     return "; ".join(f"cannot take {name}: {limit}" for name, limits in above.items() for limit in limits) or None
 
 
-def reads_what_travels(node: NodeView, seen: Seen) -> str | None:
+def reads_what_travels(node: FleetNode, seen: RolloutView) -> str | None:
     """It has the dictionaries that the candidates for its runtimes are coded with (littoral.codec)."""
     if node.presence is None:
         return None
@@ -63,7 +63,7 @@ def reads_what_travels(node: NodeView, seen: Seen) -> str | None:
     return f"lacks {', '.join(lacking)}, with which the release is coded: upgrade the agent" if lacking else None
 
 
-def fits_budget(node: NodeView, seen: Seen) -> str | None:
+def fits_budget(node: FleetNode, seen: RolloutView) -> str | None:
     """Some candidate was measured, is inside the budget, and is not much worse than what the node serves."""
     assert node.presence is not None
     try:
@@ -73,7 +73,7 @@ def fits_budget(node: NodeView, seen: Seen) -> str | None:
     return None
 
 
-def keeps_interface(node: NodeView, seen: Seen) -> str | None:
+def keeps_interface(node: FleetNode, seen: RolloutView) -> str | None:
     """Some candidate is understood by clients of what the node serves; or the policy allows that none is."""
     if node.presence is None or offered(node, seen):
         return None
@@ -82,20 +82,20 @@ def keeps_interface(node: NodeView, seen: Seen) -> str | None:
     return f"its clients would be refused: {clauses} (--allow-interface-change gives it all the same)" if clauses else None
 
 
-def offered(node: NodeView, seen: Seen) -> Sequence[Artifact]:
+def offered(node: FleetNode, seen: RolloutView) -> Sequence[Artifact]:
     """The candidates that the node may get without a change for its clients; all of them where the policy allows a change."""
     if seen.rollout.policy.allow_interface_change:
         return seen.candidates
     return [candidate for candidate in seen.candidates if not interface_change(node, candidate, seen)]
 
 
-def interface_change(node: NodeView, candidate: Artifact, seen: Seen) -> tuple[str, ...]:
+def interface_change(node: FleetNode, candidate: Artifact, seen: RolloutView) -> tuple[str, ...]:
     """What changes for clients of what the node serves; empty: nothing, or it serves nothing that is known."""
     serving = seen.artifacts.get(node.serving(seen.rollout.model))
     return breaks(serving.interface, candidate.interface) if serving else ()
 
 
-def chosen_for(node: NodeView, seen: Seen) -> Measured:
+def chosen_for(node: FleetNode, seen: RolloutView) -> Measured:
     """The best candidate for this node. Raises NoFit, in an operator's words."""
     assert node.presence is not None
     return choose(
@@ -103,7 +103,7 @@ def chosen_for(node: NodeView, seen: Seen) -> Measured:
     )
 
 
-def accuracy_floor(node: NodeView, seen: Seen) -> float:
+def accuracy_floor(node: FleetNode, seen: RolloutView) -> float:
     """What a candidate's score must be at least on this node: so much under the served model's accuracy, or, of another metric,
     that share of its value. LEAST where it serves nothing that is known, or something that is judged by another metric."""
     serving = seen.artifacts.get(node.serving(seen.rollout.model))
@@ -126,19 +126,19 @@ ABSENT = "connected"
 """The rule of `absence`: what it refuses may be otherwise as soon as the node is back."""
 
 
-def absence(node: NodeView, now: float) -> Refused | None:
+def absence(node: FleetNode, now: float) -> Ineligible | None:
     """That the node is offline, or has never been there; None: it is there, or away for a moment."""
-    return Refused(node_id=node.id, rule=ABSENT, words=absent(node, now)) if node.there(now) is There.OFFLINE else None
+    return Ineligible(node_id=node.id, rule=ABSENT, words=absent(node, now)) if node.there(now) is There.OFFLINE else None
 
 
-def absent(node: NodeView, now: float) -> str:
+def absent(node: FleetNode, now: float) -> str:
     """How it is not there, in words."""
     return "has not come yet" if node.presence is None else f"is {node.there(now)}"
 
 
-def refusal(node: NodeView, seen: Seen, rules: tuple[Rule, ...]) -> Refused | None:
+def refusal(node: FleetNode, seen: RolloutView, rules: tuple[Rule, ...]) -> Ineligible | None:
     """The first no; None: the node may have it."""
     for rule in rules:
         if (words := rule(node, seen)) is not None:
-            return Refused(node_id=node.id, rule=rule.__name__.replace("_", "-"), words=words)
+            return Ineligible(node_id=node.id, rule=rule.__name__.replace("_", "-"), words=words)
     return None

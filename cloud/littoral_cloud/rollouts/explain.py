@@ -13,7 +13,7 @@ from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.rollouts.rechoice import Fleet, followed, holder
 from littoral_cloud.rollouts.rechoice_controller import read_fleet
-from littoral_cloud.rollouts.seen import NodeView, nodes
+from littoral_cloud.rollouts.seen import FleetNode, nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Ma
     return {name: explained(node, node.presence, name, fleet) for name in sorted(models if model is None else {model})}
 
 
-def explained(node: NodeView, presence: Presence, model: str, fleet: Fleet) -> Explained:
+def explained(node: FleetNode, presence: Presence, model: str, fleet: Fleet) -> Explained:
     """Pure. The candidates are those of the release that the node follows; artifacts of other releases are listed as such."""
     sources = followed(node, model, fleet)
     best = (sources[-1] if node.wanted(model) else sources[0]) if sources else None  # what holds what it shall have is the last
@@ -70,7 +70,7 @@ def explained(node: NodeView, presence: Presence, model: str, fleet: Fleet) -> E
     )
 
 
-def _remark(node: NodeView, model: str, fleet: Fleet) -> str:
+def _remark(node: FleetNode, model: str, fleet: Fleet) -> str:
     assert node.presence is not None
     wanted = node.wanted(model)
     if (rollout := holder(node, model, fleet)) is not None:

@@ -15,24 +15,24 @@ from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import ABSENT, RULES, absence, absent, offered, refusal
 from littoral_cloud.rollouts.plan import OFFLINE, kept, make_plan, next_wave
-from littoral_cloud.rollouts.seen import NodeView, Seen
+from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
-    Aborted,
     Assignment,
-    Event,
-    Expired,
-    Free,
+    Ineligible,
     LastWavePassed,
     NobodyCan,
     NobodyNow,
     NothingToDo,
     Planned,
-    Refused,
     Restored,
     Rollout,
-    State,
-    Stopped,
+    RolloutAborted,
+    RolloutEvent,
+    RolloutExpired,
+    RolloutState,
+    RolloutStopped,
+    TurnCame,
     Waits,
     WavePassed,
     limit_s,
@@ -44,31 +44,31 @@ _TOLD = 5
 BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
 
 
-def observe(seen: Seen, now: float) -> Event:
+def observe(seen: RolloutView, now: float) -> RolloutEvent:
     """What is so, in the rollout's state. An ended rollout waits for nothing, for ever."""
     if seen.rollout.state in ENDED:
         return Waits((), float("inf"))
     return {
-        State.PENDING: _observe_pending,
-        State.MEASURING: _observe_measuring,
-        State.WAVE: _observe_wave,
-        State.ROLLING_BACK: _observe_rolling_back,
+        RolloutState.PENDING: _observe_pending,
+        RolloutState.MEASURING: _observe_measuring,
+        RolloutState.WAVE: _observe_wave,
+        RolloutState.ROLLING_BACK: _observe_rolling_back,
     }[seen.rollout.state](seen, now)
 
 
-def _observe_pending(seen: Seen, now: float) -> Event:
+def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
-        return Aborted(f"aborted by {rollout.aborted_by}")
+        return RolloutAborted(f"aborted by {rollout.aborted_by}")
     place = (rollout.created_at, seen.rollout_id)
     before = sorted(
         id
         for id, other in seen.others.items()
         if other.model == rollout.model
-        and (other.state is not State.PENDING or ((other.created_at, id) < place and not _named_are_gone(other, seen)))
+        and (other.state is not RolloutState.PENDING or ((other.created_at, id) < place and not _named_are_gone(other, seen)))
     )
     if before and now >= rollout.deadline:
-        return Expired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
+        return RolloutExpired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
     if before:
         return Waits(tuple(f"rollout {id} to end" for id in before), rollout.deadline)
     refused = [no for node in seen.nodes.values() if (no := refusal(node, seen, RULES)) is not None]
@@ -79,24 +79,24 @@ def _observe_pending(seen: Seen, now: float) -> Event:
     if any(node.connected for node in could):
         gone = [no for node in could if (no := absence(node, now)) is not None]
         out = {no.node_id for no in gone}
-        return Free(tuple(node.id for node in could if node.id not in out), (*refused, *gone))
+        return TurnCame(tuple(node.id for node in could if node.id not in out), (*refused, *gone))
     if not rollout.reason:
         return NobodyNow("no node is there that can take it: " + _listed(_absent(could, now)))
     if now >= rollout.deadline:
-        return Expired(f"nobody came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
+        return RolloutExpired(f"nobody came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
     return Waits(_absent(could, now), rollout.deadline)
 
 
-def _named_are_gone(other: Rollout, seen: Seen) -> bool:
+def _named_are_gone(other: Rollout, seen: RolloutView) -> bool:
     """Whether it was started for some nodes by name, none of which is there: it holds back nobody then."""
     named = [seen.nodes[id] for id in other.policy.nodes if id in seen.nodes]
     return bool(named) and not any(node.connected for node in named)
 
 
-def _observe_measuring(seen: Seen, now: float) -> Event:
+def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
-        return Aborted(f"aborted by {rollout.aborted_by}")
+        return RolloutAborted(f"aborted by {rollout.aborted_by}")
     waits, until = [], rollout.deadline
     for node_id in rollout.cohort:
         node = seen.nodes.get(node_id)
@@ -121,32 +121,54 @@ def _observe_measuring(seen: Seen, now: float) -> Event:
     return NobodyCan(_summary(plan.refused, seen), plan.refused)
 
 
-def _observe_wave(seen: Seen, now: float) -> Event:
+def _observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
-        return Stopped(f"aborted by {rollout.aborted_by}")
-    dropped: dict[str, str] = {}
-    waits: dict[str, float] = {}  # what for, and until when
-    running = rollout.running_wave
-    for a in rollout.assignments:
-        if not a.touched or a.dropped:
-            continue
-        node = seen.nodes.get(a.node_id)
-        if (why := not_ours(node, a, rollout)) is not None:
-            dropped[a.node_id] = why
-            continue
-        assert node is not None
-        report = node.report(rollout.model)
-        if report is not None and report.desired_generation == a.generation and report.state in BAD_ENDS:
-            return Stopped(f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": "))
-        if not kept(a, seen) and running is not None and a.node_id in running.nodes:
-            current = report is not None and report.desired_generation == a.generation
-            waits[f"{node.name}: {report.state if report and current else 'no answer'}"] = _due(node, rollout)
-    if late := [who for who, due in waits.items() if now >= due]:
-        return Stopped(f"{', '.join(late)}, after {limit_s(rollout.policy, State.WAVE):g} s")
+        return RolloutStopped(f"aborted by {rollout.aborted_by}")
+    dropped = _dropped_since(seen)
+    ours = [a for a in rollout.assignments if a.touched and not a.dropped and a.node_id not in dropped]
+    if (bad := next(filter(None, (_bad_end(a, seen) for a in ours)), None)) is not None:
+        return RolloutStopped(bad)
+    if (waits := _unanswered(ours, seen)) and (late := [who for who, due in waits.items() if now >= due]):
+        return RolloutStopped(f"{', '.join(late)}, after {limit_s(rollout.policy, RolloutState.WAVE):g} s")
     if waits:
         return Waits(tuple(waits), min(waits.values()))
-    left = tuple(replace(a, dropped=dropped.get(a.node_id, a.dropped)) for a in rollout.assignments)
+    return _after_wave(seen, dropped, now)
+
+
+def _dropped_since(seen: RolloutView) -> dict[str, str]:
+    """Touched nodes of which nothing is expected any more, and why; by node id."""
+    touched = [a for a in seen.rollout.assignments if a.touched and not a.dropped]
+    found = {a.node_id: not_ours(seen.nodes.get(a.node_id), a, seen.rollout) for a in touched}
+    return {node_id: why for node_id, why in found.items() if why is not None}
+
+
+def _bad_end(a: Assignment, seen: RolloutView) -> str | None:
+    """How a node failed to take its candidate, in an operator's words; None: it has not."""
+    node = seen.nodes[a.node_id]
+    report = node.report(seen.rollout.model)
+    if report is None or report.desired_generation != a.generation or report.state not in BAD_ENDS:
+        return None
+    return f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": ")
+
+
+def _unanswered(ours: Sequence[Assignment], seen: RolloutView) -> dict[str, float]:
+    """What the running wave waits for, in an operator's words, and until when."""
+    rollout, waits = seen.rollout, {}
+    running = rollout.running_wave
+    for a in ours:
+        if running is None or a.node_id not in running.nodes or kept(a, seen):
+            continue
+        node = seen.nodes[a.node_id]
+        report = node.report(rollout.model)
+        current = report is not None and report.desired_generation == a.generation
+        waits[f"{node.name}: {report.state if report and current else 'no answer'}"] = _due(node, rollout)
+    return waits
+
+
+def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> RolloutEvent:
+    """Every node of the wave has its candidate, or was dropped: what comes next."""
+    left = tuple(replace(a, dropped=dropped.get(a.node_id, a.dropped)) for a in seen.rollout.assignments)
     coming = next_wave(seen, left, now)
     if coming.nodes:
         return WavePassed(dropped)
@@ -159,7 +181,7 @@ def _observe_wave(seen: Seen, now: float) -> Event:
     return NobodyCan("no node is left: " + "; ".join(f"{id} {why}" for id, why in sorted(dropped.items())))
 
 
-def _due(node: NodeView, rollout: Rollout) -> float:
+def _due(node: FleetNode, rollout: Rollout) -> float:
     """When a node of the running wave must have answered. Whoever went and came back since the wave began, as all do whose
     coordinator was started again, has its patience from then on."""
     if node.presence is None or node.presence.since <= rollout.entered_at:
@@ -167,7 +189,7 @@ def _due(node: NodeView, rollout: Rollout) -> float:
     return max(rollout.deadline, node.presence.gone_at)
 
 
-def _observe_rolling_back(seen: Seen, now: float) -> Event:
+def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     waits: list[str] = []
     remarks: list[str] = []
@@ -193,7 +215,7 @@ def _observe_rolling_back(seen: Seen, now: float) -> Event:
     return Restored((*remarks, *(f"{who}: not heard of yet, it will when it is back" for who in waits)))
 
 
-def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
+def unmeasured(node: FleetNode, seen: RolloutView) -> tuple[str, ...]:
     """Candidates that this node can take, and that neither it nor its class of hardware has measured; manifest digests.
 
     What could not be run elsewhere may run here: failures are nobody's but the node's that had them.
@@ -209,7 +231,7 @@ def unmeasured(node: NodeView, seen: Seen) -> tuple[str, ...]:
     return tuple(c.manifest_digest for c in offered(node, seen) if takes(c, presence) and c.manifest_digest not in done)
 
 
-def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | None:
+def not_ours(node: FleetNode | None, a: Assignment, rollout: Rollout) -> str | None:
     """Why nothing is expected of a touched node any more; None: what was asked of it still stands."""
     if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
         return "is not part of the fleet any more"
@@ -219,12 +241,12 @@ def not_ours(node: NodeView | None, a: Assignment, rollout: Rollout) -> str | No
     return None
 
 
-def _waits_for_return(away: Sequence[str], seen: Seen, now: float) -> Waits:
+def _waits_for_return(away: Sequence[str], seen: RolloutView, now: float) -> Waits:
     nodes = [seen.nodes[id] for id in away]
     return Waits(_absent(nodes, now), min(node.presence.gone_at for node in nodes if node.presence is not None))
 
 
-def _absent(nodes: Sequence[NodeView], now: float) -> tuple[str, ...]:
+def _absent(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:
     """That each is away or offline, in words; of many, the first."""
     told = tuple(f"{node.name} {absent(node, now)}" for node in nodes[:_TOLD])
     return (*told, f"and {len(nodes) - _TOLD} more") if len(nodes) > _TOLD else told
@@ -238,7 +260,7 @@ def _offline(dropped: Mapping[str, str]) -> set[str]:
     return {id for id, why in dropped.items() if why == OFFLINE}
 
 
-def _summary(refused: Sequence[Refused], seen: Seen) -> str:
+def _summary(refused: Sequence[Ineligible], seen: RolloutView) -> str:
     if not refused:
         return "no node is enrolled"
     names = {node.id: node.name for node in seen.nodes.values()}

@@ -9,16 +9,16 @@ from littoral.errors import NoFit
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import RULES, absence, chosen_for, fits_budget, interface_change, refusal
-from littoral_cloud.rollouts.seen import NodeView, Seen
-from littoral_cloud.rollouts.state import Assignment, Refused, Wave
+from littoral_cloud.rollouts.seen import FleetNode, RolloutView
+from littoral_cloud.rollouts.state import Assignment, Ineligible, Wave
 
 OFFLINE = "was offline when its turn came"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RolloutPlan:
     assignments: tuple[Assignment, ...]  # the canary first
-    refused: tuple[Refused, ...]
+    refused: tuple[Ineligible, ...]
     already: tuple[str, ...]  # node ids that serve their candidate
 
 
@@ -33,12 +33,12 @@ class NextWave:
         return tuple(self.assignments)
 
 
-def make_plan(seen: Seen, now: float) -> Plan:
+def make_plan(seen: RolloutView, now: float) -> RolloutPlan:
     """The best candidate for each node of the cohort, from what was measured; also for those that are away for a moment."""
     assignments, refused, already = [], [], []
     for node_id in seen.rollout.cohort:
         if (node := seen.nodes.get(node_id)) is None:
-            refused.append(Refused(node_id=node_id, rule="accepted", words="is not enrolled any more"))
+            refused.append(Ineligible(node_id=node_id, rule="accepted", words="is not enrolled any more"))
             continue
         if (no := refusal(node, seen, RULES) or absence(node, now) or refusal(node, seen, (fits_budget,))) is not None:
             refused.append(no)
@@ -62,17 +62,17 @@ def make_plan(seen: Seen, now: float) -> Plan:
             )
         )
     order = sorted(assignments, key=lambda a: canary_rank(seen.nodes[a.node_id], seen))
-    return Plan(tuple(order), tuple(refused), tuple(already))
+    return RolloutPlan(tuple(order), tuple(refused), tuple(already))
 
 
-def canary_rank(node: NodeView, seen: Seen) -> tuple[bool, bool, bool, str]:
+def canary_rank(node: FleetNode, seen: RolloutView) -> tuple[bool, bool, bool, str]:
     """Lower goes earlier: the operator's choice; then nodes that can compare a new model with an old one on labelled examples of
     their own, for those see a ruined model soonest; then by id."""
     labelled = node.presence.examples_of(seen.rollout.model) if node.presence else 0
     return (node.id != seen.rollout.policy.canary, not node.serving(seen.rollout.model), labelled == 0, node.id)
 
 
-def previous(node: NodeView, seen: Seen) -> str:
+def previous(node: FleetNode, seen: RolloutView) -> str:
     """The manifest to go back to: what the node keeps now; "": nothing."""
     report = node.report(seen.rollout.model)
     if report is None:
@@ -90,7 +90,7 @@ def split(node_ids: Sequence[str], sizes: Sequence[int]) -> tuple[Wave, ...]:
     return (*waves, Wave(nodes=rest)) if rest else tuple(waves)
 
 
-def kept(assignment: Assignment, seen: Seen) -> bool:
+def kept(assignment: Assignment, seen: RolloutView) -> bool:
     """The node said that it keeps its candidate."""
     node = seen.nodes.get(assignment.node_id)
     report = node.report(seen.rollout.model) if node else None
@@ -103,14 +103,14 @@ def kept(assignment: Assignment, seen: Seen) -> bool:
     )
 
 
-def unproved(node: NodeView, model: str) -> bool:
+def unproved(node: FleetNode, model: str) -> bool:
     """Whether the node keeps what no request and no labelled example has tried there."""
     report = node.report(model)
     probation = report.probation if report else None
     return probation is not None and probation.requests == 0 and probation.examples == 0
 
 
-def sizes_left(seen: Seen, assignments: Sequence[Assignment]) -> tuple[int, ...]:
+def sizes_left(seen: RolloutView, assignments: Sequence[Assignment]) -> tuple[int, ...]:
     """Sizes of the waves that are still to come, the waves that have started having passed: one of which every node was dropped
     has proved nothing, and does not count."""
     stands = {a.node_id for a in assignments if a.touched and not a.dropped}
@@ -118,7 +118,7 @@ def sizes_left(seen: Seen, assignments: Sequence[Assignment]) -> tuple[int, ...]
     return seen.rollout.policy.wave_sizes[proved:]
 
 
-def next_wave(seen: Seen, assignments: Sequence[Assignment], now: float) -> NextWave:
+def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) -> NextWave:
     """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: nothing was
     asked of them, so nothing has to be undone. Whoever is away for a moment has a later turn, but for the operator's canary."""
     sizes = sizes_left(seen, assignments)
@@ -149,7 +149,7 @@ def next_wave(seen: Seen, assignments: Sequence[Assignment], now: float) -> Next
     return NextWave(chosen, dropped, tuple(away))
 
 
-def _for_now(assignment: Assignment, node: NodeView, seen: Seen) -> Assignment:
+def _for_now(assignment: Assignment, node: FleetNode, seen: RolloutView) -> Assignment:
     """As it is where the node may still spend what it was planned for; else chosen again. Raises NoFit."""
     model = seen.rollout.model
     if node.presence is None or assignment.chosen_for in (None, node.presence.budget_for(model)):

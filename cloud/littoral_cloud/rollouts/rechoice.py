@@ -21,13 +21,13 @@ from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolm
 from littoral_cloud.rollouts.decide import next_generation
 from littoral_cloud.rollouts.eligibility import RULES, accuracy_floor, offered, refusal
 from littoral_cloud.rollouts.observe import unmeasured
-from littoral_cloud.rollouts.seen import NodeView, Seen
-from littoral_cloud.rollouts.state import ENDED, Rollout, State
+from littoral_cloud.rollouts.seen import FleetNode, RolloutView
+from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 
 ACTOR = "choice"
 
 
-class Place(Enum):
+class PlaceInRollout(Enum):
     """What a rollout had to do with one node."""
 
     TOUCHED = auto()  # it was told to take a candidate
@@ -46,15 +46,15 @@ class Fleet:
     measurements: Sequence[MeasurementRecord]
 
     @cached_property
-    def promoted(self) -> Mapping[str, Sequence[Seen]]:
+    def promoted(self) -> Mapping[str, Sequence[RolloutView]]:
         """What passed, by model, the newest first: each as its rollout would see it now."""
-        found: dict[str, list[Seen]] = {}
-        passed = [(id, rollout) for id, rollout in self.rollouts.items() if rollout.state is State.SUCCEEDED]
+        found: dict[str, list[RolloutView]] = {}
+        passed = [(id, rollout) for id, rollout in self.rollouts.items() if rollout.state is RolloutState.SUCCEEDED]
         for id, rollout in sorted(passed, key=lambda held: (held[1].ended_at or 0.0, held[0]), reverse=True):
             found.setdefault(rollout.model, []).append(self._seen(id, rollout))
         return found
 
-    def withdrawn(self, seen: Seen) -> bool:
+    def withdrawn(self, seen: RolloutView) -> bool:
         release = self.releases.get(seen.rollout.release_id)
         return release is not None and bool(release.withdrawn)
 
@@ -63,17 +63,17 @@ class Fleet:
         """Rollouts that have not ended, by id."""
         return {id: rollout for id, rollout in self.rollouts.items() if rollout.state not in ENDED}
 
-    def place(self, rollout_id: str, node_id: str) -> Place:
-        return self._places[rollout_id].get(node_id, Place.NONE)
+    def place(self, rollout_id: str, node_id: str) -> PlaceInRollout:
+        return self._places[rollout_id].get(node_id, PlaceInRollout.NONE)
 
     @cached_property
-    def _places(self) -> Mapping[str, Mapping[str, Place]]:
+    def _places(self) -> Mapping[str, Mapping[str, PlaceInRollout]]:
         return {id: _places_in(rollout) for id, rollout in self.rollouts.items()}
 
-    def _seen(self, id: str, rollout: Rollout) -> Seen:
+    def _seen(self, id: str, rollout: Rollout) -> RolloutView:
         release = self.releases.get(rollout.release_id)
         digests = release.artifacts if release else ()
-        return Seen(
+        return RolloutView(
             id,
             0,
             rollout,
@@ -89,7 +89,7 @@ class Fleet:
 class Followed:
     """A release that passed, and from which a node may choose. `joins`: it went out without the node."""
 
-    seen: Seen
+    seen: RolloutView
     joins: bool
 
     @property
@@ -98,7 +98,7 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Rechoice:
     """`change` None: nothing to write now. `measuring`: a candidate waits for what the node will have measured."""
 
     change: Change | None = None
@@ -111,7 +111,7 @@ class _Found:
     chosen: Measured | NoFit
 
 
-def rechoice(node: NodeView, fleet: Fleet, now: float) -> Choice:
+def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
     """For each model that was chosen for another budget than the node has now, or was promoted without it: what shall be instead.
 
     A node that is away is left alone: it says what it may spend when it is back.
@@ -120,7 +120,7 @@ def rechoice(node: NodeView, fleet: Fleet, now: float) -> Choice:
         now: seconds since 1970-01-01 UTC.
     """
     if node.presence is None or not node.connected or node.node.enrolment is not Enrolment.ACCEPTED:
-        return Choice()
+        return Rechoice()
     desired = node.desired
     lines: list[Audit] = []
     measuring = False
@@ -142,18 +142,23 @@ def rechoice(node: NodeView, fleet: Fleet, now: float) -> Choice:
             if node.wanted(model) is None:
                 break  # one more model on a node changes what each of them may take
     if desired == node.desired:
-        return Choice(None, measuring)
-    return Choice(Change((Write("desired", node.id, dump(desired), node.desired_generation),), tuple(lines)), measuring)
+        return Rechoice(None, measuring)
+    return Rechoice(Change((Write("desired", node.id, dump(desired), node.desired_generation),), tuple(lines)), measuring)
 
 
-def holder(node: NodeView, model: str, fleet: Fleet) -> str | None:
+def holder(node: FleetNode, model: str, fleet: Fleet) -> str | None:
     """The rollout that has touched this node and may still take back what it asked for; its id. None: there is none."""
     return next(
-        (id for id, rollout in fleet.live.items() if rollout.model == model and fleet.place(id, node.id) is Place.TOUCHED), None
+        (
+            id
+            for id, rollout in fleet.live.items()
+            if rollout.model == model and fleet.place(id, node.id) is PlaceInRollout.TOUCHED
+        ),
+        None,
     )
 
 
-def followed(node: NodeView, model: str, fleet: Fleet) -> list[Followed]:
+def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
     """What the node may choose from, the best first: rollouts that passed and were meant for it, newest first, until the one
     whose release holds what the node shall have now. Those before it gave it nothing because of its budget alone, or went out
     while it was not there or could not take them."""
@@ -166,16 +171,18 @@ def followed(node: NodeView, model: str, fleet: Fleet) -> list[Followed]:
         place = fleet.place(seen.rollout_id, node.id)
         if not holds and fleet.withdrawn(seen):
             continue
-        if holds or place is not Place.TOUCHED:
-            found.append(Followed(seen, joins=not holds and place is not Place.OUT_OF_BUDGET))
+        if holds or place is not PlaceInRollout.TOUCHED:
+            found.append(Followed(seen, joins=not holds and place is not PlaceInRollout.OUT_OF_BUDGET))
         if holds:
             break
     return found
 
 
-def _open_to(node: NodeView, model: str, fleet: Fleet) -> Sequence[Followed]:
+def _open_to(node: FleetNode, model: str, fleet: Fleet) -> Sequence[Followed]:
     """What is followed, without what the node cannot take; where a rollout has a turn for it, without what went out before."""
-    awaited = any(rollout.model == model and fleet.place(id, node.id) is Place.WAITS for id, rollout in fleet.live.items())
+    awaited = any(
+        rollout.model == model and fleet.place(id, node.id) is PlaceInRollout.WAITS for id, rollout in fleet.live.items()
+    )
     return [
         source
         for source in followed(node, model, fleet)
@@ -183,7 +190,7 @@ def _open_to(node: NodeView, model: str, fleet: Fleet) -> Sequence[Followed]:
     ]
 
 
-def _to_measure(node: NodeView, source: Followed, now: float) -> tuple[str, ...]:
+def _to_measure(node: FleetNode, source: Followed, now: float) -> tuple[str, ...]:
     """Candidates that the node has still to run before anything of the release is chosen; manifest digests. After the time that a
     rollout gives, it is chosen for by what it, or its like, has run until then."""
     assert node.presence is not None
@@ -199,7 +206,7 @@ def _trials(desired: Desired, source: Followed, missing: Sequence[str]) -> tuple
     return tuple(dict.fromkeys((*(trial for trial in desired.benchmarks if trial not in ours), *missing)))
 
 
-def _chosen(node: NodeView, model: str, sources: Sequence[Followed]) -> _Found | None:
+def _chosen(node: FleetNode, model: str, sources: Sequence[Followed]) -> _Found | None:
     """The best inside the budget, or why there is none; None where nothing is to be chosen, or from nothing."""
     assert node.presence is not None
     wanted = node.wanted(model)
@@ -220,7 +227,7 @@ def _chosen(node: NodeView, model: str, sources: Sequence[Followed]) -> _Found |
 
 
 def _intent(
-    node: NodeView, desired: Desired, model: str, found: _Found, fleet: Fleet
+    node: FleetNode, desired: Desired, model: str, found: _Found, fleet: Fleet
 ) -> tuple[DesiredModel | None, tuple[Audit, ...]]:
     """What shall be of one model, and what is said of it. None where the node has nothing and gets nothing."""
     assert node.presence is not None
@@ -253,13 +260,13 @@ def _intent(
     return after, (Audit("choice.changed", node.id, ACTOR, details),)
 
 
-def _places_in(rollout: Rollout) -> Mapping[str, Place]:
+def _places_in(rollout: Rollout) -> Mapping[str, PlaceInRollout]:
     """By node id."""
-    places = dict.fromkeys(rollout.cohort, Place.WAITS)
+    places = dict.fromkeys(rollout.cohort, PlaceInRollout.WAITS)
     for no in rollout.refused:
-        places[no.node_id] = Place.OUT_OF_BUDGET if no.rule == "fits-budget" else Place.NONE
+        places[no.node_id] = PlaceInRollout.OUT_OF_BUDGET if no.rule == "fits-budget" else PlaceInRollout.NONE
     for a in rollout.assignments:
-        places[a.node_id] = Place.NONE if a.dropped else Place.TOUCHED if a.touched else Place.WAITS
+        places[a.node_id] = PlaceInRollout.NONE if a.dropped else PlaceInRollout.TOUCHED if a.touched else PlaceInRollout.WAITS
     return places
 
 

@@ -12,16 +12,16 @@ from math import inf
 
 from littoral.budget import Budget
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
-from littoral_cloud.fleet.controller import News, Watch, keep_advancing
+from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Fence, Ledger
 from littoral_cloud.fleet.records import Artifact, Release, load, node_of
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
-from littoral_cloud.rollouts.seen import NodeView, measurements, nodes
+from littoral_cloud.rollouts.seen import FleetNode, measurements, nodes
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 
 log = logging.getLogger(__name__)
 
-WATCH = Watch("choice", "choice", ("presence", "measurement", KIND), coalesce_s=0.05)
+WATCH = ControllerSpec("choice", "choice", ("presence", "measurement", KIND), coalesce_s=0.05)
 
 
 class Rechooser:
@@ -68,7 +68,7 @@ class Rechooser:
                 self._seen.pop(node_id, None)
         return changed
 
-    async def _choose(self, node: NodeView, fleet: Fleet, fence: Fence | None) -> bool:
+    async def _choose(self, node: FleetNode, fleet: Fleet, fence: Fence | None) -> bool:
         """Until there is nothing more to choose for the node; gives whether something was written."""
         wrote = False
         while True:
@@ -96,7 +96,7 @@ class Rechooser:
                 return wrote
             node = again
 
-    async def _node(self, node_id: str) -> NodeView | None:
+    async def _node(self, node_id: str) -> FleetNode | None:
         return (await nodes(self._ledger, node_id)).get(node_id)
 
     async def _touched(self, news: News) -> frozenset[str] | None:
@@ -115,7 +115,7 @@ class Rechooser:
         return False
 
 
-def _settled(node: NodeView) -> bool:
+def _settled(node: FleetNode) -> bool:
     presence = node.presence
     return presence is not None and all(
         m.chosen_for in (None, presence.budget_for(name)) for name, m in node.desired.models.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from littoral.errors import NotFound
@@ -23,9 +23,11 @@ from littoral_cloud.fleet.records import (
 )
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
+NODE_KINDS = ("node", "presence", "desired", "reported")
+
 
 @dataclass(frozen=True, slots=True)
-class NodeView:
+class FleetNode:
     node: Node
     presence: Presence | None = None
     desired: Desired = field(default_factory=Desired)
@@ -60,13 +62,13 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RolloutView:
     rollout_id: str
     generation: int  # of the rollout's document
     rollout: Rollout
     candidates: Sequence[Artifact]  # of the release
     artifacts: Mapping[str, Artifact]  # all that are known, by manifest digest
-    nodes: Mapping[str, NodeView]  # by node id
+    nodes: Mapping[str, FleetNode]  # by node id
     measurements: Sequence[MeasurementRecord]  # of the candidates
     others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
 
@@ -78,16 +80,16 @@ class Snapshot:
     rollouts: Mapping[str, tuple[int, Rollout]]  # those that have not ended: generation and record, by id
     releases: Mapping[str, Release]
     artifacts: Mapping[str, Artifact]
-    nodes: Mapping[str, NodeView]
+    nodes: Mapping[str, FleetNode]
     measurements: Sequence[MeasurementRecord]
 
-    def of(self, rollout_id: str) -> Seen:
+    def of(self, rollout_id: str) -> RolloutView:
         """Raises NotFound where the rollout's release is not there."""
         generation, rollout = self.rollouts[rollout_id]
         if (release := self.releases.get(rollout.release_id)) is None:
             raise NotFound(f"rollout {rollout_id}: its release {rollout.release_id} is not there")
         wanted = frozenset(release.artifacts)
-        return Seen(
+        return RolloutView(
             rollout_id,
             generation,
             rollout,
@@ -99,46 +101,67 @@ class Snapshot:
         )
 
 
-async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
-    """None where every rollout has ended: then nothing else is read. `also`: a rollout that is wanted even when it has ended."""
-    docs = {doc.id: (doc.generation, load(Rollout, doc)) for doc in await ledger.all("rollout")}
-    rollouts = {id: held for id, held in docs.items() if held[1].state not in ENDED or id == also}
-    if not rollouts:
-        return None
+KINDS = ("rollout", "release", "artifact", "measurement", *NODE_KINDS)
+
+
+def snapshot_of(docs: Iterable[Doc], *, also: str = "") -> Snapshot:
+    """The snapshot that these documents make; documents of other kinds than KINDS are passed over. Pure.
+
+    Args:
+        also: a rollout that is looked at even when it has ended.
+    """
+    by_kind: dict[str, dict[str, Doc]] = {kind: {} for kind in KINDS}
+    for doc in docs:
+        by_kind.get(doc.kind, {})[doc.id] = doc
+    rollouts = {id: (doc.generation, load(Rollout, doc)) for id, doc in by_kind["rollout"].items()}
     return Snapshot(
-        rollouts,
-        {doc.id: load(Release, doc) for doc in await ledger.all("release")},
-        {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
-        await nodes(ledger),
-        await measurements(ledger),
+        {id: held for id, held in rollouts.items() if held[1].state not in ENDED or id == also},
+        {id: load(Release, doc) for id, doc in by_kind["release"].items()},
+        {id: load(Artifact, doc) for id, doc in by_kind["artifact"].items()},
+        nodes_of(by_kind),
+        [load(MeasurementRecord, doc) for doc in by_kind["measurement"].values()],
     )
+
+
+async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
+    """None where every rollout has ended: then nothing else is read. `also`: as in `snapshot_of`."""
+    rollouts = await ledger.all("rollout")
+    if not any(load(Rollout, doc).state not in ENDED or doc.id == also for doc in rollouts):
+        return None
+    others = [doc for kind in KINDS if kind != "rollout" for doc in await ledger.all(kind)]
+    return snapshot_of([*rollouts, *others], also=also)
 
 
 async def measurements(ledger: Ledger) -> list[MeasurementRecord]:
     return [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
 
 
-async def nodes(ledger: Ledger, *only: str) -> Mapping[str, NodeView]:
+async def nodes(ledger: Ledger, *only: str) -> Mapping[str, FleetNode]:
     """By id; `only`: these alone, as far as they are there."""
-    docs: dict[str, dict[str, Doc]] = {}
-    for kind in ("node", "presence", "desired", "reported"):
+    by_kind: dict[str, dict[str, Doc]] = {}
+    for kind in NODE_KINDS:
         found = [await ledger.get(kind, id) for id in only] if only else await ledger.all(kind)
-        docs[kind] = {doc.id: doc for doc in found if doc is not None}
+        by_kind[kind] = {doc.id: doc for doc in found if doc is not None}
+    return nodes_of(by_kind)
+
+
+def nodes_of(by_kind: Mapping[str, Mapping[str, Doc]]) -> dict[str, FleetNode]:
+    """By id; `by_kind`: documents by id, of NODE_KINDS."""
     views = {}
-    for id, doc in docs["node"].items():
-        presence, reported = docs["presence"].get(id), docs["reported"].get(id)
+    for id, doc in by_kind["node"].items():
+        presence, reported = by_kind["presence"].get(id), by_kind["reported"].get(id)
         views[id] = view_of(
             load(Node, doc),
             load(Presence, presence) if presence else None,
-            docs["desired"].get(id),
+            by_kind["desired"].get(id),
             load(Reported, reported) if reported else None,
         )
     return views
 
 
-def view_of(node: Node, presence: Presence | None, desired: Doc | None, reported: Reported | None) -> NodeView:
+def view_of(node: Node, presence: Presence | None, desired: Doc | None, reported: Reported | None) -> FleetNode:
     """One node; its budgets are bounded by each model's quota, with the models that are on it or are to come."""
     wanted = load(Desired, desired) if desired else Desired()
     if presence is not None:
         presence = presence.sharing(models_on(wanted, reported))
-    return NodeView(node, presence, wanted, desired.generation if desired else 0, reported)
+    return FleetNode(node, presence, wanted, desired.generation if desired else 0, reported)

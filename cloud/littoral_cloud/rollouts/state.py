@@ -23,7 +23,7 @@ from littoral_cloud.fleet.records import Probation
 KIND = "rollout"
 
 
-class State(StrEnum):
+class RolloutState(StrEnum):
     PENDING = "PENDING"
     MEASURING = "MEASURING"
     WAVE = "WAVE"
@@ -33,11 +33,11 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
-ENDED = frozenset({State.SUCCEEDED, State.ROLLED_BACK, State.FAILED})
+ENDED = frozenset({RolloutState.SUCCEEDED, RolloutState.ROLLED_BACK, RolloutState.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class RolloutPolicy:
     """How a release goes out. Times are seconds; accuracies fractions."""
 
     canary: str = ""  # node id; "": the rollout chooses one
@@ -80,7 +80,7 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Ineligible:
     """A node that does not get the release, by which rule, in an operator's words."""
 
     node_id: str
@@ -93,8 +93,8 @@ class Rollout:
     release_id: str
     model: str
     kind: str  # of the release
-    policy: Policy
-    state: State
+    policy: RolloutPolicy
+    state: RolloutState
     created_at: float
     entered_at: float  # the state, or the wave
     deadline: float  # of the state, or the wave
@@ -102,7 +102,7 @@ class Rollout:
     cohort: tuple[str, ...] = ()  # node ids that are measured
     assignments: tuple[Assignment, ...] = ()  # in the order of the waves
     waves: tuple[Wave, ...] = ()  # those that have started, then those that are planned
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[Ineligible, ...] = ()
     aborted_by: str = ""  # set by an operator's command
     reason: str = ""  # why it did not succeed: node, code, detail; while it is PENDING: who is missing
     remarks: tuple[str, ...] = ()
@@ -118,12 +118,12 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class RolloutEvent:
     """What is so now, as `littoral_cloud.rollouts.decide.observe` reads it from the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waits(Event):
+class Waits(RolloutEvent):
     """Nothing to do before one of these happens: in an operator's words, one each."""
 
     waits_for: tuple[str, ...]
@@ -131,120 +131,120 @@ class Waits(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Free(Event):
+class TurnCame(RolloutEvent):
     """No older rollout of the model runs."""
 
     cohort: tuple[str, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Ineligible, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Planned(Event):
+class Planned(RolloutEvent):
     """Measured, as far as it goes, and at least one node takes a candidate."""
 
     assignments: tuple[Assignment, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Ineligible, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class NothingToDo(Event):
+class NothingToDo(RolloutEvent):
     """Every node that could take a candidate serves it already."""
 
-    refused: tuple[Refused, ...]
+    refused: tuple[Ineligible, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class NobodyCan(Event):
+class NobodyCan(RolloutEvent):
     reason: str
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[Ineligible, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class NobodyNow(Event):
+class NobodyNow(RolloutEvent):
     """No node can take it now, but some could if they came back."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class WavePassed(Event):
+class WavePassed(RolloutEvent):
     """Every node of the wave kept its candidate, or is expected no more; there is a next wave."""
 
     dropped: Mapping[str, str]  # why, by node id
 
 
 @dataclass(frozen=True, slots=True)
-class LastWavePassed(Event):
+class LastWavePassed(RolloutEvent):
     dropped: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped(Event):
+class RolloutStopped(RolloutEvent):
     """A node could not keep its candidate, or was silent for too long, or an operator said so."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Expired(Event):
+class RolloutExpired(RolloutEvent):
     """The state lasted longer than it may, where that is no reason to roll back."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Aborted(Event):
+class RolloutAborted(RolloutEvent):
     """An operator said so before any node was touched."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Restored(Event):
+class Restored(RolloutEvent):
     """Every node that was touched has what it had before, or will as soon as it is back: see the remarks."""
 
     remarks: tuple[str, ...]
 
 
-S = State
+S = RolloutState
 
-MOVES: Mapping[tuple[State, type[Event]], State] = {
+MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.PENDING, Waits): S.PENDING,
-    (S.PENDING, Free): S.MEASURING,
+    (S.PENDING, TurnCame): S.MEASURING,
     (S.PENDING, NobodyNow): S.PENDING,
     (S.PENDING, NobodyCan): S.FAILED,
-    (S.PENDING, Expired): S.FAILED,
-    (S.PENDING, Aborted): S.ROLLED_BACK,
+    (S.PENDING, RolloutExpired): S.FAILED,
+    (S.PENDING, RolloutAborted): S.ROLLED_BACK,
     (S.MEASURING, Waits): S.MEASURING,
     (S.MEASURING, Planned): S.WAVE,
     (S.MEASURING, NothingToDo): S.SUCCEEDED,
     (S.MEASURING, NobodyNow): S.PENDING,
     (S.MEASURING, NobodyCan): S.FAILED,
-    (S.MEASURING, Aborted): S.ROLLED_BACK,
+    (S.MEASURING, RolloutAborted): S.ROLLED_BACK,
     (S.WAVE, Waits): S.WAVE,
     (S.WAVE, WavePassed): S.WAVE,
     (S.WAVE, LastWavePassed): S.SUCCEEDED,
     (S.WAVE, NobodyNow): S.PENDING,
     (S.WAVE, NobodyCan): S.FAILED,
-    (S.WAVE, Stopped): S.ROLLING_BACK,
+    (S.WAVE, RolloutStopped): S.ROLLING_BACK,
     (S.ROLLING_BACK, Waits): S.ROLLING_BACK,
     (S.ROLLING_BACK, Restored): S.ROLLED_BACK,
 }
 """Every pair of state and event that is not here is refused on purpose: `decide` raises IllegalMove."""
 
-EVENTS: tuple[type[Event], ...] = (
-    *(Waits, Free, Planned, NothingToDo, NobodyNow, NobodyCan, WavePassed, LastWavePassed),
-    *(Stopped, Expired, Aborted, Restored),
+EVENTS: tuple[type[RolloutEvent], ...] = (
+    *(Waits, TurnCame, Planned, NothingToDo, NobodyNow, NobodyCan, WavePassed, LastWavePassed),
+    *(RolloutStopped, RolloutExpired, RolloutAborted, Restored),
 )
 
 
-class IllegalMove(FleetError):
+class IllegalRolloutMove(FleetError):
     """An event came in a state in which it cannot happen: a bug of the coordinator."""
 
     code = "illegal-move"
 
 
-LIMITS: Mapping[State, str] = {
+LIMITS: Mapping[RolloutState, str] = {
     S.PENDING: "pending_s",
     S.MEASURING: "measure_s",
     S.WAVE: "wave_s",
@@ -252,7 +252,7 @@ LIMITS: Mapping[State, str] = {
 }
 """Name of the policy's limit of each state."""
 
-ON_EXPIRY: Mapping[State, str] = {
+ON_EXPIRY: Mapping[RolloutState, str] = {
     S.PENDING: "the rollout FAILED",
     S.MEASURING: "nodes that were not measured are left out",
     S.WAVE: "the rollout is stopped and rolls back; a node that was away has its patience_s from its return on",
@@ -260,7 +260,7 @@ ON_EXPIRY: Mapping[State, str] = {
 }
 
 
-def limit_s(policy: Policy, state: State) -> float:
+def limit_s(policy: RolloutPolicy, state: RolloutState) -> float:
     """For how long a state (or one wave) may last; seconds. Infinite for an end."""
     if state not in LIMITS:
         return float("inf")

@@ -26,7 +26,7 @@ from littoral.transport import MAX_BLOB_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BlobEntry:
     """A whole blob. `changed`: when it was put or renewed, seconds since 1970."""
 
     digest: str
@@ -166,12 +166,12 @@ class BlobFolder:
                         sizes.append(stat.st_size)
         return len(sizes), sum(sizes)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[BlobEntry]:
         """Every whole blob, in no order."""
         for file in self._whole.glob("??/*"):
             with suppress(FileNotFoundError):
                 stat = file.stat()
-                yield Entry(PREFIX + file.name, stat.st_size, stat.st_mtime)
+                yield BlobEntry(PREFIX + file.name, stat.st_size, stat.st_mtime)
 
     def renew(self, digest: str) -> bool:
         """Says that somebody wants a blob: until later than now it is not discarded. False where it is not here."""

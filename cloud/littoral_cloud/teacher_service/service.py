@@ -16,11 +16,12 @@ import numpy.typing as npt
 from littoral.digest import check_digest
 from littoral.errors import BadInput, RuntimeFailure, Unavailable
 from littoral.offload import MOST_EXAMPLES, softmax
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Artifact
 from littoral_cloud.fleet.telemetry import check_model_name
-from littoral_cloud.releases.teacher_records import Blobs, KeptTeacher, teacher_of
+from littoral_cloud.releases.teacher_records import KeptTeacher, teacher_of
 from littoral_cloud.teacher_service.process import TeacherBusy
 from littoral_cloud.teacher_service.samples import SampleFiles
 
@@ -93,7 +94,7 @@ class TeacherService:
     def __init__(
         self,
         ledger: Ledger,
-        blobs: Blobs,
+        blobs: BlobStore,
         trusted: Mapping[str, bytes],
         process: Process | None,
         samples: SampleFiles,

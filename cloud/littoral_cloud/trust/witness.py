@@ -42,7 +42,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Witnessed:
     """Args:
     last: the newest line that is known to have been there; None: none was.
     lost: lines that were known, and are not there any more.
@@ -64,7 +64,7 @@ class Witness:
         self._kept: tuple[str, str] | None = None  # id and chain of the line that the file has
         self._cut = False  # the trail lacks what the file knows: it is not written until that is in the trail
 
-    def read(self) -> Kept:
+    def read(self) -> Witnessed:
         """Raises FleetError where the file is damaged."""
         try:
             body = json.loads(self.path.read_bytes())
@@ -73,9 +73,9 @@ class Witness:
             if body.pop("sha256") != _sum_of(body):
                 raise ValueError("its checksum is wrong")
             last = Mark(**body["last"]) if body["last"] else None
-            return Kept(last, tuple(Mark(**each) for each in body["lost"]))
+            return Witnessed(last, tuple(Mark(**each) for each in body["lost"]))
         except FileNotFoundError:
-            return Kept()
+            return Witnessed()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FleetError(
                 f"{self.path}: is damaged: {error}; nothing outside of Redis says whether the end of the audit trail is there",
@@ -139,7 +139,7 @@ class Witness:
             return
         details = {"id": kept.last.id, "chain": kept.last.chain, "written_down_at": kept.last.at}
         await ledger.commit(Change((), (Audit(ACTION, kept.last.id, "coordinator", details),)))
-        self._write(Kept(None, (*kept.lost, kept.last)))
+        self._write(Witnessed(None, (*kept.lost, kept.last)))
         self._cut = False
 
     def _keep(self, entry: AuditEntry) -> None:
@@ -148,9 +148,9 @@ class Witness:
         kept = self.read()
         self._kept = (entry.id, entry.chain)
         if kept.last is None or (kept.last.id, kept.last.chain) != (entry.id, entry.chain):
-            self._write(Kept(Mark(entry.id, entry.chain, self._clock()), kept.lost))
+            self._write(Witnessed(Mark(entry.id, entry.chain, self._clock()), kept.lost))
 
-    def _write(self, kept: Kept) -> None:
+    def _write(self, kept: Witnessed) -> None:
         body: dict[str, object] = {
             "schema": _SCHEMA,
             "last": asdict(kept.last) if kept.last else None,

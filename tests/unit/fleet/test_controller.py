@@ -6,7 +6,7 @@ import asyncio
 import random
 from math import inf
 
-from littoral_cloud.fleet.controller import News, Watch, keep_advancing
+from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Change, Fence, Ledger, Write
 
 from littoral.errors import LostLease
@@ -14,7 +14,7 @@ from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)
 NOW = 1_000.0
-WATCH = Watch("test", "test", ("thing",), coalesce_s=0.2)
+WATCH = ControllerSpec("test", "test", ("thing",), coalesce_s=0.2)
 
 
 async def test_it_looks_at_everything_first_then_at_what_was_written_together(ledger: Ledger) -> None:

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
-from littoral_cloud.loop import GATHER_S, MakeRelease, Memory, Seen, Settle, StartRollout, StartRun, Wait, step
-from littoral_cloud.rollouts.state import Assignment, Policy, Rollout, State
+from littoral_cloud.loop import GATHER_S, MakeRelease, Memory, ModelView, Settle, StartRollout, StartRun, WaitUntil, step
+from littoral_cloud.rollouts.state import Assignment, Rollout, RolloutPolicy, RolloutState
 
 from littoral.digest import digest_of
 from tests.kit.federation import small_run
 from tests.kit.rollout_world import MODEL
 
-NOTHING = Seen(MODEL, {}, (), (), {})
+NOTHING = ModelView(MODEL, {}, (), (), {})
 NOW = 1_000.0
 
 
@@ -30,12 +30,12 @@ def release(run_id: str = "digits-run-1", *, id: str = "digits-2") -> Release:
     return Release(release_id=id, model=MODEL, kind="federated", artifacts=("x",), created_at=NOW, run_id=run_id)
 
 
-def rollout(state: State, *, release_id: str = "digits-2") -> Rollout:
+def rollout(state: RolloutState, *, release_id: str = "digits-2") -> Rollout:
     return Rollout(
         release_id=release_id,
         model=MODEL,
         kind="federated",
-        policy=Policy(),
+        policy=RolloutPolicy(),
         state=state,
         created_at=NOW,
         entered_at=NOW,
@@ -49,21 +49,21 @@ def rollout(state: State, *, release_id: str = "digits-2") -> Rollout:
 
 def test_nodes_that_drift_together_are_learnt_from_together() -> None:
     seen = replace(NOTHING, drifted={"b": NOW, "a": NOW + 2})
-    assert step(seen, NOW + 1) == Wait(NOW + GATHER_S)
+    assert step(seen, NOW + 1) == WaitUntil(NOW + GATHER_S)
     assert step(seen, NOW + GATHER_S) == StartRun(("a", "b"))
 
 
 def test_nothing_is_begun_while_a_run_or_a_rollout_of_the_model_goes_on() -> None:
     drifted = replace(NOTHING, drifted={"a": 0.0})
     for state in (RunState.PENDING, RunState.RUNNING):
-        assert step(replace(drifted, runs=(run(state, origin="operator"),)), NOW) == Wait()
-    for ongoing in (State.PENDING, State.WAVE, State.ROLLING_BACK):
-        assert step(replace(drifted, rollouts={"r": rollout(ongoing, release_id="other")}), NOW) == Wait()
+        assert step(replace(drifted, runs=(run(state, origin="operator"),)), NOW) == WaitUntil()
+    for ongoing in (RolloutState.PENDING, RolloutState.WAVE, RolloutState.ROLLING_BACK):
+        assert step(replace(drifted, rollouts={"r": rollout(ongoing, release_id="other")}), NOW) == WaitUntil()
 
 
 def test_no_run_is_begun_for_nodes_that_are_all_away() -> None:
     drifted = replace(NOTHING, drifted={"a": 0.0, "b": 1.0}, away=frozenset({"a", "b"}))
-    assert step(drifted, NOW) == Wait()
+    assert step(drifted, NOW) == WaitUntil()
     assert step(replace(drifted, away=frozenset({"a"})), NOW) == StartRun(("a", "b"))
 
 
@@ -72,18 +72,18 @@ def test_a_run_becomes_a_release_a_rollout_and_a_new_baseline() -> None:
     assert step(seen, NOW) == MakeRelease("digits-run-1")
     seen = replace(seen, releases=(release(),))
     assert step(seen, NOW) == StartRollout("digits-2")
-    seen = replace(seen, rollouts={"digits-2-r1": rollout(State.WAVE)})
-    assert step(seen, NOW) == Wait()
-    seen = replace(seen, rollouts={"digits-2-r1": rollout(State.SUCCEEDED)})
+    seen = replace(seen, rollouts={"digits-2-r1": rollout(RolloutState.WAVE)})
+    assert step(seen, NOW) == WaitUntil()
+    seen = replace(seen, rollouts={"digits-2-r1": rollout(RolloutState.SUCCEEDED)})
     assert step(seen, NOW) == Settle("digits-run-1", ("a",), NOW - 50)
 
 
 def test_what_failed_is_settled_and_not_tried_again() -> None:
     assert step(replace(NOTHING, runs=(run(RunState.FAILED),)), NOW) == Settle("digits-run-1", (), NOW - 50)
-    seen = replace(NOTHING, runs=(run(),), releases=(release(),), rollouts={"r": rollout(State.ROLLED_BACK)})
+    seen = replace(NOTHING, runs=(run(),), releases=(release(),), rollouts={"r": rollout(RolloutState.ROLLED_BACK)})
     assert step(seen, NOW) == Settle("digits-run-1", (), NOW - 50)
     settled = Memory(settled=("digits-run-1",))
-    assert step(replace(seen, memory=settled), NOW) == Wait()
+    assert step(replace(seen, memory=settled), NOW) == WaitUntil()
 
 
 def test_new_drift_after_a_settled_run_asks_for_another() -> None:
@@ -92,12 +92,12 @@ def test_new_drift_after_a_settled_run_asks_for_another() -> None:
 
 
 def test_runs_that_an_operator_started_are_the_operators() -> None:
-    assert step(replace(NOTHING, runs=(run(origin="operator"),)), NOW) == Wait()
+    assert step(replace(NOTHING, runs=(run(origin="operator"),)), NOW) == WaitUntil()
 
 
 def test_a_note_for_people_decides_nothing() -> None:
     by_hand = replace(release(), kind="manual", run_id=None, note="run digits-run-1")
-    assert step(replace(NOTHING, releases=(by_hand,)), NOW) == Wait()
+    assert step(replace(NOTHING, releases=(by_hand,)), NOW) == WaitUntil()
     assert step(replace(NOTHING, runs=(run(),), releases=(by_hand,)), NOW) == MakeRelease("digits-run-1")
 
 
@@ -107,7 +107,7 @@ def test_it_comes_to_rest_whatever_fails(rng: random.Random) -> None:
     seen, now, runs_begun = replace(NOTHING, drifted={"a": 0.0, "b": 5.0}), NOW, 0
     for _ in range(30):
         match step(seen, now):
-            case Wait(until):
+            case WaitUntil(until):
                 if until == float("inf"):
                     break
                 now = until
@@ -121,7 +121,7 @@ def test_it_comes_to_rest_whatever_fails(rng: random.Random) -> None:
                 else:  # as the shell does when the command fails
                     seen = settle(seen, Settle(run_id, (), now))
             case StartRollout(release_id):
-                ended = rng.choice((State.SUCCEEDED, State.ROLLED_BACK, State.FAILED))
+                ended = rng.choice((RolloutState.SUCCEEDED, RolloutState.ROLLED_BACK, RolloutState.FAILED))
                 seen = replace(seen, rollouts={f"{release_id}-r1": rollout(ended, release_id=release_id)})
             case Settle() as move:
                 seen = settle(seen, move)
@@ -131,6 +131,6 @@ def test_it_comes_to_rest_whatever_fails(rng: random.Random) -> None:
     assert not seen.drifted
 
 
-def settle(seen: Seen, move: Settle) -> Seen:
+def settle(seen: ModelView, move: Settle) -> ModelView:
     left = {node: since for node, since in seen.drifted.items() if since > move.until}
     return replace(seen, drifted=left, memory=Memory(settled=(*seen.memory.settled, move.what)))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import Artifact, dump
-from littoral_cloud.lineage.garbage import Seen, decide
+from littoral_cloud.lineage.garbage import CollectionView, decide
 
 from littoral.digest import digest_of
 
@@ -48,7 +48,7 @@ def families(draw: st.DrawFn) -> tuple[list[Artifact], set[int]]:
 def test_what_is_kept_is_the_smallest_family_that_is_closed(family: tuple[list[Artifact], set[int]]) -> None:
     artifacts, named = family
     docs = tuple(Doc("artifact", a.manifest_digest, 1, dump(a)) for a in artifacts)
-    kept, gone = decide(Seen(docs, (), {digest("manifest", n): f"release r-{n}" for n in named}, CUTOFF))
+    kept, gone = decide(CollectionView(docs, (), {digest("manifest", n): f"release r-{n}" for n in named}, CUTOFF))
     assert sorted([*(k.artifact.name for k in kept), *(a.name for a in gone)]) == [a.name for a in artifacts]
 
     wanted = {a.name for n, a in enumerate(artifacts) if n in named or a.created_at >= CUTOFF}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from littoral_cloud.fleet.records import Enrolment, Node, Reported, ReportedModel, UpdateState
 from littoral_cloud.rollouts.decide import next_generation
-from littoral_cloud.rollouts.seen import NodeView
+from littoral_cloud.rollouts.seen import FleetNode
 
 from tests.kit.rollout_world import MODEL
 
@@ -23,4 +23,4 @@ def test_a_generation_that_no_cloud_ever_wanted_orders_nothing(said: int, wanted
     )
     report = ReportedModel(state=UpdateState.SUCCEEDED, desired_generation=said, target="")
     reported = Reported(generation=1, observed_generation=0, models={MODEL: report})
-    assert next_generation(NodeView(node, reported=reported, desired_generation=4), MODEL) == wanted
+    assert next_generation(FleetNode(node, reported=reported, desired_generation=4), MODEL) == wanted

@@ -20,7 +20,7 @@ from littoral_cloud.fleet.records import (
     measurement_id,
 )
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
-from littoral_cloud.rollouts.state import Policy, Rollout, State
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 
 from littoral.budget import Budget
 from littoral.quota import NodeLimits
@@ -69,7 +69,7 @@ def test_a_node_of_other_hardware_is_given_nothing_before_it_has_run_each_candid
         world.tick(1.0)
     assert set(world.desired("late")[1].benchmarks) == {MIDDLE.manifest_digest}
     assert MODEL not in world.desired("late")[1].models
-    world.tick(Policy().measure_s)
+    world.tick(RolloutPolicy().measure_s)
     settle(world)
     assert world.actors["late"].serving == BEST.manifest_digest
     assert world.desired("late")[1].benchmarks == ()
@@ -79,7 +79,7 @@ def test_one_that_has_run_nothing_yet_is_still_asked_to_however_late() -> None:
     world = released(("a", WIDE))
     world.add_node("late", Fate(measures=dict.fromkeys((a.manifest_digest for a in (BEST, MIDDLE, CHEAP)), "never")))
     rechoose(world)
-    world.tick(10 * Policy().measure_s)
+    world.tick(10 * RolloutPolicy().measure_s)
     rechoose(world)
     assert len(world.desired("late")[1].benchmarks) == 3
     world.actors["late"].fate = Fate()
@@ -94,8 +94,8 @@ def test_what_could_not_be_run_there_is_not_given() -> None:
     assert world.actors["late"].serving == MIDDLE.manifest_digest
 
 
-@pytest.mark.parametrize("outcome", [State.ROLLED_BACK, State.FAILED])
-def test_what_was_not_promoted_is_nobodys(outcome: State) -> None:
+@pytest.mark.parametrize("outcome", [RolloutState.ROLLED_BACK, RolloutState.FAILED])
+def test_what_was_not_promoted_is_nobodys(outcome: RolloutState) -> None:
     world = released(("a", WIDE))
     world.edit("rollout", f"{MODEL}-1-r1", Rollout, state=outcome)
     world.add_node("late")
@@ -105,10 +105,10 @@ def test_what_was_not_promoted_is_nobodys(outcome: State) -> None:
 
 def test_the_newest_that_was_promoted_counts_and_one_that_was_taken_back_does_not() -> None:
     world = released(("a", WIDE))
-    assert run(world, world.start(world.release(2, LATER, CHEAP))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER, CHEAP))).state is RolloutState.SUCCEEDED
     bad = artifact("bad", accuracy=0.999)
     world.actors["a"].fate = Fate(outcome={bad.manifest_digest: UpdateState.ROLLED_BACK})
-    assert run(world, world.start(world.release(3, bad))).state is State.ROLLED_BACK
+    assert run(world, world.start(world.release(3, bad))).state is RolloutState.ROLLED_BACK
     world.add_node("late")
     settle(world)
     assert world.actors["late"].serving == LATER.manifest_digest
@@ -116,7 +116,7 @@ def test_the_newest_that_was_promoted_counts_and_one_that_was_taken_back_does_no
 
 def test_where_the_newest_does_not_fit_an_older_one_that_was_measured_on_its_like_does() -> None:
     world = released(("a", WIDE))
-    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
     world.add_node("late", budget=NARROW, kind="class-of-a")
     settle(world)
     assert world.actors["late"].serving == CHEAP.manifest_digest
@@ -129,7 +129,7 @@ def test_where_the_newest_does_not_fit_an_older_one_that_was_measured_on_its_lik
 def test_a_rollout_to_named_nodes_is_not_meant_for_who_joins() -> None:
     world = World([BEST])
     world.add_node("a")
-    assert run(world, world.start(world.release(1, BEST), Policy(nodes=("a",)))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(1, BEST), RolloutPolicy(nodes=("a",)))).state is RolloutState.SUCCEEDED
     world.add_node("late", kind="class-of-a")
     settle(world)
     assert MODEL not in world.desired("late")[1].models
@@ -140,14 +140,14 @@ def test_a_node_that_was_away_all_through_gets_it_when_it_is_back() -> None:
     world.actors["b"].fate = Fate(away=((world.now, world.now + 1_000),))
     world.tick(1.0)
     later = world.release(2, LATER)
-    assert run(world, world.start(later)).state is State.SUCCEEDED
+    assert run(world, world.start(later)).state is RolloutState.SUCCEEDED
     assert world.actors["b"].serving == BEST.manifest_digest
     settle(world)
     assert world.actors["b"].serving == BEST.manifest_digest
     world.tick(1_000)
     settle(world)
     assert world.actors["b"].serving == LATER.manifest_digest
-    assert wanted(world, "b").probation.max_accuracy_drop == Policy().probation.max_accuracy_drop
+    assert wanted(world, "b").probation.max_accuracy_drop == RolloutPolicy().probation.max_accuracy_drop
 
 
 def test_one_that_came_back_is_not_given_what_its_rollout_would_have_refused() -> None:
@@ -155,8 +155,8 @@ def test_one_that_came_back_is_not_given_what_its_rollout_would_have_refused() -
     world.edit("presence", "b", Presence, connected=False)
     world.actors["b"].fate = Fate(away=((0.0, world.now + 500),))
     poor = artifact("poor", accuracy=0.5)
-    assert run(world, world.start(world.release(2, poor), Policy(max_accuracy_loss=0.9))).state is State.SUCCEEDED
-    world.edit("rollout", f"{MODEL}-2-r1", Rollout, policy=Policy(max_accuracy_loss=0.02))
+    assert run(world, world.start(world.release(2, poor), RolloutPolicy(max_accuracy_loss=0.9))).state is RolloutState.SUCCEEDED
+    world.edit("rollout", f"{MODEL}-2-r1", Rollout, policy=RolloutPolicy(max_accuracy_loss=0.02))
     world.tick(500)
     settle(world)
     assert world.actors["b"].serving == BEST.manifest_digest
@@ -165,7 +165,7 @@ def test_one_that_came_back_is_not_given_what_its_rollout_would_have_refused() -
 def test_a_runtime_that_came_later_is_reason_enough() -> None:
     world = released(("a", WIDE))
     world.add_node("b", runtimes=("ncnn",))
-    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
     settle(world)
     assert MODEL not in world.desired("b")[1].models
     world.edit("presence", "b", Presence, runtimes=("onnxruntime",))
@@ -181,18 +181,18 @@ def test_a_rollout_that_has_a_turn_for_the_node_is_waited_for() -> None:
     assert "late" in world.rollout(slow).cohort
     rechoose(world)
     assert MODEL not in world.desired("late")[1].models
-    assert run(world, slow).state is State.SUCCEEDED
+    assert run(world, slow).state is RolloutState.SUCCEEDED
     assert {given for _, who, given in world.served if who == "late"} == {LATER.manifest_digest}
 
 
 def test_one_that_joins_in_the_middle_of_a_rollout_gets_that_release_once_it_is_promoted() -> None:
     world = released(("a", WIDE), ("b", WIDE))
     slow = world.start(world.release(2, LATER))
-    run(world, slow, until=State.WAVE)
+    run(world, slow, until=RolloutState.WAVE)
     world.add_node("late", kind="class-of-a")
     settle(world)
     assert world.actors["late"].serving == BEST.manifest_digest
-    assert run(world, slow).state is State.SUCCEEDED
+    assert run(world, slow).state is RolloutState.SUCCEEDED
     settle(world)
     assert world.actors["late"].serving == LATER.manifest_digest
 
@@ -228,7 +228,7 @@ def test_beside_another_model_it_is_chosen_for_its_share() -> None:
 
 def test_what_is_explained_of_a_newcomer_is_of_the_release_that_it_will_follow() -> None:
     world = released(("a", WIDE))
-    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
     world.add_node("late")
     assert explained_of(world, "late").release == f"{MODEL}-2"
 
@@ -269,7 +269,7 @@ async def test_one_that_was_away_is_looked_at_again_with_the_same_budget(ledger:
     world.tick(1.0)
     await copied(world, ledger)
     assert await rechooser.choose_for(only, None) == 0
-    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
     world.tick(1_000)
     world.edit("presence", "b", Presence, hardware_class="class-of-a")
     await copied(world, ledger)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from littoral_cloud.fleet.records import DesiredModel, Presence, dump, load
 from littoral_cloud.rollouts.seen import view_of
-from littoral_cloud.rollouts.state import State
+from littoral_cloud.rollouts.state import RolloutState
 
 from littoral.budget import Budget
 from littoral.quota import NodeLimits
@@ -31,18 +31,18 @@ def serves_another(world: World) -> None:
 
 def test_alone_a_model_has_all_of_the_disk_and_beside_another_a_half() -> None:
     alone = one_node(NodeLimits(disk_bytes=3_000))
-    assert run(alone, alone.start(alone.release(1, LARGE, SMALL))).state is State.SUCCEEDED
+    assert run(alone, alone.start(alone.release(1, LARGE, SMALL))).state is RolloutState.SUCCEEDED
     assert alone.actors["a"].serving == LARGE.manifest_digest
     shared = one_node(NodeLimits(disk_bytes=3_000))
     serves_another(shared)
-    assert run(shared, shared.start(shared.release(1, LARGE, SMALL))).state is State.SUCCEEDED
+    assert run(shared, shared.start(shared.release(1, LARGE, SMALL))).state is RolloutState.SUCCEEDED
     assert shared.actors["a"].serving == SMALL.manifest_digest
 
 
 def test_a_quota_of_its_own_is_held_whoever_else_is_there() -> None:
     world = one_node(NodeLimits(disk_bytes=3_000), **{MODEL: Budget(quota=0.9)})
     serves_another(world)
-    assert run(world, world.start(world.release(1, LARGE, SMALL))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(1, LARGE, SMALL))).state is RolloutState.SUCCEEDED
     assert world.actors["a"].serving == LARGE.manifest_digest
 
 
@@ -50,7 +50,7 @@ def test_a_quota_of_memory_that_no_candidate_is_inside_is_said() -> None:
     world = one_node(NodeLimits(memory_bytes=1_500))  # each of them was measured to take 1,000
     serves_another(world)
     ended = run(world, world.start(world.release(1, LARGE, SMALL)))
-    assert ended.state is State.FAILED
+    assert ended.state is RolloutState.FAILED
     assert "peak_rss_bytes: 1000 is over 750" in ended.reason
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from littoral_cloud.fleet.records import Artifact, DesiredModel, MeasurementRecord, Presence, Release, UpdateState
 from littoral_cloud.rollouts.explain import Explained, explained
 from littoral_cloud.rollouts.rechoice import Fleet, holder, rechoice
-from littoral_cloud.rollouts.state import ENDED, KIND, Policy, Rollout, State
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
 
 from littoral.budget import Budget
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
@@ -40,7 +40,7 @@ def wanted(world: World, node_id: str) -> DesiredModel:
     return world.desired(node_id)[1].models[MODEL]
 
 
-def run(world: World, rollout_id: str, *, until: State | None = None) -> Rollout:
+def run(world: World, rollout_id: str, *, until: RolloutState | None = None) -> Rollout:
     """Until it has ended, or is in a state; budgets are looked at as often as the rollout."""
     for _ in range(2_000):
         world.control()
@@ -62,7 +62,7 @@ def released(*nodes: tuple[str, Budget]) -> World:
     world = World([BEST, MIDDLE, CHEAP])
     for node_id, budget in nodes:
         world.add_node(node_id, budget=budget)
-    assert run(world, world.start(world.release(1, BEST, MIDDLE, CHEAP))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(1, BEST, MIDDLE, CHEAP))).state is RolloutState.SUCCEEDED
     return world
 
 
@@ -144,13 +144,13 @@ def test_a_node_that_is_away_is_chosen_for_when_it_is_back() -> None:
 
 def test_a_rollout_that_has_touched_the_node_decides_until_it_ends() -> None:
     world = released(("a", WIDE), ("b", WIDE))
-    slow = world.start(world.release(2, LATER, CHEAP), Policy(wave_sizes=(1,)))
-    run(world, slow, until=State.WAVE)
+    slow = world.start(world.release(2, LATER, CHEAP), RolloutPolicy(wave_sizes=(1,)))
+    run(world, slow, until=RolloutState.WAVE)
     assert holder(world.snapshot().nodes["a"], MODEL, fleet_of(world)) == slow
     spends(world, "a", NARROW)
     rechoose(world)
     assert wanted(world, "a").manifest_digest == LATER.manifest_digest
-    assert run(world, slow).state is State.SUCCEEDED
+    assert run(world, slow).state is RolloutState.SUCCEEDED
     settle(world)
     assert world.actors["a"].serving == CHEAP.manifest_digest
     assert wanted(world, "a").rollout_id == slow
@@ -160,7 +160,7 @@ def test_a_rollout_that_has_touched_the_node_decides_until_it_ends() -> None:
 def test_a_node_whose_wave_is_to_come_changes_at_once_and_its_place_in_the_rollout_is_chosen_again() -> None:
     world = released(("a", WIDE), ("b", WIDE))
     slow = world.start(world.release(2, LATER, artifact("later-cheap", accuracy=0.91, size=1_500)))
-    run(world, slow, until=State.WAVE)
+    run(world, slow, until=RolloutState.WAVE)
     spends(world, "b", NARROW)
     rechoose(world)
     assert wanted(world, "b").manifest_digest == CHEAP.manifest_digest
@@ -168,16 +168,16 @@ def test_a_node_whose_wave_is_to_come_changes_at_once_and_its_place_in_the_rollo
     assert ended.assignment("b").name == "later-cheap"
     assert ended.assignment("b").chosen_for == NARROW
     assert ended.assignment("b").dropped == ""
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
 
 
 def test_a_node_whose_wave_is_to_come_and_that_nothing_fits_any_more_is_left_out() -> None:
     world = released(("a", WIDE), ("b", WIDE))
     slow = world.start(world.release(2, LATER))
-    run(world, slow, until=State.WAVE)
+    run(world, slow, until=RolloutState.WAVE)
     spends(world, "b", NARROW)
     ended = run(world, slow)
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert ended.assignment("b").dropped.startswith("has another budget since: none of 1 candidates is inside")
     assert world.actors["b"].serving == CHEAP.manifest_digest
 
@@ -186,9 +186,9 @@ def test_after_a_rollout_that_was_taken_back_a_changed_budget_is_still_followed(
     world = released(("a", WIDE))
     world.actors["a"].fate = Fate(outcome={LATER.manifest_digest: UpdateState.ROLLED_BACK})
     bad = world.start(world.release(2, LATER))
-    run(world, bad, until=State.WAVE)
+    run(world, bad, until=RolloutState.WAVE)
     spends(world, "a", NARROW)
-    assert run(world, bad).state is State.ROLLED_BACK
+    assert run(world, bad).state is RolloutState.ROLLED_BACK
     settle(world)
     assert world.actors["a"].serving == CHEAP.manifest_digest
 
@@ -204,7 +204,7 @@ def test_a_node_that_got_nothing_because_of_its_budget_gets_something_when_that_
 
 def test_a_node_that_a_newer_release_did_not_fit_chooses_from_it_as_soon_as_it_does() -> None:
     world = released(("a", WIDE), ("b", NARROW))
-    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
     assert world.actors["b"].serving == CHEAP.manifest_digest
     spends(world, "b", Budget(artifact_bytes=20_000))  # still not enough for the newer one
     settle(world)
@@ -217,7 +217,7 @@ def test_a_node_that_a_newer_release_did_not_fit_chooses_from_it_as_soon_as_it_d
 def test_a_release_for_other_nodes_alone_is_nobody_elses_choice() -> None:
     world = released(("a", WIDE), ("b", WIDE))
     only = world.release(2, BEST, LATER)
-    assert run(world, world.start(only, Policy(nodes=("b",)))).state is State.SUCCEEDED
+    assert run(world, world.start(only, RolloutPolicy(nodes=("b",)))).state is RolloutState.SUCCEEDED
     spends(world, "a", NARROW)
     settle(world)
     spends(world, "a", WIDE)
@@ -245,7 +245,7 @@ def test_a_release_that_was_withdrawn_is_given_to_nobody_who_joins_later() -> No
 
 def test_what_is_explained_is_of_the_release_that_the_node_follows() -> None:
     world = released(("a", WIDE), ("b", NARROW))
-    assert run(world, world.start(world.release(2, LATER))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
     of_a, of_b = explained_of(world, "a"), explained_of(world, "b")
     assert (of_a.release, of_b.release) == (f"{MODEL}-2", f"{MODEL}-1")
     assert [(row.name, row.chosen) for row in of_a.rows] == [
@@ -267,7 +267,7 @@ def test_what_is_explained_is_of_the_release_that_the_node_follows() -> None:
 def test_a_rollout_that_holds_the_node_is_named() -> None:
     world = released(("a", WIDE))
     slow = world.start(world.release(2, LATER))
-    run(world, slow, until=State.WAVE)
+    run(world, slow, until=RolloutState.WAVE)
     assert explained_of(world, "a").remark == f"{slow} decides until it ends"
 
 

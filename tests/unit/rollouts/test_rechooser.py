@@ -13,7 +13,7 @@ from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Presence, dump, load
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
-from littoral_cloud.rollouts.state import KIND, Rollout, State
+from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 
 from littoral.budget import Budget
 from tests.kit.fleet import until_written
@@ -95,7 +95,7 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
     async with choosing(ledger):
         doc = await ledger.get(KIND, id)
         assert doc is not None
-        ended = replace(load(Rollout, doc), state=State.SUCCEEDED, ended_at=world.now)
+        ended = replace(load(Rollout, doc), state=RolloutState.SUCCEEDED, ended_at=world.now)
         await ledger.commit(Change((Write(KIND, id, dump(ended), doc.generation),)))
         await until_wanted(ledger, "a", CHEAP.manifest_digest)
 
@@ -113,7 +113,7 @@ async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it
     assert await rechooser.choose_for(only, None) == 0  # the rollout holds it
     for kind, of, record, fields in (
         ("presence", "a", Presence, {"connected": False}),
-        (KIND, id, Rollout, {"state": State.SUCCEEDED, "ended_at": world.now}),
+        (KIND, id, Rollout, {"state": RolloutState.SUCCEEDED, "ended_at": world.now}),
     ):
         world.edit(kind, of, record, **fields)
     await copied(world, ledger)

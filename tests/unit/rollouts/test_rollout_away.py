@@ -6,7 +6,7 @@ import pytest
 from littoral_cloud.fleet.presence import There, patience_s, there
 from littoral_cloud.fleet.records import AWAY_S, Enrolment, Node, Presence, dump, load
 from littoral_cloud.rollouts.observe import observe
-from littoral_cloud.rollouts.state import Policy, Rollout, State, Waits
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, Waits
 
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 
@@ -57,12 +57,12 @@ def test_a_rollout_whose_nodes_are_all_gone_waits_for_them_and_says_so(gone_s: f
     id = world.start(world.release(1, GOOD))
     waiting = go_on(world, id, 100.0)
     word = "away" if gone_s < AWAY_S - 1 else "offline"
-    assert waiting.state is State.PENDING
+    assert waiting.state is RolloutState.PENDING
     assert waiting.reason == f"no node is there that can take it: name-a is {word}; name-b is {word}"
     assert waits_of(world, id) == ("name-a is offline", "name-b is offline")
     assert [line.action for line in world.trail] == ["rollout.waiting"]
     ended = go_on(world, id, 500.0)
-    assert (ended.state, ended.reason) == (State.SUCCEEDED, "")
+    assert (ended.state, ended.reason) == (RolloutState.SUCCEEDED, "")
     assert {actor.serving for actor in world.actors.values()} == {GOOD.manifest_digest}
 
 
@@ -81,15 +81,15 @@ def test_a_node_that_has_enrolled_and_not_yet_come_is_waited_for() -> None:
     id = world.start(world.release(1, GOOD))
     assert go_on(world, id, 10.0).reason == "no node is there that can take it: name-new has not come yet"
     world.add_node("new")
-    assert go_on(world, id, 100.0).state is State.SUCCEEDED
+    assert go_on(world, id, 100.0).state is RolloutState.SUCCEEDED
 
 
 def test_nobody_is_waited_for_longer_than_the_policy_says() -> None:
     world = world_of("a", away=((1_001.0, FOR_EVER),))
     world.tick(1.0)
     world.tick(100.0)
-    ended = go_on(world, world.start(world.release(1, GOOD), Policy(pending_s=50.0)), 200.0)
-    assert (ended.state, ended.reason) == (State.FAILED, "nobody came within 50 s: name-a is offline")
+    ended = go_on(world, world.start(world.release(1, GOOD), RolloutPolicy(pending_s=50.0)), 200.0)
+    assert (ended.state, ended.reason) == (RolloutState.FAILED, "nobody came within 50 s: name-a is offline")
 
 
 def test_what_a_node_cannot_take_is_not_waited_for_whether_it_is_there_or_not() -> None:
@@ -97,7 +97,7 @@ def test_what_a_node_cannot_take_is_not_waited_for_whether_it_is_there_or_not() 
     world.add_node("a", Fate(away=((1_001.0, FOR_EVER),)), runtimes=("ncnn",))
     world.tick(2.0)
     ended = go_on(world, world.start(world.release(1, GOOD)), 10.0)
-    assert ended.state is State.FAILED
+    assert ended.state is RolloutState.FAILED
     assert "has ncnn, the release needs onnxruntime" in ended.reason
 
 
@@ -106,7 +106,7 @@ def test_a_node_that_is_away_when_its_turn_comes_has_a_later_one() -> None:
     world.actors["a"].fate = Fate(away=((1_001.0, 1_040.0),))
     world.tick(2.0)
     ended = go_on(world, world.start(world.release(1, GOOD)), 500.0)
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert [wave.nodes for wave in ended.waves] == [("b",), ("c",), ("a",)]
     assert ended.cohort == ("a", "b", "c")
     assert not any(a.dropped for a in ended.assignments)
@@ -116,7 +116,7 @@ def test_the_canary_that_the_operator_named_is_waited_for_while_it_is_away() -> 
     world = world_of("a", "b")
     world.actors["b"].fate = Fate(away=((1_001.0, 1_040.0),))
     world.tick(2.0)
-    id = world.start(world.release(1, GOOD), Policy(canary="b"))
+    id = world.start(world.release(1, GOOD), RolloutPolicy(canary="b"))
     go_on(world, id, 20.0)
     assert waits_of(world, id) == ("name-b is away",)
     assert [wave.nodes for wave in go_on(world, id, 500.0).waves] == [("b",), ("a",)]
@@ -128,18 +128,18 @@ def test_a_fleet_that_goes_while_it_measures_is_waited_for_and_measures_again() 
     world.control()
     for actor in world.actors.values():
         actor.fate = Fate(away=((1_001.0, 1_400.0),))
-    assert go_on(world, id, 10.0).state is State.MEASURING
+    assert go_on(world, id, 10.0).state is RolloutState.MEASURING
     waiting = go_on(world, id, 100.0)
-    assert (waiting.state, waiting.cohort) == (State.PENDING, ())
+    assert (waiting.state, waiting.cohort) == (RolloutState.PENDING, ())
     assert all(world.desired(node)[1].benchmarks == () for node in "ab")
-    assert go_on(world, id, 1_000.0).state is State.SUCCEEDED
+    assert go_on(world, id, 1_000.0).state is RolloutState.SUCCEEDED
 
 
 def test_a_coordinator_that_was_down_for_longer_than_a_wave_may_last_does_not_blame_the_nodes() -> None:
     world = world_of("a", takes_s=5.0)
     id = world.start(world.release(1, GOOD))
     go_on(world, id, 2.0)
-    assert world.rollout(id).state is State.WAVE
+    assert world.rollout(id).state is RolloutState.WAVE
     world.now += 5_000.0  # nobody decides, nobody is heard
     world.edit("presence", "a", Presence, connected=False, since=world.now)  # what the next coordinator finds and writes
     world.control()
@@ -147,7 +147,7 @@ def test_a_coordinator_that_was_down_for_longer_than_a_wave_may_last_does_not_bl
     world.now += 30.0
     world.edit("presence", "a", Presence, connected=True, since=world.now)
     world.control()
-    assert go_on(world, id, 30.0).state is State.SUCCEEDED
+    assert go_on(world, id, 30.0).state is RolloutState.SUCCEEDED
 
 
 def test_a_node_that_is_back_and_says_nothing_is_blamed_in_the_end() -> None:
@@ -155,9 +155,9 @@ def test_a_node_that_is_back_and_says_nothing_is_blamed_in_the_end() -> None:
     id = world.start(world.release(1, GOOD))
     go_on(world, id, 290.0)
     world.edit("presence", "a", Presence, connected=True, since=world.now)
-    assert go_on(world, id, AWAY_S - 2.0).state is State.WAVE
+    assert go_on(world, id, AWAY_S - 2.0).state is RolloutState.WAVE
     ended = go_on(world, id, 200.0)
-    assert ended.state is State.ROLLED_BACK
+    assert ended.state is RolloutState.ROLLED_BACK
     assert ended.reason == "name-a: DOWNLOADING, after 303 s"
 
 
@@ -167,7 +167,7 @@ def test_a_rollout_that_waits_can_be_stopped() -> None:
     id = world.start(world.release(1, GOOD))
     go_on(world, id, 5.0)
     world.edit("rollout", id, Rollout, aborted_by="ann")
-    assert go_on(world, id, 5.0).state is State.ROLLED_BACK
+    assert go_on(world, id, 5.0).state is RolloutState.ROLLED_BACK
     assert MODEL not in world.desired("a")[1].models
 
 
@@ -175,13 +175,13 @@ def test_one_that_waits_for_its_own_nodes_holds_back_nobody_and_has_its_turn_whe
     world = world_of("a", "b")
     world.actors["a"].fate = Fate(away=((1_001.0, 1_300.0),))
     world.tick(100.0)
-    first = world.start(world.release(1, OLD), Policy(nodes=("a",)))
+    first = world.start(world.release(1, OLD), RolloutPolicy(nodes=("a",)))
     go_on(world, first, 5.0)
     second = world.start(world.release(2, GOOD))
-    assert go_on(world, second, 150.0).state is State.SUCCEEDED
+    assert go_on(world, second, 150.0).state is RolloutState.SUCCEEDED
     assert world.actors["b"].serving == GOOD.manifest_digest
-    assert world.rollout(first).state is State.PENDING
-    assert go_on(world, first, 300.0).state is State.SUCCEEDED
+    assert world.rollout(first).state is RolloutState.PENDING
+    assert go_on(world, first, 300.0).state is RolloutState.SUCCEEDED
     assert world.actors["b"].serving == GOOD.manifest_digest
 
 
@@ -190,12 +190,12 @@ def test_the_same_two_never_run_at_once_when_the_node_comes_back() -> None:
     world.actors["a"].fate = Fate(away=((1_001.0, 1_105.0),))
     world.tick(100.0)
     ids = [
-        world.start(world.release(1, GOOD), Policy(nodes=("a",))),
+        world.start(world.release(1, GOOD), RolloutPolicy(nodes=("a",))),
         world.start(world.release(2, GOOD), id=f"{MODEL}-2-r1"),
     ]
     for _ in range(120):
         world.control()
-        running = [id for id in ids if world.rollout(id).state not in (State.PENDING, State.SUCCEEDED)]
+        running = [id for id in ids if world.rollout(id).state not in (RolloutState.PENDING, RolloutState.SUCCEEDED)]
         assert len(running) <= 1
         world.tick(1.0)
-    assert [world.rollout(id).state for id in ids] == [State.SUCCEEDED, State.SUCCEEDED]
+    assert [world.rollout(id).state for id in ids] == [RolloutState.SUCCEEDED, RolloutState.SUCCEEDED]

@@ -18,7 +18,7 @@ from littoral_cloud.fleet.records import (
     dump,
 )
 from littoral_cloud.rollouts.decide import UNJUDGED
-from littoral_cloud.rollouts.state import Policy, Rollout, State
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 
 from littoral.budget import Budget
 from littoral.errors import Conflict
@@ -60,7 +60,7 @@ def actions(world: World) -> list[str]:
 def test_a_release_goes_to_one_node_first_and_to_the_others_when_that_one_kept_it() -> None:
     world = four()
     ended = run(world, world.start(world.release(1, GOOD)))
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert [len(wave.nodes) for wave in ended.waves] == [1, 3]
     first, second = ended.waves
     assert first.ended_at is not None
@@ -83,7 +83,7 @@ def test_a_node_that_no_candidate_fits_is_left_alone_and_told_of() -> None:
     world = four()
     world.add_node("tiny", budget=Budget(artifact_bytes=10), serving=OLD.manifest_digest)
     ended = run(world, world.start(world.release(1, GOOD)))
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     [no] = ended.refused
     assert (no.node_id, no.rule) == ("tiny", "fits-budget")
     assert "artifact_bytes" in no.words
@@ -93,7 +93,7 @@ def test_a_node_that_no_candidate_fits_is_left_alone_and_told_of() -> None:
 def test_a_bad_release_is_stopped_at_the_canary_and_the_canary_goes_back() -> None:
     world = four(RUINED)
     ended = run(world, world.start(world.release(1, BAD)))
-    assert ended.state is State.ROLLED_BACK
+    assert ended.state is RolloutState.ROLLED_BACK
     assert ended.reason == "name-a: ROLLED_BACK: accuracy-drop: 0.98 -> 0.10"
     assert [wave.nodes for wave in ended.waves] == [("a",)]
     assert [a.node_id for a in ended.assignments if a.touched] == ["a"]
@@ -107,7 +107,7 @@ def test_a_failure_in_a_later_wave_takes_every_node_of_the_rollout_back() -> Non
     world = four()
     world.actors["d"].fate = RUINED
     ended = run(world, world.start(world.release(1, BAD)))
-    assert ended.state is State.ROLLED_BACK
+    assert ended.state is RolloutState.ROLLED_BACK
     assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
 
 
@@ -115,7 +115,7 @@ def test_a_node_that_was_told_and_then_went_silent_stops_the_rollout_when_the_wa
     world = four()
     world.actors["a"].fate = Fate(takes_s=5.0, away=((1_002.0, 9_000.0),))
     ended = run(world, world.start(world.release(1, GOOD)))
-    assert ended.state is State.ROLLED_BACK
+    assert ended.state is RolloutState.ROLLED_BACK
     assert "name-a" in ended.reason
     assert ended.remarks == ("name-a to go back: not heard of yet, it will when it is back",)
     assert world.desired("a")[1].models[MODEL].manifest_digest == OLD.manifest_digest
@@ -125,7 +125,7 @@ def test_a_node_that_is_offline_before_its_turn_is_left_out_and_nothing_is_asked
     world = four()
     world.actors["b"].fate = Fate(away=((1_002.0, 9_000.0),))
     ended = run(world, world.start(world.release(1, GOOD)))
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert ended.assignment("b").dropped == "was offline when its turn came"
     assert MODEL not in world.desired("b")[1].models
 
@@ -147,20 +147,20 @@ def test_the_canary_is_whom_the_operator_named_else_one_that_can_judge() -> None
     release = world.release(1, GOOD)
     assert run(world, world.start(release)).waves[0].nodes == ("x",)
     world = four()
-    assert run(world, world.start(world.release(1, GOOD), Policy(canary="c"))).waves[0].nodes == ("c",)
+    assert run(world, world.start(world.release(1, GOOD), RolloutPolicy(canary="c"))).waves[0].nodes == ("c",)
 
 
 def test_waves_have_the_sizes_that_were_asked_for() -> None:
     world = World([GOOD])
     for number in range(9):
         world.add_node(f"n{number}")
-    ended = run(world, world.start(world.release(1, GOOD), Policy(wave_sizes=(1, 2, 3))))
+    ended = run(world, world.start(world.release(1, GOOD), RolloutPolicy(wave_sizes=(1, 2, 3))))
     assert [len(wave.nodes) for wave in ended.waves] == [1, 2, 3, 3]
 
 
 def test_only_the_named_nodes_take_part() -> None:
     world = four()
-    ended = run(world, world.start(world.release(1, GOOD), Policy(nodes=("b", "c"))))
+    ended = run(world, world.start(world.release(1, GOOD), RolloutPolicy(nodes=("b", "c"))))
     assert [wave.nodes for wave in ended.waves] == [("b",), ("c",)]
     assert {no.rule for no in ended.refused} == {"named"}
 
@@ -169,17 +169,17 @@ def test_no_node_gets_a_model_that_is_much_worse_than_what_it_serves() -> None:
     worse = artifact("worse", accuracy=OLD.accuracy - 0.03)
     world = four()
     ended = run(world, world.start(world.release(1, worse)))
-    assert ended.state is State.FAILED
+    assert ended.state is RolloutState.FAILED
     assert "worse" in ended.reason
     world = four()
-    ended = run(world, world.start(world.release(1, worse), Policy(max_accuracy_loss=0.05)))
-    assert ended.state is State.SUCCEEDED
+    ended = run(world, world.start(world.release(1, worse), RolloutPolicy(max_accuracy_loss=0.05)))
+    assert ended.state is RolloutState.SUCCEEDED
 
 
 def test_nodes_that_serve_their_candidate_already_are_passed_over() -> None:
     world = four(serving=GOOD.manifest_digest)
     ended = run(world, world.start(world.release(1, GOOD)))
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert ended.assignments == ()
     assert ended.reason == "every node that it fits serves it already"
 
@@ -193,7 +193,7 @@ def test_every_node_measures_every_candidate_that_it_can_run_before_anything_is_
     assert set(world.desired("a")[1].benchmarks) == {GOOD.manifest_digest, NCNN.manifest_digest}
     assert world.desired("b")[1].benchmarks == (NCNN.manifest_digest,)
     ended = run(world, f"{MODEL}-1-r1")
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert all(world.desired(id)[1].benchmarks == () for id in "ab")
 
 
@@ -220,8 +220,8 @@ def test_what_is_coded_with_a_dictionary_goes_only_where_that_is() -> None:
 def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_go_on() -> None:
     world = four()
     world.actors["a"].fate = Fate(measures={GOOD.manifest_digest: "never"})
-    ended = run(world, world.start(world.release(1, GOOD), Policy(measure_s=60.0)))
-    assert ended.state is State.SUCCEEDED
+    ended = run(world, world.start(world.release(1, GOOD), RolloutPolicy(measure_s=60.0)))
+    assert ended.state is RolloutState.SUCCEEDED
     [no] = ended.refused
     assert no.node_id == "a"
     assert "measured" in no.words
@@ -233,7 +233,7 @@ def test_a_node_that_is_away_is_not_waited_for_while_measuring() -> None:
     world.actors["a"].fate = Fate(measures={GOOD.manifest_digest: "never"}, away=((1_001.0, 9_000.0),))
     world.start(world.release(1, GOOD))
     ended = run(world, f"{MODEL}-1-r1")
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert world.now < 1_100.0
     assert [(no.node_id, no.rule) for no in ended.refused] == [("a", "connected")]
 
@@ -244,19 +244,19 @@ def test_rollouts_of_one_model_wait_for_each_other_in_order() -> None:
     world.tick(1.0)
     second = world.start(world.release(2, SMALL))
     world.control()
-    assert world.rollout(second).state is State.PENDING
-    assert run(world, first).state is State.SUCCEEDED
-    assert run(world, second).state is State.SUCCEEDED
+    assert world.rollout(second).state is RolloutState.PENDING
+    assert run(world, first).state is RolloutState.SUCCEEDED
+    assert run(world, second).state is RolloutState.SUCCEEDED
     assert {actor.serving for actor in world.actors.values()} == {SMALL.manifest_digest}
 
 
 def test_a_rollout_that_waits_too_long_for_another_fails() -> None:
     world = four(Fate(takes_s=1e6))
-    world.start(world.release(1, GOOD), Policy(wave_s=1e5))
+    world.start(world.release(1, GOOD), RolloutPolicy(wave_s=1e5))
     world.tick(1.0)
-    second = world.start(world.release(2, SMALL), Policy(pending_s=50.0))
+    second = world.start(world.release(2, SMALL), RolloutPolicy(pending_s=50.0))
     ended = run(world, second)
-    assert (ended.state, ended.reason) == (State.FAILED, f"rollout {MODEL}-1-r1 did not end within 50 s")
+    assert (ended.state, ended.reason) == (RolloutState.FAILED, f"rollout {MODEL}-1-r1 did not end within 50 s")
 
 
 @pytest.mark.parametrize("when", [0, 1, 2])
@@ -268,10 +268,10 @@ def test_an_operator_may_stop_it_at_any_time(when: int) -> None:
     if when > 1:
         world.tick(1.0)
         world.control()
-        assert world.rollout(id).state is State.WAVE
+        assert world.rollout(id).state is RolloutState.WAVE
     world.edit("rollout", id, Rollout, aborted_by="ann")
     ended = run(world, id)
-    assert (ended.state, ended.reason) == (State.ROLLED_BACK, "aborted by ann")
+    assert (ended.state, ended.reason) == (RolloutState.ROLLED_BACK, "aborted by ann")
     assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
     assert all(world.desired(node)[1].benchmarks == () for node in "abcd")
 
@@ -279,7 +279,7 @@ def test_an_operator_may_stop_it_at_any_time(when: int) -> None:
 def test_a_node_that_had_nothing_is_told_nothing_any_more() -> None:
     world = four(RUINED, serving="")
     ended = run(world, world.start(world.release(1, BAD)))
-    assert ended.state is State.ROLLED_BACK
+    assert ended.state is RolloutState.ROLLED_BACK
     assert MODEL not in world.desired("a")[1].models
 
 
@@ -288,7 +288,7 @@ def test_generations_grow_even_after_an_intent_was_withdrawn() -> None:
     run(world, world.start(world.release(1, BAD)))
     withdrawn = world.actors["a"].done
     ended = run(world, world.start(world.release(2, GOOD)))
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert world.desired("a")[1].models[MODEL].generation > withdrawn
 
 
@@ -301,7 +301,7 @@ def test_a_node_that_leaves_the_fleet_in_its_wave_is_no_failure() -> None:
     assert world.rollout(id).waves[0].nodes == ("a",)
     world.edit("node", "a", Node, enrolment=Enrolment.DECOMMISSIONED)
     ended = run(world, id)
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert ended.assignment("a").dropped == "is not part of the fleet any more"
     assert [len(wave.nodes) for wave in ended.waves] == [1, 1, 2]  # the first proved nothing: one more goes alone
 
@@ -329,8 +329,8 @@ def test_a_decision_on_an_old_reading_is_refused_whole() -> None:
     assert isinstance(decision, Decision)
     with pytest.raises(Conflict):
         world.commit(decision.change(stale.of(id)))
-    assert world.rollout(id).state is State.PENDING
-    assert run(world, id).state is State.SUCCEEDED
+    assert world.rollout(id).state is RolloutState.PENDING
+    assert run(world, id).state is RolloutState.SUCCEEDED
     assert world.desired("a")[1].models["other"] == other
 
 
@@ -343,11 +343,11 @@ def measured_by(world: World) -> list[tuple[str, str]]:
 def test_the_next_device_of_a_class_needs_no_trial() -> None:
     world = World([OLD, GOOD, SMALL])
     world.add_node("a", kind="board")
-    assert run(world, world.start(world.release(1, GOOD, SMALL))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(1, GOOD, SMALL))).state is RolloutState.SUCCEEDED
     assert measured_by(world) == [("good", "a"), ("small", "a")]
     world.add_node("b", kind="board", budget=Budget(artifact_bytes=600))
     world.add_node("c", kind="another")
-    assert run(world, world.start(world.release(2, GOOD, SMALL))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, GOOD, SMALL))).state is RolloutState.SUCCEEDED
     assert measured_by(world) == [("good", "a"), ("good", "c"), ("small", "a"), ("small", "c")]
     assert world.actors["b"].serving == SMALL.manifest_digest
     assert world.actors["c"].serving == GOOD.manifest_digest
@@ -356,10 +356,10 @@ def test_the_next_device_of_a_class_needs_no_trial() -> None:
 def test_what_could_not_be_run_on_one_device_is_tried_on_the_next_of_its_class() -> None:
     world = World([OLD, GOOD, SMALL])
     world.add_node("a", Fate(measures={GOOD.manifest_digest: "runtime-crash"}), kind="board")
-    assert run(world, world.start(world.release(1, GOOD, SMALL))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(1, GOOD, SMALL))).state is RolloutState.SUCCEEDED
     assert world.actors["a"].serving == SMALL.manifest_digest
     world.add_node("b", kind="board")
-    assert run(world, world.start(world.release(2, GOOD, SMALL))).state is State.SUCCEEDED
+    assert run(world, world.start(world.release(2, GOOD, SMALL))).state is RolloutState.SUCCEEDED
     assert ("good", "b") in measured_by(world)
     assert world.actors["b"].serving == GOOD.manifest_digest
     assert world.actors["a"].serving == SMALL.manifest_digest  # its own failure stands, whatever b could do
@@ -370,7 +370,7 @@ def test_a_promotion_says_which_nodes_kept_what_no_request_has_tried() -> None:
     for node_id, seen in (("a", ProbationResult()), ("b", ProbationResult(requests=3)), ("c", ProbationResult(examples=9))):
         world.actors[node_id].probation = seen
     ended = run(world, world.start(world.release(1, GOOD)))
-    assert ended.state is State.SUCCEEDED
+    assert ended.state is RolloutState.SUCCEEDED
     assert ended.remarks == ("name-a: saw no request in probation, so its probe alone speaks for it",)
     assert world.trail[-1].details["unproved"] == ["a"]
 
@@ -391,7 +391,7 @@ def test_a_candidate_that_clients_of_the_served_one_do_not_understand_is_refused
     for node_id in ("a", "b"):
         world.add_node(node_id, serving=SAID_AB.manifest_digest)
     ended = run(world, world.start(world.release(1, SAID_BA)))
-    assert ended.state is State.FAILED
+    assert ended.state is RolloutState.FAILED
     assert {no.rule for no in ended.refused} == {"keeps-interface"}
     assert "labels [a, b] become [b, a]" in ended.reason
     assert "--allow-interface-change" in ended.reason
@@ -402,8 +402,8 @@ def test_the_policy_may_allow_another_interface_and_the_plan_shows_it() -> None:
     world = World([SAID_AB, SAID_BA])
     world.add_node("a", serving=SAID_AB.manifest_digest)
     world.add_node("new")
-    ended = run(world, world.start(world.release(1, SAID_BA), Policy(allow_interface_change=True)))
-    assert ended.state is State.SUCCEEDED
+    ended = run(world, world.start(world.release(1, SAID_BA), RolloutPolicy(allow_interface_change=True)))
+    assert ended.state is RolloutState.SUCCEEDED
     assert {a.node_id: a.interface for a in ended.assignments} == {"a": ("labels [a, b] become [b, a]",), "new": ()}
 
 

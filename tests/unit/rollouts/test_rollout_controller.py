@@ -28,7 +28,7 @@ from littoral_cloud.fleet.records import (
 from littoral_cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
 from littoral_cloud.rollouts.commands import abort, read_rollout, start_rollout, wait
 from littoral_cloud.rollouts.controller import Controller
-from littoral_cloud.rollouts.state import Policy, State
+from littoral_cloud.rollouts.state import RolloutPolicy, RolloutState
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
 
@@ -158,7 +158,7 @@ def controller(ledger: Ledger) -> Controller:
 async def test_a_rollout_runs_from_announcement_to_announcement(ledger: Ledger, release: Release, fleet: list[NodeActor]) -> None:
     async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
-    assert rollout.state is State.SUCCEEDED
+    assert rollout.state is RolloutState.SUCCEEDED
     assert [len(wave.nodes) for wave in rollout.waves] == [1, 2]
     assert {node.serving for node in fleet} == {GOOD.manifest_digest}
     actions = [line.action for line in await ledger.audit()]
@@ -169,8 +169,8 @@ async def test_a_bad_release_reaches_the_canary_alone(ledger: Ledger, release: R
     for node in fleet:
         node.bad = frozenset({GOOD.manifest_digest})
     async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
-        rollout = await wait(ledger, await start_rollout(ledger, release, NOW(), Policy(canary="b")))
-    assert (rollout.state, rollout.reason) == (State.ROLLED_BACK, "b: ROLLED_BACK: accuracy-drop")
+        rollout = await wait(ledger, await start_rollout(ledger, release, NOW(), RolloutPolicy(canary="b")))
+    assert (rollout.state, rollout.reason) == (RolloutState.ROLLED_BACK, "b: ROLLED_BACK: accuracy-drop")
     assert {node.node_id: node.asked for node in fleet} == {
         "a": [],
         "b": [GOOD.manifest_digest, OLD.manifest_digest],
@@ -185,7 +185,7 @@ async def test_a_coordinator_that_dies_after_any_step_is_followed_by_one_that_go
     id = await start_rollout(ledger, release, NOW())
     lives = 0
     async with asyncio.timeout(PATIENCE_S):
-        while (await read_rollout(ledger, id))[1].state is not State.SUCCEEDED:
+        while (await read_rollout(ledger, id))[1].state is not RolloutState.SUCCEEDED:
             lives += 1
             async with RedisLedger.open(redis_endpoint, NOW, fleet=fleet_name) as own:
                 before = (await read_rollout(own, id))[0].generation
@@ -204,18 +204,18 @@ async def test_a_controller_whose_lease_went_to_another_writes_nothing(ledger: L
     async with ledger.lease("rollouts"):
         with pytest.raises(LostLease):
             await controller(ledger).advance(old)
-    assert (await read_rollout(ledger, id))[1].state is State.PENDING
+    assert (await read_rollout(ledger, id))[1].state is RolloutState.PENDING
 
 
 async def test_an_operator_stops_a_rollout_whose_node_does_not_answer(ledger: Ledger, release: Release) -> None:
     async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
-        id = await start_rollout(ledger, release, NOW(), Policy(nodes=("a",)))
+        id = await start_rollout(ledger, release, NOW(), RolloutPolicy(nodes=("a",)))
         async with ledger.watch("rollout") as news:
-            while (await read_rollout(ledger, id))[1].state is not State.MEASURING:
+            while (await read_rollout(ledger, id))[1].state is not RolloutState.MEASURING:
                 await anext(news)
         await abort(ledger, id, "ann")
         rollout = await wait(ledger, id)
-    assert (rollout.state, rollout.reason) == (State.ROLLED_BACK, "aborted by ann")
+    assert (rollout.state, rollout.reason) == (RolloutState.ROLLED_BACK, "aborted by ann")
     with pytest.raises(BadInput, match="is ROLLED_BACK already"):
         await abort(ledger, id, "ann")
 
@@ -227,16 +227,16 @@ async def test_one_rollout_that_cannot_go_on_does_not_hold_up_the_others(
     await start_rollout(ledger, lost, NOW())  # its release is nowhere
     async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
-    assert rollout.state is State.SUCCEEDED
+    assert rollout.state is RolloutState.SUCCEEDED
 
 
 async def test_what_cannot_be_started_is_refused(ledger: Ledger, release: Release) -> None:
     with pytest.raises(BadInput, match="wave_sizes"):
-        await start_rollout(ledger, release, NOW(), Policy(wave_sizes=(0,)))
+        await start_rollout(ledger, release, NOW(), RolloutPolicy(wave_sizes=(0,)))
     with pytest.raises(BadInput, match="not enrolled"):
-        await start_rollout(ledger, release, NOW(), Policy(canary="z"))
+        await start_rollout(ledger, release, NOW(), RolloutPolicy(canary="z"))
     with pytest.raises(BadInput, match="not among"):
-        await start_rollout(ledger, release, NOW(), Policy(canary="a", nodes=("b",)))
+        await start_rollout(ledger, release, NOW(), RolloutPolicy(canary="a", nodes=("b",)))
     with pytest.raises(NotFound):
         await read_rollout(ledger, "digits-1-r7")
     assert [await start_rollout(ledger, release, NOW()) for _ in range(2)] == ["digits-1-r1", "digits-1-r2"]
@@ -254,14 +254,14 @@ async def test_going_back_gives_every_node_the_release_that_passed_before(
     async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
         for each in (first, release):
             assert (
-                await wait(ledger, await start_rollout(ledger, each, NOW(), Policy(max_accuracy_loss=1.0)))
-            ).state is State.SUCCEEDED
+                await wait(ledger, await start_rollout(ledger, each, NOW(), RolloutPolicy(max_accuracy_loss=1.0)))
+            ).state is RolloutState.SUCCEEDED
         withdrawn, stopped = await withdraw_everywhere(ledger, release.release_id, "blind to sevens", "ada")
         assert (withdrawn.withdrawn, stopped) == ("blind to sevens", ())
         assert await serving_nodes(ledger, withdrawn) == list(NODES)
         assert await releases_in_force(ledger) == {MODEL: first}
         back = await wait(ledger, await go_back(ledger, MODEL, NOW(), actor="ada"))
-    assert (back.release_id, back.state) == (first.release_id, State.SUCCEEDED)
+    assert (back.release_id, back.state) == (first.release_id, RolloutState.SUCCEEDED)
     assert {node.serving for node in fleet} == {worse.manifest_digest}
     with pytest.raises(BadInput, match="was withdrawn: blind to sevens"):
         await start_rollout(ledger, release, NOW())
@@ -277,7 +277,7 @@ async def test_withdrawing_a_release_stops_its_rollouts(ledger: Ledger, release:
     assert stopped == (rollout_id,)
     await controller(ledger).advance(None)
     _, rollout = await read_rollout(ledger, rollout_id)
-    assert (rollout.state, rollout.reason) == (State.ROLLED_BACK, "aborted by ada")
+    assert (rollout.state, rollout.reason) == (RolloutState.ROLLED_BACK, "aborted by ada")
     with pytest.raises(BadInput, match="was withdrawn already"):
         await withdraw_everywhere(ledger, release.release_id, "again", "ada")
 

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from littoral_cloud.fleet.records import UpdateState
-from littoral_cloud.rollouts.state import ENDED, Policy, State
+from littoral_cloud.rollouts.state import ENDED, RolloutPolicy, RolloutState
 
 from littoral.budget import Budget
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
@@ -94,7 +94,7 @@ def settle(world: World) -> None:
 def test_it_always_ends_and_never_breaks_a_budget(world: World, sizes: list[int], seed: int, chosen: list[int]) -> None:
     had = {id: actor.serving for id, actor in world.actors.items()}
     budgets = {id: node.presence.budget_for(MODEL) for id, node in world.snapshot().nodes.items() if node.presence}
-    id = world.start(world.release(1, *(CANDIDATES[i] for i in chosen)), Policy(wave_sizes=tuple(sizes), **POLICY))
+    id = world.start(world.release(1, *(CANDIDATES[i] for i in chosen)), RolloutPolicy(wave_sizes=tuple(sizes), **POLICY))
     live(world, id, random.Random(seed))
     ended = world.rollout(id)
     for _, node_id, digest in world.served:
@@ -106,15 +106,15 @@ def test_it_always_ends_and_never_breaks_a_budget(world: World, sizes: list[int]
     started = [wave for wave in ended.waves if wave.started_at is not None]
     assert all(wave.ended_at is not None for wave in ended.waves), "an ended rollout has plans"
     assert all(len(wave.nodes) <= max(sizes[0], 1) for wave in started[:1])
-    if ended.state is State.ROLLED_BACK:
+    if ended.state is RolloutState.ROLLED_BACK:
         assert ended.reason
         settle(world)
         for node_id, before in had.items():
             if before:
                 assert world.actors[node_id].serving == before, "a node was left on a rolled-back manifest"
-    if ended.state is State.FAILED:
+    if ended.state is RolloutState.FAILED:
         assert world.served == [each for each in world.served if each[2] not in SIZES], "nobody has what failed"
-    if ended.state is State.SUCCEEDED:
+    if ended.state is RolloutState.SUCCEEDED:
         for a in ended.assignments:
             assert a.dropped or world.actors[a.node_id].serving == a.manifest_digest
     assert all(world.desired(node_id)[1].benchmarks == () for node_id in world.actors)
@@ -123,10 +123,10 @@ def test_it_always_ends_and_never_breaks_a_budget(world: World, sizes: list[int]
 @settings(max_examples=100, deadline=None)
 @given(world=fleets(bad=True), seed=st.integers(0, 2**32))
 def test_a_bad_release_never_goes_beyond_the_canary(world: World, seed: int) -> None:
-    id = world.start(world.release(1, *CANDIDATES), Policy(**POLICY))
+    id = world.start(world.release(1, *CANDIDATES), RolloutPolicy(**POLICY))
     live(world, id, random.Random(seed))
     ended = world.rollout(id)
-    assert ended.state in (State.ROLLED_BACK, State.FAILED)
+    assert ended.state in (RolloutState.ROLLED_BACK, RolloutState.FAILED)
     assert sum(a.touched for a in ended.assignments) <= 1
     settle(world)
     assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
@@ -136,11 +136,11 @@ def test_a_bad_release_never_goes_beyond_the_canary(world: World, seed: int) -> 
 @given(world=fleets(bad=False), seed=st.integers(0, 2**32))
 def test_two_rollouts_of_a_model_never_run_at_once(world: World, seed: int) -> None:
     rng = random.Random(seed)
-    ids = [world.start(world.release(n, CANDIDATES[n]), Policy(**{**POLICY, "pending_s": 1_000.0})) for n in (1, 2)]
+    ids = [world.start(world.release(n, CANDIDATES[n]), RolloutPolicy(**{**POLICY, "pending_s": 1_000.0})) for n in (1, 2)]
     until = world.now + HORIZON_S
     while any(world.rollout(id).state not in ENDED for id in ids):
         assert world.now < until
         world.control(commits=rng.choice((0, 1, 1_000)))
-        running = [id for id in ids if world.rollout(id).state not in {*ENDED, State.PENDING}]
+        running = [id for id in ids if world.rollout(id).state not in {*ENDED, RolloutState.PENDING}]
         assert len(running) <= 1
         world.tick(float(rng.randint(1, 20)), rng)

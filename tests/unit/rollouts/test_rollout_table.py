@@ -12,21 +12,21 @@ from littoral_cloud.rollouts.state import (
     LIMITS,
     MOVES,
     ON_EXPIRY,
-    Aborted,
     Assignment,
-    Event,
-    Expired,
-    Free,
-    IllegalMove,
+    IllegalRolloutMove,
     LastWavePassed,
     NobodyCan,
     NobodyNow,
     NothingToDo,
     Planned,
-    Policy,
     Restored,
-    State,
-    Stopped,
+    RolloutAborted,
+    RolloutEvent,
+    RolloutExpired,
+    RolloutPolicy,
+    RolloutState,
+    RolloutStopped,
+    TurnCame,
     Waits,
     Wave,
     WavePassed,
@@ -38,18 +38,18 @@ from tests.kit.rollout_world import World, artifact
 GOOD = artifact("good")
 PLANNED = Assignment(node_id="b", manifest_digest=GOOD.manifest_digest, name="good", previous="")
 
-EXAMPLES: dict[type[Event], Event] = {
+EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
     Waits: Waits(("for ever",), 2e9),
-    Free: Free(("a", "b"), ()),
+    TurnCame: TurnCame(("a", "b"), ()),
     Planned: Planned((PLANNED,), ()),
     NothingToDo: NothingToDo(()),
     NobodyNow: NobodyNow("nobody is there"),
     NobodyCan: NobodyCan("nobody"),
     WavePassed: WavePassed({}),
     LastWavePassed: LastWavePassed({}),
-    Stopped: Stopped("stop"),
-    Expired: Expired("late"),
-    Aborted: Aborted("enough"),
+    RolloutStopped: RolloutStopped("stop"),
+    RolloutExpired: RolloutExpired("late"),
+    RolloutAborted: RolloutAborted("enough"),
     Restored: Restored(()),
 }
 
@@ -58,9 +58,9 @@ def test_every_event_has_an_example() -> None:
     assert set(EXAMPLES) == set(EVENTS)
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", RolloutState)
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
-def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: State, event: type[Event]) -> None:
+def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: RolloutState, event: type[RolloutEvent]) -> None:
     world = World([GOOD])
     for node_id in ("a", "b"):
         world.add_node(node_id)
@@ -78,7 +78,7 @@ def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: State, even
             assert moved.deadline == 2_000.0 + (0 if moved.state in ENDED else limit_s(moved.policy, moved.state))
             decision.change(seen)  # it can be written down
     else:
-        with pytest.raises(IllegalMove):
+        with pytest.raises(IllegalRolloutMove):
             apply(seen, EXAMPLES[event], 2_000.0)
 
 
@@ -87,12 +87,12 @@ def test_an_end_is_never_left() -> None:
 
 
 def test_every_state_that_is_no_end_has_a_limit_and_says_what_follows_it() -> None:
-    assert set(LIMITS) == set(ON_EXPIRY) == set(State) - ENDED
-    assert all(limit_s(Policy(), state) > 0 for state in LIMITS)
+    assert set(LIMITS) == set(ON_EXPIRY) == set(RolloutState) - ENDED
+    assert all(limit_s(RolloutPolicy(), state) > 0 for state in LIMITS)
 
 
 def test_every_end_can_be_reached() -> None:
-    reached = {State.PENDING}
+    reached = {RolloutState.PENDING}
     while more := {to for (state, _), to in MOVES.items() if state in reached} - reached:
         reached |= more
-    assert reached == set(State)
+    assert reached == set(RolloutState)

@@ -1,0 +1,51 @@
+"""The port to the store of big things, by digest; the adapter is littoral_cloud.store.blobs.BlobFolder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class StoredBlob(Protocol):
+    """A whole blob. `changed`: when it was put or renewed, seconds since 1970-01-01 UTC."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def changed(self) -> float: ...
+
+
+class BlobStore(Protocol):
+    """Every method is synchronous, and safe to call from several threads and processes at once."""
+
+    def put(self, data: bytes) -> str:
+        """Stores bytes and gives their digest. Raises NoSpace."""
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """Raises NotFound; DigestMismatch where the disk gives other bytes than were put."""
+        ...
+
+    def has(self, digest: str) -> bool: ...
+
+    def held(self, digest: str) -> int:
+        """Bytes that are there, from the blob's start: all of them where it is whole."""
+        ...
+
+    def entries(self) -> Iterator[StoredBlob]:
+        """Every whole blob."""
+        ...
+
+    def discard(self, digest: str, before: float) -> int:
+        """Deletes a blob that was not put or renewed since `before`; gives the bytes that this freed."""
+        ...
+
+    def unfinished(self, before: float) -> tuple[int, int]:
+        """How many files `sweep` would remove, and their bytes."""
+        ...
+
+    def sweep(self, before: float) -> int:
+        """Removes files that never became whole blobs, not written to since `before`; gives how many."""
+        ...
