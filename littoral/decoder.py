@@ -24,6 +24,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -36,6 +37,8 @@ Reader = Callable[[Any], Any]
 
 _CALLED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table", list: "a list"}
 _CALLED[types.NoneType] = "null"
+_SCALARS = frozenset({str, int, float, bool, types.NoneType})
+_EXACT = (str, int, bool)
 
 
 class BadField(BadInput):
@@ -88,15 +91,21 @@ def parse(data: bytes | str, at: str) -> Any:
 
 def plain(value: Any) -> Any:
     """A dataclass as `decode` reads it back: dicts, lists, texts, numbers, true or false, None."""
-    if type(value) in (str, int, float, bool, types.NoneType):
+    kind = type(value)
+    if kind in _SCALARS:
         return value
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in settable(value)}
+    if is_dataclass(kind):
+        return {name: part if type(part := getattr(value, name)) in _SCALARS else plain(part) for name in _names_of(kind)}
     if isinstance(value, Mapping):
-        return {name: plain(part) for name, part in value.items()}
+        return {name: part if type(part) in _SCALARS else plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [part if type(part) in _SCALARS else plain(part) for part in value]
     return value.value if isinstance(value, Enum) else value
+
+
+@cache
+def _names_of(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in settable(cls))
 
 
 def settable(cls: Any) -> tuple[Field[Any], ...]:
@@ -148,13 +157,15 @@ def described(kind: Any) -> str:
 def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyType({})) -> Any:
     if not isinstance(table, Mapping):
         raise _type_error(cls, table)
-    readers, needed = _fields_of(cls)
+    known, needed, checked = _fields_of(cls)
     values = dict(given)
     for name, value in table.items():
-        reader = readers.get(name)
-        if reader is None or name in given:
-            known = [field for field in readers if field not in given]
-            raise _Wrong("is not known", _nearest_of(str(name), known), f".{name:.80}")
+        if name not in known or name in given:
+            raise _Wrong("is not known", _nearest_of(str(name), [n for n in known if n not in given]), f".{name:.80}")
+        kind, reader = known[name]
+        if type(value) is kind:
+            values[name] = value
+            continue
         try:
             values[name] = reader(value)
         except _Wrong as wrong:
@@ -164,7 +175,7 @@ def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyT
             raise _Wrong("is missing", f"it is {described(kind)}", f".{name}")
     try:
         made = cls(**values)
-        if hasattr(made, "check_decoded"):
+        if checked:
             made.check_decoded()
         return made
     except BadField as error:
@@ -176,11 +187,19 @@ def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyT
 
 
 @cache
-def _fields_of(cls: Any) -> tuple[Mapping[str, Reader], Mapping[str, Any]]:
-    """(reader of each field, type of each field that has no default)."""
+def _fields_of(cls: Any) -> tuple[Mapping[str, tuple[Any, Reader]], Mapping[str, Any], bool]:
+    """({field: (a type whose values are taken as they are, reader of the others)}, {field without a default: its type},
+    whether there is a `check_decoded`)."""
     hints = typing.get_type_hints(cls)
     named = settable(cls)
-    return {f.name: _reader(hints[f.name]) for f in named}, {f.name: hints[f.name] for f in named if required(f)}
+    known = {f.name: (_as_it_is(hints[f.name]), _reader(hints[f.name])) for f in named}
+    return known, {f.name: hints[f.name] for f in named if required(f)}, hasattr(cls, "check_decoded")
+
+
+def _as_it_is(kind: Any) -> Any:
+    options = [option for option in get_args(kind) or (kind,) if option is not types.NoneType]
+    optional = get_origin(kind) in (Union, types.UnionType)
+    return options[0] if len(options) == 1 and options[0] in _EXACT and (optional or options[0] is kind) else None
 
 
 @cache
@@ -275,18 +294,15 @@ def _union_reader(kind: Any, inner: Sequence[Any]) -> Reader:
     """The first type that takes the value."""
     readers = [_reader(option) for option in inner if option is not types.NoneType]
     optional = types.NoneType in inner
+    if optional and len(readers) == 1:
+        return lambda value: None if value is None else readers[0](value)
 
     def read(value: Any) -> Any:
         if value is None and optional:
             return None
-        refused: _Wrong | None = None
         for reader in readers:
-            try:
+            with suppress(_Wrong):
                 return reader(value)
-            except _Wrong as wrong:
-                refused = wrong
-        if len(readers) == 1 and refused is not None:
-            raise refused
         raise _type_error(kind, value)
 
     return read

@@ -21,7 +21,8 @@ from littoral_node.client import cli as client
 from littoral_node.client.error_output import print_error
 from littoral_node.config.descriptions import DESCRIPTIONS
 from littoral_node.config.settings import KNOWN, PREFIX, said, settings_from, written_down
-from littoral_node.identity.folder import NodeFolder, write_json
+from littoral_node.identity.files import write_json
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing import arguments as installing
 
 

@@ -21,7 +21,8 @@ import pytest
 from littoral_cloud.fleet.records import Desired, Reported, load
 from littoral_node.agent import Agent
 from littoral_node.config.settings import NodeSettings
-from littoral_node.identity.folder import NodeFolder, write_json
+from littoral_node.identity.files import write_json
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.machine.hardware import HardwareProfile, profile
 from littoral_node.runtimes import facts
 from littoral_node.runtimes.using import VARIABLE

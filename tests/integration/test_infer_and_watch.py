@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from littoral_node.artifacts.envelope import ENVELOPE
-from littoral_node.identity.folder import NodeFolder, write_json
+from littoral_node.identity.files import write_json
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.serving.access import Access
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service

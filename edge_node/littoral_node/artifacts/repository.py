@@ -17,7 +17,7 @@ from littoral.errors import BadManifest, DigestMismatch, NotFound, TooLarge
 from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.artifacts.unpack import Coded, unpack
-from littoral_node.identity.folder import sync_folder, write_atomic
+from littoral_node.identity.files import sync_folder, write_atomic
 from littoral_node.link.blobs import NodeBlobs
 
 

@@ -8,22 +8,29 @@ For the time of a probation the model before stands by beside the new one: that 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from littoral.budget import Budget
 from littoral.errors import FleetError, Unavailable
 from littoral.manifest import Manifest
 from littoral.quota import ARTIFACTS, NodeLimits, Quota, quotas_of
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.identity.folder import Damaged, NodeFolder, read_json, unsaid, write_json
+from littoral_node.identity.files import Damaged, read_record, unsaid, write_record
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.serving.slots import Slots
-
-_SCHEMA = 1
 
 
 class OverQuota(FleetError):
     """A model takes more of this node's memory or disk than its quota of it, or than is left."""
 
     code = "over-quota"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTaken:
+    """memory.json: bytes of memory by manifest digest, of one model's artifacts."""
+
+    bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class NodeUsage:
@@ -105,7 +112,7 @@ class NodeUsage:
         known = {**self._known(model), digest: taken}
         self._taken[model] = {name: size for name, size in known.items() if name in needed}
         try:
-            write_json(self._folder.memory(model), {"schema": _SCHEMA, "bytes": self._taken[model]})
+            write_record(self._folder.memory(model), MemoryTaken(self._taken[model]))
         except OSError as error:  # a full disk: it is measured again with the next update
             self._log("memory-not-kept", model=model, detail=str(error))
 
@@ -147,9 +154,8 @@ class NodeUsage:
     def _known(self, model: str) -> dict[str, int]:
         if model not in self._taken:
             try:
-                body = read_json(self._folder.memory(model)) or {}
-                self._taken[model] = {str(digest): int(size) for digest, size in body.get("bytes", {}).items()}
-            except (FleetError, AttributeError, TypeError, ValueError) as error:
+                self._taken[model] = dict((read_record(MemoryTaken, self._folder.memory(model)) or MemoryTaken()).bytes)
+            except FleetError as error:
                 self._damaged(self._folder.memory(model), error)
                 self._taken[model] = {}
         return self._taken[model]

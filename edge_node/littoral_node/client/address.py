@@ -12,7 +12,8 @@ from littoral.transport import is_loopback, join_address, split_address
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.client.node import ArtifactClient, Client, NodeAddress, NodeClient
 from littoral_node.config.settings import load_settings, said, settings_from
-from littoral_node.identity.folder import DATA, NodeFolder, read_json
+from littoral_node.identity.files import read_json
+from littoral_node.identity.folder import DATA, NodeFolder
 from littoral_node.serving.access import token_in
 
 _WAY_OUT = "--token-file FILE, the one that the node runs with"

@@ -17,7 +17,8 @@ from typing import Any
 from littoral.errors import FleetError
 from littoral_node.client.node import NodeAddress
 from littoral_node.config.settings import FILE, ORDER, NodeSettings, Said, origin, said, settings_from
-from littoral_node.identity.folder import NodeFolder, read_json
+from littoral_node.identity.files import read_json
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import DAY_S, Identity, life_of
 from littoral_node.link.session import unreachable
 from littoral_node.machine.conditions import Thresholds, is_hot, read

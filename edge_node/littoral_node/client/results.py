@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral.errors import unwritten
-from littoral_node.identity.folder import append_synced
+from littoral_node.identity.files import append_synced
 
 _MOST_LINE = 16 * 1024 * 1024
 

@@ -18,7 +18,7 @@ from littoral.digest import digest_of
 from littoral.errors import FleetError
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 from littoral_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
-from littoral_node.identity.folder import write_atomic
+from littoral_node.identity.files import write_atomic
 
 log = logging.getLogger(__name__)
 

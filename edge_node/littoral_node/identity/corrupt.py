@@ -21,7 +21,7 @@ class CorruptFiles:
         self._found: dict[str, str] = {}
 
     def __call__(self, path: Path, why: Exception | str) -> None:
-        """As littoral_node.identity.folder.Damaged."""
+        """As littoral_node.identity.files.Damaged."""
         name = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
         words = str(getattr(why, "message", why)).removeprefix(f"{path}: ")
         self._found[name] = words

@@ -16,19 +16,27 @@ DIR/federation/                             of the federated part
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import json
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
+from littoral_node.identity.files import (
+    Damaged,
+    locked,
+    put_aside,
+    read_json,
+    read_record,
+    unsaid,
+    write_atomic,
+    write_json,
+    write_record,
+)
 from littoral_node.identity.identity import (
     FILES,
     FoundIdentity,
@@ -42,107 +50,7 @@ from littoral_node.identity.identity import Identity as Identity
 
 DATA = Path("/var/lib/littoral")
 """Of a node that runs as a service."""
-_SCHEMA = 1
-_SUM = "crc32"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Whole or not at all, and on the disk when this returns. Raises OSError (ENOSPC, for one) with the old file intact."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            _give_to_owner(file.fileno(), path.parent)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def _give_to_owner(file: int, folder: Path) -> None:
-    """Root that writes into the folder of another user (`sudo littoral-node enroll`) leaves files which that user can read."""
-    if os.geteuid() == 0 and (owner := folder.stat()).st_uid != 0:
-        os.fchown(file, owner.st_uid, owner.st_gid)
-
-
-def append_synced(path: Path, data: bytes) -> None:
-    """At the end of a file, whole or not at all, and on the disk when this returns. Raises OSError: what was begun is cut off."""
-    with path.open("ab", buffering=0) as file:  # a buffer would write the rest when it is closed
-        end, left = file.tell(), memoryview(data)
-        try:
-            while left:
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        except OSError:
-            os.truncate(path, end)
-            raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """None where there is no such file. Raises FleetError where it is not a JSON object."""
-    try:
-        body = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        raise  # the commands say as whom to run them
-    except OSError as error:
-        raise FleetError(f"{path}: cannot be read: {error.strerror}", hint="the disk may be failing") from error
-    except UnicodeDecodeError as error:
-        raise FleetError(
-            f"{path}: is damaged: it is not text", hint="the disk may be failing; move the file away to start without it"
-        ) from error
-    except ValueError as error:
-        raise FleetError(
-            f"{path}: is damaged: {error}", hint="the disk may be failing; move the file away to start without it"
-        ) from error
-    if not isinstance(body, dict):
-        raise FleetError(
-            f"{path}: must hold an object, holds {type(body).__name__}", hint="move the file away to start without it"
-        )
-    if (said := body.pop(_SUM, None)) is not None and said != _sum_of(body):
-        raise FleetError(f"{path}: is damaged: its checksum is wrong", hint="the disk may be failing")
-    return body
-
-
-Damaged = Callable[[Path, Exception | str], None]
-"""Told of a file that is damaged, and why it is thought to be."""
-
-
-def unsaid(path: Path, why: Exception | str) -> None:
-    """Where nobody listens."""
-
-
-def put_aside(path: Path) -> None:
-    """A file that is damaged is kept to be looked at, and not followed. On a disk that takes no write it stays where it is."""
-    with suppress(OSError):
-        path.replace(path.with_suffix(".damaged"))
-
-
-def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> None:
-    """With a checksum, so that one bit that the disk turns is seen: a number or a digest would still be one."""
-    summed = {**body, _SUM: _sum_of(body)}
-    write_atomic(path, json.dumps(summed, sort_keys=True, indent=1).encode() + b"\n", mode=mode)
-
-
-def _sum_of(body: Mapping[str, Any]) -> str:
-    """CRC-32 of its one canonical JSON, hex. A file of an older agent has none."""
-    return f"{zlib.crc32(json.dumps(body, sort_keys=True).encode()):08x}"
 
 
 def _words(error: Exception) -> str:
@@ -157,23 +65,11 @@ def _bytes_of(path: Path) -> bytes | None:
         return None
 
 
-def locked(place: Path, busy: FleetError) -> int:
-    """A handle that holds a lock file for this process until it is closed, or the process ends.
+@dataclass(frozen=True, slots=True)
+class ReportedBound:
+    """No reported state has had a larger generation than this."""
 
-    Raises `busy` where another process holds it, OSError where there can be no such file.
-    """
-    try:
-        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        handle = os.open(place, os.O_RDONLY)  # a card that was mounted read-only because it fails: what it holds is served
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise busy from error
-    return handle
+    reported_generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,11 +266,11 @@ class NodeFolder:
         """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
         place = self.root / "state.json"
         try:
-            return int((read_json(place) or {}).get("reported_generation", 0))
-        except (FleetError, TypeError, ValueError) as error:
+            return (read_record(ReportedBound, place) or ReportedBound()).reported_generation
+        except FleetError as error:
             damaged(place, error)
             put_aside(place)
             return 0
 
     def keep_reported_generation(self, generation: int) -> None:
-        write_json(self.root / "state.json", {"schema": _SCHEMA, "reported_generation": generation})
+        write_record(self.root / "state.json", ReportedBound(generation))

@@ -11,9 +11,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from littoral.decoder import decode
+from littoral.errors import BadInput
 from littoral.validity import EXPIRES_SOON_S, RENEW_AFTER
 
 SCHEMA = 1
@@ -31,6 +33,18 @@ class Identity:
     ca_pem: bytes
     key_pem: bytes
     signing_keys: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenIdentity:
+    """node.json, and with `pems` its copy, identity.json. `signing_keys` are base64, `parts` SHA-256 of the PEMs."""
+
+    node_id: str
+    node_name: str
+    fleet_address: str
+    signing_keys: Mapping[str, str]
+    parts: Mapping[str, str]
+    pems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +114,23 @@ def identity_from(body: Mapping[str, Any], pems: Mapping[str, bytes | None]) -> 
     if body.get("schema") != SCHEMA:
         raise ValueError(f"node.json: schema {body.get('schema')!r}, this agent reads {SCHEMA}: upgrade it")
     try:
-        parts = dict(body["parts"])
-        wrong = [FILES[name] for name, pem in pems.items() if pem is None or hashlib.sha256(pem).hexdigest() != parts[name]]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: not what node.json names, or missing")
-        return Identity(
-            node_id=str(body["node_id"]),
-            node_name=str(body["node_name"]),
-            fleet_address=str(body["fleet_address"]),
-            certificate_pem=pems["certificate"] or b"",
-            ca_pem=pems["ca"] or b"",
-            key_pem=pems["key"] or b"",
-            signing_keys=signing_keys_of(body),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"node.json: lacks {error}") from error
+        written = decode(WrittenIdentity, {name: value for name, value in body.items() if name != "schema"}, "node.json")
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+    wrong = [
+        FILES[name] for name, pem in pems.items() if pem is None or hashlib.sha256(pem).hexdigest() != written.parts.get(name)
+    ]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: not what node.json names, or missing")
+    return Identity(
+        node_id=written.node_id,
+        node_name=written.node_name,
+        fleet_address=written.fleet_address,
+        certificate_pem=pems["certificate"] or b"",
+        ca_pem=pems["ca"] or b"",
+        key_pem=pems["key"] or b"",
+        signing_keys=signing_keys_of(body),
+    )
 
 
 def signing_keys_of(body: Mapping[str, Any]) -> dict[str, bytes]:

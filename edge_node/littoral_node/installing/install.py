@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from littoral.errors import unwritten
-from littoral_node.identity.folder import write_atomic
+from littoral_node.identity.files import write_atomic
 from littoral_node.installing.environments import Source, fill, make, ran
 from littoral_node.installing.layout import Install, Layout, relink
 from littoral_node.installing.system import SystemService, add_user, give, has_user

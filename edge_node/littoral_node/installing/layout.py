@@ -6,16 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import FleetError, NotFound, Unavailable, unwritten
-from littoral_node.identity.folder import locked, read_json, write_json
+from littoral_node.identity.files import locked, read_record, write_json, write_record
 
 PREFIX = Path("/opt/littoral")
 UNIT, COMMAND = Path("/etc/systemd/system/littoral-node.service"), Path("/usr/local/bin/littoral-node")
 USER = "littoral"
-_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,6 @@ class Install:
     python: str = ""  # the interpreter for new environments
     memory_max: str = ""
     devices: bool = False
-    schema: int = field(default=_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +91,19 @@ class Layout:
             os.close(handle)
 
     def record_install(self, install: Install) -> None:
-        write_json(self.record, asdict(install))
+        write_record(self.record, install)
 
     def installed(self) -> Install:
         """The recorded arguments. Raises NotFound where nothing is installed here, FleetError for a damaged record."""
-        body = read_json(self.record)
-        if body is None:
+        try:
+            install = read_record(Install, self.record)
+        except FleetError as error:
+            raise FleetError(error.message, hint="install again with the same --prefix, or use its littoral-node") from error
+        if install is None:
             raise NotFound(
                 f"--prefix {self.prefix}: nothing is installed here", hint="littoral-node install, or name its --prefix"
             )
-        if body.get("schema") != _SCHEMA:
-            raise FleetError(
-                f"{self.record}: schema {body.get('schema')!r}, this command reads {_SCHEMA}",
-                hint="use the littoral-node of that install",
-            )
-        try:
-            return Install(**{**body, "extras": tuple(body["extras"])})
-        except (TypeError, KeyError) as error:
-            raise FleetError(f"{self.record}: is damaged: {error}", hint="install again with the same --prefix") from error
+        return install
 
 
 def relink(link: Path, target: Path) -> None:

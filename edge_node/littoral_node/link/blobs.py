@@ -25,7 +25,7 @@ from littoral.digest import check_digest, digest_of, digest_of_file, hex_of
 from littoral.errors import BadInput, DigestMismatch, FleetError, NoSpace, NotAccepted, NotFound, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
-from littoral_node.identity.folder import sync_folder
+from littoral_node.identity.files import sync_folder
 from littoral_node.link.pace import Pace
 
 FETCHES_OF_A_WRONG_BLOB = 3

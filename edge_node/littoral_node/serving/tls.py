@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from littoral.errors import BadInput
 from littoral.identity import new_node_key, private_pem, sha256_fingerprint
-from littoral_node.identity.folder import Damaged, unsaid, write_atomic
+from littoral_node.identity.files import Damaged, unsaid, write_atomic
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -16,17 +16,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from littoral.errors import FleetError
-from littoral_node.identity.folder import Damaged, read_json, unsaid, write_json
+from littoral_node.identity.files import Damaged, read_record, unsaid, write_record
 
 LIMIT = 3
 PROVED_S = 60.0
 """A model that was loaded so long ago, and has answered since, has proved itself."""
-_SCHEMA = 1
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -153,31 +151,6 @@ def given_up(book: Book, model: str, manifest_digest: str) -> bool:
     return standing is not None and standing.manifest_digest == manifest_digest and standing.crashes >= LIMIT
 
 
-def encode(book: Book) -> dict[str, Any]:
-    return {"schema": _SCHEMA, **asdict(book)}
-
-
-def decode(body: Mapping[str, Any] | None) -> Book:
-    """An empty book where there is none, or one that makes no sense: then nobody is to blame."""
-    if body is None:
-        return Book()
-    try:
-        if body["schema"] != _SCHEMA:
-            return Book()
-        return Book(
-            machine=str(body["machine"]),
-            clean=bool(body["clean"]),
-            ends=int(body["ends"]),
-            blamed=Blamed(**body["blamed"]) if body["blamed"] else None,
-            models={
-                str(name): CrashCount(str(raw["manifest_digest"]), bool(raw["proved"]), int(raw["crashes"]))
-                for name, raw in body["models"].items()
-            },
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return Book()
-
-
 class CrashBook:
     """The book on the disk: each change is there before the call returns, and one that changes nothing writes nothing.
 
@@ -189,7 +162,7 @@ class CrashBook:
         self._log = log
         self._turns = threading.Lock()
         try:
-            self._book = decode(read_json(path))
+            self._book = read_record(Book, path) or Book()
         except (FleetError, OSError) as error:
             damaged(path, error)
             self._book = Book()
@@ -242,7 +215,7 @@ class CrashBook:
 
     def _write(self) -> None:
         try:
-            write_json(self._path, encode(self._book))
+            write_record(self._path, self._book)
         except OSError as error:
             self._log("crashes-not-written", detail=str(error))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from littoral.fleet.v1 import session_pb2
-from littoral_node.identity.folder import Damaged, unsaid
+from littoral_node.identity.files import Damaged, unsaid
 from littoral_node.telemetry.backlog import MOST_WORD, Waiting, thinned, too_much
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.spool import Spool

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_WORD_BYTES
-from littoral_node.identity.folder import append_synced, write_atomic
+from littoral_node.identity.files import append_synced, write_atomic
 from littoral_node.telemetry.backlog import Waiting
 
 _HEAD = struct.Struct(">II")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
-from littoral_node.identity.folder import Damaged, NodeFolder, unsaid
+from littoral_node.identity.files import Damaged, unsaid
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.link.blobs import NodeBlobs
 from littoral_node.supervision.crashes import PROVED_S
 from littoral_node.update.job import Kit

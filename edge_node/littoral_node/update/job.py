@@ -13,7 +13,7 @@ from littoral.budget import Budget
 from littoral.manifest import Manifest
 from littoral_node.artifacts.repository import Artifacts
 from littoral_node.artifacts.usage import NodeUsage
-from littoral_node.identity.folder import Damaged, unsaid
+from littoral_node.identity.files import Damaged, unsaid
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.supervision.crashes import CrashBook

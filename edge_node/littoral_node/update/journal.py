@@ -3,23 +3,20 @@
 Both files are replaced whole (write, fsync, rename). A file that is damaged is named and put aside, not followed. What slots.json
 said is found in update.json then: an update that succeeded names what is active, and any other what it would have replaced;
 where that is damaged as well, what the agent had loaded last (littoral_node.supervision.crashes). What is found so is checked
-like anything else
-before it serves.
+like anything else before it serves.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from littoral.decoder import plain
 from littoral.digest import check_digest
 from littoral.errors import FleetError
-from littoral_node.identity.folder import Damaged, put_aside, read_json, unsaid, write_json
-from littoral_node.update.state import Findings, ModelUpdateState, ProbationPolicy, Update
-
-_SCHEMA = 1
+from littoral_node.identity.files import SCHEMA, Damaged, put_aside, read_record, unsaid, write_json, write_record
+from littoral_node.update.state import ModelUpdateState, Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,10 @@ class CommittedSlots:
     active: str = ""
     previous: str = ""
 
+    def check_decoded(self) -> None:
+        for digest in filter(None, (self.active, self.previous)):
+            check_digest(digest)
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
@@ -36,6 +37,9 @@ class JournalEntry:
 
     update: Update
     clean: bool
+
+    def check_decoded(self) -> None:
+        check_digest(self.update.manifest_digest)
 
 
 class UpdateJournal:
@@ -55,13 +59,10 @@ class UpdateJournal:
 
     def kept(self) -> CommittedSlots:
         try:
-            if (body := _read(self._slots)) is not None:
-                kept = CommittedSlots(str(body["active"]), str(body["previous"]))
-                for digest in filter(None, (kept.active, kept.previous)):
-                    check_digest(digest)
+            if (kept := read_record(CommittedSlots, self._slots)) is not None:
                 return kept
             why: Exception | None = None
-        except (KeyError, FleetError) as error:
+        except FleetError as error:
             why = error
             put_aside(self._slots)
         found = self._kept_by_update()
@@ -85,36 +86,20 @@ class UpdateJournal:
         return CommittedSlots(update.replaces)
 
     def keep(self, kept: CommittedSlots) -> None:
-        write_json(self._slots, {"schema": _SCHEMA, **asdict(kept)})
+        write_record(self._slots, kept)
 
     def read(self) -> JournalEntry | None:
         try:
-            if (body := _read(self._update)) is None:
-                if self._slots.exists():  # what is active came by an update
-                    self._damaged(self._update, "is missing")
-                return None
-            raw: dict[str, Any] = dict(body["update"])
-            raw["state"] = ModelUpdateState(raw["state"])
-            raw["policy"] = ProbationPolicy(**raw["policy"])
-            raw["findings"] = Findings(**raw["findings"]) if raw["findings"] else None
-            update = Update(**raw)
-            check_digest(update.manifest_digest)
-            return JournalEntry(update, bool(body["clean"]))
-        except (KeyError, TypeError, ValueError, FleetError) as error:
+            if (entry := read_record(JournalEntry, self._update)) is None and self._slots.exists():
+                self._damaged(self._update, "is missing")  # what is active came by an update
+            return entry
+        except FleetError as error:
             self._damaged(self._update, error)
             put_aside(self._update)
             return None
 
     def write(self, update: Update, *, clean: bool = False) -> None:
         """On the disk when this returns. The deadline is left out: it stands on a clock that ends with the boot."""
-        body = asdict(replace(update, deadline=0.0))
-        del body["deadline"]
-        write_json(self._update, {"schema": _SCHEMA, "clean": clean, "update": body})
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """None where there is none. Raises FleetError where it is damaged, or of a later agent."""
-    body = read_json(path)
-    if body is not None and body.get("schema") != _SCHEMA:
-        raise FleetError(f"{path}: schema {body.get('schema')!r}, this agent reads {_SCHEMA}", hint="upgrade the agent")
-    return body
+        body = plain(JournalEntry(replace(update, deadline=0.0), clean))
+        del body["update"]["deadline"]
+        write_json(self._update, {"schema": SCHEMA, **body})

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from littoral_node.identity.folder import append_synced
+from littoral_node.identity.files import append_synced
 
 from tests.kit.patience import PATIENCE_S
 
@@ -14,7 +14,7 @@ FULL_AT = 100
 CODE = f"""
 import resource, signal, sys
 from pathlib import Path
-from littoral_node.identity.folder import append_synced
+from littoral_node.identity.files import append_synced
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({FULL_AT}, {FULL_AT}))
 try:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from littoral_node.identity.folder import Identity, NodeFolder, read_json, write_atomic, write_json
+from littoral_node.identity.files import read_json, write_atomic, write_json
+from littoral_node.identity.folder import Identity, NodeFolder
 from littoral_node.update.journal import CommittedSlots, UpdateJournal
 from littoral_node.update.state import Findings, ModelUpdateState, ProbationPolicy, Update
 
