@@ -75,7 +75,7 @@ def decode(cls: type[T], value: Any, at: str, *, given: Mapping[str, Any] | None
         BadInput: a key is unknown (with the nearest known one), missing, of a wrong type or out of range.
     """
     try:
-        made: T = _record(cls, value, given or {})
+        made: T = _record(cls, value, given)
     except _Wrong as wrong:
         raise BadInput(f"{at}{wrong.path}: {wrong.message}", hint=wrong.hint) from wrong.__cause__
     return made
@@ -154,15 +154,17 @@ def described(kind: Any) -> str:
 # -- readers: one for each type, made once --------------------------------------------------------------------------
 
 
-def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyType({})) -> Any:
-    if not isinstance(table, Mapping):
+def _record(cls: Any, table: Any, given: Mapping[str, Any] | None = None) -> Any:
+    if type(table) is not dict and not isinstance(table, Mapping):
         raise _type_error(cls, table)
     known, needed, checked = _fields_of(cls)
-    values = dict(given)
+    values = dict(given) if given else {}
     for name, value in table.items():
-        if name not in known or name in given:
-            raise _Wrong("is not known", _nearest_of(str(name), [n for n in known if n not in given]), f".{name:.80}")
-        kind, reader = known[name]
+        field = known.get(name)
+        if field is None or (given and name in given):
+            settable_here = [n for n in known if not given or n not in given]
+            raise _Wrong("is not known", _nearest_of(str(name), settable_here), f".{name:.80}")
+        kind, reader = field
         if type(value) is kind:
             values[name] = value
             continue
@@ -170,9 +172,9 @@ def _record(cls: Any, table: Any, given: Mapping[str, Any] = types.MappingProxyT
             values[name] = reader(value)
         except _Wrong as wrong:
             raise wrong.below(f".{name}") from wrong.__cause__
-    for name, kind in needed.items():
-        if name not in values:
-            raise _Wrong("is missing", f"it is {described(kind)}", f".{name}")
+    if not needed.keys() <= values.keys():
+        missing = next(name for name in needed if name not in values)
+        raise _Wrong("is missing", f"it is {described(needed[missing])}", f".{missing}")
     try:
         made = cls(**values)
         if checked:
@@ -216,7 +218,7 @@ def _reader(kind: Any) -> Reader:
     if origin in (tuple, list, Sequence) or kind in (tuple, list):
         return _list_reader(kind, origin or kind, inner)
     if origin in (dict, Mapping) or kind in (dict, Mapping):
-        return _mapping_reader(kind, _reader(inner[1]) if inner else None)
+        return _mapping_reader(kind, _reader(inner[1]) if inner and inner[1] is not Any else None)
     if is_dataclass(kind):
         return lambda value: _record(kind, value)
     if kind is float:
@@ -257,12 +259,14 @@ def _choice_reader(kind: Any, options: Mapping[Any, Any]) -> Reader:
 
 def _mapping_reader(kind: Any, each: Reader | None) -> Reader:
     def read(value: Any) -> Any:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise _type_error(kind, value)
+        if each is None:
+            return dict(value)
         found = {}
         for name, part in value.items():
             try:
-                found[name] = each(part) if each else part
+                found[name] = each(part)
             except _Wrong as wrong:
                 raise wrong.below(f".{name:.80}") from wrong.__cause__
         return found
@@ -273,12 +277,15 @@ def _mapping_reader(kind: Any, each: Reader | None) -> Reader:
 def _list_reader(kind: Any, shell: Any, inner: Sequence[Any]) -> Reader:
     fixed = [_reader(part) for part in inner] if shell is tuple and inner and inner[-1] is not Ellipsis else None
     each = _reader(inner[0]) if inner else _reader(Any)
+    exact = frozenset({inner[0]}) if inner and inner[0] in _EXACT and fixed is None else None
 
     def read(value: Any) -> Any:
         if not isinstance(value, list):
             raise _type_error(kind, value)
         if fixed is not None and len(value) != len(fixed):
             raise _Wrong(f"holds {len(value)} values", f"it must hold {len(fixed)}")
+        if exact is not None and exact.issuperset(map(type, value)):
+            return value[:] if shell is list else tuple(value)
         found: list[Any] = []
         try:
             for part in value:

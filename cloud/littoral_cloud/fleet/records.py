@@ -21,10 +21,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
+from littoral import decoder
 from littoral.budget import Budget
-from littoral.errors import FleetError
+from littoral.errors import BadInput, FleetError
 from littoral.manifest import worst_of
 from littoral.measuring import MeasurementResult
 from littoral.quota import NodeLimits, within_quotas
@@ -305,25 +304,15 @@ class Release:
     schema: int = 1
 
 
-_adapters: dict[type[Any], TypeAdapter[Any]] = {}
-
-
-def _adapter(record: type[Any]) -> TypeAdapter[Any]:
-    if record not in _adapters:
-        _adapters[record] = TypeAdapter(record)
-    return _adapters[record]
-
-
 def load(record: type[R], doc: Doc) -> R:
-    """Raises FleetError, naming the document, where what is stored is not such a record."""
+    """Raises FleetError, naming the document and the field, where what is stored is not such a record."""
     try:
-        value: R = _adapter(record).validate_python(doc.body)
-    except ValidationError as error:
-        raise FleetError(f"{doc.kind} {doc.id}: is not a {record.__name__}: {error.errors()[0]['loc']}") from error
-    return value
+        return decoder.decode(record, doc.body, f"{doc.kind} {doc.id}")
+    except BadInput as error:
+        raise FleetError(f"{error.message}: not a {record.__name__}", hint=error.hint) from error
 
 
 def dump(value: Any) -> dict[str, Any]:
     """JSON-ready."""
-    body: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    body: dict[str, Any] = decoder.plain(value)
     return body
