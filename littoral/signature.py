@@ -51,11 +51,12 @@ class TensorSpec:
     datatype: str  # of DATATYPES
     shape: tuple[int, ...]  # the whole, the batch too where it has one; FREE where any size is taken
 
-    def check_decoded(self) -> None:
+    def check(self, path: str) -> None:
+        """Raises BadField where no tensor of a model can be so."""
         if self.datatype not in DATATYPES:
-            raise BadField("datatype", f"{self.datatype[:40]!r} is not known", hint=f"one of {', '.join(DATATYPES)}")
+            raise BadField(f"{path}.datatype", f"{self.datatype[:40]!r} is not known", hint=f"one of {', '.join(DATATYPES)}")
         if len(self.shape) > MOST_RANK or not all(size >= FREE for size in self.shape):
-            raise BadField("shape", f"must hold at most {MOST_RANK} whole numbers, -1 for any size")
+            raise BadField(f"{path}.shape", f"must hold at most {MOST_RANK} whole numbers, -1 for any size")
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == len(self.shape) and all(own in (FREE, size) for own, size in zip(self.shape, shape, strict=True))
@@ -158,7 +159,8 @@ class Signature:
                 raise BadField(side, f"holds {len(specs)} tensors, it must hold 1 to {MOST_TENSORS}")
             if len({spec.name for spec in specs}) != len(specs):
                 raise BadField(side, "two tensors have one name")
-            for spec in specs:
+            for place, spec in enumerate(specs):
+                spec.check(f"{side}[{place}]")
                 array = arrays.get(spec.name)
                 if array is None or array.datatype != spec.datatype or not spec.fits(array.shape):
                     raise BadField(f"probe.{side}", f"holds no {spec.datatype} {spec.sizes} for {spec.name!r:.40}")

@@ -309,7 +309,7 @@ def load(record: type[R], doc: Doc) -> R:
     try:
         return decoder.decode(record, doc.body, f"{doc.kind} {doc.id}")
     except BadInput as error:
-        raise FleetError(f"{error.message}: not a {record.__name__}", hint=error.hint) from error
+        raise FleetError(error.message, hint=error.hint) from error
 
 
 def dump(value: Any) -> dict[str, Any]:
