@@ -96,7 +96,7 @@ async def enrolled_long_ago(cloud: Cloud, place: Path, days: float) -> NodeFolde
         Identity(
             node_id=enrolled.node_id,
             node_name=enrolled.node_name,
-            fleet_address=littoral_cloud.local.discovery.fleet,
+            fleet_address=cloud.serving.fleet,
             certificate_pem=x509.load_der_x509_certificate(enrolled.certificate).public_bytes(Encoding.PEM),
             ca_pem=core.trust.ca.pem,
             key_pem=private_pem(key),
