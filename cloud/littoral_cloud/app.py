@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from littoral.errors import NotFound, unwritten
 from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.settings import Settings
+from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.store.connection import Endpoint, endpoint_from
 from littoral_cloud.store.embedded import embedded_redis
@@ -27,7 +27,7 @@ _wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everythin
 class Core:
     """What every command and the server stand on."""
 
-    settings: Settings
+    settings: CloudSettings
     ledger: Ledger
     blobs: BlobFolder
     trust: Trust
@@ -36,7 +36,7 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
     """Opens the data folder and Redis: the one that the settings name, else the embedded one.
 
     Raises:
@@ -61,7 +61,7 @@ async def open_core(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncI
 
 
 @asynccontextmanager
-async def open_existing(settings: Settings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+async def open_existing(settings: CloudSettings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
     """As open_core, for commands that look at what is there, or go on with it: a mistyped path does not become a coordinator.
 
     Raises NotFound where the data folder holds no coordinator's data, having made nothing; what open_core raises.
@@ -76,7 +76,7 @@ async def open_existing(settings: Settings, *, clock: Clock = _wall_clock) -> As
 
 
 @asynccontextmanager
-async def open_search(settings: Settings, name: str) -> AsyncIterator[RedisSearch]:
+async def open_search(settings: CloudSettings, name: str) -> AsyncIterator[RedisSearch]:
     """Where a search of this name is kept: the Redis that the settings name, else the embedded one. Raises as open_core."""
     async with _redis(settings) as endpoint:
         search = await asyncio.to_thread(RedisSearch, endpoint, name)
@@ -87,7 +87,7 @@ async def open_search(settings: Settings, name: str) -> AsyncIterator[RedisSearc
 
 
 @asynccontextmanager
-async def _redis(settings: Settings) -> AsyncIterator[Endpoint]:
+async def _redis(settings: CloudSettings) -> AsyncIterator[Endpoint]:
     if settings.redis_url is not None:
         yield endpoint_from(settings.redis_url, settings.redis_password_file)
         return

@@ -20,9 +20,9 @@ from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.enrolment_service import EnrolmentServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
-from littoral_cloud.api.open_files import Room, limits, room_for
+from littoral_cloud.api.open_files import ConnectionLimits, limits, room_for
 from littoral_cloud.api.server import Listener, TlsIdentity
-from littoral_cloud.api.session import Terms
+from littoral_cloud.api.session import SessionTerms
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.app import Clock, Core, open_core
 from littoral_cloud.federation.controller import RunController
@@ -30,7 +30,7 @@ from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
 from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
-from littoral_cloud.settings import Settings
+from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.teacher_service.service import TeacherService
@@ -50,7 +50,7 @@ RENEW_LOOK_S = 3600.0
 """How often that is looked at: by the wall clock, since a machine may have slept."""
 
 
-def reachable_host(settings: Settings) -> str:
+def reachable_host(settings: CloudSettings) -> str:
     """The name that nodes are told: the first public one, else the address that is bound.
 
     A server that binds every address and was given no public name has a certificate for this machine's own names alone.
@@ -65,7 +65,7 @@ def _bound_name(host: str) -> str:
         return host
 
 
-async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+async def serve(settings: CloudSettings, clock: Clock, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
     """Serves until `stop` is set, then drains.
 
     Args:
@@ -84,7 +84,9 @@ async def serve(settings: Settings, clock: Clock, *, stop: asyncio.Event, ready:
             await _serve(core, hub, room, stop=stop, ready=ready)
 
 
-async def _serve(core: Core, hub: SessionHub, room: Room, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+async def _serve(
+    core: Core, hub: SessionHub, room: ConnectionLimits, *, stop: asyncio.Event, ready: Callable[[Serving], None]
+) -> None:
     async with (
         _teachers(core) as teachers,
         _listening(core, hub, teachers, room) as (serving, certificates),
@@ -177,12 +179,12 @@ async def _teachers(core: Core) -> AsyncIterator[TeacherService]:
 
 @asynccontextmanager
 async def _listening(
-    core: Core, hub: SessionHub, teachers: TeacherService, room: Room
+    core: Core, hub: SessionHub, teachers: TeacherService, room: ConnectionLimits
 ) -> AsyncIterator[tuple[Serving, _Certificates]]:
     settings = core.settings
     certificates = _Certificates(core)
     rng = random.Random()  # noqa: S311 - jitter
-    terms = Terms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
+    terms = SessionTerms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
 
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust.ca), server)

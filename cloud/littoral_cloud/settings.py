@@ -23,7 +23,7 @@ def _default_data_dir() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "littoral" / "cloud"
 
 
-class Settings(BaseSettings):
+class CloudSettings(BaseSettings):
     """Settings of the coordinator and of every littoral-cloud command."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -62,14 +62,14 @@ class Settings(BaseSettings):
     auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
 
 
-def load_settings(**flags: Any) -> Settings:
+def load_settings(**flags: Any) -> CloudSettings:
     """Settings from flags that are not None, then the environment, then defaults.
 
     Raises BadInput, naming the setting, its value and where it came from.
     """
     _refuse_unknown(of_operators(os.environ))
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return CloudSettings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -80,7 +80,7 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in CloudSettings.model_fields}
     for name in environment:
         if name.startswith(PREFIX) and not name.startswith(NODE_PREFIX) and name not in known:
             raise BadInput(f"environment: {name} is not a setting", hint=f"known are {', '.join(sorted(known))}")

@@ -14,7 +14,7 @@ import pytest
 from littoral_cloud.app import open_core
 from littoral_cloud.fleet.enrolment import create_token, list_tokens
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger
-from littoral_cloud.settings import Settings
+from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
 from littoral_cloud.trust.witness import ACTION, Witness
@@ -122,7 +122,7 @@ async def test_an_append_only_file_that_was_cut_in_half_is_told_at_the_start_and
     tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = tmp_path_factory.mktemp("c")
-    settings = Settings(data_dir=data)
+    settings = CloudSettings(data_dir=data)
     async with open_core(settings) as core:
         for n in range(5):
             await create_token(core.ledger, f"t{n}", 600.0, 1, {}, core.clock(), lambda size, n=n: f"{n}" * size)

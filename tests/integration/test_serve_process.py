@@ -22,7 +22,7 @@ from littoral_cloud.api.open_files import room_for
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, MeasurementRecord, Node, dump, measurement_id
-from littoral_cloud.settings import Settings
+from littoral_cloud.settings import CloudSettings
 
 from littoral.fleet.v1 import blob_pb2, session_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
@@ -118,7 +118,7 @@ async def a_node(core: Core, node_id: str, name: str) -> Credential:
 
 
 async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> None:
-    async with serving(data_dir, "--heartbeat-interval", "3600") as server, open_core(Settings(data_dir=data_dir)) as core:
+    async with serving(data_dir, "--heartbeat-interval", "3600") as server, open_core(CloudSettings(data_dir=data_dir)) as core:
         assert server.ready["event"] == "ready"
         assert json.loads((data_dir / "serve.json").read_text())["fleet"] == server.ready["fleet"]
         credential = await a_node(core, "n1", "gateway")
@@ -142,7 +142,7 @@ async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> N
 
 
 async def test_one_that_was_killed_comes_back_and_knows_who_is_not_there(data_dir: Path) -> None:
-    async with open_core(Settings(data_dir=data_dir)) as core:
+    async with open_core(CloudSettings(data_dir=data_dir)) as core:
         credential = await a_node(core, "n1", "gateway")
         async with serving(data_dir) as server, NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
             await node.begin()
@@ -183,7 +183,7 @@ async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of
     ended = await command("token", "create", data_dir=data_dir)
     assert (ended.code, ended.out) == (8, "")
     assert f"no coordinator runs on {data_dir}" in ended.err
-    async with serving(data_dir, "--heartbeat-interval", "300") as server, open_core(Settings(data_dir=data_dir)) as core:
+    async with serving(data_dir, "--heartbeat-interval", "300") as server, open_core(CloudSettings(data_dir=data_dir)) as core:
         credential = await a_node(core, "n1", "gateway")
         said = (data_dir / "serve.json").read_text()
         async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
@@ -211,7 +211,7 @@ async def test_at_the_limit_of_open_files_newcomers_are_told_so_and_redis_is_had
     room = room_for(files)
     async with (
         serving(data_dir, "--heartbeat-interval", "300", files=files) as server,
-        open_core(Settings(data_dir=data_dir)) as core,
+        open_core(CloudSettings(data_dir=data_dir)) as core,
         AsyncExitStack() as open,
     ):
         lines = []
@@ -270,7 +270,7 @@ async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path) -> None
 
 async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> None:
     patient = ("--heartbeat-interval", "300")  # its node beats no heart while the commands run
-    async with serving(data_dir, *patient) as server, open_core(Settings(data_dir=data_dir)) as core:
+    async with serving(data_dir, *patient) as server, open_core(CloudSettings(data_dir=data_dir)) as core:
         credential = await a_node(core, "n1", "camera")
         await a_node(core, "n2", "idle")
         writes = []

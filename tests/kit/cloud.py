@@ -14,7 +14,7 @@ from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.enrolment import create_token
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.serve import serve
-from littoral_cloud.settings import Settings
+from littoral_cloud.settings import CloudSettings
 
 from littoral.identity import JoinLine
 
@@ -23,7 +23,7 @@ from littoral.identity import JoinLine
 class Cloud:
     """`core`: a second opening of the same data folder, as a command has it."""
 
-    settings: Settings
+    settings: CloudSettings
     serving: Serving
     core: Core
 
@@ -38,7 +38,7 @@ class Cloud:
 @asynccontextmanager
 async def running_cloud(data_dir: Path, **settings: object) -> AsyncIterator[Cloud]:
     """Serves inside the context; what fails in the server fails here."""
-    chosen = Settings(**{"data_dir": data_dir, "enrolment_port": 0, "fleet_port": 0, **settings})  # type: ignore[arg-type]
+    chosen = CloudSettings(**{"data_dir": data_dir, "enrolment_port": 0, "fleet_port": 0, **settings})  # type: ignore[arg-type]
     stop = asyncio.Event()
     ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(chosen, time.time, stop=stop, ready=ready.set_result))  # noqa: TID251 - a shell

@@ -15,7 +15,7 @@ from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.server import Listener, TlsIdentity
-from littoral_cloud.api.session import Terms
+from littoral_cloud.api.session import SessionTerms
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
@@ -112,7 +112,7 @@ async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) 
     server = authority.issue("server", server=True)
     blobs = BlobFolder(folder)
     hub = SessionHub(ledger, clock)
-    terms = Terms("test", heartbeat_s, 1.0, clock, random.Random(7))
+    terms = SessionTerms("test", heartbeat_s, 1.0, clock, random.Random(7))
 
     escalation = EscalationDoor(TeacherService(ledger, blobs, {}, None, SampleFiles(folder / "samples"), clock))
 

@@ -15,15 +15,15 @@ from dataclasses import replace
 from functools import partial
 
 from littoral.errors import Conflict, Unavailable
-from littoral_cloud.api.open_files import Room
-from littoral_cloud.api.session import Over, Session
-from littoral_cloud.fleet.allowance import Allowance, say_left_out
-from littoral_cloud.fleet.clones import Start, Turns, came
+from littoral_cloud.api.open_files import ConnectionLimits
+from littoral_cloud.api.session import CoordinatorSession, SessionEnded
+from littoral_cloud.fleet.allowance import NodeAllowance, say_left_out
+from littoral_cloud.fleet.clones import SessionTurns, Start, came
 from littoral_cloud.fleet.coordinators import Coordinators
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Presence
-from littoral_cloud.fleet.sessions import Reason, Refused
+from littoral_cloud.fleet.sessions import Reason, SessionRefusal
 
 log = logging.getLogger(__name__)
 
@@ -54,26 +54,26 @@ class SessionHub:
         coordinator: str | None = None,
         *,
         former: str = "",
-        room: Room | None = None,
+        room: ConnectionLimits | None = None,
     ) -> None:
         self.coordinator = coordinator or secrets.token_hex(8)
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
         self._room = room
-        self._sessions: dict[str, Session] = {}
-        self._open: set[Session] = set()  # superseded ones too, until they have ended
-        self._turns: dict[str, Turns] = {}  # by node
-        self._greeting: dict[str, set[Session]] = {}  # by node: one that connects again and again is one
+        self._sessions: dict[str, CoordinatorSession] = {}
+        self._open: set[CoordinatorSession] = set()  # superseded ones too, until they have ended
+        self._turns: dict[str, SessionTurns] = {}  # by node
+        self._greeting: dict[str, set[CoordinatorSession]] = {}  # by node: one that connects again and again is one
         self._next_turn = 0.0  # by the event loop's clock: when the next node that was sent away may come again
-        self._allowances: dict[str, Allowance] = {}  # by node
+        self._allowances: dict[str, NodeAllowance] = {}  # by node
         self._changed: set[str] = set()  # nodes whose presence may be written wrongly
         self._presence_due = asyncio.Event()
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def closed_to(self, node_id: str) -> Refused | None:
+    def closed_to(self, node_id: str) -> SessionRefusal | None:
         """Why this node may not enter now."""
         if self._draining:
             return shutting_down()
@@ -83,22 +83,22 @@ class SessionHub:
             f"this coordinator holds {len(self._sessions)} nodes, as many as its limit of {self._room.limit} open files allows: "
             "its operator may raise it (ulimit -n, LimitNOFILE=) and start it again"
         )
-        return Refused(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
+        return SessionRefusal(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
 
-    def busy(self) -> Refused | None:
+    def busy(self) -> SessionRefusal | None:
         """Why nobody can be greeted now: each that is sent away is given a turn of its own."""
         if len(self._greeting) < GREETINGS_MOST:
             return None
         now = asyncio.get_running_loop().time()
         self._next_turn = max(now + BUSY_RETRY_S, self._next_turn + 1 / WELCOMES_A_SECOND)
         detail = f"this coordinator greets {len(self._greeting)} nodes at this moment: there is a turn for you"
-        return Refused(Reason.UNAVAILABLE, detail, self._next_turn - now)
+        return SessionRefusal(Reason.UNAVAILABLE, detail, self._next_turn - now)
 
-    def knock(self, session: Session) -> None:
+    def knock(self, session: CoordinatorSession) -> None:
         """It has connected."""
         self._greeting.setdefault(session.peer.node_id, set()).add(session)
 
-    def greeted(self, session: Session) -> None:
+    def greeted(self, session: CoordinatorSession) -> None:
         """Its Welcome is ready, or it was sent away. May be said twice."""
         knocking = self._greeting.get(session.peer.node_id, set())
         knocking.discard(session)
@@ -110,20 +110,20 @@ class SessionHub:
         """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
         return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND
 
-    def allowance_of(self, node_id: str) -> Allowance:
+    def allowance_of(self, node_id: str) -> NodeAllowance:
         """Of all its sessions of this process, also of those to come."""
         if node_id not in self._allowances:
-            self._allowances[node_id] = Allowance(node_id, asyncio.get_running_loop().time)
+            self._allowances[node_id] = NodeAllowance(node_id, asyncio.get_running_loop().time)
         return self._allowances[node_id]
 
-    def enter(self, session: Session) -> None:
+    def enter(self, session: CoordinatorSession) -> None:
         """The newest session of a node is the node's: one before it ends."""
         node_id = session.peer.node_id
         if (refused := self.closed_to(node_id)) is not None:
-            raise Over(refused)
+            raise SessionEnded(refused)
         before = self._sessions.get(node_id)
         start = Start(session.boot_id, session.address, self._clock())
-        turns = self._turns[node_id] = came(self._turns.get(node_id, Turns()), start, was_open=before is not None)
+        turns = self._turns[node_id] = came(self._turns.get(node_id, SessionTurns()), start, was_open=before is not None)
         session.twins = turns.addresses
         if before is not None:
             before.end(superseded(node_id, turns))
@@ -131,7 +131,7 @@ class SessionHub:
         self._open.add(session)
         self._empty.clear()
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: CoordinatorSession) -> None:
         node_id = session.peer.node_id
         if self._sessions.get(node_id) is session:
             del self._sessions[node_id]
@@ -221,15 +221,15 @@ class SessionHub:
         self._presence_due.set()
 
 
-def shutting_down(after_s: float = 0.0) -> Refused:
+def shutting_down(after_s: float = 0.0) -> SessionRefusal:
     """Args:
     after_s: how much later than the first of its nodes this one shall come back.
     """
-    return Refused(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S + after_s)
+    return SessionRefusal(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S + after_s)
 
 
-def superseded(node_id: str, turns: Turns) -> Refused:
+def superseded(node_id: str, turns: SessionTurns) -> SessionRefusal:
     if not turns.taken_back:
-        return Refused(Reason.SUPERSEDED, f"node {node_id} has opened another session")
+        return SessionRefusal(Reason.SUPERSEDED, f"node {node_id} has opened another session")
     detail = f"node {node_id} runs twice, from {' and '.join(turns.addresses)}: stop one, empty its folder, and enrol it anew"
-    return Refused(Reason.SUPERSEDED, detail, turns.wait_s)
+    return SessionRefusal(Reason.SUPERSEDED, detail, turns.wait_s)

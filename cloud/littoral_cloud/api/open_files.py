@@ -24,7 +24,7 @@ _MOST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ConnectionLimits:
     """What a limit of open files allows. Connections are counted a listener."""
 
     limit: int
@@ -36,7 +36,7 @@ class Room:
         return f"{self.limit} open files: room for {self.nodes} nodes"
 
 
-def room_for(limit: int) -> Room:
+def room_for(limit: int) -> ConnectionLimits:
     """Raises BadInput where a limit is too low for a coordinator."""
     free = limit - RESERVE
     enrolments = max(1, int(free * _SHARE_OF_ENROLMENT))
@@ -46,7 +46,7 @@ def room_for(limit: int) -> Room:
             f"open files: the limit of {limit} is too low, {RESERVE} are kept for Redis and the like",
             hint="ulimit -n 1024, or LimitNOFILE= of the unit; thousands for a large fleet",
         )
-    return Room(limit, nodes, free - enrolments - nodes, enrolments)
+    return ConnectionLimits(limit, nodes, free - enrolments - nodes, enrolments)
 
 
 def raise_limit() -> tuple[int, int]:

@@ -23,11 +23,11 @@ from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import renewal, sessions, telemetry, windows
-from littoral_cloud.fleet.allowance import Allowance, say_left_out
+from littoral_cloud.fleet.allowance import NodeAllowance, say_left_out
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
 from littoral_cloud.fleet.records import Presence
-from littoral_cloud.fleet.sessions import Peer, Reason, Refused
+from littoral_cloud.fleet.sessions import Peer, Reason, SessionRefusal
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SessionTerms:
     """What every session of this server is told, and where its time and chance come from."""
 
     server_version: str
@@ -54,12 +54,17 @@ class Terms:
     rng: random.Random
 
 
-class Over(Exception):
+class SessionEnded(Exception):
     """The session ends here; with a refusal where the node is still there to read it."""
 
-    def __init__(self, refused: Refused | None) -> None:
+    def __init__(self, refused: SessionRefusal | None) -> None:
         super().__init__(refused.detail if refused else "the node went away")
         self.refused = refused
+
+
+def ended(reason: Reason, detail: str, retry_after_s: float = 0.0) -> SessionEnded:
+    """With a refusal for the node to read."""
+    return SessionEnded(SessionRefusal(reason, detail, retry_after_s))
 
 
 class Hub(Protocol):
@@ -76,23 +81,23 @@ class Hub(Protocol):
     @property
     def spread_s(self) -> float: ...
 
-    def allowance_of(self, node_id: str) -> Allowance:
+    def allowance_of(self, node_id: str) -> NodeAllowance:
         """What an accepted node may still ask for."""
         ...
 
-    def enter(self, session: Session) -> None:
-        """Raises Over where nobody may enter any more."""
+    def enter(self, session: CoordinatorSession) -> None:
+        """Raises SessionEnded where nobody may enter any more."""
         ...
 
-    def greeted(self, session: Session) -> None:
+    def greeted(self, session: CoordinatorSession) -> None:
         """Its Welcome is ready."""
         ...
 
-    def leave(self, session: Session) -> None: ...
+    def leave(self, session: CoordinatorSession) -> None: ...
 
 
-class Session:
-    def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: Terms, hub: Hub) -> None:
+class CoordinatorSession:
+    def __init__(self, context: Any, peer: Peer, ledger: Ledger, terms: SessionTerms, hub: Hub) -> None:
         self.peer = peer
         self.id = f"{terms.rng.getrandbits(64):016x}"
         self.address = address_of(context)
@@ -105,10 +110,10 @@ class Session:
         self._words: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(QUEUED_WORDS)
         self._writing = asyncio.Lock()
         self._look = asyncio.Event()
-        self._ending: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
+        self._ending: asyncio.Future[SessionRefusal] = asyncio.get_running_loop().create_future()
         self.boot_id = ""  # of the agent's start, once it has said hello
         self._sent_generation = -1
-        self._allowance: Allowance  # once it was let in
+        self._allowance: NodeAllowance  # once it was let in
         self._classes: dict[str, int] = {}  # of the artifacts that it reports, by manifest digest
         self._said_over = False
 
@@ -116,7 +121,7 @@ class Session:
         """Something about this node was written: read what should be, and whether it is still accepted."""
         self._look.set()
 
-    def end(self, refused: Refused) -> None:
+    def end(self, refused: SessionRefusal) -> None:
         """Tells the node why, and ends the session; the first reason counts."""
         if not self._ending.done():
             self._ending.set_result(refused)
@@ -137,7 +142,7 @@ class Session:
             self._hub.greeted(self)
             await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
             await self._attend()
-        except Over as over:
+        except SessionEnded as over:
             await self._part(over)
             if entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
                 await self._patiently(lambda: forget_if_out(self._ledger, self.peer.node_id))
@@ -148,16 +153,16 @@ class Session:
     async def _begin(self) -> Presence:
         word = await self._next_word()
         if word.WhichOneof("message") != "hello":
-            raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {word.WhichOneof('message')}"))
+            raise ended(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {word.WhichOneof('message')}")
         if (refused := sessions.version_refusal(word.hello.protocol_version)) is not None:
-            raise Over(refused)
+            raise SessionEnded(refused)
         now = self._terms.clock()
         if (refused := await self._ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
-            raise Over(refused)
+            raise SessionEnded(refused)
         try:
             said = wire.presence_from(word.hello, now)
         except BadInput as error:
-            raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
+            raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
         self.boot_id = said.boot_id
         patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
         return replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
@@ -177,20 +182,20 @@ class Session:
                 for loop in (self._read, self._process, self._push, self._until_ended, self._until_expired):
                     tasks.create_task(loop(), name=f"{self.peer.node_id} {loop.__name__}")
         except ExceptionGroup as group:
-            overs, others = group.split(Over)
+            overs, others = group.split(SessionEnded)
             if others is not None:
                 raise others.exceptions[0] from group
             assert overs is not None
             first = overs.exceptions[0]
             raise first from None
 
-    async def _part(self, over: Over) -> None:
+    async def _part(self, over: SessionEnded) -> None:
         if over.refused is None:
             return
         log.info("session of %s: %s: %s", self.peer.node_id, over.refused.reason.value, over.refused.detail)
         try:
             await self._send(session_pb2.ConnectResponse(refusal=wire.refusal_to(over.refused)))
-        except Over:
+        except SessionEnded:
             return  # it is gone already
 
     # -- the loops -------------------------------------------------------------------------------------------------
@@ -203,7 +208,7 @@ class Session:
                 await self._send(session_pb2.ConnectResponse(heartbeat=word.heartbeat))
             elif kind in (None, "hello"):
                 what = "an empty message" if kind is None else "a second hello"
-                raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"{what} in an open session"))
+                raise ended(Reason.PROTOCOL_VIOLATION, f"{what} in an open session")
             else:
                 await self._words.put(word)
             if (pause := self._allowance.word()) > 0:
@@ -215,7 +220,7 @@ class Session:
             try:
                 await self._take(word)
             except BadInput as error:
-                raise Over(Refused(Reason.PROTOCOL_VIOLATION, str(error))) from error
+                raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
 
     async def _take(self, word: session_pb2.ConnectRequest) -> None:
         node_id, now, ledger, allowance = self.peer.node_id, self._terms.clock(), self._ledger, self._allowance
@@ -264,7 +269,7 @@ class Session:
 
     async def _push_once(self) -> None:
         if (refused := await sessions.admission(self._ledger, self.peer, self._terms.clock())) is not None:
-            raise Over(refused)
+            raise SessionEnded(refused)
         await say_left_out(self._ledger, self._allowance)
         generation, desired = await sessions.desired_of(self._ledger, self.peer.node_id)
         if generation <= self._sent_generation:
@@ -277,40 +282,40 @@ class Session:
         self._sent_generation = generation
 
     async def _until_ended(self) -> None:
-        raise Over(await self._ending)
+        raise SessionEnded(await self._ending)
 
     async def _until_expired(self) -> None:
         await asyncio.sleep(max(0.0, self.peer.expires_at - self._terms.clock()))
         detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
-        raise Over(Refused(Reason.NODE_REVOKED, detail))
+        raise ended(Reason.NODE_REVOKED, detail)
 
     # -- the wire --------------------------------------------------------------------------------------------------
 
     async def _next_word(self) -> session_pb2.ConnectRequest:
-        """Raises Over where the node is silent for too long, gone, or sends a word that is too large."""
+        """Raises SessionEnded where the node is silent for too long, gone, or sends a word that is too large."""
         try:
             async with asyncio.timeout(self._silence_s):
                 word = await self._context.read()
         except TimeoutError:
-            raise Over(Refused(Reason.UNAVAILABLE, f"nothing was heard for {self._silence_s:g} s", RETRY_S)) from None
+            raise ended(Reason.UNAVAILABLE, f"nothing was heard for {self._silence_s:g} s", RETRY_S) from None
         except grpc.aio.BaseError:
-            raise Over(None) from None
+            raise SessionEnded(None) from None
         if word is grpc.aio.EOF:
-            raise Over(None)
+            raise SessionEnded(None)
         if (size := word.ByteSize()) > MAX_WORD_BYTES:
-            raise Over(Refused(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; at most {MAX_WORD_BYTES} are taken"))
+            raise ended(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; at most {MAX_WORD_BYTES} are taken")
         assert isinstance(word, session_pb2.ConnectRequest)
         return word
 
     async def _send(self, message: session_pb2.ConnectResponse) -> None:
-        """Raises Over where the node is gone or does not take it."""
+        """Raises SessionEnded where the node is gone or does not take it."""
         writing = asyncio.ensure_future(self._write(message))
         writing.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async with asyncio.timeout(self._silence_s):
                 await asyncio.shield(writing)  # gRPC knows no second write before the first is through
         except (TimeoutError, grpc.aio.BaseError, asyncio.InvalidStateError):
-            raise Over(None) from None
+            raise SessionEnded(None) from None
 
     async def _write(self, message: session_pb2.ConnectResponse) -> None:
         async with self._writing:
@@ -319,12 +324,12 @@ class Session:
     # -- the ledger ------------------------------------------------------------------------------------------------
 
     async def _ledger_soon(self, work: Awaitable[T]) -> T:
-        """At the door nobody waits long: the node is asked to come again. Raises Over."""
+        """At the door nobody waits long: the node is asked to come again. Raises SessionEnded."""
         try:
             async with asyncio.timeout(HELLO_LEDGER_S):
                 return await work
         except (Unavailable, TimeoutError):
-            raise Over(Refused(Reason.UNAVAILABLE, "the cloud cannot reach its Redis now", RETRY_S)) from None
+            raise ended(Reason.UNAVAILABLE, "the cloud cannot reach its Redis now", RETRY_S) from None
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """In an open session words wait for as long as Redis is away."""

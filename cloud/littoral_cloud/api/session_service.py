@@ -10,7 +10,7 @@ from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral_cloud.api import wire
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.peer import peer_of
-from littoral_cloud.api.session import Session, Terms
+from littoral_cloud.api.session import CoordinatorSession, SessionTerms
 from littoral_cloud.fleet.enrolment import Issuer
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.renewal import renew
@@ -21,7 +21,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     authority: gives nodes the certificates that follow theirs.
     """
 
-    def __init__(self, ledger: Ledger, hub: SessionHub, terms: Terms, authority: Issuer) -> None:
+    def __init__(self, ledger: Ledger, hub: SessionHub, terms: SessionTerms, authority: Issuer) -> None:
         self._ledger = ledger
         self._authority = authority
         self._hub = hub
@@ -32,7 +32,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         if (refused := self._hub.closed_to(peer.node_id) or self._hub.busy()) is not None:
             await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(refused)))
             return
-        session = Session(context, peer, self._ledger, self._terms, self._hub)
+        session = CoordinatorSession(context, peer, self._ledger, self._terms, self._hub)
         self._hub.knock(session)
         try:
             await session.run()

@@ -24,7 +24,7 @@ from littoral_cloud.fleet.records import (
     ReportedModel,
     UpdateState,
 )
-from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, Refused
+from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, SessionRefusal
 from littoral_cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
 from littoral_cloud.terminal.text import printable
 
@@ -148,7 +148,7 @@ def desired_to(generation: int, desired: Desired) -> session_pb2.DesiredState:
     return message
 
 
-def refusal_to(refused: Refused) -> session_pb2.Refusal:
+def refusal_to(refused: SessionRefusal) -> session_pb2.Refusal:
     return session_pb2.Refusal(
         reason=f"REFUSAL_REASON_{refused.reason.value}",
         detail=refused.detail,

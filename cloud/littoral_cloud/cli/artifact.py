@@ -24,7 +24,7 @@ from littoral_cloud.lineage.find import all_artifacts, find, short
 from littoral_cloud.lineage.garbage import LEASE, CollectionPlan, collect, plan, see
 from littoral_cloud.lineage.history import Story, story_of
 from littoral_cloud.releases.parents import roles_of
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 
 app = noun("Manage signed models.", "littoral-cloud artifact show cnn-onnx-int8")
@@ -45,7 +45,7 @@ def list_(
     asyncio.run(_list(load_settings(data_dir=data_dir), model, format))
 
 
-async def _list(settings: Settings, model: str | None, format: Format) -> None:
+async def _list(settings: CloudSettings, model: str | None, format: Format) -> None:
     async with open_existing(settings) as core:
         found = [load(Artifact, doc) for doc in await core.ledger.all("artifact")]
     found = sorted((a for a in found if model in (None, a.model)), key=lambda a: (a.created_at, a.name))
@@ -67,7 +67,7 @@ def show(
     asyncio.run(_show(load_settings(data_dir=data_dir), artifact, format))
 
 
-async def _show(settings: Settings, wanted: str, format: Format) -> None:
+async def _show(settings: CloudSettings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         found = find(await all_artifacts(core.ledger), wanted)
         story = await story_of(core.ledger, core.blobs, core.trust.signing_keys(), found)
@@ -125,7 +125,7 @@ def check(
     asyncio.run(_check(load_settings(data_dir=data_dir), artifact, format))
 
 
-async def _check(settings: Settings, wanted: str, format: Format) -> None:
+async def _check(settings: CloudSettings, wanted: str, format: Format) -> None:
     from littoral_cloud.packaging.node_check import tried
 
     async with open_existing(settings) as core:
@@ -158,7 +158,7 @@ def diff(
     asyncio.run(_diff(load_settings(data_dir=data_dir), before, after, format))
 
 
-async def _diff(settings: Settings, before: str, after: str, format: Format) -> None:
+async def _diff(settings: CloudSettings, before: str, after: str, format: Format) -> None:
     async with open_existing(settings) as core:
         artifacts = await all_artifacts(core.ledger)
         pair = [find(artifacts, wanted) for wanted in (before, after)]
@@ -200,7 +200,7 @@ def gc(
     asyncio.run(_gc(load_settings(data_dir=data_dir), seconds(older_than, "--older-than"), dry_run, format))
 
 
-async def _gc(settings: Settings, older_than_s: float, dry_run: bool, format: Format) -> None:
+async def _gc(settings: CloudSettings, older_than_s: float, dry_run: bool, format: Format) -> None:
     async with open_existing(settings) as core, core.ledger.lease(LEASE) as fence:
         now = core.clock()
         planned = await asyncio.to_thread(plan, await see(core.ledger, now, older_than_s), core.blobs)

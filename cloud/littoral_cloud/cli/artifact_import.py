@@ -16,7 +16,7 @@ from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, 
 
 if TYPE_CHECKING:
     from littoral_cloud.packaging.package import Packaged
-    from littoral_cloud.settings import Settings
+    from littoral_cloud.settings import CloudSettings
 
 EXAMPLE = "Example: littoral-cloud artifact import model.onnx --model parts --data parts.npz --prepare unit --rollout"
 
@@ -67,7 +67,7 @@ def import_(
     from littoral_cloud.foreign.labels import read_labels
     from littoral_cloud.foreign.opened import ForeignLimits
     from littoral_cloud.foreign.plan import ImportPlan
-    from littoral_cloud.foreign.samples import Preparation
+    from littoral_cloud.foreign.samples import ByteScaling
     from littoral_cloud.settings import load_settings
 
     settings = load_settings(data_dir=data_dir)
@@ -79,7 +79,7 @@ def import_(
         lower_is_better=lower_is_better,
         labels=read_labels(labels) if labels else (),
         output=output,
-        preparation=Preparation(prepare, _floats(mean, "--mean"), _floats(std, "--std")),  # type: ignore[arg-type]  # checked there
+        preparation=ByteScaling(prepare, _floats(mean, "--mean"), _floats(std, "--std")),  # type: ignore[arg-type]  # checked there
         sizes=dict(_size(entry) for entry in size or ()),
         limits=ForeignLimits(memory, seconds),
         int8_loss=int8_loss,
@@ -98,7 +98,7 @@ def import_(
 
 
 async def _released(
-    settings: Settings, made: Sequence[Packaged], model: str, file: Path, data: Path | None, rollout: bool
+    settings: CloudSettings, made: Sequence[Packaged], model: str, file: Path, data: Path | None, rollout: bool
 ) -> tuple[Sequence[Packaged], dict[str, Any]]:
     """Releases the artifacts that a node accepts."""
     from littoral_cloud.app import open_core

@@ -12,7 +12,7 @@ from littoral.errors import Untrusted
 from littoral_cloud.app import open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import AuditEntry, Ledger
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.terminal.text import printable
 from littoral_cloud.trust.audit_chain import GENESIS, verify
@@ -33,7 +33,7 @@ def show(
     asyncio.run(_show(load_settings(data_dir=data_dir), follow, format))
 
 
-async def _show(settings: Settings, follow: bool, format: Format) -> None:
+async def _show(settings: CloudSettings, follow: bool, format: Format) -> None:
     async with open_existing(settings) as core, core.ledger.watch("audit") as announcements:
         last = "-"
         async for entry in lines(core.ledger, last):
@@ -67,7 +67,7 @@ def verify_(
     asyncio.run(_verify(load_settings(data_dir=data_dir), head, format))
 
 
-async def _verify(settings: Settings, wanted: str, format: Format) -> None:
+async def _verify(settings: CloudSettings, wanted: str, format: Format) -> None:
     chain, count, seen = GENESIS, 0, wanted in ("", GENESIS)
     async with open_existing(settings) as core:
         async for entry in lines(core.ledger, "-"):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
     from littoral_cloud.factory.baseline import Baseline
     from littoral_cloud.search import SearchRecipe, SearchResult
-    from littoral_cloud.settings import Settings
+    from littoral_cloud.settings import CloudSettings
 
 app = noun("Search for students that are accurate, small and fast.")
 
@@ -145,7 +145,7 @@ def _seconds(text: str) -> float | None:
 
 
 async def _searched(
-    settings: Settings,
+    settings: CloudSettings,
     plan: SearchRecipe,
     examples: Dataset,
     budget: str,
@@ -205,7 +205,7 @@ def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]
 
 
 async def _released(
-    settings: Settings, found: SearchResult, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
+    settings: CloudSettings, found: SearchResult, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
 ) -> dict[str, Any]:
     from littoral.budget import Budget, excesses
     from littoral_cloud.app import open_core

@@ -23,7 +23,7 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.local.discovery import Serving
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
 
 app = noun("Check this machine and the running coordinator.")
@@ -73,13 +73,13 @@ def doctor(
 
 @dataclass(frozen=True, slots=True)
 class _Patient:
-    settings: Settings
+    settings: CloudSettings
     must_serve: bool
     clock: Callable[[], float] = time.time  # noqa: TID251 - the command line is where the clock comes in
 
 
 async def _examine(
-    settings: Settings, checks: tuple[Callable[[_Patient], Awaitable[list[CheckResult]]], ...], *, must_serve: bool
+    settings: CloudSettings, checks: tuple[Callable[[_Patient], Awaitable[list[CheckResult]]], ...], *, must_serve: bool
 ) -> list[CheckResult]:
     patient = _Patient(settings, must_serve)
     return [finding for check in checks for finding in await check(patient)]
@@ -160,7 +160,7 @@ async def _listeners(patient: _Patient) -> list[CheckResult]:
     return findings
 
 
-async def _handshake(settings: Settings, port: int) -> None:
+async def _handshake(settings: CloudSettings, port: int) -> None:
     """Checks TCP and the server's certificate. A listener that demands ours refuses us after that."""
     host = settings.host if not _unspecified(settings.host) else "127.0.0.1"
     context = ssl.create_default_context(cafile=str(settings.data_dir / "ca" / "ca.pem"))
@@ -179,7 +179,7 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _ports(settings: Settings) -> Iterator[CheckResult]:
+def _ports(settings: CloudSettings) -> Iterator[CheckResult]:
     from littoral_cloud.api.server import check_free
 
     for name, port in (("enrolment", settings.enrolment_port), ("fleet", settings.fleet_port)):

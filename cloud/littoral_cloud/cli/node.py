@@ -16,7 +16,7 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.choice import Row
 from littoral_cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
 from littoral_cloud.rollouts.explain import Explained, explain_node
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
 
 app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
@@ -34,7 +34,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
-async def _list(settings: Settings, format: Format) -> None:
+async def _list(settings: CloudSettings, format: Format) -> None:
     async with open_existing(settings) as core:
         now = core.clock()
         views = await view_nodes(core.ledger, now)
@@ -55,7 +55,7 @@ def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOptio
     asyncio.run(_show(load_settings(data_dir=data_dir), node, format))
 
 
-async def _show(settings: Settings, wanted: str, format: Format) -> None:
+async def _show(settings: CloudSettings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         node_id = (await find_node(core.ledger, wanted)).node_id
         now = core.clock()
@@ -77,7 +77,7 @@ def decommission_(node: NodeArgument, data_dir: DataDirOption = None, format: Fo
     asyncio.run(_decommission(load_settings(data_dir=data_dir), node, format))
 
 
-async def _decommission(settings: Settings, wanted: str, format: Format) -> None:
+async def _decommission(settings: CloudSettings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         node = await decommission(core.ledger, wanted, actor=getpass.getuser())
     body = {"id": node.node_id, "name": node.name, "state": "decommissioned"}
@@ -98,7 +98,7 @@ def explain(
     asyncio.run(_explain(load_settings(data_dir=data_dir), node, model, format))
 
 
-async def _explain(settings: Settings, wanted: str, model: str | None, format: Format) -> None:
+async def _explain(settings: CloudSettings, wanted: str, model: str | None, format: Format) -> None:
     async with open_existing(settings) as core:
         found = await explain_node(core.ledger, wanted, model)
         names = {} if format == Format.JSON else await names_of(core.ledger)

@@ -19,7 +19,7 @@ from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.releases.catalogue import all_releases, create_release, read_artifact, read_release
 from littoral_cloud.rollouts.back import release_before, serving_nodes, withdraw_everywhere
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import (
     DataDirOption,
     Format,
@@ -72,7 +72,7 @@ def _warn(words: str) -> None:
     typer.echo(words, err=True)
 
 
-async def _from_run(settings: Settings, run_id: str, format: Format, *, yes: bool) -> None:
+async def _from_run(settings: CloudSettings, run_id: str, format: Format, *, yes: bool) -> None:
     from littoral_cloud.federation.release import release_run
     from littoral_cloud.federation.run import read_run
 
@@ -83,7 +83,7 @@ async def _from_run(settings: Settings, run_id: str, format: Format, *, yes: boo
 
 
 async def _from_weights(
-    settings: Settings, path: Path, architecture: str | None, data: Path, model: str, note: str, format: Format
+    settings: CloudSettings, path: Path, architecture: str | None, data: Path, model: str, note: str, format: Format
 ) -> None:
     from littoral_cloud.releases.release import release_weights
     from littoral_cloud.training.weights import arrays_from, load_weights, read_weights
@@ -109,7 +109,7 @@ async def _from_weights(
         await _print_release(core, release, format)
 
 
-async def _from_artifacts(settings: Settings, digests: Sequence[str], note: str, format: Format) -> None:
+async def _from_artifacts(settings: CloudSettings, digests: Sequence[str], note: str, format: Format) -> None:
     async with open_existing(settings) as core:
         model = (await read_artifact(core.ledger, digests[0])).model
         release = await create_release(core.ledger, model, digests, "manual", note, core.clock(), actor=getpass.getuser())
@@ -134,7 +134,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
-async def _list(settings: Settings, format: Format) -> None:
+async def _list(settings: CloudSettings, format: Format) -> None:
     async with open_existing(settings) as core:
         releases = await all_releases(core.ledger)
     emit([asdict(r) if format == Format.JSON else _row(r) for r in releases], format, columns=_COLUMNS)
@@ -150,7 +150,7 @@ def show(
     asyncio.run(_show(load_settings(data_dir=data_dir), release, format))
 
 
-async def _show(settings: Settings, release_id: str, format: Format) -> None:
+async def _show(settings: CloudSettings, release_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         await _print_release(core, await read_release(core.ledger, release_id), format)
 
@@ -166,7 +166,7 @@ def withdraw_(
     asyncio.run(_withdraw(load_settings(data_dir=data_dir), release, why, format))
 
 
-async def _withdraw(settings: Settings, release_id: str, why: str, format: Format) -> None:
+async def _withdraw(settings: CloudSettings, release_id: str, why: str, format: Format) -> None:
     if not why.strip():
         raise BadInput("--why: is empty", hint="--why 'blind to sevens'")
     async with open_existing(settings) as core:

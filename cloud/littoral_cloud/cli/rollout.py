@@ -25,7 +25,7 @@ from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.observe import observe
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.terminal.text import printable
 
@@ -90,7 +90,7 @@ def start(
 
 
 async def _start(
-    settings: Settings, release_id: str, policy: RolloutPolicy, canary: str, nodes: list[str], watching: bool, format: Format
+    settings: CloudSettings, release_id: str, policy: RolloutPolicy, canary: str, nodes: list[str], watching: bool, format: Format
 ) -> None:
     async with open_existing(settings) as core:
         release = await read_release(core.ledger, release_id)
@@ -103,7 +103,7 @@ async def _start(
         await _print_or_follow(core, rollout_id, watching, settings, format)
 
 
-async def _print_or_follow(core: Core, rollout_id: str, watching: bool, settings: Settings, format: Format) -> None:
+async def _print_or_follow(core: Core, rollout_id: str, watching: bool, settings: CloudSettings, format: Format) -> None:
     if watching:
         await _follow(core, rollout_id, settings, format)
         return
@@ -117,7 +117,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
-async def _list(settings: Settings, format: Format) -> None:
+async def _list(settings: CloudSettings, format: Format) -> None:
     async with open_existing(settings) as core:
         found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
     ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
@@ -133,7 +133,7 @@ def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Forma
     asyncio.run(_show(load_settings(data_dir=data_dir), rollout, format))
 
 
-async def _show(settings: Settings, rollout_id: str, format: Format) -> None:
+async def _show(settings: CloudSettings, rollout_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         _, rollout = await read_rollout(core.ledger, rollout_id)
         names = await names_of(core.ledger)
@@ -156,12 +156,12 @@ def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Form
     asyncio.run(_watch(load_settings(data_dir=data_dir), rollout, format))
 
 
-async def _watch(settings: Settings, rollout_id: str, format: Format) -> None:
+async def _watch(settings: CloudSettings, rollout_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         await _follow(core, rollout_id, settings, format)
 
 
-async def _follow(core: Core, rollout_id: str, settings: Settings, format: Format) -> None:
+async def _follow(core: Core, rollout_id: str, settings: CloudSettings, format: Format) -> None:
     names, printed = await names_of(core.ledger), ""
     _, rollout = await read_rollout(core.ledger, rollout_id)
     if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
@@ -203,7 +203,7 @@ def back(
     asyncio.run(_back(load_settings(data_dir=data_dir), model, to, watch_, format))
 
 
-async def _back(settings: Settings, model: str, to: str, watching: bool, format: Format) -> None:
+async def _back(settings: CloudSettings, model: str, to: str, watching: bool, format: Format) -> None:
     async with open_existing(settings) as core:
         rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
         await _print_or_follow(core, rollout_id, watching, settings, format)
@@ -215,7 +215,7 @@ def abort(rollout: RolloutArgument, data_dir: DataDirOption = None, format: Form
     asyncio.run(_abort(load_settings(data_dir=data_dir), rollout, format))
 
 
-async def _abort(settings: Settings, rollout_id: str, format: Format) -> None:
+async def _abort(settings: CloudSettings, rollout_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
     emit({"rollout": rollout_id, "abort": True} if format == Format.JSON else f"{rollout_id} is asked to stop", format)

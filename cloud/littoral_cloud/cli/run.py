@@ -17,7 +17,7 @@ from littoral_cloud.federation.evaluation import by_nodes
 from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out, stop_run
 from littoral_cloud.federation.start import RunTerms, start_run
 from littoral_cloud.fleet.nodes import find_node
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 
 app = noun("Manage federated runs.", "littoral-cloud run list")
@@ -74,7 +74,13 @@ def start(
 
 
 async def _start(
-    settings: Settings, model: str, terms: RunTerms, artifact: str, nodes: Sequence[str], for_nodes: Sequence[str], format: Format
+    settings: CloudSettings,
+    model: str,
+    terms: RunTerms,
+    artifact: str,
+    nodes: Sequence[str],
+    for_nodes: Sequence[str],
+    format: Format,
 ) -> None:
     async with open_existing(settings) as core:
         run = await start_run(
@@ -104,7 +110,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
-async def _list(settings: Settings, format: Format) -> None:
+async def _list(settings: CloudSettings, format: Format) -> None:
     async with open_existing(settings) as core:
         runs = await all_runs(core.ledger)
     emit([_full(run) if format == Format.JSON else _row(run) for run in runs], format, columns=_COLUMNS)
@@ -116,7 +122,7 @@ def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption 
     asyncio.run(_show(load_settings(data_dir=data_dir), run, format))
 
 
-async def _show(settings: Settings, run_id: str, format: Format) -> None:
+async def _show(settings: CloudSettings, run_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
     full = _full(run)
@@ -138,7 +144,7 @@ def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption
     asyncio.run(_watch(load_settings(data_dir=data_dir), run, format))
 
 
-async def _watch(settings: Settings, run_id: str, format: Format) -> None:
+async def _watch(settings: CloudSettings, run_id: str, format: Format) -> None:
     async with open_existing(settings) as core, core.ledger.watch(KIND) as news:
         printed = 0
         while True:
@@ -171,7 +177,7 @@ def stop(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption 
     asyncio.run(_stop(load_settings(data_dir=data_dir), run, format))
 
 
-async def _stop(settings: Settings, run_id: str, format: Format) -> None:
+async def _stop(settings: CloudSettings, run_id: str, format: Format) -> None:
     async with open_existing(settings) as core:
         run = await stop_run(core.ledger, run_id, core.clock(), actor=getpass.getuser())
     emit(_full(run) if format == Format.JSON else f"{run.run_id} is stopped after {run.done} of {run.rounds} rounds", format)

@@ -13,7 +13,7 @@ from littoral_cloud.app import open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.lineage.find import short
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
@@ -38,7 +38,7 @@ def list_(
     asyncio.run(_list(load_settings(data_dir=data_dir), model, node, disagree, last, format))
 
 
-async def _list(settings: Settings, model: str | None, node: str | None, disagree: bool, last: int, format: Format) -> None:
+async def _list(settings: CloudSettings, model: str | None, node: str | None, disagree: bool, last: int, format: Format) -> None:
     async with open_existing(settings) as core:
         names = await names_of(core.ledger)
         node_id = (await find_node(core.ledger, node)).node_id if node is not None else None

@@ -16,7 +16,7 @@ import typer
 from littoral.streams import unheard
 from littoral_cloud.api.open_files import raise_limit
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.settings import PREFIX, Settings, load_settings
+from littoral_cloud.settings import PREFIX, CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def serve(
     asyncio.run(_until_signalled(settings, format))
 
 
-async def _until_signalled(settings: Settings, format: Format) -> None:
+async def _until_signalled(settings: CloudSettings, format: Format) -> None:
     from littoral_cloud.serve import serve as run
 
     stop = asyncio.Event()

@@ -16,7 +16,7 @@ from littoral_cloud.app import open_core, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.enrolment import TokenState, create_token, list_tokens, revoke_token
 from littoral_cloud.local.discovery import Serving
-from littoral_cloud.settings import Settings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
 app = noun("Manage join tokens for new nodes.", "littoral-cloud token create --name gateway --ttl 24h")
@@ -41,7 +41,7 @@ def create(
 
 
 async def _create(
-    settings: Settings, name: str, ttl_s: float, uses: int, labels: dict[str, str], address: str, format: Format
+    settings: CloudSettings, name: str, ttl_s: float, uses: int, labels: dict[str, str], address: str, format: Format
 ) -> None:
     if address:
         _check_address(address)
@@ -62,7 +62,7 @@ def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -
     asyncio.run(_list(load_settings(data_dir=data_dir), format))
 
 
-async def _list(settings: Settings, format: Format) -> None:
+async def _list(settings: CloudSettings, format: Format) -> None:
     async with open_existing(settings) as core:
         now = core.clock()
         rows = [
@@ -89,7 +89,7 @@ def revoke(
     asyncio.run(_revoke(load_settings(data_dir=data_dir), token, format))
 
 
-async def _revoke(settings: Settings, wanted: str, format: Format) -> None:
+async def _revoke(settings: CloudSettings, wanted: str, format: Format) -> None:
     async with open_existing(settings) as core:
         id = await revoke_token(core.ledger, wanted, actor="operator")
     emit({"id": id, "state": "revoked"} if format == Format.JSON else f"revoked {id[:12]}", format)
@@ -114,7 +114,7 @@ def labels_from(texts: list[str]) -> dict[str, str]:
     return labels
 
 
-def default_address(settings: Settings) -> str:
+def default_address(settings: CloudSettings) -> str:
     """The enrolment address of this folder's coordinator: its first public name, else the address that it binds, and its port.
 
     Raises Unavailable where no coordinator runs.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
     from littoral_cloud.factory.production import Made
     from littoral_cloud.recipes.recipe import Production
-    from littoral_cloud.settings import Settings
+    from littoral_cloud.settings import CloudSettings
     from littoral_cloud.training.resume import Kept
 
 app = noun("Train a teacher, distil students, export and sign them, and make a release.")
@@ -148,7 +148,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
         raise typer.Exit(TERMINATED) from None
 
 
-async def _released(settings: Settings, made: Made, recipe: str, data: Path, rollout: bool) -> tuple[Made, dict[str, Any]]:
+async def _released(settings: CloudSettings, made: Made, recipe: str, data: Path, rollout: bool) -> tuple[Made, dict[str, Any]]:
     """Releases the artifacts that a node accepts."""
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node

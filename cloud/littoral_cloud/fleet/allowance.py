@@ -44,7 +44,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AllowedLines:
     """Of some lines, those that are written: the first ones, and one that says how many were left out since the last such."""
 
     lines: tuple[Audit, ...]
@@ -52,7 +52,7 @@ class Told:
     said: int  # that the line of those left out before counts
 
 
-class Allowance:
+class NodeAllowance:
     """Of one node, for as long as this process lives.
 
     Args:
@@ -70,7 +70,7 @@ class Allowance:
         """One more word came; after how many seconds the next may be read."""
         return self._words.take(1, self._clock())
 
-    def told(self, lines: Sequence[Audit], *, at_last: bool = False) -> Told:
+    def told(self, lines: Sequence[Audit], *, at_last: bool = False) -> AllowedLines:
         """Which of these lines may be written; `written` counts them once they are.
 
         `at_last`: what was left out is said now, for the node has gone.
@@ -81,9 +81,9 @@ class Allowance:
         left_out = len(lines) - len(kept)
         if said:
             kept = (Audit("audit.left-out", self._node_id, self._node_id, {"lines": said}), *kept)
-        return Told(kept, left_out, said)
+        return AllowedLines(kept, left_out, said)
 
-    def written(self, told: Told) -> None:
+    def written(self, told: AllowedLines) -> None:
         self._lines.take(len(told.lines), self._clock())
         self._left_out += told.left_out - told.said
 
@@ -93,7 +93,9 @@ class Allowance:
         return self._left_out
 
 
-async def commit(ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequence[Audit], allowance: Allowance | None) -> None:
+async def commit(
+    ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequence[Audit], allowance: NodeAllowance | None
+) -> None:
     """A change that a node's word makes, with as many lines as the node may have; None: all. Raises what Ledger.commit does."""
     if allowance is None:
         await ledger.commit(Change(writes, tuple(lines)))
@@ -103,7 +105,7 @@ async def commit(ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequen
     allowance.written(told)
 
 
-async def say_left_out(ledger: Ledger, allowance: Allowance, *, at_last: bool = False) -> None:
+async def say_left_out(ledger: Ledger, allowance: NodeAllowance, *, at_last: bool = False) -> None:
     """Writes how many lines were left out, where there were any and the node may have one more."""
     if allowance.left_out and (told := allowance.told((), at_last=at_last)).lines:
         await ledger.commit(Change((), told.lines))

@@ -26,7 +26,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class SessionTurns:
     """At one node's session.
 
     Args:
@@ -50,7 +50,7 @@ class Turns:
         return tuple(start.address for start in self.starts) if self.taken_back else ()
 
 
-def came(turns: Turns, start: Start, *, was_open: bool) -> Turns:
+def came(turns: SessionTurns, start: Start, *, was_open: bool) -> SessionTurns:
     """A start of the agent has said hello.
 
     Args:
@@ -67,4 +67,4 @@ def came(turns: Turns, start: Start, *, was_open: bool) -> Turns:
     fresh = now - turns.at < REMEMBERED_S
     others = tuple(each for each in starts if each.boot_id != start.boot_id)
     taken_back = (turns.taken_back if fresh else 0) + again
-    return Turns((*others, start)[-_KEPT:], taken_back, now if again else turns.at)
+    return SessionTurns((*others, start)[-_KEPT:], taken_back, now if again else turns.at)

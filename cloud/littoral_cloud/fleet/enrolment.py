@@ -30,7 +30,7 @@ _BY_CHANCE = 9
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is mistaken for something else
 
 
-class NodeCertificate(Protocol):
+class IssuedCertificate(Protocol):
     @property
     def der(self) -> bytes: ...
     @property
@@ -45,7 +45,7 @@ class Issuer(Protocol):
     @property
     def der(self) -> bytes: ...
     def public_key_sha256(self, csr_der: bytes) -> str: ...
-    def issue_node(self, csr_der: bytes, node_id: str, now: float) -> NodeCertificate: ...
+    def issue_node(self, csr_der: bytes, node_id: str, now: float) -> IssuedCertificate: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ async def enrol(
         check_name(request.node_name)
     key = ca.public_key_sha256(request.certificate_request)
     node_id = key[:NODE_ID_DIGITS]
-    certificate: NodeCertificate | None = None
+    certificate: IssuedCertificate | None = None
     taking = set() if taking is None else taking
     for tried in range(ATTEMPTS):
         name = ""

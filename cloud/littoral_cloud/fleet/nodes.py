@@ -25,7 +25,7 @@ from littoral_cloud.fleet.records import (
     node_of,
 )
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
-from littoral_cloud.fleet.telemetry import Telemetry, telemetry_id
+from littoral_cloud.fleet.telemetry import TelemetryTotals, telemetry_id
 from littoral_cloud.fleet.transfers import UPLOADS
 from littoral_cloud.fleet.windows import MODELS
 
@@ -98,7 +98,7 @@ async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
     reports = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
     desired = {doc.id: load(Desired, doc) for doc in await ledger.all("desired")}
     names = {doc.id: load(Artifact, doc).name for doc in await ledger.all("artifact")}
-    totals = {doc.id: load(Telemetry, doc) for doc in await ledger.all("telemetry")}
+    totals = {doc.id: load(TelemetryTotals, doc) for doc in await ledger.all("telemetry")}
     views = [
         _view(
             node,
@@ -120,7 +120,7 @@ def _view(
     desired: Desired,
     reported: Reported | None,
     names: Mapping[str, str],
-    totals: Mapping[str, Telemetry],
+    totals: Mapping[str, TelemetryTotals],
     now: float,
 ) -> NodeView:
     on_it = models_on(desired, reported)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from littoral.errors import BadInput, FleetError, NotAccepted, Unavailable
 from littoral_cloud.fleet.edit import edit, repeat_on_conflict
-from littoral_cloud.fleet.enrolment import Issuer, NodeCertificate
+from littoral_cloud.fleet.enrolment import IssuedCertificate, Issuer
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import Node, dump, load
 from littoral_cloud.fleet.sessions import Peer, admission_refusal
@@ -33,7 +33,7 @@ def due(peer: Peer, now: float) -> bool:
     return now >= peer.begins_at + (peer.expires_at - peer.begins_at) * NOT_BEFORE
 
 
-async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_request: bytes, now: float) -> NodeCertificate:
+async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_request: bytes, now: float) -> IssuedCertificate:
     """The certificate that follows the one of this peer.
 
     Args:
@@ -45,7 +45,7 @@ async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_reque
     """
     key = authority.public_key_sha256(certificate_request)
 
-    async def attempt() -> NodeCertificate:
+    async def attempt() -> IssuedCertificate:
         doc = await ledger.get("node", peer.node_id)
         node = load(Node, doc) if doc else None
         if (refused := admission_refusal(node, peer, now)) is not None:
@@ -66,7 +66,7 @@ async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_reque
     return await repeat_on_conflict(attempt)
 
 
-def _renewed(node: Node, generation: int, peer: Peer, issued: NodeCertificate, now: float) -> Change:
+def _renewed(node: Node, generation: int, peer: Peer, issued: IssuedCertificate, now: float) -> Change:
     after = replace(
         node,
         certificate_sha256=issued.sha256,

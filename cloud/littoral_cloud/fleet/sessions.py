@@ -16,7 +16,7 @@ from typing import Any
 from littoral import PROTOCOL_VERSION
 from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict
-from littoral_cloud.fleet.allowance import Allowance, commit
+from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import (
@@ -55,7 +55,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class SessionRefusal:
     """Why a session does not begin, or ends. `retry_after_s` 0: not before an operator acts."""
 
     reason: Reason
@@ -82,10 +82,10 @@ class FederatedAnswer:
     detail: str
 
 
-def version_refusal(protocol_version: int) -> Refused | None:
+def version_refusal(protocol_version: int) -> SessionRefusal | None:
     if PROTOCOL_MIN <= protocol_version <= PROTOCOL_MAX:
         return None
-    return Refused(
+    return SessionRefusal(
         Reason.PROTOCOL_UNSUPPORTED,
         f"this cloud speaks protocols {PROTOCOL_MIN} to {PROTOCOL_MAX}, the node {protocol_version}: "
         f"upgrade {'the agent' if protocol_version < PROTOCOL_MIN else 'the cloud'}",
@@ -93,20 +93,20 @@ def version_refusal(protocol_version: int) -> Refused | None:
     )
 
 
-def admission_refusal(node: Node | None, peer: Peer, now: float) -> Refused | None:
+def admission_refusal(node: Node | None, peer: Peer, now: float) -> SessionRefusal | None:
     """None where the peer is an accepted node that shows the certificate it was given, and that is still valid."""
     if node is None:
-        return Refused(Reason.NODE_UNKNOWN, f"no node {peer.node_id} is enrolled here: enrol this machine again")
+        return SessionRefusal(Reason.NODE_UNKNOWN, f"no node {peer.node_id} is enrolled here: enrol this machine again")
     if node.enrolment is not Enrolment.ACCEPTED:
-        return Refused(Reason.NODE_REVOKED, f"node {node.name} is {node.enrolment.value}: ask the operator of this fleet")
+        return SessionRefusal(Reason.NODE_REVOKED, f"node {node.name} is {node.enrolment.value}: ask the operator of this fleet")
     if peer.certificate_sha256 not in (node.certificate_sha256, node.renewed_from):
-        return Refused(Reason.NODE_REVOKED, f"node {node.name} was given another certificate since: enrol this machine again")
+        return SessionRefusal(Reason.NODE_REVOKED, f"node {node.name} has another certificate now: enrol this machine again")
     if now >= peer.expires_at:
-        return Refused(Reason.NODE_REVOKED, f"the certificate of node {node.name} has expired: enrol this machine again")
+        return SessionRefusal(Reason.NODE_REVOKED, f"the certificate of node {node.name} has expired: enrol this machine again")
     return None
 
 
-async def admission(ledger: Ledger, peer: Peer, now: float) -> Refused | None:
+async def admission(ledger: Ledger, peer: Peer, now: float) -> SessionRefusal | None:
     doc = await ledger.get("node", peer.node_id)
     return admission_refusal(load(Node, doc) if doc else None, peer, now)
 
@@ -117,7 +117,7 @@ async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
     return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
 
 
-async def note_hello(ledger: Ledger, node_id: str, presence: Presence, allowance: Allowance | None = None) -> None:
+async def note_hello(ledger: Ledger, node_id: str, presence: Presence, allowance: NodeAllowance | None = None) -> None:
     doc = await ledger.get("presence", node_id)
     before = load(Presence, doc) if doc else None
     lines = budget_lines(node_id, before, presence) if before else ()
@@ -136,7 +136,7 @@ async def note_budgets(
     conditions: Mapping[str, Any],
     labelled: Mapping[str, int] | None = None,
     *,
-    allowance: Allowance | None = None,
+    allowance: NodeAllowance | None = None,
 ) -> bool:
     """Keeps what a node may spend, how it stands and how many examples it holds (empty: as before); False where it is known."""
 
@@ -169,7 +169,7 @@ def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit
     return tuple(lines)
 
 
-async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowance: Allowance | None = None) -> bool:
+async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowance: NodeAllowance | None = None) -> bool:
     """Writes what a node reports where it is newer than what is known; False where it is not.
 
     Raises BadInput where its generation cannot be one; see `is_newer`.

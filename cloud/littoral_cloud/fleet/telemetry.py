@@ -68,7 +68,7 @@ class WindowReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class ServingCounts:
     """Of one span of time."""
 
     requests: int = 0
@@ -78,8 +78,8 @@ class Counts:
     offload_asked: int = 0
     offload_answered: int = 0
 
-    def plus(self, report: WindowReport) -> Counts:
-        return Counts(
+    def plus(self, report: WindowReport) -> ServingCounts:
+        return ServingCounts(
             requests=self.requests + report.requests,
             failed_requests=self.failed_requests + report.failed_requests,
             latency_counts=_added(self.latency_counts, report.latency_counts),
@@ -97,17 +97,17 @@ class Counts:
 class Window:
     start: float
     end: float
-    counts: Counts
+    counts: ServingCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telemetry:
+class TelemetryTotals:
     """Totals of one model on one node."""
 
     boots: Mapping[str, int]  # highest sequence counted of each boot, oldest boot first
-    totals: Counts  # since the node first served the model
+    totals: ServingCounts  # since the node first served the model
     manifest_digest: str  # of the last report
-    serving: Counts  # since that manifest is served
+    serving: ServingCounts  # since that manifest is served
     last_window: Window
     last_report_at: float  # by the coordinator's clock
     rss_bytes: int
@@ -134,7 +134,7 @@ def telemetry_id(node_id: str, model: str) -> str:
     return f"{node_id}:{model}"
 
 
-def fold(before: Telemetry | None, report: WindowReport, now: float) -> Telemetry | None:
+def fold(before: TelemetryTotals | None, report: WindowReport, now: float) -> TelemetryTotals | None:
     """The totals with a report in them; None where it has been counted already. Raises BadInput where its number jumps."""
     boots = dict(before.boots) if before else {}
     last = boots.get(report.boot_id, 0)
@@ -145,9 +145,9 @@ def fold(before: Telemetry | None, report: WindowReport, now: float) -> Telemetr
     boots[report.boot_id] = report.sequence
     for oldest in list(boots)[:-REMEMBERED_BOOTS]:
         del boots[oldest]
-    window = Window(start=report.window_start, end=report.window_end, counts=Counts().plus(report))
+    window = Window(start=report.window_start, end=report.window_end, counts=ServingCounts().plus(report))
     if before is None:
-        return Telemetry(
+        return TelemetryTotals(
             boots=boots,
             totals=window.counts,
             manifest_digest=report.manifest_digest,

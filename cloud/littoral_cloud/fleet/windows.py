@@ -14,11 +14,11 @@ from enum import Enum, auto
 
 from littoral.errors import BadInput
 from littoral_cloud.fleet import drift
-from littoral_cloud.fleet.allowance import Allowance, commit
+from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import repeat_on_conflict
 from littoral_cloud.fleet.ledger import Ledger, Write
 from littoral_cloud.fleet.records import Artifact, Desired, dump, load
-from littoral_cloud.fleet.telemetry import KIND, MAX_CLASSES, Telemetry, WindowReport, fold, telemetry_id
+from littoral_cloud.fleet.telemetry import KIND, MAX_CLASSES, TelemetryTotals, WindowReport, fold, telemetry_id
 
 MODELS = "node-models"
 """Kind: the models that a node has reported, by its id."""
@@ -51,7 +51,7 @@ async def take(
     *,
     policy: drift.DriftPolicy | None = None,
     classes: MutableMapping[str, int] | None = None,
-    allowance: Allowance | None = None,
+    allowance: NodeAllowance | None = None,
 ) -> Taken:
     """Counts a report once.
 
@@ -68,7 +68,7 @@ async def take(
 
     async def attempt() -> Taken:
         doc = await ledger.get(KIND, id)
-        after = fold(load(Telemetry, doc) if doc else None, report, now)
+        after = fold(load(TelemetryTotals, doc) if doc else None, report, now)
         if after is None:
             return Taken.REPEATED
         writes = [Write(KIND, id, dump(after), doc.generation if doc else 0)]

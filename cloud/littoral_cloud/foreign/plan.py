@@ -9,7 +9,7 @@ from littoral.errors import BadInput
 from littoral.manifest import TASKS
 from littoral_cloud.foreign.evaluation import MOST_LOST
 from littoral_cloud.foreign.opened import USUAL_LIMITS, ForeignLimits
-from littoral_cloud.foreign.samples import AS_IT_IS, Preparation
+from littoral_cloud.foreign.samples import AS_IT_IS, ByteScaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ImportPlan:
     lower_is_better: bool = False
     labels: tuple[str, ...] = ()
     output: str = ""
-    preparation: Preparation = AS_IT_IS
+    preparation: ByteScaling = AS_IT_IS
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     threads: int = 1
     limits: ForeignLimits = USUAL_LIMITS

@@ -32,7 +32,7 @@ INPUT = "input_"
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class ByteScaling:
     """How bytes become the floats that a model takes: as they are ("raw"), over 255 ("unit"), or then less a mean and over a
     deviation, one for each channel. Left empty, bytes for a model of floats are refused: its training cannot be guessed."""
 
@@ -65,7 +65,7 @@ class Preparation:
         return prepared
 
 
-AS_IT_IS = Preparation()
+AS_IT_IS = ByteScaling()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,7 @@ class ImportData:
 
 
 def load_samples(
-    path: Path, inputs: Sequence[TensorSpec], preparation: Preparation, unshaped: Collection[str] = ()
+    path: Path, inputs: Sequence[TensorSpec], preparation: ByteScaling, unshaped: Collection[str] = ()
 ) -> ImportData:
     """`unshaped`: inputs of which the file does not say how many sizes they have: as many as the data's.
 
@@ -145,7 +145,7 @@ def _places(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], path: str
     raise BadData(f"{path}: holds {held}, and no {missing}{ends[0]}", hint=_layout(inputs))
 
 
-def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparation, unshaped: Collection[str]) -> ImportData:
+def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: ByteScaling, unshaped: Collection[str]) -> ImportData:
     dataset = load_dataset(path)
     if len(inputs) != 1:
         named = ", ".join(spec.name for spec in inputs)
@@ -158,7 +158,7 @@ def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: Preparatio
     return ImportData(dataset.name, dataset.digest, measuring, calibrating, dataset.labels, (spec,))
 
 
-def _fitted(array: Array, spec: TensorSpec, preparation: Preparation, what: str, *, turn: bool = False) -> Array:
+def _fitted(array: Array, spec: TensorSpec, preparation: ByteScaling, what: str, *, turn: bool = False) -> Array:
     """As the model takes it. `turn`: images may have their channels put last for it."""
     if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) == 0:  # no value in an example is another matter
         raise BadData(f"{what}: is {array.dtype} of shape {array.shape}", hint="give numbers, examples first")

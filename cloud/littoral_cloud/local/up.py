@@ -28,7 +28,7 @@ from littoral_cloud.rollouts.back import releases_in_force
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.explain import explain_node
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
-from littoral_cloud.settings import Settings
+from littoral_cloud.settings import CloudSettings
 
 PORTS_FILE = "up.json"
 ROLLOUT_S = 600.0
@@ -59,7 +59,7 @@ class Up:
 class LocalFleet:
     """Where it runs. `http`: HOST:PORT of the node's inference; `budget`: None: as the node's own settings say."""
 
-    settings: Settings
+    settings: CloudSettings
     node: Path
     http: str
     budget: str | None = None

@@ -45,18 +45,18 @@ def link(previous: str, line: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class BrokenChain:
     """The first line that does not follow from the one before."""
 
     entry: AuditEntry
     expected: str  # the chain it should carry
 
 
-def verify(entries: Iterable[AuditEntry], previous: str = GENESIS) -> Broken | None:
+def verify(entries: Iterable[AuditEntry], previous: str = GENESIS) -> BrokenChain | None:
     """The first broken line, or None. `previous` is the chain before the first of them, to go on page by page."""
     for entry in entries:
         expected = link(previous, canonical(entry.at, entry))
         if entry.chain != expected:
-            return Broken(entry, expected)
+            return BrokenChain(entry, expected)
         previous = entry.chain
     return None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from littoral_cloud.api import wire
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
-from littoral_cloud.fleet.sessions import Reason, Refused
+from littoral_cloud.fleet.sessions import Reason, SessionRefusal
 from littoral_node.machine.wire import budget_to
 
 from littoral.budget import Budget
@@ -24,7 +24,7 @@ MANIFEST = "sha256:" + "a" * 64
 
 def test_every_reason_and_state_has_its_name_on_the_wire() -> None:
     for reason in Reason:
-        assert session_pb2.RefusalReason.Name(wire.refusal_to(Refused(reason, "x")).reason) == f"REFUSAL_REASON_{reason}"
+        assert session_pb2.RefusalReason.Name(wire.refusal_to(SessionRefusal(reason, "x")).reason) == f"REFUSAL_REASON_{reason}"
     assert {f"UPDATE_STATE_{state}" for state in UpdateState} == set(session_pb2.UpdateState.keys())
     assert set(session_pb2.RefusalReason.keys()) == {f"REFUSAL_REASON_{reason}" for reason in Reason} | {
         "REFUSAL_REASON_UNSPECIFIED"

@@ -9,7 +9,7 @@ from littoral_cloud.fleet.allowance import (
     LINES_AT_ONCE,
     WORDS_A_SECOND,
     WORDS_AT_ONCE,
-    Allowance,
+    NodeAllowance,
     commit,
     say_left_out,
 )
@@ -32,7 +32,7 @@ def lines(count: int) -> list[Audit]:
 
 def test_a_node_that_was_away_hands_in_what_waited_and_is_then_slowed_down() -> None:
     clock = Clock()
-    allowance = Allowance("n1", clock)
+    allowance = NodeAllowance("n1", clock)
     assert [allowance.word() for _ in range(WORDS_AT_ONCE)] == [0.0] * WORDS_AT_ONCE
     assert allowance.word() == 1 / WORDS_A_SECOND
     clock.now += 1.0
@@ -45,7 +45,7 @@ def test_a_node_that_was_away_hands_in_what_waited_and_is_then_slowed_down() -> 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 200)), max_size=30))
 def test_of_every_line_it_is_known_whether_it_was_written(batches: list[tuple[float, int]]) -> None:
     clock = Clock()
-    allowance = Allowance("n1", clock)
+    allowance = NodeAllowance("n1", clock)
     asked = written = said = 0
     for seconds, count in batches:
         clock.now += seconds
@@ -65,7 +65,7 @@ def test_of_every_line_it_is_known_whether_it_was_written(batches: list[tuple[fl
 
 async def test_what_was_left_out_is_one_line_and_the_documents_are_written_all_the_same(ledger: Ledger) -> None:
     clock = Clock()
-    allowance = Allowance("n1", clock)
+    allowance = NodeAllowance("n1", clock)
     for n in range(4):
         await commit(ledger, (Write("thing", str(n), {}, 0),), lines(LINES_AT_ONCE), allowance)
     assert len(await ledger.all("thing")) == 4

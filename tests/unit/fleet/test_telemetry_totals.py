@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import dump, load
-from littoral_cloud.fleet.telemetry import REMEMBERED_BOOTS, Telemetry, WindowReport, fold
+from littoral_cloud.fleet.telemetry import REMEMBERED_BOOTS, TelemetryTotals, WindowReport, fold
 
 from littoral.telemetry import LATENCY_BOUNDS_MS
 
@@ -37,8 +37,8 @@ def report(boot: int, sequence: int, **fields: Any) -> WindowReport:
     return WindowReport(**(values | fields))
 
 
-def folded(reports: list[WindowReport]) -> Telemetry | None:
-    total: Telemetry | None = None
+def folded(reports: list[WindowReport]) -> TelemetryTotals | None:
+    total: TelemetryTotals | None = None
     for each in reports:
         total = fold(total, each, 5.0) or total
     return total
@@ -81,7 +81,7 @@ def test_only_so_many_boots_are_remembered() -> None:
 def test_totals_come_back_from_the_ledger_as_they_went() -> None:
     total = folded([report(1, 1), report(0, 1), report(1, 2)])
     assert total is not None
-    kept = load(Telemetry, Doc("telemetry", "n:m", 1, json.loads(json.dumps(dump(total)))))
+    kept = load(TelemetryTotals, Doc("telemetry", "n:m", 1, json.loads(json.dumps(dump(total)))))
     assert kept == total
     assert list(kept.boots) == list(total.boots), "the oldest boot is forgotten first, so their order counts"
 

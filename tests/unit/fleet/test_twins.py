@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.fleet.clones import MOST_S, REMEMBERED_S, Start, Turns, came
+from littoral_cloud.fleet.clones import MOST_S, REMEMBERED_S, SessionTurns, Start, came
 
 
-def played(*script: tuple[str, float], was_open: bool = True) -> Turns:
+def played(*script: tuple[str, float], was_open: bool = True) -> SessionTurns:
     """Args:
     script: which start said hello, and when.
     """
-    turns = Turns()
+    turns = SessionTurns()
     for boot, at in script:
         turns = came(turns, Start(boot, f"at-{boot}", at), was_open=was_open)
     return turns
@@ -46,7 +46,7 @@ def test_what_was_seen_is_forgotten_after_a_quiet_hour() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 2000)), max_size=60), st.booleans())
 def test_neither_waits_for_ever_and_little_is_remembered(script: list[tuple[str, float]], was_open: bool) -> None:
-    now, turns = 0.0, Turns()
+    now, turns = 0.0, SessionTurns()
     for boot, pause in script:
         now += pause
         turns = came(turns, Start(boot, boot, now), was_open=was_open)

@@ -12,7 +12,7 @@ from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.labels import read_labels
 from littoral_cloud.foreign.metrics import METRICS, measure_named
 from littoral_cloud.foreign.plan import ImportPlan
-from littoral_cloud.foreign.samples import Preparation
+from littoral_cloud.foreign.samples import ByteScaling
 from littoral_cloud.packaging.package import Packaged
 from onnx import TensorProto, helper
 
@@ -48,7 +48,7 @@ def images() -> dict[str, np.ndarray]:
 
 
 def test_a_classifier_is_measured_quantized_and_says_its_own_tensors(tmp_path: Path) -> None:
-    plan = ImportPlan("bars", labels=DATA.labels, preparation=Preparation("unit"))
+    plan = ImportPlan("bars", labels=DATA.labels, preparation=ByteScaling("unit"))
     whole, small = of(tmp_path, linear_onnx(fitted()), plan, **images())
     for packaged in (whole, small):
         manifest = packaged.manifest
@@ -153,9 +153,9 @@ def wrong_data() -> Sequence[Any]:
     floats = (x / 255).astype(np.float32)
     holed, infinite = floats.copy(), floats.copy()
     holed[3, 0, 2, 1], infinite[0, 0, 0, 0] = np.nan, np.inf
-    unit = {"preparation": Preparation("unit")}
+    unit = {"preparation": ByteScaling("unit")}
     raises, words, nan = (f"tests.kit.foreign:{name}" for name in ("that_raises", "that_gives_words", "that_gives_nan"))
-    normal = Preparation("", (1, 2, 3), (1, 1, 1))
+    normal = ByteScaling("", (1, 2, 3), (1, 1, 1))
     return [
         (BadInput, "images: holds bytes, the model takes FP32", {}, {"x": x, "y": y}),
         (BadData, "images: holds nan at [3, 0, 2, 1]", {}, {"x": holed, "y": y}),
