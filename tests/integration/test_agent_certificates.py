@@ -42,7 +42,7 @@ async def littoral_node(*arguments: str) -> tuple[int, Any, str]:
 
 async def littoral_cloud(cloud: Cloud, *arguments: str) -> tuple[int, str, str]:
     command = str(Path(sys.executable).with_name("littoral-cloud"))
-    return await ran(command, *arguments, "--data-dir", str(littoral_cloud.settings.data_dir))
+    return await ran(command, *arguments, "--data-dir", str(cloud.settings.data_dir))
 
 
 async def ran(*words: str) -> tuple[int, str, str]:
