@@ -194,7 +194,8 @@ async def _redis(patient: _Patient) -> list[CheckResult]:
     """Checks the Redis in the settings; else the embedded one, or that its binary exists."""
     from littoral_cloud.store.binary import find_binary
     from littoral_cloud.store.connection import Endpoint, endpoint_from
-    from littoral_cloud.store.embedded import cut_off, socket_path
+    from littoral_cloud.store.embedded import socket_path
+    from littoral_cloud.store.redis_files import cut_off
     from littoral_cloud.store.redis_ledger import RedisLedger
 
     settings = patient.settings

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from littoral import codec
@@ -21,11 +21,9 @@ from littoral.errors import FleetError, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Write
-from littoral_cloud.fleet.presence import There, there
-from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, Presence, load
+from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write, next_announcement
+from littoral_cloud.fleet.records import Desired, FederatedTask, Presence, load
 
-FEATURE = "federated"
 CODED = "coded-messages"
 """A node with this feature takes coded messages."""
 REPLY_GROWTH = 4
@@ -34,20 +32,10 @@ REPLY_SLACK = 1 << 20
 REPLY = "federated_reply"
 REPAIR_S = 5.0
 """A lost announcement costs at most this much."""
-FEWEST_EXAMPLES = 5
-"""With fewer a node cannot train on some and hold some out."""
 DISTURBED = frozenset({"worker-died"})
 """Failures that say nothing of the node's data or code: somebody, or the kernel, ended its training process."""
 ASKED_AGAIN = 2
 """So often a node whose work was disturbed is asked for it again, within the round's time."""
-GRACE_S = 3.0
-"""How long a round's start waits for nodes that are hoped for when enough others are there."""
-
-
-class TooFewNodes(FleetError):
-    """Not enough nodes that can train are connected."""
-
-    code = "too-few-nodes"
 
 
 class QuorumMissed(FleetError):
@@ -76,18 +64,6 @@ def message_id(run_id: str, number: int, kind: str, node_id: str) -> str:
     return f"{run_id}.{number}.{kind}.{node_id}"
 
 
-def able(node: Node, presence: Presence | None, model: str) -> bool:
-    """Whether a node can take part: accepted, connected, with the feature and labelled examples of the model."""
-    return presence is not None and presence.connected and fit(node, presence, model)
-
-
-def fit(node: Node, presence: Presence, model: str) -> bool:
-    """As `able`, wherever the node is now."""
-    if node.enrolment is not Enrolment.ACCEPTED:
-        return False
-    return FEATURE in presence.features and presence.examples_of(model) >= FEWEST_EXAMPLES
-
-
 def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> None:
     """Raises QuorumMissed where fewer than `quorum` of the nodes replied well."""
     good = sum(o.reply is not None for o in outcomes)
@@ -101,9 +77,7 @@ def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> Non
 
 
 class Exchange:
-    """Args:
-    clock: seconds since 1970-01-01 UTC. None: of a node that is not connected nobody knows since when, and none is waited for.
-    """
+    """Messages of one run to nodes, and their replies."""
 
     def __init__(
         self,
@@ -111,71 +85,11 @@ class Exchange:
         blobs: BlobStore,
         run_id: str,
         fence: Fence | None,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._run_id = run_id
         self._fence = fence
-        self._clock = clock
-
-    async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
-        nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
-        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence")}
-        wanted = (set(cohort) or set(nodes)) - set(without)
-        return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, presences.get(id), model)))
-
-    async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
-        """Whether a node that could take part went a moment ago."""
-        if (now := self._clock() if self._clock is not None else None) is None:
-            return False
-        wanted = [doc for doc in await self._ledger.all("node") if (not cohort or doc.id in cohort) and doc.id not in without]
-        nodes = {doc.id: load(Node, doc) for doc in wanted}
-        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence") if doc.id in nodes}
-        return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in presences.items())
-
-    async def examples_of(self, node: str, model: str) -> int:
-        """Labelled examples that a node said it holds for a model; 0 where it said nothing."""
-        doc = await self._ledger.get("presence", node)
-        return load(Presence, doc).examples_of(model) if doc else 0
-
-    async def gather_nodes(
-        self,
-        model: str,
-        cohort: Collection[str],
-        *,
-        at_least: int,
-        hoped: Collection[str],
-        within_s: float,
-        without: Collection[str] = (),
-    ) -> tuple[str, ...]:
-        """Nodes that can take part, by id: at once where all that are hoped for are there, else after a short grace.
-
-        Args:
-            without: nodes that sit this run out.
-
-        Raises TooFewNodes where fewer than `at_least` are there after `within_s`, and none is away for a moment only.
-        """
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        async with self._ledger.watch("presence", "node") as news:
-            while True:
-                able_now = await self.able_nodes(model, cohort, without)
-                waited = loop.time() - start
-                if len(able_now) >= at_least and (set(hoped) - set(without) <= set(able_now) or waited >= GRACE_S):
-                    return able_now
-                if waited >= within_s and not await self._away(model, cohort, without):
-                    break
-                limit = within_s - waited if waited < within_s else REPAIR_S
-                if len(able_now) >= at_least:
-                    limit = min(limit, GRACE_S - waited)
-                await _next(news, min(limit, REPAIR_S))
-        out = f"; {', '.join(sorted(without))} answered badly twice and sit this run out" if without else ""
-        raise TooFewNodes(
-            f"nodes: {len(able_now)} can take part, {at_least} are needed{out}",
-            hint=f"a node needs {FEWEST_EXAMPLES} labelled examples, the feature 'federated' "
-            "(pip install 'littoral[edge-train]') and a connection",
-        )
 
     async def ask(
         self, messages: Mapping[str, bytes], *, number: int, kind: str, quorum: int, within_s: float
@@ -215,7 +129,7 @@ class Exchange:
                         good = sum(o.reply is not None for o in outcomes.values())
                         if not pending or good + len(pending) < quorum:
                             break
-                        await _next(news, REPAIR_S)
+                        await next_announcement(news, REPAIR_S)
         for node in pending.values():
             outcomes[node] = Outcome(node, sent[node], failure="silent", detail=f"no reply within {within_s:g} s")
             await self.note_failure(outcomes[node], number)
@@ -309,10 +223,3 @@ async def _set_task(
         return replace(before or Desired(), federated=after) if before or after else None
 
     await edit(ledger, Desired, "desired", node, changed, fence=fence)
-
-
-async def _next(news: AsyncIterator[Announcement], at_most_s: float) -> None:
-    """Waits for one announcement, or for the repair timer."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(at_most_s):
-            await anext(news)

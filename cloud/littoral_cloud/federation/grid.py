@@ -18,6 +18,7 @@ from littoral.flower_private import become_server, empty_run, from_bytes, name_m
 from littoral_cloud.federation.exchange import Exchange, Outcome, check_quorum
 from littoral_cloud.federation.faults import BAD_REPLY, Fault
 from littoral_cloud.federation.judging import ARRAYS, NEEDED, judged
+from littoral_cloud.federation.participants import Participants
 from littoral_cloud.federation.run import FinishedRound, Run, round_finished, round_started, sitting_out, update_run
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
@@ -50,7 +51,8 @@ class FleetGrid(Grid):
         self._fence = fence
         self._clock = clock
         self._loop = loop
-        self._exchange = Exchange(ledger, blobs, run.run_id, fence, clock)
+        self._exchange = Exchange(ledger, blobs, run.run_id, fence)
+        self._participants = Participants(ledger, clock)
         self._names: dict[int, str] = {}  # node ids by Flower's number for them
         self._trained: tuple[Outcome, ...] = ()
         self._evaluated: tuple[Outcome, ...] = ()
@@ -108,7 +110,7 @@ class FleetGrid(Grid):
         if run.open_round is not None:
             return run.open_round.pool
         before = run.finished[-1].participants if run.finished else ()
-        return await self._exchange.gather_nodes(
+        return await self._participants.gather_nodes(
             run.model,
             run.cohort,
             at_least=run.min_nodes,
@@ -141,7 +143,7 @@ class FleetGrid(Grid):
 
     async def _held(self, nodes: Iterable[str]) -> dict[str, int]:
         """Labelled examples that each node says it holds."""
-        return {node: await self._exchange.examples_of(node, self._run.model) for node in nodes}
+        return {node: await self._participants.examples_of(node, self._run.model) for node in nodes}
 
     async def _judged(
         self, outcomes: Iterable[Outcome], kind: str, asked: Message, held: Mapping[str, int]

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from littoral.backoff import Backoff
 from littoral.errors import Conflict, Unavailable
-from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger
+from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger, next_announcement
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +78,9 @@ async def keep_advancing(
 
 
 async def _next(announcements: AsyncIterator[Announcement], within_s: float, coalesce_s: float) -> News:
-    heard: set[Announcement] = set()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
-            heard.add(await anext(announcements))
-    if not heard:
+    if (first := await next_announcement(announcements, within_s)) is None:
         return None
+    heard = {first}
     with suppress(TimeoutError):
         async with asyncio.timeout(coalesce_s):
             while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -136,6 +136,14 @@ class Ledger(Protocol):
     async def audit_head(self) -> str:
         """The chain of the last line that was written; 64 zeros before the first."""
         ...
+
+
+async def next_announcement(news: AsyncIterator[Announcement], within_s: float) -> Announcement | None:
+    """The next announcement; None where none comes in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            return await anext(news)
+    return None
 
 
 async def until(

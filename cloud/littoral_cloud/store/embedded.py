@@ -29,6 +29,7 @@ from littoral.backoff import Backoff
 from littoral.errors import NoSpace, Unavailable, unwritten
 from littoral.process.tether import tethered
 from littoral_cloud.store.binary import Binary, find_binary
+from littoral_cloud.store.redis_files import MAX_LOG_BYTES, cut_off, last_line, size_of, sync_grown, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,9 @@ START_S = 10.0  # from start to the first answer; a server that says it is loadi
 LOADING_S = 300.0
 STOP_S = 10.0
 SYNC_S = 1.0  # what a power loss may cost
-MAX_LOG_BYTES = 1_000_000
 LEAST_BYTES = 64_000  # free, without which a server does not even write its first files
 _RETRY_S = 0.02
 _BACKOFF = Backoff(0.02, 5.0)
-_CUT_OFF = ("Truncating the AOF", "Truncating AOF", "AOF loaded anyway", "short read while loading", "Revert incomplete MULTI")
-"""In the log of Redis 6.2 to 8: the file ended in the middle of a command, and was cut there."""
 
 
 @asynccontextmanager
@@ -138,7 +136,7 @@ class _Server:
         _private(self.socket.parent)
         attempt = 0
         while True:
-            said = _size(self.folder / "redis.log")
+            said = size_of(self.folder / "redis.log")
             process = await self._start(binary)
             try:
                 await self._answers(process)
@@ -149,7 +147,7 @@ class _Server:
                         self.folder,
                         "; ".join(lines),
                     )
-                _write_atomically(self.folder / "socket", os.fsencode(self.socket))
+                write_atomically(self.folder / "socket", os.fsencode(self.socket))
                 _settle(ready)
                 attempt = 0
                 code = await self._ends(process)
@@ -228,7 +226,7 @@ class _Server:
         try:
             while not (await asyncio.wait({ended}, timeout=SYNC_S))[0]:
                 try:
-                    await asyncio.to_thread(_sync_grown, self.folder, synced)
+                    await asyncio.to_thread(sync_grown, self.folder, synced)
                 except OSError:
                     log.exception("redis: %s cannot be synced: a power loss now would lose what was written", self.folder)
             return ended.result()
@@ -245,50 +243,11 @@ class _Server:
                     raise NoSpace(f"redis: {self.folder} has {free:,} bytes free: no server starts there", hint="make room there")
                 said = f"ended with {process.returncode}" if process.returncode is not None else "does not answer"
                 raise Unavailable(
-                    f"redis: the embedded server {said}: {_last_line(self.folder / 'redis.log')}",
+                    f"redis: the embedded server {said}: {last_line(self.folder / 'redis.log')}",
                     hint=f"see {self.folder / 'redis.log'}",
                 )
             await asyncio.sleep(_RETRY_S)
         connection[1].close()
-
-
-def cut_off(folder: Path, *, since: int = 0) -> list[str]:
-    """What this folder's server said of an append-only file that did not end as it should.
-
-    Args:
-        since: bytes of its log to pass over.
-    """
-    path = folder / "redis.log"
-    try:
-        with path.open("rb") as file:
-            file.seek(since if since <= _size(path) else 0)  # a full log was put aside
-            lines = file.read(MAX_LOG_BYTES).decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    return [line.strip() for line in lines if any(words in line for words in _CUT_OFF)]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _sync_grown(folder: Path, synced: dict[Path, tuple[int, int]]) -> None:
-    """Syncs the append-only files that are new or larger than when they were last synced; from Redis 7 there are several."""
-    for path in (*folder.glob("*.aof"), *folder.glob("appendonlydir/*.aof")):
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # rewritten
-            continue
-        try:
-            found = os.fstat(file)
-            if synced.get(path) != (found.st_ino, found.st_size):
-                os.fsync(file)
-                synced[path] = (found.st_ino, found.st_size)
-        finally:
-            os.close(file)
 
 
 def _settle(ready: asyncio.Future[None]) -> None:
@@ -337,17 +296,3 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         log.error("redis: the embedded server does not end; killing it")
         process.kill()
         await process.wait()
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError as error:
-        return f"no log ({error})"
-    return lines[-1].strip() if lines else "nothing in its log"
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)

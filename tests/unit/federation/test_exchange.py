@@ -13,10 +13,10 @@ from littoral_cloud.federation.exchange import (
     REPLY_SLACK,
     Exchange,
     QuorumMissed,
-    TooFewNodes,
     forget_run,
     reply_limit,
 )
+from littoral_cloud.federation.participants import Participants, TooFewNodes
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
@@ -165,21 +165,23 @@ async def test_who_can_take_part_is_accepted_connected_able_and_has_data(exchang
     doc = await ledger.get("node", "out")
     assert doc is not None
     await ledger.commit(Change((Write("node", "out", {**doc.body, "enrolment": Enrolment.DECOMMISSIONED.value}, None),)))
-    assert await exchange.able_nodes("digits", ()) == ("a", "b")
-    assert await exchange.able_nodes("digits", ("b", "gone")) == ("b",)
+    participants = Participants(ledger)
+    assert await participants.able_nodes("digits", ()) == ("a", "b")
+    assert await participants.able_nodes("digits", ("b", "gone")) == ("b",)
 
 
-async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(exchange: Exchange, ledger: Ledger) -> None:
+async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(ledger: Ledger) -> None:
+    participants = Participants(ledger)
     with pytest.raises(TooFewNodes, match="0 can take part, 2 are needed"):
-        await exchange.gather_nodes("m", (), at_least=2, hoped=(), within_s=0.2)
-    waiting = asyncio.create_task(exchange.gather_nodes("m", (), at_least=2, hoped=(), within_s=60))
+        await participants.gather_nodes("m", (), at_least=2, hoped=(), within_s=0.2)
+    waiting = asyncio.create_task(participants.gather_nodes("m", (), at_least=2, hoped=(), within_s=60))
     await enrol(ledger, "a")
     await enrol(ledger, "b")
     async with asyncio.timeout(PATIENCE_S):
         assert await waiting == ("a", "b")
 
 
-async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger, blobs: BlobFolder) -> None:
+async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger) -> None:
     now, asked = AWAY_S - 1.0, asyncio.Event()  # it went at 0
 
     def clock() -> float:
@@ -187,8 +189,8 @@ async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger, blobs
         return now
 
     await enrol(ledger, "a", connected=False)
-    exchange = Exchange(ledger, blobs, "r", None, clock)
-    waiting = asyncio.create_task(exchange.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0))
+    participants = Participants(ledger, clock)
+    waiting = asyncio.create_task(participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0))
     async with asyncio.timeout(PATIENCE_S):
         await asked.wait()
         await enrol(ledger, "a")
@@ -196,7 +198,7 @@ async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger, blobs
     await enrol(ledger, "a", connected=False)
     now = AWAY_S
     with pytest.raises(TooFewNodes, match="0 can take part, 1 are needed"):
-        await exchange.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0)
+        await participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0)
 
 
 async def test_a_node_whose_work_was_disturbed_is_asked_again_within_the_round(
