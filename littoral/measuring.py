@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from littoral.decoder import decode
+from littoral.errors import BadInput
 from littoral.manifest import Manifest
 from littoral.process.aio import AsyncWorker
 from littoral.process.on_demand import OnDemand
@@ -79,7 +81,11 @@ class Measurer:
             return MeasurementResult(failure="runtime-hang", detail=f"{manifest.name}: {error.message}")
         except ChildDied as error:
             return MeasurementResult(failure="runtime-crash", detail=f"{manifest.name}: {error.message}")
-        return MeasurementResult(**body)
+        try:
+            return decode(MeasurementResult, body, f"{manifest.name}: its measurement")
+        except BadInput as error:
+            self._worker.end()
+            return MeasurementResult(failure="runtime-crash", detail=error.message)
 
     def end(self) -> None:
         self._worker.end()

@@ -59,7 +59,7 @@ async def unpack(files: Sequence[Coded], *, limit_s: float = LIMIT_S) -> None:
     finally:
         worker.end()
     if failure:
-        raise OSError(failure["errno"], failure["message"])
+        raise OSError(failure.get("errno"), failure.get("message"))
 
 
 def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:

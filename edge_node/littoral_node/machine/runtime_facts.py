@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,3 @@ class RuntimeFacts:
     highest_opset: int = 0
     devices: tuple[str, ...] = ("cpu",)  # that it runs on here, in the order in which they are tried
     lacking: tuple[Missing, ...] = ()  # what else it could run on
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any]) -> RuntimeFacts:
-        """Of what `asdict` gave."""
-        lacking = tuple(Missing(**missing) for missing in body["lacking"])
-        return cls(**{**body, "devices": tuple(body["devices"]), "lacking": lacking})

@@ -7,11 +7,22 @@ One child looks at all of them, for most of the work is its start. Where one of 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from littoral.decoder import decode
+from littoral.errors import BadInput
 from littoral.process.worker import BlockingWorker, ChildDied, ChildHung, WorkerSpec
 from littoral_node.machine.runtime_facts import RuntimeFacts
 
 IMPORT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the child answers for one runtime."""
+
+    facts: RuntimeFacts | None
+    reason: str
 
 
 Verdict = tuple[RuntimeFacts | None, str]
@@ -37,9 +48,10 @@ def _by_one_child(names: tuple[str, ...], limit_s: float) -> tuple[dict[str, Ver
             worker.ready(limit_s)
             for name in names:
                 body, _ = worker.call({"name": name}, {}, limit_s=limit_s)
-                found[name] = (RuntimeFacts.from_json(body["facts"]) if body["facts"] else None, body["reason"])
+                look = decode(_Look, body, f"runtime {name}")
+                found[name] = (look.facts, look.reason)
         finally:
             worker.end()
-    except (ChildDied, ChildHung) as error:
+    except (ChildDied, ChildHung, BadInput) as error:
         return found, f"{error.message} (is it built for this machine?)"
     return found, ""

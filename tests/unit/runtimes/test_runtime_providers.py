@@ -20,6 +20,7 @@ from littoral_node.runtimes.facts import looked_up
 from littoral_node.runtimes.onnx_providers import wanted
 from littoral_node.runtimes.using import SAFE, VARIABLE, Using, in_use, settle_on
 
+from littoral.decoder import decode
 from littoral.errors import BadInput, RuntimeFailure
 from tests.kit.models import artifact
 from tests.kit.stand_ins import TENSORRT, with_provider
@@ -158,7 +159,7 @@ def test_an_artifact_for_tensorrt_is_not_run_on_the_cpu_instead(tmp_path: Path, 
 
 def test_facts_come_back_from_a_child_as_they_were() -> None:
     found = RuntimeFacts("1.2", 10, 21, ("cuda", "cpu"), (Missing("a", "b", "c"),))
-    assert RuntimeFacts.from_json(json.loads(json.dumps(asdict(found)))) == found
+    assert decode(RuntimeFacts, json.loads(json.dumps(asdict(found))), "facts") == found
     assert facts()["onnxruntime"].version == onnxruntime.__version__
 
 
