@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from littoral.errors import BadInput
 
-MAX_WORD_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024
 """Largest message of a session. A larger one is refused by its sender: one over gRPC's own limit ends the whole stream."""
 
 CHUNK_BYTES = 256 * 1024

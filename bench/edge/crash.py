@@ -109,7 +109,7 @@ async def crashes_on_trial(manifest: Manifest, artifact: Path, body: dict[str, A
     taken = []
     for _ in range(times):
         model = await open_isolated(artifact, 1, memory=200_000_000, limit_s=30)
-        slots.try_out(MODEL, Served(manifest, "on trial", model, apart=True))
+        slots.try_out(MODEL, Served(manifest, "on trial", model, isolated=True))
         taken.append(await crash_in_a_request(inference, model, body))
     slots.close()
     inference.close()

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from littoral_cloud.rollouts import state as rollout
+from littoral_node.supervision.failures import FAILURES, FailureRule
 from littoral_node.update import state as update
 
 from pages.markdown import NOTICE, table
@@ -31,6 +32,12 @@ UPDATE = """\
 `littoral_node/update/state.py`. `step` decides, `littoral_node/update/updater.py` performs; each outcome is in the journal before
 the next step begins. An event of another generation, or after the end, changes nothing."""
 
+TAKEN_BACK = """\
+## What takes back a model on a node
+
+`littoral_node/supervision/failures.py`: who counts a failure, up to which limit, and what follows. The update's table above takes
+its bad ends from here. A restart of the machine counts against no model."""
+
 
 def moves(of: Mapping[Any, StrEnum]) -> str:
     return table(("state", "event", "becomes"), ((state, event.__name__, to) for (state, event), to in of.items()))
@@ -52,6 +59,25 @@ def update_limits() -> str:
     return table(("state", "may last"), rows)
 
 
+def failures() -> str:
+    rows = ((str(phase), str(failure), rule.counted_by, _limit(rule), _then(rule)) for (phase, failure), rule in FAILURES.items())
+    return table(("the model", "what fails", "counted by", "limit", "then"), rows)
+
+
+def _limit(rule: FailureRule) -> str:
+    if rule.limit is None:
+        return "none"
+    within = f" within {rule.within_s:g} s" if rule.within_s is not None else ""
+    return f"{rule.limit}{within}" + (f"; again from 0 after {rule.resets}" if rule.resets else "")
+
+
+def _then(rule: FailureRule) -> str:
+    below = f"below: {rule.below}. At the limit: " if rule.limit not in (None, 1) else ""
+    without = f". Without a previous artifact: {rule.without_previous}" if rule.without_previous is not None else ""
+    return f"{below}{rule.at_limit}{without}"
+
+
 def page() -> str:
-    parts = [HEAD, ROLLOUT, moves(rollout.MOVES), rollout_limits(), UPDATE, moves(update.MOVES), update_limits()]
-    return "\n\n".join(parts) + "\n"
+    rollouts = [ROLLOUT, moves(rollout.MOVES), rollout_limits()]
+    updates = [UPDATE, moves(update.MOVES), update_limits(), TAKEN_BACK, failures()]
+    return "\n\n".join([HEAD, *rollouts, *updates]) + "\n"

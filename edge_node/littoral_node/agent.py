@@ -41,7 +41,7 @@ from littoral_node.supervision.log import Log
 from littoral_node.supervision.notify import Notifier
 from littoral_node.supervision.watchdog import Watchdog
 from littoral_node.telemetry.counting import TelemetryWindows
-from littoral_node.telemetry.outbox import Reports
+from littoral_node.telemetry.outbox import TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
 from littoral_node.update.desired import Updates
 from littoral_node.update.job import Kit
@@ -109,10 +109,10 @@ class Agent:
         )
         service.problems = self._problems
         self._front = Front(service, settings, folder.root, log, now=now, damaged=self._damage)
-        self._reports = Reports(
+        self._reports = TelemetryOutbox(
             self._telemetry,
             self._boot_id,
-            self._session.say,
+            self._session.send,
             lambda: self._session.connected,
             Spool(folder.telemetry),
             log,
@@ -160,7 +160,7 @@ class Agent:
             Thresholds(settings.battery_low, settings.hot_at),
             root=settings.machine_root,
             line=settings.metered,
-            changed=self._session.say,
+            changed=self._session.send,
             log=self._log,
             monotonic=time.monotonic,
             labelled=Count(settings.labelled, self._log),
@@ -195,7 +195,7 @@ class Agent:
             threads=self._threads,
             lock=self._settings.measure_lock,
             machine_root=self._settings.machine_root,
-            send=self._session.say,
+            send=self._session.send,
             log=self._log,
             rng=self._rng,
         )
@@ -324,7 +324,7 @@ class Agent:
             self._reports.acknowledge(word.telemetry_ack.sequence, word.telemetry_ack.boot_id)
             return
         desired = word.desired
-        self._updates.want(desired)
+        self._updates.set_desired(desired)
         self._benchmarks.reconcile(desired.benchmarks)
         self._task = desired.federated if desired.HasField("federated") else None
         self._task_due.set()
@@ -332,10 +332,10 @@ class Agent:
     def _say_reported(self) -> None:
         if not self._session.connected:
             return  # a session that opens begins with it
-        self._session.say(session_pb2.ConnectRequest(reported=self._updates.reported()))
+        self._session.send(session_pb2.ConnectRequest(reported=self._updates.reported()))
 
     def _say_reply(self, reply: session_pb2.FederatedReply) -> None:
-        self._session.say(session_pb2.ConnectRequest(federated_reply=reply))
+        self._session.send(session_pb2.ConnectRequest(federated_reply=reply))
 
     async def _take_part(self) -> None:
         while True:

@@ -19,8 +19,8 @@ from littoral_cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Node, dump, load
 from littoral_cloud.trust.ca import open_ca
-from littoral_node.identity.folder import Identity, NodeFolder
-from littoral_node.identity.identity import life_of
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Identity, life_of
 
 from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.agent import NODE, AgentProcess, Maker

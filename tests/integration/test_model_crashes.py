@@ -189,7 +189,7 @@ async def test_a_deadly_model_without_one_before_it_is_served_from_a_process_of_
         pass  # it is begun again
     assert children_of(agent.pid) != [child]
     doc = await fleet.until("reported", NODE)
-    assert "served from a process of its own" in load(Reported, doc).problem
+    assert "served from an isolated process" in load(Reported, doc).problem
     second = maker.artifact("second", weights=good_weights() * 2)
     await want(fleet, second, 2)  # the cloud can still help
     assert (await reported(fleet, 2, "SUCCEEDED", "FAILED", "ROLLED_BACK")).serving == second

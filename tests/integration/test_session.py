@@ -19,7 +19,7 @@ from littoral_cloud.fleet.sessions import MAX_GENERATION, MAX_JUMP
 
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.telemetry import LATENCY_BOUNDS_MS
-from littoral.transport import MAX_WORD_BYTES
+from littoral.transport import MAX_MESSAGE_BYTES
 from tests.kit.certificates import Authority
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import BOOT, Line, hello_word
@@ -386,7 +386,7 @@ async def test_telemetry_is_counted_once_over_repeats_and_restarts(fleet: Fleet)
         ({"measurement": session_pb2.Measurement(manifest_digest=MANIFEST, p95_ms=float("nan"))}, "measurement.p95_ms"),
         ({"federated_reply": session_pb2.FederatedReply(message_id="m")}, "federated_reply"),
         ({"reported": session_pb2.ReportedState(generation=1, models={"": session_pb2.ReportedModel()})}, "reported.models"),
-        ({"reported": session_pb2.ReportedState(generation=1, problem="x" * MAX_WORD_BYTES)}, "at most 65536"),
+        ({"reported": session_pb2.ReportedState(generation=1, problem="x" * MAX_MESSAGE_BYTES)}, "at most 65536"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

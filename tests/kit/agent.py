@@ -19,7 +19,8 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from littoral_cloud.fleet.records import Probation, ReportedModel
 from littoral_node.artifacts.repository import ENVELOPE
-from littoral_node.identity.folder import Identity, NodeFolder
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Identity
 from littoral_node.update.journal import CommittedSlots, UpdateJournal
 from littoral_node.update.state import ModelUpdateState, Update
 
@@ -218,7 +219,7 @@ class Maker:
         for file in manifest.files:
             (place / file.path).write_bytes(self.fleet.blobs.read(file.digest))
         journal = UpdateJournal(folder.model(manifest.model))
-        journal.keep(CommittedSlots(active=digest))
+        journal.commit(CommittedSlots(active=digest))
         journal.write(Update(manifest.model, digest, 1, state=ModelUpdateState.SUCCEEDED))
 
     async def enrol(self, folder: Path, node_id: str = NODE, *, days_ago: float | None = None) -> NodeFolder:

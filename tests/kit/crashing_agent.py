@@ -6,8 +6,8 @@ import os
 import signal
 
 from littoral_node.cli import main
+from littoral_node.update.events import UpdateEvent
 from littoral_node.update.job import Job, Step
-from littoral_node.update.state import UpdateEvent
 from littoral_node.update.steps import STEPS
 
 

@@ -14,8 +14,8 @@ import threading
 from pathlib import Path
 
 import littoral_node.update.desired as desired
+import littoral_node.update.incidents as incidents
 import littoral_node.update.load as load
-import littoral_node.update.troubles as troubles
 from littoral_node.cli import main
 from littoral_node.runtimes import Model, Tensor
 
@@ -49,5 +49,5 @@ def load_checked(manifest: Manifest, folder: Path, threads: int) -> Model:
 
 if __name__ == "__main__":
     load.load_checked = load_checked
-    desired.PROVED_S = troubles.PROVED_S = float(os.environ.get("PROVED_S", "60"))
+    desired.PROVED_S = incidents.PROVED_S = float(os.environ.get("PROVED_S", "60"))
     main()

@@ -11,7 +11,7 @@ import numpy as np
 from littoral.errors import BadInput, TooLarge
 from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 from littoral.signature import DATATYPES
-from littoral.transport import MAX_WORD_BYTES
+from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api.peer import accepted
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.teacher_service.service import Escalation, TeacherService
@@ -39,8 +39,8 @@ class EscalationServicer(escalation_pb2_grpc.EscalationServiceServicer):
 
 def escalation_from(request: escalation_pb2.EscalateRequest) -> Escalation:
     """Raises TooLarge, or BadInput, naming the field."""
-    if (size := request.ByteSize()) > MAX_WORD_BYTES:
-        raise TooLarge(f"escalate: {size} bytes, at most {MAX_WORD_BYTES} are taken")
+    if (size := request.ByteSize()) > MAX_MESSAGE_BYTES:
+        raise TooLarge(f"escalate: {size} bytes, at most {MAX_MESSAGE_BYTES} are taken")
     kind, shape = _KINDS.get(request.datatype), tuple(request.shape)
     if kind is None:
         raise BadInput(f"escalate.datatype: {request.datatype[:20]!r} is not taken", hint=f"one of {', '.join(_KINDS)}")

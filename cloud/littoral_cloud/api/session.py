@@ -18,7 +18,7 @@ import grpc.aio
 
 from littoral.errors import BadInput, Unavailable
 from littoral.fleet.v1 import session_pb2
-from littoral.transport import MAX_WORD_BYTES, SILENT_INTERVALS
+from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
 from littoral_cloud.fleet import presence as there
@@ -275,7 +275,7 @@ class CoordinatorSession:
         if generation <= self._sent_generation:
             return
         message = session_pb2.ConnectResponse(desired=wire.desired_to(generation, desired))
-        if message.ByteSize() > MAX_WORD_BYTES:
+        if message.ByteSize() > MAX_MESSAGE_BYTES:
             log.error("session of %s: desired state %d is %d bytes: not sent", self.peer.node_id, generation, message.ByteSize())
             return
         await self._send(message)
@@ -302,8 +302,8 @@ class CoordinatorSession:
             raise SessionEnded(None) from None
         if word is grpc.aio.EOF:
             raise SessionEnded(None)
-        if (size := word.ByteSize()) > MAX_WORD_BYTES:
-            raise ended(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; at most {MAX_WORD_BYTES} are taken")
+        if (size := word.ByteSize()) > MAX_MESSAGE_BYTES:
+            raise ended(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; at most {MAX_MESSAGE_BYTES} are taken")
         assert isinstance(word, session_pb2.ConnectRequest)
         return word
 

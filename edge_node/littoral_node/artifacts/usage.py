@@ -15,7 +15,7 @@ from littoral.errors import FleetError, Unavailable
 from littoral.manifest import Manifest
 from littoral.quota import ARTIFACTS, NodeLimits, Quota, quotas_of
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.identity.files import Damaged, read_record, unsaid, write_record
+from littoral_node.identity.files import Damaged, ignore_damage, read_record, write_record
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.serving.slots import Slots
 
@@ -46,7 +46,7 @@ class NodeUsage:
         slots: Slots,
         artifacts: Artifacts,
         log: Callable[..., None],
-        damaged: Damaged = unsaid,
+        damaged: Damaged = ignore_damage,
     ) -> None:
         self._damaged = damaged
         self._folder = folder
@@ -132,8 +132,9 @@ class NodeUsage:
             )
         self._check_sum(model, taken)
 
-    def check_kept(self, model: str, digest: str) -> None:
-        """As check_memory, for what served before: who came later may have made an even quota smaller, and that is no reason."""
+    def check_committed(self, model: str, digest: str) -> None:
+        """As check_memory, for what served before: a later model may have made an even quota smaller, which is no reason to
+        refuse."""
         budget = self._budgets.get(model)
         if budget is not None and (budget.quota is not None or budget.peak_rss_bytes is not None):
             self.check_memory(model, digest)

@@ -20,7 +20,7 @@ from littoral_node.config.settings import FILE, ORDER, NodeSettings, Said, origi
 from littoral_node.identity.files import read_json
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import DAY_S, Identity, life_of
-from littoral_node.link.session import unreachable
+from littoral_node.link.channel import unreachable
 from littoral_node.machine.conditions import Thresholds, is_hot, read
 from littoral_node.machine.energy import counters
 from littoral_node.machine.runtime_facts import RuntimeFacts

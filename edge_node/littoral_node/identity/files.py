@@ -48,7 +48,8 @@ def _give_to_owner(file: int, folder: Path) -> None:
 
 
 def append_synced(path: Path, data: bytes) -> None:
-    """At the end of a file, whole or not at all, and on the disk when this returns. Raises OSError: what was begun is cut off."""
+    """At the end of a file, whole or not at all, and on the disk when this returns. Raises OSError: an unfinished write is cut
+    off."""
     with path.open("ab", buffering=0) as file:  # a buffer would write the rest when it is closed
         end, left = file.tell(), memoryview(data)
         try:
@@ -86,7 +87,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise FleetError(
             f"{path}: must hold an object, holds {type(body).__name__}", hint="move the file away to start without it"
         )
-    if (said := body.pop(_SUM, None)) is not None and said != _sum_of(body):
+    if (named := body.pop(_SUM, None)) is not None and named != _sum_of(body):
         raise FleetError(f"{path}: is damaged: its checksum is wrong", hint="the disk may be failing")
     return body
 
@@ -112,21 +113,21 @@ def write_record(path: Path, record: Any, *, mode: int = 0o644) -> None:
 
 
 Damaged = Callable[[Path, Exception | str], None]
-"""Told of a file that is damaged, and why it is thought to be."""
+"""Called with a damaged file, and what is wrong with it."""
 
 
-def unsaid(path: Path, why: Exception | str) -> None:
-    """Where nobody listens."""
+def ignore_damage(path: Path, why: Exception | str) -> None:
+    """A `Damaged` that does nothing."""
 
 
 def put_aside(path: Path) -> None:
-    """A file that is damaged is kept to be looked at, and not followed. On a disk that takes no write it stays where it is."""
+    """Renames a damaged file, for an operator to look at. On a disk that takes no write it stays where it is."""
     with suppress(OSError):
         path.replace(path.with_suffix(".damaged"))
 
 
 def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> None:
-    """With a checksum, so that one bit that the disk turns is seen: a number or a digest would still be one."""
+    """With a checksum: one bit that the disk turns may leave a number or a digest that looks right."""
     summed = {**body, _SUM: _sum_of(body)}
     write_atomic(path, json.dumps(summed, sort_keys=True, indent=1).encode() + b"\n", mode=mode)
 
@@ -137,16 +138,16 @@ def _sum_of(body: Mapping[str, Any]) -> str:
 
 
 def locked(place: Path, busy: FleetError) -> int:
-    """A handle that holds a lock file for this process until it is closed, or the process ends.
+    """Locks a file for this process until the handle is closed, or the process ends.
 
-    Raises `busy` where another process holds it, OSError where there can be no such file.
+    Raises `busy` where another process has the lock, OSError where there can be no such file.
     """
     try:
         handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
-        handle = os.open(place, os.O_RDONLY)  # a card that was mounted read-only because it fails: what it holds is served
+        handle = os.open(place, os.O_RDONLY)  # a card that was mounted read-only because it fails: the node serves what is on it
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

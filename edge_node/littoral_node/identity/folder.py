@@ -28,11 +28,11 @@ from typing import Any
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted, unwritten
 from littoral_node.identity.files import (
     Damaged,
+    ignore_damage,
     locked,
     put_aside,
     read_json,
     read_record,
-    unsaid,
     write_atomic,
     write_json,
     write_record,
@@ -262,7 +262,7 @@ class NodeFolder:
 
     # -- generation of the reported state --------------------------------------------------------------------------
 
-    def reported_generation(self, damaged: Damaged = unsaid) -> int:
+    def reported_generation(self, damaged: Damaged = ignore_damage) -> int:
         """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
         place = self.root / "state.json"
         try:

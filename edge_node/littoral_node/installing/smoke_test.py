@@ -28,7 +28,7 @@ def loaded(folder: NodeFolder) -> list[str]:
     trusted = folder.identity().signing_keys
     names = []
     for model in folder.model_names():
-        digest = UpdateJournal(folder.model(model)).kept().active
+        digest = UpdateJournal(folder.model(model)).committed().active
         if not digest:
             continue
         place = folder.artifacts / hex_of(digest)

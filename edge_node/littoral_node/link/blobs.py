@@ -1,14 +1,18 @@
-"""Big things, by digest: fetched and given with resume at the byte, checked as they pass, within a rate and the disk's room.
+"""Downloads and uploads of blobs, named by digest: resumed at the byte, checked as they pass, within a rate and the disk's room.
 
-A download lives in FOLDER/HEX.part until its SHA-256 is right, then it is synced and renamed to FOLDER/HEX. A partial
-outlives kill -9: the next `get` hashes what is there and asks for the rest.
+    1. A download is in FOLDER/HEX.part until its SHA-256 is right; then it is synced and renamed to FOLDER/HEX.
+    2. `get` hashes what is there and asks for the rest, also after kill -9.
+    3. A stream that breaks is opened again at the byte; BARREN_TRIES without a new byte raise Unavailable.
+    4. Wrong bytes are fetched again from byte 0; FETCHES_OF_A_WRONG_BLOB times raise DigestMismatch.
+    5. A full disk deletes the partial: the journal needs the room more.
+
+Example: `get` of 3 MB is killed at 1 MB. HEX.part has 1 MB; the next `get` hashes it and asks for the bytes from 1 MB on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -22,53 +26,43 @@ import grpc.aio
 
 from littoral.backoff import Backoff
 from littoral.digest import check_digest, digest_of, digest_of_file, hex_of
-from littoral.errors import BadInput, DigestMismatch, FleetError, NoSpace, NotAccepted, NotFound, TooLarge, Unavailable
+from littoral.errors import DigestMismatch, NoSpace, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
-from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
+from littoral.transport import MAX_BLOB_BYTES
 from littoral_node.identity.files import sync_folder
+from littoral_node.link.blob_stream import (
+    BROKEN_OFF,
+    MISPLACED,
+    SILENCE_S,
+    BrokenStream,
+    agreed_size,
+    hash_partial,
+    next_part,
+    take_in,
+    translated,
+    upload_parts,
+)
 from littoral_node.link.pace import Pace
 
 FETCHES_OF_A_WRONG_BLOB = 3
 """A blob whose bytes came wrong is fetched again; after this many times its source is wrong, not the way."""
 
 BARREN_TRIES = 3
+"""Streams that broke without one new byte before the caller gets Unavailable."""
+
 _BACKOFF = Backoff(0.2, 2.0)
-"""Streams that broke without one new byte before the caller is told that the cloud cannot be had."""
-
-_SILENCE_S = 30.0  # a stream that brings nothing for this long is dead
-_HASH_STEP = 1 << 20
-
-_ERRORS: dict[grpc.StatusCode, type[FleetError]] = {
-    grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.PERMISSION_DENIED: NotAccepted,
-    grpc.StatusCode.UNAUTHENTICATED: NotAccepted,
-    grpc.StatusCode.DATA_LOSS: DigestMismatch,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: TooLarge,
-    grpc.StatusCode.INVALID_ARGUMENT: BadInput,
-}
-_BROKEN_OFF = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL,
-               grpc.StatusCode.ABORTED, grpc.StatusCode.DEADLINE_EXCEEDED)  # fmt: skip
-_MISPLACED = (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.FAILED_PRECONDITION)
 
 
 @dataclass(slots=True)
 class _SharedFetch:
-    """Two who want one blob fetch it once."""
+    """Two callers who need one blob fetch it once."""
 
     lock: asyncio.Lock
     users: int = 0
 
 
-class _Broken(Exception):
-    """The stream ended before the blob did; what came is kept."""
-
-    def __init__(self, gained: int, detail: str) -> None:
-        super().__init__(detail)
-        self.gained = gained
-
-
 class NodeBlobs:
-    """Blobs of one folder, over a channel of their own: a model under way never stands before a heartbeat.
+    """Blobs of one folder, over a channel of their own: a download never delays a heartbeat.
 
     Args:
         folder: where blobs lie; made where it is not there.
@@ -103,7 +97,7 @@ class NodeBlobs:
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str) -> Path | None:
-        """Where a whole, checked blob lies; None where it is not held."""
+        """Where a whole, checked blob lies; None where it is not there."""
         place = self._folder / hex_of(digest)
         return place if place.exists() else None
 
@@ -114,13 +108,13 @@ class NodeBlobs:
                 return place.stat().st_size
         return 0
 
-    def check_room(self, wanted: int) -> None:
-        """Raises NoSpace where `wanted` more bytes do not fit beside the downloads under way and `keep_free`."""
+    def check_room(self, needed: int) -> None:
+        """Raises NoSpace where `needed` more bytes do not fit beside the downloads under way and `keep_free`."""
         stat = os.statvfs(self._folder)
         free = stat.f_bavail * stat.f_frsize
-        if wanted + sum(self._promised.values()) + self._keep_free > free:
+        if needed + sum(self._promised.values()) + self._keep_free > free:
             raise NoSpace(
-                f"disk: {wanted} bytes wanted, {free} free in {self._folder}, {self._keep_free} kept free",
+                f"disk: {needed} bytes needed, {free} free in {self._folder}, {self._keep_free} kept free",
                 hint="make room in the node's data folder, or set --keep-free lower",
             )
 
@@ -128,12 +122,12 @@ class NodeBlobs:
         """Fetches a blob, or what is missing of it, and gives its path.
 
         Args:
-            size: bytes that it must have, None: whatever the cloud says, up to `limit`.
+            size: bytes that it must have; None: what the cloud names, up to `limit`.
 
         Raises:
             DigestMismatch: the bytes were wrong each time. NotFound: the cloud has no such blob.
-            NoSpace: no room; nothing of the blob is kept. TooLarge: over `limit`. Unavailable: no way to the cloud now;
-            what came is kept.
+            NoSpace: no room; the partial is deleted. TooLarge: over `limit`. Unavailable: the cloud cannot be reached now;
+            the partial stays.
         """
         check_digest(digest)
         turn = self._turns.setdefault(digest, _SharedFetch(asyncio.Lock()))
@@ -158,7 +152,7 @@ class NodeBlobs:
                     wrong += 1
                     if wrong == FETCHES_OF_A_WRONG_BLOB:
                         raise
-                except _Broken as broken:
+                except BrokenStream as broken:
                     barren = 0 if broken.gained else barren + 1
                     if barren == BARREN_TRIES:
                         raise Unavailable(f"blob {digest[:19]}: the stream broke {barren} times: {broken}") from broken
@@ -166,32 +160,32 @@ class NodeBlobs:
 
     async def _fetch(self, stub: Any, digest: str, size: int | None, limit: int) -> Path:
         part = self._part(digest)
-        digester, have = await asyncio.to_thread(_hash_partial, part)
+        digester, have = await asyncio.to_thread(hash_partial, part)
         if size is not None and have > size:
-            raise DigestMismatch(f"blob {digest[:19]}: {have} bytes are held of {size}")
+            raise DigestMismatch(f"blob {digest[:19]}: {have} bytes are here of {size}")
         gained, total = 0, size
         try:
             with part.open("ab") as file:
                 if have != size or size == 0:
                     call = stub.GetBlob(blob_pb2.GetBlobRequest(digest=digest, offset=have))
                     first = True
-                    while (message := await _next(call, gained)) is not None:
+                    while (message := await next_part(call, gained)) is not None:
                         if first:
-                            total, first = _agreed(digest, message.total_bytes, size, limit), False
+                            total, first = agreed_size(digest, message.total_bytes, size, limit), False
                             self._promised[digest] = 0
                             self.check_room(total - have)
                         if have + len(message.data) > (total or 0):
                             raise DigestMismatch(f"blob {digest[:19]}: more than the {total} bytes named came")
-                        await asyncio.to_thread(_take_in, file, digester, message.data)
+                        await asyncio.to_thread(take_in, file, digester, message.data)
                         have += len(message.data)
                         gained += len(message.data)
                         self._promised[digest] = max(0, (total or 0) - have)
                         if wait := self._pace.wait_s(len(message.data), self._monotonic()):
                             await self._sleep(wait)
                     if first:
-                        raise _Broken(gained, "nothing came")
+                        raise BrokenStream(gained, "nothing came")
                 if have != total:
-                    raise _Broken(gained, f"ended at {have} of {total} bytes")
+                    raise BrokenStream(gained, f"ended at {have} of {total} bytes")
                 await asyncio.to_thread(os.fsync, file.fileno())
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -204,7 +198,7 @@ class NodeBlobs:
             part.unlink(missing_ok=True)
             raise
         except grpc.aio.AioRpcError as error:
-            raise _translated(error, digest, gained, part) from error
+            raise translated(error, digest, gained, part) from error
         if "sha256:" + digester.hexdigest() != digest:
             raise DigestMismatch(
                 f"blob {digest[:19]}: its bytes have sha256:{digester.hexdigest()[:12]}",
@@ -216,9 +210,9 @@ class NodeBlobs:
         return place
 
     async def put(self, data: bytes | Path) -> str:
-        """Gives a blob to the cloud, or what it lacks of it; the digest.
+        """Uploads a blob, or the bytes that the cloud lacks; returns the digest.
 
-        Raises TooLarge, Unavailable (giving again goes on where it stopped), NotAccepted.
+        Raises TooLarge, Unavailable (the next call continues where this one stopped), NotAccepted.
         """
         if isinstance(data, Path):
             digest, total = await asyncio.to_thread(digest_of_file, data), data.stat().st_size
@@ -230,30 +224,30 @@ class NodeBlobs:
         async with self._stub() as stub:
             while True:
                 try:
-                    held = await stub.StatBlob(blob_pb2.StatBlobRequest(digest=digest), timeout=_SILENCE_S)
+                    held = await stub.StatBlob(blob_pb2.StatBlobRequest(digest=digest), timeout=SILENCE_S)
                     if held.complete:
                         return digest
                     barren = 0 if held.held_bytes > held_before else barren
                     held_before = held.held_bytes
-                    await stub.PutBlob(_parts(data, digest, total, held.held_bytes), timeout=_SILENCE_S + total / 50_000)
+                    await stub.PutBlob(upload_parts(data, digest, total, held.held_bytes), timeout=SILENCE_S + total / 50_000)
                     return digest
                 except grpc.aio.AioRpcError as error:
-                    if error.code() not in (*_BROKEN_OFF, *_MISPLACED, grpc.StatusCode.DATA_LOSS):
-                        raise _translated(error, digest, 0, None) from error
+                    if error.code() not in (*BROKEN_OFF, *MISPLACED, grpc.StatusCode.DATA_LOSS):
+                        raise translated(error, digest, 0, None) from error
                     barren += 1
                     if barren == BARREN_TRIES:
-                        raise Unavailable(f"blob {digest[:19]}: could not be given: {error.details()}") from error
+                        raise Unavailable(f"blob {digest[:19]}: could not be uploaded: {error.details()}") from error
                     await self._sleep(_BACKOFF.pause_s(barren, self._rng))
 
     def drop(self, digest: str) -> None:
-        """Forgets a blob and its partial."""
+        """Deletes a blob and its partial."""
         (self._folder / hex_of(digest)).unlink(missing_ok=True)
         self._part(digest).unlink(missing_ok=True)
 
     def sweep(self, keep: Collection[str]) -> list[str]:
-        """Deletes every blob and partial that is not in `keep` and not being fetched; gives the names of what went."""
-        kept = {hex_of(digest) for digest in keep} | {hex_of(digest) for digest in self._turns}
-        gone = [entry for entry in self._folder.iterdir() if entry.is_file() and entry.name.removesuffix(".part") not in kept]
+        """Deletes every blob and partial that is not in `keep` and is not fetched now; gives the names of the deleted files."""
+        stays = {hex_of(digest) for digest in keep} | {hex_of(digest) for digest in self._turns}
+        gone = [entry for entry in self._folder.iterdir() if entry.is_file() and entry.name.removesuffix(".part") not in stays]
         for entry in gone:
             entry.unlink(missing_ok=True)
         return [entry.name for entry in gone]
@@ -268,7 +262,7 @@ class NodeBlobs:
 
     @asynccontextmanager
     async def _stub(self) -> AsyncIterator[Any]:
-        """A channel while anything is under way: an idle node holds one connection, its session's."""
+        """A channel while a transfer runs: an idle node has one connection, its session's."""
         if self._channel is None:
             self._channel = self._open_channel()
         self._users += 1
@@ -278,60 +272,3 @@ class NodeBlobs:
             self._users -= 1
             if not self._users:
                 await self.close()
-
-
-async def _next(call: Any, gained: int) -> blob_pb2.GetBlobResponse | None:
-    try:
-        async with asyncio.timeout(_SILENCE_S):
-            message = await call.read()
-    except TimeoutError:
-        call.cancel()
-        raise _Broken(gained, f"silent for {_SILENCE_S:.0f} s") from None
-    return None if message is grpc.aio.EOF else message
-
-
-def _agreed(digest: str, said: int, size: int | None, limit: int) -> int:
-    if size is not None and said != size:
-        raise DigestMismatch(f"blob {digest[:19]}: the cloud holds {said} bytes, the manifest names {size}")
-    if said > limit:
-        raise TooLarge(f"blob {digest[:19]}: {said} bytes, at most {limit} are taken")
-    return said
-
-
-def _take_in(file: Any, digester: Any, data: bytes) -> None:
-    """In a thread: neither a slow card nor the hashing holds up a request that is being served."""
-    file.write(data)
-    file.flush()
-    digester.update(data)
-
-
-def _hash_partial(part: Path) -> tuple[Any, int]:
-    digester, have = hashlib.sha256(), 0
-    if part.exists():
-        with part.open("rb") as file:
-            while step := file.read(_HASH_STEP):
-                digester.update(step)
-                have += len(step)
-    return digester, have
-
-
-def _translated(error: grpc.aio.AioRpcError, digest: str, gained: int, part: Path | None) -> Exception:
-    code, text = error.code(), f"blob {digest[:19]}: {error.details()}"
-    if code in _BROKEN_OFF:
-        return _Broken(gained, str(error.details()))
-    if code in _MISPLACED and part is not None:
-        part.unlink(missing_ok=True)  # we hold more than there is: not this blob
-        return DigestMismatch(text)
-    return _ERRORS.get(code, Unavailable)(text)
-
-
-async def _parts(data: bytes | Path, digest: str, total: int, offset: int) -> AsyncIterator[blob_pb2.PutBlobRequest]:
-    yield blob_pb2.PutBlobRequest(header=blob_pb2.PutBlobHeader(digest=digest, total_bytes=total, offset=offset))
-    if isinstance(data, bytes):
-        for start in range(offset, total, CHUNK_BYTES):
-            yield blob_pb2.PutBlobRequest(data=data[start : start + CHUNK_BYTES])
-        return
-    with data.open("rb") as file:
-        file.seek(offset)
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield blob_pb2.PutBlobRequest(data=chunk)

@@ -24,7 +24,8 @@ from littoral.errors import BadInput, BadToken, FleetError, NotAccepted, TooLarg
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
 from littoral.identity import JoinLine, certificate_request, is_node_key, new_node_key, private_pem, sha256_fingerprint
 from littoral.transport import CLIENT_OPTIONS, split_address
-from littoral_node.identity.folder import Identity, NodeFolder
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Identity
 
 _LIMIT_S = 15.0
 TRY_FOR_S = 120.0

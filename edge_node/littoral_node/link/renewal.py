@@ -19,7 +19,7 @@ from littoral.errors import FleetError, NotFound, Unavailable, Untrusted
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
-from littoral_node.link.session import open_channel
+from littoral_node.link.channel import open_channel
 
 LOOK_S = 5.0
 """How often the folder and the certificate's date are looked at."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from littoral.fleet.v1 import escalation_pb2
 from littoral.manifest import Manifest
 from littoral.offload import MOST_EXAMPLES, softmax
-from littoral.transport import MAX_WORD_BYTES
+from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_node.offload.channel import NoAnswer
 from littoral_node.offload.samples import SampleFile
 from littoral_node.offload.spending import OffloadBudget, OffloadSpending, refusal, spend
@@ -134,8 +134,8 @@ class Offload:
             raw = await asyncio.to_thread(manifest.input.sized, answer.request.raw[unsure])
             question = _question(model, answer.manifest_digest, raw, logits[unsure], threshold)
             size = question.ByteSize()
-            if size + _WORD > MAX_WORD_BYTES:
-                raise NoAnswer(f"too-large: {size} bytes, a question has {MAX_WORD_BYTES} at most")
+            if size + _WORD > MAX_MESSAGE_BYTES:
+                raise NoAnswer(f"too-large: {size} bytes, a question has {MAX_MESSAGE_BYTES} at most")
             now = self._clock()
             if why := refusal(self._spent, self._terms.budget, size, now):
                 raise NoAnswer(f"{why}: {self._terms.budget}")

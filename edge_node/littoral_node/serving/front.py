@@ -8,7 +8,7 @@ from pathlib import Path
 from littoral.errors import Unavailable
 from littoral.transport import is_loopback, join_address, try_to_listen
 from littoral_node.config.settings import NodeSettings
-from littoral_node.identity.files import Damaged, unsaid
+from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.serving.access import Access, access_of
 from littoral_node.serving.grpc_server import GrpcServer
 from littoral_node.serving.rest import HttpServer
@@ -34,7 +34,7 @@ class Front:
         log: Callable[..., None],
         *,
         now: float,
-        damaged: Damaged = unsaid,
+        damaged: Damaged = ignore_damage,
     ) -> None:
         self._service = service
         self._settings = settings

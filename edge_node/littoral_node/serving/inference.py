@@ -112,13 +112,13 @@ class Inference:
                         tensors = await self._tensors(name, served, request.inputs, began)
                     return Answer(name, served.manifest_digest, request, tensors)
                 except (RuntimeCrash, RuntimeHang):
-                    if not served.apart:
+                    if not served.isolated:
                         raise
                     self._slots.back(name, served)
                     if self._slots.get(name) is None:
                         raise
                 except (BadInput, BadValues):
-                    if served.apart:
+                    if served.isolated:
                         await self._ask_before(name, served, asked)
                     raise
 
@@ -167,7 +167,7 @@ class Inference:
         try:
             if batcher is not None:
                 logits = (await batcher.run({"": prepared}, examples))[""]
-            elif served.apart or cost.long(examples):
+            elif served.isolated or cost.long(examples):
                 logits = await self._beside(name, served, cost, served.model.infer, prepared, examples)
             else:
                 logits = cost.run(served.model.infer, prepared, examples)
@@ -190,7 +190,7 @@ class Inference:
             batcher = self._batcher(name, served, cost, served.model.run) if batched else None
             if batcher is not None:
                 tensors = await batcher.run(inputs, examples)
-            elif served.apart or cost.long(examples):
+            elif served.isolated or cost.long(examples):
                 tensors = await self._beside(name, served, cost, served.model.run, inputs, examples)
             else:
                 tensors = cost.run(served.model.run, inputs, examples)
@@ -214,13 +214,13 @@ class Inference:
 
     async def _beside(self, name: str, served: Served, cost: _Cost, infer: Callable[[X], T], given: X, examples: int) -> T:
         """In the model's thread."""
-        if served.apart:
+        if served.isolated:
             return await self._in_thread(name, infer, given)
         return await self._in_thread(name, cost.run, infer, given, examples)
 
     def _batcher(self, name: str, served: Served, cost: _Cost, infer: Callable[[Feeds], Feeds]) -> Batcher | None:
         """None where requests are better run one by one."""
-        if self._batch == 1 or served.apart or not cost.runs or cost.seconds < BATCH_FROM_S:
+        if self._batch == 1 or served.isolated or not cost.runs or cost.seconds < BATCH_FROM_S:
             return None
         known = self._batchers.get(name)
         if known is not None and known[0] is served:

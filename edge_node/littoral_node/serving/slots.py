@@ -16,12 +16,12 @@ from littoral_node.runtimes import Model
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """`apart`: the model answers from another process; waiting for it must not hold up the loop."""
+    """`isolated`: the model answers from another process; waiting for it must not hold up the loop."""
 
     manifest: Manifest
     manifest_digest: str
     model: Model
-    apart: bool = False
+    isolated: bool = False
     prepare: Preparation = field(init=False)
 
     def __post_init__(self) -> None:

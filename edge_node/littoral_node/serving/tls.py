@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from littoral.errors import BadInput
 from littoral.identity import new_node_key, private_pem, sha256_fingerprint
-from littoral_node.identity.files import Damaged, unsaid, write_atomic
+from littoral_node.identity.files import Damaged, ignore_damage, write_atomic
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -41,7 +41,7 @@ class Tls:
 
 
 def tls_of(
-    folder: Path, hosts: tuple[str, ...], given: tuple[Path, Path] | None = None, *, now: float, damaged: Damaged = unsaid
+    folder: Path, hosts: tuple[str, ...], given: tuple[Path, Path] | None = None, *, now: float, damaged: Damaged = ignore_damage
 ) -> Tls:
     """The given files; where none are given, those of the node's folder, made now if they are not there, are damaged or have
     expired.

@@ -1,15 +1,19 @@
-"""Who is to blame when the agent has ended without a word, and when a model is given up for it.
+"""Which model counts a crash of the agent: the agent ended without a message, and this is its next start.
 
-DIR/crashes.json is written before a model is loaded, when it was loaded, when it has proved itself, and at an orderly end: a few
-writes a start, none a request. What it says at the next start:
+The agent writes DIR/crashes.json before it loads a model, when the model is loaded, when it has proved itself, and at an orderly
+end: a few writes a start, none a request. At the next start:
 
-    "blamed" names a model    it was being loaded, or hung beyond help: it alone is counted
-    else                      every model that had not proved itself is counted; one whose update is on trial counts there
-    in every case             what was served is reported
-    the machine restarted     nothing is counted: a cut of the power says nothing about a model, nor does the end of
-                              the agent whose folder this one was copied from
+    1. The machine restarted: no model counts. A power cut says nothing about a model, nor does the end of the agent from
+       whose folder this one was copied.
+    2. "blamed" names a model: it was being loaded, or hung and could not be ended. It alone counts.
+    3. Else every model that had not proved itself counts.
+    4. A model whose update counts the crash (littoral_node.update.state) does not count here.
+    5. What was served is reported in every case.
 
-A model that was counted LIMIT times in a row is given up. One that proved itself begins again at nothing.
+Crashes count in a row: a model that has proved itself starts again at 0. What follows from a count, and the limit, says
+failures.py.
+
+Example: the agent ends while it loads artifact B beside a proved A: B has 1 crash, A none. It happens twice more: B is given up.
 """
 
 from __future__ import annotations
@@ -20,11 +24,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from littoral.errors import FleetError
-from littoral_node.identity.files import Damaged, read_record, unsaid, write_record
+from littoral_node.identity.files import Damaged, ignore_damage, read_record, write_record
+from littoral_node.supervision.failures import CRASHES, gives_up
 
-LIMIT = 3
-PROVED_S = 60.0
-"""A model that was loaded so long ago, and has answered since, has proved itself."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -52,18 +54,18 @@ class Book:
 
     machine: str = ""
     clean: bool = True
-    ends: int = 0  # without a word, since the last one in good order
+    ends: int = 0  # crashes, since the last end in good order
     blamed: Blamed | None = None
     models: Mapping[str, CrashCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """What the last end of the agent says of one model.
+    """What the last end of the agent means for one model.
 
     Args:
         crashes: in a row, of this model that had not proved itself; 0: this one is not counted against it.
-        ends: of the agent without a word, this one too, since the last one in good order.
+        ends: crashes of the agent, with this one, since the last end in good order.
     """
 
     manifest_digest: str
@@ -72,19 +74,19 @@ class Crash:
     ends: int
 
     def __str__(self) -> str:
-        counted = f"counted against it: {self.crashes} of {LIMIT}" if self.crashes else "not counted against it"
-        return f"the agent ended without a word (number {self.ends}) while {self.manifest_digest[:19]} {self.doing}; {counted}"
+        counted = f"counted against it: {self.crashes} of {CRASHES}" if self.crashes else "not counted against it"
+        return f"the agent crashed (number {self.ends}) while {self.manifest_digest[:19]} {self.doing}; {counted}"
 
 
 def reopened(book: Book, machine: str, trying: Mapping[str, str]) -> tuple[Book, Mapping[str, Crash]]:
-    """The book of a new start, and what the last end says of each model.
+    """The book of a new start, and what the last end means for each model.
 
     Args:
         trying: manifest digest by model, of updates that count the agent's crashes themselves.
     """
     started = replace(book, machine=machine, clean=False, blamed=None)
     if book.clean:
-        calm = {name: replace(standing, crashes=_kept(standing)) for name, standing in book.models.items()}
+        calm = {name: replace(count, crashes=_after_orderly_end(count)) for name, count in book.models.items()}
         return replace(started, models=calm, ends=0), {}
     if book.machine != machine:
         return started, {}
@@ -93,26 +95,26 @@ def reopened(book: Book, machine: str, trying: Mapping[str, str]) -> tuple[Book,
         if trying.get(blamed.model) == blamed.manifest_digest:
             return started, {}
         before = book.models.get(blamed.model)
-        count = before.crashes if before is not None and before.manifest_digest == blamed.manifest_digest else 0
-        standing = CrashCount(blamed.manifest_digest, crashes=count + 1)
-        models = {**book.models, blamed.model: standing}
+        again = before is not None and before.manifest_digest == blamed.manifest_digest
+        count = CrashCount(blamed.manifest_digest, crashes=(before.crashes if before is not None and again else 0) + 1)
+        models = {**book.models, blamed.model: count}
         return replace(started, models=models), {
-            blamed.model: Crash(blamed.manifest_digest, blamed.doing, standing.crashes, started.ends)
+            blamed.model: Crash(blamed.manifest_digest, blamed.doing, count.crashes, started.ends)
         }
     models, crashes = {}, {}
-    for name, standing in book.models.items():
-        given_up = standing.crashes >= LIMIT  # it was not loaded at all
-        counts = not standing.proved and name not in trying and not given_up
-        models[name] = replace(standing, crashes=standing.crashes + 1) if counts else standing
+    for name, count in book.models.items():
+        given_up = gives_up(count.crashes)  # it was not loaded at all
+        counts = not count.proved and name not in trying and not given_up
+        models[name] = replace(count, crashes=count.crashes + 1) if counts else count
         if not given_up:
             counted = models[name].crashes if counts else 0
-            crashes[name] = Crash(standing.manifest_digest, "was served", counted, started.ends)
+            crashes[name] = Crash(count.manifest_digest, "was served", counted, started.ends)
     return replace(started, models=models), crashes
 
 
-def _kept(standing: CrashCount) -> int:
-    """An orderly end interrupts a row of crashes; what was given up stays so."""
-    return standing.crashes if standing.crashes >= LIMIT else 0
+def _after_orderly_end(count: CrashCount) -> int:
+    """An orderly end starts the count again; a model that is given up stays given up."""
+    return count.crashes if gives_up(count.crashes) else 0
 
 
 def loading(book: Book, model: str, manifest_digest: str) -> Book:
@@ -125,9 +127,9 @@ def hung(book: Book, model: str, manifest_digest: str) -> Book:
 
 def loaded(book: Book, model: str, manifest_digest: str) -> Book:
     before = book.models.get(model)
-    again = before is not None and before.manifest_digest == manifest_digest and before.crashes < LIMIT
-    standing = replace(before, proved=False) if before is not None and again else CrashCount(manifest_digest)
-    return replace(book, blamed=None, models={**book.models, model: standing})
+    again = before is not None and before.manifest_digest == manifest_digest and not gives_up(before.crashes)
+    count = replace(before, proved=False) if before is not None and again else CrashCount(manifest_digest)
+    return replace(book, blamed=None, models={**book.models, model: count})
 
 
 def not_loaded(book: Book) -> Book:
@@ -139,16 +141,16 @@ def proved(book: Book, models: Mapping[str, str]) -> Book:
     models: manifest digest of what has served well, by model name.
     """
     now = {
-        name: replace(standing, proved=True, crashes=0)
-        for name, standing in book.models.items()
-        if models.get(name) == standing.manifest_digest
+        name: replace(count, proved=True, crashes=0)
+        for name, count in book.models.items()
+        if models.get(name) == count.manifest_digest
     }
     return replace(book, models={**book.models, **now})
 
 
 def given_up(book: Book, model: str, manifest_digest: str) -> bool:
-    standing = book.models.get(model)
-    return standing is not None and standing.manifest_digest == manifest_digest and standing.crashes >= LIMIT
+    count = book.models.get(model)
+    return count is not None and count.manifest_digest == manifest_digest and gives_up(count.crashes)
 
 
 class CrashBook:
@@ -157,7 +159,7 @@ class CrashBook:
     A disk that cannot be written costs the protection, not the service: it is logged. May be used from several threads.
     """
 
-    def __init__(self, path: Path, log: Callable[..., None], damaged: Damaged = unsaid) -> None:
+    def __init__(self, path: Path, log: Callable[..., None], damaged: Damaged = ignore_damage) -> None:
         self._path = path
         self._log = log
         self._turns = threading.Lock()
@@ -182,7 +184,7 @@ class CrashBook:
         self._turn(not_loaded)
 
     def hung(self, model: str, manifest_digest: str) -> None:
-        """Before the process ends for it."""
+        """Call it before the process ends for it."""
         detail = "its runtime does not end an inference that hangs: the agent ends, to be started again"
         self._log("runtime-stuck", model=model, manifest=manifest_digest, detail=detail)
         self._turn(lambda book: hung(book, model, manifest_digest))
@@ -200,12 +202,12 @@ class CrashBook:
 
     def last_loaded(self, model: str) -> str:
         """Digest of the manifest that the agent itself loaded last; empty: none, or it was given up."""
-        standing = self._book.models.get(model)
-        return standing.manifest_digest if standing is not None and standing.crashes < LIMIT else ""
+        count = self._book.models.get(model)
+        return count.manifest_digest if count is not None and not gives_up(count.crashes) else ""
 
     def crashes(self, model: str) -> int:
-        standing = self._book.models.get(model)
-        return standing.crashes if standing is not None else 0
+        count = self._book.models.get(model)
+        return count.crashes if count is not None else 0
 
     def _turn(self, change: Callable[[Book], Book]) -> None:
         with self._turns:

@@ -1,5 +1,7 @@
-"""All models of this node: compares what should be with what is, and says what is. Levels, not commands: anything may be
-lost, repeated or late.
+"""All models of this node: compares the desired state with what is there, and reports what is there.
+
+Both are levels, not commands, each with a generation: messages may be lost, repeated or late. `set_desired` takes the newest
+level, `run` reconciles every model with it, `reported` gives the level that goes back.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
-from littoral_node.identity.files import Damaged, unsaid
+from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.link.blobs import NodeBlobs
-from littoral_node.supervision.crashes import PROVED_S
+from littoral_node.supervision.failures import PROVED_S
+from littoral_node.update.events import Findings
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal
-from littoral_node.update.state import Findings, ProbationPolicy
+from littoral_node.update.state import ProbationPolicy
 from littoral_node.update.updater import ModelUpdater
 
 MOST_MODELS = 64
@@ -27,11 +30,11 @@ _AHEAD = 256
 class Generation:
     """Grows with every change, over restarts too. The disk holds a bound that is always ahead, so few changes write to it.
 
-    It begins at the clock's milliseconds where those are ahead of the bound: a folder whose bound was lost, or that was put back
-    from a copy, must not say what the cloud takes for old. A clock that is behind does no harm.
+    It starts at the clock's milliseconds where those are ahead of the bound: a folder whose bound was lost, or that was restored
+    from a copy, must not send what the cloud takes for old. A clock that is behind does no harm.
     """
 
-    def __init__(self, folder: NodeFolder, now: float, damaged: Damaged = unsaid) -> None:
+    def __init__(self, folder: NodeFolder, now: float, damaged: Damaged = ignore_damage) -> None:
         self._folder = folder
         self._bound = self.value = max(folder.reported_generation(damaged), int(now * 1000))
 
@@ -46,7 +49,7 @@ class Updates:
     """Args:
     on_change: called when `reported` gives something new.
     now: seconds since 1970 at the start.
-    beside: what else is wrong with this node; in words, to be reported as well.
+    beside: other problems of this node, to be reported as well.
     """
 
     def __init__(
@@ -64,79 +67,79 @@ class Updates:
         self._blobs = blobs
         self._on_change = on_change
         self._beside = beside
-        self._machines: dict[str, ModelUpdater] = {}
+        self._updaters: dict[str, ModelUpdater] = {}
         self._generation = Generation(folder, now, kit.damaged)
         self._desired: session_pb2.DesiredState | None = None
         self._observed = 0
-        self._refused = ""  # what of the desired state makes no sense
+        self._refused = ""  # why parts of the desired state are refused
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         kit.usage.follow(self._here)
 
     @property
-    def machines(self) -> Mapping[str, ModelUpdater]:
+    def updaters(self) -> Mapping[str, ModelUpdater]:
         """By model."""
-        return self._machines
+        return self._updaters
 
     async def start(self) -> None:
-        """Serves what was proved before."""
+        """Serves what this node has proved before."""
         self._loop = asyncio.get_running_loop()
         self._kit.watchdog.follow(self._hung)
-        machines = [self._machine(name) for name in self._folder.model_names()]
-        crashes = self._kit.crashes.reopen({machine.model: digest for machine in machines if (digest := machine.trying())})
-        for machine in machines:
-            await machine.start(crashes.get(machine.model))
+        updaters = [self._updater(name) for name in self._folder.model_names()]
+        crashes = self._kit.crashes.reopen({updater.model: digest for updater in updaters if (digest := updater.trying())})
+        for updater in updaters:
+            await updater.start(crashes.get(updater.model))
         self._changed()
 
-    def want(self, desired: session_pb2.DesiredState) -> None:
-        """Takes what should be; `run` acts on the newest."""
+    def set_desired(self, desired: session_pb2.DesiredState) -> None:
+        """`run` reconciles the models with the newest one."""
         self._desired = desired
         self._wake.set()
 
     async def run(self) -> None:
-        """Goes on with what was under way, then follows what is wanted, until cancelled. Call it once requests are answered:
-        a model that takes the agent down must not keep the old one from serving.
+        """Continues the updates that were under way, then follows the desired state, until cancelled. Call it when requests are
+        answered: a model that crashes the agent must not keep the old one from serving.
         """
-        for machine in list(self._machines.values()):
-            await machine.resume()
+        for updater in list(self._updaters.values()):
+            await updater.resume()
         while True:
             await self._wake.wait()
             self._wake.clear()
             if self._desired is not None:
                 await self._reconcile(self._desired)
-            for machine in list(self._machines.values()):
-                if not machine.busy:
-                    await machine.in_service.mend(there=self._desired is not None)
+            for updater in list(self._updaters.values()):
+                if not updater.busy:
+                    await updater.in_service.mend(reachable=self._desired is not None)
             self._sweep()
 
     async def prove(self) -> None:
-        """Writes down which models have served well for a while, until cancelled: what happens to the agent later is not counted
-        against them."""
+        """Records which models have proved themselves, until cancelled: a later crash of the agent does not count against
+        them."""
         while True:
             await self._kit.sleep(PROVED_S / 2)
             self._kit.crashes.proved(
-                {name: digest for name, machine in self._machines.items() if (digest := machine.in_service.proved())}
+                {name: digest for name, updater in self._updaters.items() if (digest := updater.in_service.proved())}
             )
 
     def _hung(self, name: str, digest: str) -> None:
         """From the watchdog's thread."""
-        if (machine := self._machines.get(name)) is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(machine.hung, digest)
+        if (updater := self._updaters.get(name)) is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(updater.hung, digest)
 
     async def drain(self) -> None:
-        for machine in self._machines.values():
-            await machine.drain()
+        for updater in self._updaters.values():
+            await updater.drain()
         self._kit.crashes.ended()
 
     def problems(self) -> list[str]:
-        """What is wrong with models of this node, or with what is wanted of it; in words."""
-        machines = self._machines.values()
-        said = [
+        """What is wrong with models of this node, or with its desired state."""
+        updaters = self._updaters.values()
+        found = [
             self._refused,
-            *(machine.in_service.problem for machine in machines),
-            *(machine.in_service.troubles.incident for machine in machines),
+            *(updater.in_service.problem for updater in updaters),
+            *(updater.in_service.incidents.incident for updater in updaters),
         ]
-        return [words for words in said if words]
+        return [problem for problem in found if problem]
 
     def reported(self) -> session_pb2.ReportedState:
         state = session_pb2.ReportedState(
@@ -144,45 +147,45 @@ class Updates:
             observed_generation=self._observed,
             problem="; ".join([*self._beside(), *self.problems()])[:1000],
         )
-        for name, machine in self._machines.items():
+        for name, updater in self._updaters.items():
             measured = self._kit.usage
-            usage = session_pb2.Usage(memory_bytes=measured.memory_bytes(name), disk_bytes=measured.disk_bytes(machine.digests()))
-            state.models[name].CopyFrom(_reported_model(machine, usage))
+            usage = session_pb2.Usage(memory_bytes=measured.memory_bytes(name), disk_bytes=measured.disk_bytes(updater.digests()))
+            state.models[name].CopyFrom(_reported_model(updater, usage))
         return state
 
     def _here(self) -> dict[str, set[str]]:
         """Models that are on this node or coming to it, and what each needs on the disk."""
         return {
             name: digests
-            for name, machine in self._machines.items()
-            if (digests := machine.digests()) or machine.in_service.digest
+            for name, updater in self._updaters.items()
+            if (digests := updater.digests()) or updater.in_service.digest
         }
 
     async def _reconcile(self, desired: session_pb2.DesiredState) -> None:
-        wishes = sorted(desired.models.items())
-        problems = [words for words in await asyncio.gather(*(self._wish(name, model) for name, model in wishes)) if words]
+        answers = await asyncio.gather(*(self._reconcile_model(*item) for item in sorted(desired.models.items())))
+        problems = [refused for refused in answers if refused]
         if (desired.generation, "; ".join(problems)) != (self._observed, self._refused):
             self._observed, self._refused = desired.generation, "; ".join(problems)
             self._changed()
 
-    async def _wish(self, name: str, model: session_pb2.DesiredModel) -> str:
-        """What of it makes no sense; "": it is followed. Each model by itself: a slow one holds up no other."""
+    async def _reconcile_model(self, name: str, model: session_pb2.DesiredModel) -> str:
+        """Gives why it is refused; "": the node follows it. Each model by itself, so that a slow one delays no other."""
         try:
             check_digest(model.manifest_digest, f"desired.models[{name[:40]!r}].manifest_digest")
-            await self._machine(name).want(model.manifest_digest, model.generation, _policy_from(model.probation))
+            await self._updater(name).reconcile(model.manifest_digest, model.generation, _policy_from(model.probation))
         except BadInput as error:
             return str(error)
         return ""
 
-    def _machine(self, name: str) -> ModelUpdater:
+    def _updater(self, name: str) -> ModelUpdater:
         """Raises BadInput where the name cannot be a model's, or where there are too many."""
-        if name not in self._machines:
-            if len(self._machines) >= MOST_MODELS:
+        if name not in self._updaters:
+            if len(self._updaters) >= MOST_MODELS:
                 raise BadInput(f"model {name[:40]!r}: this node serves {MOST_MODELS} already")
-            self._machines[name] = ModelUpdater(
+            self._updaters[name] = ModelUpdater(
                 name, UpdateJournal(self._folder.model(name), self._kit.damaged), self._kit, self._changed
             )
-        return self._machines[name]
+        return self._updaters[name]
 
     def _changed(self) -> None:
         try:
@@ -193,13 +196,13 @@ class Updates:
         self._wake.set()
 
     def _sweep(self) -> None:
-        """Deletes artifacts that nobody wants, and, while nothing is fetched, what is left of downloads."""
-        if self._desired is None:  # what is to be measured is not known yet
+        """Deletes artifacts that no model needs, and, while nothing is fetched, what is left of downloads."""
+        if self._desired is None:  # the benchmarks are not known yet
             return
-        wanted = {name for machine in self._machines.values() for name in machine.digests()}
-        trials = {digest for digest in self._desired.benchmarks if _is_digest(digest)}
-        gone = self._kit.artifacts.sweep(wanted | trials)
-        if not trials and not any(machine.busy for machine in self._machines.values()):
+        needed = {name for updater in self._updaters.values() for name in updater.digests()}
+        benchmarks = {digest for digest in self._desired.benchmarks if _is_digest(digest)}
+        gone = self._kit.artifacts.sweep(needed | benchmarks)
+        if not benchmarks and not any(updater.busy for updater in self._updaters.values()):
             gone += self._blobs.sweep(())
         if gone:
             self._kit.log("swept", count=len(gone))
@@ -222,17 +225,17 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
     return ProbationPolicy(**values)
 
 
-def _reported_model(machine: ModelUpdater, usage: session_pb2.Usage) -> session_pb2.ReportedModel:
-    held = machine.in_service
+def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage) -> session_pb2.ReportedModel:
+    service = updater.in_service
     model = session_pb2.ReportedModel(
-        serving_manifest_digest=held.digest,
-        previous_manifest_digest=held.previous,
-        crashes=held.crashes,
-        hangs=held.troubles.hangs,
-        incident=held.troubles.incident,
+        serving_manifest_digest=service.digest,
+        previous_manifest_digest=service.previous,
+        crashes=service.crashes,
+        hangs=service.incidents.hangs,
+        incident=service.incidents.incident,
         usage=usage,
     )
-    if (update := machine.update) is None:
+    if (update := updater.update) is None:
         return model
     last = session_pb2.ReportedModel(
         state=f"UPDATE_STATE_{update.state}",

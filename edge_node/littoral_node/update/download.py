@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from littoral_node.update.events import Fetched, UpdateEvent
 from littoral_node.update.job import Job
-from littoral_node.update.state import Fetched, UpdateEvent
 
 
 async def run(job: Job) -> UpdateEvent:

@@ -1,4 +1,4 @@
-"""What one model has in service, and what it keeps to go back to, whatever update is under way."""
+"""What one model has in service, and what it can go back to, during any update."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unav
 from littoral_node.artifacts.usage import OverQuota
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.crashes import Crash
+from littoral_node.supervision.failures import Consequence, Failure, Phase, outcome
+from littoral_node.update.incidents import ModelIncidents
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import CommittedSlots, UpdateJournal
-from littoral_node.update.last_resort import serve_apart, tend, words_of
+from littoral_node.update.last_resort import isolated_problem, restart_isolated, serve_isolated
 from littoral_node.update.load import load_here
-from littoral_node.update.troubles import Troubles
 
 _BACKOFF = Backoff(0.5, 30.0)
 
@@ -32,16 +33,16 @@ class InService:
     def __init__(self, model: str, journal: UpdateJournal, kit: Kit, changed: Callable[[], None]) -> None:
         self.model = model
         self.problem = ""
-        self.troubles = Troubles(model)
+        self.incidents = ModelIncidents(model)
         self.unloaded = False  # a client of this node took it out of memory
         self._journal = journal
         self._kit = kit
         self._changed = changed
-        self._kept = journal.kept()
+        self._committed = journal.committed()
         if journal.lost and (loaded := kit.crashes.last_loaded(model)):
-            self._keep_alone(loaded)
-        self._whole = self._lost = ""  # what is kept to go back to, when it was looked at, or found damaged: see `mend`
-        self._tending: asyncio.Task[None] | None = None
+            self._commit_alone(loaded)
+        self._intact = self._lost = ""  # the previous artifact, when it was checked, or found damaged: see `mend`
+        self._restarting: asyncio.Task[None] | None = None
 
     @property
     def digest(self) -> str:
@@ -50,63 +51,63 @@ class InService:
         return served.manifest_digest if served is not None else ""
 
     @property
-    def previous(self) -> str:
-        """Digest of the manifest that is kept to go back to; empty: none."""
-        return self._kept.active if self.digest != self._kept.active else self._kept.previous
-
-    @property
     def active(self) -> str:
         """Digest of the manifest that is served after a restart; empty: none."""
-        return self._kept.active
+        return self._committed.active
 
     @property
     def before(self) -> str:
-        """Digest of the manifest that was active before that one; empty: none is kept."""
-        return self._kept.previous
+        """Digest of the manifest that was active before that one; empty: none."""
+        return self._committed.previous
+
+    @property
+    def previous(self) -> str:
+        """Digest of the manifest to go back to from the one that answers now; empty: none."""
+        return self.active if self.digest != self.active else self.before
 
     @property
     def crashes(self) -> int:
-        """Of the agent, in a row, that are counted against what is served."""
+        """Of the agent, in a row, that count against what is served."""
         return self._kit.crashes.crashes(self.model)
 
     def proved(self) -> str:
-        """See Troubles.proved."""
+        """See ModelIncidents.proved."""
         requests, failed = self._kit.counters.counters(self.model)
-        return self.troubles.proved(self._kit.slots.get(self.model), requests - failed, self._kit.monotonic())
+        return self.incidents.proved(self._kit.slots.get(self.model), requests - failed, self._kit.monotonic())
 
     def given_up(self, digest: str) -> bool:
-        """Whether an artifact took the agent down too often."""
+        """Whether an artifact crashed the agent too often."""
         return bool(digest) and self._kit.crashes.given_up(self.model, digest)
 
     async def start(self, crash: Crash | None) -> bool:
-        """Serves what was proved before: the kept artifact where the active one is damaged or was given up, and where there is
-        none the active one from a process of its own. Whether the active one was given up.
+        """Serves the active artifact; where it is given up or cannot be served, what failures.FAILURES says. Gives whether it is
+        given up.
 
         Args:
-            crash: how the agent ended the last time, where that has to do with this model.
+            crash: how the agent ended the last time, where that concerns this model.
         """
         if crash is not None:
-            self.troubles.note(str(crash))
+            self.incidents.note(str(crash))
             self._kit.log("agent-crashed", model=self.model, manifest=crash.manifest_digest, detail=str(crash))
-        active = self._kept.active
-        given_up = self.given_up(active)  # asked before another takes its place in the book
-        for digest in filter(None, (active, self._kept.previous)):
-            if not (given_up and digest == active) and await self._serve(digest):
-                if digest != active:
-                    self._keep_alone(digest)
-                break
-        if given_up and not self.digest:
-            await self._last_resort(active)
+        active = self.active
+        given_up = self.given_up(active)  # read before another artifact takes its place in the crash record
+        if active and not given_up and await self._serve(active):
+            return False
+        if await self.go_back():
+            return given_up
+        failure = Failure.AGENT_CRASHED if given_up else Failure.NOT_SERVABLE
+        if outcome(Phase.IN_SERVICE, failure, self.crashes or 1, previous=False) is Consequence.ISOLATED:
+            await self._serve_isolated(active)
         return given_up
 
-    async def mend(self, *, there: bool) -> None:
-        """Once a start: what is kept to go back to is looked at, and fetched again where the disk changed it.
+    async def mend(self, *, reachable: bool) -> None:
+        """Once a start: checks the previous artifact, and fetches it again where the disk changed it.
 
         Args:
-            there: whether the cloud can be asked; where it cannot, this is to be called again.
+            reachable: whether the cloud can be asked. Where it cannot, call this again.
         """
-        digest, artifacts = self._kept.previous, self._kit.artifacts
-        if not digest or digest == self._whole:
+        digest, artifacts = self.before, self._kit.artifacts
+        if not digest or digest == self._intact:
             return
         try:
             if digest != self._lost:
@@ -118,7 +119,7 @@ class InService:
         except (FleetError, OSError) as error:
             self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
         if digest == self._lost:
-            if not there:
+            if not reachable:
                 return
             try:
                 await artifacts.obtain(digest)
@@ -127,58 +128,58 @@ class InService:
                 return
             except (FleetError, OSError) as error:
                 self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))
-        self._whole = digest
+        self._intact = digest
 
     async def end(self) -> None:
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.wait([self._tending])
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.wait([self._restarting])
 
     def updated(self) -> None:
-        """An update has succeeded: the journal says what is kept now."""
-        self._kept, self.problem = self._journal.kept(), ""
+        """An update has succeeded: the journal names what is committed now."""
+        self._committed, self.problem = self._journal.committed(), ""
 
     async def go_back(self) -> bool:
-        """The artifact before takes the active one's place, where it can be served."""
-        if not await self._serve(previous := self._kept.previous):
+        """Serves the previous artifact and makes it the active one. False where there is none that can be served."""
+        if not (previous := self.before) or not await self._serve(previous):
             return False
-        self._keep_alone(previous)
+        self._commit_alone(previous)
         return True
 
     def unload(self) -> None:
-        """Takes the model out of memory, once its last request has ended. Raises Conflict where a process of its own answers."""
+        """Takes the model out of memory, once its last request has ended. Raises Conflict where an isolated process answers."""
         served = self._kit.slots.get(self.model)
-        if served is not None and served.apart:
+        if served is not None and served.isolated:
             raise Conflict(
-                f"model {self.model}: answers from a process of its own, which ends with it alone", hint="roll out another"
+                f"model {self.model}: answers from an isolated process, which ends with the model", hint="roll out another"
             )
         if served is not None:
             self.unloaded = True
             self.problem = f"{self.model}: a client of this node has unloaded it"
             self._kit.slots.remove(self.model)
-            self._kit.log("unloaded", model=self.model, manifest=self._kept.active)
+            self._kit.log("unloaded", model=self.model, manifest=self.active)
             self._changed()
 
     async def load(self, check_quiet: Callable[[], None]) -> None:
         """Serves the active artifact again where nothing is served.
 
         Args:
-            check_quiet: raises Conflict where an update has begun meanwhile.
+            check_quiet: raises Conflict where an update has started meanwhile.
 
         Raises NotFound where there is none; Conflict where it does not fit beside the others; what `load_here` raises.
         """
         if self.digest:
             return
-        if not self._kept.active:
+        if not self.active:
             raise NotFound(f"model {self.model}: nothing was rolled out to it yet", hint="littoral-cloud rollout start")
         try:
-            self._kit.usage.check_kept(self.model, self._kept.active)
+            self._kit.usage.check_committed(self.model, self.active)
         except OverQuota as error:
             raise Conflict(f"model {self.model}: {error.message}", hint=error.hint) from error
-        served = await load_here(self._kit, self.model, self._kept.active)
+        served = await load_here(self._kit, self.model, self.active)
         try:
             check_quiet()
-            first = not self.digest  # else something else came first
+            first = not self.digest  # else another artifact came first
         except Conflict:
             await asyncio.to_thread(served.model.close)
             raise
@@ -186,52 +187,55 @@ class InService:
             await asyncio.to_thread(served.model.close)
             return
         self.unloaded, self.problem = False, ""
-        self._kit.slots.swap(self.model, served)
-        self._kit.log("serving", model=self.model, manifest=self._kept.active, student=served.manifest.name)
+        self._answer_with(served)
         self._changed()
 
-    def _keep_alone(self, digest: str) -> None:
-        self._kept = CommittedSlots(active=digest)
+    def _commit_alone(self, digest: str) -> None:
+        """One artifact is active, and there is no way back from it."""
+        self._committed = CommittedSlots(active=digest)
         try:
-            self._journal.keep(self._kept)
+            self._journal.commit(self._committed)
         except OSError as error:  # a full disk: the next start finds it out again
             self._kit.log("state-not-written", model=self.model, detail=str(error))
 
-    async def _last_resort(self, digest: str) -> None:
+    async def _serve_isolated(self, digest: str) -> None:
         try:
-            served = await serve_apart(self._kit, self.model, digest)
+            served = await serve_isolated(self._kit, self.model, digest)
         except (FleetError, OSError) as error:
-            self._damaged(digest, error)
+            self._not_servable(digest, error)
             return
-        self.problem = words_of(self.model, digest)
-        self._tending = asyncio.create_task(self._tend(served), name=f"process of {self.model}")
+        self.problem = isolated_problem(self.model, digest)
+        self._restarting = asyncio.create_task(self._restart_isolated(served), name=f"process of {self.model}")
 
-    async def _tend(self, served: Served) -> None:
-        def told(why: str) -> None:
-            self.troubles.note(why)
+    async def _restart_isolated(self, served: Served) -> None:
+        def ended(why: str) -> None:
+            self.incidents.note(why)
             self._changed()
 
         try:
-            await tend(self._kit, self.model, served, told, lambda pauses: pause(self._kit, pauses))
+            await restart_isolated(self._kit, self.model, served, ended, lambda pauses: pause(self._kit, pauses))
         except (FleetError, OSError) as error:
-            self._damaged(served.manifest_digest, error)
+            self._not_servable(served.manifest_digest, error)
             self._changed()
 
     async def _serve(self, digest: str) -> bool:
         try:
-            self._kit.usage.check_kept(self.model, digest)
+            self._kit.usage.check_committed(self.model, digest)
             served = await load_here(self._kit, self.model, digest)
         except OverQuota as error:
             self.problem = f"{self.model}: {error.code}: {error}"
             self._kit.log("over-quota", model=self.model, manifest=digest, detail=str(error))
             return False
         except (FleetError, OSError) as error:
-            self._damaged(digest, error)
+            self._not_servable(digest, error)
             return False
-        self._kit.slots.swap(self.model, served)
-        self._kit.log("serving", model=self.model, manifest=digest, student=served.manifest.name)
+        self._answer_with(served)
         return True
 
-    def _damaged(self, digest: str, error: Exception) -> None:
+    def _answer_with(self, served: Served) -> None:
+        self._kit.slots.swap(self.model, served)
+        self._kit.log("serving", model=self.model, manifest=served.manifest_digest, student=served.manifest.name)
+
+    def _not_servable(self, digest: str, error: Exception) -> None:
         self.problem = f"{self.model}: artifact {digest[:19]} cannot be served: {error}"
         self._kit.log("artifact-damaged", model=self.model, manifest=digest, detail=str(error))

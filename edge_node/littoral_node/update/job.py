@@ -13,13 +13,14 @@ from littoral.budget import Budget
 from littoral.manifest import Manifest
 from littoral_node.artifacts.repository import Artifacts
 from littoral_node.artifacts.usage import NodeUsage
-from littoral_node.identity.files import Damaged, unsaid
+from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.supervision.crashes import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
+from littoral_node.update.events import UpdateEvent
 from littoral_node.update.journal import UpdateJournal
-from littoral_node.update.state import Update, UpdateEvent
+from littoral_node.update.state import Update
 
 
 class Counters(Protocol):
@@ -65,7 +66,7 @@ class Kit:
     monotonic: Callable[[], float]
     rng: random.Random
     log: Callable[..., None]
-    damaged: Damaged = unsaid
+    damaged: Damaged = ignore_damage
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def budget_for(self, model: str) -> Budget:

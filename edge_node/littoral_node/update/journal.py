@@ -1,9 +1,10 @@
-"""What one model's folder remembers: which artifacts are active and kept, and how far its update is.
+"""The journal of one model: which artifacts are committed, and how far its update is.
 
-Both files are replaced whole (write, fsync, rename). A file that is damaged is named and put aside, not followed. What slots.json
-said is found in update.json then: an update that succeeded names what is active, and any other what it would have replaced;
-where that is damaged as well, what the agent had loaded last (littoral_node.supervision.crashes). What is found so is checked
-like anything else before it serves.
+Both files are replaced whole (write, fsync, rename). A damaged file is reported and moved aside. Then what slots.json said is
+found elsewhere, and checked like any artifact before it serves:
+
+    1. in update.json: an update that succeeded names the active artifact; any other names the one that it would have replaced
+    2. where that is damaged too, in the crash record: what the agent loaded last (littoral_node.supervision.crashes)
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from pathlib import Path
 from littoral.decoder import plain
 from littoral.digest import check_digest
 from littoral.errors import FleetError
-from littoral_node.identity.files import SCHEMA, Damaged, put_aside, read_record, unsaid, write_json, write_record
+from littoral_node.identity.files import SCHEMA, Damaged, ignore_damage, put_aside, read_record, write_json, write_record
 from littoral_node.update.state import ModelUpdateState, Update
 
 
 @dataclass(frozen=True, slots=True)
 class CommittedSlots:
-    """Manifest digests; empty: none. `active` passed probation and serves after a restart; `previous` is kept to go back to."""
+    """Manifest digests; empty: none. `active` passed probation and serves after a restart; `previous` is the way back."""
 
     active: str = ""
     previous: str = ""
@@ -47,36 +48,36 @@ class UpdateJournal:
 
     Args:
         folder: DIR/models/NAME; made where it is not there.
-        damaged: told of what cannot be read.
+        damaged: called with each file that cannot be read.
     """
 
-    def __init__(self, folder: Path, damaged: Damaged = unsaid) -> None:
+    def __init__(self, folder: Path, damaged: Damaged = ignore_damage) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._damaged = damaged
-        self.lost = False  # what was active stood here, and cannot be read any more
+        self.lost = False  # the active artifact stood here and cannot be read any more
         self._slots = folder / "slots.json"
         self._update = folder / "update.json"
 
-    def kept(self) -> CommittedSlots:
+    def committed(self) -> CommittedSlots:
         try:
-            if (kept := read_record(CommittedSlots, self._slots)) is not None:
-                return kept
+            if (committed := read_record(CommittedSlots, self._slots)) is not None:
+                return committed
             why: Exception | None = None
         except FleetError as error:
             why = error
             put_aside(self._slots)
-        found = self._kept_by_update()
+        found = self._committed_by_update()
         if found.active and why is None:
             why = FleetError("is missing")
         if why is not None:
             self._damaged(self._slots, why)
         if found.active:
             with suppress(OSError):  # a full disk, or one that takes no write: the next start finds it again
-                self.keep(found)
+                self.commit(found)
         self.lost = why is not None and not found.active
         return found
 
-    def _kept_by_update(self) -> CommittedSlots:
+    def _committed_by_update(self) -> CommittedSlots:
         """What update.json says of what slots.json said."""
         if (entry := self.read()) is None:
             return CommittedSlots()
@@ -85,8 +86,8 @@ class UpdateJournal:
             return CommittedSlots(update.manifest_digest, update.replaces if update.replaces != update.manifest_digest else "")
         return CommittedSlots(update.replaces)
 
-    def keep(self, kept: CommittedSlots) -> None:
-        write_record(self._slots, kept)
+    def commit(self, committed: CommittedSlots) -> None:
+        write_record(self._slots, committed)
 
     def read(self) -> JournalEntry | None:
         try:
@@ -99,7 +100,7 @@ class UpdateJournal:
             return None
 
     def write(self, update: Update, *, clean: bool = False) -> None:
-        """On the disk when this returns. The deadline is left out: it stands on a clock that ends with the boot."""
+        """On the disk when this returns. Leaves the deadline out: its clock ends with the boot."""
         body = plain(JournalEntry(replace(update, deadline=0.0), clean))
         del body["update"]["deadline"]
         write_json(self._update, {"schema": SCHEMA, **body})

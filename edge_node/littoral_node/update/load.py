@@ -1,5 +1,5 @@
-"""Step 4: the model is loaded in a process of its own and tried on its manifest's probe there: a runtime that crashes on it takes
-nothing else along. A model that was kept here before is loaded in the agent itself.
+"""Step 4: an isolated process loads the model and tries it on its manifest's probe, so that a runtime which crashes on it does
+not end the agent. The agent itself loads a model that this node has proved before.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from littoral_node.isolated.model import IsolatedModel, open_isolated
 from littoral_node.machine.memory import available_bytes
 from littoral_node.runtimes import Model, ran_on
 from littoral_node.serving.slots import Served
+from littoral_node.update.events import Loaded, UpdateEvent
 from littoral_node.update.job import Job, Kit, in_thread
-from littoral_node.update.state import Loaded, UpdateEvent
 
 
 async def load_here(kit: Kit, name: str, digest: str) -> Served:
-    """An artifact that is held, loaded in this process, which may not survive it: that is written down before.
+    """Loads an artifact of this node in this process. The crash record names it first: the process may not survive.
 
     Raises what Artifacts.open and `load_checked` raise.
     """
@@ -30,13 +30,13 @@ async def load_here(kit: Kit, name: str, digest: str) -> Served:
     return Served(manifest, digest, kit.watchdog.guard(name, digest, model))
 
 
-async def load_apart(kit: Kit, digest: str) -> Served:
-    """An artifact that is held, loaded in a process of its own. Raises what Artifacts.open and `open_isolated` raise."""
+async def load_isolated(kit: Kit, digest: str) -> Served:
+    """Loads an artifact of this node in an isolated process. Raises what Artifacts.open and `open_isolated` raise."""
     manifest, folder = await kit.artifacts.open(digest)
     own, quota = kit.budget_for(manifest.model).peak_rss_bytes, kit.usage.quota(manifest.model).memory_bytes
     memory = min((most for most in (own, quota) if most), default=0) or available_bytes()
     model = await open_isolated(folder, kit.threads, memory=memory, limit_s=kit.limit_s)
-    return Served(manifest, digest, model, apart=True)
+    return Served(manifest, digest, model, isolated=True)
 
 
 async def run(job: Job) -> UpdateEvent:
@@ -45,7 +45,7 @@ async def run(job: Job) -> UpdateEvent:
         usage.check_memory(model, digest)
         job.candidate = await load_here(job.kit, model, digest)
     else:
-        job.candidate = await load_apart(job.kit, digest)
+        job.candidate = await load_isolated(job.kit, digest)
         assert isinstance(job.candidate.model, IsolatedModel)
         usage.note_memory(model, digest, job.candidate.model.memory_bytes)
         usage.check_memory(model, digest)

@@ -1,7 +1,7 @@
 """The repository that clients of this node see: its models, taken out of memory and back into it.
 
-What the cloud wants is not touched. A model that was taken out stays enrolled, is reported with its problem, and comes back with
-`load`, with a restart, or when the cloud wants something new of it (docs/decisions/0016).
+The desired state stays as it is. A model that was taken out is reported with its problem, and comes back with `load`, with a
+restart, or when the cloud desires another artifact of it (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ class LocalRepository:
         self._updates = updates
 
     def entries(self) -> Sequence[Entry]:
-        return [self._entry(machine) for _, machine in sorted(self._updates.machines.items())]
+        return [self._entry(updater) for _, updater in sorted(self._updates.updaters.items())]
 
     async def load(self, name: str) -> None:
-        await self._machine(name).load()
+        await self._updater(name).load()
 
     async def unload(self, name: str) -> None:
-        self._machine(name).unload()
+        self._updater(name).unload()
 
-    def _machine(self, name: str) -> ModelUpdater:
-        if (machine := self._updates.machines.get(name)) is None:
-            known = ", ".join(sorted(self._updates.machines)) or "none"
+    def _updater(self, name: str) -> ModelUpdater:
+        if (updater := self._updates.updaters.get(name)) is None:
+            known = ", ".join(sorted(self._updates.updaters)) or "none"
             raise NotFound(f"model: {name[:80]!r} is not on this node", hint=f"on it are {known}")
-        return machine
+        return updater
 
     @staticmethod
-    def _entry(machine: ModelUpdater) -> Entry:
-        held = machine.in_service
-        if held.digest:
-            return Entry(machine.model, held.digest, READY)
-        reason = held.problem or ("an update is under way" if machine.busy else "nothing was rolled out to it")
-        return Entry(machine.model, held.active, UNAVAILABLE, reason)
+    def _entry(updater: ModelUpdater) -> Entry:
+        service = updater.in_service
+        if service.digest:
+            return Entry(updater.model, service.digest, READY)
+        reason = service.problem or ("an update is under way" if updater.busy else "nothing was rolled out to it")
+        return Entry(updater.model, service.active, UNAVAILABLE, reason)

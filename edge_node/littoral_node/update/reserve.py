@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from littoral_node.artifacts.fitness import check_fitness
+from littoral_node.update.events import Reserved, UpdateEvent
 from littoral_node.update.job import Job
-from littoral_node.update.state import Reserved, UpdateEvent
 
 
 async def run(job: Job) -> UpdateEvent:

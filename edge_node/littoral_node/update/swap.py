@@ -1,15 +1,15 @@
 """Step 5: the new model answers requests; the old one stands by, loaded, to go back to at once.
 
-On the disk the old one stays the active model until `adopt`. A model that was kept here before goes in for good: going back must
-not wait, nor be judged by the model it replaces.
+On the disk the old one stays the active model until `adopt`. A model that this node has proved before becomes active at once:
+going back must not wait, and the model that it replaces must not judge it.
 """
 
 from __future__ import annotations
 
 from littoral.errors import NotFound
+from littoral_node.update.events import Committed, Swapped, UpdateEvent
 from littoral_node.update.job import Job, RequestCounts
 from littoral_node.update.journal import CommittedSlots
-from littoral_node.update.state import Committed, Swapped, UpdateEvent
 
 
 async def run(job: Job) -> UpdateEvent:
@@ -20,7 +20,7 @@ async def run(job: Job) -> UpdateEvent:
     job.swapped = True
     if update.proved:
         kit.slots.swap(update.model, job.candidate)
-        job.journal.keep(CommittedSlots(active=update.manifest_digest, previous=update.replaces))
+        job.journal.commit(CommittedSlots(active=update.manifest_digest, previous=update.replaces))
         return Committed(update.generation)
     kit.slots.try_out(update.model, job.candidate)
     return Swapped(update.generation)

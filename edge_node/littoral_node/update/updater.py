@@ -1,4 +1,8 @@
-"""Carries out the updates of one model: does what `state.step` says, journals it, and feeds the outcome back."""
+"""Performs the updates of one model: runs the step that the table (state.py) asks for, journals the result, and feeds it back.
+
+The cloud's desired state arrives in `ModelUpdater.reconcile`. It starts an update: the table answers each event with effects, the
+effects run one step, and the step's event goes back into the table, until the update ends.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from littoral.errors import Conflict, FleetError, Unavailable
-from littoral_node.supervision.crashes import LIMIT, Crash
-from littoral_node.update.in_service import InService, pause
-from littoral_node.update.job import Job, Kit
-from littoral_node.update.journal import JournalEntry, UpdateJournal
-from littoral_node.update.state import (
-    ENDS,
+from littoral_node.supervision.crashes import Crash
+from littoral_node.supervision.failures import CRASHES, Consequence, Failure, Phase, outcome
+from littoral_node.update.events import (
     AgentCrashed,
     AgentDrained,
     AgentResumed,
@@ -22,9 +23,6 @@ from littoral_node.update.state import (
     Committed,
     Deferred,
     GivenUp,
-    IllegalUpdateMove,
-    ModelUpdateState,
-    ProbationPolicy,
     RestorePrevious,
     RetryStep,
     RunStep,
@@ -32,16 +30,18 @@ from littoral_node.update.state import (
     StepFailed,
     Superseded,
     TimedOut,
-    Update,
     UpdateEffect,
     UpdateEvent,
-    step,
 )
+from littoral_node.update.in_service import InService, pause
+from littoral_node.update.job import Job, Kit
+from littoral_node.update.journal import JournalEntry, UpdateJournal
+from littoral_node.update.state import ENDS, IllegalUpdateMove, ProbationPolicy, S, Update, counts_crashes, step
 from littoral_node.update.steps import STEPS
 from littoral_node.update.swap import restore
 
 _DETAIL = 500  # characters that are reported
-_MAY_WAIT = (ModelUpdateState.PENDING, ModelUpdateState.DOWNLOADING, ModelUpdateState.VERIFYING)
+_MAY_WAIT = (S.PENDING, S.DOWNLOADING, S.VERIFYING)
 
 
 class ModelUpdater:
@@ -61,7 +61,7 @@ class ModelUpdater:
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
         self._pauses = 0
-        self._entry: JournalEntry | None = None  # what the journal said at the start, until it is resumed
+        self._entry: JournalEntry | None = None  # of the journal at the start, until `resume`
 
     # -- what others see -------------------------------------------------------------------------------------------
 
@@ -77,55 +77,51 @@ class ModelUpdater:
     # -- from the outside ------------------------------------------------------------------------------------------
 
     def trying(self) -> str:
-        """Digest of the manifest whose update was loading it or had it on trial when the agent ended without a word, and counts
-        that; empty: none."""
+        """Digest of the manifest whose update counts the crash of the agent that just ended; empty: none."""
         entry = self._journal.read()
-        counts = (
-            entry is not None
-            and not entry.clean
-            and entry.update.state in (ModelUpdateState.VERIFYING, ModelUpdateState.PROBATION)
-        )
+        counts = entry is not None and not entry.clean and counts_crashes(entry.update.state)
         return entry.update.manifest_digest if entry is not None and counts else ""
 
     async def start(self, crash: Crash | None = None) -> None:
-        """Serves what was proved before, see InService.start; `resume` goes on with the update that was under way."""
+        """Serves what this node has proved before, see InService.start. `resume` continues the update that was under way."""
         active = self.in_service.active
         given_up = await self.in_service.start(crash)
         self._entry = self._journal.read()
         if self._entry is not None:
             self.update = replace(self._entry.update, replaces=self.in_service.active)
             if given_up and self.in_service.active != active and self.update.manifest_digest == active:
-                detail = f"the agent crashed {LIMIT} times in a row with this model; served is {self.in_service.digest[:19]}"
+                detail = f"the agent crashed {CRASHES} times in a row with this model; served is {self.in_service.digest[:19]}"
                 await self._apply(GivenUp(self.update.generation, "crash-loop", detail))
 
     async def resume(self) -> None:
-        """Goes on with the update that was under way when the agent ended. Once, after `start`."""
+        """Continues the update that was under way when the agent ended. Call it once, after `start`."""
         entry, self._entry = self._entry, None
         if entry is None or not self.busy:
             return
         serves = self.in_service.active == entry.update.manifest_digest == self.in_service.digest
-        if entry.update.state is ModelUpdateState.PROBATION and serves:
-            await self._begin(Committed(entry.update.generation))  # it had passed; only the journal did not know
+        if entry.update.state is S.PROBATION and serves:
+            await self._start(Committed(entry.update.generation))  # it had passed; the journal has it not yet
         else:
-            await self._begin((AgentResumed if entry.clean else AgentCrashed)(entry.update.generation))
+            await self._start((AgentResumed if entry.clean else AgentCrashed)(entry.update.generation))
 
-    async def want(self, manifest_digest: str, generation: int, policy: ProbationPolicy) -> None:
-        """The cloud's wish: does nothing where it is fulfilled or under way, else begins, after ending what is under way."""
-        now, held = self.update, self.in_service
+    async def reconcile(self, manifest_digest: str, generation: int, policy: ProbationPolicy) -> None:
+        """Starts the update to a desired artifact, after it ends the one under way. Does nothing where that update is known: it
+        is under way, or has ended."""
+        now, service = self.update, self.in_service
         known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
-        # The disk failed, or it did not fit any more when the agent began.
-        lost = now is not None and now.state is ModelUpdateState.SUCCEEDED and (manifest_digest != held.active or not held.digest)
-        if known and (not lost or held.unloaded):
+        # The disk failed, or the model did not fit any more when the agent started.
+        lost = now is not None and now.state is S.SUCCEEDED and (manifest_digest != service.active or not service.digest)
+        if known and (not lost or service.unloaded):
             return
-        held.unloaded = False
+        service.unloaded = False
         await self._supersede()
-        kept = manifest_digest in (held.active, held.before) and not held.given_up(manifest_digest)
+        retained = manifest_digest in (service.active, service.before) and not service.given_up(manifest_digest)
         # The same digest is the same bytes: what was proved here is proved, also where it has to be fetched again.
-        again = lost and now is not None and now.manifest_digest == manifest_digest and not held.given_up(manifest_digest)
-        self.update = Update(self.model, manifest_digest, generation, policy, replaces=held.active, proved=kept or again)
+        again = lost and now is not None and now.manifest_digest == manifest_digest and not service.given_up(manifest_digest)
+        self.update = Update(self.model, manifest_digest, generation, policy, replaces=service.active, proved=retained or again)
         self._pauses = 0
-        served = kept and manifest_digest == held.active == held.digest
-        await self._begin(Committed(generation) if served else Started(generation))
+        serves = retained and manifest_digest == service.active == service.digest
+        await self._start(Committed(generation) if serves else Started(generation))
 
     def unload(self) -> None:
         """See InService.unload. Raises Conflict while an update is under way, too."""
@@ -142,31 +138,32 @@ class ModelUpdater:
             raise Conflict(f"model {self.model}: an update of it is {self.update.state}", hint="again when it has ended")
 
     async def drain(self) -> None:
-        """Ends in good order; the journal says where to go on."""
+        """Ends in good order; the journal names the step that comes next."""
         await self.in_service.end()
         await self._halt()
         if self.update is not None and self.busy:
             await self._apply(AgentDrained(self.update.generation), clean=True)
 
     def hung(self, digest: str) -> None:
-        """An inference of this artifact was ended because it took too long. Too many of them: the model before serves again."""
-        held = self.in_service
-        too_many = held.troubles.hung(digest, self._kit.limit_s, self._kit.monotonic())
-        self._kit.log("model-hung", model=self.model, manifest=digest, detail=held.troubles.incident)
+        """The watchdog ended an inference of this artifact. After too many the previous artifact becomes the active one."""
+        service = self.in_service
+        count = service.incidents.hung(digest, self._kit.limit_s, self._kit.monotonic())
+        self._kit.log("model-hung", model=self.model, manifest=digest, detail=service.incidents.incident)
         self._changed()
-        if too_many and digest == held.digest == held.active and held.before and not self.busy:
-            held.troubles.forget_hangs()
+        following = outcome(Phase.IN_SERVICE, Failure.HUNG, count, previous=bool(service.before))
+        if following is Consequence.PREVIOUS and digest == service.digest == service.active and not self.busy:
+            service.incidents.forget_hangs()
             self._task = asyncio.create_task(self._give_up("runtime-hang"), name=f"way back of {self.model}")
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
     async def _give_up(self, reason: str) -> None:
-        """The model that was kept takes the active one's place."""
+        """The previous artifact takes the active one's place."""
         active = self.in_service.active
         if not await self.in_service.go_back():
             return
         if self.update is not None and self.update.manifest_digest == active:
-            detail = f"{self.in_service.troubles.incident}; served is {self.in_service.active[:19]}"
+            detail = f"{self.in_service.incidents.incident}; served is {self.in_service.active[:19]}"
             await self._apply(GivenUp(self.update.generation, reason, detail))
         self._changed()
 
@@ -181,7 +178,7 @@ class ModelUpdater:
             await asyncio.wait([self._task])
             self._task = None
 
-    async def _begin(self, event: UpdateEvent) -> None:
+    async def _start(self, event: UpdateEvent) -> None:
         assert self.update is not None
         self._job = Job(self.update, self._journal, self._kit)
         following = await self._apply(event)
@@ -208,7 +205,7 @@ class ModelUpdater:
             following = await self._apply(event)
 
     async def _perform(self, name: str) -> UpdateEvent:
-        """Does one step. Whatever goes wrong in it is an event: the agent goes on serving."""
+        """Runs one step. Anything that goes wrong in it is an event, so that the agent continues to serve."""
         assert self.update is not None
         assert self._job is not None
         generation, left = self.update.generation, self.update.deadline - self._kit.monotonic()
@@ -231,13 +228,13 @@ class ModelUpdater:
             return StepFailed(generation, "internal", f"{type(error).__name__}: {error}")
 
     async def _apply(self, event: UpdateEvent, *, clean: bool = False) -> RunStep | RetryStep | None:
-        """Moves, gives back what is to be given back at once, journals, and says what to do next."""
+        """Moves in the table, restores the previous model where it asks for that, journals, and gives the step that follows."""
         assert self.update is not None
         before = self.update
         try:
             after, effects = step(before, event, self._kit.monotonic())
         except IllegalUpdateMove as error:
-            after = replace(before, state=ModelUpdateState.FAILED, reason=error.code, detail=str(error))
+            after = replace(before, state=S.FAILED, reason=error.code, detail=str(error))
             effects = (RestorePrevious(), CloseCandidate())
         after = replace(after, detail=after.detail[:_DETAIL])
         if RestorePrevious() in effects and self._job is not None:
@@ -259,7 +256,7 @@ class ModelUpdater:
             if CloseCandidate() in effects:
                 await self._job.release()
                 self._job = None
-        if after.state is ModelUpdateState.SUCCEEDED:
+        if after.state is S.SUCCEEDED:
             self.in_service.updated()
         if after.state is not before.state or after.state in ENDS:
             fields = {"reason": after.reason, "detail": after.detail} if after.reason else {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from littoral.errors import DigestMismatch
+from littoral_node.update.events import UpdateEvent, Verified
 from littoral_node.update.job import Job
-from littoral_node.update.state import UpdateEvent, Verified
 
 
 async def run(job: Job) -> UpdateEvent:

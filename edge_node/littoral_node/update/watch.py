@@ -24,8 +24,9 @@ from littoral_node.federation.labelled import read_labelled, split
 from littoral_node.isolated.model import IsolatedModel
 from littoral_node.runtimes import Model
 from littoral_node.serving.slots import Served
+from littoral_node.update.events import Findings, ProbationFailed, ProbationPassed, UpdateEvent
 from littoral_node.update.job import Job, RequestCounts, in_thread
-from littoral_node.update.state import Findings, ProbationFailed, ProbationPassed, ProbationPolicy, UpdateEvent
+from littoral_node.update.state import ProbationPolicy
 
 BATCH = 16
 LOOK_S = 0.25

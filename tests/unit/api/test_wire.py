@@ -17,7 +17,7 @@ from littoral_node.machine.wire import budget_to
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
-from littoral.transport import MAX_WORD_BYTES
+from littoral.transport import MAX_MESSAGE_BYTES
 
 MANIFEST = "sha256:" + "a" * 64
 
@@ -87,7 +87,7 @@ def test_what_should_be_goes_down_whole() -> None:
 
 def test_any_number_of_trials_makes_one_small_word() -> None:
     word = wire.desired_to(1, Desired(benchmarks=tuple(f"sha256:{n:064x}" for n in range(5000))))
-    assert word.ByteSize() < MAX_WORD_BYTES
+    assert word.ByteSize() < MAX_MESSAGE_BYTES
 
 
 @given(st.binary(max_size=300))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from littoral_node.identity.files import read_json, write_atomic, write_json
-from littoral_node.identity.folder import Identity, NodeFolder
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Identity
+from littoral_node.update.events import Findings
 from littoral_node.update.journal import CommittedSlots, UpdateJournal
-from littoral_node.update.state import Findings, ModelUpdateState, ProbationPolicy, Update
+from littoral_node.update.state import ModelUpdateState, ProbationPolicy, Update
 
 from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
 
@@ -143,7 +145,7 @@ def test_a_count_that_cannot_be_read_is_put_aside(folder: NodeFolder) -> None:
 
 def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
     journal = UpdateJournal(tmp_path)
-    assert (journal.read(), journal.kept()) == (None, CommittedSlots())
+    assert (journal.read(), journal.committed()) == (None, CommittedSlots())
     update = Update(
         "digits",
         DIGEST,
@@ -159,12 +161,12 @@ def test_the_journal_gives_back_what_was_written(tmp_path: Path) -> None:
         Findings(0.5, None, 3, 2, 1),
     )
     journal.write(update, clean=True)
-    journal.keep(CommittedSlots(DIGEST, ""))
+    journal.commit(CommittedSlots(DIGEST, ""))
     entry = UpdateJournal(tmp_path).read()
     assert entry is not None
     assert entry.clean
     assert replace(entry.update, deadline=99.0) == update
-    assert UpdateJournal(tmp_path).kept() == CommittedSlots(DIGEST, "")
+    assert UpdateJournal(tmp_path).committed() == CommittedSlots(DIGEST, "")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_a_damaged_journal_is_put_aside_not_followed(tmp_path: Path, text: str) 
     for name in ("update.json", "slots.json"):
         (tmp_path / name).write_text(text)
     journal = UpdateJournal(tmp_path)
-    assert (journal.read(), journal.kept()) == (None, CommittedSlots())
+    assert (journal.read(), journal.committed()) == (None, CommittedSlots())
     assert (tmp_path / "update.damaged").exists()
 
 
@@ -207,14 +209,14 @@ def test_a_kill_anywhere_in_a_renewal_leaves_one_of_the_two_certificates(
 
 def test_what_an_agent_before_checksums_wrote_is_read(folder: NodeFolder) -> None:
     journal = UpdateJournal(folder.model("digits"))
-    journal.keep(CommittedSlots(DIGEST, ""))
+    journal.commit(CommittedSlots(DIGEST, ""))
     journal.write(Update("digits", DIGEST, 7, state=ModelUpdateState.SUCCEEDED))
     folder.keep_identity(WHO)
     for path in folder.root.rglob("*.json"):
         body = json.loads(path.read_bytes())
         del body["crc32"]
         path.write_text(json.dumps(body))
-    assert UpdateJournal(folder.model("digits")).kept() == CommittedSlots(DIGEST, "")
+    assert UpdateJournal(folder.model("digits")).committed() == CommittedSlots(DIGEST, "")
     assert folder.look().identity == WHO
 
 
@@ -238,7 +240,7 @@ def test_what_slots_json_said_is_found_in_the_journal_of_the_update(
         (tmp_path / "slots.json").write_text(damage)
     said: list[str] = []
     journal = UpdateJournal(tmp_path, lambda path, why: said.append(path.name))
-    assert journal.kept() == kept
+    assert journal.committed() == kept
     assert journal.lost == (damage is not None and kept == CommittedSlots())
     assert said == ([] if damage is None and kept == CommittedSlots() else ["slots.json"])
-    assert UpdateJournal(tmp_path).kept() == kept
+    assert UpdateJournal(tmp_path).committed() == kept

@@ -24,7 +24,7 @@ async def on_trial(folder: Path) -> Served:
     manifest = artifact(folder, seed=1)
     (folder / ENVELOPE).write_bytes(manifest.seal(KEY))
     model = await open_isolated(folder, 1, memory=200_000_000, limit_s=30)
-    return Served(manifest, "seed-1", model, apart=True)
+    return Served(manifest, "seed-1", model, isolated=True)
 
 
 async def in_flight(node: Node, count: int) -> None:

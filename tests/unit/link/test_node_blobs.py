@@ -147,7 +147,7 @@ async def test_two_who_want_one_blob_fetch_it_once(source: BlobSource, tmp_path:
 
 async def test_room_that_is_not_there_is_not_asked_for(source: BlobSource, tmp_path: Path) -> None:
     blobs = blobs_in(tmp_path, source, keep_free=1 << 60)
-    with pytest.raises(NoSpace, match="wanted"):
+    with pytest.raises(NoSpace, match="needed"):
         await blobs.get(source.hold(DATA))
     assert list(tmp_path.iterdir()) == []
 
@@ -155,7 +155,7 @@ async def test_room_that_is_not_there_is_not_asked_for(source: BlobSource, tmp_p
 async def test_a_disk_that_fills_up_on_the_way_leaves_no_partial(source: BlobSource, tiny_disk: Path) -> None:
     digest = source.hold(random.Random(2).randbytes(60_000))
     blobs = blobs_in(tiny_disk, source)
-    blobs.check_room = lambda wanted: None  # type: ignore[method-assign]  # somebody else fills it after we looked
+    blobs.check_room = lambda needed: None  # type: ignore[method-assign]  # somebody else fills it after we looked
     (tiny_disk / "somebody-else").write_bytes(b"x" * 40_000)
     with pytest.raises(NoSpace, match="full at byte"):
         await blobs.get(digest)

@@ -14,28 +14,13 @@ import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.link.session import (
-    BACKOFF,
-    FLAPS_MOST,
-    SLOW_RETRY_S,
-    SPREAD_MOST_S,
-    Deliver,
-    Heard,
-    Leave,
-    Link,
-    Lost,
-    NodeSession,
-    Opened,
-    Phase,
-    Say,
-    Tick,
-    message,
-    pause_s,
-)
+from littoral_node.link.retry import BACKOFF, FLAPS_MOST, SPREAD_MOST_S, pause_s
+from littoral_node.link.session import NodeSession
+from littoral_node.link.state import SLOW_RETRY_S, Deliver, Leave, LinkPhase, LinkState, Lost, Opened, Received, Send, Tick, step
 
 from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
-from littoral.transport import CLIENT_OPTIONS, MAX_WORD_BYTES
+from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from tests.kit.patience import PATIENCE_S
 
 Response = session_pb2.ConnectResponse
@@ -43,8 +28,8 @@ Reason = session_pb2.RefusalReason
 WELCOME = Response(welcome=session_pb2.Welcome(node_id="n1", heartbeat_interval_s=10))
 
 
-def opened(at: float = 0.0) -> Link:
-    link, effects = message(Link(heard_at=at, said_at=at), Heard(WELCOME), at)
+def opened(at: float = 0.0) -> LinkState:
+    link, effects = step(LinkState(received_at=at, beat_at=at), Received(WELCOME), at)
     assert any(isinstance(effect, Opened) for effect in effects)
     return link
 
@@ -56,43 +41,43 @@ def desired(generation: int) -> Response:
 def test_three_silent_intervals_end_a_stream_and_any_word_keeps_it() -> None:
     link = opened()
     for now in range(1, 100):
-        link, effects = message(link, Heard(Response(telemetry_ack=session_pb2.TelemetryAck())), float(now * 20))
+        link, effects = step(link, Received(Response(telemetry_ack=session_pb2.TelemetryAck())), float(now * 20))
         assert Leave() not in effects
-    link, effects = message(link, Tick(), 1980.0 + 29.9)
+    link, effects = step(link, Tick(), 1980.0 + 29.9)
     assert Leave() not in effects
-    link, effects = message(link, Tick(), 1980.0 + 30.1)
+    link, effects = step(link, Tick(), 1980.0 + 30.1)
     assert effects[-1] == Leave()
-    assert link.phase is Phase.ENDED
+    assert link.phase is LinkPhase.ENDED
 
 
 def test_a_heartbeat_goes_out_each_interval_and_its_echo_is_not_echoed() -> None:
     link, beats = opened(), []
     for tenth in range(1, 1000):
-        link, effects = message(link, Tick(), tenth / 10)
+        link, effects = step(link, Tick(), tenth / 10)
         for effect in effects:
-            assert isinstance(effect, Say)
-            beats.append(effect.word.heartbeat.sequence)
-            link, back = message(link, Heard(Response(heartbeat=effect.word.heartbeat)), tenth / 10)
+            assert isinstance(effect, Send)
+            beats.append(effect.message.heartbeat.sequence)
+            link, back = step(link, Received(Response(heartbeat=effect.message.heartbeat)), tenth / 10)
             assert back == ()
     assert beats == list(range(1, 10))
 
 
 def test_a_foreign_heartbeat_is_echoed_once() -> None:
     beat = Response(heartbeat=session_pb2.Heartbeat(sequence=77))
-    link, effects = message(opened(), Heard(beat), 1.0)
-    assert effects == (Say(session_pb2.ConnectRequest(heartbeat=session_pb2.Heartbeat(sequence=77))),)
-    assert message(link, Heard(beat), 1.0)[1] == ()
+    link, effects = step(opened(), Received(beat), 1.0)
+    assert effects == (Send(session_pb2.ConnectRequest(heartbeat=session_pb2.Heartbeat(sequence=77))),)
+    assert step(link, Received(beat), 1.0)[1] == ()
 
 
 def test_a_late_desired_state_changes_nothing_and_a_repeated_one_is_delivered() -> None:
-    link, effects = message(opened(), Heard(desired(5)), 1.0)
+    link, effects = step(opened(), Received(desired(5)), 1.0)
     assert effects == (Deliver(desired(5)),)
-    assert message(link, Heard(desired(4)), 1.0)[1] == ()
-    assert message(link, Heard(desired(5)), 1.0)[1] == (Deliver(desired(5)),)
+    assert step(link, Received(desired(4)), 1.0)[1] == ()
+    assert step(link, Received(desired(5)), 1.0)[1] == (Deliver(desired(5)),)
 
 
 def test_nothing_is_delivered_before_welcome() -> None:
-    assert message(Link(0.0, 0.0), Heard(desired(1)), 0.0)[1] == ()
+    assert step(LinkState(0.0, 0.0), Received(desired(1)), 0.0)[1] == ()
 
 
 @pytest.mark.parametrize(
@@ -112,38 +97,38 @@ def test_nothing_is_delivered_before_welcome() -> None:
 )
 def test_each_refusal_says_when_to_ask_again(reason: Any, asked: float, expected: float | None) -> None:
     refusal = Response(refusal=session_pb2.Refusal(reason=reason, detail="d", retry_after_s=asked))
-    for link in (Link(0.0, 0.0), opened()):
-        after, effects = message(link, Heard(refusal), 1.0)
+    for link in (LinkState(0.0, 0.0), opened()):
+        after, effects = step(link, Received(refusal), 1.0)
         assert effects[-1] == Leave(expected)
-        assert after.phase is Phase.ENDED
+        assert after.phase is LinkPhase.ENDED
 
 
-_words = st.one_of(
+_messages = st.one_of(
     st.just(WELCOME),
     st.integers(0, 9).map(desired),
     st.integers(0, 99).map(lambda n: Response(heartbeat=session_pb2.Heartbeat(sequence=n))),
     st.just(Response()),
     st.just(Response(telemetry_ack=session_pb2.TelemetryAck(sequence=3))),
 )
-_events = st.one_of(_words.map(Heard), st.just(Tick()), st.just(Lost("x")))
+_events = st.one_of(_messages.map(Received), st.just(Tick()), st.just(Lost("x")))
 
 
 @given(st.lists(st.tuples(_events, st.floats(0, 40)), max_size=60))
 def test_whatever_comes_generations_never_fall_and_an_end_is_an_end(script: list[tuple[Any, float]]) -> None:
-    link, now, seen, ended = Link(0.0, 0.0), 0.0, -1, 0
+    link, now, seen, ended = LinkState(0.0, 0.0), 0.0, -1, 0
     for event, pause in script:
         now += pause
-        was_over = link.phase is Phase.ENDED
-        link, effects = message(link, event, now)
+        was_over = link.phase is LinkPhase.ENDED
+        link, effects = step(link, event, now)
         if was_over:
             assert effects == ()
         ended += sum(isinstance(effect, Leave) for effect in effects)
         for effect in effects:
-            if isinstance(effect, Deliver) and effect.word.HasField("desired"):
-                assert effect.word.desired.generation >= seen
-                seen = effect.word.desired.generation
+            if isinstance(effect, Deliver) and effect.message.HasField("desired"):
+                assert effect.message.desired.generation >= seen
+                seen = effect.message.desired.generation
     assert ended <= 1
-    assert (link.phase is Phase.ENDED) == (ended == 1)
+    assert (link.phase is LinkPhase.ENDED) == (ended == 1)
 
 
 @given(st.integers(0, 20), st.integers())
@@ -229,18 +214,18 @@ async def test_after_welcome_what_is_so_is_said_and_what_should_be_is_delivered(
 
     async with cloud_that(script) as open:
         recorder = Recorder(open)
-        assert not recorder.session.say(session_pb2.ConnectRequest())  # not open yet
+        assert not recorder.session.send(session_pb2.ConnectRequest())  # not open yet
         async with recorder.running():
             assert (await said.get()).hello.boot_id == "b"
             assert (await said.get()).reported.generation == 7
             assert (await recorder.delivered.get()).desired.generation == 3
             assert recorder.session.connected
             telemetry = session_pb2.TelemetryReport(boot_id="b", sequence=1)
-            assert recorder.session.say(session_pb2.ConnectRequest(telemetry=telemetry))
+            assert recorder.session.send(session_pb2.ConnectRequest(telemetry=telemetry))
             assert (await said.get()).telemetry.sequence == 1
-            huge = session_pb2.ReportedState(problem="x" * MAX_WORD_BYTES)
-            with pytest.raises(TooLarge, match="word reported"):
-                recorder.session.say(session_pb2.ConnectRequest(reported=huge))
+            huge = session_pb2.ReportedState(problem="x" * MAX_MESSAGE_BYTES)
+            with pytest.raises(TooLarge, match="message reported"):
+                recorder.session.send(session_pb2.ConnectRequest(reported=huge))
         assert not recorder.session.connected
 
 
@@ -292,7 +277,7 @@ async def test_a_cloud_that_falls_silent_is_left() -> None:
         recorder = Recorder(open)
         async with recorder.running():
             await recorder.pauses.get()
-    assert any(event == "session-lost" and "nothing was heard" in fields["detail"] for event, fields in recorder.log)
+    assert any(event == "session-lost" and "no message for" in fields["detail"] for event, fields in recorder.log)
 
 
 async def test_a_refusal_is_read_although_the_stream_ends_at_once() -> None:

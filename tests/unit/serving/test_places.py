@@ -42,7 +42,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[Held, Slots]]:
     slots = Slots()
     first = served(tmp_path / "slow")
     held = Held(first)
-    slots.swap("slow", replace(first, model=held, apart=True))
+    slots.swap("slow", replace(first, model=held, isolated=True))
     slots.swap("quick", served(tmp_path / "quick", seed=1))
     yield held, slots
     held.go_on.set()

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from littoral_cloud.api.wire import report_from
 from littoral_cloud.fleet import telemetry as totals
-from littoral_node.telemetry.backlog import MOST_BYTES, MOST_REPORTS, MOST_WORD, Waiting, added, thinned, too_much
+from littoral_node.telemetry.backlog import MOST_BYTES, MOST_REPORT_BYTES, MOST_REPORTS, WaitingReport, added, thinned, too_much
 from littoral_node.telemetry.counting import TelemetryWindows
-from littoral_node.telemetry.outbox import OUTSTANDING, SPOOL_EVERY_S, Reports
+from littoral_node.telemetry.outbox import OUTSTANDING, SPOOL_EVERY_S, TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
 
 from littoral.digest import digest_of
@@ -49,7 +49,7 @@ class World:
         self.connected, self.acks = False, []
         self.boots += 1
         self.counters = TelemetryWindows(lambda: self.now)
-        self.reports = Reports(
+        self.reports = TelemetryOutbox(
             self.counters,
             f"{self.boots:032x}",
             self.say,
@@ -239,7 +239,7 @@ def test_over_kills_nothing_is_counted_twice(
         assert world.counted <= world.observed
 
 
-def word(sequence: int, *, boot: str = "a", model: str = MODEL, requests: int = 1, size: int = 0) -> Waiting:
+def word(sequence: int, *, boot: str = "a", model: str = MODEL, requests: int = 1, size: int = 0) -> WaitingReport:
     report = session_pb2.TelemetryReport(
         boot_id=boot,
         sequence=sequence,
@@ -250,10 +250,10 @@ def word(sequence: int, *, boot: str = "a", model: str = MODEL, requests: int = 
         class_counts=[requests, 0],
         inputs=session_pb2.InputSketch(sketch_id="s", features=1, bins=2, counts=[requests, 1] * (1 + size), examples=requests),
     )
-    return Waiting.of(report)
+    return WaitingReport.of(report)
 
 
-def requests_of(waiting: list[Waiting]) -> int:
+def requests_of(waiting: list[WaitingReport]) -> int:
     return sum(entry.report().requests for entry in waiting)
 
 
@@ -272,7 +272,7 @@ def test_too_many_are_added_up_from_the_oldest(manifest: Manifest) -> None:
 
 
 def test_what_may_have_been_counted_is_not_added_but_goes_when_there_is_no_other_way() -> None:
-    waiting = [Waiting(e.data, e.boot_id, e.sequence, said=True) for e in (word(i) for i in range(1, MOST_REPORTS + 2))]
+    waiting = [WaitingReport(e.data, e.boot_id, e.sequence, sent=True) for e in (word(i) for i in range(1, MOST_REPORTS + 2))]
     kept, gone = thinned(waiting)
     assert gone == waiting[: len(gone)]
     assert kept == waiting[len(gone) :]
@@ -283,7 +283,7 @@ def test_a_sum_is_never_more_than_a_session_takes() -> None:
     waiting = [word(i, requests=int(rng.integers(1, 2**31)), size=6_000) for i in range(1, 60)]
     assert sum(len(e.data) for e in waiting) > MOST_BYTES
     kept, _ = thinned(waiting)
-    assert all(len(entry.data) <= MOST_WORD for entry in kept)
+    assert all(len(entry.data) <= MOST_REPORT_BYTES for entry in kept)
     assert not too_much(kept)
 
 
@@ -292,10 +292,10 @@ def test_a_sum_is_never_more_than_a_session_takes() -> None:
 def test_thinning_keeps_every_request_that_it_does_not_say_it_lost(seed: int) -> None:
     rng = random.Random(seed)
     said = rng.randrange(0, 400)
-    waiting: list[Waiting] = []
+    waiting: list[WaitingReport] = []
     for i in range(rng.randrange(900, 1_400)):
         entry = word(i + 1, boot=rng.choice("ab"), model=rng.choice("mn"), requests=rng.randrange(1, 9))
-        waiting.append(Waiting(entry.data, entry.boot_id, entry.sequence, said=i < said))
+        waiting.append(WaitingReport(entry.data, entry.boot_id, entry.sequence, sent=i < said))
     kept, gone = thinned(waiting)
     assert requests_of(kept) + requests_of(gone) == requests_of(waiting)
     assert not too_much(kept)
