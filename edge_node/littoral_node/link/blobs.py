@@ -220,16 +220,16 @@ class NodeBlobs:
             digest, total = digest_of(data), len(data)
         if total > MAX_BLOB_BYTES:
             raise TooLarge(f"blob {digest[:19]}: {total} bytes, at most {MAX_BLOB_BYTES}")
-        barren, held_before = 0, 0
+        barren, stored_before = 0, 0
         async with self._stub() as stub:
             while True:
                 try:
-                    held = await stub.StatBlob(blob_pb2.StatBlobRequest(digest=digest), timeout=SILENCE_S)
-                    if held.complete:
+                    stored = await stub.StatBlob(blob_pb2.StatBlobRequest(digest=digest), timeout=SILENCE_S)
+                    if stored.complete:
                         return digest
-                    barren = 0 if held.held_bytes > held_before else barren
-                    held_before = held.held_bytes
-                    await stub.PutBlob(upload_parts(data, digest, total, held.held_bytes), timeout=SILENCE_S + total / 50_000)
+                    barren = 0 if stored.stored_bytes > stored_before else barren
+                    stored_before = stored.stored_bytes
+                    await stub.PutBlob(upload_parts(data, digest, total, stored.stored_bytes), timeout=SILENCE_S + total / 50_000)
                     return digest
                 except grpc.aio.AioRpcError as error:
                     if error.code() not in (*BROKEN_OFF, *MISPLACED, grpc.StatusCode.DATA_LOSS):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from littoral_node.supervision import crashes as c
 from littoral_node.supervision.crashes import Book, CrashBook, CrashCount
+from littoral_node.supervision.failures import CRASHES
 
 OLD, NEW, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
 HERE = "this start of the machine"
@@ -103,13 +104,13 @@ def test_nothing_is_given_up_without_three_crashes_since_it_last_did_well(happen
                 crashes += 1
             case "end":
                 book, _ = c.reopened(replace(book, clean=True, blamed=None), HERE, {})
-                crashes = c.LIMIT if before else 0  # what was given up stays so
+                crashes = CRASHES if before else 0  # what was given up stays so
             case "cut":
                 book, _ = c.reopened(replace(book, machine="before"), HERE, {})
                 assert c.given_up(book, "m", NEW) == before
         assert book.models.get("m", CrashCount(NEW)).crashes <= crashes
         if c.given_up(book, "m", NEW):
-            assert crashes >= c.LIMIT
+            assert crashes >= CRASHES
         assert before <= c.given_up(book, "m", NEW) or what in ("loaded", "prove")
 
 
