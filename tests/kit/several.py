@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
-from littoral_cloud.fleet.telemetry import Counts, Telemetry, telemetry_id
+from littoral_cloud.fleet.telemetry import ServingCounts, TelemetryTotals, telemetry_id
 
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S
@@ -49,11 +49,11 @@ async def until(fleet: Fleet, wanted: Mapping[str, tuple[int, tuple[str, ...]]],
             await anext(announcements)
 
 
-async def counted(fleet: Fleet, model: str, requests: int) -> Counts:
+async def counted(fleet: Fleet, model: str, requests: int) -> ServingCounts:
     """What the cloud has counted of a model, once it is so many requests."""
     async with asyncio.timeout(PATIENCE_S), fleet.ledger.watch(TELEMETRY) as announcements:
         while True:
             doc = await fleet.ledger.get(TELEMETRY, telemetry_id(NODE, model))
-            if doc is not None and (totals := load(Telemetry, doc).totals).requests == requests:
+            if doc is not None and (totals := load(TelemetryTotals, doc).totals).requests == requests:
                 return totals
             await anext(announcements)
