@@ -3,7 +3,7 @@ manifests, records of the ledger, a node's files, recipes.
 
 The rules, in order:
 
-    1. The text is JSON or TOML, with no key twice, and no NaN and no infinity in it (`parse` for JSON).
+    1. The text is JSON or TOML, with no key twice, and no NaN and no infinity in it (`littoral.json_text.parse` for JSON).
     2. Every key is a field of the dataclass. An unknown key is refused, with the nearest known one.
     3. Every field without a default is there.
     4. Every value is of its field's type: 1 is a float, but true is no number, 1.0 is no int and "1" is neither.
@@ -18,8 +18,6 @@ A refusal names the field by its path, the value, and what it must be:
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import types
 import typing
@@ -31,12 +29,11 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from littoral.errors import BadInput
+from littoral.type_words import described, kind_of, nearest
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
 
-_CALLED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table", list: "a list"}
-_CALLED[types.NoneType] = "null"
 _SCALARS = frozenset({str, int, float, bool, types.NoneType})
 _EXACT = (str, int, bool)
 
@@ -81,14 +78,6 @@ def decode(cls: type[T], value: Any, at: str, *, given: Mapping[str, Any] | None
     return made
 
 
-def parse(data: bytes | str, at: str) -> Any:
-    """What JSON says. Raises BadInput where it is not JSON, a key stands twice in one object, or a number is not finite."""
-    try:
-        return json.loads(data, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{at}: is not JSON: {error}") from error
-
-
 def plain(value: Any) -> Any:
     """A dataclass as `decode` reads it back: dicts, lists, texts, numbers, true or false, None."""
     kind = type(value)
@@ -127,28 +116,6 @@ def refuse_unknown(table: Mapping[str, Any], known: Iterable[str], at: str) -> N
 
 def _nearest_of(key: str, known: Sequence[str]) -> str:
     return f"{nearest(key, known)}known are {', '.join(known) or 'none'}"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ "did you mean X? ", or nothing where nothing is near."""
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean {close[0]}? " if close else ""
-
-
-def described(kind: Any) -> str:
-    """A field's type in words."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return " or ".join(described(option) for option in inner if option is not types.NoneType)
-    if origin is Literal:
-        return " or ".join(repr(option) for option in inner)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return " or ".join(repr(option.value) for option in kind)
-    if origin in (tuple, list, Sequence):
-        return f"a list, each {described(inner[0])}" if inner else "a list"
-    if origin in (dict, Mapping) or kind is Mapping or is_dataclass(kind):
-        return "a table"
-    return _CALLED.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 # -- readers: one for each type, made once --------------------------------------------------------------------------
@@ -317,26 +284,4 @@ def _union_reader(kind: Any, inner: Sequence[Any]) -> Reader:
 
 def _type_error(kind: Any, value: Any) -> _Wrong:
     text = repr(value)
-    return _Wrong(f"{text if len(text) <= 80 else f'{text[:77]}...'} is {_kind_of(value)}", f"it must be {described(kind)}")
-
-
-def _kind_of(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "not finite"
-    if isinstance(value, Mapping):
-        return "a table"
-    return _CALLED.get(type(value), f"a {type(value).__name__}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.80} stands twice")
-    return made
-
-
-def _finite(number: str) -> float:
-    if math.isfinite(value := float(number)):
-        return value
-    raise ValueError(f"{number:.40} is no number")
+    return _Wrong(f"{text if len(text) <= 80 else f'{text[:77]}...'} is {kind_of(value)}", f"it must be {described(kind)}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from littoral import decoder
+from littoral import decoder, json_text
 from littoral.codec import CODINGS
 from littoral.decoder import BadField
 from littoral.digest import check_digest
@@ -237,7 +237,7 @@ class Manifest:
     def decode(cls, payload: bytes) -> Manifest:
         """Raises BadManifest, naming the field, the value and what it must be."""
         try:
-            return cls._decoded(decoder.parse(payload, "manifest"))
+            return cls._decoded(json_text.parse(payload, "manifest"))
         except BadManifest:
             raise
         except BadInput as error:

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from littoral_cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
+from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Node, dump, load
+from littoral_cloud.fleet.tokens import create_token
 from littoral_cloud.trust.ca import open_ca
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity, life_of

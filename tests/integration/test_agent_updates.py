@@ -8,16 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from littoral_cloud.fleet.ledger import Change, Write
-from littoral_cloud.fleet.records import (
-    Artifact,
-    Desired,
-    MeasurementRecord,
-    Probation,
-    ReportedModel,
-    dump,
-    load,
-    measurement_id,
-)
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.records import Artifact, Desired, Probation, ReportedModel, dump, load
 from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import digest_of

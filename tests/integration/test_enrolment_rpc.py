@@ -16,8 +16,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from littoral_cloud.fleet.enrolment import token_id
 from littoral_cloud.fleet.nodes import decommission
+from littoral_cloud.fleet.tokens import token_id
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.link.enrol import enrol as node_enrol
 

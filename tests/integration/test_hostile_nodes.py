@@ -12,8 +12,9 @@ import pytest
 from littoral_cloud.fleet import drift, telemetry
 from littoral_cloud.fleet.allowance import LINES_AT_ONCE
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.nodes import decommission
-from littoral_cloud.fleet.records import Desired, FederatedTask, node_of
+from littoral_cloud.fleet.records import Desired, FederatedTask
 from littoral_cloud.fleet.windows import MODELS, OTHERS
 
 from littoral.digest import digest_of

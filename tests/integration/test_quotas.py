@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.nodes import view_nodes
-from littoral_cloud.fleet.records import Artifact, Desired, MeasurementRecord, Presence, dump, load, measurement_id
+from littoral_cloud.fleet.records import Artifact, Desired, Presence, dump, load
 from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import hex_of

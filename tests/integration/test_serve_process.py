@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from littoral_cloud.api.open_files import room_for
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.ledger import Change, Write
-from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, MeasurementRecord, Node, dump, measurement_id
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, dump
 from littoral_cloud.settings import CloudSettings
 
 from littoral.fleet.v1 import blob_pb2, session_pb2

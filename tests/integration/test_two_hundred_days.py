@@ -23,10 +23,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from littoral_cloud.fleet import renewal, sessions
-from littoral_cloud.fleet.enrolment import EnrolmentRequest, create_token, enrol
+from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.fleet.sessions import Peer
+from littoral_cloud.fleet.tokens import create_token
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity

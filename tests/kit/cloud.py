@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral_cloud.app import Core, open_core
-from littoral_cloud.fleet.enrolment import create_token
+from littoral_cloud.fleet.tokens import create_token
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.serve import serve
 from littoral_cloud.settings import CloudSettings

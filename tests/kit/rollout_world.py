@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Write
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
     Enrolment,
-    MeasurementRecord,
     Node,
     Presence,
     ProbationResult,
@@ -26,7 +26,6 @@ from littoral_cloud.fleet.records import (
     UpdateState,
     dump,
     load,
-    measurement_id,
 )
 from littoral_cloud.rollouts.decide import next_actions
 from littoral_cloud.rollouts.seen import Snapshot, snapshot_of

@@ -16,8 +16,9 @@ from functools import partial
 
 from littoral.errors import Conflict, Unavailable
 from littoral_cloud.api.open_files import ConnectionLimits
-from littoral_cloud.api.session import CoordinatorSession, SessionEnded
-from littoral_cloud.fleet.allowance import NodeAllowance, say_left_out
+from littoral_cloud.api.session import CoordinatorSession
+from littoral_cloud.api.session_stream import SessionEnded
+from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.clones import SessionTurns, Start, came
 from littoral_cloud.fleet.coordinators import Coordinators
 from littoral_cloud.fleet.edit import edit
@@ -194,7 +195,7 @@ class SessionHub:
             node_id = next(iter(self._changed))
             session = self._sessions.get(node_id)
             if session is None and node_id in self._allowances:
-                await say_left_out(self._ledger, self._allowances[node_id], at_last=True)
+                await count_left_out(self._ledger, self._allowances[node_id], at_last=True)
             await edit(self._ledger, Presence, "presence", node_id, partial(self._corrected, node_id))
             if session is self._sessions.get(node_id):
                 self._changed.discard(node_id)

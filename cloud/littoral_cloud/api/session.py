@@ -1,8 +1,8 @@
 """One node's session: Hello, Welcome, then what should be goes down and what is comes up until one side ends it.
 
-Four loops share the stream. `_read` takes words off the wire and answers heartbeats at once, so that a node whose words wait
-for Redis is not given up; `_process` writes words to the ledger one after another; `_push` sends what should be whenever it
-grew; the last two end the session when it is told to, or when the node's certificate expires.
+Five loops share the stream. `_read` takes messages off the wire and answers heartbeats at once, so that a node whose messages
+wait for Redis is not given up. `_process` writes messages to the ledger one after another. `_push` sends the desired state
+whenever its generation grew. The last two end the session when `end` was called, or when the node's certificate expires.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-import grpc.aio
-
 from littoral.errors import BadInput, Unavailable
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
+from littoral_cloud.api.session_stream import RETRY_S, SessionEnded, SessionStream, ended
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import renewal, sessions, telemetry, windows
-from littoral_cloud.fleet.allowance import NodeAllowance, say_left_out
+from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
 from littoral_cloud.fleet.records import Presence
@@ -33,19 +32,18 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-QUEUED_WORDS = 64
-"""Words of one node that wait for the ledger; behind them the node itself waits."""
+QUEUED_MESSAGES = 64
+"""Messages of one node that wait for the ledger; with more, the node itself waits."""
 
 REPAIR_S = 60.0
-"""What should be is read again after about this long, in case an announcement was lost."""
+"""The desired state is read again after about this long, in case an announcement was lost."""
 
 HELLO_LEDGER_S = 5.0
-RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTerms:
-    """What every session of this server is told, and where its time and chance come from."""
+    """What every session of this server has in common: intervals, clock and random numbers."""
 
     server_version: str
     heartbeat_interval_s: float
@@ -54,25 +52,12 @@ class SessionTerms:
     rng: random.Random
 
 
-class SessionEnded(Exception):
-    """The session ends here; with a refusal where the node is still there to read it."""
-
-    def __init__(self, refused: SessionRefusal | None) -> None:
-        super().__init__(refused.detail if refused else "the node went away")
-        self.refused = refused
-
-
-def ended(reason: Reason, detail: str, retry_after_s: float = 0.0) -> SessionEnded:
-    """With a refusal for the node to read."""
-    return SessionEnded(SessionRefusal(reason, detail, retry_after_s))
-
-
 class Hub(Protocol):
-    """Where a session that has begun is known.
+    """Knows the open sessions.
 
     Attributes:
         coordinator: the id of this process.
-        spread_s: over which time nodes shall come back when all of them lose their sessions at one time.
+        spread_s: nodes that lose their sessions at one time come back spread over this time.
     """
 
     @property
@@ -82,11 +67,11 @@ class Hub(Protocol):
     def spread_s(self) -> float: ...
 
     def allowance_of(self, node_id: str) -> NodeAllowance:
-        """What an accepted node may still ask for."""
+        """What an accepted node may still send."""
         ...
 
     def enter(self, session: CoordinatorSession) -> None:
-        """Raises SessionEnded where nobody may enter any more."""
+        """Raises SessionEnded where no session may enter any more."""
         ...
 
     def greeted(self, session: CoordinatorSession) -> None:
@@ -102,13 +87,11 @@ class CoordinatorSession:
         self.id = f"{terms.rng.getrandbits(64):016x}"
         self.address = address_of(context)
         self.twins: tuple[str, ...] = ()  # where agents of this one identity call from, where there are several
-        self._context = context
         self._ledger = ledger
         self._terms = terms
         self._hub = hub
-        self._silence_s = terms.heartbeat_interval_s * SILENT_INTERVALS
-        self._words: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(QUEUED_WORDS)
-        self._writing = asyncio.Lock()
+        self._stream = SessionStream(context, terms.heartbeat_interval_s * SILENT_INTERVALS)
+        self._messages: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(QUEUED_MESSAGES)
         self._look = asyncio.Event()
         self._ending: asyncio.Future[SessionRefusal] = asyncio.get_running_loop().create_future()
         self.boot_id = ""  # of the agent's start, once it has said hello
@@ -132,7 +115,7 @@ class CoordinatorSession:
         try:
             presence = await self._begin()
             self._allowance = self._hub.allowance_of(self.peer.node_id)
-            await asyncio.sleep(self._allowance.word())
+            await asyncio.sleep(self._allowance.message())
             self._hub.enter(self)
             entered = True
             if self.twins:
@@ -140,7 +123,7 @@ class CoordinatorSession:
             await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence, self._allowance))
             await self._ledger_soon(renewal.shown(self._ledger, self.peer))
             self._hub.greeted(self)
-            await self._send(session_pb2.ConnectResponse(welcome=self._welcome()))
+            await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
             await self._attend()
         except SessionEnded as over:
             await self._part(over)
@@ -151,16 +134,16 @@ class CoordinatorSession:
                 self._hub.leave(self)
 
     async def _begin(self) -> Presence:
-        word = await self._next_word()
-        if word.WhichOneof("message") != "hello":
-            raise ended(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {word.WhichOneof('message')}")
-        if (refused := sessions.version_refusal(word.hello.protocol_version)) is not None:
+        message = await self._stream.next_message()
+        if message.WhichOneof("message") != "hello":
+            raise ended(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {message.WhichOneof('message')}")
+        if (refused := sessions.version_refusal(message.hello.protocol_version)) is not None:
             raise SessionEnded(refused)
         now = self._terms.clock()
         if (refused := await self._ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
             raise SessionEnded(refused)
         try:
-            said = wire.presence_from(word.hello, now)
+            said = wire.presence_from(message.hello, now)
         except BadInput as error:
             raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
         self.boot_id = said.boot_id
@@ -194,7 +177,7 @@ class CoordinatorSession:
             return
         log.info("session of %s: %s: %s", self.peer.node_id, over.refused.reason.value, over.refused.detail)
         try:
-            await self._send(session_pb2.ConnectResponse(refusal=wire.refusal_to(over.refused)))
+            await self._stream.send(session_pb2.ConnectResponse(refusal=wire.refusal_to(over.refused)))
         except SessionEnded:
             return  # it is gone already
 
@@ -202,47 +185,47 @@ class CoordinatorSession:
 
     async def _read(self) -> None:
         while True:
-            word = await self._next_word()
-            kind = word.WhichOneof("message")
+            message = await self._stream.next_message()
+            kind = message.WhichOneof("message")
             if kind == "heartbeat":
-                await self._send(session_pb2.ConnectResponse(heartbeat=word.heartbeat))
+                await self._stream.send(session_pb2.ConnectResponse(heartbeat=message.heartbeat))
             elif kind in (None, "hello"):
                 what = "an empty message" if kind is None else "a second hello"
                 raise ended(Reason.PROTOCOL_VIOLATION, f"{what} in an open session")
             else:
-                await self._words.put(word)
-            if (pause := self._allowance.word()) > 0:
+                await self._messages.put(message)
+            if (pause := self._allowance.message()) > 0:
                 await asyncio.sleep(pause)  # unread words wait on the wire, and behind them the node
 
     async def _process(self) -> None:
         while True:
-            word = await self._words.get()
+            message = await self._messages.get()
             try:
-                await self._take(word)
+                await self._take(message)
             except BadInput as error:
                 raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
 
-    async def _take(self, word: session_pb2.ConnectRequest) -> None:
+    async def _take(self, message: session_pb2.ConnectRequest) -> None:
         node_id, now, ledger, allowance = self.peer.node_id, self._terms.clock(), self._ledger, self._allowance
-        match word.WhichOneof("message"):
+        match message.WhichOneof("message"):
             case "reported":
-                reported = wire.reported_from(word.reported, self.boot_id)
+                reported = wire.reported_from(message.reported, self.boot_id)
                 await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported, allowance))
             case "telemetry":
-                await self._take_telemetry(wire.report_from(word.telemetry), now)
+                await self._take_telemetry(wire.report_from(message.telemetry), now)
             case "measurement":
-                measurement = wire.measurement_from(word.measurement, node_id, now)
+                measurement = wire.measurement_from(message.measurement, node_id, now)
                 if not await self._patiently(lambda: sessions.note_measurement(ledger, measurement)):
                     log.warning("session of %s: measured %s, which is no artifact here", node_id, measurement.manifest_digest)
             case "budget_change":
-                budgets = wire.budgets_from(word.budget_change.budgets, "budget_change.budgets")
-                conditions = wire.conditions_from(word.budget_change.conditions)
-                labelled = wire.labelled_from(word.budget_change.labelled_examples, "budget_change.labelled_examples")
+                budgets = wire.budgets_from(message.budget_change.budgets, "budget_change.budgets")
+                conditions = wire.conditions_from(message.budget_change.conditions)
+                labelled = wire.labelled_from(message.budget_change.labelled_examples, "budget_change.labelled_examples")
                 await self._patiently(
                     lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled, allowance=allowance)
                 )
             case "federated_reply":
-                answer = wire.answer_from(word.federated_reply)
+                answer = wire.answer_from(message.federated_reply)
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):
                     log.info("session of %s: answered %s late or again", node_id, answer.message_id)
 
@@ -255,7 +238,7 @@ class CoordinatorSession:
             self._said_over = True
             log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
         ack = session_pb2.TelemetryAck(sequence=report.sequence, boot_id=report.boot_id)
-        await self._send(session_pb2.ConnectResponse(telemetry_ack=ack))
+        await self._stream.send(session_pb2.ConnectResponse(telemetry_ack=ack))
 
     async def _push(self) -> None:
         while True:
@@ -270,7 +253,7 @@ class CoordinatorSession:
     async def _push_once(self) -> None:
         if (refused := await sessions.admission(self._ledger, self.peer, self._terms.clock())) is not None:
             raise SessionEnded(refused)
-        await say_left_out(self._ledger, self._allowance)
+        await count_left_out(self._ledger, self._allowance)
         generation, desired = await sessions.desired_of(self._ledger, self.peer.node_id)
         if generation <= self._sent_generation:
             return
@@ -278,7 +261,7 @@ class CoordinatorSession:
         if message.ByteSize() > MAX_MESSAGE_BYTES:
             log.error("session of %s: desired state %d is %d bytes: not sent", self.peer.node_id, generation, message.ByteSize())
             return
-        await self._send(message)
+        await self._stream.send(message)
         self._sent_generation = generation
 
     async def _until_ended(self) -> None:
@@ -289,42 +272,10 @@ class CoordinatorSession:
         detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
         raise ended(Reason.NODE_REVOKED, detail)
 
-    # -- the wire --------------------------------------------------------------------------------------------------
-
-    async def _next_word(self) -> session_pb2.ConnectRequest:
-        """Raises SessionEnded where the node is silent for too long, gone, or sends a word that is too large."""
-        try:
-            async with asyncio.timeout(self._silence_s):
-                word = await self._context.read()
-        except TimeoutError:
-            raise ended(Reason.UNAVAILABLE, f"nothing was heard for {self._silence_s:g} s", RETRY_S) from None
-        except grpc.aio.BaseError:
-            raise SessionEnded(None) from None
-        if word is grpc.aio.EOF:
-            raise SessionEnded(None)
-        if (size := word.ByteSize()) > MAX_MESSAGE_BYTES:
-            raise ended(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; at most {MAX_MESSAGE_BYTES} are taken")
-        assert isinstance(word, session_pb2.ConnectRequest)
-        return word
-
-    async def _send(self, message: session_pb2.ConnectResponse) -> None:
-        """Raises SessionEnded where the node is gone or does not take it."""
-        writing = asyncio.ensure_future(self._write(message))
-        writing.add_done_callback(lambda task: task.cancelled() or task.exception())
-        try:
-            async with asyncio.timeout(self._silence_s):
-                await asyncio.shield(writing)  # gRPC knows no second write before the first is through
-        except (TimeoutError, grpc.aio.BaseError, asyncio.InvalidStateError):
-            raise SessionEnded(None) from None
-
-    async def _write(self, message: session_pb2.ConnectResponse) -> None:
-        async with self._writing:
-            await self._context.write(message)
-
     # -- the ledger ------------------------------------------------------------------------------------------------
 
     async def _ledger_soon(self, work: Awaitable[T]) -> T:
-        """At the door nobody waits long: the node is asked to come again. Raises SessionEnded."""
+        """Before Welcome a node waits only briefly for Redis. Raises SessionEnded: the node comes again."""
         try:
             async with asyncio.timeout(HELLO_LEDGER_S):
                 return await work
@@ -332,7 +283,7 @@ class CoordinatorSession:
             raise ended(Reason.UNAVAILABLE, "the cloud cannot reach its Redis now", RETRY_S) from None
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """In an open session words wait for as long as Redis is away."""
+        """In an open session messages wait for as long as Redis is away."""
         while True:
             try:
                 return await work()

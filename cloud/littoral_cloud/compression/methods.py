@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, cast
 
-from littoral import decoder
+from littoral import decoder, type_words
 from littoral.errors import BadInput
 from littoral_cloud.compression.method import Method
 
@@ -43,7 +43,7 @@ def method_from(
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in registry:
         said = f"{kind!r} is not known" if "kind" in table else "is missing"
-        raise BadInput(f"{at}.kind: {said}", hint=f"{decoder.nearest(str(kind), registry)}one of {', '.join(registry)}")
+        raise BadInput(f"{at}.kind: {said}", hint=f"{type_words.nearest(str(kind), registry)}one of {', '.join(registry)}")
     settings = {key: value for key, value in table.items() if key != "kind"}
     found = method_class(kind, registry)
     return cast(Method, decoder.decode(found, _inherited(found, settings, student or {}), f"{at}.{kind}"))

@@ -1,5 +1,7 @@
-"""What one node may ask of its coordinator, over all its sessions: words a second, and lines in the audit trail a minute. Whoever
-asks for more waits, or has it said in one line how many more there were; nobody else notices.
+"""What one node may ask of its coordinator, over all its sessions: messages per second, and lines in the audit trail per minute.
+
+The coordinator reads the next message of a node over its limit later. Of lines over the limit it writes one that counts them.
+Other nodes are not affected.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from dataclasses import dataclass, field
 
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Take, Write
 
-WORDS_A_SECOND = 32.0
-WORDS_AT_ONCE = 512
+MESSAGES_PER_SECOND = 32.0
+MESSAGES_AT_ONCE = 512
 """A node that was away hands in what waited, and sends nothing like it afterwards."""
-LINES_A_MINUTE = 60.0
+LINES_PER_MINUTE = 60.0
 LINES_AT_ONCE = 300
 """A rollout of every model that a node may have, at one time."""
 
@@ -37,7 +39,7 @@ class Bucket:
         return int(self.held)
 
     def take(self, count: int, now: float) -> float:
-        """Takes so many, also where they are not there; gives after how many seconds they will have been."""
+        """Takes `count`, also where fewer are left; gives the seconds until they would have been there."""
         self.left(now)
         self.held -= count
         return max(0.0, -self.held / self.rate)
@@ -45,11 +47,11 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class AllowedLines:
-    """Of some lines, those that are written: the first ones, and one that says how many were left out since the last such."""
+    """Of some lines, those to write: the first ones, and one that counts the lines left out since the last such line."""
 
     lines: tuple[Audit, ...]
     left_out: int  # of these
-    said: int  # that the line of those left out before counts
+    counted: int  # earlier left out lines, which one of `lines` counts
 
 
 class NodeAllowance:
@@ -62,51 +64,55 @@ class NodeAllowance:
     def __init__(self, node_id: str, clock: Callable[[], float]) -> None:
         self._node_id = node_id
         self._clock = clock
-        self._words = Bucket(WORDS_A_SECOND, WORDS_AT_ONCE)
-        self._lines = Bucket(LINES_A_MINUTE / 60.0, LINES_AT_ONCE)
+        self._messages = Bucket(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE)
+        self._lines = Bucket(LINES_PER_MINUTE / 60.0, LINES_AT_ONCE)
         self._left_out = 0
 
-    def word(self) -> float:
-        """One more word came; after how many seconds the next may be read."""
-        return self._words.take(1, self._clock())
+    def message(self) -> float:
+        """One more message came; gives the seconds until the next may be read."""
+        return self._messages.take(1, self._clock())
 
-    def told(self, lines: Sequence[Audit], *, at_last: bool = False) -> AllowedLines:
-        """Which of these lines may be written; `written` counts them once they are.
+    def allowed(self, lines: Sequence[Audit], *, at_last: bool = False) -> AllowedLines:
+        """Which of these lines may be written. Call `written` after the write.
 
-        `at_last`: what was left out is said now, for the node has gone.
+        Args:
+            at_last: the node has gone: the lines left out are counted now.
         """
         room = self._lines.left(self._clock())
-        said = self._left_out if room > 0 or at_last else 0
-        kept = tuple(lines[: max(0, room - (1 if said else 0))])
-        left_out = len(lines) - len(kept)
-        if said:
-            kept = (Audit("audit.left-out", self._node_id, self._node_id, {"lines": said}), *kept)
-        return AllowedLines(kept, left_out, said)
+        counted = self._left_out if room > 0 or at_last else 0
+        first = tuple(lines[: max(0, room - (1 if counted else 0))])
+        left_out = len(lines) - len(first)
+        if counted:
+            first = (Audit("audit.left-out", self._node_id, self._node_id, {"lines": counted}), *first)
+        return AllowedLines(first, left_out, counted)
 
-    def written(self, told: AllowedLines) -> None:
-        self._lines.take(len(told.lines), self._clock())
-        self._left_out += told.left_out - told.said
+    def written(self, allowed: AllowedLines) -> None:
+        self._lines.take(len(allowed.lines), self._clock())
+        self._left_out += allowed.left_out - allowed.counted
 
     @property
     def left_out(self) -> int:
-        """Lines of which nothing is said yet."""
+        """Lines left out that no line in the trail counts yet."""
         return self._left_out
 
 
 async def commit(
     ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequence[Audit], allowance: NodeAllowance | None
 ) -> None:
-    """A change that a node's word makes, with as many lines as the node may have; None: all. Raises what Ledger.commit does."""
+    """Commits what a node's message changes, with as many lines as its allowance has; None: all.
+
+    Raises what Ledger.commit raises.
+    """
     if allowance is None:
         await ledger.commit(Change(writes, tuple(lines)))
         return
-    told = allowance.told(lines)
-    await ledger.commit(Change(writes, told.lines))
-    allowance.written(told)
+    allowed = allowance.allowed(lines)
+    await ledger.commit(Change(writes, allowed.lines))
+    allowance.written(allowed)
 
 
-async def say_left_out(ledger: Ledger, allowance: NodeAllowance, *, at_last: bool = False) -> None:
+async def count_left_out(ledger: Ledger, allowance: NodeAllowance, *, at_last: bool = False) -> None:
     """Writes how many lines were left out, where there were any and the node may have one more."""
-    if allowance.left_out and (told := allowance.told((), at_last=at_last)).lines:
-        await ledger.commit(Change((), told.lines))
-        allowance.written(told)
+    if allowance.left_out and (allowed := allowance.allowed((), at_last=at_last)).lines:
+        await ledger.commit(Change((), allowed.lines))
+        allowance.written(allowed)

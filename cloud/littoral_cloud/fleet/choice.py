@@ -14,7 +14,8 @@ from littoral.budget import ESTIMATE, Budget, Measured, about_as_small, best_fit
 from littoral.errors import NoFit
 from littoral.signature import Metric
 from littoral_cloud.fleet.limits import beyond, takes
-from littoral_cloud.fleet.records import Artifact, MeasurementRecord, Presence
+from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.records import Artifact, Presence
 
 LEAST = -math.inf
 """No floor."""

@@ -8,24 +8,21 @@ change is written, so that of a thousand who come at the same moment with one to
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Protocol
 
-from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, NotFound
+from littoral.errors import BadInput, BadToken, Conflict, NotAccepted
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Take, Write
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
+from littoral_cloud.fleet.tokens import TokenState, token_id
 
 NAME_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NODE_ID_DIGITS = 20  # 80 bits: nobody makes a second key for an id
 ATTEMPTS = 20
 NUMBERED = 3
 """Times that the next number behind a wanted name is tried where others take it first: then chance is put behind it."""
-MAX_TTL_S = 366 * 24 * 3600.0
 _BY_CHANCE = 9
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is mistaken for something else
 
@@ -64,22 +61,6 @@ class Enrolled:
     certificate: bytes  # DER
     certificate_authority: bytes  # DER
     again: bool  # the node was there already
-
-
-class TokenState(StrEnum):
-    USABLE = "usable"
-    SPENT = "spent"
-    EXPIRED = "expired"
-
-    @classmethod
-    def of(cls, token: Token, now: float) -> TokenState:
-        if now >= token.expires_at:
-            return cls.EXPIRED
-        return cls.USABLE if token.uses_left > 0 else cls.SPENT
-
-
-def token_id(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def check_name(name: str) -> str:
@@ -254,59 +235,3 @@ async def _generation_of_free(ledger: Ledger, name: str) -> int | None:
     holder = await ledger.get("node", str(doc.body["node_id"]))
     free = holder is None or load(Node, holder).enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED)
     return doc.generation if free else None
-
-
-async def create_token(
-    ledger: Ledger,
-    name: str,
-    ttl_s: float,
-    uses: int,
-    labels: Mapping[str, str],
-    now: float,
-    new_secret: Callable[[int], str],
-    *,
-    actor: str = "operator",
-) -> tuple[str, Token]:
-    """Makes a token; the secret is given here, once, and never kept.
-
-    Args:
-        new_secret: gives so many bytes' worth of text that nobody can guess, `secrets.token_urlsafe`.
-
-    Raises:
-        BadInput: a value is out of range.
-    """
-    if not 0 < ttl_s <= MAX_TTL_S:
-        raise BadInput(f"ttl_s: {ttl_s:g} must be more than 0 and at most {MAX_TTL_S:g}", hint="like --ttl 24h")
-    if not 1 <= uses <= 1_000_000:
-        raise BadInput(f"uses: {uses} must be between 1 and 1,000,000", hint="1: a token for one node")
-    if not name or len(name) > 63 or not name.isprintable():
-        raise BadInput(f"name: {name[:80]!r} must be 1 to 63 printable characters", hint="like gateway-7")
-    secret = new_secret(32)
-    token = Token(name=name, expires_at=float(int(now + ttl_s)), uses_left=uses, labels=dict(labels))
-    details = {"uses": uses, "expires_at": token.expires_at}
-    write = Write("token", token_id(secret), dump(token), 0)
-    await ledger.commit(Change((write,), (Audit("token.created", name, actor, details),)))
-    return secret, token
-
-
-async def list_tokens(ledger: Ledger) -> Sequence[tuple[str, Token]]:
-    """Id and token, the one that expires first in front."""
-    return sorted(((doc.id, load(Token, doc)) for doc in await ledger.all("token")), key=lambda each: each[1].expires_at)
-
-
-async def revoke_token(ledger: Ledger, wanted: str, *, actor: str) -> str:
-    """Deletes the token of this id, beginning of an id, or name, and gives its id.
-
-    Raises:
-        NotFound: there is none. BadInput: there are several.
-    """
-    docs = await ledger.all("token")
-    found = [doc for doc in docs if wanted and (doc.id.startswith(wanted) or load(Token, doc).name == wanted)]
-    if not found:
-        raise NotFound(f"token: none is {wanted!r}", hint="see `littoral-cloud token list`")
-    if len(found) > 1:
-        raise BadInput(f"token: {len(found)} are {wanted!r}", hint="give more of its id, see `littoral-cloud token list`")
-    doc = found[0]
-    audit = Audit("token.revoked", load(Token, doc).name, actor, {"id": doc.id})
-    await ledger.commit(Change((Write("token", doc.id, None, doc.generation),), (audit,)))
-    return doc.id

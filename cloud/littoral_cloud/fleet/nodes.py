@@ -11,19 +11,9 @@ from littoral.validity import EXPIRES_SOON_S
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
+from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.presence import There, there
-from littoral_cloud.fleet.records import (
-    Artifact,
-    Desired,
-    Enrolment,
-    Node,
-    Presence,
-    Reported,
-    UpdateState,
-    load,
-    models_on,
-    node_of,
-)
+from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, Presence, Reported, UpdateState, load, models_on
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import TelemetryTotals, telemetry_id
 from littoral_cloud.fleet.transfers import UPLOADS

@@ -5,13 +5,12 @@ node          node id                     Node
 presence      node id                     Presence
 desired       node id                     Desired       (its document's generation is DesiredState.generation)
 reported      node id                     Reported
-measurement   MANIFEST@NODE               MeasurementRecord
 artifact      manifest digest             Artifact
 release       release id                  Release
 token         SHA-256 of the secret       Token
 
-Kinds of one room alone live there: rollout (littoral_cloud/rollouts), run (littoral_cloud/federation), inputs
-(littoral_cloud/fleet/drift).
+Kinds of one room are defined there: measurement (littoral_cloud/fleet/measurements), rollout (littoral_cloud/rollouts), run
+(littoral_cloud/federation), inputs (littoral_cloud/fleet/drift).
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from littoral import decoder
 from littoral.budget import Budget
 from littoral.errors import BadInput, FleetError
 from littoral.manifest import worst_of
-from littoral.measuring import MeasurementResult
 from littoral.quota import NodeLimits, within_quotas
 from littoral.signature import Metric
 from littoral_cloud.fleet.clones import REMEMBERED_S
@@ -232,23 +230,6 @@ def models_on(desired: Desired, reported: Reported | None) -> frozenset[str]:
     """Models that a node serves, or is to serve."""
     serving = (name for name, model in reported.models.items() if model.serving) if reported else ()
     return frozenset((*desired.models, *serving))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasurementRecord(MeasurementResult):
-    manifest_digest: str
-    node_id: str
-    hardware_class: str
-    measured_at: float = 0.0
-    schema: int = 1
-
-
-def measurement_id(manifest_digest: str, node_id: str) -> str:
-    return f"{manifest_digest}@{node_id}"
-
-
-def node_of(measurement_id: str) -> str:
-    return measurement_id.rpartition("@")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,19 +19,8 @@ from littoral.errors import BadInput, Conflict
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
-from littoral_cloud.fleet.records import (
-    Desired,
-    Enrolment,
-    MeasurementRecord,
-    Node,
-    Presence,
-    Reported,
-    ReportedModel,
-    UpdateState,
-    dump,
-    load,
-    measurement_id,
-)
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.records import Desired, Enrolment, Node, Presence, Reported, ReportedModel, UpdateState, dump, load
 
 MAX_GENERATION = 2**53
 """Of anything that a node numbers: milliseconds since 1970 fit in, for some 285,000 years."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from littoral import decoder
+from littoral import type_words
 from littoral.errors import BadInput
 from littoral.signature import Metric
 from littoral_cloud.teachers.function_teacher import imported
@@ -50,7 +50,7 @@ def measure_named(name: str, *, lower_is_better: bool = False) -> Measure:
     if name not in METRICS:
         raise BadInput(
             f"metric: {name!r} is not known",
-            hint=f"{decoder.nearest(name, list(METRICS))}one of {', '.join(METRICS)}, or package.module:function",
+            hint=f"{type_words.nearest(name, list(METRICS))}one of {', '.join(METRICS)}, or package.module:function",
         )
     better, of = METRICS[name]
     return Measure(name, better, of)

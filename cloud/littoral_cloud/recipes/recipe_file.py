@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-from littoral import decoder
+from littoral import decoder, type_words
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.compression.methods import METHODS, method_from
 from littoral_cloud.recipes.recipe import (
@@ -74,7 +74,7 @@ def recipe_named(recipe: str, *, model: str | None = None) -> Production:
     if not shipped.is_file():
         raise NotFound(
             f"recipe: {recipe!r} is not known",
-            hint=f"{decoder.nearest(recipe, names())}a path to a .toml file, or one of {', '.join(names())}",
+            hint=f"{type_words.nearest(recipe, names())}a path to a .toml file, or one of {', '.join(names())}",
         )
     return parse_recipe(shipped.read_text(encoding="utf-8"), what=f"{recipe}.toml", model=model)
 
@@ -146,7 +146,7 @@ def recipe_from(
     decoder.refuse_unknown(body, TOP, f"{what}: recipe")
     for key, kind in (("about", str), ("model", str), ("at_once", int), ("teacher", dict)):
         if key in body and (not isinstance(body[key], kind) or isinstance(body[key], bool)):
-            raise BadInput(f"{what}: {key}: {body[key]!r}", hint=f"it must be {decoder.described(kind)}")
+            raise BadInput(f"{what}: {key}: {body[key]!r}", hint=f"it must be {type_words.described(kind)}")
     named = model or body.get("model", "")
     if not named:
         raise BadInput(f"{what}: model: is missing", hint="give --model, or write it in the recipe")
@@ -188,7 +188,7 @@ def _solo(table: Mapping[str, Any], at: str, folder: Path) -> SoloRecipe:
     sources = [key for key in SOURCES if key in table]
     if len(sources) != 1:
         named = " and ".join(sources) or f"none, but {', '.join(table) or 'nothing'}"
-        unknown = next((close for key in table if (close := decoder.nearest(key, [*SOURCES, "member"]))), "")
+        unknown = next((close for key in table if (close := type_words.nearest(key, [*SOURCES, "member"]))), "")
         raise BadInput(f"{at}: holds {named}", hint=f"{unknown}exactly one of {', '.join(SOURCES)}, or member for an ensemble")
     found = decoder.decode(SOURCES[sources[0]], table, at)
     if isinstance(found, OnnxRecipe):
@@ -202,7 +202,7 @@ def _tables(table: Mapping[str, Any], key: str, at: str) -> list[tuple[Mapping[s
     """The tables of an array of tables, each with what messages call it: its name where it has one, else its place."""
     found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(entry, Mapping) for entry in found):
-        raise BadInput(f"{at}: is {decoder.described(type(found))}", hint=f"write [[{at.rpartition(': ')[2]}]] once for each")
+        raise BadInput(f"{at}: is {type_words.described(type(found))}", hint=f"write [[{at.rpartition(': ')[2]}]] once for each")
     return [(entry, f"{at}[{entry.get('name', place)}]") for place, entry in enumerate(found, 1)]
 
 

@@ -17,7 +17,8 @@ from littoral.budget import Measured
 from littoral.errors import NoFit
 from littoral_cloud.fleet.choice import LEAST, candidates_for, choose
 from littoral_cloud.fleet.ledger import Audit, Change, Write
-from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, MeasurementRecord, Release, dump
+from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, Release, dump
 from littoral_cloud.rollouts.decide import next_generation
 from littoral_cloud.rollouts.eligibility import RULES, accuracy_floor, offered, refusal
 from littoral_cloud.rollouts.observe import unmeasured

@@ -14,7 +14,8 @@ from littoral.budget import Budget
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Fence, Ledger
-from littoral_cloud.fleet.records import Artifact, Release, load, node_of
+from littoral_cloud.fleet.measurements import node_of
+from littoral_cloud.fleet.records import Artifact, Release, load
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
 from littoral_cloud.rollouts.seen import FleetNode, measurements, nodes
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout

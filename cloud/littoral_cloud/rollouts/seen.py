@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from littoral.errors import NotFound
 from littoral_cloud.fleet.ledger import Doc, Ledger
+from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
     DesiredModel,
-    MeasurementRecord,
     Node,
     Presence,
     Release,

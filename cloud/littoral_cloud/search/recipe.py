@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from littoral import decoder
+from littoral import decoder, type_words
 from littoral.digest import digest_of, hex_of
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral_cloud.data.dataset import Dataset
@@ -183,7 +183,7 @@ def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecip
     if not place.is_file():
         raise NotFound(
             f"search: {str(recipe)!r} is not known",
-            hint=f"{decoder.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
+            hint=f"{type_words.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
         )
     return search_from(toml_from(place.read_text(encoding="utf-8"), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any, get_type_hints
 
-from littoral import decoder
+from littoral import decoder, type_words
 from littoral.architectures import REGISTRY, parameters_of_build, small_spec
 from littoral.errors import BadInput
 from littoral_cloud.compression.methods import METHODS, method_class
@@ -157,7 +157,7 @@ def check_paths(space: Mapping[str, Dimension], students: Sequence[Mapping[str, 
     known = known_paths(students)
     for path in space:
         if path not in known and not path.startswith("saliency.keep"):
-            near = decoder.nearest(path, known)
+            near = type_words.nearest(path, known)
             kinds = ", ".join(sorted({str(m.get("kind")) for s in students for m in s.get("method", [])})) or "none"
             raise BadInput(
                 f"{at}.{path}: is not known",

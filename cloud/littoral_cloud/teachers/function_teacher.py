@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from littoral import decoder
+from littoral import type_words
 from littoral.digest import digest_of
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral_cloud.data.dataset import Dataset, Images
@@ -104,7 +104,7 @@ def imported(path: str, what: str = "teacher.function") -> Callable[..., Any]:
     for part in name.split("."):
         if not hasattr(found, part):
             public = [known for known in vars(found) if not known.startswith("_")] if hasattr(found, "__dict__") else []
-            raise NotFound(f"{what}: {where} has no {part!r}", hint=decoder.nearest(part, public) or "look at its name")
+            raise NotFound(f"{what}: {where} has no {part!r}", hint=type_words.nearest(part, public) or "look at its name")
         found = getattr(found, part)
     if not callable(found):
         raise BadInput(f"{what}: {path} is a {type(found).__name__} and cannot be called")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from littoral import decoder
+from littoral import decoder, json_text
 from littoral.errors import BadInput, FleetError
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def sync_folder(folder: Path) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """None where there is no such file. Raises FleetError where it is not a JSON object."""
     try:
-        body = decoder.parse(path.read_bytes(), "it")
+        body = json_text.parse(path.read_bytes(), "it")
     except FileNotFoundError:
         return None
     except PermissionError:

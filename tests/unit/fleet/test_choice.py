@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from littoral_cloud.fleet.choice import candidates_for, choose, explain
 from littoral_cloud.fleet.limits import beyond, takes
-from littoral_cloud.fleet.records import MeasurementRecord, Presence
+from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.records import Presence
 
 from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral import decoder
+from littoral import decoder, json_text
 from littoral.errors import BadInput
 
 
@@ -130,7 +130,7 @@ class Kept:
 )
 def test_json_that_two_readers_could_read_differently_is_refused(text: str, said: str) -> None:
     with pytest.raises(BadInput) as refused:
-        decoder.parse(text, "f.json")
+        json_text.parse(text, "f.json")
     assert said in refused.value.message
 
 
@@ -138,7 +138,7 @@ def test_what_is_written_plain_is_read_back() -> None:
     kept = Kept(Inner(3), Colour.RED, (1, 2))
     body = decoder.plain(kept)
     assert body == {"inner": {"depth": 3}, "colour": "red", "sizes": [1, 2], "note": None}
-    assert decoder.decode(Kept, decoder.parse(json.dumps(body), "x"), "x") == kept
+    assert decoder.decode(Kept, json_text.parse(json.dumps(body), "x"), "x") == kept
 
 
 def test_a_rule_of_a_dataclass_names_its_field() -> None:

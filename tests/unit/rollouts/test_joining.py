@@ -9,16 +9,8 @@ from dataclasses import replace
 import pytest
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.records import (
-    DesiredModel,
-    Enrolment,
-    MeasurementRecord,
-    Node,
-    Presence,
-    UpdateState,
-    dump,
-    measurement_id,
-)
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.records import DesiredModel, Enrolment, Node, Presence, UpdateState, dump
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from littoral_cloud.fleet.interface import Interface
+from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import (
     DesiredModel,
     Enrolment,
     FederatedTask,
-    MeasurementRecord,
     Node,
     Probation,
     ProbationResult,

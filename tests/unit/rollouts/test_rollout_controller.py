@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
     Desired,
     Enrolment,
-    MeasurementRecord,
     Node,
     Presence,
     Release,
@@ -23,7 +23,6 @@ from littoral_cloud.fleet.records import (
     UpdateState,
     dump,
     load,
-    measurement_id,
 )
 from littoral_cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
 from littoral_cloud.rollouts.commands import abort, read_rollout, start_rollout, wait
