@@ -13,13 +13,12 @@ spec, as every node would build it (littoral/architectures/pruned.py).
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -30,7 +29,7 @@ from littoral.architectures.pruned import FIELD, sizes_of
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import sparse_or_free
-from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.training.seeding import computing, seeded
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson, Schedule
@@ -48,6 +47,7 @@ class Channels:
     keep all outputs, as the logits always do. Layers whose outputs are added together lose the same channels: name one of them.
     """
 
+    kind: ClassVar[str] = "channels"
     epochs: int  # in all, spread over the steps
     schedule: Schedule
     seed: int
@@ -68,10 +68,6 @@ class Channels:
         if both := sorted(set(self.skip) & set(self.layers)):
             raise BadInput(f"channels.skip: {both[0]} has a ratio of its own", hint="name it in one of both")
         check_teaching(self.kind, self.epochs, self.seed)
-
-    @property
-    def kind(self) -> str:
-        return "channels"
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -126,10 +122,7 @@ class _Pruner:
     def __init__(self, plan: Channels, module: nn.Module, shape: tuple[int, ...], threads: int) -> None:
         self._module, self._shape, self._threads = module.eval(), shape, threads
         layers = layers_of(module)
-        for name in (*plan.layers, *plan.skip):
-            if name not in layers:
-                near = difflib.get_close_matches(name, layers, 1, 0.0)
-                raise BadInput(f"channels: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
+        check_layers("channels", (*plan.layers, *plan.skip), layers)
         graph = dependency_graph_of(module, shape, threads=threads)
         fixed = [layers[name] for name, where in graph.answers.items() if name in layers and where.any()]
         # A depthwise layer over the network's input must keep the channels of that.

@@ -14,12 +14,11 @@ weights, and no layer loses all of its own; one threshold over all layers emptie
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -27,7 +26,7 @@ from torch import nn
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
-from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.training.constraint import FREE, Constraint
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Lesson, Schedule
@@ -45,6 +44,7 @@ class Magnitude:
     others as well.
     """
 
+    kind: ClassVar[str] = "magnitude"
     epochs: int
     schedule: Schedule
     seed: int
@@ -64,10 +64,6 @@ class Magnitude:
         if self.every < 1:
             raise BadInput(f"magnitude.every: {self.every}", hint="at least 1 step")
         check_teaching(self.kind, self.epochs, self.seed)
-
-    @property
-    def kind(self) -> str:
-        return "magnitude"
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
@@ -96,10 +92,7 @@ class Magnitude:
 def counts_of(module: nn.Module, sparsity: float | None, keep: Keep) -> dict[str, int]:
     """The number of weights that each layer keeps. Raises BadInput for an unknown layer or an impossible share."""
     layers = layers_of(module)
-    for name in keep:
-        if name not in layers:
-            near = difflib.get_close_matches(name, layers, 1, 0.0)
-            raise BadInput(f"magnitude.keep: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
+    check_layers("magnitude.keep", keep, layers)
     counts = {name: _count(name, layers[name].weight.numel(), share) for name, share in keep.items()}
     rest = {name: tuple(layer.weight.shape) for name, layer in layers.items() if name not in keep}
     return counts | (erk(rest, 1 - sparsity) if sparsity is not None else {})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -46,6 +47,14 @@ class Method(Protocol):
             BadInput: a setting does not fit this network; names it. TrainingDiverged: see Lesson.teach.
         """
         ...
+
+
+def check_layers(at: str, names: Iterable[str], layers: Mapping[str, nn.Module]) -> None:
+    """Raises BadInput for the first name that is no layer; `at`: the setting. The hint is the nearest name."""
+    for name in names:
+        if name not in layers:
+            near = difflib.get_close_matches(name, layers, 1, 0.0)
+            raise BadInput(f"{at}: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}")
 
 
 def check_teaching(kind: str, epochs: int, seed: int) -> None:

@@ -11,7 +11,7 @@ goes on at a low learning rate. The variant "onnx-int8" of the result has these 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from littoral_cloud.training.trainer import Lesson, Schedule
 class Qat:
     """Trains for int8; see the module. `examples`: training examples for the first ranges."""
 
+    kind: ClassVar[str] = "qat"
     epochs: int
     schedule: Schedule
     seed: int
@@ -43,10 +44,6 @@ class Qat:
         if self.examples < 1:
             raise BadInput(f"qat.examples: {self.examples}", hint="at least 1; some hundred")
         check_teaching(self.kind, self.epochs, self.seed)
-
-    @property
-    def kind(self) -> str:
-        return "qat"
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -34,6 +34,7 @@ class Saliency:
     """Keeps the `keep` weights (a whole number, or a fraction of all) of greatest saliency in convolutions and linear layers.
     A neuron without incoming or without outgoing weights loses the others as well."""
 
+    kind: ClassVar[str] = "saliency"
     epochs: int
     schedule: Schedule
     seed: int
@@ -47,10 +48,6 @@ class Saliency:
         if not 0 < self.end <= 1 or self.every < 1:
             raise BadInput(f"saliency: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
         check_teaching(self.kind, self.epochs, self.seed)
-
-    @property
-    def kind(self) -> str:
-        return "saliency"
 
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

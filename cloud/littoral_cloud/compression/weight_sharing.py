@@ -21,13 +21,12 @@ Shared values have few significant bits (`digits`), zeros are plain zeros, and t
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -37,7 +36,7 @@ from littoral.codec.choice import FEWEST
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.folding import folded_student, move_biases
-from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.compression.shared_parameters import RoundedParameter, SharedParameter, ZeroParameter
 from littoral_cloud.training.preparation import tensor_of
 from littoral_cloud.training.train import Trained
@@ -62,6 +61,7 @@ class WeightSharing:
     0.03, up to 0.3 for one or two bits a weight. `weigh`, `reassign`: see the module.
     """
 
+    kind: ClassVar[str] = "weight-sharing"
     epochs: int
     schedule: Schedule
     seed: int
@@ -103,10 +103,6 @@ class WeightSharing:
             raise BadInput(f"weight-sharing.digits: {self.digits}", hint="2 to 24 significant bits")
         check_teaching(self.kind, self.epochs, self.seed)
 
-    @property
-    def kind(self) -> str:
-        return "weight-sharing"
-
     def resolved(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}
 
@@ -138,12 +134,7 @@ class WeightSharing:
     def bits_of(self, module: nn.Module) -> dict[str, int]:
         """Bits by parameter name; 16: rounded to float16 alone."""
         layers = layers_of(module)
-        for name in self.layers:
-            if name not in layers:
-                near = difflib.get_close_matches(name, layers, 1, 0.0)
-                raise BadInput(
-                    f"weight-sharing.layers: there is no layer {name!r}", hint=f"nearest: {', '.join(near) or 'none at all'}"
-                )
+        check_layers("weight-sharing.layers", self.layers, layers)
         bits: dict[str, int] = {}
         for name, layer in layers.items():
             usual = self.conv_bits if self.conv_bits and isinstance(layer, nn.Conv2d) else self.bits
