@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def _cloud() -> Iterator[tuple[str, str, str, str]]:
-    for name, field in cloud.Settings.model_fields.items():
+    for name, field in cloud.CloudSettings.model_fields.items():
         default = "see meaning" if field.default_factory else _shown(field.default)
         yield code(name), code(cloud.PREFIX + name.upper()), default, field.description or ""
 
