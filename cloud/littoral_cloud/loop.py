@@ -54,7 +54,7 @@ class ModelView:
     """All that a move of one model depends on."""
 
     model: str
-    drifted: Mapping[str, float]  # node id -> since when, where nobody has acknowledged it
+    drifted: Mapping[str, float]  # node id -> since when, where it is not acknowledged
     runs: Sequence[Run]
     releases: Sequence[Release]
     rollouts: Mapping[str, Rollout]  # by id
@@ -185,7 +185,7 @@ class Loop:
             await self._give_up(seen, doc, run_id, "loop.run-refused", str(error), fence)
 
     async def _give_up(self, seen: ModelView, doc: Doc | None, what: str, action: str, detail: str, fence: Fence) -> None:
-        """Said once, and not tried again: an operator must act, or the inputs must drift anew."""
+        """Audited once and not tried again: an operator must act, or the inputs must drift anew."""
         log.error("loop: %s: %s: %s", what, action, detail)
         await self._core.ledger.commit(Change((), (Audit(action, what, ACTOR, {"detail": detail}),)), fence=fence)
         await self._settle(seen, doc, Settle(what, (), self._core.clock()), fence)

@@ -12,8 +12,8 @@ async def test_no_fault_loses_a_rollout_or_a_run(tmp_path: Path) -> None:
 
 
 def test_what_counts_as_lost() -> None:
-    ended = {"a": "SUCCEEDED", "b": "FAILED nobody came within 5 s: cam is offline", "c": "ROLLED_BACK cam: accuracy-drop"}
+    ended = {"a": "SUCCEEDED", "b": "FAILED no node came within 5 s: cam is offline", "c": "ROLLED_BACK cam: accuracy-drop"}
     assert lost(["a", "c"], ended) == []
-    assert lost(["a", "b", "d"], ended) == ["d: never ended", "b: FAILED nobody came within 5 s: cam is offline"]
+    assert lost(["a", "b", "d"], ended) == ["d: never ended", "b: FAILED no node came within 5 s: cam is offline"]
     assert lost(["r"], {"r": "FAILED too-few-nodes nodes: 0 can take part, 1 are needed"}) != []
     assert lost(["r"], {"r": "ROLLED_BACK cam: no answer, after 301 s"}) != []

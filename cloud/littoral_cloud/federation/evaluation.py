@@ -1,7 +1,7 @@
-"""Whether what a run learnt is worth more than what it began with, by examples that nobody trained on.
+"""Whether what a run learnt is better than its base, by examples that were not trained on.
 
-A run is often held because the nodes' inputs changed: then it may well know less of the cloud's own test split, and the nodes'
-held-out examples decide. Where they say nothing, the cloud's test split does.
+A run often starts because the nodes' inputs changed: then its result may be worse on the cloud's own test split, and the nodes'
+held-out examples decide. Where they are equal or missing, the cloud's test split decides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BEFORE = "accuracy_before"
 
 
 class WorseThanBase(FleetError):
-    """What a run learnt answers held-out examples worse than the model that it began with."""
+    """What a run learnt answers held-out examples worse than its base."""
 
     code = "worse-than-base"
     exit_code = 6
@@ -24,9 +24,9 @@ class WorseThanBase(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`said`: for people, "" where there is nothing to say; `worse`: it is not released unasked."""
+    """`remark`: for people, "" where there is none; `worse`: it is released only where an operator insists."""
 
-    said: str = ""
+    remark: str = ""
     worse: bool = False
 
 

@@ -1,11 +1,11 @@
 """Messages of a run to nodes and their replies back, as bytes: over the ledger's intent and blobs, knowing nothing of Flower.
 
 A message is a blob; that a node should work on it is `Desired.federated`; that it has is a document "federated_reply" under
-the message's id, which the session writes. All three survive whoever dies: a worker that starts again in the middle of a
+the message's id, which the session writes. All three survive a crash: a worker that starts again in the middle of a
 round names the same ids, so a node that has trained answers from its cache, and one that has answered is not asked.
 
-To a node that says it can, a message travels coded (littoral.codec), and so does its reply. A reply may be a few times as large
-as the message, whatever it claims: a hostile node costs the run that much memory and no more.
+To a node with the feature CODED a message travels coded (littoral.codec), and so does its reply. A reply may be a few times as
+large as the message: a hostile node costs the run that much memory and no more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REPAIR_S = 5.0
 DISTURBED = frozenset({"worker-died"})
 """Failures that say nothing of the node's data or code: somebody, or the kernel, ended its training process."""
 ASKED_AGAIN = 2
-"""So often a node whose work was disturbed is asked for it again, within the round's time."""
+"""How often a node whose work was disturbed is asked for it again, within the round's time."""
 
 
 class QuorumMissed(FleetError):
@@ -72,7 +72,7 @@ def check_quorum(number: int, outcomes: Collection[Outcome], quorum: int) -> Non
         diverged = good == 0 and all(o.failure == NOT_FINITE for o in outcomes)
         raise QuorumMissed(
             f"round {number}: {good} of {len(outcomes)} nodes replied well, {quorum} are needed ({what})",
-            hint="lower --learning-rate" if diverged else "see what the nodes said: littoral-cloud audit show",
+            hint="lower --learning-rate" if diverged else "see the nodes' failures: littoral-cloud audit show",
         )
 
 
@@ -107,7 +107,7 @@ class Exchange:
         pending = {message_id(self._run_id, number, kind, node): node for node in messages}
         async with self._ledger.watch(REPLY) as news:
             sent = {node: await self._ask_one(node, id, messages[node], number) for id, node in pending.items()}
-            with contextlib.suppress(TimeoutError):  # whoever is pending then is silent
+            with contextlib.suppress(TimeoutError):  # nodes that are pending then are silent
                 async with asyncio.timeout(within_s):
                     while True:
                         to_look = list(pending)
@@ -196,7 +196,7 @@ class Exchange:
 
 
 def reply_limit(message_bytes: int) -> int:
-    """Bytes that the reply to a message of so many may have, coded and decoded."""
+    """Bytes that the reply to a message of this size may have, coded and decoded."""
     return REPLY_GROWTH * message_bytes + REPLY_SLACK
 
 

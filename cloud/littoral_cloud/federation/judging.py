@@ -1,7 +1,7 @@
 """Replies of a round judged one by one, before a strategy mixes them: a bad one is its node's failure, with a code.
 
 A reply must hold the arrays that were sent, by name, shape and type, all finite; known metrics, finite; and examples that its
-node can have. What it moved is held against the round: an update many times as long as the median one would be the next
+node can have. Its update is compared with the round's: one many times as long as the median one would be the next
 model alone (the bound of Z. Sun et al.: Can You Really Backdoor Federated Learning?, 2019, https://arxiv.org/abs/1911.07963,
 taken from the round itself). Metrics that this cloud does not know are passed over: a newer agent may report more.
 """
@@ -26,13 +26,13 @@ KNOWN: Mapping[str, tuple[str, ...]] = {"train": ("accuracy_before", "seconds"),
 """By message type: metrics that a reply must have, and those that it may have."""
 
 TIMES = 10.0
-"""An update may be so many times as long as the median one, and once more so for a node with many more examples."""
+"""An update may be this many times as long as the median one, and that many times again for a node with many more examples."""
 SMALL = 0.1
-"""Of the length of what was sent: an update up to here does no harm, whatever the others are."""
+"""Of the length of what was sent: an update up to here does no harm."""
 MANY = 1_000
-"""How many times the median a node may have in examples, where nobody knows how many it has."""
+"""How many times the median a node may have in examples, where it did not report how many it has."""
 FEWEST = 3
-"""With fewer replies a median says nothing: an update is then held against what was sent."""
+"""With fewer replies a median means nothing: an update is then compared with what was sent."""
 
 
 Values = Mapping[str, npt.NDArray[Any]]
@@ -51,21 +51,23 @@ class _Refused(Exception):
         self.fault = Fault(code, detail)
 
 
-def judged(replies: Sequence[Message], kind: str, sent: ArrayRecord | None, said: Sequence[int | None]) -> list[Message | Fault]:
+def judged(
+    replies: Sequence[Message], kind: str, sent: ArrayRecord | None, reported: Sequence[int | None]
+) -> list[Message | Fault]:
     """Each reply, in their order, as a strategy may have it: arrays and known metrics alone; or what is wrong with it.
 
     Args:
         kind: "train" or "evaluate".
         sent: arrays that every node was given; None: the replies bring none back.
-        said: examples that each one's node said it holds; None: it said nothing.
+        reported: examples that each one's node reports; None: it reports none.
     """
     wanted = None if sent is None else {name: np.asarray(array.numpy()) for name, array in sent.items()}
-    found = [_looked_at(reply, kind, wanted, most) for reply, most in zip(replies, said, strict=True)]
+    found = [_looked_at(reply, kind, wanted, most) for reply, most in zip(replies, reported, strict=True)]
     good = [reply for reply in found if isinstance(reply, _Reply)]
     scale = _length(wanted.values()) if wanted is not None else 0.0
     verdicts: list[_Reply | Fault] = [
         reply if isinstance(reply, Fault) else _beside_others(reply, good, scale, known=most is not None)
-        for reply, most in zip(found, said, strict=True)
+        for reply, most in zip(found, reported, strict=True)
     ]
     kept = [set(verdict.metrics) for verdict in verdicts if isinstance(verdict, _Reply)]
     common = set.intersection(*kept) if kept else set()
@@ -122,7 +124,7 @@ def _examples(record: MetricRecord, most: int | None) -> int:
     if count != int(count) or count < 1:
         raise _Refused(BAD_EXAMPLES, f"{EXAMPLES} is {count}, must be a whole number from 1")
     if most is not None and count > most:
-        raise _Refused(BAD_EXAMPLES, f"{EXAMPLES} is {int(count)}, the node said that it holds {most}")
+        raise _Refused(BAD_EXAMPLES, f"{EXAMPLES} is {int(count)}, the node reports {most}")
     return int(count)
 
 

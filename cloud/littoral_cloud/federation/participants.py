@@ -62,7 +62,7 @@ class Participants:
         return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in presences.items())
 
     async def examples_of(self, node: str, model: str) -> int:
-        """Labelled examples that a node said it holds for a model; 0 where it said nothing."""
+        """Labelled examples that a node reports for a model; 0 where it reports none."""
         doc = await self._ledger.get("presence", node)
         return load(Presence, doc).examples_of(model) if doc else 0
 

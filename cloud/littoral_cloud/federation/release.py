@@ -22,7 +22,7 @@ from littoral_cloud.training.train import accuracy_of, logits_of
 from littoral_cloud.training.weights import arrays_from, module_of
 
 RUN_VARIANTS = ("onnx-int8", "ncnn-fp16")
-"""The small ones: a run is held for nodes whose inputs have changed, and those are the ones with budgets."""
+"""The small ones: a run serves nodes whose inputs have changed, and those have budgets."""
 
 
 async def release_run(
@@ -36,8 +36,8 @@ async def release_run(
 ) -> Release:
     """What the fleet learnt in a run, exported in every way that nodes may want, as a release of kind "federated".
 
-    A run has one release: asking again gives the same one. `tell` is told what a node refuses, or was not tried on one.
-    `worse_too`: also where it answers held-out examples worse than what it began with; each artifact carries a remark then.
+    A run has one release: asking again gives the same one. `tell` gets what a node refuses, or what was not tried on one.
+    `worse_too`: also where it answers held-out examples worse than its base; each artifact carries a remark then.
 
     Raises:
         WorseThanBase. Conflict: the run has not succeeded. BadInput, BadData: its data set is not known or not there any more.
@@ -59,7 +59,7 @@ async def release_run(
     was, became = (accuracy_of(logits_of(net, given, dataset.test_x), dataset.test_y) for net in (before, module))
     found = judgement(run, was, became)
     if found.worse and not worse_too:
-        raise WorseThanBase(f"run {run.run_id}: {found.said}", hint="release it all the same with --yes, or hold another run")
+        raise WorseThanBase(f"run {run.run_id}: {found.remark}", hint="release it all the same with --yes, or hold another run")
     made = candidates_from(
         module,
         run.architecture,
@@ -72,8 +72,8 @@ async def release_run(
         roles=(BASE,),
         recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
     )
-    if found.said:
-        made = [replace(p, manifest=replace(p.manifest, remarks=(*p.manifest.remarks, found.said))) for p in made]
+    if found.remark:
+        made = [replace(p, manifest=replace(p.manifest, remarks=(*p.manifest.remarks, found.remark))) for p in made]
     taken = await taken_by_a_node(made, tell)
     artifacts = [await publish(core, packaged, now, weights=weights, data=run.data, actor=actor) for packaged in taken]
     return await create_release(

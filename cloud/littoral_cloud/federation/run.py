@@ -250,7 +250,7 @@ async def stop_run(ledger: Ledger, run_id: str, now: float, *, actor: str) -> Ru
 async def update_run(ledger: Ledger, run_id: str, step: Callable[[Run], Run], *audit: Audit, fence: Fence | None = None) -> Run:
     """Commits a transition with its audit lines; nothing at all where the step changes nothing.
 
-    Raises WrongState where the transition is not allowed, LostLease where the fence is held no more.
+    Raises WrongState where the transition is not allowed, LostLease where the fence is not valid any more.
     """
 
     def change(before: Run | None) -> Run:

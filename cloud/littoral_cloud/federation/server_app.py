@@ -1,4 +1,4 @@
-"""Flower ServerApp: builds the strategy that the run's configuration names and runs its rounds over whatever Grid it is given.
+"""Flower ServerApp: builds the strategy that the run's configuration names and runs its rounds over the Grid that it gets.
 
 Standard form: `flwr run` starts it with Flower's own Grid, the run's worker process (worker.py) with the fleet's. Beyond
 Flower's interface it knows two optional things: initial arrays under "arrays" in the context's state (else weights are drawn

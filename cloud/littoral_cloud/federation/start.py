@@ -1,4 +1,4 @@
-"""From "these nodes should learn" to a PENDING run: which weights it begins with, and everything the nodes must be told."""
+"""From "these nodes should learn" to a PENDING run: which weights it starts from, and everything that the nodes need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
 
 @dataclass(frozen=True, slots=True)
 class RunTerms:
-    """How a run learns. The defaults are what held on MNIST turned by 45 degrees: bench/federated_recipe.py."""
+    """How a run learns. The defaults were best on MNIST turned by 45 degrees: bench/federated_recipe.py."""
 
     strategy: str = "fedavg"
     rounds: int = 3
@@ -53,7 +53,7 @@ def choose_base(artifacts: Sequence[Artifact], served: Collection[str], budgets:
     Args:
         artifacts: of one model.
         served: manifest digests that nodes serve.
-        budgets: of the nodes for whom the run is held; empty: accuracy alone decides.
+        budgets: of the nodes that the run is for; empty: accuracy alone decides.
 
     Raises NotFound where no artifact has weights.
     """

@@ -29,7 +29,7 @@ class Doc:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """`body` None deletes. `expected` is the generation that was read: 0 for "must not exist yet", None for "whatever it is"."""
+    """`body` None deletes. `expected` is the generation that was read: 0 for "must not exist yet", None for "any"."""
 
     kind: str
     id: str
@@ -39,8 +39,8 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One less of a whole number of a document, whatever else is in it: of many who take at the same moment each gets one, for as
-    long as there is any. `field` stands in the body once."""
+    """Takes one from a whole number in a document, and leaves the rest as it is: of many who take at the same moment each gets
+    one, for as long as there is any. `field` stands in the body once."""
 
     kind: str
     id: str
@@ -62,7 +62,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A lease that is held. `token` grows with every new holder: a write with an old one is refused."""
+    """A lease that is taken. `token` grows with every new holder: a write with an old one is refused."""
 
     name: str
     token: int
@@ -111,7 +111,7 @@ class Ledger(Protocol):
 
         Raises:
             Conflict: an expected generation is not there any more, or nothing is left to take; nothing was written.
-            LostLease: the fence is not, or no longer, held; nothing was written.
+            LostLease: the fence is not, or no longer, valid; nothing was written.
             Unavailable: Redis cannot be had; the change may or may not have been written, and committing it again
                 with the same expected generations is safe.
         """

@@ -1,0 +1,1 @@
+"""Lineage: where each artifact came from, what became of it, and which ones may be deleted."""

@@ -15,7 +15,7 @@ _ARTIFACT = ("model", "name", "runtime", "runtime_options", "requires")
 _MADE = ("architecture", "recipe", "parents", "lineage")
 _FIGURES = ("accuracy", "accuracy_examples", "class_accuracy", "parameters", "files")
 _LONG = 200
-"""Characters of JSON: of a longer value (probe, sketch) only a digest is told."""
+"""Characters of JSON: of a longer value (probe, sketch) only a digest is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def differences(before: Manifest, after: Manifest) -> list[Difference]:
 
 
 def _sections(manifest: Manifest) -> dict[str, Any]:
-    """In the order in which they are told. Every field of a manifest is in one of them, also one that is not known here."""
+    """In the order in which they are shown. Every field of a manifest is in one of them, also one that is not known here."""
     parents = parents_by_role(manifest)
     told = {*_ARTIFACT, *_MADE, *_FIGURES}
     making = asdict(manifest.lineage) if manifest.lineage else {}

@@ -1,13 +1,13 @@
-"""What nobody needs: which artifacts and blobs may go, decided on what the ledger says, and how they go.
+"""Garbage collection: which artifacts and blobs may go, decided from the ledger, and how they go.
 
 An artifact is needed where a document names it (a release, a rollout, a node's desired, reported or previous state, the base of a
 run), where an artifact that is needed was made from it, or while it is young. A blob is needed where an artifact that is needed
-or any document names it, or while it is young: whoever publishes puts blobs first and names them after, in minutes.
+or any document names it, or while it is young: publishing puts blobs first and names them within minutes.
 
 Artifacts go first, each in one Change with its measurements and its line in the audit trail, at the generation that was read:
-whoever names it at the same moment writes it too (create_release, create_run), so one of both fails. Then, on what the ledger
-says by then, the blobs, each renewed or discarded under one lock. Killed anywhere in between, what is left is whole: at worst
-there are blobs that nobody names, for the next time.
+a command that names it at the same moment writes it too (create_release, create_run), so one of both fails. Then, by what is in the
+ledger by then, the blobs, each renewed or discarded under one lock. Killed anywhere in between, what is left is whole: at worst
+there are blobs without a name, for the next time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from littoral_cloud.lineage.history import made_from
 
 LEASE = "artifact-gc"
 LEAST_AGE_S = 600.0
-"""Whatever is younger may belong to somebody who is about to name it."""
+"""A younger blob may get its name in a moment."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# Documents about an artifact go with it; what was put for a task is kept by the reply that names it.
+# Documents about an artifact go with it; what was put for a task stays for as long as a reply names it.
 _NAMES_NOTHING = ("artifact", "measurement", UPLOADS)
 _BATCH = 200
 
@@ -135,11 +135,11 @@ def plan(seen: CollectionView, blobs: BlobStore) -> CollectionPlan:
 
 
 async def collect(ledger: Ledger, blobs: BlobStore, now: float, older_than_s: float, fence: Fence, *, actor: str) -> Collected:
-    """Deletes what nobody needs. May be stopped anywhere, and called again."""
+    """Deletes what is not needed. May be stopped anywhere, and called again."""
     seen = await see(ledger, now, older_than_s)
     going = (
         await asyncio.to_thread(plan, seen, blobs)
-    ).gone  # all of it, so that an unreadable manifest is told before anything is gone
+    ).gone  # all of it, so that an unreadable manifest fails before anything is deleted
     generations = {doc.id: doc.generation for doc in seen.artifacts}
     deleted = 0
     for artifact in going:

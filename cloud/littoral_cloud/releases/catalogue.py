@@ -59,7 +59,7 @@ async def publish(
 
     Args:
         packaged: with the bytes of every file that its manifest names.
-        weights: safetensors bytes that it was exported from: a federated run can go on from them. Empty: none are kept.
+        weights: safetensors bytes that it was exported from: a federated run can go on from them. Empty: none are stored.
         data: where the data set lies on this machine, for what will be made from those weights.
 
     Raises BadInput where a file's bytes are not what the manifest says. Publishing the same again only adds
@@ -196,7 +196,7 @@ async def _check_judged_alike(ledger: Ledger, model: str, digests: Sequence[str]
 
 
 async def held_artifact(ledger: Ledger, digest: str) -> Write:
-    """An artifact as it is, to be written with whatever names it: then who deletes it at this moment fails, or we do.
+    """An artifact unchanged, to be written together with the document that names it: a deletion at the same moment conflicts.
 
     Raises NotFound.
     """
@@ -221,7 +221,7 @@ def _no_release(release_id: str) -> NotFound:
 
 
 async def withdraw(ledger: Ledger, release_id: str, why: str, *, actor: str = "operator") -> Release:
-    """Nobody gets the release any more: no rollout of it starts, and no node chooses from it. Nodes that serve it go on.
+    """No rollout of the release starts any more, and no node chooses from it. Nodes that serve it go on.
 
     Raises NotFound; BadInput where it was withdrawn before.
     """

@@ -58,7 +58,7 @@ async def release_weights(
         spec: its architecture, as littoral.architectures.build takes it.
         data: path of the data set whose test split measures it.
         name: of the student; each artifact is called NAME-VARIANT.
-        tell: told what a node refuses, or was not tried on one.
+        tell: called with what a node refuses, or what was not tried on one.
 
     Raises BadInput, BadData or NotFound where weights, spec and data do not go together.
     """

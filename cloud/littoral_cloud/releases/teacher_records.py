@@ -1,6 +1,6 @@
-"""Teachers that are kept, so that they can answer: kind "teacher", id the digest by which lineage names the teacher.
+"""Stored teachers, which can answer: kind "teacher", id the digest by which lineage names the teacher.
 
-A network that was trained here, or read from a file of weights, is kept with its release, an ensemble of them too; its weights
+A network that was trained here, or read from a file of weights, is stored with its release, an ensemble of them too; its weights
 are blobs that the record names. A teacher that is an ONNX file or a user's function stays where it was and does not answer.
 """
 
@@ -24,7 +24,7 @@ _GENERATIONS = 16
 
 
 class TeacherMissing(NotFound):
-    """No teacher is kept for an artifact: it had none, or one that cannot be kept."""
+    """No teacher is stored for an artifact: it had none, or one that cannot be stored."""
 
     code = "teacher-missing"
 
@@ -52,14 +52,14 @@ class KeptTeacher:
 
 
 async def keep(ledger: Ledger, digest: str, teacher: KeptTeacher) -> None:
-    """Makes a teacher known; keeping it again changes nothing."""
+    """Makes a teacher known; a second time changes nothing."""
     await ledger.commit(Change((Write(KIND, digest, dump(teacher), None),)))
 
 
 async def teacher_of(
     ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes], manifest_digest: str
 ) -> tuple[str, KeptTeacher, Artifact]:
-    """(digest, teacher, artifact) of whoever an artifact learnt from; of one that a federated run made, of what that began with.
+    """(digest, teacher, artifact) of the teacher that an artifact learnt from; for a federated run's artifact, of the run's base.
 
     Raises NotFound for an artifact that is unknown, TeacherMissing.
     """
@@ -74,7 +74,7 @@ async def teacher_of(
             break
         artifact = base
     raise TeacherMissing(
-        f"artifact {asked.name}: no teacher of it is kept",
+        f"artifact {asked.name}: no teacher of it is stored",
         hint="only networks trained here or read from weights are, by `train` and `compress` of 0.2.0 and later",
     )
 

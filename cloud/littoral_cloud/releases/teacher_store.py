@@ -1,4 +1,4 @@
-"""A teacher on its way into the blobs, and back: see cloud/littoral_cloud/releases/teacher_records.py for what is kept."""
+"""A teacher's way into the blobs, and back: see cloud/littoral_cloud/releases/teacher_records.py for what is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from littoral_cloud.training.weights import arrays_of, file_bytes, load_weights,
 
 
 async def keep_teacher(core: Core, made: Made) -> None:
-    """Keeps who the students of a recipe learnt from, where there is somebody who can be kept."""
+    """Stores the teacher of a recipe's students, where it is one that can be stored."""
     if made.teacher is None or not made.packaged:
         return
     manifest = made.packaged[0].manifest
@@ -30,7 +30,7 @@ async def keep_teacher(core: Core, made: Made) -> None:
 
 def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Callable[[bytes], str]) -> KeptTeacher | None:
     """Args:
-    put: keeps bytes and gives their digest.
+    put: stores bytes and gives their digest.
     """
     members = teacher.members if isinstance(teacher, Ensemble) else (teacher,)
     shares = teacher.weights if isinstance(teacher, Ensemble) else (1.0,)

@@ -1,6 +1,6 @@
 """The ways back from a release that turned out bad after its rollout had passed.
 
-`withdraw_everywhere`: nobody gets it any more, and rollouts of it that run are stopped. `go_back`: nodes get the release before.
+`withdraw_everywhere`: no node gets it any more, and its running rollouts stop. `go_back`: nodes get the release before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def withdraw_everywhere(ledger: Ledger, release_id: str, why: str, actor: 
 
 
 async def serving_nodes(ledger: Ledger, release: Release) -> list[str]:
-    """Names of the nodes that answer with an artifact of this release, as they said last."""
+    """Names of the nodes that answer with an artifact of this release, by their last report."""
     serving = {doc.id: load(Reported, doc).models.get(release.model) for doc in await ledger.all("reported")}
     names = await names_of(ledger)
     return sorted(names.get(id, id) for id, model in serving.items() if model and model.serving in release.artifacts)

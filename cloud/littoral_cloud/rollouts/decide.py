@@ -1,4 +1,4 @@
-"""What a rollout does next: `observe` said what is so, `apply` what follows from it. Pure; the controller commits it."""
+"""What a rollout does next: `observe` gives what is so, `apply` what follows. Pure; the controller commits it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MAX_SAID = 2**52
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The rollout as it shall be, what shall be on nodes, and what is said of it: one Change."""
+    """The rollout as it shall be, the desired state of nodes, and the audit lines: one Change."""
 
     rollout: Rollout
     desired: Mapping[str, Desired]  # by node id
@@ -119,7 +119,7 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
 
 
 def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mapping[str, Desired]) -> Decision:
-    """The next nodes are told. `rollout` has its assignments; its started waves have ended."""
+    """Gives the next nodes their candidates. `rollout` has its assignments; its started waves have ended."""
     changed = dict(desired)
     chosen = next_wave(seen, rollout.assignments, now)
     assignments = _dropped(rollout.assignments, chosen.dropped)
@@ -151,8 +151,8 @@ def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mappin
 
 
 def _roll_back(seen: RolloutView, rollout: Rollout, reason: str, now: float) -> Decision:
-    """Every node that was touched, and of which nothing else is wanted since, is told to have what it had; a node that had
-    nothing is told nothing any more."""
+    """Restores the previous artifact on every touched node whose desired state is still ours; removes the model where there was
+    none."""
     changed: dict[str, Desired] = {}
     assignments = []
     for a in rollout.assignments:

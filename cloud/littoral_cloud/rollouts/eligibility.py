@@ -120,7 +120,7 @@ def _judged_by(artifact: Artifact) -> str:
 
 
 RULES: tuple[Rule, ...] = (named, accepted, has_runtime, can_take, keeps_interface, reads_what_travels)
-"""Before anything is measured: of what a node said of itself last, wherever it is now."""
+"""Before anything is measured: by the node's last report, connected or not."""
 
 ABSENT = "connected"
 """The rule of `absence`: what it refuses may be otherwise as soon as the node is back."""

@@ -23,13 +23,13 @@ class Explained:
     budget: Budget  # now
     conditions: tuple[str, ...]  # of the node's settings, that hold now
     release: str  # the one that the node follows; "": none has passed, and every artifact counts as a candidate
-    serving: str  # manifest digest, as the node said last; "": nothing
+    serving: str  # manifest digest, by the node's last report; "": nothing
     remark: str  # what is going on; "": nothing
     rows: tuple[Row, ...]
 
 
 async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Mapping[str, Explained]:
-    """By model, every candidate there is, with what kept it out on this node.
+    """By model, every candidate there is, with what excludes it on this node.
 
     Args:
         model: None for every model.

@@ -1,8 +1,8 @@
 """What is so with a rollout now, read from the ledger's documents, as one event. Pure.
 
-A node that goes silent after something was asked of it stops the rollout when the wave's time is over: nobody knows whether the
-new model hurt it. One that is offline before its turn is left out; one that is away for a moment is waited for. Where nobody is
-there who could take it, the rollout waits for whoever comes first.
+A node that goes silent after it got a candidate stops the rollout when the wave's time is over: the new model may have hurt it.
+A node that is offline before its turn is left out; one that is away for a moment is waited for. Where no node is there that
+could take the release, the rollout waits for the first that comes.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
     if not rollout.reason:
         return NobodyNow("no node is there that can take it: " + _listed(_absent(could, now)))
     if now >= rollout.deadline:
-        return RolloutExpired(f"nobody came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
+        return RolloutExpired(f"no node came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
     return Waits(_absent(could, now), rollout.deadline)
 
 
 def _named_are_gone(other: Rollout, seen: RolloutView) -> bool:
-    """Whether it was started for some nodes by name, none of which is there: it holds back nobody then."""
+    """Whether it was started for some nodes by name, none of which is there: then it holds back no other rollout."""
     named = [seen.nodes[id] for id in other.policy.nodes if id in seen.nodes]
     return bool(named) and not any(node.connected for node in named)
 
@@ -182,7 +182,7 @@ def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> Ro
 
 
 def _due(node: FleetNode, rollout: Rollout) -> float:
-    """When a node of the running wave must have answered. Whoever went and came back since the wave began, as all do whose
+    """When a node of the running wave must have answered. A node that went and came back since the wave began, as all do whose
     coordinator was started again, has its patience from then on."""
     if node.presence is None or node.presence.since <= rollout.entered_at:
         return rollout.deadline
@@ -218,7 +218,7 @@ def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
 def unmeasured(node: FleetNode, seen: RolloutView) -> tuple[str, ...]:
     """Candidates that this node can take, and that neither it nor its class of hardware has measured; manifest digests.
 
-    What could not be run elsewhere may run here: failures are nobody's but the node's that had them.
+    A failure counts for the node that had it alone: the candidate may run here.
     """
     if (presence := node.presence) is None:
         return ()

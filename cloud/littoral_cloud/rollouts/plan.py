@@ -91,7 +91,7 @@ def split(node_ids: Sequence[str], sizes: Sequence[int]) -> tuple[Wave, ...]:
 
 
 def kept(assignment: Assignment, seen: RolloutView) -> bool:
-    """The node said that it keeps its candidate."""
+    """The node reports that it serves its candidate, after probation."""
     node = seen.nodes.get(assignment.node_id)
     report = node.report(seen.rollout.model) if node else None
     return (
@@ -119,8 +119,8 @@ def sizes_left(seen: RolloutView, assignments: Sequence[Assignment]) -> tuple[in
 
 
 def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) -> NextWave:
-    """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: nothing was
-    asked of them, so nothing has to be undone. Whoever is away for a moment has a later turn, but for the operator's canary."""
+    """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: they
+    got nothing, so nothing has to be undone. A node that is away for a moment has a later turn, except the operator's canary."""
     sizes = sizes_left(seen, assignments)
     waiting = [a for a in assignments if not a.touched and not a.dropped]
     size = sizes[0] if sizes else len(waiting)

@@ -31,7 +31,7 @@ ACTOR = "choice"
 class PlaceInRollout(Enum):
     """What a rollout had to do with one node."""
 
-    TOUCHED = auto()  # it was told to take a candidate
+    TOUCHED = auto()  # it got a candidate
     OUT_OF_BUDGET = auto()  # nothing fitted what it might spend
     WAITS = auto()  # its turn was to come
     NONE = auto()  # it was not there, or could not take the release then
@@ -217,7 +217,7 @@ def _chosen(node: FleetNode, model: str, sources: Sequence[Followed]) -> _Found 
         if stands and not source.joins:
             continue
         seen = source.seen
-        floor = accuracy_floor(node, seen) if source.joins else LEAST  # what its own rollout would have held against it
+        floor = accuracy_floor(node, seen) if source.joins else LEAST  # what its own rollout would have demanded
         try:
             chosen = choose(node.id, node.presence, offered(node, seen), seen.measurements, model=model, floor=floor)
         except NoFit as error:
@@ -230,7 +230,7 @@ def _chosen(node: FleetNode, model: str, sources: Sequence[Followed]) -> _Found 
 def _intent(
     node: FleetNode, desired: Desired, model: str, found: _Found, fleet: Fleet
 ) -> tuple[DesiredModel | None, tuple[Audit, ...]]:
-    """What shall be of one model, and what is said of it. None where the node has nothing and gets nothing."""
+    """The desired state of one model, and its audit lines. None where the node has nothing and gets nothing."""
     assert node.presence is not None
     source, chosen = found.source, found.chosen
     wanted, budget = desired.models.get(model), node.presence.budget_for(model)

@@ -65,7 +65,7 @@ class Rechooser:
             changed += wrote
             if not wrote and _settled(node):
                 self._seen[node_id] = node.presence.budgets
-            else:  # it is looked at again whatever is said: a rollout may hold it until it is away
+            else:  # looked at again at the next news of it: a rollout may hold it until it is away
                 self._seen.pop(node_id, None)
         return changed
 

@@ -56,7 +56,7 @@ class FleetNode:
         return self.reported.models.get(model) if self.reported else None
 
     def serving(self, model: str) -> str:
-        """Manifest that answers requests, as the node said last; "": none."""
+        """Manifest that answers requests, by the node's last report; "": none."""
         report = self.report(model)
         return report.serving if report else ""
 

@@ -2,8 +2,8 @@
 
     PENDING       waits until no older rollout of the model runs, and until some node is there that can take it
     MEASURING     nodes measure the candidates that they can run and that were not measured on them or their class of hardware
-    WAVE          some nodes are told to take their candidate; the rollout waits until each has kept it
-    ROLLING_BACK  every node that was touched is told to go back to what it had
+    WAVE          some nodes get their candidate; the rollout waits until each has passed its probation
+    ROLLING_BACK  every node that was touched goes back to what it had
     SUCCEEDED, ROLLED_BACK, FAILED    ends; FAILED: no node could take it, and none has it
 
 A rollout is one document. A move of it and what it asks of nodes (their desired state) are written in one Change, so there is
@@ -168,7 +168,7 @@ class NobodyNow(RolloutEvent):
 
 @dataclass(frozen=True, slots=True)
 class WavePassed(RolloutEvent):
-    """Every node of the wave kept its candidate, or is expected no more; there is a next wave."""
+    """Every node of the wave serves its candidate, or was dropped; there is a next wave."""
 
     dropped: Mapping[str, str]  # why, by node id
 
@@ -180,7 +180,7 @@ class LastWavePassed(RolloutEvent):
 
 @dataclass(frozen=True, slots=True)
 class RolloutStopped(RolloutEvent):
-    """A node could not keep its candidate, or was silent for too long, or an operator said so."""
+    """A node could not take its candidate or was silent for too long, or an operator aborted the rollout."""
 
     reason: str
 
@@ -194,7 +194,7 @@ class RolloutExpired(RolloutEvent):
 
 @dataclass(frozen=True, slots=True)
 class RolloutAborted(RolloutEvent):
-    """An operator said so before any node was touched."""
+    """An operator aborted it before any node was touched."""
 
     reason: str
 

@@ -5,7 +5,7 @@
     ROOT/new/                  files on their way to a name
 
 A file gets its name by rename, after fsync: a reader never sees half a blob, and two who put the same one do no harm. Putting
-one that is here renews its time of change, so that whoever collects what nobody names leaves it to who just put it.
+one that is here renews its time of change, so that garbage collection leaves it to the process that just put it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class BlobFolder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, data: bytes) -> str:
-        """Keeps the bytes and gives their digest. Raises NoSpace, leaving nothing behind."""
+        """Stores the bytes and gives their digest. Raises NoSpace, leaving nothing behind."""
         digest = digest_of(data)
         if not self.renew(digest) or not self._intact(digest, len(data)):
             with self._named_later(digest) as temporary:
@@ -54,7 +54,7 @@ class BlobFolder:
         return digest
 
     def put_file(self, path: Path) -> str:
-        """Keeps a copy of a file and gives its digest. Raises NotFound, or NoSpace, leaving nothing behind."""
+        """Stores a copy of a file and gives its digest. Raises NotFound, or NoSpace, leaving nothing behind."""
         if not path.is_file():
             raise NotFound(f"blob: {path} is not a file")
         digest = digest_of_file(path)
@@ -86,19 +86,19 @@ class BlobFolder:
         return data
 
     def held(self, digest: str) -> int:
-        """Bytes held, from the blob's start: all of them where it is whole, 0 where nothing has come."""
+        """Bytes that are here, from the blob's start: all of them where it is whole, 0 where nothing has come."""
         for path in (self._path(digest), self._partial_path(digest)):
             with suppress(FileNotFoundError):
                 return path.stat().st_size
         return 0
 
     def append(self, digest: str, offset: int, data: bytes) -> int:
-        """Adds to a partial blob and gives the bytes held now.
+        """Adds to a partial blob and gives the bytes that are here now.
 
         Raises:
-            Conflict: `offset` is not what is held; ask `held` and go on there.
+            Conflict: `offset` is not the number of bytes that are here; ask `held` and go on there.
             TooLarge: the blob would be over MAX_BLOB_BYTES.
-            NoSpace: the disk is full; what was held before is kept.
+            NoSpace: the disk is full; what was here before stays.
         """
         end = offset + len(data)
         if end > MAX_BLOB_BYTES:
@@ -107,7 +107,7 @@ class BlobFolder:
         with _space(partial), _locked(partial) as file:
             held = os.fstat(file).st_size
             if offset != held:
-                raise Conflict(f"blob {digest}: offset {offset} is not the {held} bytes held", hint="go on from there")
+                raise Conflict(f"blob {digest}: offset {offset} is not the {held} bytes that are here", hint="go on from there")
             try:
                 written = 0
                 while written < len(data):
@@ -121,7 +121,7 @@ class BlobFolder:
         """Makes a partial blob whole: checks it, syncs it, names it. A blob that is whole already stays as it is.
 
         Raises:
-            Conflict: bytes are missing; what is held stays.
+            Conflict: bytes are missing; what is here stays.
             DigestMismatch: the bytes are not those of the digest; they are thrown away.
             NoSpace: the disk is full.
         """
@@ -196,7 +196,7 @@ class BlobFolder:
 
     @contextmanager
     def _alone(self, how: int) -> Iterator[None]:
-        """Nobody renews while another discards, in whatever process."""
+        """No process renews a blob while another discards it."""
         folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, how)

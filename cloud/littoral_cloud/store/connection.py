@@ -48,7 +48,7 @@ MINIMUM = (6, 2)
 CONNECTIONS = 32
 CONNECT_S = 5.0
 REPLY_S = 10.0
-FIRST_CONTACT_S = 10.0  # a Redis that was never there is told of sooner than one that went away
+FIRST_CONTACT_S = 10.0  # a Redis that was never there is reported sooner than one that went away
 BACKOFF = Backoff(0.02, 1.0)
 SCHEMES = ("redis", "rediss", "unix")
 # Redis answers these while it starts, fails over or is busy with a script: the same call may succeed a little later.
@@ -165,7 +165,7 @@ class Connections:
 
     async def _execute(self, *command: str | bytes | int) -> Any:
         """The limit is ours: with one of its own redis-py sends under asyncio.wait_for, which in Python 3.11 swallows a cancel
-        that comes when the bytes are just out, and whoever cancelled would wait for ever."""
+        that comes when the bytes are just out, and the canceller would wait for ever."""
         try:
             async with asyncio.timeout(REPLY_S):
                 return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]

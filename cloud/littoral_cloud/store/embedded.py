@@ -2,7 +2,7 @@
 
 Processes that share a data folder share one server. `owner.lock` (flock) says whose child it is; the others connect to the
 socket, and when the owner ends one of them takes the lock and starts the server again: a gap of some tenths of a second,
-which every call of the ledger outlasts. `server.lock` is held by the server itself, on an inherited descriptor, so that no
+which every call of the ledger outlasts. The server itself has `server.lock`, on an inherited descriptor, so that no
 second server ever opens the files of one that is still shutting down. Both locks vanish with their processes, so kill -9
 leaves nothing to be cleaned up by hand.
 
@@ -268,7 +268,7 @@ def _try_lock(path: Path, *, inheritable: bool = False) -> int | None:
 
 
 async def _ping(socket: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-    """A connection to a server that answers; None where nobody does, or it is still loading."""
+    """A connection to a server that answers; None where there is none, or it is still loading."""
     try:
         async with asyncio.timeout(START_S):
             reader, writer = await asyncio.open_unix_connection(socket)

@@ -41,7 +41,7 @@ class Leases:
                     await asyncio.sleep(0)
         except asyncio.CancelledError:
             if renewer.done() and body.uncancel() <= cancels_before:
-                raise LostLease(f"lease {name}: token {token} is not held any more", hint="somebody else goes on") from None
+                raise LostLease(f"lease {name}: token {token} is not valid any more", hint="somebody else goes on") from None
             raise
         finally:
             held = not renewer.done()
@@ -51,7 +51,7 @@ class Leases:
                 await self._release(name, token)
 
     async def _acquire(self, name: str, ttl_s: float) -> tuple[int, float]:
-        """The token, and until when it is certainly held, by the loop's clock."""
+        """The token, and until when it is certainly ours, by the loop's clock."""
         keys = [self._key("lease", name), self._key("lease-token", name), self._key("lease-attempt", secrets.token_hex(16))]
         watcher: Watcher | None = None
         try:

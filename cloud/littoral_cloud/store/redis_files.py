@@ -11,7 +11,7 @@ _CUT_OFF = ("Truncating the AOF", "Truncating AOF", "AOF loaded anyway", "short 
 
 
 def cut_off(folder: Path, *, since: int = 0) -> list[str]:
-    """What this folder's server said of an append-only file that did not end as it should.
+    """Lines of this folder's server about an append-only file that did not end as it should.
 
     Args:
         since: bytes of its log to pass over.

@@ -142,7 +142,7 @@ class RedisLedger:
             raise _OtherHead(rest[0].decode())
         if said == b"lost":
             assert fence is not None
-            raise LostLease(f"lease {fence.name}: token {fence.token} is not held any more", hint="somebody else goes on")
+            raise LostLease(f"lease {fence.name}: token {fence.token} is not valid any more", hint="somebody else goes on")
         stale = change.writes[int(rest[0])]
         if isinstance(stale, Take):
             raise Conflict(f"{stale.kind} {stale.id}: nothing is left of {stale.field}", hint="read it again")
@@ -206,7 +206,7 @@ def _check(change: Change) -> None:
 
 
 def _sent(write: Write | Take) -> _Sent:
-    """What the script is told of one write: what is expected, and the body."""
+    """One write as the script takes it: what is expected, and the body."""
     if isinstance(write, Take):
         return "take", write.field
     return "" if write.expected is None else write.expected, "" if write.body is None else _json(write, write.body)

@@ -10,7 +10,7 @@ from littoral_cloud.store.connection import Script
 # KEYS  1 this change  2 audit stream  3 audit head  4 the lease of the fence (or 1 again)
 #       then for each write: the kind's hash, the tombstone of the document
 # ARGV  1 ms that a change is remembered  2 fencing token or ""  3 audit head that was chained from, or "" without audit
-#       4 the new head  5 channel  6 number of writes  7 ms that a tombstone is kept
+#       4 the new head  5 channel  6 number of writes  7 ms that a tombstone stays
 #       then for each write: kind, id, expected generation or "", JSON or "" to delete;
 #       or kind, id, "take", the name of the number that is to be one less
 #       then for each audit line: canonical JSON, chain

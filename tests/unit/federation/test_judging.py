@@ -108,7 +108,7 @@ def test_a_newer_agent_may_report_more_and_an_older_one_less() -> None:
 
 def test_examples_lie_within_what_the_node_said_it_holds() -> None:
     verdicts = judged([reply(), reply(), reply()], "train", SENT, [9, 10, 12])
-    assert verdicts[0] == Fault("bad-examples", "num-examples is 10, the node said that it holds 9")
+    assert verdicts[0] == Fault("bad-examples", "num-examples is 10, the node reports 9")
     assert all(isinstance(verdict, Message) for verdict in verdicts[1:])
 
 

@@ -89,7 +89,7 @@ def test_nobody_is_waited_for_longer_than_the_policy_says() -> None:
     world.tick(1.0)
     world.tick(100.0)
     ended = go_on(world, world.start(world.release(1, GOOD), RolloutPolicy(pending_s=50.0)), 200.0)
-    assert (ended.state, ended.reason) == (RolloutState.FAILED, "nobody came within 50 s: name-a is offline")
+    assert (ended.state, ended.reason) == (RolloutState.FAILED, "no node came within 50 s: name-a is offline")
 
 
 def test_what_a_node_cannot_take_is_not_waited_for_whether_it_is_there_or_not() -> None:

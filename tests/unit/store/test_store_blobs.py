@@ -94,7 +94,7 @@ def test_a_blob_in_parts_is_whole_wherever_it_was_cut(tmp_path_factory: pytest.T
 def test_parts_go_on_where_they_ended_and_nowhere_else(blobs: BlobFolder) -> None:
     blobs.append(DIGEST, 0, DATA[:100])
     for offset in (0, 99, 101):
-        with pytest.raises(Conflict, match="100 bytes held"):
+        with pytest.raises(Conflict, match="100 bytes that are here"):
             blobs.append(DIGEST, offset, b"x")
     with pytest.raises(Conflict, match="100 of"):
         blobs.complete(DIGEST, len(DATA))

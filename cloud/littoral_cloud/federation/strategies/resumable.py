@@ -114,7 +114,7 @@ class Resumable(Strategy):
 
     @contextmanager
     def _own_errors(self, number: int) -> Iterator[None]:
-        """Whatever Flower's strategy raises on the same replies it raises again: the run ends with its words. What the Grid
+        """What Flower's strategy raises on the same replies it raises again: the run ends with its message. What the Grid
         raises beneath it is not the strategy's."""
         try:
             yield
