@@ -5,9 +5,9 @@ run), where an artifact that is needed was made from it, or while it is young. A
 or any document names it, or while it is young: publishing puts blobs first and names them within minutes.
 
 Artifacts go first, each in one Change with its measurements and its line in the audit trail, at the generation that was read:
-a command that names it at the same moment writes it too (create_release, create_run), so one of both fails. Then, by what is in the
-ledger by then, the blobs, each renewed or discarded under one lock. Killed anywhere in between, what is left is whole: at worst
-there are blobs without a name, for the next time.
+a command that names it at the same moment writes it too (create_release, create_run), so one of both fails. The blobs follow,
+by what is in the ledger then, each renewed or discarded under one lock. Killed anywhere in between, what is left is whole: at
+worst there are blobs without a name, for the next time.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def test_nodes_are_heard_before_the_clouds_own_test_split(
     accuracies: tuple[float | None, ...], base: float, result: float, worse: bool, said: str
 ) -> None:
     found = judgement(small_run("r", DIGEST, finished=finished(*accuracies)), base, result)
-    assert (found.worse, bool(found.said)) == (worse, bool(said))
-    assert said in found.said
+    assert (found.worse, bool(found.remark)) == (worse, bool(said))
+    assert said in found.remark
 
 
 def test_means_over_other_nodes_are_not_compared() -> None:
