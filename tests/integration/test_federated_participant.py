@@ -85,7 +85,7 @@ async def participant(node: Node) -> AsyncIterator[Participant]:
 
 async def test_a_task_is_trained_once_and_answered_as_often_as_it_comes(node: Node, participant: Participant) -> None:
     task = node.task("r.1.train.n")
-    await participant.wanted(task)
+    await participant.reconcile(task)
     first = await node.reply()
     assert (first.failure, first.message_id) == ("", "r.1.train.n")
     reply = from_bytes(node.blobs.read(first.reply_digest))
@@ -101,15 +101,15 @@ async def test_a_task_is_trained_once_and_answered_as_often_as_it_comes(node: No
     # The worker is gone and the agent is a new one: the answer is on the disk all the same.
     await participant.close()
     again = node.participant()
-    await again.wanted(task)
+    await again.reconcile(task)
     assert await node.reply() == first
     assert again.worker_pid is None
     [kept] = [path for path in (node.state / "replies").rglob("*") if path.is_file()]
     kept.write_bytes(kept.read_bytes()[:-9])  # what the disk cut is not said: it is trained again, to the same weights
-    await again.wanted(task)
+    await again.reconcile(task)
     trained = from_bytes(node.blobs.read((await node.reply()).reply_digest)).content["arrays"].to_torch_state_dict()
     assert all(torch.equal(trained[name], after[name]) for name in after)
-    await again.wanted(None)
+    await again.reconcile(None)
     assert not list((node.state / "replies").iterdir())
     await again.close()
 
@@ -119,32 +119,32 @@ async def test_a_coded_task_is_answered_coded_and_the_cached_answer_is_the_same(
     task = FederatedTask(
         run_id="r", message_id="r.1.train.n", message_digest=node.blobs.put(message), message_bytes=len(message), round=1
     )
-    await participant.wanted(task)
+    await participant.reconcile(task)
     first = await node.reply()
     coded = node.blobs.read(first.reply_digest)
     reply = from_bytes(codec.decode(coded, limit=1_000_000))
     assert reply.metadata.reply_to_message_id == "r.1.train.n"
-    await participant.wanted(task)
+    await participant.reconcile(task)
     assert await node.reply() == first
     damaged = message[:-20]
     task = FederatedTask(
         run_id="r", message_id="r.2.train.n", message_digest=node.blobs.put(damaged), message_bytes=len(damaged), round=2
     )
-    await participant.wanted(task)
+    await participant.reconcile(task)
     assert (await node.reply()).failure == "bad-coding"
 
 
 async def test_what_cannot_be_trained_is_a_failure_with_a_code_and_the_worker_stays_warm(
     node: Node, participant: Participant
 ) -> None:
-    await participant.wanted(node.task("r.1.train.n", classes=2))
+    await participant.reconcile(node.task("r.1.train.n", classes=2))
     reply = await node.reply()
     assert reply.failure == "training-failed"
     assert "size mismatch" in reply.detail
     pid = participant.worker_pid
     assert pid is not None
     (node.labelled / "bad.npz").write_bytes(b"PK broken")
-    await participant.wanted(node.task("r.2.train.n"))
+    await participant.reconcile(node.task("r.2.train.n"))
     reply = await node.reply()
     assert (reply.failure, participant.worker_pid) == ("bad-data", pid)
     assert "bad.npz" in reply.detail
@@ -153,7 +153,7 @@ async def test_what_cannot_be_trained_is_a_failure_with_a_code_and_the_worker_st
 async def test_a_worker_that_is_killed_is_started_again_once_and_then_the_task_fails(
     node: Node, participant: Participant
 ) -> None:
-    await participant.wanted(node.task("r.1.train.n", **{"local-epochs": 100}))
+    await participant.reconcile(node.task("r.1.train.n", **{"local-epochs": 100}))
     for _ in range(2):
         async with asyncio.timeout(PATIENCE_S):
             pid = await child_of_this_process("littoral_node.federation.worker")
@@ -166,11 +166,11 @@ async def test_a_worker_that_is_killed_is_started_again_once_and_then_the_task_f
 
 
 async def test_another_task_and_none_make_what_is_under_way_void(node: Node, participant: Participant) -> None:
-    await participant.wanted(node.task("r.1.train.n", **{"local-epochs": 100}))
-    await participant.wanted(node.task("r.2.train.n"))
+    await participant.reconcile(node.task("r.1.train.n", **{"local-epochs": 100}))
+    await participant.reconcile(node.task("r.2.train.n"))
     assert (await node.reply()).message_id == "r.2.train.n"
-    await participant.wanted(node.task("r.3.train.n", **{"local-epochs": 100}))
-    await participant.wanted(None)
+    await participant.reconcile(node.task("r.3.train.n", **{"local-epochs": 100}))
+    await participant.reconcile(None)
     assert participant.worker_pid is None
     assert node.replies.empty()
 

@@ -139,7 +139,7 @@ async def bridged(ledger: Ledger, blobs: BlobFolder, node_id: str, labelled: Pat
                 task = desired_to(1, desired).federated if desired.federated else None
                 if task is not None and task not in node.tasks:
                     node.tasks.append(task)
-                await node.participant.wanted(task)
+                await node.participant.reconcile(task)
                 await anext(news)
 
     async def speak() -> None:

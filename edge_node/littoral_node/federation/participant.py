@@ -65,7 +65,7 @@ class Participant:
         self._job_for = ""  # message id
         self._failures: dict[str, FederatedReply] = {}  # of the present run, by message id; a restart of the agent tries again
 
-    async def wanted(self, task: FederatedTask | None) -> None:
+    async def reconcile(self, task: FederatedTask | None) -> None:
         """What the cloud wants now; returns when that is under way. A task that was answered is answered again."""
         async with self._turn:
             if self._job is not None and not self._job.done():

@@ -44,7 +44,7 @@ class NodeSession:
         node has nothing to open one with.
     hello: makes the first message of each stream.
     resume: gives the messages that follow each Welcome: the reported state, and what is not acknowledged.
-    deliver: takes DesiredState and TelemetryAck; must not block.
+    desired, acknowledged: take each DesiredState and TelemetryAck; must not block.
     welcomed: takes each Welcome.
     barred: why no stream can be opened, as after the certificate expired; empty: one may.
     """
@@ -55,7 +55,8 @@ class NodeSession:
         open: Callable[[], grpc.aio.Channel],
         hello: Callable[[], session_pb2.Hello],
         resume: Callable[[], Iterable[session_pb2.ConnectRequest]],
-        deliver: Callable[[session_pb2.ConnectResponse], None],
+        desired: Callable[[session_pb2.DesiredState], None],
+        acknowledged: Callable[[session_pb2.TelemetryAck], None],
         welcomed: Callable[[session_pb2.Welcome], None],
         log: Callable[..., None],
         monotonic: Callable[[], float],
@@ -66,7 +67,8 @@ class NodeSession:
         self._open = open
         self._hello = hello
         self._resume = resume
-        self._deliver = deliver
+        self._desired = desired
+        self._acknowledged = acknowledged
         self._welcomed = welcomed
         self._log = log
         self._monotonic = monotonic
@@ -100,6 +102,10 @@ class NodeSession:
             self._lost(f"the cloud has not read {WAITING_MESSAGES} messages")
             return False
         return True
+
+    def send_made(self, make: Callable[[], session_pb2.ConnectRequest]) -> bool:
+        """As `send`, of a message that is made only where a stream is open: a new stream starts with `resume`."""
+        return self.connected and self.send(make())
 
     def reopen(self) -> None:
         """Ends the stream, or the pause before the next: this node has another certificate."""
@@ -187,7 +193,10 @@ class NodeSession:
                         for message in self._resume():
                             self.send(message)
                     case Deliver(message):
-                        self._deliver(message)
+                        if message.HasField("desired"):
+                            self._desired(message.desired)
+                        else:
+                            self._acknowledged(message.telemetry_ack)
                     case Note(event=name, fields=fields):
                         self._log(name, **dict(fields))
                     case Leave(after_s):

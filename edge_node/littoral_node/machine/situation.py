@@ -33,7 +33,7 @@ class Situation:
     overlays: by condition, what takes its place while that holds.
     root: below which the machine's files lie.
     line: whether the line is metered; None: the machine is asked.
-    changed: called with the word to say when the budgets, or how the machine stands, changed.
+    changed: called with the message to send when the budgets, or how the machine stands, changed.
     labelled: counts the labelled examples that the node holds; None where it holds none for anybody.
     """
 
@@ -89,7 +89,7 @@ class Situation:
         self.examples = self._labelled()
         return self.examples
 
-    def word(self) -> session_pb2.ConnectRequest:
+    def message(self) -> session_pb2.ConnectRequest:
         change = session_pb2.BudgetChange(conditions=self.conditions())
         for model, budget in self.budgets().items():
             change.budgets[model].CopyFrom(budget_to(budget))
@@ -129,7 +129,7 @@ class Situation:
                 mains=reading.on_mains,
             )
         if self._stands() != stood:
-            self._changed(self.word())
+            self._changed(self.message())
 
     def _stands(self) -> tuple[object, ...]:
         """What the cloud should know of; not every percent of a battery."""

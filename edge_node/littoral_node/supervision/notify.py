@@ -14,7 +14,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
 from littoral.transport import asked_at
 from littoral_node.supervision.log import Log
@@ -75,6 +75,12 @@ class Notifier:
             else:
                 self("WATCHDOG=1", f"STATUS={status()}")
             await asyncio.sleep(period / 4 if wrong else period / 2)
+
+
+def status_line(served: Mapping[str, str], problems: Sequence[str], *, connected: bool) -> str:
+    """One line for the service manager. `served`: name of the artifact by model."""
+    models = ", ".join(f"{model} ({artifact})" for model, artifact in served.items()) or "nothing"
+    return "; ".join([f"serves {models}", f"the cloud is {'there' if connected else 'away'}", *problems])
 
 
 async def answers(host: str, port: int, *, tls: bool = False) -> str:

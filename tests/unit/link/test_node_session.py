@@ -171,14 +171,15 @@ class Recorder:
         sleep: Callable[[float], Awaitable[None]] | None = None,
         barred: Callable[[], str] = str,
     ) -> None:
-        self.delivered: asyncio.Queue[Response] = asyncio.Queue()
+        self.delivered: asyncio.Queue[session_pb2.DesiredState] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
         self.session = NodeSession(
             open=open,
             hello=lambda: session_pb2.Hello(protocol_version=1, boot_id="b"),
             resume=lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))],
-            deliver=self.delivered.put_nowait,
+            desired=self.delivered.put_nowait,
+            acknowledged=lambda ack: None,
             welcomed=lambda welcome: None,
             log=lambda event, **fields: self.log.append((event, fields)),
             monotonic=monotonic,
@@ -218,7 +219,7 @@ async def test_after_welcome_what_is_so_is_said_and_what_should_be_is_delivered(
         async with recorder.running():
             assert (await said.get()).hello.boot_id == "b"
             assert (await said.get()).reported.generation == 7
-            assert (await recorder.delivered.get()).desired.generation == 3
+            assert (await recorder.delivered.get()).generation == 3
             assert recorder.session.connected
             telemetry = session_pb2.TelemetryReport(boot_id="b", sequence=1)
             assert recorder.session.send(session_pb2.ConnectRequest(telemetry=telemetry))
@@ -245,7 +246,7 @@ async def test_a_stream_that_ends_is_opened_again() -> None:
     async with cloud_that(script) as open:
         recorder = Recorder(open)
         async with recorder.running():
-            assert (await recorder.delivered.get()).desired.generation == 4
+            assert (await recorder.delivered.get()).generation == 4
         assert recorder.pauses.qsize() == 3
 
 
@@ -316,9 +317,9 @@ async def test_with_another_certificate_a_new_channel_is_opened_at_once() -> Non
 
         recorder = Recorder(opening)
         async with recorder.running():
-            assert (await recorder.delivered.get()).desired.generation == 1
+            assert (await recorder.delivered.get()).generation == 1
             recorder.session.reopen()
-            assert (await recorder.delivered.get()).desired.generation == 2
+            assert (await recorder.delivered.get()).generation == 2
         assert recorder.pauses.get_nowait() == 0.0
         assert [event for event, _ in recorder.log if event != "session-retry"] == [
             "session-open",
