@@ -159,18 +159,18 @@ async def test_questions_that_make_no_sense_and_strangers_are_refused(fleet: Fle
         "threshold": 0.5,
     }
     wrong = [
-        ({"datatype": "FP64"}, "ask.datatype"),
-        ({"shape": [1, 4]}, "ask.inputs"),
-        ({"inputs": bytes(15)}, "ask.inputs"),
-        ({"shape": [1, 16]}, "ask.shape"),
-        ({"inputs": bytes(32), "shape": [2, *SHAPE]}, "ask.logits"),
-        ({"logits": [0.0]}, "ask.logits"),
-        ({"logits": [float("nan")] * CLASSES}, "ask.logits"),
-        ({"threshold": float("nan")}, "ask.threshold"),
-        ({"model_name": "another"}, "ask.model_name"),
-        ({"model_name": "../tiny"}, "ask.model_name"),
-        ({"manifest_digest": "sha256:no"}, "ask.manifest_digest"),
-        ({"inputs": np.full(16, np.nan, "<f4").tobytes(), "datatype": "FP32"}, "ask.inputs"),
+        ({"datatype": "FP64"}, "escalate.datatype"),
+        ({"shape": [1, 4]}, "escalate.inputs"),
+        ({"inputs": bytes(15)}, "escalate.inputs"),
+        ({"shape": [1, 16]}, "escalate.shape"),
+        ({"inputs": bytes(32), "shape": [2, *SHAPE]}, "escalate.logits"),
+        ({"logits": [0.0]}, "escalate.logits"),
+        ({"logits": [float("nan")] * CLASSES}, "escalate.logits"),
+        ({"threshold": float("nan")}, "escalate.threshold"),
+        ({"model_name": "another"}, "escalate.model_name"),
+        ({"model_name": "../tiny"}, "escalate.model_name"),
+        ({"manifest_digest": "sha256:no"}, "escalate.manifest_digest"),
+        ({"inputs": np.full(16, np.nan, "<f4").tobytes(), "datatype": "FP32"}, "escalate.inputs"),
     ]
     async with answering(fleet, tmp_path, maker), fleet.client(credential) as node:
         stub: Any = escalation_pb2_grpc.EscalationServiceStub(node.channel)
@@ -319,6 +319,6 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
     [sample] = list(files.read("tiny"))
     assert (sample["node"], sample["at"], sample["node_answer"]) == ("n1", 7.0, [0.3333] * CLASSES)
     assert json.dumps(sample["input"]["shape"]) == json.dumps(list(SHAPE))
-    with pytest.raises(BadInput, match=r"ask\.shape"):
+    with pytest.raises(BadInput, match=r"escalate\.shape"):
         await teachers.escalate("n1", replace(question, x=np.zeros((1, 2, 2), np.uint8)))
     assert np.allclose(softmax(np.array([[0.0, 0.0]], np.float32)), 0.5)
