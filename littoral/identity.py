@@ -132,5 +132,5 @@ def unseal(envelope: bytes, payload_type: str, trusted: Mapping[str, bytes]) -> 
         except InvalidSignature:
             continue
         return payload
-    named = ", ".join(key_id[:12] for key_id, _ in signatures) or "nobody"
+    named = ", ".join(key_id[:12] for key_id, _ in signatures) or "no key"
     raise Untrusted(f"signature: signed by {named}, which this node does not trust or which is wrong")

@@ -112,7 +112,7 @@ class Manifest:
     architecture: Mapping[str, Any]  # {"name": ..., and what littoral.architectures.build takes}
     parameters: int
     runtime: str  # "onnxruntime", "ncnn", "coreml" or "tensorrt"
-    runtime_options: Mapping[str, Any]  # what the runtime must be told, for example {"fp16": false}
+    runtime_options: Mapping[str, Any]  # for the runtime, for example {"fp16": false}
     requires: Mapping[str, int]  # {"opset": 18, "ir": 9} for ONNX, FULL_RANGE: 1 of some int8, {} else
     files: tuple[File, ...]
     input: Input
@@ -125,8 +125,8 @@ class Manifest:
     recipe: Mapping[str, Any] = field(default_factory=dict)  # how it was made, as resolved
     class_accuracy: tuple[float, ...] = ()  # as `accuracy`, of each label in order; empty: written before it was measured
     measured_classes: Mapping[str, float] = field(default_factory=dict)  # in its place where the data hold not every class
-    lineage: Lineage | None = None  # what the parents were, and what else decided these bytes; None: written before it was kept
-    remarks: tuple[str, ...] = ()  # what whoever releases it should know, a sentence each
+    lineage: Lineage | None = None  # what the parents were, and what else decided these bytes; None: not known
+    remarks: tuple[str, ...] = ()  # what an operator should know before a release, a sentence each
     task: str = "classification"  # of TASKS
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
     signature: Signature | None = None  # of a model that was imported, in place of input, output and probe

@@ -69,9 +69,9 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An array in a manifest, whole, or so many of its values: a manifest is small, and an input may be an image of megabytes.
+    """An array in a manifest, whole or a part of its values: a manifest is small, and an input may be an image of megabytes.
 
-    As an input (`repeated`), values are repeated until the shape is full: what the model is asked is `filled()`, not the array
+    As an input (`repeated`), values are repeated until the shape is full: the model gets `filled()`, not the array
     itself, and packing that again changes nothing. Of an output (`of`), values at evenly spread places are compared.
     """
 
@@ -94,24 +94,24 @@ class Packed:
 
     @classmethod
     def of(cls, array: Array, *, most: int | None = None) -> Packed:
-        """An output. `most`: values that are kept; None: all of them."""
-        return cls._kept(array, _places(array.size, min(array.size, most or array.size)))
+        """An output. `most`: values to store; None: all of them."""
+        return cls._packed(array, _places(array.size, min(array.size, most or array.size)))
 
     @classmethod
     def repeated(cls, array: Array, *, most: int) -> Packed:
         """An input, of which at most so many values are kept: from all over the array, each where `filled` puts it back."""
         kept = min(array.size, most)
         at = np.arange(kept, dtype=np.int64)
-        return cls._kept(array, at + (_places(array.size, kept) - at) // max(1, kept) * kept)
+        return cls._packed(array, at + (_places(array.size, kept) - at) // max(1, kept) * kept)
 
     @classmethod
-    def _kept(cls, array: Array, places: npt.NDArray[np.int64]) -> Packed:
+    def _packed(cls, array: Array, places: npt.NDArray[np.int64]) -> Packed:
         datatype = datatype_of(array)
         kept = np.ascontiguousarray(array, DATATYPES[datatype]).reshape(-1)[places]
         return cls(datatype, tuple(array.shape), base64.b64encode(kept.tobytes()).decode())
 
     def values(self) -> Array:
-        """Those that are kept. Raises ValueError where they are no whole numbers of values."""
+        """The stored ones. Raises ValueError where `data` is no whole number of values."""
         return np.frombuffer(base64.b64decode(self.data, validate=True), DATATYPES[self.datatype])
 
     def filled(self) -> Array:
@@ -119,7 +119,7 @@ class Packed:
         return np.resize(self.values(), self.shape)
 
     def picked(self, array: Array) -> Array:
-        """What of an output of this shape is held against `values`."""
+        """The values of an output of this shape that are compared with `values`."""
         return array.reshape(-1)[_places(array.size, len(self.values()))]
 
 

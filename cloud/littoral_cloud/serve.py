@@ -51,7 +51,7 @@ RENEW_LOOK_S = 3600.0
 
 
 def reachable_host(settings: CloudSettings) -> str:
-    """The name that nodes are told: the first public one, else the address that is bound.
+    """The name that nodes get: the first public one, else the address that is bound.
 
     A server that binds every address and was given no public name has a certificate for this machine's own names alone.
     """

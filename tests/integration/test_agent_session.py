@@ -83,5 +83,5 @@ async def test_the_run_path_imports_nothing_that_only_others_need(
     assert agent.rss_bytes() < 100_000_000
     assert await agent.stop() == 0
     imported = {name.partition(".")[0] for name in told.read_text().split()}
-    assert {"edge_node", "onnxruntime", "grpc"} <= imported
+    assert {"littoral_node", "onnxruntime", "grpc"} <= imported
     assert imported & {"torch", "flwr", "pydantic", "typer", "rich", "OpenSSL", "redis", "cloud", "onnx", "ncnn"} == set()

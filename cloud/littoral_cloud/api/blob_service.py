@@ -86,7 +86,7 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         held = self._blobs.held(digest)
         if offset != held:
             raise WrongOffset(
-                f"blob {digest[:19]}: {held} bytes are held, the data begins at {offset}", hint="ask StatBlob first"
+                f"blob {digest[:19]}: {held} bytes are stored, the data begins at {offset}", hint="ask StatBlob first"
             )
         while (part := await _next_part(context, first=False)) is not None:
             if held + len(part.data) > total:

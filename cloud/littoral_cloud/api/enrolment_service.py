@@ -18,8 +18,8 @@ from littoral_cloud.terminal.text import printable
 
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
     """Args:
-    signing_keys: raw Ed25519 public keys by key id, that nodes are told to believe.
-    fleet_address: HOST:PORT that nodes are told to go to.
+    signing_keys: raw Ed25519 public keys by key id, that nodes trust.
+    fleet_address: HOST:PORT that nodes connect to.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class OutOfRange(BadInput):
 
 
 class WrongOffset(Conflict):
-    """A blob's data begins elsewhere than what is held of it ends."""
+    """A blob's data does not begin where the stored part ends."""
 
     code = "wrong-offset"
 

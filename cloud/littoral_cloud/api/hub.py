@@ -87,7 +87,7 @@ class SessionHub:
         return SessionRefusal(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
 
     def busy(self) -> SessionRefusal | None:
-        """Why nobody can be greeted now: each that is sent away is given a turn of its own."""
+        """Why no more nodes can be greeted now; each refusal names another time to come back."""
         if len(self._greeting) < GREETINGS_MOST:
             return None
         now = asyncio.get_running_loop().time()
@@ -100,7 +100,7 @@ class SessionHub:
         self._greeting.setdefault(session.peer.node_id, set()).add(session)
 
     def greeted(self, session: CoordinatorSession) -> None:
-        """Its Welcome is ready, or it was sent away. May be said twice."""
+        """Its Welcome is ready, or it was sent away. May be called twice."""
         knocking = self._greeting.get(session.peer.node_id, set())
         knocking.discard(session)
         if not knocking:
@@ -149,7 +149,7 @@ class SessionHub:
             tasks.create_task(self._keep_presence(), name="keep presence")
 
     async def drain(self, within_s: float) -> None:
-        """Refuses whoever comes, ends whoever is there, and writes down that they went."""
+        """Refuses new sessions, ends the open ones, and writes that their nodes went."""
         self._draining = True
         for number, session in enumerate(tuple(self._open)):
             session.end(shutting_down(number / WELCOMES_A_SECOND))

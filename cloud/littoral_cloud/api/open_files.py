@@ -1,8 +1,7 @@
 """For how many nodes the limit of open files leaves room, and that it is as high as it may be.
 
-A process that has used up its files does not lose its newest node but whatever asks next: Redis, the blobs, the file that is to
-be synced. So a part is kept back, what listens takes no more connections than are left, and a node for which there is no room is
-told so.
+A process that has used up its files fails at the next open: of Redis, a blob or a file to sync. So a part of the limit is
+reserved, the listeners take no more connections than are left, and a node for which there is no room gets a refusal.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FILES_A_NODE = 3
 
 _SHARE_OF_ENROLMENT = 0.25
 _MOST = 1 << 20
-"""More is not asked for, whatever is allowed: each costs the kernel a little."""
+"""The limit is raised no higher, also where more is allowed: each file costs the kernel a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def room_for(limit: int) -> ConnectionLimits:
     nodes = (free - enrolments) // FILES_A_NODE
     if nodes < 1:
         raise BadInput(
-            f"open files: the limit of {limit} is too low, {RESERVE} are kept for Redis and the like",
+            f"open files: the limit of {limit} is too low, {RESERVE} are reserved for Redis and the like",
             hint="ulimit -n 1024, or LimitNOFILE= of the unit; thousands for a large fleet",
         )
     return ConnectionLimits(limit, nodes, free - enrolments - nodes, enrolments)

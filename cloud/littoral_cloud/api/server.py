@@ -84,7 +84,7 @@ class Listener:
     async def renew(self, identity: TlsIdentity) -> None:
         """Shows new connections another certificate. Streams that are open go on. Returns when the port answers again.
 
-        For a moment nobody listens: who connects then is refused and tries again.
+        For a moment the port is closed: a node that connects then is refused and tries again.
         """
         if self._server is not None:
             self._old[self._server] = asyncio.create_task(self._retire(self._server), name=f"old {self.name} listener")

@@ -24,7 +24,7 @@ from littoral_cloud.terminal.text import printable
 MAX_BENCHMARKS = 256
 """Manifests to be measured that one word names: the rest follows when these are done."""
 
-_TEXT = 2_000  # characters of free text from a node that are kept
+_TEXT = 2_000  # characters of free text from a node that are stored
 _MAX_MODELS = 64
 
 
@@ -269,7 +269,7 @@ def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
 
 
 def _text(value: str, most: int = _TEXT) -> str:
-    """At most so many characters, none of which steers a terminal."""
+    """At most `most` characters, none of which steers a terminal."""
     return printable(value[:most])[:most]
 
 

@@ -1,4 +1,4 @@
-"""A user's labelled images, whatever they are stored as -> one Dataset."""
+"""Reads a user's labelled data, in any of the supported layouts, into one Dataset."""
 
 from littoral_cloud.data.dataset import Dataset, Examples, assemble
 from littoral_cloud.data.sources import load_dataset, load_mnist

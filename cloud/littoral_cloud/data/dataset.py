@@ -1,4 +1,4 @@
-"""One type for every labelled data set, whatever it was read from: images, tables or time series.
+"""One type for every labelled data set, of any source: images, tables or time series.
 
 What it is can be seen from its arrays, and nothing else says it: whole numbers of three or four dimensions are images, two
 dimensions are a table, floats of three dimensions are series. docs/data.md has every layout with an example.
@@ -55,7 +55,7 @@ class Dataset:
     labels: tuple[str, ...]
     digest: str
     resize: Resize | None = None  # how images were brought to their size; a node does the same with what its clients send
-    notes: tuple[str, ...] = ()  # what whoever trains on it should know; for people
+    notes: tuple[str, ...] = ()  # what a person who trains on it should know
     reading: tuple[str, ...] = ()  # how its source was read, and what of it was left out; for people, and no part of its content
 
     @property

@@ -146,8 +146,8 @@ def sized(folder: Path, text: str) -> Rule:
 
 
 def keep_rule(folder: Path, rule: Rule) -> bool:
-    """Writes the size of a rule to `folder/data.toml`, so that whatever reads the folder later reads it alike; whether it did.
-    Raises BadInput where that cannot be written."""
+    """Writes the size of a rule to `folder/data.toml`, so that later readers read the folder alike. Returns whether it wrote.
+    Raises BadInput where the file cannot be written."""
     path = folder / RULE
     if read_rule(folder).size == rule.size or rule.size is None:
         return False

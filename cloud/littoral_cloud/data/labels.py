@@ -1,7 +1,7 @@
 """Labels as people store them -> indices of classes and the classes' names.
 
-Whole numbers, texts, truths and floats that are whole are taken, in one row or one column. One-hot rows and measured values are
-not: what they are is said.
+Takes whole numbers, texts, truths and floats that are whole, in one row or one column. Refuses one-hot rows and measured values,
+and names them as such.
 """
 
 from __future__ import annotations

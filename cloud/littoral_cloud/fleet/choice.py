@@ -1,7 +1,7 @@
 """Which of a release's artifacts a node gets, and why: pure functions over what was signed and what was measured.
 
 A candidate is judged by its measurement on the node itself; where there is none, by the latest on another machine of the same
-hardware class. One that could not be run on the node is out, whatever it did elsewhere.
+hardware class. One that could not run on the node is out, also where it ran on other nodes.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Row:
     start_ms: float | None
     peak_rss_bytes: int | None
     energy_mj: float | None  # one inference
-    energy_source: str  # littoral.budget.ESTIMATE: it binds nobody; "": nothing is known
+    energy_source: str  # littoral.budget.ESTIMATE: it limits nothing; "": nothing is known
     samples: int
     measured_on: str  # node id; "" where it was not measured
     measured_by: str  # "this node", or "its class": another machine of the same hardware class
     out: tuple[str, ...]
     why_not: str  # all of `out`, or why another one that fits was chosen; "" for the chosen one
-    notes: tuple[str, ...]  # limits that could not be held against it
+    notes: tuple[str, ...]  # limits that could not be checked
     chosen: bool
     metric: Metric | None = None  # in place of accuracy, where the task is no classification
 
@@ -119,7 +119,7 @@ def explain(
 
     Args:
         offered: manifest digests that may be chosen, of the release that the node follows; None: all.
-        release: its id, for what is said of the others.
+        release: its id, for the reasons of the others.
     """
     among = [a for a in artifacts if offered is None or a.manifest_digest in offered]
     try:
@@ -192,7 +192,7 @@ def _row(
 
 
 def _notes(measured: MeasurementRecord | None, budget: Budget) -> tuple[str, ...]:
-    """Of a limit on energy, which only what was counted is held against."""
+    """Of a limit on energy: only counted energy is compared with it."""
     if budget.energy_mj is None or measured is None or _counted(measured) is not None:
         return ()
     known = "is not known" if measured.energy_mj is None else f"is only estimated, {measured.energy_mj:.4g} mJ"

@@ -1,8 +1,11 @@
 """One identity that runs twice: a node's folder was copied to a second machine. Pure.
 
-Each start of an agent draws a boot id. A start that gave way to another one has ended, and never comes again; one that does come
-again lives beside the other. Both are let in, each in its turn, for nobody here can tell which of them is the copy; the one that
-has to go waits longer each time, so that neither fights and neither loses its session for ever.
+Each start of an agent draws a boot id. A start that gave way to another one has usually ended, and never comes back. If it does
+come back, two agents run with one identity. The coordinator cannot tell which of them is the copy, so both get the session in
+turn. The one that loses it waits longer each time, so that neither fights for it and neither loses it for ever.
+
+Example: A connects; B connects, A gives way; A comes back, B gives way and waits 30 s; B comes back, A waits 60 s; and so on, up
+to 900 s.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 REMEMBERED_S = 3600.0
-"""For how long after the last sign of it a node is said to run twice."""
+"""A node counts as running twice for this long after the last sign of it."""
 
 FIRST_S, MOST_S = 30.0, 900.0
 _KEPT = 4

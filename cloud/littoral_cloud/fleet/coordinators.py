@@ -1,9 +1,9 @@
-"""Which coordinators run on this ledger, and what becomes of the nodes of one that ended without a word.
+"""Which coordinators run on this ledger, and what becomes of the nodes of one that crashed.
 
-A presence names the coordinator that holds the session, and is that one's to change. Each coordinator is a document here, and
-holds a lease for as long as it lives. The others wait for that lease: whoever gets it knows that its holder has died, or cannot
-reach the ledger any more, and writes down that its nodes went. One that was cut off and comes back takes its lease again and says
-anew whose sessions are open; so it does not matter who was right.
+A presence names the coordinator that has the session, and only that one changes it. Each coordinator is a document here, and
+has a lease for as long as it lives. The others wait for that lease. The one that gets it knows that its holder has died, or
+cannot reach the ledger any more, and writes that its nodes went. A coordinator that was cut off and comes back takes its lease
+again and writes anew which sessions are open, so that a wrong guess is corrected.
 """
 
 from __future__ import annotations

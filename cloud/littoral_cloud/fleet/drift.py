@@ -1,7 +1,7 @@
 """Whether a model's inputs on a node are still what they were: kind "inputs", id NODE:MODEL.
 
 Each node is compared with itself. The first `baseline_examples` inputs that it serves a model with are its baseline; what comes
-after is gathered into windows of `window_examples`, and each full window is held against the baseline (littoral.sketch.shift).
+after is gathered into windows of `window_examples`, and each full window is compared with the baseline (littoral.sketch.shift).
 A fleet-wide reference would not do: what nodes see is not alike, and a camera that only sees sevens has not drifted.
 
 One window over the threshold may be chance, so drift is called after `windows` of them in a row, or after one that is far over
@@ -130,8 +130,8 @@ def rebaselined(before: Inputs, now: float) -> Inputs:
 async def change_of(
     ledger: Ledger, node_id: str, report: InputReport, now: float, *, policy: DriftPolicy | None = None
 ) -> Change:
-    """What the inputs of one report change, to be committed with whatever else the report changes; empty where it holds none, or
-    was counted already. Raises Unavailable."""
+    """What the inputs of one report change, to commit together with its other changes; empty where it has no inputs, or was
+    counted already. Raises Unavailable."""
     counted = report.inputs
     if counted is None or counted.examples == 0:
         return Change(())
@@ -190,7 +190,7 @@ def _begun(counted: Counted, rows: Rows, now: float, policy: DriftPolicy, boot_i
 
 
 def _judged(seen: Inputs, now: float, policy: DriftPolicy) -> Inputs:
-    """A full window is held against the baseline, and the next one begins."""
+    """Compares a full window with the baseline, and starts the next one."""
     score = shift(np.asarray(seen.baseline), np.asarray(seen.window))
     against = (score <= policy.threshold) if seen.drifted else (score > policy.threshold)
     run = seen.run + 1 if against else 0

@@ -1,9 +1,9 @@
 """Enrolment: a join token and a certificate request become a node.
 
-A node's id is made from its public key, so whoever asks again with the same key is the same node: no lookup, no second
-enrolment, no use of the token spent, also when two requests run at the same moment. Everything that enrolment writes is one
-Change: the token with a use less, the node, its name, and what is desired of it (nothing yet). The use is taken where the
-change is written, so that of a thousand who come at the same moment with one token nobody is in another's way.
+A node's id is made from its public key. So a second request with the same key is the same node: no lookup, no second enrolment,
+and no second use of the token, also when two requests run at the same moment. Enrolment writes one Change: the token with one use
+less, the node, its name, and its desired state (nothing yet). The script that writes the change takes the use, so that a thousand
+nodes with one token do not conflict.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from littoral_cloud.fleet.records import Desired, Enrolment, Node, Token, dump, 
 from littoral_cloud.fleet.tokens import TokenState, token_id
 
 NAME_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-NODE_ID_DIGITS = 20  # 80 bits: nobody makes a second key for an id
+NODE_ID_DIGITS = 20  # 80 bits: a second key for one id cannot be found
 ATTEMPTS = 20
 NUMBERED = 3
 """Times that the next number behind a wanted name is tried where others take it first: then chance is put behind it."""
@@ -117,7 +117,7 @@ async def enrol(
     """Trades a token and a certificate request for an identity.
 
     Args:
-        taking: names that others in this process are about to take, for whoever enrols many at one time.
+        taking: names that others in this process are about to take, for a caller that enrols many at one time.
 
     Raises:
         BadInput: the name or the certificate request is malformed.
@@ -207,8 +207,8 @@ def _again(node: Node, doc: Doc, token: Token) -> Change:
 async def _free_name(
     ledger: Ledger, wanted: str, node_id: str, rng: random.Random, taking: set[str], *, first: int
 ) -> tuple[str, Write]:
-    """A name that nobody in the fleet has, and the write that takes it; until it is written it is in `taking`. One of a node
-    taken out of the fleet is free.
+    """A name that no node of the fleet has, and the write that takes it; until it is written it is in `taking`. The name of a
+    node that was taken out of the fleet is free.
 
     `first`: of the attempts of `candidate_name`.
     """

@@ -39,7 +39,7 @@ def interface_of(manifest: Manifest) -> Interface:
 
 
 def breaks(before: Interface | None, after: Interface | None) -> tuple[str, ...]:
-    """Why a client of `before` is not understood by `after`, a clause each; empty: it is. None: not known, nothing is said."""
+    """Why a client of `before` is not understood by `after`, a clause each; empty: it is. None: not known, nothing breaks."""
     if before is None or after is None:
         return ()
     said = [*_inputs(before, after), *_outputs(before.outputs, after.outputs)]

@@ -1,5 +1,4 @@
-"""What a node's runtimes cannot take, whatever it costs: pure functions over what a manifest requires and what a node says of
-itself.
+"""What a node's runtimes cannot load at any cost: pure functions over what a manifest requires and what a node reports of itself.
 
 A node that does not say how far its runtime goes, as agents did not at first, is offered everything its runtime is named for.
 """

@@ -42,7 +42,7 @@ class ServedModel:
     rss_bytes: int | None = None  # of the agent's process
     memory_bytes: int | None = None  # what it takes, as it was rehearsed there; its share, None: unbounded
     memory_quota: int | None = None
-    disk_bytes: int | None = None  # of its artifacts, kept ones included
+    disk_bytes: int | None = None  # of its artifacts, retained ones included
     disk_quota: int | None = None
     requests_quota: int | None = None  # of its node's, that may wait or be answered at one time
     offload_asked: int | None = None  # requests that were sent on to the teacher here, and of those the ones that it answered
@@ -176,10 +176,10 @@ async def find_node(ledger: Ledger, name_or_id: str) -> Node:
 
 
 async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
-    """Takes a node out of the fleet for good: its session ends at once, its certificate opens nothing any more, and what was kept
-    of it goes, but for its name, what it handed up to a run that has not ended, and the audit trail.
+    """Takes a node out of the fleet for good: its session ends at once, its certificate opens nothing any more, and its
+    documents are deleted, but for its name, what it sent to a run that has not ended, and the audit trail.
 
-    A node that is out already is given back as it is; what its last words left behind goes. Raises NotFound.
+    A node that is out already is returned as it is, and what its last messages left behind is deleted. Raises NotFound.
     """
     node_id = (await find_node(ledger, name_or_id)).node_id
 
@@ -209,8 +209,8 @@ async def forget_if_out(ledger: Ledger, node_id: str) -> None:
 
 
 async def forget(ledger: Ledger, node_id: str) -> None:
-    """Deletes what is kept of a node that is out of the fleet: what is wanted of it and what it said, measured and put. What only
-    these named goes with the next `artifact gc`. May be repeated."""
+    """Deletes the documents of a node that is out of the fleet: desired and reported state, measurements, uploads. The next
+    `artifact gc` deletes the blobs that only these named. May be repeated."""
     kept = [(kind, node_id) for kind in OF_A_NODE]
     for kind in (TELEMETRY, drift.KIND):
         kept += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]

@@ -210,7 +210,7 @@ class ReportedModel:
     detail: str = ""
     probation: ProbationResult | None = None
     memory_bytes: int = 0  # that what serves takes; 0: not known
-    disk_bytes: int = 0  # of its artifacts, kept ones included
+    disk_bytes: int = 0  # of its artifacts, retained ones included
     crashes: int = 0  # of the node's agent, in a row, that are counted against it
     hangs: int = 0  # since the agent's start
     incident: str = ""  # the last crash or hang, in words
@@ -256,7 +256,7 @@ class Artifact:
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
     requires: Mapping[str, int] = field(default_factory=dict)  # of its manifest: {"opset": 18, "ir": 9}
     needs: tuple[str, ...] = ()  # what a node must have to read what travels: littoral.codec.FEATURES
-    interface: Interface | None = None  # what its clients rely on; None: written before it was kept
+    interface: Interface | None = None  # what its clients rely on; None: of a record from before the field
     schema: int = 1
 
     @property
@@ -281,7 +281,7 @@ class Release:
     created_at: float
     note: str = ""  # for people
     run_id: str | None = None  # of the federated run that it was made from
-    withdrawn: str = ""  # why nobody gets it any more; "": it stands
+    withdrawn: str = ""  # why no node gets it any more; "": it stands
     schema: int = 1
 
 

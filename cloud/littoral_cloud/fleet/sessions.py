@@ -1,9 +1,8 @@
-"""What a node's words change in the ledger, and what it may be told: the domain side of a session; the wire is
+"""The domain side of a session: what a node's messages change in the ledger, and what the node gets. The wire is in
 littoral_cloud/api/.
 
-Every function may be called again with the same word: words are repeated after a lost connection and after a Redis that was
-away. What a node says changes that node's own documents and nothing else. `allowance`: how many lines of the audit trail it may
-have for it; None: all.
+Every function may be called again with the same message: nodes repeat messages after a lost connection, and after Redis was away.
+A node's messages change that node's own documents only. `allowance`: how many lines of the audit trail they may add; None: all.
 """
 
 from __future__ import annotations
@@ -176,8 +175,8 @@ async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowa
 
 
 def is_newer(before: Reported | None, after: Reported) -> bool:
-    """Whether a report comes after the one that is known. The node's number orders reports of one boot alone: what another boot
-    says in the node's open session is newer, whatever was said before, so that a wrong number makes no node deaf.
+    """Whether a report comes after the one that is known. The node's number orders reports of one boot only. A report of
+    another boot in the node's open session is always newer, so that one wrong number does not block the node for ever.
 
     Raises BadInput where the number is none, or is ahead of the last by more than a node can change meanwhile.
     """
@@ -191,7 +190,7 @@ def is_newer(before: Reported | None, after: Reported) -> bool:
 
 
 def moves(node_id: str, before: Reported | None, after: Reported) -> tuple[Audit, ...]:
-    """A line for every model whose update came to another state, and for every crash or hang that is told for the first time."""
+    """A line for every model whose update came to another state, and for every crash or hang that is new."""
     lines = []
     for name, model in after.models.items():
         old = before.models.get(name) if before else None

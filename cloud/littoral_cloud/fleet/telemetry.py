@@ -1,7 +1,7 @@
 """What the nodes say they did, added up: kind "telemetry", id NODE:MODEL.
 
 A report counts one window of one model on one node. Reports are repeated when an acknowledgement was lost and come late when
-the cloud was away, so each is told apart by the boot it belongs to and its sequence there, and is counted once; the totals
+the cloud was away, so its boot and its sequence number identify it, and it is counted once. The totals
 outlive restarts of the node and of the coordinator. cloud/littoral_cloud/fleet/windows.py writes them.
 """
 

@@ -43,7 +43,7 @@ async def create_token(
     """Makes a token; the secret is given here, once, and never kept.
 
     Args:
-        new_secret: gives so many bytes' worth of text that nobody can guess, `secrets.token_urlsafe`.
+        new_secret: makes a secret text from this number of random bytes: `secrets.token_urlsafe`.
 
     Raises:
         BadInput: a value is out of range.

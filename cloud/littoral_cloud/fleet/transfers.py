@@ -80,8 +80,8 @@ def manifests_of(desired: Desired) -> tuple[str, ...]:
 
 
 def files_of(envelope: bytes) -> frozenset[str]:
-    """Digests of the blobs that make up the artifact of a signed manifest, as they lie and as they travel. Whoever reads them
-    checks the signature: here it only says what belongs together.
+    """Digests of the blobs that make up the artifact of a signed manifest, as they lie and as they travel. The reader checks the
+    signature: here the manifest only tells what belongs together.
 
     Raises FleetError where it is no manifest.
     """

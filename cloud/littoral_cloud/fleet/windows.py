@@ -1,9 +1,8 @@
-"""What a node did in one window with one model, taken into everything that is kept of it in one Change: the totals
-(littoral_cloud/fleet/telemetry) and what its inputs look like (littoral_cloud/fleet/drift). Either both know a window or
-neither does, so a report
-that is repeated because its answer was lost is in both once.
+"""One report of a node, of one window with one model, is added to the totals (littoral_cloud/fleet/telemetry) and to the drift of
+its inputs (littoral_cloud/fleet/drift) in one Change. So both have a window or neither has it, and a report that is repeated
+because its answer was lost counts once in both.
 
-How many models a node may report is a limit of the node, over all its sessions: every one that was wanted of it, and a few more.
+A node may report a limited number of models, over all its sessions: every model that was desired of it, and a few more.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from littoral_cloud.fleet.telemetry import KIND, MAX_CLASSES, TelemetryTotals, W
 MODELS = "node-models"
 """Kind: the models that a node has reported, by its id."""
 OTHERS = 8
-"""Models that nobody wanted of a node and that it may report all the same: it may know more than a cloud that began anew."""
+"""Models beyond the desired ones that a node may report: it may know more than a cloud that was set up anew."""
 UNKNOWN_CLASSES = 1_024
 """Classes of a model of which nothing is known here, at most, that are counted."""
 
@@ -98,8 +97,8 @@ async def _entered(ledger: Ledger, node_id: str, model: str) -> Write | None:
 
 
 async def _with_its_classes(ledger: Ledger, report: WindowReport, classes: MutableMapping[str, int]) -> WindowReport:
-    """The report, without its counts by class where nobody here knows the model and they are very many. Raises BadInput where
-    they are more than the model has."""
+    """The report, without its counts by class where the model is unknown here and they are very many. Raises BadInput where it
+    counts more classes than the model has."""
     counted, digest = len(report.class_counts), report.manifest_digest
     if not counted:
         return report

@@ -1,7 +1,7 @@
 """The audit trail's hash chain: every line carries SHA-256 over the chain before it and its own canonical JSON.
 
-Whoever changes, drops or reorders a line has to rewrite every chain after it; comparing the last chain with one that was
-written down elsewhere shows it.
+To change, drop or reorder a line one has to rewrite every chain after it. A copy of the last chain, stored elsewhere, shows
+that.
 """
 
 from __future__ import annotations

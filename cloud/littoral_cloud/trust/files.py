@@ -1,4 +1,4 @@
-"""Private keys on disk: readable by nobody else, and made once even when two processes start at the same moment."""
+"""Private keys on disk: readable by their owner only, and made once even when two processes start at the same moment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
                 file.flush()
                 os.fsync(file.fileno())
         try:
-            temporary.rename(folder)  # fails where a folder with files stands: whoever was first has won
+            temporary.rename(folder)  # fails where a folder with files stands: the first process wins
         except OSError:
             if not folder.is_dir():
                 raise

@@ -18,7 +18,7 @@ class Trust:
     signing_key: Ed25519PrivateKey
 
     def signing_keys(self) -> dict[str, bytes]:
-        """Raw Ed25519 public keys that nodes are told to believe, by key id."""
+        """Raw Ed25519 public keys that nodes trust, by key id."""
         public = self.signing_key.public_key().public_bytes_raw()
         return {key_id_of(public): public}
 

@@ -1,10 +1,9 @@
 """The last line of the audit trail, written down outside of Redis: DATA/audit-head.json.
 
-A chain tells that a line was changed, and not that its tail was cut off: what is left is a whole chain. So the id and the chain
-of a recent line lie in a file beside Redis, and that line must be in the trail for ever. While a coordinator runs, the file
-follows a few seconds behind, for a power loss may take the last second of Redis (littoral_cloud.store.embedded); at an orderly
-end it is
-brought up. Where the line is missing, that is said at every start and by `audit verify`, and the file keeps what it knew until an
+A chain shows that a line was changed. It does not show that its tail was cut off, for the rest is a whole chain. So a file beside
+Redis has the id and the chain of a recent line, and that line must stay in the trail for ever. While a coordinator runs, the file
+follows a few seconds behind, for a power loss may take the last second of Redis (littoral_cloud.store.embedded). An orderly end
+brings it up to date. Where the line is missing, every start and `audit verify` report it, and the file stays as it is until an
 operator moves it away.
 """
 
@@ -91,8 +90,8 @@ class Witness:
         return (*kept.lost, kept.last)
 
     async def look(self, ledger: Ledger) -> None:
-        """At a start: says that the end of the trail is missing. What a coordinator has written into the trail since is said by
-        coordinators and by `audit verify` alone."""
+        """At a start: reports that the end of the trail is missing. Only coordinators and `audit verify` report what a
+        coordinator has written into the trail since."""
         try:
             missing = await self.missing(ledger)
         except FleetError as error:
@@ -182,7 +181,7 @@ def words(missing: tuple[Mark, ...], path: Path) -> str:
 
 
 def _sum_of(body: Mapping[str, object]) -> str:
-    """So that a bit that the disk turned is told from a trail that was cut."""
+    """Tells a bit that the disk turned from a trail that was cut."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

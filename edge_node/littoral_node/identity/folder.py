@@ -4,11 +4,11 @@ DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last 
 DIR/identity.json                           a copy of the four, see littoral_node.identity.identity
 DIR/key.new.pem                             key of an enrolment that is under way: asking again gives the same node
 DIR/node.toml                               settings (optional)
-DIR/serving.json                            where the agent that was last started answers, and what it was told
+DIR/serving.json                            where the agent that was last started answers, and its settings
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
-DIR/models/NAME/slots.json, update.json     what is served and kept of one model; the journal of its update
+DIR/models/NAME/slots.json, update.json     the committed slots of one model; the journal of its update
 DIR/models/NAME/memory.json                 bytes of memory that its artifacts took when they were rehearsed
 DIR/runtimes/                               engines and timing caches (TensorRT), compiled models (Core ML): may be deleted
 DIR/federation/                             of the federated part
@@ -100,7 +100,7 @@ class NodeFolder:
 
     @property
     def serving(self) -> Path:
-        """Where the agent answers and what it was told, written when it is ready: `infer`, `watch` and `doctor` look there."""
+        """Where the agent answers, and its settings, written when it is ready: `infer`, `watch` and `doctor` look there."""
         return self.root / "serving.json"
 
     @property
@@ -191,7 +191,7 @@ class NodeFolder:
         """What of the identity can be read; nothing is written. Raises NotFound where this folder is not enrolled.
 
         Args:
-            serves: for an agent, which goes on whatever it may read: OSError is damage like any other. Else it is raised.
+            serves: for an agent, which goes on with what it can read: OSError is damage like any other. Else OSError is raised.
         """
         if not self.enrolled():
             raise NotFound(f"{self.root}: no node is enrolled here", hint=f"littoral-node enroll JOIN_LINE --data {self.root}")
@@ -263,7 +263,7 @@ class NodeFolder:
     # -- generation of the reported state --------------------------------------------------------------------------
 
     def reported_generation(self, damaged: Damaged = ignore_damage) -> int:
-        """The bound that was kept; 0 where there is none. A file that is damaged is put aside: what it said can be found anew."""
+        """The stored bound; 0 where there is none. A damaged file is put aside: the bound can be found anew."""
         place = self.root / "state.json"
         try:
             return (read_record(ReportedBound, place) or ReportedBound()).reported_generation
