@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from littoral.budget import Budget, excesses
+from littoral.lineage import BASE, TEACHER
 from littoral.manifest import Manifest
 from littoral_cloud.app import Core
 from littoral_cloud.data.dataset import Examples
@@ -17,6 +18,7 @@ from littoral_cloud.fleet.choice import as_measured, measurement_for
 from littoral_cloud.fleet.ledger import AuditEntry, Doc
 from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
 from littoral_cloud.packaging.package import Packaged, answers_of
+from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.rollouts.seen import measurements
 from littoral_cloud.rollouts.state import Rollout
 from littoral_cloud.training.train import accuracy_of
@@ -45,6 +47,7 @@ async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
 
 async def student_row(core: Core, digest: str) -> StudentRow:
     found = await artifact(core, digest)
+    parents = parents_by_role(Manifest.open(core.blobs.read(digest), core.trust.signing_keys()))
     label, worst = found.worst_class or ("", None)
     return StudentRow(
         name=found.name,
@@ -54,7 +57,7 @@ async def student_row(core: Core, digest: str) -> StudentRow:
         bytes=found.artifact_bytes,
         parameters=found.parameters,
         digest=digest,
-        parent=found.parents[-1] if found.parents else "",
+        parent=next(iter(parents.get(TEACHER) or parents.get(BASE) or ()), ""),
         worst_label=label,
         worst_class=worst,
         class_accuracy=found.class_accuracy,

@@ -14,7 +14,7 @@ from littoral_cloud.fleet.limits import takes
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import ABSENT, RULES, absence, absent, offered, refusal
-from littoral_cloud.rollouts.plan import OFFLINE, kept, make_plan, next_wave
+from littoral_cloud.rollouts.plan import kept, make_plan, next_wave
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
@@ -115,7 +115,7 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
         return _waits_for_return(coming.away, seen, now)
     if plan.already:
         return NothingToDo(plan.refused)
-    gone = {no.node_id for no in plan.refused if no.rule == ABSENT} | _offline(coming.dropped)
+    gone = {no.node_id for no in plan.refused if no.rule == ABSENT} | coming.offline
     if gone:
         return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
     return NobodyCan(_summary(plan.refused, seen), plan.refused)
@@ -176,7 +176,7 @@ def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> Ro
         return _waits_for_return(coming.away, seen, now)
     if any(a.touched and not a.dropped for a in left):
         return LastWavePassed(dropped)
-    if gone := _offline(coming.dropped):
+    if gone := coming.offline:
         return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
     return NobodyCan("no node is left: " + "; ".join(f"{id} {why}" for id, why in sorted(dropped.items())))
 
@@ -254,10 +254,6 @@ def _absent(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:
 
 def _listed(words: Sequence[str]) -> str:
     return "; ".join(words)
-
-
-def _offline(dropped: Mapping[str, str]) -> set[str]:
-    return {id for id, why in dropped.items() if why == OFFLINE}
 
 
 def _summary(refused: Sequence[Ineligible], seen: RolloutView) -> str:

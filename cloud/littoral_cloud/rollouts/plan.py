@@ -12,8 +12,6 @@ from littoral_cloud.rollouts.eligibility import RULES, absence, chosen_for, fits
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import Assignment, Ineligible, Wave
 
-OFFLINE = "was offline when its turn came"
-
 
 @dataclass(frozen=True, slots=True)
 class RolloutPlan:
@@ -27,6 +25,7 @@ class NextWave:
     assignments: Mapping[str, Assignment]  # by node id, in order; chosen again where the budget has changed
     dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
     away: tuple[str, ...]  # node ids whose turn it is, and that are waited for
+    offline: frozenset[str]  # of those that are dropped, the ones that may take it when they are back
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -127,6 +126,7 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
     chosen: dict[str, Assignment] = {}
     dropped: dict[str, str] = {}
     away: list[str] = []
+    offline: set[str] = set()
     for assignment in waiting:
         if len(chosen) == size:
             break
@@ -135,7 +135,8 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
             dropped[assignment.node_id] = "is not part of the fleet any more"
             continue
         if (there := node.there(now)) is There.OFFLINE:
-            dropped[assignment.node_id] = OFFLINE
+            dropped[assignment.node_id] = "was offline when its turn came"
+            offline.add(assignment.node_id)
             continue
         if there is There.AWAY:
             away.append(assignment.node_id)
@@ -146,7 +147,7 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
             chosen[assignment.node_id] = _for_now(assignment, node, seen)
         except NoFit as error:
             dropped[assignment.node_id] = f"has another budget since: {error.message}"
-    return NextWave(chosen, dropped, tuple(away))
+    return NextWave(chosen, dropped, tuple(away), frozenset(offline))
 
 
 def _for_now(assignment: Assignment, node: FleetNode, seen: RolloutView) -> Assignment:
