@@ -7,6 +7,7 @@ import pkgutil
 
 import littoral_cloud
 import littoral_node
+from littoral_node.serving.http.errors import HttpError
 
 import littoral
 from littoral.errors import FleetError
@@ -17,6 +18,7 @@ HEAD = f"""\
 
 {NOTICE}
 Each message names the field and the value; its hint names the way out."""
+HTTP = "The HTTP server of a node refuses a request that breaks the protocol; metrics count it under these codes:"
 SKIPPED = (
     "littoral.architectures.",
     "littoral_node.federation.client_app",
@@ -42,4 +44,19 @@ def page() -> str:
         (code(name), (kind.__doc__ or "").strip().splitlines()[0], "yes" if kind.retryable else "no", kind.exit_code)
         for name, kind in sorted(found.items())
     ]
-    return f"{HEAD}\n\n{table(('code', 'meaning', 'a retry can help', 'exit status'), rows)}\n"
+    http = [
+        (code(kind.code), str(kind.status), (kind.__doc__ or "").strip().splitlines()[0])
+        for kind in sorted(_http_errors(), key=lambda kind: kind.code)
+        if kind.code not in found
+    ]
+    errors = table(("code", "meaning", "a retry can help", "exit status"), rows)
+    return f"{HEAD}\n\n{errors}\n\n{HTTP}\n\n{table(('code', 'status', 'meaning'), http)}\n"
+
+
+def _http_errors() -> list[type[HttpError]]:
+    found, waiting = [], [HttpError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        found.append(kind)
+    return found

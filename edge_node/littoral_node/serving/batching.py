@@ -32,7 +32,7 @@ Result = Feeds | BaseException
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
+class BatchEntry:
     """One request's inputs, each (n, ...)."""
 
     feeds: Feeds
@@ -59,7 +59,7 @@ class Merger:
     _trials: int = 0
     _spent: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
-    def run(self, entries: Sequence[Entry]) -> list[Result]:
+    def run(self, entries: Sequence[BatchEntry]) -> list[Result]:
         """An answer or an error for each: one that fails takes no other along."""
         if len(entries) > 1 and self.together:
             try:
@@ -70,7 +70,7 @@ class Merger:
             return self._both(entries)
         return self._apart(entries)
 
-    def _both(self, entries: Sequence[Entry]) -> list[Result]:
+    def _both(self, entries: Sequence[BatchEntry]) -> list[Result]:
         began = self.clock()
         apart = self._apart(entries)
         between = self.clock()
@@ -89,7 +89,7 @@ class Merger:
             self.together = self._spent[1] <= WORTH * self._spent[0]
         return apart
 
-    def _apart(self, entries: Sequence[Entry]) -> list[Result]:
+    def _apart(self, entries: Sequence[BatchEntry]) -> list[Result]:
         results: list[Result] = []
         for entry in entries:
             try:
@@ -98,7 +98,7 @@ class Merger:
                 results.append(error)
         return results
 
-    def _merged(self, entries: Sequence[Entry]) -> list[Feeds]:
+    def _merged(self, entries: Sequence[BatchEntry]) -> list[Feeds]:
         examples = sum(entry.examples for entry in entries)
         feeds = {name: np.concatenate([entry.feeds[name] for entry in entries]) for name in entries[0].feeds}
         answers = self.infer(feeds, examples)
@@ -149,7 +149,7 @@ class Batcher:
         self._most = most
         self._long = long
         self._in_thread = in_thread
-        self._waiting: list[Entry] = []
+        self._waiting: list[BatchEntry] = []
         self._running: asyncio.Task[None] | None = None
         self._hot = self._due = False
 
@@ -161,7 +161,7 @@ class Batcher:
     async def run(self, feeds: Feeds, examples: int) -> Feeds:
         """Raises what the model's `infer` raises."""
         loop = asyncio.get_running_loop()
-        entry = Entry(feeds, examples, loop.create_future())
+        entry = BatchEntry(feeds, examples, loop.create_future())
         alone = not (self._waiting or self._running or self._hot)
         if alone and not self._long(examples):
             [result] = self._merger.run([entry])
@@ -207,7 +207,7 @@ class Batcher:
         if self._waiting:
             self._flush_soon(loop)
 
-    async def _beside(self, entries: list[Entry]) -> None:
+    async def _beside(self, entries: list[BatchEntry]) -> None:
         try:
             _settle(entries, await self._in_thread(lambda: self._merger.run(entries)))
         except BaseException as error:  # no thread, or the loop ends
@@ -218,11 +218,11 @@ class Batcher:
             if self._waiting:
                 self._flush_soon(asyncio.get_running_loop())
 
-    def _taken(self) -> list[Entry]:
+    def _taken(self) -> list[BatchEntry]:
         """The first that waits, and all that may go with it."""
         self._waiting = [entry for entry in self._waiting if not entry.answer.done()]
-        taken: list[Entry] = []
-        rest: list[Entry] = []
+        taken: list[BatchEntry] = []
+        rest: list[BatchEntry] = []
         examples = 0
         for entry in self._waiting:
             fits = not taken or (examples + entry.examples <= self._most and entry.kind == taken[0].kind)
@@ -232,7 +232,7 @@ class Batcher:
         return taken
 
 
-def _settle(entries: Sequence[Entry], results: Sequence[Result]) -> None:
+def _settle(entries: Sequence[BatchEntry], results: Sequence[Result]) -> None:
     for entry, result in zip(entries, results, strict=True):
         if entry.answer.done():
             continue

@@ -10,9 +10,9 @@ from littoral.transport import is_loopback, join_address, try_to_listen
 from littoral_node.config.settings import NodeSettings
 from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.serving.access import Access, access_of
+from littoral_node.serving.body_memory import BodyMemory
 from littoral_node.serving.grpc_server import GrpcServer
 from littoral_node.serving.rest import HttpServer
-from littoral_node.serving.room import Room
 from littoral_node.serving.service import Service
 from littoral_node.serving.tls import Tls, tls_of
 
@@ -47,8 +47,10 @@ class Front:
             self._grpc_access = self._access("grpc", settings.grpc[0])
         elsewhere = tuple(host for host in hosts if not is_loopback(host))
         self._tls = tls_of(folder, elsewhere, settings.tls, now=now, damaged=damaged) if elsewhere else None
-        self._room = Room()
-        self._http = HttpServer(service, http, settings.http_port, access=access, tls=self._tls_on(http), room=self._room)
+        self._memory = BodyMemory()
+        self._http = HttpServer(
+            service, http, settings.http_port, access=access, tls=self._tls_on(http), body_memory=self._memory
+        )
         self._grpc: GrpcServer | None = None
 
     def _access(self, name: str, host: str) -> Access:
@@ -85,7 +87,7 @@ class Front:
         self._service.close()
 
     async def _grpc_on(self, host: str, port: int) -> GrpcServer:
-        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host), room=self._room)
+        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host), body_memory=self._memory)
         try:
             _check_free(host, port)
             await server.start()
@@ -93,7 +95,9 @@ class Front:
             if self._settings.grpc_told:
                 raise
             self._log("grpc-elsewhere", detail=f"{error.message}: nobody asked for it, so any free port is taken")
-            server = GrpcServer(self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host), room=self._room)
+            server = GrpcServer(
+                self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host), body_memory=self._memory
+            )
             await server.start()
         return server
 

@@ -24,9 +24,10 @@ from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFai
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from littoral_node.serving.access import Access, NoToken
+from littoral_node.serving.body_memory import BodyMemory
+from littoral_node.serving.concurrency import TooManyRequests
 from littoral_node.serving.messages import answer_to, large, metadata_to, parsed, request_of
-from littoral_node.serving.room import Room
-from littoral_node.serving.service import MAX_BODY_BYTES, Busy, Forbidden, Service
+from littoral_node.serving.service import MAX_BODY_BYTES, Forbidden, Service
 from littoral_node.serving.tensors import Asked
 from littoral_node.serving.tls import Tls
 
@@ -48,7 +49,7 @@ STATUS: Mapping[type[FleetError], grpc.StatusCode] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
     Conflict: grpc.StatusCode.ABORTED,
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyRequests: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     RuntimeCrash: grpc.StatusCode.UNAVAILABLE,
     RuntimeHang: grpc.StatusCode.UNAVAILABLE,
@@ -81,7 +82,7 @@ class GrpcServer:
     max_connections: held at one time; more are closed as they come.
     access: what is asked of callers; None: nothing.
     tls: None: plain.
-    room: for messages; shared with other listeners.
+    body_memory: for messages; shared with other listeners.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class GrpcServer:
         max_connections: int = MAX_CONNECTIONS,
         access: Access | None = None,
         tls: Tls | None = None,
-        room: Room | None = None,
+        body_memory: BodyMemory | None = None,
     ) -> None:
         self._service = service
         self._host = host
@@ -103,7 +104,7 @@ class GrpcServer:
         self._body_s = body_s
         self._access = access or Access()
         self._tls = tls
-        self._room = room or Room()
+        self._body_memory = body_memory or BodyMemory()
         self._coming: set[_Coming] = set()
         self._looking: asyncio.TimerHandle | None = None
         self._reader: ThreadPoolExecutor | None = None
@@ -194,8 +195,8 @@ class GrpcServer:
         return handled
 
     async def _only(self, requests: AsyncIterator[Any]) -> Any:
-        """The one message of a call. Raises Unavailable where it does not come in time, BadInput where none comes; Busy where it
-        takes long and others do already: what has come of a message gRPC holds, and does not say how much that is.
+        """The one message of a call. Raises Unavailable where it does not come in time, BadInput where none comes,
+        TooManyRequests where it is slow and other ones are too: gRPC buffers a part of a message, and does not report its size.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -223,7 +224,7 @@ class GrpcServer:
                 coming.end(Unavailable(f"request: did not come in {self._body_s:g} s"))
             elif number >= MOST_SLOW:
                 words = f"request: did not come in {SLOW_S:g} s, and {MOST_SLOW} others that take as long are waited for"
-                coming.end(Busy(words, hint="try again in a second"))
+                coming.end(TooManyRequests(words, hint="try again in a second"))
         self._looking = None
         if self._coming:
             pause = min(SLOW_S, self._body_s) / 4
@@ -255,7 +256,7 @@ class GrpcServer:
                 request = parsed(data)
                 asked: Asked = partial(request_of, request)
             else:
-                held = self._room.hold(len(data), 0)
+                held = self._body_memory.reserve(len(data), 0)
                 request, asked = await self._beside(large, data)
             model = request.model_name
             return answer_to(await self._service.infer(model, asked, request.model_version))
@@ -263,7 +264,7 @@ class GrpcServer:
             self._service.refused(model, error)
             raise
         finally:
-            self._room.leave(held)
+            self._body_memory.release(held)
 
     async def _beside(self, work: Callable[[bytes], T], data: bytes) -> T:
         """In a thread, one at a time."""

@@ -14,9 +14,9 @@ from littoral import __version__
 from littoral.errors import FleetError, NotFound, RuntimeFailure, Unavailable
 from littoral.manifest import Manifest
 from littoral_node.runtimes.ended import BadValues
+from littoral_node.serving.concurrency import ConcurrencyLimiter, Split, TooManyRequests, evenly
+from littoral_node.serving.http.errors import HttpError
 from littoral_node.serving.inference import BATCH, Inference
-from littoral_node.serving.places import Busy as Busy
-from littoral_node.serving.places import Places, Split, evenly
 from littoral_node.serving.slots import Slots
 from littoral_node.serving.tensors import Answer, Asked, metadata
 from littoral_node.telemetry.counting import TelemetryWindows
@@ -37,7 +37,7 @@ class Forbidden(FleetError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RepositoryEntry:
     """One model of the repository. `reason` says why it is not ready."""
 
     name: str
@@ -49,7 +49,7 @@ class Entry:
 class Repository(Protocol):
     """The models that this node holds, served or not."""
 
-    def entries(self) -> Sequence[Entry]: ...
+    def entries(self) -> Sequence[RepositoryEntry]: ...
 
     async def load(self, name: str) -> None:
         """Serves it again; one that is served stays as it is.
@@ -72,9 +72,9 @@ class OnlyServed(Repository):
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[RepositoryEntry]:
         held = ((name, self._slots.get(name)) for name in self._slots.names())
-        return [Entry(name, served.manifest_digest, READY) for name, served in held if served is not None]
+        return [RepositoryEntry(name, served.manifest_digest, READY) for name, served in held if served is not None]
 
     async def load(self, name: str) -> None:
         raise Forbidden(f"model: {name[:80]!r} cannot be loaded: this server has no repository")
@@ -91,10 +91,10 @@ class Service:
     """For one event loop.
 
     Args:
-        max_in_flight: requests that are read or answered at one time, over all protocols; more are told to come again.
+        max_in_flight: requests that are read or answered at one time, over all protocols; TooManyRequests refuses further ones.
         batch: examples of several requests that may go through a model together; 1: never.
-        split: how many of them each model has; None: even parts.
-        repository: None: index says what is served, load and unload are refused.
+        split: how many of them each model may have; None: even parts.
+        repository: None: the index lists what is served; load and unload are refused.
     """
 
     def __init__(
@@ -111,28 +111,28 @@ class Service:
         self.telemetry = telemetry
         self.inference = Inference(slots, telemetry, batch=batch)
         self.offload: OffloadCall | None = None  # may give another answer: offload
-        self.problems: Callable[[], Sequence[str]] = list  # what is wrong with this node, in words
-        self._places = Places(slots, split or evenly(max_in_flight))
+        self.problems: Callable[[], Sequence[str]] = list  # the problems of this node, as text
+        self._concurrency = ConcurrencyLimiter(slots, split or evenly(max_in_flight))
         self.repository = repository or OnlyServed(slots)
         self.max_in_flight = max_in_flight
         self._in_flight = 0
 
     def enter(self) -> None:
-        """Takes one of the places for requests, from before its body is read to its answer. Raises Busy where all are taken."""
+        """Counts a request as in flight, from before its body is read to its answer. Raises TooManyRequests at the limit."""
         if self._in_flight >= self.max_in_flight:
-            raise Busy(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
+            raise TooManyRequests(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
         self._in_flight += 1
 
     def leave(self) -> None:
-        """Gives a place back."""
+        """Ends what `enter` began."""
         self._in_flight -= 1
 
     def about(self) -> dict[str, Any]:
         return {"name": "littoral-node", "version": __version__, "extensions": list(EXTENSIONS)}
 
-    def health(self, **said: object) -> dict[str, object]:
-        """What is said, and what is wrong with this node, where something is."""
-        return {**said, "problems": problems} if (problems := list(self.problems())) else said
+    def health(self, **state: object) -> dict[str, object]:
+        """The state, and the problems of this node if it has some."""
+        return {**state, "problems": problems} if (problems := list(self.problems())) else state
 
     def ready(self) -> bool:
         return bool(self.slots.names())
@@ -154,10 +154,10 @@ class Service:
             raise NotFound(f"version: {version[:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
 
     async def infer(self, name: str, asked: Asked, version: str = "") -> Answer:
-        """See Inference.answer. Raises NotFound for another version, too; Busy where the model's places are taken."""
+        """See Inference.answer. Raises NotFound for another version, too; TooManyRequests where the model's quota is in use."""
         if version:
             self.check_version(name, version)
-        with self._places.of(name):
+        with self._concurrency.of(name):
             answer = await self.inference.answer(name, asked)
             if self.offload is None:
                 return answer
@@ -166,12 +166,12 @@ class Service:
                 return answer
             return await self.offload(name, served.manifest, answer)
 
-    def refused(self, model: str, error: FleetError) -> None:
-        """Counts a request for inference that was not answered because of the client, or for want of room."""
+    def refused(self, model: str, error: FleetError | HttpError) -> None:
+        """Counts a request for inference that was not answered because of the client, or because the node is busy."""
         if (isinstance(error, BadValues) or not isinstance(error, _SERVERS_FAULT)) and self.slots.get(model) is not None:
             self.telemetry.refuse(model, error.code)
 
-    def index(self, *, ready: bool) -> list[Entry]:
+    def index(self, *, ready: bool) -> list[RepositoryEntry]:
         """Args:
         ready: only what is served.
         """

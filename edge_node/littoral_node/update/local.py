@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from littoral.errors import NotFound
-from littoral_node.serving.service import READY, UNAVAILABLE, Entry
+from littoral_node.serving.service import READY, UNAVAILABLE, RepositoryEntry
 from littoral_node.update.desired import Updates
 from littoral_node.update.updater import ModelUpdater
 
@@ -20,7 +20,7 @@ class LocalRepository:
     def __init__(self, updates: Updates) -> None:
         self._updates = updates
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[RepositoryEntry]:
         return [self._entry(updater) for _, updater in sorted(self._updates.updaters.items())]
 
     async def load(self, name: str) -> None:
@@ -36,9 +36,9 @@ class LocalRepository:
         return updater
 
     @staticmethod
-    def _entry(updater: ModelUpdater) -> Entry:
+    def _entry(updater: ModelUpdater) -> RepositoryEntry:
         service = updater.in_service
         if service.digest:
-            return Entry(updater.model, service.digest, READY)
+            return RepositoryEntry(updater.model, service.digest, READY)
         reason = service.problem or ("an update is under way" if updater.busy else "nothing was rolled out to it")
-        return Entry(updater.model, service.active, UNAVAILABLE, reason)
+        return RepositoryEntry(updater.model, service.active, UNAVAILABLE, reason)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.serving.batching import TRIALS, Batcher, Entry, Feeds, Merger, Result
+from littoral_node.serving.batching import TRIALS, BatchEntry, Batcher, Feeds, Merger, Result
 from littoral_node.serving.inference import INLINE_S, Inference
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows
@@ -46,8 +46,8 @@ class Doubling:
         return Merger(self.infer, clock=lambda: self.clock, **fields)
 
 
-def entry(x: npt.NDArray[Any]) -> Entry:
-    return Entry({"x": x}, len(x), asyncio.get_running_loop().create_future())
+def entry(x: npt.NDArray[Any]) -> BatchEntry:
+    return BatchEntry({"x": x}, len(x), asyncio.get_running_loop().create_future())
 
 
 def batcher(merger: Merger, *, long: bool, most: int = 32) -> Batcher:

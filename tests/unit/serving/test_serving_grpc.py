@@ -16,8 +16,8 @@ import pytest
 import tritonclient.grpc.aio as triton
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from littoral_node.serving import grpc_server
+from littoral_node.serving.body_memory import BodyMemory
 from littoral_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
-from littoral_node.serving.room import Room
 from littoral_node.serving.service import Service
 from littoral_node.telemetry.counting import TelemetryWindows
 from tritonclient.grpc import service_pb2 as published
@@ -221,21 +221,21 @@ async def test_a_port_in_use_is_named_with_the_flag_that_changes_it(tmp_path: Pa
             await GrpcServer(service, "127.0.0.1", server.port).start()
 
 
-async def test_large_messages_share_the_room_and_are_answered_as_small_ones(tmp_path: Path) -> None:
+async def test_large_messages_share_the_memory_and_are_answered_as_small_ones(tmp_path: Path) -> None:
     shape = (1, 64, 64)
     x = images(40, shape=shape)
     async with open_node(served(tmp_path, shape=shape)) as node:
         wanted = np.concatenate([await node.logits(x[i : i + 4]) for i in range(0, 40, 4)])
-        for room, fits in ((Room(), True), (Room(1_000), False)):
-            async with open_grpc(node.service, room=room) as server, client_of(server) as client:
+        for memory, fits in ((BodyMemory(), True), (BodyMemory(1_000), False)):
+            async with open_grpc(node.service, body_memory=memory) as server, client_of(server) as client:
                 asked = client.infer(MODEL, [tensor(x)])
                 if fits:
                     np.testing.assert_allclose((await asked).as_numpy("logits"), wanted, rtol=1e-4, atol=1e-4)
                 else:
                     code, said = await refused(asked)
-                    assert (code, "are held, at most 1000" in said) == ("StatusCode.RESOURCE_EXHAUSTED", True)
+                    assert (code, "of memory, at most 1000" in said) == ("StatusCode.RESOURCE_EXHAUSTED", True)
                 assert (await client.infer(MODEL, [tensor(x[:1])])).as_numpy("label").shape == (1,)
-                assert room.taken == 0
+                assert memory.taken == 0
 
 
 async def test_only_a_few_messages_that_take_long_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

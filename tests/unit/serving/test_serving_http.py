@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_node.serving.rest import HEADER_LENGTH, HttpServer
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.rest_requests import HEADER_LENGTH
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
 from littoral_node.telemetry.counting import TelemetryWindows

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.serving.http.connection import Connection, Limits
-from littoral_node.serving.http.http1 import BadExpectation, Chunks, head_of, parse_head, unpacked
+from littoral_node.serving.http.connection import Connection
+from littoral_node.serving.http.errors import BadExpectation, BadRequest, BodyTooLarge
+from littoral_node.serving.http.handler import HttpLimits
+from littoral_node.serving.http.http1 import Chunks, head_of, parse_head, unpacked
 from littoral_node.serving.tls import tls_of
 
-from littoral.errors import BadInput, TooLarge
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
@@ -106,13 +107,13 @@ def test_who_and_what_is_asked_for(target: str, authority: str, parts: tuple[str
 def test_what_is_not_plainly_one_request_is_refused(raw: bytes) -> None:
     if b"Host" not in raw and raw != b"GET / HTTP/1.1":
         raw = raw.replace(b" HTTP/1.1\r\n", b" HTTP/1.1\r\nHost: h\r\n")  # so that it is refused for what is wrong with it
-    with pytest.raises(BadInput):
+    with pytest.raises(BadRequest):
         parse_head(raw)
 
 
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_a_head_or_refused(raw: bytes) -> None:
-    with contextlib.suppress(BadInput, BadExpectation):  # and nothing else
+    with contextlib.suppress(BadRequest, BadExpectation):  # and nothing else
         assert parse_head(b"GET / HTTP/1.1\r\nHost: h\r\n" + raw).path == "/"
 
 
@@ -140,7 +141,7 @@ def test_chunks_are_joined_however_they_are_cut_on_their_way(parts: list[bytes],
 
 @given(st.binary(max_size=100))
 def test_whatever_comes_in_chunks_is_read_or_refused(raw: bytes) -> None:
-    with contextlib.suppress(BadInput, TooLarge):  # and nothing else
+    with contextlib.suppress(BadRequest, BodyTooLarge):  # and nothing else
         assert len(Chunks(50).read(raw, 0)[1] or b"") <= 50
 
 
@@ -163,7 +164,7 @@ def test_chunks_are_refused_however_they_are_cut(sent: bytes) -> None:
         (sent[: len(sent) // 2], sent[len(sent) // 2 :]),
         [sent[i : i + 97] for i in range(0, len(sent), 97)],
     ):
-        with pytest.raises(BadInput):
+        with pytest.raises(BadRequest):
             all_chunks(Chunks(1_000_000), *pieces)
 
 
@@ -176,7 +177,7 @@ def test_a_packed_body_is_bounded_by_what_it_unpacks_to() -> None:
     for coding in (None, "", "identity"):
         assert unpacked(b"abc", coding, 10) == b"abc"
     for most, packed in ((1_000, gzip.compress(bytes(50_000_000))), (6, gzip.compress(b"abcd") * 2)):
-        with pytest.raises(TooLarge):
+        with pytest.raises(BodyTooLarge):
             unpacked(packed, "gzip", most)
     for body, coding in (
         (b"abc", "gzip"),
@@ -189,7 +190,7 @@ def test_a_packed_body_is_bounded_by_what_it_unpacks_to() -> None:
         (b"abc", "br"),
         (b"abc", "gzip, gzip, gzip"),
     ):
-        with pytest.raises(BadInput):
+        with pytest.raises(BadRequest):
             unpacked(body, coding, 1_000)
 
 
@@ -272,12 +273,14 @@ async def test_a_client_that_does_not_read_its_answer_is_given_up() -> None:
             return self.ended
 
     class Anybody:
+        errors = ()
+
         def admit(self, connection: object) -> bool:
             return True
 
         def gone(self, connection: object) -> None: ...
 
-    limits = Limits(write_s=30.0)
+    limits = HttpLimits(write_s=30.0)
     connection, transport = Connection(Anybody(), limits, lambda: now), Stuck()  # type: ignore[arg-type]
     connection.connection_made(transport)  # type: ignore[arg-type]
     now = 5.0

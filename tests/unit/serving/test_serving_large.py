@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from littoral_node.serving import large
+from littoral_node.serving.body_memory import UNCOUNTED_BYTES, BodyMemory
+from littoral_node.serving.concurrency import TooManyRequests
 from littoral_node.serving.large import SKELETON_BYTES, large_json
-from littoral_node.serving.places import Busy
-from littoral_node.serving.rest import INLINE_BYTES
-from littoral_node.serving.room import FREE_BYTES, Room
+from littoral_node.serving.rest_requests import INLINE_BYTES
 
 from littoral.errors import BadInput
 from littoral.signature import DATATYPES
@@ -151,27 +151,27 @@ async def test_a_large_request_is_answered_as_a_small_one_is(tmp_path: Path) -> 
         nothing = await node.client.post(f"/v2/models/{MODEL}/infer", content=b'{"inputs":[' + b"[]," * 100_000 + b"[]]}")
         assert nothing.status_code == 400
         assert str(SKELETON_BYTES) in nothing.json()["error"]
-        assert node.server.room.taken == 0
+        assert node.server.body_memory.taken == 0
 
 
 def test_room_is_shared_and_small_requests_need_none() -> None:
-    room = Room(1_000_000)
-    held = room.hold(900_000 + FREE_BYTES, 0)
-    assert held == room.taken == 900_000
-    with pytest.raises(Busy):
-        room.hold(200_000 + FREE_BYTES, 0)
-    assert room.hold(FREE_BYTES, 0) == 0
-    held = room.hold(950_000 + FREE_BYTES, held)
-    assert held == room.taken == 950_000
-    room.leave(held)
-    assert room.taken == 0
+    memory = BodyMemory(1_000_000)
+    held = memory.reserve(900_000 + UNCOUNTED_BYTES, 0)
+    assert held == memory.taken == 900_000
+    with pytest.raises(TooManyRequests):
+        memory.reserve(200_000 + UNCOUNTED_BYTES, 0)
+    assert memory.reserve(UNCOUNTED_BYTES, 0) == 0
+    held = memory.reserve(950_000 + UNCOUNTED_BYTES, held)
+    assert held == memory.taken == 950_000
+    memory.release(held)
+    assert memory.taken == 0
 
 
 def test_memory_is_worth_giving_back_a_few_times_behind_a_peak() -> None:
-    room = Room()
-    held = room.hold(20_000_000, 0)
-    assert not room.has_emptied()
-    room.leave(held)
-    assert [room.has_emptied() for _ in range(6)] == [True] * 4 + [False] * 2
-    room.leave(room.hold(200_000, 0))
-    assert not room.has_emptied()
+    memory = BodyMemory()
+    held = memory.reserve(20_000_000, 0)
+    assert not memory.has_emptied()
+    memory.release(held)
+    assert [memory.has_emptied() for _ in range(6)] == [True] * 4 + [False] * 2
+    memory.release(memory.reserve(200_000, 0))
+    assert not memory.has_emptied()

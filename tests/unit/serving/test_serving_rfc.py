@@ -10,11 +10,7 @@ from pathlib import Path
 
 import h11
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from littoral_node.serving.http.http1 import parse_head
 
-from littoral.errors import FleetError
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
@@ -171,50 +167,3 @@ async def test_many_requests_at_once_are_answered_in_their_order(node: Node) -> 
     paths = [f"/v2/models/m{i}" for i in range(300)]
     found = await exchange(node, b"".join(asked("GET", path) for path in paths))
     assert [json.loads(body)["error"] for _, _, body in found] == [f"model: 'm{i}' is not served here" for i in range(300)]
-
-
-NAMES = st.sampled_from(["Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept", "X-Own", "bad name", "Expect"])
-VALUES = st.sampled_from(
-    [
-        "localhost",
-        "5",
-        "5, 5",
-        "+5",
-        "chunked",
-        "gzip, chunked",
-        "close",
-        "keep-alive",
-        "",
-        " a ",
-        "\x00",
-        "a\x7f",
-        "100-continue",
-    ]
-) | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
-
-
-@settings(max_examples=400)
-@given(
-    st.sampled_from(["GET", "POST", "G ET", "", "get"]),
-    st.sampled_from(["/v2", "/", "*", "http://h/v2", "v2", "/a b", "/%41"]),
-    st.sampled_from(["1.1", "1.0", "2.0", "1.", "1.1 "]),
-    st.lists(st.tuples(NAMES, VALUES), max_size=5),
-)
-def test_no_head_is_taken_that_h11_refuses_and_both_see_the_same_end(
-    method: str, target: str, version: str, headers: list[tuple[str, str]]
-) -> None:
-    raw = "\r\n".join([f"{method} {target} HTTP/{version}", *(f"{name}: {value}" for name, value in headers)]).encode("latin-1")
-    try:
-        ours = parse_head(raw)
-    except FleetError:
-        return  # stricter than another is no harm
-    theirs = h11.Connection(h11.SERVER)
-    theirs.receive_data(raw + b"\r\n\r\n")
-    event = theirs.next_event()
-    assert isinstance(event, h11.Request)
-    assert (event.method.decode(), event.target.decode()) == (method, target)
-    given_headers = dict(event.headers)
-    if b"transfer-encoding" in given_headers:
-        assert ours.length is None
-    else:
-        assert ours.length == int(given_headers.get(b"content-length", b"0"))

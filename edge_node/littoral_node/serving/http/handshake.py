@@ -1,4 +1,4 @@
-"""A connection that has yet to speak TLS."""
+"""A connection before its TLS handshake is complete."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from littoral_node.serving.http.connection import Connection, Handler, Limits
+from littoral_node.serving.http.connection import Connection
+from littoral_node.serving.http.handler import Handler, HttpLimits
 
 
 class Handshake(asyncio.Protocol):
-    """Takes its place before, not after: whoever never gets through is counted, too."""
+    """Counts among the connections from the start: a client that never completes the handshake counts too."""
 
-    def __init__(self, handler: Handler, limits: Limits, monotonic: Callable[[], float], context: ssl.SSLContext) -> None:
+    def __init__(self, handler: Handler, limits: HttpLimits, monotonic: Callable[[], float], context: ssl.SSLContext) -> None:
         self._handler, self._limits, self._monotonic, self._context = handler, limits, monotonic, context
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -23,7 +24,7 @@ class Handshake(asyncio.Protocol):
         if not self._handler.admit(self):
             self._transport.abort()
             return
-        self._transport.pause_reading()  # the first bytes are for whom start_tls puts here
+        self._transport.pause_reading()  # the first bytes are for the protocol that start_tls sets
         self._task = asyncio.get_running_loop().create_task(self._secure())
 
     def overdue(self, now: float) -> None:

@@ -1,6 +1,15 @@
 """HTTP/1.1 as bytes (RFC 9112): the head of a request, a body in chunks, the head of an answer. Pure; no sockets.
 
-Strict where two readers could disagree about where a request ends: what is not plainly one request is refused.
+1. A head has at most MAX_HEAD_BYTES. Its first line is METHOD SP TARGET SP HTTP/1.x, and each next line a header: no folded
+   lines, no space before a colon, no control characters, no bare CR or LF.
+2. content-length, transfer-encoding, host and authorization occur once at most. HTTP/1.1 needs a host.
+3. A body has a content-length of digits alone, or comes in chunks by `transfer-encoding: chunked`; both together are refused, and
+   so is any other transfer coding.
+4. The reason for all of them: two servers in a row must agree on where a request ends. What could be read in two ways is refused.
+   A test compares the reading with h11's.
+
+    >>> parse_head(b"POST /v2/models/a%2Fb/infer?x HTTP/1.1\\r\\nHost: node\\r\\nContent-Length: 7").parts
+    ('v2', 'models', 'a/b', 'infer')
 """
 
 from __future__ import annotations
@@ -12,42 +21,24 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
-from littoral.errors import BadInput, FleetError, TooLarge
+from littoral_node.serving.http.errors import BadExpectation, BadRequest, BodyTooLarge, UnknownCoding, UnknownTransfer
 
 MAX_HEAD_BYTES = 16 * 1024
 _LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.([0-9])")
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\x80-\xff\t]*?)[ \t]*")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[\t\x20-\x7e\x80-\xff]*)?[ \t]*")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization")
 _MAX_CHUNK_LINE = 256
 FEW_CHUNKS, LEAST_CHUNK = 1024, 64
-"""Beyond so many chunks they hold so many bytes on average, at least: each costs more than its bytes do."""
+"""After FEW_CHUNKS chunks they must have LEAST_CHUNK bytes on average: a chunk costs more than its bytes."""
 _CHUNKS_AT_ONCE = 256
 _MEMBERS = 256
 """Of one packed body."""
 _PIECE = 16 * 1024
-_WORDS = {int(status): status.phrase for status in HTTPStatus}
-
-
-class BadExpectation(FleetError):
-    """A request expects something else than 100-continue."""
-
-    code = "bad-expectation"
-
-
-class UnknownCoding(BadInput):
-    """A body is packed in a way that is not known here."""
-
-    code = "unknown-coding"
-
-
-class UnknownTransfer(BadInput):
-    """A request comes in a transfer coding that is not known here."""
-
-    code = "unknown-transfer"
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +49,37 @@ class Head:
     headers: Mapping[str, str]  # names in lower case; lines of one name are joined with commas
     keep_alive: bool
     length: int | None  # bytes of the body; None: it comes in chunks
-    authority: str = ""  # who is asked: the target's where it names one, else the header host; "": HTTP/1.0 need not say
-    old: bool = False  # HTTP/1.0, whose answer says when the connection stays
+    authority: str = ""  # of the target where it has one, else the header host; "": HTTP/1.0 without a host
+    old: bool = False  # HTTP/1.0: its answer names keep-alive
 
     @property
     def expects(self) -> bool:
-        """The client waits to be told that its body is wanted."""
+        """The client waits for "100 Continue" before it sends its body."""
         return "expect" in self.headers and not self.old
 
 
 def parse_head(raw: bytes) -> Head:
-    """What stands before the empty line. Raises BadInput; BadExpectation; UnknownTransfer."""
+    """What stands before the empty line. Raises BadRequest; BadExpectation; UnknownTransfer."""
     lines = raw.decode("latin-1").split("\r\n")
     if (first := _LINE.fullmatch(lines[0])) is None:
-        raise BadInput(f"request: {lines[0][:80]!r} is no request line of HTTP/1.1")
+        raise BadRequest(f"request: {lines[0][:80]!r} is no request line of HTTP/1.1")
     method, target, old = first[1], first[2], first[3] == "0"
     headers = _headers(lines[1:])
     authority = headers.get("host", "")
     if "host" not in headers and not old:
-        raise BadInput("host: is missing, and HTTP/1.1 wants it")
+        raise BadRequest("host: is missing, and HTTP/1.1 wants it")
     if (absolute := _ABSOLUTE.fullmatch(target)) is not None:
         authority, path = absolute[1], absolute[2] or "/"
         if not authority:
-            raise BadInput(f"request: {target[:80]!r} names no host")
+            raise BadRequest(f"request: {target[:80]!r} names no host")
     elif target.startswith("/") or (target == "*" and method == "OPTIONS"):
         path = target.partition("?")[0]
     else:
-        raise BadInput(f"request: {target[:80]!r} is no path that can be asked for")
+        raise BadRequest(f"request: {target[:80]!r} is no path that can be asked for")
     if _AUTHORITY.fullmatch(authority) is None or _AUTHORITY.fullmatch(headers.get("host", "")) is None:
-        raise BadInput(f"host: {authority[:80]!r} is no name or address of a host")
-    said = _listed(headers.get("connection", ""))
-    keep_alive = "close" not in said and (not old or "keep-alive" in said)
+        raise BadRequest(f"host: {authority[:80]!r} is no name or address of a host")
+    options = _listed(headers.get("connection", ""))
+    keep_alive = "close" not in options and (not old or "keep-alive" in options)
     if not old and headers.get("expect", "100-continue").lower() != "100-continue":
         raise BadExpectation(f"expect: {headers['expect'][:80]!r} is not known here", hint="100-continue, or none")
     return Head(method, path, _parts(path), headers, keep_alive, _length(headers, old), authority, old)
@@ -98,10 +89,10 @@ def _headers(lines: Sequence[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         if (field := _FIELD.fullmatch(line)) is None:
-            raise BadInput(f"request: {line[:80]!r} is no header line")
+            raise BadRequest(f"request: {line[:80]!r} is no header line")
         name = field[1].lower()
         if name in headers and name in _ONCE:
-            raise BadInput(f"request: the header {name} stands there twice")
+            raise BadRequest(f"request: the header {name} stands there twice")
         headers[name] = f"{headers[name]}, {field[2]}" if name in headers else field[2]
     return headers
 
@@ -117,20 +108,20 @@ def _parts(path: str) -> tuple[str, ...]:
     if "%" not in path:
         return tuple(parts)
     if _ESCAPE.search(path) is not None:
-        raise BadInput(f"request: {path[:80]!r} holds a percent sign without two hexadecimal digits")
+        raise BadRequest(f"request: {path[:80]!r} holds a percent sign without two hexadecimal digits")
     try:
         return tuple(unquote_to_bytes(part).decode() for part in parts)
     except UnicodeDecodeError as error:
-        raise BadInput(f"request: {path[:80]!r} is not UTF-8 once it is decoded") from error
+        raise BadRequest(f"request: {path[:80]!r} is not UTF-8 once it is decoded") from error
 
 
 def _length(headers: Mapping[str, str], old: bool) -> int | None:
     length, coding = headers.get("content-length"), headers.get("transfer-encoding")
     if coding is not None:
-        codings = _listed(coding)
-        if old or length is not None or not codings or codings[-1] != "chunked" or "chunked" in codings[:-1]:
+        codings = [part.strip(" \t").lower() for part in coding.split(",")]
+        if old or length is not None or codings[-1] != "chunked" or "chunked" in codings[:-1] or "" in codings:
             where = ", nor in HTTP/1.0" if old else ""
-            raise BadInput(
+            raise BadRequest(
                 f"transfer-encoding: {coding[:80]!r} is not taken{where}", hint="chunked, without a content-length, or none"
             )
         if len(codings) > 1:
@@ -139,18 +130,18 @@ def _length(headers: Mapping[str, str], old: bool) -> int | None:
     if length is None:
         return 0
     if not (length.isascii() and length.isdigit() and len(length) <= 15):
-        raise BadInput(f"content-length: {length[:80]!r} is not a number of bytes")
+        raise BadRequest(f"content-length: {length[:80]!r} is not a number of bytes")
     return int(length)
 
 
 class Chunks:
-    """Reads a body that comes in chunks. What is too large is refused however TCP has cut it."""
+    """Reads a body that comes in chunks. It refuses a body that is too large however TCP has cut it."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._body = bytearray()
         self._count = 0
-        self._trailer = -1  # bytes of what follows the last chunk; -1: it has not come
+        self._trailer = -1  # bytes of the trailer, behind the last chunk; -1: the last chunk has not arrived
 
     @property
     def size(self) -> int:
@@ -160,8 +151,8 @@ class Chunks:
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, bytearray | None]:
         """Takes chunks from `data`, from `at` on, no more than a few hundred at once.
 
-        Returns: where it stopped, and the whole body once it is there.
-        Raises BadInput, TooLarge.
+        Returns: where it stopped, and the complete body, or None while more is to come.
+        Raises BadRequest, BodyTooLarge.
         """
         for _ in range(_CHUNKS_AT_ONCE):
             if self._trailer >= 0:
@@ -169,13 +160,13 @@ class Chunks:
             end = data.find(b"\r\n", at, at + _MAX_CHUNK_LINE + 2)
             if end < 0:
                 if len(data) - at > _MAX_CHUNK_LINE + 1:
-                    raise BadInput("body: is not in chunks as it says")
+                    raise BadRequest("body: is not in chunks as it says")
                 return at, None
             if (line := _CHUNK.fullmatch(data, at, end)) is None:
-                raise BadInput("body: is not in chunks as it says")
+                raise BadRequest("body: is not in chunks as it says")
             size = int(line[1], 16)
             if len(self._body) + size > self._most:
-                raise TooLarge(f"body: over {self._most} bytes", hint="send a smaller batch")
+                raise BodyTooLarge(f"body: over {self._most} bytes", hint="send a smaller batch")
             if size == 0:
                 self._trailer = 0
                 at = end + 2
@@ -183,15 +174,15 @@ class Chunks:
             stop = end + 2 + size
             if len(data) < stop + 2:
                 if data[stop : stop + 1] not in (b"", b"\r"):
-                    raise BadInput("body: a chunk is longer than it says")
+                    raise BadRequest("body: a chunk is longer than it says")
                 return at, None
             if data[stop : stop + 2] != b"\r\n":
-                raise BadInput("body: a chunk is longer than it says")
+                raise BadRequest("body: a chunk is longer than it says")
             self._count += 1
             with memoryview(data) as view:
                 self._body += view[end + 2 : stop]
             if self._count > FEW_CHUNKS and len(self._body) < LEAST_CHUNK * self._count:
-                raise BadInput(
+                raise BadRequest(
                     f"body: its first {self._count} chunks hold {len(self._body)} bytes",
                     hint=f"beyond {FEW_CHUNKS} chunks, {LEAST_CHUNK} bytes each on average, at least",
                 )
@@ -199,30 +190,30 @@ class Chunks:
         return at, None
 
     def _end(self, data: bytes | bytearray, at: int) -> tuple[int, bytearray | None]:
-        """What follows the last chunk must be header lines; they are of no interest."""
+        """Behind the last chunk there are header lines or none. They are checked and dropped."""
         while (end := data.find(b"\r\n", at, at + MAX_HEAD_BYTES + 2)) >= 0:
             if end == at:
                 return at + 2, self._body
             self._trailer += end + 2 - at
             if self._trailer > MAX_HEAD_BYTES or _FIELD.fullmatch(data[at:end].decode("latin-1")) is None:
-                raise BadInput(f"body: what follows its chunks are no header lines, or over {MAX_HEAD_BYTES} bytes")
+                raise BadRequest(f"body: what follows its chunks are no header lines, or over {MAX_HEAD_BYTES} bytes")
             at = end + 2
         if self._trailer + len(data) - at > MAX_HEAD_BYTES:
-            raise BadInput(f"body: what follows its chunks are over {MAX_HEAD_BYTES} bytes")
+            raise BadRequest(f"body: what follows its chunks are over {MAX_HEAD_BYTES} bytes")
         return at, None
 
 
 def unpacked(body: bytes | bytearray, coding: str | None, most: int) -> bytes | bytearray:
     """The body as it was before its content-encoding.
 
-    Raises BadInput; UnknownCoding; TooLarge before more than `most` bytes are there.
+    Raises BadRequest; UnknownCoding; BodyTooLarge before more than `most` bytes are there.
     """
     codings = [name for name in _listed(coding or "") if name != "identity"]
     for name in codings:
         if name not in ("gzip", "x-gzip", "deflate"):
             raise UnknownCoding(f"content-encoding: {name[:80]!r} is not known here", hint="gzip, deflate, or none")
     if len(codings) > 2:
-        raise BadInput(f"content-encoding: {len(codings)} codings, at most 2 are taken", hint="pack it once")
+        raise BadRequest(f"content-encoding: {len(codings)} codings, at most 2 are taken", hint="pack it once")
     for name in reversed(codings):
         body = _unpacked_once(body, name.removeprefix("x-"), most)
     return body
@@ -230,38 +221,38 @@ def unpacked(body: bytes | bytearray, coding: str | None, most: int) -> bytes | 
 
 def _unpacked_once(body: bytes | bytearray, coding: str, most: int) -> bytearray:
     """Of gzip every member (RFC 1952, 2.2)."""
-    whole, at, members = bytearray(), 0, 0
+    complete, at, members = bytearray(), 0, 0
     reader = zlib.decompressobj(31 if coding == "gzip" else 15)
     with memoryview(body) as view:
         while at < len(view):
             if reader.eof:
                 members += 1
                 if coding != "gzip" or members >= _MEMBERS:
-                    raise BadInput(f"body: {len(view) - at} bytes follow its {coding}")
+                    raise BadRequest(f"body: {len(view) - at} bytes follow its {coding}")
                 reader = zlib.decompressobj(31)
             piece = view[at : at + _PIECE]
             at += len(piece)
             while piece and not reader.eof:
                 try:
-                    whole += reader.decompress(piece, most + 1 - len(whole))
+                    complete += reader.decompress(piece, most + 1 - len(complete))
                 except zlib.error as error:
-                    raise BadInput(f"body: is not {coding}: {error}") from error
-                if len(whole) > most:
-                    raise TooLarge(f"body: over {most} bytes when it is unpacked", hint="send a smaller batch")
+                    raise BadRequest(f"body: is not {coding}: {error}") from error
+                if len(complete) > most:
+                    raise BodyTooLarge(f"body: over {most} bytes when it is unpacked", hint="send a smaller batch")
                 piece = memoryview(reader.unconsumed_tail)
             at -= len(reader.unused_data)
     if not reader.eof:
-        raise BadInput(f"body: {coding} ends too early")
-    return whole
+        raise BadRequest(f"body: {coding} ends too early")
+    return complete
 
 
 def head_of(status: int, length: int, headers: Sequence[tuple[str, str]], *, keep_alive: bool, old: bool = False) -> bytes:
     """Of an answer whose body has `length` bytes.
 
     Args:
-        old: the request was HTTP/1.0: it is told that the connection stays.
+        old: the request was HTTP/1.0: its answer names keep-alive.
     """
-    head = f"HTTP/1.1 {status} {_WORDS.get(status, '')}\r\n"
+    head = f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n"
     for name, value in headers:
         head += f"{name}: {value}\r\n"
     end = "connection: close\r\n" if not keep_alive else "connection: keep-alive\r\n" if old else ""

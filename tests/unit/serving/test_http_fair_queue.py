@@ -8,10 +8,11 @@ import weakref
 from pathlib import Path
 
 import pytest
-from littoral_node.serving.http.begun import continued
-from littoral_node.serving.http.connection import Connection, Limits
-from littoral_node.serving.room import ROOM_BYTES, Room
-from littoral_node.serving.turns import TURN_S, Turns
+from littoral_node.serving.body_memory import MAX_BYTES, BodyMemory
+from littoral_node.serving.http.connection import Connection
+from littoral_node.serving.http.fair_queue import TURN_S, FairQueue
+from littoral_node.serving.http.handler import HttpLimits
+from littoral_node.serving.http.inline import rest_of
 
 from littoral.errors import BadInput
 from tests.kit.models import images
@@ -21,7 +22,7 @@ from tests.kit.serving import MODEL, Node, open_node, request_of, served
 
 async def test_units_of_work_take_turns_and_the_loop_looks_up_in_between() -> None:
     now = 0.0
-    turns = Turns(lambda: now)
+    turns = FairQueue(lambda: now)
     seen: list[str] = []
 
     def unit(name: str, left: int) -> None:
@@ -44,7 +45,7 @@ async def test_units_of_work_take_turns_and_the_loop_looks_up_in_between() -> No
 
 
 async def test_a_unit_that_fails_keeps_no_other_from_its_turn() -> None:
-    turns, seen = Turns(), asyncio.Event()
+    turns, seen = FairQueue(), asyncio.Event()
     said: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
     wrong = OSError("gone")
@@ -83,7 +84,7 @@ async def test_a_client_that_is_gone_when_it_is_refused_is_let_go(tmp_path: Path
             self.ended = True
 
     async with open_node(served(tmp_path)) as node:
-        connection, transport = Connection(node.server, Limits(), lambda: 0.0), Gone()
+        connection, transport = Connection(node.server, HttpLimits(), lambda: 0.0), Gone()
         connection.connection_made(transport)  # type: ignore[arg-type]
         connection.data_received(b"nonsense\r\n\r\n")
         assert transport.ended
@@ -151,19 +152,19 @@ async def test_bodies_that_are_held_back_share_the_room_and_give_it_back(tmp_pat
         refused = [answer for answer in answers if answer.done()]
         assert len(refused) >= many - 5
         assert all(answer.result().startswith(b"HTTP/1.1 429") for answer in refused)
-        assert 0 < node.server.room.taken <= ROOM_BYTES
+        assert 0 < node.server.body_memory.taken <= MAX_BYTES
         await probe(node)
         for _, writer in held:
             writer.transport.abort()
             writer.close()
         await asyncio.gather(*answers, return_exceptions=True)
-        while node.server.room.taken:  # noqa: ASYNC110 - until the server has seen them go
+        while node.server.body_memory.taken:  # noqa: ASYNC110 - until the server has seen them go
             await asyncio.sleep(0.001)
 
 
 async def test_a_small_request_finds_room_beside_large_ones(tmp_path: Path) -> None:
-    room = Room(0)
-    async with open_node(served(tmp_path, shape=(1, 64, 64)), room=room) as node:
+    memory = BodyMemory(0)
+    async with open_node(served(tmp_path, shape=(1, 64, 64)), body_memory=memory) as node:
         assert (await node.infer(request_of(images(1, shape=(1, 64, 64))))).status_code == 200
         answer = await node.infer(request_of(images(20, shape=(1, 64, 64))))
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
@@ -173,22 +174,22 @@ async def test_a_small_request_finds_room_beside_large_ones(tmp_path: Path) -> N
 async def test_a_request_that_fails_behind_a_wait_leaves_nothing_for_the_garbage_collector() -> None:
     """What it held, eight megabytes perhaps, is freed with the answer, not when somebody collects."""
 
-    class Held: ...
+    class Argument: ...
 
     failing: list[asyncio.Future[None]] = [asyncio.get_running_loop().create_future()] * 2
 
-    async def waits(held: Held) -> str:
+    async def waits(held: Argument) -> str:
         try:
             await failing.pop()
         except BadInput:
             return "refused"
         return "answered"
 
-    held = Held()
+    held = Argument()
     gone = weakref.ref(held)
     begun = waits(held)
     del held
-    waiting = asyncio.create_task(continued(begun, begun.send(None)))
+    waiting = asyncio.create_task(rest_of(begun, begun.send(None)))
     del begun
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""A model that everyquestion asks, or that is slow, takes neither the places nor the thread of another one."""
+"""A model that everybody asks, or that is slow, takes neither the places nor the thread of another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_node.serving.places import Busy, Places, evenly
+from littoral_node.serving.concurrency import ConcurrencyLimiter, TooManyRequests, evenly
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows
@@ -49,7 +49,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[Held, Slots]]:
     slots.close()
 
 
-async def test_a_slow_model_that_everyquestion_asks_does_not_starve_another(slow: tuple[Held, Slots]) -> None:
+async def test_a_slow_model_that_everybody_asks_does_not_starve_another(slow: tuple[Held, Slots]) -> None:
     held, slots = slow
     service = Service(slots, TelemetryWindows(), max_in_flight=20)
     question = asked_of(np.zeros((1, *slots.get("quick").manifest.input.shape), np.uint8))
@@ -57,7 +57,7 @@ async def test_a_slow_model_that_everyquestion_asks_does_not_starve_another(slow
     refused, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
     while len(refused) < 5:  # those over its half are told to come again
         refused, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-    assert all(isinstance(task.exception(), Busy) for task in refused)
+    assert all(isinstance(task.exception(), TooManyRequests) for task in refused)
     assert len(waiting) == 10
     for _ in range(20):  # in a row: none of them waits for what is slow
         assert (await service.infer("quick", question)).model == "quick"
@@ -71,20 +71,20 @@ async def test_a_slow_model_that_everyquestion_asks_does_not_starve_another(slow
 def test_places_follow_what_is_served_and_the_shares(tmp_path: Path) -> None:
     slots = Slots()
     slots.swap("a", served(tmp_path / "a"))
-    places = Places(slots, lambda models: {name: 4 // len(models) for name in models})
+    limiter = ConcurrencyLimiter(slots, lambda models: {name: 4 // len(models) for name in models})
     with (
-        places.of("a"),
-        places.of("a"),
-        places.of("a"),
-        places.of("a"),
-        pytest.raises(Busy, match="4 requests of a"),
-        places.of("a"),
+        limiter.of("a"),
+        limiter.of("a"),
+        limiter.of("a"),
+        limiter.of("a"),
+        pytest.raises(TooManyRequests, match="4 requests of a"),
+        limiter.of("a"),
     ):
         pass
     slots.swap("b", served(tmp_path / "b"))
-    with places.of("a"), places.of("a"), pytest.raises(Busy, match="as many as its share"), places.of("a"):
+    with limiter.of("a"), limiter.of("a"), pytest.raises(TooManyRequests, match="as many as its quota"), limiter.of("a"):
         pass
-    with places.of("a"), places.of("b"):
+    with limiter.of("a"), limiter.of("b"):
         pass
     assert evenly(3)(("a", "b", "c", "d")) == dict.fromkeys("abcd", 1)
     slots.close()

@@ -1,8 +1,9 @@
-"""Whose turn it is: requests that one connection sent in a row are answered between those of others.
+"""Lets connections take turns: requests that one connection sent in a row are answered between those of the others.
 
-The first request that is there is answered where it came in. What the same connection sent behind it, one request or a few
-hundred chunks of a body at a time, takes its turn with every other connection's: in TURN_S together, then the event loop looks at
-what else has come.
+1. The first request that has arrived is answered at once.
+2. What the same connection sent behind it, one request or some hundred chunks of a body at a time, waits in one queue with what
+   every other connection sent.
+3. The queue runs for TURN_S, then the event loop looks for new input.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 TURN_S = 0.005
 
 
-class Turns:
+class FairQueue:
     """Of one event loop."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -23,9 +24,9 @@ class Turns:
         self._waiting: deque[Callable[[], None]] = deque()
         self._due = False
 
-    def later(self, go_on: Callable[[], None]) -> None:
-        """Calls `go_on` once, behind those who wait already."""
-        self._waiting.append(go_on)
+    def later(self, resume: Callable[[], None]) -> None:
+        """Calls `resume` once, behind those that wait already."""
+        self._waiting.append(resume)
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._run)
@@ -37,7 +38,7 @@ class Turns:
                 self._waiting.popleft()()
                 if self._monotonic() >= until:
                     break
-        finally:  # a bug in one connection is that one's alone
+        finally:  # an error in one connection does not stop the others
             self._due = bool(self._waiting)
             if self._due:
                 asyncio.get_running_loop().call_soon(self._run)

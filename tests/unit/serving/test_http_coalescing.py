@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_node.serving.http.connection import Connection, Limits
-from littoral_node.serving.http.outbox import MOST, Outbox
+from littoral_node.serving.http.coalescing import MOST, Coalescer
+from littoral_node.serving.http.connection import Connection
+from littoral_node.serving.http.handler import HttpLimits
 
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
@@ -38,10 +39,10 @@ async def opened(node: Node) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 
 async def test_the_first_of_a_turn_goes_at_once_and_the_others_together() -> None:
-    outbox, sent = Outbox(), list[int]()
+    coalescer, sent = Coalescer(), list[int]()
 
     def answered(number: int) -> None:
-        if not outbox.holds(lambda: sent.append(number)):
+        if not coalescer.coalesce(lambda: sent.append(number)):
             sent.append(number)
 
     for number in range(MOST):
@@ -121,7 +122,9 @@ async def test_an_end_of_the_server_sends_what_waits(tmp_path: Path) -> None:
             self.closed = True
 
     async with open_node(served(tmp_path)) as node:
-        pairs: list[tuple[Any, Transport]] = [(Connection(node.server, Limits(), lambda: 1e12), Transport()) for _ in range(3)]
+        pairs: list[tuple[Any, Transport]] = [
+            (Connection(node.server, HttpLimits(), lambda: 1e12), Transport()) for _ in range(3)
+        ]
         for connection, transport in pairs:
             connection.connection_made(transport)
             connection.data_received(request("mine"))
