@@ -84,4 +84,6 @@ async def test_the_run_path_imports_nothing_that_only_others_need(
     assert await agent.stop() == 0
     imported = {name.partition(".")[0] for name in told.read_text().split()}
     assert {"littoral_node", "onnxruntime", "grpc"} <= imported
-    assert imported & {"torch", "flwr", "pydantic", "typer", "rich", "OpenSSL", "redis", "cloud", "onnx", "ncnn"} == set()
+    assert (
+        imported & {"torch", "flwr", "pydantic", "typer", "rich", "OpenSSL", "redis", "littoral_cloud", "onnx", "ncnn"} == set()
+    )

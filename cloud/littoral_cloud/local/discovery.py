@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from littoral import decoder, json_text
 from littoral.errors import BadInput, Unavailable, unwritten
 
 LOCK_FILE = "serve.lock"
@@ -53,12 +54,11 @@ class Serving:
 def _written(data_dir: Path) -> Serving | None:
     path = data_dir / SERVE_FILE
     try:
-        body = json.loads(path.read_text())
-        return Serving(str(body["enrolment"]), str(body["fleet"]), int(body["pid"]))
+        return decoder.decode(Serving, json_text.parse(path.read_bytes(), "it"), "it")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: is damaged", hint="remove it and start the server again") from error
+    except BadInput as error:
+        raise BadInput(f"{path}: is damaged: {error.message}", hint="remove it and start the server again") from error
 
 
 @contextmanager

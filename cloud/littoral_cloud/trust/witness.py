@@ -15,10 +15,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from littoral.errors import FleetError
+from littoral import decoder, json_text
+from littoral.errors import BadInput, FleetError
 from littoral_cloud.fleet.ledger import Audit, AuditEntry, Change, Ledger
 
 log = logging.getLogger(__name__)
@@ -66,16 +67,15 @@ class Witness:
     def read(self) -> Witnessed:
         """Raises FleetError where the file is damaged."""
         try:
-            body = json.loads(self.path.read_bytes())
-            if body["schema"] != _SCHEMA:
-                raise ValueError(f"schema {body['schema']!r}")
-            if body.pop("sha256") != _sum_of(body):
+            body = json_text.parse(self.path.read_bytes(), "it")
+            if not isinstance(body, dict) or body.pop("sha256", None) != _sum_of(body):
                 raise ValueError("its checksum is wrong")
-            last = Mark(**body["last"]) if body["last"] else None
-            return Witnessed(last, tuple(Mark(**each) for each in body["lost"]))
+            if (schema := body.pop("schema", None)) != _SCHEMA:
+                raise ValueError(f"schema {schema!r}")
+            return decoder.decode(Witnessed, body, "it")
         except FileNotFoundError:
             return Witnessed()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, BadInput) as error:
             raise FleetError(
                 f"{self.path}: is damaged: {error}; nothing outside of Redis says whether the end of the audit trail is there",
                 hint="run `littoral-cloud audit verify`, then move the file away: it is made anew",
@@ -150,11 +150,7 @@ class Witness:
             self._write(Witnessed(Mark(entry.id, entry.chain, self._clock()), kept.lost))
 
     def _write(self, kept: Witnessed) -> None:
-        body: dict[str, object] = {
-            "schema": _SCHEMA,
-            "last": asdict(kept.last) if kept.last else None,
-            "lost": [asdict(each) for each in kept.lost],
-        }
+        body: dict[str, object] = {"schema": _SCHEMA, **decoder.plain(kept)}
         body["sha256"] = _sum_of(body)
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
