@@ -20,7 +20,7 @@ from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import load
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.releases.catalogue import publish
-from littoral_cloud.releases.teacher_records import KeptTeacher, TeacherMissing, Voice, keep, teacher_of
+from littoral_cloud.releases.teacher_records import StoredTeacher, TeacherMissing, Voice, keep, teacher_of
 from littoral_cloud.releases.teacher_store import described
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.teacher_service.process import TeacherProcess
@@ -46,7 +46,7 @@ pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 SPEC = {"name": "perceptron", "widths": [8]}
 TEACHERS = digest_of(b"teacher")  # as lineage names it
-KEPT = KeptTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=(Voice(weights="", scale=1.0, mean=(0.0,), std=(1.0,)),))
+KEPT = StoredTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=(Voice(weights="", scale=1.0, mean=(0.0,), std=(1.0,)),))
 GIVEN = Input("input", SHAPE, 1 / 255, (0.1,), (0.5,))
 
 
@@ -75,7 +75,7 @@ class Rule:
     async def begin(self) -> None:
         return
 
-    async def ask(self, digest: str, kept: KeptTeacher, x: np.ndarray) -> np.ndarray:
+    async def ask(self, digest: str, kept: StoredTeacher, x: np.ndarray) -> np.ndarray:
         return (x.reshape(len(x), 4, 4)[:, :, :CLASSES].mean(axis=1) / 10).astype(np.float32)
 
 
@@ -296,12 +296,12 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
     go_on = asyncio.Event()
 
     class Slow(Rule):
-        async def ask(self, digest: str, kept: KeptTeacher, x: np.ndarray) -> np.ndarray:
+        async def ask(self, digest: str, kept: StoredTeacher, x: np.ndarray) -> np.ndarray:
             await go_on.wait()
             return np.zeros((len(x), CLASSES), np.float32)
 
     teachers = TeacherService(ledger, BlobFolder(tmp_path / "blobs"), {}, Slow(), files, lambda: 7.0, keep_inputs=True)
-    kept_teacher = KeptTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=())
+    kept_teacher = StoredTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=())
     from littoral_cloud.fleet.records import Artifact
 
     artifact = Artifact(

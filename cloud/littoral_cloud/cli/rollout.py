@@ -258,7 +258,7 @@ def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
             "candidate": None,
             "changed": False,
             "went_back": False,
-            "words": f"{no.rule}: {no.words}",
+            "words": f"{no.rule}: {no.reason}",
         }
         for no in rollout.refused
     ]

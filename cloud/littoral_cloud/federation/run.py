@@ -18,7 +18,7 @@ from littoral_cloud.federation.strategies import check_strategy
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
-from littoral_cloud.releases.catalogue import held_artifact
+from littoral_cloud.releases.catalogue import unchanged_artifact
 
 KIND = "run"
 STOPPED = "stopped"
@@ -215,7 +215,7 @@ async def create_run(ledger: Ledger, run: Run, *, actor: str) -> Run:
     Raises BadInput where it cannot work, NotFound where its base is no artifact, Conflict where there is a run of that id or
     the base was written or deleted at this moment.
     """
-    kept = (await held_artifact(ledger, run.base_manifest),) if run.base_manifest else ()
+    kept = (await unchanged_artifact(ledger, run.base_manifest),) if run.base_manifest else ()
     audit = Audit("run.created", run.run_id, actor, {"model": run.model, "rounds": run.rounds, "strategy": run.strategy})
     await ledger.commit(Change((Write(KIND, run.run_id, dump(checked(run)), 0), *kept), (audit,)))
     return run

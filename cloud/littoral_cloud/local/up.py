@@ -183,7 +183,7 @@ async def _rolled_out(core: Core, release: Release) -> None:
     rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
     rollout = await _ended(core, rollout_id)
     if rollout.state is not RolloutState.SUCCEEDED:
-        why = rollout.reason or "; ".join(refused.words for refused in rollout.refused)
+        why = rollout.reason or "; ".join(refused.reason for refused in rollout.refused)
         raise FleetError(
             f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"
         )

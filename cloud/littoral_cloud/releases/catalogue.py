@@ -166,7 +166,7 @@ async def create_release(
         while await ledger.get("release", f"{model}-{number}") is not None:
             number += 1  # somebody else took this name
         await _check_judged_alike(ledger, model, wanted)
-        unchanged = [await held_artifact(ledger, digest) for digest in wanted]
+        unchanged = [await unchanged_artifact(ledger, digest) for digest in wanted]
         release = Release(
             release_id=f"{model}-{number}",
             model=model,
@@ -195,7 +195,7 @@ async def _check_judged_alike(ledger: Ledger, model: str, digests: Sequence[str]
         raise BadInput(f"release.artifacts: are judged in different ways: {ways}", hint="one task and one metric a release")
 
 
-async def held_artifact(ledger: Ledger, digest: str) -> Write:
+async def unchanged_artifact(ledger: Ledger, digest: str) -> Write:
     """An artifact unchanged, to be written together with the document that names it: a deletion at the same moment conflicts.
 
     Raises NotFound.

@@ -15,7 +15,7 @@ from littoral_cloud.packaging.node_check import taken_by_a_node
 from littoral_cloud.packaging.package import candidates_from
 from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.releases.parents import parents_by_role
-from littoral_cloud.releases.teacher_store import keep_teacher
+from littoral_cloud.releases.teacher_store import store_teacher
 from littoral_cloud.training.weights import Arrays, arrays_of, module_of, weights_bytes
 
 
@@ -35,7 +35,7 @@ async def release_made(
         (digest,) = parents_by_role(packaged.manifest)[WEIGHTS]
         artifact = await publish(core, packaged, now, weights=weights.get(digest, b""), data=data, actor=actor)
         digests.append(artifact.manifest_digest)
-    await keep_teacher(core, made)
+    await store_teacher(core, made)
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)
 
 

@@ -41,7 +41,7 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptTeacher:
+class StoredTeacher:
     name: str
     shape: tuple[int, ...]  # of one raw input
     classes: int
@@ -51,14 +51,14 @@ class KeptTeacher:
     schema: int = 1
 
 
-async def keep(ledger: Ledger, digest: str, teacher: KeptTeacher) -> None:
+async def keep(ledger: Ledger, digest: str, teacher: StoredTeacher) -> None:
     """Makes a teacher known; a second time changes nothing."""
     await ledger.commit(Change((Write(KIND, digest, dump(teacher), None),)))
 
 
 async def teacher_of(
     ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes], manifest_digest: str
-) -> tuple[str, KeptTeacher, Artifact]:
+) -> tuple[str, StoredTeacher, Artifact]:
     """(digest, teacher, artifact) of the teacher that an artifact learnt from; for a federated run's artifact, of the run's base.
 
     Raises NotFound for an artifact that is unknown, TeacherMissing.
@@ -68,7 +68,7 @@ async def teacher_of(
         parents = parents_by_role(Manifest.open(blobs.read(artifact.manifest_digest), trusted))
         for digest in parents.get(TEACHER, ()):
             if (doc := await ledger.get(KIND, digest)) is not None:
-                return digest, load(KeptTeacher, doc), asked
+                return digest, load(StoredTeacher, doc), asked
         base = await _with_weights(ledger, parents.get(BASE, ()))
         if base is None:
             break

@@ -11,14 +11,14 @@ from littoral.errors import BadInput
 from littoral.preparation import Input
 from littoral_cloud.app import Core
 from littoral_cloud.factory.production import Made
-from littoral_cloud.releases.teacher_records import KeptTeacher, Voice, keep
+from littoral_cloud.releases.teacher_records import StoredTeacher, Voice, keep
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher, Teacher
 from littoral_cloud.training.preparation import INPUT_NAME
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.weights import arrays_of, file_bytes, load_weights, module_of
 
 
-async def keep_teacher(core: Core, made: Made) -> None:
+async def store_teacher(core: Core, made: Made) -> None:
     """Stores the teacher of a recipe's students, where it is one that can be stored."""
     if made.teacher is None or not made.packaged:
         return
@@ -28,7 +28,7 @@ async def keep_teacher(core: Core, made: Made) -> None:
         await keep(core.ledger, made.teacher.digest, kept)
 
 
-def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Callable[[bytes], str]) -> KeptTeacher | None:
+def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Callable[[bytes], str]) -> StoredTeacher | None:
     """Args:
     put: stores bytes and gives their digest.
     """
@@ -50,10 +50,10 @@ def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Calla
     combined: dict[str, Any] = {}
     if isinstance(teacher, Ensemble):
         combined = {"combine": teacher.combine, "temperature": teacher.temperature}
-    return KeptTeacher(name=teacher.name, shape=shape, classes=classes, voices=voices, **combined)
+    return StoredTeacher(name=teacher.name, shape=shape, classes=classes, voices=voices, **combined)
 
 
-def teacher_from(kept: KeptTeacher, path: Callable[[str], Path]) -> Teacher:
+def teacher_from(kept: StoredTeacher, path: Callable[[str], Path]) -> Teacher:
     """Args:
     path: of the file of a blob.
 
@@ -68,7 +68,7 @@ def teacher_from(kept: KeptTeacher, path: Callable[[str], Path]) -> Teacher:
     return Ensemble(members, tuple(voice.share for voice in kept.voices), combine, kept.temperature)
 
 
-def _network(kept: KeptTeacher, voice: Voice, weights: Path) -> NetworkTeacher:
+def _network(kept: StoredTeacher, voice: Voice, weights: Path) -> NetworkTeacher:
     arrays, spec = load_weights(weights)
     module = module_of(spec, arrays, **sizes_of(spec, kept.shape), classes=kept.classes)
     given = Input(INPUT_NAME, kept.shape, voice.scale, voice.mean, voice.std)

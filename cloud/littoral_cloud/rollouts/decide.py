@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
 from littoral_cloud.rollouts.observe import not_ours, observe, unmeasured
-from littoral_cloud.rollouts.plan import ended, kept, next_wave, previous, sizes_left, unproved, with_waves
+from littoral_cloud.rollouts.plan import ended, next_wave, passed_probation, previous, sizes_left, unproved, with_waves
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
@@ -90,7 +90,7 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
         case LastWavePassed(dropped):
             left = next_wave(seen, _dropped(rollout.assignments, dropped), now).dropped
             assignments = _dropped(rollout.assignments, {**left, **dropped})
-            nodes = [a.node_id for a in assignments if kept(a, seen)]
+            nodes = [a.node_id for a in assignments if passed_probation(a, seen)]
             unseen = [node_id for node_id in nodes if unproved(seen.nodes[node_id], rollout.model)]
             moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now), remarks=_unproved(unseen, seen))
             said = {"nodes": nodes} | ({"unproved": unseen} if unseen else {})

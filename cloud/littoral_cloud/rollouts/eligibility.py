@@ -128,7 +128,7 @@ ABSENT = "connected"
 
 def absence(node: FleetNode, now: float) -> Ineligible | None:
     """That the node is offline, or has never been there; None: it is there, or away for a moment."""
-    return Ineligible(node_id=node.id, rule=ABSENT, words=absent(node, now)) if node.there(now) is There.OFFLINE else None
+    return Ineligible(node_id=node.id, rule=ABSENT, reason=absent(node, now)) if node.there(now) is There.OFFLINE else None
 
 
 def absent(node: FleetNode, now: float) -> str:
@@ -139,6 +139,6 @@ def absent(node: FleetNode, now: float) -> str:
 def refusal(node: FleetNode, seen: RolloutView, rules: tuple[Rule, ...]) -> Ineligible | None:
     """The first no; None: the node may have it."""
     for rule in rules:
-        if (words := rule(node, seen)) is not None:
-            return Ineligible(node_id=node.id, rule=rule.__name__.replace("_", "-"), words=words)
+        if (reason := rule(node, seen)) is not None:
+            return Ineligible(node_id=node.id, rule=rule.__name__.replace("_", "-"), reason=reason)
     return None

@@ -14,7 +14,7 @@ from littoral_cloud.fleet.limits import takes
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import ABSENT, RULES, absence, absent, offered, refusal
-from littoral_cloud.rollouts.plan import kept, make_plan, next_wave
+from littoral_cloud.rollouts.plan import make_plan, next_wave, passed_probation
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
@@ -157,7 +157,7 @@ def _unanswered(ours: Sequence[Assignment], seen: RolloutView) -> dict[str, floa
     rollout, waits = seen.rollout, {}
     running = rollout.running_wave
     for a in ours:
-        if running is None or a.node_id not in running.nodes or kept(a, seen):
+        if running is None or a.node_id not in running.nodes or passed_probation(a, seen):
             continue
         node = seen.nodes[a.node_id]
         report = node.report(rollout.model)
@@ -260,5 +260,5 @@ def _summary(refused: Sequence[Ineligible], seen: RolloutView) -> str:
     if not refused:
         return "no node is enrolled"
     names = {node.id: node.name for node in seen.nodes.values()}
-    told = _listed([f"{names.get(no.node_id, no.node_id)} {no.words}" for no in refused[:_TOLD]])
+    told = _listed([f"{names.get(no.node_id, no.node_id)} {no.reason}" for no in refused[:_TOLD]])
     return told + (f"; and {len(refused) - _TOLD} more" if len(refused) > _TOLD else "")

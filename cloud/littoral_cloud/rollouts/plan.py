@@ -37,7 +37,7 @@ def make_plan(seen: RolloutView, now: float) -> RolloutPlan:
     assignments, refused, already = [], [], []
     for node_id in seen.rollout.cohort:
         if (node := seen.nodes.get(node_id)) is None:
-            refused.append(Ineligible(node_id=node_id, rule="accepted", words="is not enrolled any more"))
+            refused.append(Ineligible(node_id=node_id, rule="accepted", reason="is not enrolled any more"))
             continue
         if (no := refusal(node, seen, RULES) or absence(node, now) or refusal(node, seen, (fits_budget,))) is not None:
             refused.append(no)
@@ -89,7 +89,7 @@ def split(node_ids: Sequence[str], sizes: Sequence[int]) -> tuple[Wave, ...]:
     return (*waves, Wave(nodes=rest)) if rest else tuple(waves)
 
 
-def kept(assignment: Assignment, seen: RolloutView) -> bool:
+def passed_probation(assignment: Assignment, seen: RolloutView) -> bool:
     """The node reports that it serves its candidate, after probation."""
     node = seen.nodes.get(assignment.node_id)
     report = node.report(seen.rollout.model) if node else None

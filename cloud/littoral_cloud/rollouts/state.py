@@ -85,7 +85,7 @@ class Ineligible:
 
     node_id: str
     rule: str
-    words: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

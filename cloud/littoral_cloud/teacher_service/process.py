@@ -19,7 +19,7 @@ from littoral.process.limits import training_environment
 from littoral.process.on_demand import OnDemand
 from littoral.process.worker import WorkerSpec
 from littoral_cloud.fleet.records import dump
-from littoral_cloud.releases.teacher_records import KeptTeacher
+from littoral_cloud.releases.teacher_records import StoredTeacher
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class TeacherProcess:
         """Returns once it is ready. Raises RuntimeFailure."""
         await self._worker.begin()
 
-    async def ask(self, digest: str, kept: KeptTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    async def ask(self, digest: str, kept: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(n, classes) logits to raw inputs. Cancelled, it ends the process.
 
         Args:

@@ -21,7 +21,7 @@ from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Artifact
 from littoral_cloud.fleet.telemetry import check_model_name
-from littoral_cloud.releases.teacher_records import KeptTeacher, teacher_of
+from littoral_cloud.releases.teacher_records import StoredTeacher, teacher_of
 from littoral_cloud.teacher_service.process import TeacherBusy
 from littoral_cloud.teacher_service.samples import SampleFiles
 
@@ -82,7 +82,7 @@ class Process(Protocol):
         """Raises RuntimeFailure."""
         ...
 
-    async def ask(self, digest: str, kept: KeptTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
+    async def ask(self, digest: str, kept: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
 
 
 class TeacherService:
@@ -109,7 +109,7 @@ class TeacherService:
         self._hints = samples
         self._clock = clock
         self._keep_inputs = keep_inputs
-        self._known: dict[str, tuple[str, KeptTeacher, Artifact]] = {}
+        self._known: dict[str, tuple[str, StoredTeacher, Artifact]] = {}
         self._answering: dict[asyncio.Task[TeacherAnswer], str] = {}  # by whom it was asked
 
     async def open(self) -> None:
@@ -161,7 +161,7 @@ class TeacherService:
         self,
         node_id: str,
         question: Escalation,
-        kept: KeptTeacher,
+        kept: StoredTeacher,
         digest: str,
         artifact: Artifact,
         logits: npt.NDArray[np.float32],
@@ -215,7 +215,7 @@ class TeacherService:
         await asyncio.gather(*open_ones, return_exceptions=True)
 
 
-def _check(question: Escalation, kept: KeptTeacher, artifact: Artifact) -> None:
+def _check(question: Escalation, kept: StoredTeacher, artifact: Artifact) -> None:
     """Raises BadInput, naming the field."""
     if artifact.model != question.model:
         raise BadInput(f"escalate.model_name: {artifact.name} is of model {artifact.model!r}, not {question.model!r}")

@@ -27,10 +27,12 @@ class _Teachers:
         """Raises FleetError."""
         from littoral_cloud.fleet.ledger import Doc
         from littoral_cloud.fleet.records import load
-        from littoral_cloud.releases.teacher_records import KIND, KeptTeacher
+        from littoral_cloud.releases.teacher_records import KIND, StoredTeacher
         from littoral_cloud.releases.teacher_store import teacher_from
 
-        teacher = self._loaded.pop(digest, None) or teacher_from(load(KeptTeacher, Doc(KIND, digest, 1, kept)), self._blobs.path)
+        teacher = self._loaded.pop(digest, None) or teacher_from(
+            load(StoredTeacher, Doc(KIND, digest, 1, kept)), self._blobs.path
+        )
         self._loaded[digest] = teacher
         while len(self._loaded) > _LOADED:
             del self._loaded[next(iter(self._loaded))]

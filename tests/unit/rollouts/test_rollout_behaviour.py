@@ -86,7 +86,7 @@ def test_a_node_that_no_candidate_fits_is_left_alone_and_told_of() -> None:
     assert ended.state is RolloutState.SUCCEEDED
     [no] = ended.refused
     assert (no.node_id, no.rule) == ("tiny", "fits-budget")
-    assert "artifact_bytes" in no.words
+    assert "artifact_bytes" in no.reason
     assert MODEL not in world.desired("tiny")[1].models
 
 
@@ -214,7 +214,7 @@ def test_what_is_coded_with_a_dictionary_goes_only_where_that_is() -> None:
     assert {a.node_id for a in ended.assignments} == {"new", "other"}
     [no] = ended.refused
     assert (no.node_id, no.rule) == ("old", "reads-what-travels")
-    assert "lacks graphs-1" in no.words
+    assert "lacks graphs-1" in no.reason
 
 
 def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_go_on() -> None:
@@ -224,7 +224,7 @@ def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_g
     assert ended.state is RolloutState.SUCCEEDED
     [no] = ended.refused
     assert no.node_id == "a"
-    assert "measured" in no.words
+    assert "measured" in no.reason
     assert world.desired("a")[1].benchmarks == ()
 
 
