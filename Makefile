@@ -43,6 +43,9 @@ lint: $(STAMP)  ## style, types, imports, generated files
 proto: $(STAMP)  ## write the code for proto/ to littoral/
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
 
+wire-freeze: $(STAMP)  ## add new fields and RPCs to tests/old/wire/; refuses a change of an old one
+	$(BIN)/python tools/wire_contract.py
+
 proto-check: $(STAMP)
 	@rm -rf build/proto && mkdir -p build/proto
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
