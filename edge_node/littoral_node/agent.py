@@ -7,7 +7,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from littoral_node.federation.participation import Participation
 from littoral_node.identity.corrupt import CorruptFiles
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.link.blobs import NodeBlobs
+from littoral_node.link.messages import SessionMessages
 from littoral_node.link.renewal import CertificateRenewal
 from littoral_node.link.session import NodeSession
 from littoral_node.link.wire import hello_to
@@ -67,87 +68,66 @@ class Agent:
         settle_on(Using(settings.providers, folder.runtimes))
         now, monotonic, boot_id, threads = clock(), time.monotonic, secrets.token_hex(16), inference_threads(settings.threads)
         rng = random.Random(boot_id)  # noqa: S311 - jitter, not secrets
-        self._clock, self._notify, self._log, self._boot_id, self._limits = clock, notify, log, boot_id, settings.limits
+        self._clock, self._notify, self._log, self._boot_id = clock, notify, log, boot_id
         self._damage = damage = CorruptFiles(folder.root, log)
-        self.certificate = CertificateRenewal(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
+        self.certificate = certificate = CertificateRenewal(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
+        root, limits, lock = settings.machine_root, settings.limits, settings.measure_lock
         # Reading takes a second: what was served before comes first.
-        self._hardware = hardware or cache(lambda: profile(folder.root, facts(), threads=threads, root=settings.machine_root))
+        self._hardware = hardware = hardware or cache(lambda: profile(folder.root, facts(), threads=threads, root=root))
         self._slots, counters = Slots(), TelemetryWindows()
-        self._session = NodeSession(
-            open=self.certificate.channel,
-            hello=self._hello,
-            resume=self._resume,
-            desired=self._desired,
-            acknowledged=self._acknowledged,
-            welcomed=self._welcomed,
-            log=log,
-            monotonic=monotonic,
-            rng=rng,
-            barred=self.certificate.barred,
+        self._session = session = NodeSession(
+            lambda: self._messages, open=certificate.channel, barred=certificate.barred, log=log, monotonic=monotonic, rng=rng
         )
+        send = session.send
 
         def blobs_in(place: Path) -> NodeBlobs:
             rate, keep_free = settings.max_download_rate, settings.keep_free
-            return NodeBlobs(place, self.certificate.channel, rate=rate, keep_free=keep_free, monotonic=monotonic, rng=rng)
+            return NodeBlobs(place, certificate.channel, rate=rate, keep_free=keep_free, monotonic=monotonic, rng=rng)
 
-        self._situation = Situation(
-            settings.node_budgets(),
-            settings.overlays(),
-            Thresholds(settings.battery_low, settings.hot_at),
-            root=settings.machine_root,
-            line=settings.metered,
-            changed=self._session.send,
-            log=log,
-            monotonic=monotonic,
-            labelled=Count(settings.labelled, log),
+        budgets, overlays, line = settings.node_budgets(), settings.overlays(), settings.metered
+        hot, count = Thresholds(settings.battery_low, settings.hot_at), Count(settings.labelled, log)
+        self._situation = situation = Situation(
+            budgets, overlays, hot, root=root, line=line, changed=send, log=log, monotonic=monotonic, labelled=count
         )
         self._blobs = blobs_in(folder.blobs)
-        artifacts = Artifacts(folder.artifacts, self._blobs, self.certificate.signing_keys)
-        kit = kit_from(
-            settings,
-            folder,
-            artifacts=artifacts,
-            slots=self._slots,
-            counters=counters,
-            hardware=self._hardware,
-            threads=threads,
-            monotonic=monotonic,
-            rng=rng,
-            log=log,
-            damaged=damage,
-        )
-        self._updates = Updates(folder, kit, self._blobs, self._report, now=now, beside=self._problems_of_the_folder)
+        artifacts = Artifacts(folder.artifacts, self._blobs, certificate.signing_keys)
+        kit = kit_from(settings, folder, artifacts, self._slots, counters, hardware, threads, monotonic, rng, log, damage)
+
+        def report() -> None:
+            session.send_made(self._updates.message)
+
+        self._updates = Updates(folder, kit, self._blobs, report, now=now, beside=self._problems_of_the_folder)
         self._benchmarks = Benchmarks(
-            artifacts,
-            kit.usage,
-            hardware=self._hardware,
-            threads=threads,
-            lock=settings.measure_lock,
-            machine_root=settings.machine_root,
-            send=self._session.send,
-            log=log,
-            rng=rng,
+            artifacts, kit.usage, hardware=hardware, threads=threads, lock=lock, machine_root=root, send=send, log=log, rng=rng
         )
         local, most, batch = LocalRepository(self._updates), settings.requests, settings.batch
         service = Service(self._slots, counters, max_in_flight=most, repository=local, split=kit.usage.requests, batch=batch)
         service.problems = self._problems
         self._front = Front(service, settings, folder.root, log, now=now, damaged=damage)
-        spool, send = Spool(folder.telemetry), self._session.send
-        self._telemetry = TelemetryOutbox(counters, boot_id, send, lambda: self._session.connected, spool, log, damage)
+        spool = Spool(folder.telemetry)
+        self._telemetry = TelemetryOutbox(counters, boot_id, send, lambda: session.connected, spool, log, damage)
         self._close_offload = attach_offload(
             service,
             settings,
             folder,
             counters,
-            open=self.certificate.channel,
-            connected=lambda: self._session.connected,
-            metered=lambda: self._situation.metered,
+            open=certificate.channel,
+            connected=lambda: session.connected,
+            metered=lambda: situation.metered,
             clock=clock,
             monotonic=monotonic,
             log=log,
         )
-        federated, look = blobs_in(folder.federation / "blobs"), self._situation.look
-        self._federation = Participation(federated, settings.labelled, folder.federation, self._send_reply, look, log)
+        federated = blobs_in(folder.federation / "blobs")
+        self._federation = Participation(federated, settings.labelled, folder.federation, send, situation.look, log)
+
+        def hello() -> session_pb2.Hello:
+            features, now = ("measure", *FEATURES, *self._federation.features), situation
+            return hello_to(boot_id, features, hardware(), now.budgets(), now.conditions(), limits, now.count())
+
+        resumed = (situation.messages, self._updates.messages, self._benchmarks.results)
+        following = (self._updates, self._benchmarks, self._federation)
+        self._messages = SessionMessages(hello, resumed, self._telemetry, following, certificate.look_again)
         self._reading = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None], stop: asyncio.Event | None = None) -> None:
@@ -213,36 +193,3 @@ class Agent:
         """Opens every channel again, with another certificate: the cloud checks it with each call."""
         self._session.reopen()
         self._closing_offload = asyncio.ensure_future(self._close_offload())
-
-    # -- the messages of the session -------------------------------------------------------------------------------
-
-    def _hello(self) -> session_pb2.Hello:
-        features, now = ("measure", *FEATURES, *self._federation.features), self._situation
-        return hello_to(self._boot_id, features, self._hardware(), now.budgets(), now.conditions(), self._limits, now.count())
-
-    def _resume(self) -> Iterable[session_pb2.ConnectRequest]:
-        yield self._situation.message()
-        yield self._reported()
-        yield from self._benchmarks.results()
-        yield from self._telemetry.resume()
-
-    def _welcomed(self, welcome: session_pb2.Welcome) -> None:
-        self._telemetry.every(welcome.telemetry_interval_s)
-        self.certificate.look_again()
-
-    def _desired(self, desired: session_pb2.DesiredState) -> None:
-        self._updates.set_desired(desired)
-        self._benchmarks.reconcile(desired.benchmarks)
-        self._federation.set_desired(desired)
-
-    def _acknowledged(self, ack: session_pb2.TelemetryAck) -> None:
-        self._telemetry.acknowledge(ack.sequence, ack.boot_id)
-
-    def _report(self) -> None:
-        self._session.send_made(self._reported)
-
-    def _reported(self) -> session_pb2.ConnectRequest:
-        return session_pb2.ConnectRequest(reported=self._updates.reported())
-
-    def _send_reply(self, reply: session_pb2.FederatedReply) -> None:
-        self._session.send(session_pb2.ConnectRequest(federated_reply=reply))

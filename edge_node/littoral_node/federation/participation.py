@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from littoral.fleet.v1.session_pb2 import DesiredState, FederatedReply, FederatedTask
+from littoral.fleet.v1.session_pb2 import ConnectRequest, DesiredState, FederatedReply, FederatedTask
 from littoral_node.federation.participant import Participant
 from littoral_node.federation.warm import trains
 from littoral_node.link.blobs import NodeBlobs
@@ -25,14 +25,18 @@ class Participation:
         blobs: NodeBlobs,
         labelled: Path | None,
         folder: Path,
-        send: Callable[[FederatedReply], None],
+        send: Callable[[ConnectRequest], object],
         look: Callable[[], Awaitable[None]],
         log: Callable[..., None],
     ) -> None:
         self._blobs = blobs
         self._look = look
+
+        def reply(message: FederatedReply) -> None:
+            send(ConnectRequest(federated_reply=message))
+
         takes_part = labelled is not None and trains(log)
-        self._participant = Participant(blobs, labelled, folder, send) if labelled is not None and takes_part else None
+        self._participant = Participant(blobs, labelled, folder, reply) if labelled is not None and takes_part else None
         self._task: FederatedTask | None = None
         self._due = asyncio.Event()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -38,38 +38,43 @@ WAITING_MESSAGES = 1024
 """Messages that may wait for a cloud that does not read; one more ends the stream."""
 
 
+class StreamMessages(Protocol):
+    """What a stream carries; see littoral_node.link.messages. No method may block."""
+
+    def hello(self) -> session_pb2.Hello: ...
+
+    def resume(self) -> Iterable[session_pb2.ConnectRequest]:
+        """Follows each Welcome: the reported state, and what is not acknowledged."""
+        ...
+
+    def welcomed(self, welcome: session_pb2.Welcome) -> None: ...
+
+    def desired(self, desired: session_pb2.DesiredState) -> None: ...
+
+    def acknowledged(self, ack: session_pb2.TelemetryAck) -> None: ...
+
+
 class NodeSession:
     """Args:
+    messages: asked at each stream.
     open: a new channel; each stream has its own, since a certificate counts at the handshake alone. Raises FleetError where this
         node has nothing to open one with.
-    hello: makes the first message of each stream.
-    resume: gives the messages that follow each Welcome: the reported state, and what is not acknowledged.
-    desired, acknowledged: take each DesiredState and TelemetryAck; must not block.
-    welcomed: takes each Welcome.
     barred: why no stream can be opened, as after the certificate expired; empty: one may.
     """
 
     def __init__(
         self,
+        messages: Callable[[], StreamMessages],
         *,
         open: Callable[[], grpc.aio.Channel],
-        hello: Callable[[], session_pb2.Hello],
-        resume: Callable[[], Iterable[session_pb2.ConnectRequest]],
-        desired: Callable[[session_pb2.DesiredState], None],
-        acknowledged: Callable[[session_pb2.TelemetryAck], None],
-        welcomed: Callable[[session_pb2.Welcome], None],
         log: Callable[..., None],
         monotonic: Callable[[], float],
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         barred: Callable[[], str] = str,
     ) -> None:
+        self._messages = messages
         self._open = open
-        self._hello = hello
-        self._resume = resume
-        self._desired = desired
-        self._acknowledged = acknowledged
-        self._welcomed = welcomed
         self._log = log
         self._monotonic = monotonic
         self._rng = rng
@@ -156,7 +161,7 @@ class NodeSession:
         call: Any = None
         try:
             call = session_pb2_grpc.SessionServiceStub(channel).Connect()
-            outbox.put_nowait(session_pb2.ConnectRequest(hello=self._hello()))
+            outbox.put_nowait(session_pb2.ConnectRequest(hello=self._messages().hello()))
             pumps = [asyncio.create_task(_read(call, inbox, self._lost)), asyncio.create_task(_write(call, outbox, inbox))]
             return await self._attend(inbox, outbox)
         finally:
@@ -189,14 +194,14 @@ class NodeSession:
                         outbox.put_nowait(message) if not outbox.full() else self._lost("the cloud does not read")
                     case Opened(welcome):
                         opened, self._outbox = welcome, outbox
-                        self._welcomed(welcome)
-                        for message in self._resume():
+                        self._messages().welcomed(welcome)
+                        for message in self._messages().resume():
                             self.send(message)
                     case Deliver(message):
                         if message.HasField("desired"):
-                            self._desired(message.desired)
+                            self._messages().desired(message.desired)
                         else:
-                            self._acknowledged(message.telemetry_ack)
+                            self._messages().acknowledged(message.telemetry_ack)
                     case Note(event=name, fields=fields):
                         self._log(name, **dict(fields))
                     case Leave(after_s):

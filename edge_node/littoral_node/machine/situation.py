@@ -97,6 +97,10 @@ class Situation:
             change.labelled_examples[""] = self.examples
         return session_pb2.ConnectRequest(budget_change=change)
 
+    def messages(self) -> list[session_pb2.ConnectRequest]:
+        """What a new session starts with."""
+        return [self.message()]
+
     async def run(self) -> None:
         """Until cancelled."""
         with self._listening() as heard:

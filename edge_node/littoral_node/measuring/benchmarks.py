@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,9 +52,9 @@ class Benchmarks:
         self._done: dict[str, session_pb2.Measurement] = {}
         self._wake = asyncio.Event()
 
-    def reconcile(self, digests: Sequence[str]) -> None:
-        """From now on these candidates are measured, and results of others are forgotten."""
-        self._desired = tuple(digests)
+    def set_desired(self, desired: session_pb2.DesiredState) -> None:
+        """`run` measures its candidates; results of others are forgotten."""
+        self._desired = tuple(desired.benchmarks)
         self._done = {digest: result for digest, result in self._done.items() if digest in self._desired}
         self._wake.set()
 

@@ -21,7 +21,6 @@ from littoral_node.update.job import Counters, Kit
 def kit_from(
     settings: NodeSettings,
     folder: NodeFolder,
-    *,
     artifacts: Artifacts,
     slots: Slots,
     counters: Counters,

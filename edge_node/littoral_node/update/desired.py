@@ -153,6 +153,13 @@ class Updates:
             state.models[name].CopyFrom(_reported_model(updater, usage))
         return state
 
+    def message(self) -> session_pb2.ConnectRequest:
+        return session_pb2.ConnectRequest(reported=self.reported())
+
+    def messages(self) -> list[session_pb2.ConnectRequest]:
+        """What a new session starts with."""
+        return [self.message()]
+
     def _here(self) -> dict[str, set[str]]:
         """Models that are on this node or coming to it, and what each needs on the disk."""
         return {

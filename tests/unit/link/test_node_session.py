@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,9 +15,13 @@ import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import BACKOFF, FLAPS_MOST, SPREAD_MOST_S, pause_s
 from littoral_node.link.session import NodeSession
 from littoral_node.link.state import SLOW_RETRY_S, Deliver, Leave, LinkPhase, LinkState, Lost, Opened, Received, Send, Tick, step
+from littoral_node.telemetry.counting import TelemetryWindows
+from littoral_node.telemetry.outbox import TelemetryOutbox
+from littoral_node.telemetry.spool import Spool
 
 from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
@@ -174,19 +179,27 @@ class Recorder:
         self.delivered: asyncio.Queue[session_pb2.DesiredState] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
+        telemetry = TelemetryOutbox(
+            TelemetryWindows(), "b", lambda message: False, lambda: False, Spool(Path("/nonexistent")), lambda event, **_: None
+        )
         self.session = NodeSession(
+            lambda: SessionMessages(
+                lambda: session_pb2.Hello(protocol_version=1, boot_id="b"),
+                [lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))]],
+                telemetry,
+                [self],
+                lambda: None,
+            ),
             open=open,
-            hello=lambda: session_pb2.Hello(protocol_version=1, boot_id="b"),
-            resume=lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))],
-            desired=self.delivered.put_nowait,
-            acknowledged=lambda ack: None,
-            welcomed=lambda welcome: None,
             log=lambda event, **fields: self.log.append((event, fields)),
             monotonic=monotonic,
             rng=random.Random(1),
             sleep=sleep or self._sleep,
             barred=barred,
         )
+
+    def set_desired(self, desired: session_pb2.DesiredState) -> None:
+        self.delivered.put_nowait(desired)
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.put_nowait(seconds)

@@ -13,6 +13,7 @@ from littoral_node.measuring.benchmarks import Benchmarks
 from littoral_node.serving.slots import Slots
 
 from littoral.errors import DigestMismatch
+from littoral.fleet.v1 import session_pb2
 from littoral.manifest import Manifest
 from littoral.quota import NodeLimits
 from tests.kit.patience import PATIENCE_S
@@ -27,7 +28,7 @@ class Swept(Artifacts):
     benchmarks: Benchmarks
 
     async def manifest(self, digest: str) -> Manifest:
-        self.benchmarks.reconcile(self.wanted)
+        self.benchmarks.set_desired(session_pb2.DesiredState(benchmarks=self.wanted))
         raise DigestMismatch("artifact m: model.onnx is not what the manifest names")
 
 
@@ -54,7 +55,7 @@ async def test_a_benchmark_that_was_called_off_is_not_called_a_digest_mismatch(t
         log=note,
         rng=random.Random(1),
     )
-    artifacts.benchmarks.reconcile((DIGEST,))
+    artifacts.benchmarks.set_desired(session_pb2.DesiredState(benchmarks=[DIGEST]))
     running = asyncio.create_task(artifacts.benchmarks.run())
     async with asyncio.timeout(PATIENCE_S):
         await logged.wait()
