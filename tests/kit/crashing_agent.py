@@ -11,7 +11,7 @@ from littoral_node.update.job import Job, Step
 from littoral_node.update.steps import STEPS
 
 
-def _crashing(step: Step, *, before: bool) -> Step:
+def crashing(step: Step, *, before: bool) -> Step:
     async def run(job: Job) -> UpdateEvent:
         if not before:
             await step(job)
@@ -23,5 +23,5 @@ def _crashing(step: Step, *, before: bool) -> Step:
 
 if __name__ == "__main__":
     moment, _, name = os.environ["CRASH_AT"].partition(":")
-    STEPS[name] = _crashing(STEPS[name], before=moment == "before")
+    STEPS[name] = crashing(STEPS[name], before=moment == "before")
     main()
