@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from littoral.backoff import Backoff
+
 REMEMBERED_S = 3600.0
 """A node counts as running twice for this long after the last sign of it."""
 
-FIRST_S, MOST_S = 30.0, 900.0
+BACKOFF = Backoff(30.0, 900.0)
 _KEPT = 4
 
 
@@ -44,8 +46,8 @@ class SessionTurns:
 
     @property
     def wait_s(self) -> float:
-        """For how long who gives way now is to stay away; 0: it knows best."""
-        return min(MOST_S, FIRST_S * 2.0 ** min(self.taken_back - 1, 16)) if self.taken_back else 0.0
+        """For how long the session that gives way now must stay away; 0: it decides itself."""
+        return BACKOFF.bound_s(self.taken_back - 1) if self.taken_back else 0.0
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from littoral.backoff import Backoff
 from littoral.errors import BadData, FleetError, NotFound, Unavailable, unwritten
 from littoral_node.client.files import examples, is_image
 from littoral_node.client.model_info import ModelInfo
@@ -33,7 +34,7 @@ from littoral_node.client.results import FileVersion, ResultLog
 ASIDE = "broken"
 """The folder, inside the watched one, for images that are broken or that the model does not accept."""
 _LOOK_S = 1.0
-_PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
+_BACKOFF = Backoff(0.5, 30.0)
 _SHARE = 10
 """Listing a folder of very many images takes at most a tenth of the time."""
 _BAD_IN_NAMES = re.compile(r"[^\w .,+()-]")
@@ -81,25 +82,25 @@ class FolderWatch:
         self._results.recover(set(self._there()))
         self._report({"event": "watching", "detail": str(self._folder)})
         with self._woken(stop) as wake:
-            pause = 0.0
+            failures = 0
             while not stop.is_set():
                 wake.clear()
                 began = self._monotonic()
                 try:
                     waiting = self._look(stop)
-                    pause = 0.0
+                    failures = 0
                 except (Unavailable, NotFound) as error:  # no node, no model yet, or the node is busy: the image may be fine
-                    if pause == 0.0:
+                    if failures == 0:
                         self._report({"event": "waiting", "detail": error.message})
-                    pause = min(_PAUSE_MOST_S, pause * 2 or _PAUSE_FIRST_S)
                     self._info = None
-                    stop.wait(pause)
+                    stop.wait(_BACKOFF.bound_s(failures))  # no jitter: one watcher, and one node on this machine
+                    failures += 1
                     continue
                 if once and not waiting:
                     break
                 spent = self._monotonic() - began
                 soon = min(_LOOK_S, max(self._settle_s / 2, 0.02)) if waiting else _LOOK_S
-                wake.wait(max(soon, min(_SHARE * spent, _PAUSE_MOST_S)))
+                wake.wait(max(soon, min(_SHARE * spent, _BACKOFF.most_s)))
         self._report({"event": "stopped"})
 
     def _look(self, stop: threading.Event) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.fleet.clones import MOST_S, REMEMBERED_S, SessionTurns, Start, came
+from littoral_cloud.fleet.clones import BACKOFF, REMEMBERED_S, SessionTurns, Start, came
 
 
 def played(*script: tuple[str, float], was_open: bool = True) -> SessionTurns:
@@ -50,6 +50,6 @@ def test_neither_waits_for_ever_and_little_is_remembered(script: list[tuple[str,
     for boot, pause in script:
         now += pause
         turns = came(turns, Start(boot, boot, now), was_open=was_open)
-        assert 0.0 <= turns.wait_s <= MOST_S < REMEMBERED_S
+        assert 0.0 <= turns.wait_s <= BACKOFF.most_s < REMEMBERED_S
         assert len(turns.starts) <= 4
         assert turns.starts[-1].boot_id == boot
