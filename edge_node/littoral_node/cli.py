@@ -20,7 +20,7 @@ from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
 from littoral_node.client import cli as client
 from littoral_node.client.error_output import print_error
 from littoral_node.config.descriptions import DESCRIPTIONS
-from littoral_node.config.settings import KNOWN, PREFIX, said, settings_from, written_down
+from littoral_node.config.settings import KNOWN, PREFIX, given_settings, settings_from, written_down
 from littoral_node.identity.files import write_json
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing import arguments as installing
@@ -196,7 +196,7 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
 
 def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
-    told = said(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
+    told = given_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
     settings = settings_from(folder.root, told)
     folder.look(serves=True)  # first of all: `run` on a folder without enrolment leaves no files
     folder.prepare()

@@ -83,7 +83,7 @@ async def test_serving_that_does_not_answer_holds_the_watchdog_back(tmp_path: Pa
         manager._socket.recv(4096)
     keeping.cancel()
     log_file.seek(0)
-    assert log_file.read().count("watchdog-held-back") == 3
+    assert log_file.read().count("watchdog-withheld") == 3
     log_file.close()
     manager.close()
 

@@ -153,7 +153,8 @@ class Artifacts:
         return folder
 
     async def open(self, digest: str) -> tuple[Manifest, Path]:
-        """An artifact that is held, checked again: a disk forgets. Raises NotFound, DigestMismatch, Untrusted, BadManifest."""
+        """Checks an artifact of this node again: the disk may have changed it. Raises NotFound, DigestMismatch, Untrusted,
+        BadManifest."""
         if not self.held(digest):
             raise NotFound(f"artifact {digest[:19]}: is not on this node")
         if (envelope := self._envelope(digest)) is None:

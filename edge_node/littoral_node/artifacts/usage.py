@@ -1,6 +1,6 @@
 """What each model uses of this node's memory and disk, and whether one more may: refuses what is beyond the quotas.
 
-Memory is what an artifact added to the process in which it was rehearsed, at its peak; it is kept beside the model's journal, so
+Memory is what an artifact added to the process that tried it, at its peak; a file beside the model's journal has it, so
 that a restart knows it. A model that serves is never taken out because another one comes: the newcomer is refused, and told why.
 For the time of a probation the model before stands by beside the new one: that is memory on top of what is counted here.
 """
@@ -114,7 +114,7 @@ class NodeUsage:
         try:
             write_record(self._folder.memory(model), MemoryTaken(self._taken[model]))
         except OSError as error:  # a full disk: it is measured again with the next update
-            self._log("memory-not-kept", model=model, detail=str(error))
+            self._log("memory-not-written", model=model, detail=str(error))
 
     def memory_bytes(self, model: str) -> int:
         """Of what serves; 0 where nothing does, or it was never measured."""

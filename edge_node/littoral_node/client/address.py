@@ -11,7 +11,7 @@ from littoral.errors import BadInput, FleetError, NotFound
 from littoral.transport import is_loopback, join_address, split_address
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.client.node import ArtifactClient, Client, NodeAddress, NodeClient
-from littoral_node.config.settings import load_settings, said, settings_from
+from littoral_node.config.settings import given_settings, load_settings, settings_from
 from littoral_node.identity.files import read_json
 from littoral_node.identity.folder import DATA, NodeFolder
 from littoral_node.serving.access import token_in
@@ -30,7 +30,7 @@ def address_of(
     found: Mapping[str, Any] = {}
     try:
         found = read_json(folder.serving) or {}
-        settings = settings_from(folder.root, found.get("settings") or said(folder.root, {}, environment))
+        settings = settings_from(folder.root, found.get("settings") or given_settings(folder.root, {}, environment))
     except PermissionError:
         settings = load_settings(Path("/nonexistent"), {}, environment)
     except FleetError as error:

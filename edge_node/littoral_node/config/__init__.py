@@ -1,0 +1,1 @@
+"""The node's settings: flags, environment and node.toml become one checked value."""

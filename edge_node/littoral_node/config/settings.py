@@ -43,8 +43,8 @@ class NodeSettings:
     runtimes: tuple[str, ...] = ()  # empty: every one that this machine has
     http_host: str = "127.0.0.1"
     http_port: int = 8080  # 0: any free port
-    grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; where nothing is said, the port after HTTP's
-    grpc_told: bool = False  # `grpc` was said
+    grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; unset: the port after HTTP's
+    grpc_told: bool = False  # `grpc` was set
     batch: int = 32  # examples of several requests in one run; 1: never together
     token_file: Path | None = None  # the three of them: where a listener can be reached from elsewhere
     tls_cert: Path | None = None
@@ -97,11 +97,11 @@ class NodeSettings:
         return NodeLimits(self.memory, self.disk, self.requests)
 
     def node_budget(self) -> Budget:
-        """The budget as the cloud is told: `runtimes` narrows it."""
+        """The budget as the cloud gets it: `runtimes` narrows it."""
         return self._narrowed(self.budget)
 
     def node_budgets(self) -> dict[str, Budget]:
-        """By model name, as the cloud is told; "" for the models that are not named."""
+        """By model name, as the cloud gets them; "" for the models that are not named."""
         return {"": self.node_budget(), **{name: self._narrowed(budget) for name, budget in self.budgets.items()}}
 
     def _narrowed(self, budget: Budget) -> Budget:
@@ -152,7 +152,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
 KNOWN = tuple(_READ)
 
 Said = Mapping[str, Mapping[str, str]]
-"""What was set, before it is read: by where it was said (FILE, ENVIRONMENT, FLAG), text by name. A later one beats an earlier."""
+"""What was set, before it is read: by its source (FILE, ENVIRONMENT, FLAG), text by name. A later one beats an earlier."""
 FILE, ENVIRONMENT, FLAG = ORDER = ("file", "environment", "flag")
 _PATHS = (values.path_to, values.folder, values.lock_file)
 
@@ -206,7 +206,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_tls(settings: NodeSettings) -> None:
-    """Raises BadInput where TLS is asked for and nobody would speak it."""
+    """Raises BadInput where TLS is set and no port would use it."""
     if settings.tls_cert is None and settings.tls_key is None:
         return
     if settings.tls_cert is None or settings.tls_key is None:
@@ -226,10 +226,10 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
 
     Raises BadInput, naming the setting, its value and where it came from.
     """
-    return settings_from(data_dir, said(data_dir, flags, environment))
+    return settings_from(data_dir, given_settings(data_dir, flags, environment))
 
 
-def said(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Said:
+def given_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Said:
     """Raises BadInput for what is no setting."""
     return {
         FILE: _from_file(data_dir / "node.toml"),

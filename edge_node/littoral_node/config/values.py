@@ -35,7 +35,7 @@ def whole_number(most: int, *, hint: str) -> Callable[[str, str], int]:
 
 
 def one_of(known: Mapping[str, T]) -> Callable[[str, str], T]:
-    """Reads one of these words, whatever its case, and gives what it stands for."""
+    """Reads one of these words, in any case, and gives its value."""
 
     def read(text: str, field: str) -> T:
         if (word := text.strip().lower()) not in known:

@@ -1,8 +1,8 @@
-"""This node's part in federated runs: what is wanted of it, done once, by a warm worker process. No torch, no flwr here.
+"""This node's part in federated runs: each task is done once, by a warm worker process. No torch, no flwr here.
 
-Level-triggered: `wanted` says what the node's desired state holds now, as often as it likes. Another task makes whatever is
-under way void; None ends the worker. A reply is on the disk before it is sent, under the message's id, so a task that comes
-again (the cloud's worker, this agent or the connection died) is answered without training again.
+Level-triggered: `reconcile` takes the task of the desired state, as often as it comes. Another task cancels the one under way;
+None ends the worker. A reply is on the disk before it is sent, under the message's id. So a task that comes again, after the
+cloud's worker, this agent or the connection died, is answered without training again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from littoral_node.identity.files import write_atomic
 log = logging.getLogger(__name__)
 
 TRIES = 2
-"""A worker that dies, by a crash or out of memory, is given the work once more."""
+"""A worker that dies, by a crash or out of memory, gets the work once more."""
 
 AGAIN_S = 5.0
 """Pause before a task is tried again whose message or reply could not be moved: the cloud is away or refuses."""
@@ -66,7 +66,7 @@ class Participant:
         self._failures: dict[str, FederatedReply] = {}  # of the present run, by message id; a restart of the agent tries again
 
     async def reconcile(self, task: FederatedTask | None) -> None:
-        """What the cloud wants now; returns when that is under way. A task that was answered is answered again."""
+        """Starts the task that the cloud wants now, and returns. A task that was answered is answered again."""
         async with self._turn:
             if self._job is not None and not self._job.done():
                 if task is not None and task.message_id == self._job_for:
@@ -87,14 +87,14 @@ class Participant:
         return self._worker.pid
 
     async def close(self) -> None:
-        """Ends the worker. What is under way is done again after the next start, if it is still wanted."""
+        """Ends the worker. A task that is still desired is done again after the next start."""
         async with self._turn:
             if self._job is not None:
                 await _cancelled(self._job)
             self._worker.end()
 
     async def _answer(self, task: FederatedTask) -> None:
-        """Until the reply was handed on: what is in the way is logged and tried again, for as long as it is wanted."""
+        """Sends the reply. What fails is logged and tried again, until the task is cancelled."""
         while True:
             try:
                 self._send(await self._reply(task))
@@ -102,7 +102,7 @@ class Participant:
             except (FleetError, OSError) as error:
                 log.warning("federated task %s: %s", task.message_id, error)
             except Exception:
-                # Training is a guest here: whatever is wrong with it, the agent goes on serving.
+                # Training is a guest here: the agent continues to serve.
                 log.exception("federated task %s", task.message_id)
             await self._sleep(AGAIN_S)
 
@@ -110,7 +110,7 @@ class Participant:
         if task.message_id in self._failures:
             return self._failures[task.message_id]
         cached = self._cache(task)
-        data = await asyncio.to_thread(_kept, cached)
+        data = await asyncio.to_thread(_cached_reply, cached)
         if data is None:
             try:
                 data = await self._work(task)
@@ -143,32 +143,32 @@ class Participant:
             return reply
         raise AssertionError("the last try returns or raises")
 
-    # -- replies on the disk: STATE/replies/RUN/MESSAGE, names hashed: ids are the cloud's words, not file names -------
+    # -- replies on the disk: STATE/replies/RUN/MESSAGE, names hashed: ids come from the cloud, and are no file names -------
 
     def _cache(self, task: FederatedTask) -> Path:
         return self._state / "replies" / _name(task.run_id) / _name(task.message_id)
 
     def _forget_replies(self, run_id: str | None) -> None:
         """Replies of other runs can never be asked for again."""
-        kept = None if run_id is None else _name(run_id)
+        current = None if run_id is None else _name(run_id)
         root = self._state / "replies"
         for folder in list(root.iterdir()) if root.is_dir() else []:
-            if folder.name != kept:
+            if folder.name != current:
                 for file in list(folder.iterdir()):
                     file.unlink()
                 folder.rmdir()
         self._failures = {id: reply for id, reply in self._failures.items() if reply.run_id == run_id}
 
 
-def _kept(cached: Path) -> bytes | None:
-    """A reply that was given before; None where there is none, or the disk changed it: then the work is done again."""
+def _cached_reply(cached: Path) -> bytes | None:
+    """A reply that was sent before; None where there is none, or the disk changed it: then the work is done again."""
     try:
-        kept = cached.read_bytes()
+        stored = cached.read_bytes()
     except FileNotFoundError:
         return None
     size = hashlib.sha256().digest_size
-    if hashlib.sha256(kept[size:]).digest() == kept[:size]:
-        return kept[size:]
+    if hashlib.sha256(stored[size:]).digest() == stored[:size]:
+        return stored[size:]
     log.warning("federated reply %s: was changed by the disk, or is an older agent's: the work is done again", cached.name)
     return None
 

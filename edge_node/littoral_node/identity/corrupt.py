@@ -28,5 +28,5 @@ class CorruptFiles:
         self._log("file-damaged", file=name, detail=words)
 
     def words(self) -> list[str]:
-        said = [f"{name}: {words}" for name, words in self._found.items()]
-        return said[:MOST] + ([f"and {len(said) - MOST} files more"] if len(said) > MOST else [])
+        found = [f"{name}: {words}" for name, words in self._found.items()]
+        return found[:MOST] + ([f"and {len(found) - MOST} files more"] if len(found) > MOST else [])

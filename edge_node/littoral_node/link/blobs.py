@@ -114,7 +114,7 @@ class NodeBlobs:
         free = stat.f_bavail * stat.f_frsize
         if needed + sum(self._promised.values()) + self._keep_free > free:
             raise NoSpace(
-                f"disk: {needed} bytes needed, {free} free in {self._folder}, {self._keep_free} kept free",
+                f"disk: {needed} bytes needed, {free} free in {self._folder}, {self._keep_free} reserved",
                 hint="make room in the node's data folder, or set --keep-free lower",
             )
 

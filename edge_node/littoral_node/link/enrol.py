@@ -170,7 +170,7 @@ def presented_chain(address: str, monotonic: Callable[[], float]) -> list[x509.C
 
 
 def _pending_key(folder: NodeFolder) -> bytes:
-    """The key of an enrolment that was begun and not answered, or a new one, on the disk before anybody hears of it."""
+    """The key of an enrolment without an answer, or a new one; it is on the disk before the cloud sees it."""
     if folder.pending_key.exists() and is_node_key(pending := folder.pending_key.read_bytes()):
         return pending
     pem = private_pem(new_node_key())

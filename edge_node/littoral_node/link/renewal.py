@@ -1,5 +1,5 @@
-"""This node's identity over the agent's life: read with whatever the disk did to it, renewed while its certificate counts, and
-read again when somebody has enrolled the folder anew. Nothing here ever stops inference.
+"""This node's identity over the agent's life: read in spite of damage, renewed while the certificate counts, and read again after
+a new enrolment of the folder. Nothing here ever stops inference.
 
 gRPC looks at certificates at the handshake alone: after a renewal the session opens a new channel, or the cloud would end it when
 the old certificate does.
@@ -25,7 +25,7 @@ LOOK_S = 5.0
 """How often the folder and the certificate's date are looked at."""
 
 AGAIN_S = (60.0, 300.0)
-"""After a renewal that did not go through, between so many seconds."""
+"""Seconds to the next try after a renewal that failed: least and most."""
 
 LONG_AGAIN_S = 12 * 3600.0
 """Where the cloud says that it is too early, or is older than renewal: somebody's clock is wrong, or somebody has to act."""
@@ -39,7 +39,7 @@ class CertificateRenewal:
     clock: seconds since 1970-01-01 UTC.
     monotonic, rng: time and chance.
     ask: gives the certificate, PEM, that follows an identity's.
-    wait: for so many seconds, or until the event is set.
+    wait: for these seconds, or until the event is set.
 
     Raises NotFound where the folder is not enrolled.
     """
@@ -64,7 +64,7 @@ class CertificateRenewal:
         self._wait = wait or _wait
         self._wake = asyncio.Event()
         self._not_before = float("-inf")  # of the next renewal, on the monotonic clock
-        self._told = ""
+        self._logged = ""
         self.identity: Identity | None = None
         self.life: Life | None = None
         self.node_id = self.node_name = ""
@@ -113,7 +113,7 @@ class CertificateRenewal:
                 reopen()
             if self._due() and connected() and await self._renew():
                 reopen()
-            self._tell()
+            self._log_barred()
             await self._wait(self._wake, LOOK_S)
             self._wake.clear()
 
@@ -124,13 +124,13 @@ class CertificateRenewal:
     def _due(self) -> bool:
         return self.life is not None and self.life.due(self._clock()) and self._monotonic() >= self._not_before
 
-    def _tell(self) -> None:
-        """One line when no session can be opened any more, not one a try."""
+    def _log_barred(self) -> None:
+        """Logs one line when no session can be opened any more, not one a try."""
         barred = self.barred()
-        if barred and not self._told:
+        if barred and not self._logged:
             over = self.identity is not None
             self._log("certificate-expired" if over else "identity-damaged", node=self.node_name, detail=barred)
-        self._told = barred
+        self._logged = barred
 
     async def _renew(self) -> bool:
         identity = self.identity

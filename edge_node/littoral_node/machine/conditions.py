@@ -33,8 +33,8 @@ class Reading:
     battery_percent: float | None = None  # of all batteries together, 0 to 100
     celsius: float | None = None  # of the hottest zone
     over_trip: float | None = None  # degrees above the nearest trip point of the kernel's; negative: below
-    throttled: bool = False  # the kernel holds the processor back now
-    throttles: int = 0  # how often the processor was held back since it was switched on
+    throttled: bool = False  # the kernel throttles the processor now
+    throttles: int = 0  # how often the processor was throttled since it was switched on
     metered: bool | None = None
 
 

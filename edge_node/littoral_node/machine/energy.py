@@ -1,7 +1,7 @@
 """What one inference costs in energy: counted by the processor (RAPL) or by the battery where that can be read, else estimated.
 
 What is counted is of the whole package, or the whole machine, while inferences run one after another: work of others is in it, so
-it is never too low. An estimate is processor time times a stated power; no budget is held against it.
+it is never too low. An estimate is processor time times a stated power; no budget is compared with it.
 """
 
 from __future__ import annotations

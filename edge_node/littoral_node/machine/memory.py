@@ -1,4 +1,4 @@
-"""Gives memory back to the system: what was freed, and pages of libraries that nobody reads again.
+"""Gives memory back to the system: what was freed, and pages of libraries that no code reads again.
 
 Starting an agent and loading a runtime touch most pages of a few large libraries (onnxruntime, gRPC, cryptography): start-up
 code, symbol tables, 60 MB in all; answering requests needs a third of them. They are clean pages of files, so this process can
@@ -76,7 +76,7 @@ def clean_file_mappings(smaps: str) -> Iterator[Mapping]:
 
 
 def available_bytes() -> int:
-    """What this machine could give to programs now; all that can be told where there is no /proc: a gigabyte."""
+    """What this machine could give to programs now; a gigabyte where there is no /proc."""
     for line in _text("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

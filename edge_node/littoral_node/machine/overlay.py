@@ -37,7 +37,7 @@ def in_force(plain: Mapping[str, Budget], overlays: Mapping[str, Budget], condit
 
 
 def widest(plain: Budget, overlays: Sequence[Budget]) -> Budget:
-    """What is inside some budget that the node may ever have: the loosest of each limit, whatever holds.
+    """What is inside some budget that the node may ever have: the loosest of each limit over all conditions.
 
     The node refuses what is outside of this; that which is inside was chosen for how it stood a moment ago.
     """

@@ -18,7 +18,7 @@ POLL_S = 30.0
 """Between two looks without news of the kernel: a battery that empties slowly is not always announced."""
 
 POLL_ELSEWHERE_S = 1.0
-"""The same for a root that is not this machine's: nobody announces anything there."""
+"""The same for a root that is not this machine's: the kernel announces no change there."""
 
 TOGETHER_S = 0.1
 """Pulling a plug makes several events."""

@@ -223,7 +223,7 @@ class CrashBook:
 
 
 def _machine(folder: Path) -> str:
-    """Another one after every start of the machine, and for a copy of the folder; "" where that cannot be told."""
+    """Another one after every start of the machine, and for a copy of the folder; "" where this is unknown."""
     try:
         return f"{_BOOT.read_text().strip()} {folder.stat().st_ino}"
     except OSError:

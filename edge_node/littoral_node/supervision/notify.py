@@ -1,11 +1,11 @@
-"""What systemd is told, and how it knows that this agent is alive: sd_notify(3), a few lines on a datagram socket.
+"""Messages to systemd, which show it that this agent is alive: sd_notify(3), a few lines on a datagram socket.
 
     READY=1      once requests are answered
     WATCHDOG=1   twice in each of the unit's WatchdogSec, only after this process has answered a request of its own
     STATUS=...   what is served, with each of them
     STOPPING=1   when it begins to drain
 
-Without NOTIFY_SOCKET in the environment, as in a container or a shell, nothing is sent and nobody is asked.
+Without NOTIFY_SOCKET in the environment, as in a container or a shell, nothing is sent or checked.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _LARGEST_REPLY = 4096
 
 class Notifier:
     """Args:
-    address: of the socket: a path, or "@name" for one in the abstract namespace; empty: nobody listens.
+    address: of the socket: a path, or "@name" for one in the abstract namespace; empty: no service manager listens.
     watchdog_s: the unit's WatchdogSec; 0: it has none.
     """
 
     def __init__(self, address: str, watchdog_s: float = 0.0) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = watchdog_s
-        self.lost = 0  # words that could not be sent
+        self.lost = 0  # messages that could not be sent
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str], pid: int) -> Notifier:
@@ -44,7 +44,7 @@ class Notifier:
         return cls(address, int(period) / 1e6 if ours else 0.0)
 
     def __call__(self, *words: str) -> None:
-        """Sends words like "READY=1". Never raises: a manager that is being restarted is no reason to stop serving."""
+        """Sends messages like "READY=1". Never raises: a manager that is being restarted is no reason to stop serving."""
         if not self._address:
             return
         try:
@@ -55,7 +55,7 @@ class Notifier:
             self.lost += 1
 
     async def keep_alive(self, alive: Callable[[], Awaitable[str]], status: Callable[[], str], log: Log) -> None:
-        """Until it is cancelled; nothing where nobody listens.
+        """Until it is cancelled; does nothing without a service manager.
 
         Args:
             alive: "" where requests are answered, else what is wrong; may hang.
@@ -71,7 +71,7 @@ class Notifier:
             except TimeoutError:
                 wrong = "a request of its own was not answered in time"
             if wrong:  # systemd ends a process that goes on like this, and starts it again
-                log("watchdog-held-back", detail=wrong)
+                log("watchdog-withheld", detail=wrong)
             else:
                 self("WATCHDOG=1", f"STATUS={status()}")
             await asyncio.sleep(period / 4 if wrong else period / 2)

@@ -2,7 +2,7 @@
 
 A thread looks at what runs, four times in the time that one inference may take, and asks the runtime to end what is older: ONNX
 Runtime does between two of a model's operations. Where a runtime cannot (ncnn), or does not within as long again, nothing but the
-end of the process helps: that is written to the crash book, and whoever started the agent starts it again.
+end of the process helps: the crash record names the model, and the service manager starts the agent again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class GuardedModel:
         self._hung = hung
         self._gone = gone
         self._running: dict[int, float] = {}  # when each thread's inference began
-        self._ended: set[int] = set()  # threads whose inference was told to end
+        self._ended: set[int] = set()  # threads whose inference was asked to end
 
     def infer(self, x: Tensor) -> Tensor:
         return self._watched(self._model.infer, x)
@@ -53,7 +53,7 @@ class GuardedModel:
         self._model.close()
 
     def look(self, now: float) -> bool:
-        """Ends what is too old. True where it was told to end long ago and has not."""
+        """Ends what is too old. True where it was asked to end long ago and runs on."""
         old = [thread for thread, began in tuple(self._running.copy().items()) if now - began >= self._limit_s]
         fresh = [thread for thread in old if thread not in self._ended]
         if fresh:
@@ -118,5 +118,5 @@ class Watchdog:
                 if guarded.look(time.monotonic()):
                     try:
                         self._last_words(name, digest)
-                    finally:  # whatever became of the words: a full disk must not keep a stuck agent alive
+                    finally:  # a full disk must not keep a stuck agent alive
                         os._exit(RuntimeFailure.exit_code)

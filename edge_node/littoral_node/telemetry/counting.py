@@ -228,7 +228,7 @@ class TelemetryWindows:
         window = _Window(
             manifest_digest,
             classes=[0] * len(manifest.output.labels) if manifest.output.labels else None,
-            # A model that was imported without data, or whose inputs have no one size, has nothing to be held against.
+            # A model that was imported without data, or whose inputs have no one size, has no baseline.
             sketch=Sketch(manifest.sketch, int(np.prod(manifest.input.shape))) if manifest.sketch.edges else None,
         )
         self._windows[model] = window

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What probation showed. Accuracies are fractions on the node's held-out examples; None: no examples, or no model before."""
+    """What probation showed. Accuracies are fractions on this node's own test examples; None: no examples, or no model before."""
 
     accuracy: float | None = None
     previous_accuracy: float | None = None

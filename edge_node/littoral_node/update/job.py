@@ -101,10 +101,10 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
-    """Runs blocking work beside the event loop, and never leaves it behind: a cancellation waits until it is done.
+    """Runs blocking work beside the event loop, and never leaves it running: a cancellation waits until it is done.
 
     Args:
-        undo: what to do with a result that nobody waits for any more.
+        undo: what to do with a result whose caller is cancelled.
     """
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:

@@ -1,7 +1,7 @@
 """The journal of one model: which artifacts are committed, and how far its update is.
 
-Both files are replaced whole (write, fsync, rename). A damaged file is reported and moved aside. Then what slots.json said is
-found elsewhere, and checked like any artifact before it serves:
+Both files are replaced whole (write, fsync, rename). A damaged file is reported and moved aside. Then the content of slots.json
+is found elsewhere, and checked like any artifact before it serves:
 
     1. in update.json: an update that succeeded names the active artifact; any other names the one that it would have replaced
     2. where that is damaged too, in the crash record: what the agent loaded last (littoral_node.supervision.crashes)
@@ -78,7 +78,7 @@ class UpdateJournal:
         return found
 
     def _committed_by_update(self) -> CommittedSlots:
-        """What update.json says of what slots.json said."""
+        """What update.json tells of the content of slots.json."""
         if (entry := self.read()) is None:
             return CommittedSlots()
         update = entry.update

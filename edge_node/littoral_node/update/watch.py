@@ -1,10 +1,10 @@
-"""Step 6, probation: the new model serves, from a process of its own, while failed requests are counted, and both models are
-judged on the node's own held-out labelled examples. Where its process ends, the trial does.
+"""Step 6, probation: the new model answers requests from its isolated process. Failed requests are counted, and both models are
+judged on this node's own labelled examples. Where the process ends, the probation fails.
 
 It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
 request counts where the model before would have answered it.
 
-Judging runs in a thread, a few examples at a time, so that requests are not held up.
+Judging runs in a thread, a few examples at a time, so that it delays no request.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from littoral_node.update.state import ProbationPolicy
 BATCH = 16
 LOOK_S = 0.25
 EARLY_FAILURES = 5
-"""So many failed requests, when they are over the allowed share already, end probation before its time."""
+"""Failed requests that end a probation early, where they are over the allowed share."""
 
 
 async def run(job: Job) -> UpdateEvent:
     """The verdict, or the end of the model's process, whichever comes first."""
     if job.candidate is None:
         raise NotFound(f"update of {job.update.model}: nothing is on trial")
-    assert isinstance(job.candidate.model, IsolatedModel)  # what was kept here before is on no trial
+    assert isinstance(job.candidate.model, IsolatedModel)  # a proved model has no probation
     trial = asyncio.ensure_future(_trial(job, job.candidate))
     gone = asyncio.ensure_future(job.candidate.model.gone())
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.config.settings import KNOWN, NodeSettings, load_settings, said, settings_from, written_down
+from littoral_node.config.settings import KNOWN, NodeSettings, given_settings, load_settings, settings_from, written_down
 from littoral_node.config.values import parse_size
 
 from littoral.budget import Budget
@@ -48,7 +48,7 @@ def test_what_an_agent_wrote_down_is_read_again_from_anywhere(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "node.toml").write_text("threads = 3\n")
     (tmp_path / "labels").mkdir()
-    told = said(tmp_path, {"labelled": "labels", "budget": None}, {"LITTORAL_NODE_HTTP": "0.0.0.0:9000"})
+    told = given_settings(tmp_path, {"labelled": "labels", "budget": None}, {"LITTORAL_NODE_HTTP": "0.0.0.0:9000"})
     kept = json.loads(json.dumps(written_down(told)))
     monkeypatch.chdir("/")
     found = settings_from(tmp_path, kept)
