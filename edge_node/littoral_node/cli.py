@@ -139,7 +139,7 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     line = JoinLine.parse(_join_text(parsed, environment))
 
-    def told(error: FleetError, after_s: float) -> None:
+    def retrying(error: FleetError, after_s: float) -> None:
         again = {"error": error.as_dict(), "again_in_s": round(after_s, 1)}
         line = json.dumps(again) if parsed.format == "json" else f"littoral-node: {error}; again in {after_s:.0f} s"
         sys.stderr.write(f"{line}\n")
@@ -158,7 +158,7 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 monotonic=time.monotonic,
                 key_pem=comes_back,
                 rng=random.Random(),  # noqa: S311 - how long to wait, no secret
-                told=told,
+                retrying=retrying,
             )
         )
     if comes_back:
@@ -196,8 +196,8 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
 
 def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
-    told = given_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
-    settings = settings_from(folder.root, told)
+    given = given_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
+    settings = settings_from(folder.root, given)
     folder.look(serves=True)  # first of all: `run` on a folder without enrolment leaves no files
     folder.prepare()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else it starts a thread for every core of the host
@@ -216,7 +216,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
         def ready(where: Mapping[str, str]) -> None:
             try:
-                write_json(folder.serving, {**where, "settings": written_down(told)})
+                write_json(folder.serving, {**where, "settings": written_down(given)})
             except OSError as error:  # a full disk: it serves all the same; `infer` and `watch` need --http
                 log("place-not-written", path=str(folder.serving), detail=str(error))
             with streams.unheard():

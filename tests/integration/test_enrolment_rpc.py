@@ -186,7 +186,7 @@ async def test_a_cloud_that_is_busy_is_asked_again_and_one_that_refuses_is_not(t
                 now=1.0,
                 monotonic=time.monotonic,
                 rng=random.Random(1),
-                told=lambda error, after_s: told.append((str(error), after_s)),
+                retrying=lambda error, after_s: told.append((str(error), after_s)),
             )
     finally:
         await listening.stop(None)

@@ -151,7 +151,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
 
 KNOWN = tuple(_READ)
 
-Said = Mapping[str, Mapping[str, str]]
+GivenSettings = Mapping[str, Mapping[str, str]]
 """What was set, before it is read: by its source (FILE, ENVIRONMENT, FLAG), text by name. A later one beats an earlier."""
 FILE, ENVIRONMENT, FLAG = ORDER = ("file", "environment", "flag")
 _PATHS = (values.path_to, values.folder, values.lock_file)
@@ -229,7 +229,7 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
     return settings_from(data_dir, given_settings(data_dir, flags, environment))
 
 
-def given_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Said:
+def given_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> GivenSettings:
     """Raises BadInput for what is no setting."""
     return {
         FILE: _from_file(data_dir / "node.toml"),
@@ -238,7 +238,7 @@ def given_settings(data_dir: Path, flags: Mapping[str, str | None], environment:
     }
 
 
-def written_down(what: Said) -> dict[str, dict[str, str]]:
+def written_down(what: GivenSettings) -> dict[str, dict[str, str]]:
     """For a reader that may stand in another folder: paths are absolute."""
     return {
         where: {name: str(_READ[name](text, name).absolute()) if _READ[name] in _PATHS else text for name, text in given.items()}
@@ -252,7 +252,7 @@ def origin(where: str, name: str, data_dir: Path) -> str:
     return {FLAG: flag, ENVIRONMENT: variable}.get(where, f"{data_dir / 'node.toml'}: {name}")
 
 
-def settings_from(data_dir: Path, what: Said) -> NodeSettings:
+def settings_from(data_dir: Path, what: GivenSettings) -> NodeSettings:
     """Raises BadInput, naming the setting, its value and where it came from."""
     found: dict[str, Any] = {}
     for where in ORDER:

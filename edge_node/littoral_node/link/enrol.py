@@ -57,7 +57,7 @@ async def enrol(
     monotonic: Callable[[], float],
     rng: random.Random,
     key_pem: bytes | None = None,
-    told: Callable[[FleetError, float], None] = lambda error, after_s: None,
+    retrying: Callable[[FleetError, float], None] = lambda error, after_s: None,
 ) -> Identity:
     """Enrols this folder and keeps its identity. A cloud that is there and cannot answer now is asked again, after longer and
     longer waits by chance: it is the same key, so never a second node.
@@ -67,7 +67,7 @@ async def enrol(
         key_pem: of a node that comes back: it is the same one, under its id. None: a new node.
         now: seconds since 1970-01-01 UTC.
         rng: for the waits.
-        told: hears what went wrong, and after how many seconds there is another try.
+        retrying: called with what went wrong, and the seconds to the next try.
 
     Raises:
         BadToken: the line has expired, or the cloud does not take its token. Untrusted: the server is not the one that the
@@ -86,7 +86,7 @@ async def enrol(
             after_s = _BACKOFF.pause_s(tries, rng)
             if monotonic() + after_s >= until:
                 raise
-            told(error, after_s)
+            retrying(error, after_s)
         tries += 1
         await asyncio.sleep(after_s)
 
