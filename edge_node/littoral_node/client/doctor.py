@@ -16,7 +16,7 @@ from typing import Any
 
 from littoral.errors import FleetError
 from littoral_node.client.node import NodeAddress
-from littoral_node.config.settings import FILE, ORDER, NodeSettings, Said, given_settings, origin, settings_from
+from littoral_node.config.settings import FILE, ORDER, GivenSettings, NodeSettings, given_settings, origin, settings_from
 from littoral_node.identity.files import read_json
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import DAY_S, Identity, life_of
@@ -113,13 +113,13 @@ def _problems(folder: NodeFolder) -> list[Finding]:
     ]
 
 
-def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding, Said]:
+def _agent(folder: NodeFolder, environment: Mapping[str, str]) -> tuple[Finding, GivenSettings]:
     """Whether an agent runs on this folder, and the sources of its settings. Raises FleetError where they cannot be read."""
     here = given_settings(folder.root, {}, environment)
     if not folder.in_use():
         return Finding("agent", Verdict.NONE, "none runs on this folder; flags of `run` are unknown here"), here
     body = read_json(folder.serving) or {}
-    given: Said | None = body.get("settings")
+    given: GivenSettings | None = body.get("settings")
     if given is None:
         detail = "one is starting on this folder, or is older than this command: its flags are unknown here"
         return Finding("agent", Verdict.WARN, detail, "run doctor again when it answers"), here
