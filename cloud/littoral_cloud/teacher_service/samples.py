@@ -1,7 +1,7 @@
-"""What nodes asked, as samples for the next training: DATA/samples/MODEL.jsonl, one JSON object a line, bounded.
+"""Samples of escalations, for the next training: DATA/samples/MODEL.jsonl, one JSON object a line, bounded.
 
-Each says which node, model and artifact, what the node answered and what the teacher did, and how sure the node was. No input is
-kept unless the coordinator was told to.
+Each has the node, the model, the artifact, both answers and the confidence of the node. It has the input only with the setting
+`keep_sample_inputs`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a node's question is answered: which teacher, what it says, and what is written down of both answers."""
+"""Answers the escalations of nodes: finds the teacher, asks it, and records both answers as a sample."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TeacherAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EscalationCount:
-    """Of one model on one node, id NODE:MODEL: examples, and of how many the teacher said the same class."""
+    """Of one model on one node, id NODE:MODEL: examples, and the number for which the teacher had the same class."""
 
     examples: int = 0
     agreed: int = 0
@@ -87,7 +87,7 @@ class Process(Protocol):
 
 class TeacherService:
     """Args:
-    process: who answers; None: nobody does here.
+    process: runs the teachers; None: escalation is off.
     keep_inputs: whether samples hold the inputs as well.
     """
 
@@ -113,7 +113,7 @@ class TeacherService:
         self._answering: dict[asyncio.Task[TeacherAnswer], str] = {}  # by whom it was asked
 
     async def open(self) -> None:
-        """Has the process of the teachers begun before somebody waits for it; where it fails, the next question tries again."""
+        """Starts the process of the teachers before a node waits for it. Where it fails, the next question tries again."""
         if self._process is not None:
             try:
                 await self._process.begin()

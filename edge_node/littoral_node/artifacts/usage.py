@@ -88,7 +88,8 @@ class NodeUsage:
             return
         if size > quota.artifact_bytes:
             raise OverQuota(
-                f"manifest.files: {size} bytes; {model} has {quota.disk_bytes} of {limit} bytes of disk for {ARTIFACTS}: "
+                f"manifest.files: {size} bytes; {model} has {quota.disk_bytes} of {limit} bytes of disk "
+                f"for {ARTIFACTS} artifacts: "
                 f"the serving, the previous and the next one, {quota.artifact_bytes} each",
                 hint="raise `disk`, or the model's quota in `budgets`",
             )

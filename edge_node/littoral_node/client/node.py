@@ -178,7 +178,7 @@ class ArtifactClient:
         return model_info_from(orjson.loads(orjson.dumps(metadata(self._manifest.model, self._manifest, self._digest))))
 
     def ask(self, info: ModelInfo, values: Array) -> Mapping[str, Array]:
-        from littoral_node.serving.tensors import tensors_of
+        from littoral_node.serving.results import tensors_of
 
         if self._manifest.signature is not None:
             answers = self._loaded.run({info.inputs[0].name: values})

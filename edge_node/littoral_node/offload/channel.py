@@ -1,5 +1,5 @@
 """The way to the coordinator's teacher: one call over the fleet listener, under this node's certificate. Opened when it is first
-needed, closed when nobody has asked for a while.
+needed, closed after a time without questions.
 """
 
 from __future__ import annotations

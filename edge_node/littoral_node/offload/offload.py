@@ -1,5 +1,5 @@
-"""Offload: where a model is less sure than its threshold, the teacher in the cloud may be asked, inside a budget and a
-deadline. Whatever keeps it from answering, the node's own answer is given, at once.
+"""Offload: where a model is less sure than its threshold, the node asks the teacher in the cloud, inside a budget and a deadline.
+Without an answer of the teacher the node gives its own answer, at once.
 
 An answer of a model with a threshold says by its parameter `answered_by` who gave it: "node", "cloud", or of a batch one of them
 for each example; `offload` says why the cloud was not asked or did not answer.
@@ -22,12 +22,12 @@ from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_node.offload.channel import NoAnswer
 from littoral_node.offload.samples import SampleFile
 from littoral_node.offload.spending import OffloadBudget, OffloadSpending, refusal, spend
-from littoral_node.serving.tensors import Answer, tensors_of
+from littoral_node.serving.results import InferenceResult, tensors_of
 
 AT_ONCE = 4
 """Questions that wait for the cloud; more are answered by the node."""
 PAUSE_S = 600.0
-"""After the cloud has said that it cannot answer, it is not asked again for so long."""
+"""Until the next question, after the cloud answered that it cannot answer."""
 AWAY_S = 10.0
 """The same after it could not be reached."""
 STARTING_S = 2.0
@@ -96,7 +96,7 @@ class Offload:
         self._asking = 0
         self._paused: dict[str, tuple[float, str]] = {}  # until when, and why; by manifest digest, "" for all
 
-    async def answer(self, model: str, manifest: Manifest, answer: Answer) -> Answer:
+    async def answer(self, model: str, manifest: Manifest, answer: InferenceResult) -> InferenceResult:
         """The answer, of which the teacher may have given what the model was not sure of. There always is one."""
         threshold = self._terms.thresholds.get(model)
         if threshold is None or manifest.signature is not None or not manifest.output.labels:
@@ -122,7 +122,7 @@ class Offload:
         self,
         model: str,
         manifest: Manifest,
-        answer: Answer,
+        answer: InferenceResult,
         logits: npt.NDArray[np.float32],
         unsure: npt.NDArray[np.intp],
         threshold: float,
@@ -188,7 +188,7 @@ class Offload:
     async def _write_down(
         self,
         model: str,
-        answer: Answer,
+        answer: InferenceResult,
         raw: npt.NDArray[Any],
         own: npt.NDArray[np.float32],
         given: npt.NDArray[np.float32],

@@ -1,4 +1,4 @@
-"""How much a node may ask: so many questions a minute, so many bytes a day. Pure."""
+"""The budget of offload: questions each minute, bytes each day. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OffloadSpending:
 
 
 def refusal(spent: OffloadSpending, budget: OffloadBudget, size: int, now: float) -> str:
-    """Why a question of so many bytes may not be asked now; "": it may.
+    """Why a question of `size` bytes must not be sent now; "": it may be sent.
 
     Args:
         now: seconds since 1970-01-01 UTC.
@@ -36,7 +36,7 @@ def refusal(spent: OffloadSpending, budget: OffloadBudget, size: int, now: float
 
 
 def spend(spent: OffloadSpending, size: int, now: float, *, questions: int = 1) -> OffloadSpending:
-    """What is spent once so many bytes went over the line."""
+    """What is spent after `size` more bytes."""
     spent = _current(spent, now)
     return replace(spent, questions=spent.questions + questions, bytes=spent.bytes + size)
 

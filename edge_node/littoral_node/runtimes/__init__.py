@@ -170,7 +170,7 @@ def version(name: str) -> str:
 
 
 def _looked_up(*names: str) -> Mapping[str, Verdict]:
-    """Of each of these, side by side; once a process, and again for whoever settles on other providers: they decide what a
+    """Of each of these, side by side; once a process, and again for other providers: they decide what a
     runtime runs on."""
     using = os.environ.get(VARIABLE, "")
     if lacking := [name for name in names if (name, using) not in _found]:

@@ -93,7 +93,7 @@ class CoreMLModel:
 
 
 def load(manifest: Manifest, folder: Path, threads: int) -> CoreMLModel:
-    """`threads` is not Core ML's to be told: it has its own, which sleep while there is nothing to do."""
+    """Core ML ignores `threads`: it has its own, which sleep while there is no work."""
     check_platform()
     coremltools = _coremltools()
     units = str(manifest.runtime_options.get("compute_units", "ALL"))

@@ -37,7 +37,7 @@ def wanted(devices: Sequence[str], built: Sequence[str], cache: Path | None) -> 
     Args:
         devices: names of NAMES, in the order in which they are tried; others are another runtime's.
         built: onnxruntime.get_available_providers().
-        cache: a folder for engines and compiled models; None: nothing is kept.
+        cache: a folder for engines and compiled models; None: none are stored.
     """
     chosen = [name for name in devices if name != "cpu" and NAMES.get(name) in built]
     return [(NAMES[name], options_of(name, cache)) for name in (*chosen, "cpu")]
@@ -56,7 +56,7 @@ def options_of(device: str, cache: Path | None) -> dict[str, str]:
 
 
 def engine_cache(cache: Path | None) -> dict[str, str]:
-    """TensorRT's engines and what it learnt of its kernels' times, kept from one start to the next. An engine is for one GPU, one
+    """TensorRT's engines and what it learnt of its kernels' times, stored for the next start. An engine is for one GPU, one
     TensorRT and one file, which is in its name, so that one folder holds them all."""
     if cache is None:
         return {}

@@ -1,6 +1,6 @@
 """ONNX Runtime (https://onnxruntime.ai): on the CPU, and before it on what else this node allows, has, and it was built for.
 
-Threads are told, never guessed, and do not spin while there is nothing to do.
+The caller sets the number of threads; idle threads do not spin.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def look() -> RuntimeFacts:
 
 
 class OnnxModel:
-    """`devices`: what it really runs on, the first one first. `most`: of one request the runtime is given so many rows at once;
+    """`devices`: what it really runs on, the first one first. `most`: the rows of one request that the runtime gets at one time;
     None: as many as come."""
 
     def __init__(self, session: Any, manifest: Manifest, most: int | None = None) -> None:
@@ -133,7 +133,7 @@ def _of_the_values(error: Exception, signature: Signature) -> bool:
 
 
 def session_options(onnxruntime: Any, threads: int) -> Any:
-    """Threads as told; idle ones sleep, what is not needed is given back, and what goes wrong is said once, by us."""
+    """The given number of threads; idle ones sleep, unused memory is given back, and errors are reported once, by us."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

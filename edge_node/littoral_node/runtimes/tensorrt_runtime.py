@@ -1,7 +1,7 @@
 """TensorRT (https://developer.nvidia.com/tensorrt), through onnxruntime's TensorRT provider.
 
 An artifact is an ONNX file with batches in a range that its manifest says. TensorRT builds an engine of it for this very GPU,
-which takes up to minutes; engine and timing cache are kept, so that only the first start waits. What runs on the CPU instead is
+which takes up to minutes; engine and timing cache are stored, so that only the first start waits. What runs on the CPU instead is
 refused: an artifact for TensorRT was measured and chosen for what it costs there.
 """
 

@@ -1,6 +1,6 @@
 """What this agent lets its runtimes use: execution providers, and a folder for what they want to keep.
 
-Settled once, where an agent or a command begins; held in the environment, so that the processes in which models are tried and
+Settled once, where an agent or a command begins; stored in the environment, so that the processes in which models are tried and
 measured run them as the agent will.
 """
 
@@ -18,12 +18,12 @@ VARIABLE = "LITTORAL_RUNTIMES_USING"
 PROVIDERS = ("tensorrt", "cuda", "coreml", "vulkan", "cpu")
 """What a node may allow. Of onnxruntime all but vulkan, which is ncnn's."""
 SAFE = ("cuda", "coreml", "vulkan", "cpu")
-"""Where nobody said otherwise, and in this order. Not tensorrt: it works for minutes on a model that it has not seen before."""
+"""The default, in this order. Not tensorrt: it works for minutes on a model that it has not seen before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Using:
-    """`providers` in the order in which they are tried; the CPU is always the last. `cache` None: nothing is kept."""
+    """`providers` in the order in which they are tried; the CPU is always the last. `cache` None: none is stored."""
 
     providers: tuple[str, ...] = SAFE
     cache: Path | None = None

@@ -1,0 +1,1 @@
+"""Serves models over the Open Inference Protocol version 2, by REST and gRPC."""

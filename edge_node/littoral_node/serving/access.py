@@ -41,7 +41,7 @@ class Misdirected(FleetError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Of one listener. `token` None: none is asked for, and web pages are kept out."""
+    """Of one listener. `token` None: callers need none, and requests of web pages are refused."""
 
     token: str | None = None
     repository: bool = True  # models may be loaded and unloaded

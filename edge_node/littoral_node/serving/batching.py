@@ -1,9 +1,10 @@
 """Micro-batches: requests that wait for one model anyway go through it together.
 
-Nothing is delayed to make a batch. Whoever comes alone is run at once; who comes while a run is going on, or in the same turn of
-the event loop as another, waits, and all who wait are one run. Whether that is worth it depends on the model, and whether it is
-allowed too: a first dimension may be free and yet be no batch. So the first few times both are done, one by one and together; the
-answers are those of one by one; and only where both say the same and together is cheaper is it done together from then on.
+1. No request is delayed to make a batch. One that comes alone runs at once. One that comes during a run, or in the same turn
+   of the event loop as another, waits; all that wait are the next run.
+2. Whether a batch pays depends on the model, and whether it is correct too: a first dimension may be free and yet be no
+   batch. So the first few runs are done in both ways, one by one and together, and give the answers of one by one.
+3. Only where both ways give the same answers, and together is cheaper, later runs are done together.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class Batcher:
 
     Args:
         most: examples in one run.
-        long: whether a run of so many examples leaves the loop.
+        long: whether a run of this number of examples leaves the loop.
         in_thread: runs it there.
     """
 

@@ -94,7 +94,7 @@ class Front:
         except Unavailable as error:
             if self._settings.grpc_told:
                 raise
-            self._log("grpc-elsewhere", detail=f"{error.message}: nobody asked for it, so any free port is taken")
+            self._log("grpc-elsewhere", detail=f"{error.message}: it is the default, so another free port is used")
             server = GrpcServer(
                 self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host), body_memory=self._memory
             )

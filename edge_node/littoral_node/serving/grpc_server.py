@@ -1,9 +1,7 @@
 """Open Inference Protocol v2 over gRPC, as `inference.GRPCInferenceService`, in the agent's own event loop.
 
-Handlers take their request as a stream of one message. On the wire that is the same call, but it lets them look at who asks, and
-take one of the bounded places, before the message has come; and give the place back where it does not come.
-
-Errors are status codes (STATUS) with "words (hint)".
+Handlers take their request as a stream of one message. On the wire that is the same call, but a handler can check the caller and
+count the request as in flight before the message has come. Errors are status codes (STATUS) with "message (hint)".
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ BODY_S = 10.0
 GRACE_S = 5.0
 MAX_CONNECTIONS = 256
 SLOW_S, MOST_SLOW = 0.5, 4
-"""So many messages may take longer than that to come, so that no more than four large ones are held half."""
+"""Messages that may take longer than that, so that at most four large ones are in memory in part."""
 INLINE_BYTES = 64 * 1024
 """A longer message is read in a thread."""
 _ENVELOPE_BYTES = 64 * 1024
@@ -79,7 +77,7 @@ class GrpcServer:
     """Args:
     port: 0 takes any free one; `port` tells which.
     body_s: how long a request may take to come; seconds.
-    max_connections: held at one time; more are closed as they come.
+    max_connections: open at one time; further ones are closed.
     access: what is asked of callers; None: nothing.
     tls: None: plain.
     body_memory: for messages; shared with other listeners.
@@ -250,13 +248,13 @@ class GrpcServer:
         return metadata_to(self._service.model(request.name, request.version))
 
     async def _infer(self, data: bytes) -> pb.ModelInferResponse:
-        held, model = 0, ""
+        reserved, model = 0, ""
         try:
             if len(data) <= INLINE_BYTES:
                 request = parsed(data)
                 asked: Asked = partial(request_of, request)
             else:
-                held = self._body_memory.reserve(len(data), 0)
+                reserved = self._body_memory.reserve(len(data), 0)
                 request, asked = await self._beside(large, data)
             model = request.model_name
             return answer_to(await self._service.infer(model, asked, request.model_version))
@@ -264,7 +262,7 @@ class GrpcServer:
             self._service.refused(model, error)
             raise
         finally:
-            self._body_memory.release(held)
+            self._body_memory.release(reserved)
 
     async def _beside(self, work: Callable[[bytes], T], data: bytes) -> T:
         """In a thread, one at a time."""

@@ -1,4 +1,4 @@
-"""One inference request, whatever transport brought it: from parsed JSON to the tensors of the answer, counted."""
+"""One inference request over any transport: from its tensors to the tensors of the answer, counted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from littoral.errors import BadInput, FleetError, RuntimeFailure
 from littoral.preparation import Input
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from littoral_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
+from littoral_node.serving.results import InferenceResult, tensors_of
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.serving.tensors import LABEL, Answer, Asked, tensors_of
+from littoral_node.serving.tensors import LABEL, Asked
 from littoral_node.serving.values import Array, small
 from littoral_node.telemetry.counting import TelemetryWindows
 
@@ -50,7 +51,7 @@ class _Cost:
     runs: int = 0
 
     def long(self, examples: int) -> bool:
-        """So many examples leave the loop."""
+        """Whether a batch of this size leaves the loop."""
         return self.seconds * examples > INLINE_S or (self.runs == 0 and self.seconds > 0)
 
     def run(self, infer: Callable[[X], T], given: X, examples: int) -> T:
@@ -91,7 +92,7 @@ class Inference:
         self._costs: dict[str, _Cost] = {}  # by model
         self._compared: dict[str, tuple[str, int]] = {}  # by model: manifest on trial, refused requests that were tried before it
 
-    async def answer(self, name: str, asked: Asked) -> Answer:
+    async def answer(self, name: str, asked: Asked) -> InferenceResult:
         """One request to one model. It is answered without waiting wherever that takes no longer than INLINE_S.
 
         Raises:
@@ -110,7 +111,7 @@ class Inference:
                         tensors = await self._classified(name, served, request.raw, began)
                     else:
                         tensors = await self._tensors(name, served, request.inputs, began)
-                    return Answer(name, served.manifest_digest, request, tensors)
+                    return InferenceResult(name, served.manifest_digest, request, tensors)
                 except (RuntimeCrash, RuntimeHang):
                     if not served.isolated:
                         raise

@@ -1,8 +1,8 @@
-"""Requests that are too large to be read in one breath: JSON whose long lists of numbers become arrays, slice by slice.
+"""Reads large requests in short steps: JSON whose long lists of numbers become arrays, slice by slice.
 
-Python's lock is held while JSON is read, so a thread alone does not keep a large body from holding up everybody else; and a list
-of four million numbers takes a hundred times the memory of their array. Here every step is short, and nothing large is made but
-the arrays themselves. What is accepted is what `orjson` and values.py accept of a small body, and nothing else:
+orjson keeps Python's lock while it reads, so a thread alone does not help: a large body would still delay all other requests.
+And a list of four million numbers takes a hundred times the memory of their array. Here every step is short, and only the
+arrays themselves are large. It accepts exactly what `orjson` and values.py accept of a small body:
 
     the skeleton    the body without the values behind each "data"; it must be small, and orjson reads it
     the values      brackets and commas must be those of the tensor's shape, or of a flat list; orjson reads the numbers between

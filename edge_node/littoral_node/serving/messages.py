@@ -1,6 +1,6 @@
 """Open Inference Protocol's gRPC messages to and from what REST has: the JSON of a request, and the bytes behind it.
 
-So everything that is wrong with a request is said once, in tensors.py; only what mostly comes, and is right, goes a shorter way.
+So every error of a request is found in one place, tensors.py; the most frequent, correct requests take a shorter way.
 Values in typed fields are made bytes first; answers always go as raw bytes, which is what the fast clients read.
 """
 
@@ -17,7 +17,8 @@ from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES, MOST_RANK, datatype_of
-from littoral_node.serving.tensors import LABEL, MAX_BATCH, Answer, Asked, Request, asked, read
+from littoral_node.serving.results import InferenceResult
+from littoral_node.serving.tensors import LABEL, MAX_BATCH, Asked, Request, asked, read
 from littoral_node.serving.values import from_bytes
 
 _CONTENTS: Mapping[str, str] = {
@@ -158,7 +159,7 @@ def json_of(request: pb.ModelInferRequest) -> tuple[dict[str, Any], memoryview |
     return body, memoryview(tail[0] if len(tail) == 1 else b"".join(tail))
 
 
-def answer_to(answer: Answer) -> pb.ModelInferResponse:
+def answer_to(answer: InferenceResult) -> pb.ModelInferResponse:
     response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.manifest_digest, id=answer.request.id or "")
     for name, value in answer.parameters.items():
         response.parameters[name].CopyFrom(_parameter_to(value))

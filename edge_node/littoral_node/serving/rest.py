@@ -263,7 +263,7 @@ class HttpServer:
             trim()
 
     def _set_date(self) -> None:
-        self.date = formatdate(time.time(), usegmt=True)  # noqa: TID251 - it is said, nothing is decided by it
+        self.date = formatdate(time.time(), usegmt=True)  # noqa: TID251 - only sent, decides nothing
         headers = (("content-type", "application/json"), ("date", self.date))
         self.usual = head_of(200, 0, headers, keep_alive=True).removesuffix(b"0\r\n\r\n")
 

@@ -17,8 +17,9 @@ from littoral_node.runtimes.ended import BadValues
 from littoral_node.serving.concurrency import ConcurrencyLimiter, Split, TooManyRequests, evenly
 from littoral_node.serving.http.errors import HttpError
 from littoral_node.serving.inference import BATCH, Inference
+from littoral_node.serving.results import InferenceResult
 from littoral_node.serving.slots import Slots
-from littoral_node.serving.tensors import Answer, Asked, metadata
+from littoral_node.serving.tensors import Asked, metadata
 from littoral_node.telemetry.counting import TelemetryWindows
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -83,7 +84,7 @@ class OnlyServed(Repository):
         raise Forbidden(f"model: {name[:80]!r} cannot be unloaded: this server has no repository")
 
 
-OffloadCall = Callable[[str, Manifest, Answer], Awaitable[Answer]]
+OffloadCall = Callable[[str, Manifest, InferenceResult], Awaitable[InferenceResult]]
 """Of a model's name, what it serves and its answer: the answer that is given."""
 
 
@@ -153,7 +154,7 @@ class Service:
         if version and version != served.manifest_digest:
             raise NotFound(f"version: {version[:80]!r} of {name} is not served", hint=f"served is {served.manifest_digest}")
 
-    async def infer(self, name: str, asked: Asked, version: str = "") -> Answer:
+    async def infer(self, name: str, asked: Asked, version: str = "") -> InferenceResult:
         """See Inference.answer. Raises NotFound for another version, too; TooManyRequests where the model's quota is in use."""
         if version:
             self.check_version(name, version)

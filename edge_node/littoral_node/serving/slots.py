@@ -81,7 +81,7 @@ class Slots:
 
     def back(self, name: str, tried: Served) -> None:
         """Ends the trial of `tried`: what stood by answers requests from now on; without one the name is taken out. Where
-        something else answers, whoever came first has done it. Nothing waits here."""
+        something else answers, another caller has done it. Nothing waits here."""
         slot = self._slots.get(name)
         if slot is None or slot.served is not tried:
             return

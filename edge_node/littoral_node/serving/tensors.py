@@ -9,21 +9,16 @@ little endian, each as long as its parameter `binary_data_size` says. Our own mo
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import orjson
 
 from littoral.errors import BadInput
 from littoral.manifest import Manifest
 from littoral.preparation import Input
 from littoral.resize import MOST
-from littoral.signature import DATATYPES, FREE, MOST_VALUES, Signature, TensorSpec, datatype_of
+from littoral.signature import DATATYPES, FREE, MOST_VALUES, Signature, TensorSpec
 from littoral_node.serving.values import Array, from_bytes, from_json, kind_of, shown
 
 MAX_BATCH = 256
@@ -31,9 +26,6 @@ _STATELESS = "each request is answered by itself"
 _NO_MEMORY = "shared memory is not here: send and ask for data, JSON or binary"
 LABEL = "label"
 _WHOLE = {int}  # and not bool
-_SLICE = 16 * 1024
-"""Values of an answer's JSON that are written in one breath."""
-_MARK = f"large-{secrets.token_hex(8)}-"
 _NEUTRAL: tuple[Any, ...] = (None, False, 0, "", {}, [])
 """What a parameter says that asks for nothing."""
 _NOT_HERE: Mapping[str, str] = {
@@ -62,81 +54,8 @@ class Request:
         return next(iter(self.inputs.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    model: str
-    manifest_digest: str
-    request: Request
-    tensors: Mapping[str, Array]
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # what the node says of this answer
-
-    @property
-    def large(self) -> bool:
-        """Whether its JSON takes long to make."""
-        for name, binary in self.request.outputs:  # noqa: SIM110 - each request comes by, and `any` takes three times as long
-            if not binary and self.tensors[name].size > _SLICE:
-                return True
-        return False
-
-    def encode(self) -> tuple[bytes, int | None]:
-        """The body, and the length of its JSON where tensors in binary form follow; None: it is all JSON."""
-        outputs: list[dict[str, Any]] = []
-        tail: list[bytes] = []
-        large: list[Array] = []
-        for name, binary in self.request.outputs:
-            values = self.tensors[name]
-            output: dict[str, Any] = {"name": name, "shape": values.shape, "datatype": datatype_of(values)}
-            if binary:
-                tail.append(values.tobytes())
-                output["parameters"] = {"binary_data_size": len(tail[-1])}
-            elif values.size <= _SLICE:
-                output["data"] = values.reshape(-1)
-            else:
-                output["data"] = f"{_MARK}{len(large)}"
-                large.append(values.reshape(-1))
-            outputs.append(output)
-        answer: dict[str, Any] = {"model_name": self.model, "model_version": self.manifest_digest, "outputs": outputs}
-        if self.request.id is not None:
-            answer["id"] = self.request.id
-        if self.parameters:
-            answer["parameters"] = self.parameters
-        head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-        if large or b"null" in head:
-            head = _spelt_out(answer, large)
-        return (b"".join([head, *tail]), len(head)) if tail else (head, None)
-
-
-def _spelt_out(answer: dict[str, Any], large: list[Array]) -> bytes:
-    """An answer's JSON, with infinities in words, and what is large in slices: others want to go on meanwhile."""
-    for output in answer["outputs"]:
-        if isinstance(data := output.get("data"), np.ndarray):
-            output["data"] = _numbers(data)
-    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    for i, values in enumerate(large):
-        slices = (_numbers(values[at : at + _SLICE]) for at in range(0, len(values), _SLICE))
-        whole = b",".join(orjson.dumps(each, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1] for each in slices)
-        head = head.replace(f'"{_MARK}{i}"'.encode(), b"[" + whole + b"]", 1)
-    return head
-
-
-def _numbers(values: Array) -> Array | list[Any]:
-    """As they can stand in JSON, which knows no infinity: in the words of protobuf's JSON, which numpy reads as numbers."""
-    if values.dtype.kind != "f" or np.isfinite(values).all():
-        return values
-    return [value if math.isfinite(value) else _words_of(value) for value in values.tolist()]
-
-
-def _words_of(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
 Asked = Callable[[Manifest], Request]
 """Reads what was asked, as the model that will answer takes it. Raises BadInput, naming the field."""
-
-
-def tensors_of(manifest: Manifest, logits: npt.NDArray[np.float32]) -> Mapping[str, Array]:
-    """What can be asked for, by output name."""
-    return {manifest.output.name: np.ascontiguousarray(logits, "<f4"), LABEL: logits.argmax(axis=1).astype("<i8")}
 
 
 def metadata(name: str, manifest: Manifest, manifest_digest: str) -> dict[str, Any]:

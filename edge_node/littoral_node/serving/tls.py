@@ -67,7 +67,7 @@ def tls_of(
 
 
 def _keep_made(certificate: Path, key: Path, hosts: tuple[str, ...], now: float, damaged: Damaged) -> None:
-    """Makes the node's own certificate where there is none that can be used. Clients must be given the new one: it is said."""
+    """Makes the node's own certificate where there is none that can be used. Clients need the new one: it is logged."""
     if not (key.exists() or certificate.exists()):
         _make(certificate, key, hosts, now)
         return

@@ -16,9 +16,9 @@ from littoral_node.offload.channel import NoAnswer
 from littoral_node.offload.offload import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Offload, OffloadTerms
 from littoral_node.offload.samples import SampleFile
 from littoral_node.offload.spending import OffloadBudget, OffloadSpending, refusal, spend
+from littoral_node.serving.results import InferenceResult
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
-from littoral_node.serving.tensors import Answer
 from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.fleet.v1 import escalation_pb2
@@ -68,7 +68,7 @@ class Asker:
         n = question.shape[0]
         return escalation_pb2.EscalateResponse(logits=np.tile([0.0, 9.0, 0.0], n).tolist(), teacher_name="t")
 
-    async def infer(self, count: int = 1) -> Answer:
+    async def infer(self, count: int = 1) -> InferenceResult:
         shape = self.slots.get(MODEL).manifest.input.shape
         x = np.random.default_rng(3).integers(0, 255, (count, *shape)).astype(np.uint8)
         return await self.service.infer(MODEL, asked_of(x))

@@ -15,7 +15,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.serving.tensors import DATATYPES, MAX_BATCH, Answer, read, tensors_of
+from littoral_node.serving.results import InferenceResult, tensors_of
+from littoral_node.serving.tensors import DATATYPES, MAX_BATCH, read
 
 from littoral.errors import BadInput
 from littoral.manifest import Manifest
@@ -165,7 +166,7 @@ def test_an_answer_reads_back_in_both_forms(count: int, names: list[str], binary
     )
     logits = np.random.default_rng(count).normal(size=(count, 3)).astype(np.float32)
     request = read(body, manifest())
-    encoded, head = Answer("tiny", "v", request, tensors_of(manifest(), logits)).encode()
+    encoded, head = InferenceResult("tiny", "v", request, tensors_of(manifest(), logits)).encode()
     answer = orjson.loads(encoded[:head])
     assert answer["id"] == given_id
     assert "parameters" not in answer
