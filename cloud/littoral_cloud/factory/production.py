@@ -38,7 +38,7 @@ from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Lesson, Progress, Schedule, no_progress
 from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 
 
@@ -106,13 +106,14 @@ def teach_students(
     *,
     kept: Kept | None = None,
     progress: Share = lambda _: None,
+    steps: Progress = no_progress,
     tell: Tell = tell_nobody,
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.perf_counter,
     teacher: Teacher | None = None,
 ) -> Learnt:
-    """The networks of a recipe, without exporting them: see make_students."""
-    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
+    """The networks of a recipe, without exporting them: see make_students. `steps` gets each step, from several threads."""
+    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None, steps=steps)
     return _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, asked_for, schedule_of, stages, trained_teachers
 from littoral_cloud.training.resume import Stopped
-from littoral_cloud.training.trainer import Step
+from littoral_cloud.training.trainer import Progress, Step, no_progress
 
 Share = Callable[[float], None]
 """Told how much of the whole is done, 0..1."""
@@ -23,7 +23,14 @@ class Whole:
     """Called from several threads. Whoever tells it something while a stop is wanted is ended by Stopped."""
 
     def __init__(
-        self, recipe: Production, examples: int, tell: Share, stop: threading.Event | None = None, *, keeps: bool = False
+        self,
+        recipe: Production,
+        examples: int,
+        tell: Share,
+        stop: threading.Event | None = None,
+        *,
+        keeps: bool = False,
+        steps: Progress = no_progress,
     ) -> None:
         """`keeps`: checkpoints are, and it is they that end a training that is told to stop."""
         # What a training takes is guessed until its first step says it.
@@ -32,12 +39,13 @@ class Whole:
         self._answers = len(asked_for(recipe)) * examples / _ANSWERED_PER_STEP
         self._artifacts = max(1, sum(len(s.variants) for s in recipe.students))
         self.stop = stop or threading.Event()
-        self._keeps = keeps
+        self._keeps, self._note = keeps, steps
         self._tell, self._lock = tell, threading.Lock()
         self._answered = self._told = 0.0
         self._packaged = 0
 
     def step(self, step: Step) -> None:
+        self._note(step)
         with self._lock:
             self._steps[step.name], self._done[step.name] = step.steps, step.step
             if step.step % _TELL_EVERY == 0 or step.step == step.steps:

@@ -1,0 +1,1 @@
+"""Numbers of the factory that a refactoring must not move."""
