@@ -7,23 +7,20 @@ asked and whoever else is in the batch: a network left in training mode does not
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from littoral import type_words
 from littoral.digest import digest_of
-from littoral.errors import BadInput, FleetError, NotFound
+from littoral.errors import BadInput, FleetError
 from littoral_cloud.data.dataset import Dataset, Images
+from littoral_cloud.recipes.own_function import imported
 from littoral_cloud.recipes.recipe import FunctionRecipe, Gives
 from littoral_cloud.teachers.checks import checked
 from littoral_cloud.training.seeding import computing
@@ -78,38 +75,6 @@ class FunctionTeacher:
                 hint=f"it is called with raw images, uint8 of shape {x.shape}",
             ) from error
         return checked(_array(answered, self.name), len(x), self.classes, self.gives, f"teacher.function: {self.name}")
-
-
-def imported(path: str, what: str = "teacher.function") -> Callable[..., Any]:
-    """The function at package.module:function; `what` is how messages call it.
-
-    The working folder comes last in the search, so that it hides nothing.
-
-    Raises NotFound or BadInput, naming what was found instead.
-    """
-    module_name, colon, name = path.partition(":")
-    if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
-        raise BadInput(f"{what}: {path!r} is not of the form package.module:function")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise BadInput(f"{what}: importing {module_name} failed: {error}") from error
-        raise NotFound(f"{what}: there is no module {error.name!r}", hint="run from its folder, or set PYTHONPATH") from error
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{what}: importing {module_name} failed: {type(error).__name__}: {error}") from error
-    where = getattr(found, "__file__", None) or module_name
-    for part in name.split("."):
-        if not hasattr(found, part):
-            public = [known for known in vars(found) if not known.startswith("_")] if hasattr(found, "__dict__") else []
-            raise NotFound(f"{what}: {where} has no {part!r}", hint=type_words.nearest(part, public) or "look at its name")
-        found = getattr(found, part)
-    if not callable(found):
-        raise BadInput(f"{what}: {path} is a {type(found).__name__} and cannot be called")
-    function: Callable[..., Any] = found
-    return function
 
 
 def _rest(teacher: FunctionTeacher) -> tuple[int, Callable[[Images], Any], Gives, int]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from littoral_cloud.recipes.own_function import imported
 from littoral_cloud.recipes.recipe import FunctionRecipe
-from littoral_cloud.teachers.function_teacher import FunctionTeacher, imported
+from littoral_cloud.teachers.function_teacher import FunctionTeacher
 
 from littoral.errors import BadInput, NotFound
 from tests.kit import teachers
