@@ -107,7 +107,7 @@ async def test_only_a_node_that_a_run_waits_for_may_put(fleet: Fleet, node: Node
     assert (await node.blobs.PutBlob(iter(parts(BLOB)))).total_bytes == len(BLOB)
     assert fleet.blobs.read(DIGEST) == BLOB
     held = await node.blobs.StatBlob(blob_pb2.StatBlobRequest(digest=DIGEST))
-    assert (held.held_bytes, held.complete) == (len(BLOB), True)
+    assert (held.stored_bytes, held.complete) == (len(BLOB), True)
 
 
 async def test_an_upload_that_broke_goes_on_at_the_byte(fleet: Fleet, node: NodeClient) -> None:
@@ -115,9 +115,9 @@ async def test_an_upload_that_broke_goes_on_at_the_byte(fleet: Fleet, node: Node
     first = parts(BLOB[: CHUNK_BYTES + 7], digest=DIGEST, total=len(BLOB))
     assert (await refused(node.blobs.PutBlob(iter(first))))[0] is grpc.StatusCode.UNAVAILABLE
     held = await node.blobs.StatBlob(blob_pb2.StatBlobRequest(digest=DIGEST))
-    assert (held.held_bytes, held.complete) == (CHUNK_BYTES + 7, False)
+    assert (held.stored_bytes, held.complete) == (CHUNK_BYTES + 7, False)
     assert (await refused(node.blobs.PutBlob(iter(parts(BLOB)))))[0] is grpc.StatusCode.FAILED_PRECONDITION
-    await node.blobs.PutBlob(iter(parts(BLOB, offset=held.held_bytes)))
+    await node.blobs.PutBlob(iter(parts(BLOB, offset=held.stored_bytes)))
     assert fleet.blobs.read(DIGEST) == BLOB
 
 
