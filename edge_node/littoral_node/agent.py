@@ -187,7 +187,7 @@ class Agent:
         return [*self._problems_of_the_folder(), *self._updates.problems()]
 
     def _problems_of_the_folder(self) -> list[str]:
-        return [*self.certificate.problems(), *self._damage.words()]
+        return [*self.certificate.problems(), *self._damage.problems()]
 
     def _reopen(self) -> None:
         """Opens every channel again, with another certificate: the cloud checks it with each call."""

@@ -1,8 +1,8 @@
 """What each model uses of this node's memory and disk, and whether one more may: refuses what is beyond the quotas.
 
 Memory is what an artifact added to the process that tried it, at its peak; a file beside the model's journal has it, so
-that a restart knows it. A model that serves is never taken out because another one comes: the newcomer is refused, and told why.
-For the time of a probation the model before stands by beside the new one: that is memory on top of what is counted here.
+that a restart knows it. A model that serves is never taken out because another one comes: the newcomer is refused, with the
+reason. For the time of a probation the model before stands by beside the new one: that is memory on top of what is counted here.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ class NodeUsage:
         """Of those of these artifacts that lie here."""
         return sum(map(self._artifacts.bytes_of, digests))
 
-    def check_disk(self, model: str, digest: str, manifest: Manifest, *, trial: bool = False) -> None:
+    def check_disk(self, model: str, digest: str, manifest: Manifest, *, benchmark: bool = False) -> None:
         """Raises OverQuota where an artifact is too large for the model's quota, or there is no room beside the others.
 
         Args:
-            trial: it is to be measured and will go again. Raises Unavailable in place of the latter: there may be room later.
+            benchmark: the artifact is measured and deleted again. Raises Unavailable in place of the latter: there may be room
+            later.
         """
         limit, quota, size = self._limits.disk_bytes, self.quota(model), manifest.artifact_bytes
         if limit is None or quota.disk_bytes is None or quota.artifact_bytes is None:
@@ -96,7 +97,7 @@ class NodeUsage:
         if self._artifacts.held(digest) or (taken := self._artifacts.bytes_held()) + size <= limit:
             return
         words = f"disk: all artifacts take {taken} of {limit} bytes, {model} wants {size} more"
-        if trial:
+        if benchmark:
             raise Unavailable(words)
         raise OverQuota(words, hint="raise `disk`, or give the other models less in `budgets`")
 

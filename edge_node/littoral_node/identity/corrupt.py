@@ -23,10 +23,10 @@ class CorruptFiles:
     def __call__(self, path: Path, why: Exception | str) -> None:
         """As littoral_node.identity.files.Damaged."""
         name = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
-        words = str(getattr(why, "message", why)).removeprefix(f"{path}: ")
-        self._found[name] = words
-        self._log("file-damaged", file=name, detail=words)
+        reason = str(getattr(why, "message", why)).removeprefix(f"{path}: ")
+        self._found[name] = reason
+        self._log("file-damaged", file=name, detail=reason)
 
-    def words(self) -> list[str]:
-        found = [f"{name}: {words}" for name, words in self._found.items()]
+    def problems(self) -> list[str]:
+        found = [f"{name}: {reason}" for name, reason in self._found.items()]
         return found[:MOST] + ([f"and {len(found) - MOST} files more"] if len(found) > MOST else [])

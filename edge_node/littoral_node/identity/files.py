@@ -1,4 +1,4 @@
-"""Files that survive a cut of the power and say when the disk damaged them: whole or not at all, with a checksum.
+"""Files that survive a power cut and show when the disk damaged them: whole or not at all, with a checksum.
 
 A record is a dataclass in JSON, with its schema number. littoral.decoder reads it, so a value of a wrong type is damage too.
 """
@@ -77,7 +77,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except PermissionError:
-        raise  # the commands say as whom to run them
+        raise  # the commands name the user to run them as
     except OSError as error:
         raise FleetError(f"{path}: cannot be read: {error.strerror}", hint="the disk may be failing") from error
     except BadInput as error:

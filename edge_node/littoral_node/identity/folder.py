@@ -86,7 +86,7 @@ class NodeFolder:
 
     @property
     def runtimes(self) -> Path:
-        """What runtimes keep from one start to the next; made by the runtime that wants it."""
+        """What runtimes keep from one start to the next; made by the runtime that needs it."""
         return self.root / "runtimes"
 
     @property

@@ -59,13 +59,13 @@ class Life:
         return now >= self.begins_at + (self.ends_at - self.begins_at) * RENEW_AFTER
 
     def soon(self, now: float) -> bool:
-        """Whether it ends so soon that somebody should look after it, or has ended."""
+        """Whether it ends so soon that an operator should act, or has ended."""
         return self.ends_at - now < EXPIRES_SOON_S
 
     def over(self, now: float) -> bool:
         return now >= self.ends_at
 
-    def words(self, now: float) -> str:
+    def describe(self, now: float) -> str:
         """How it stands, for an operator."""
         days = (self.ends_at - now) / DAY_S
         return (

@@ -28,7 +28,7 @@ AGAIN_S = (60.0, 300.0)
 """Seconds to the next try after a renewal that failed: least and most."""
 
 LONG_AGAIN_S = 12 * 3600.0
-"""Where the cloud says that it is too early, or is older than renewal: somebody's clock is wrong, or somebody has to act."""
+"""Where the cloud answers that it is too early, or is older than renewal: a clock is wrong, or an operator has to act."""
 
 LIMIT_S = 10.0
 _LATER = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
@@ -81,7 +81,7 @@ class CertificateRenewal:
         if self.identity is None:
             return f"identity is damaged: {self._damage}; {self._way_back()}"
         if self.life is not None and self.life.over(self._clock()):
-            return f"{self.life.words(self._clock())}, if this machine's clock is right; {self._way_back()}"
+            return f"{self.life.describe(self._clock())}, if this machine's clock is right; {self._way_back()}"
         return ""
 
     def problems(self) -> list[str]:
@@ -90,7 +90,7 @@ class CertificateRenewal:
             return [barred]
         found = [f"identity: {self._damage}; made again from its copy"] if self._damage else []
         if self.life is not None and self.life.soon(now := self._clock()):
-            found.append(f"{self.life.words(now)} and was not renewed")
+            found.append(f"{self.life.describe(now)} and was not renewed")
         return found
 
     def channel(self) -> grpc.aio.Channel:
@@ -149,19 +149,19 @@ class CertificateRenewal:
         self._not_before = self._monotonic() + LONG_AGAIN_S
         self._mark = self._folder.identity_mark()
         self._take(self._folder.look(serves=True))
-        self._log("certificate-renewed", node=self.node_name, detail=self.life.words(self._clock()) if self.life else "")
+        self._log("certificate-renewed", node=self.node_name, detail=self.life.describe(self._clock()) if self.life else "")
         return True
 
     def _not_renewed(self, wait_s: float, why: str) -> None:
         self._not_before = self._monotonic() + wait_s
         assert self.life is not None
-        detail = f"{self.life.words(self._clock())}: {why}"
+        detail = f"{self.life.describe(self._clock())}: {why}"
         self._log("certificate-not-renewed", node=self.node_name, detail=detail, after_s=round(wait_s))
 
     # -- the folder ------------------------------------------------------------------------------------------------
 
     def _taken_anew(self) -> bool:
-        """Whether somebody has written another identity into the folder, which is ours from now on."""
+        """Whether the folder has another identity, which is this agent's from now on."""
         if (mark := self._folder.identity_mark()) == self._mark:
             return False
         self._mark = mark
@@ -171,14 +171,14 @@ class CertificateRenewal:
             self._log("identity-unreadable", detail=str(error))
             return False
         if found.identity is None or found.identity == self.identity:
-            return False  # half of it is written: the other half comes, or the next start says what is wrong
+            return False  # half of it is written: the other half comes, or the next start names what is wrong
         if self.identity is not None and found.identity.node_id != self.identity.node_id:
             detail = f"the folder is another node's now ({found.node_name}): start this agent again to be that one"
             self._log("identity-changed", node=self.node_name, detail=detail)
             return False
         self._not_before = float("-inf")
         self._take(found)
-        self._log("identity-taken", node=self.node_name, detail=self.life.words(self._clock()) if self.life else "")
+        self._log("identity-taken", node=self.node_name, detail=self.life.describe(self._clock()) if self.life else "")
         return True
 
     def _take(self, found: FoundIdentity) -> None:
@@ -191,7 +191,7 @@ class CertificateRenewal:
             return
         try:
             self.life = life_of(found.identity.certificate_pem)
-        except ValueError as error:  # as it was given: the cloud will say what it thinks of it
+        except ValueError as error:  # the cloud decides
             self._log("certificate-unreadable", detail=str(error))
         if found.mended:
             self._mend(found)

@@ -94,9 +94,9 @@ def threads_allowed() -> int:
     return max(1, _cpu_millis() // 1000)
 
 
-def inference_threads(wanted: int) -> int:
+def inference_threads(asked: int) -> int:
     """As many as the settings ask for, and never more than the cgroup's limit leaves: two on one CPU wait for each other."""
-    return min(wanted, threads_allowed())
+    return min(asked, threads_allowed())
 
 
 def class_of(profile: HardwareProfile) -> str:

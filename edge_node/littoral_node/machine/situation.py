@@ -1,4 +1,4 @@
-"""What this node may spend now: looks at the machine when the kernel says that it changed, and says a new budget at once."""
+"""What this node may spend now: reads the machine when the kernel announces a change, and sends a new budget at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Situation:
     root: below which the machine's files lie.
     line: whether the line is metered; None: the machine is asked.
     changed: called with the message to send when the budgets, or how the machine stands, changed.
-    labelled: counts the labelled examples that the node holds; None where it holds none for anybody.
+    labelled: counts the labelled examples of the node; None where it has none.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Situation:
                 self._woken.clear()
 
     async def look(self) -> None:
-        """Reads the machine once, and says what changed."""
+        """Reads the machine once, and sends what changed."""
         line = await self._metered()
         reading, examples = await asyncio.to_thread(lambda: (read(self._root, line), self._labelled()))
         self._take(reading, examples)

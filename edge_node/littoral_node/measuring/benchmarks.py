@@ -85,7 +85,7 @@ class Benchmarks:
             check_digest(digest)
             manifest = await self._artifacts.manifest(digest)
             check_runnable(manifest, self._hardware().runtime_names)
-            self._usage.check_disk(manifest.model, digest, manifest, trial=True)
+            self._usage.check_disk(manifest.model, digest, manifest, benchmark=True)
             manifest, folder = await self._artifacts.obtain(digest)
             result = await self._measurer.measure(manifest, folder)
         except Unavailable:

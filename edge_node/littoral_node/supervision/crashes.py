@@ -3,14 +3,14 @@
 The agent writes DIR/crashes.json before it loads a model, when the model is loaded, when it has proved itself, and at an orderly
 end: a few writes a start, none a request. At the next start:
 
-    1. The machine restarted: no model counts. A power cut says nothing about a model, nor does the end of the agent from
+    1. The machine restarted: no model counts. A power cut is no fault of a model, nor does the end of the agent from
        whose folder this one was copied.
     2. "blamed" names a model: it was being loaded, or hung and could not be ended. It alone counts.
     3. Else every model that had not proved itself counts.
     4. A model whose update counts the crash (littoral_node.update.state) does not count here.
     5. What was served is reported in every case.
 
-Crashes count in a row: a model that has proved itself starts again at 0. What follows from a count, and the limit, says
+Crashes count in a row: a model that has proved itself starts again at 0. What follows from a count, and the limit:
 failures.py.
 
 Example: the agent ends while it loads artifact B beside a proved A: B has 1 crash, A none. It happens twice more: B is given up.

@@ -43,14 +43,14 @@ class Notifier:
         ours = period.isdecimal() and of_pid in ("", str(pid))
         return cls(address, int(period) / 1e6 if ours else 0.0)
 
-    def __call__(self, *words: str) -> None:
+    def __call__(self, *messages: str) -> None:
         """Sends messages like "READY=1". Never raises: a manager that is being restarted is no reason to stop serving."""
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.setblocking(False)
-                channel.sendto("\n".join(words).encode(), self._address)
+                channel.sendto("\n".join(messages).encode(), self._address)
         except OSError:
             self.lost += 1
 

@@ -80,7 +80,7 @@ class InService:
         return bool(digest) and self._kit.crashes.given_up(self.model, digest)
 
     async def start(self, crash: Crash | None) -> bool:
-        """Serves the active artifact; where it is given up or cannot be served, what failures.FAILURES says. Gives whether it is
+        """Serves the active artifact; where it is given up or cannot be served, what failures.FAILURES names. Gives whether it is
         given up.
 
         Args:

@@ -9,10 +9,10 @@
     SUCCEEDED, FAILED, ROLLED_BACK, ABORTED    ends. Only a model that is given up later turns a SUCCEEDED into a ROLLED_BACK.
 
 On the disk the previous model stays the active one until the new one has passed probation. So a crash at any point, in probation
-too, restarts with a proved model. What ends an update badly, and after how many times, says littoral_node.supervision.failures.
+too, restarts with a proved model. What ends an update badly, and after how many times: littoral_node.supervision.failures.
 
 Example: Started -> PENDING and the step "reserve"; Reserved -> DOWNLOADING and "download"; then the agent is killed. At its next
-start the journal says DOWNLOADING: AgentCrashed -> DOWNLOADING and "download", which resumes at the byte.
+start the journal has DOWNLOADING: AgentCrashed -> DOWNLOADING and "download", which resumes at the byte.
 """
 
 from __future__ import annotations

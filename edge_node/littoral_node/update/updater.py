@@ -71,8 +71,8 @@ class ModelUpdater:
 
     def digests(self) -> set[str]:
         """Artifacts that must stay on the disk."""
-        wanted = {self.update.manifest_digest} if self.update is not None and self.busy else set()
-        return {self.in_service.active, self.in_service.before, *wanted} - {""}
+        needed = {self.update.manifest_digest} if self.update is not None and self.busy else set()
+        return {self.in_service.active, self.in_service.before, *needed} - {""}
 
     # -- from the outside ------------------------------------------------------------------------------------------
 

@@ -37,23 +37,23 @@ EARLY_FAILURES = 5
 async def run(job: Job) -> UpdateEvent:
     """The verdict, or the end of the model's process, whichever comes first."""
     if job.candidate is None:
-        raise NotFound(f"update of {job.update.model}: nothing is on trial")
+        raise NotFound(f"update of {job.update.model}: no candidate serves")
     assert isinstance(job.candidate.model, IsolatedModel)  # a proved model has no probation
-    trial = asyncio.ensure_future(_trial(job, job.candidate))
+    verdict = asyncio.ensure_future(_probation(job, job.candidate))
     gone = asyncio.ensure_future(job.candidate.model.gone())
     try:
-        await asyncio.wait({trial, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({verdict, gone}, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             why = gone.result()
             return ProbationFailed(job.update.generation, why.code, str(why), _with_requests(Findings(), job))
-        return await trial
+        return await verdict
     finally:
-        for task in (trial, gone):
+        for task in (verdict, gone):
             task.cancel()
-        await asyncio.gather(trial, gone, return_exceptions=True)
+        await asyncio.gather(verdict, gone, return_exceptions=True)
 
 
-async def _trial(job: Job, served: Served) -> UpdateEvent:
+async def _probation(job: Job, served: Served) -> UpdateEvent:
     update, kit = job.update, job.kit
     began = kit.monotonic()
     try:
@@ -86,7 +86,7 @@ def _accuracy_drop(findings: Findings) -> float:
 
 
 def _too_often(findings: Findings, policy: ProbationPolicy, before: RequestCounts, *, final: bool) -> tuple[str, str] | None:
-    """Code and words where more requests fail than are allowed beyond the share that failed on this node before, or more are
+    """Code and message where more requests fail than are allowed beyond the share that failed on this node before, or more are
     refused that the model before answers; None: neither."""
 
     def many(count: int, of: int, share: float) -> bool:
@@ -134,7 +134,7 @@ async def _judge(job: Job, served: Served) -> Findings:
     if standby is not None and standby.manifest.signature is None:
         try:
             previous = await _accuracy(standby.model, standby.manifest, x, y)
-        except RuntimeFailure as error:  # says nothing about the one on trial
+        except RuntimeFailure as error:  # no fault of the candidate
             job.kit.log("standby-not-judged", detail=str(error))
     return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
 
