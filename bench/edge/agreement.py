@@ -19,7 +19,7 @@ from littoral_cloud.export.exported import OUTPUT_NAME, Exported
 from littoral_cloud.fleet.limits import DOT_PRODUCTS
 from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench, loaded
 from littoral_cloud.training.train import Trained, logits_of, taught
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 from littoral_node.machine.hardware import isa
 from littoral_node.runtimes import load, ran_on, version, why_not
 
@@ -96,8 +96,8 @@ def _notes() -> list[str]:
 
 
 def _rows(spec: Mapping[str, Any], kept: Kept) -> Row:
-    lesson = Lesson(data(), threads=1, checkpoints=kept.checkpoints, progress=kept.watch)
-    network = taught(lesson, spec, name=str(spec["name"]), epochs=EPOCHS, schedule=SCHEDULE, seed=SEED)
+    trainer = Trainer(data(), threads=1, checkpoints=kept.checkpoints, progress=kept.watch)
+    network = taught(trainer, spec, name=str(spec["name"]), epochs=EPOCHS, schedule=SCHEDULE, seed=SEED)
     wanted = logits_of(network.module, network.input, data().test_x)
     found = []
     for variant in EXPORTERS:

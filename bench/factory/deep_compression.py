@@ -21,7 +21,7 @@ from littoral_cloud.export.exported import Exported
 from littoral_cloud.packaging.package import RUNNERS, loaded
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.train import Trained, accuracy_of, taught
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 from bench.factory.coded import CODED, decoded, travels
 from bench.factory.kept import Kept, Row
@@ -160,7 +160,7 @@ def _slug(stage: Mapping[str, Any]) -> str:
 
 
 def _made(kept: Kept, plan: Plan) -> Row:
-    lesson = Lesson(
+    trainer = Trainer(
         data(),
         answers(_copies(plan)) if plan.teacher else None,
         plan.alpha,
@@ -169,12 +169,12 @@ def _made(kept: Kept, plan: Plan) -> Row:
         checkpoints=kept.checkpoints,
         progress=kept.watch,
     )
-    net = taught(lesson, {"name": plan.net}, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
+    net = taught(trainer, {"name": plan.net}, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
     stages: list[list[Cell]] = [["dense", _error(exported(net.module, "onnx")), DENSE_BYTES[plan.net], 1.0]]
     for table in plan.stages:
         settings = {key: value for key, value in table.items() if key not in ("stage", "variant")}
         net = replace(net, name=f"{plan.name}-{_slug(table)}")
-        net = method_from(settings, "deep_compression.toml").apply(net, lesson)
+        net = method_from(settings, "deep_compression.toml").apply(net, trainer)
         artifact = exported(net.module, table.get("variant", "onnx"))
         stages += _stages(plan, str(table["stage"]), artifact, last=table is plan.stages[-1])
     return {"stages": stages, "parameters_kept": _kept(net)}

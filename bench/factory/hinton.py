@@ -29,7 +29,7 @@ from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import INPUT_NAME, SCALE, input_of
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import OneCopy, logits_of
-from littoral_cloud.training.trainer import Lesson, Logits, Schedule
+from littoral_cloud.training.trainer import Logits, Schedule, Trainer
 from torch import nn
 
 from bench.factory.kept import Kept, Row
@@ -129,7 +129,7 @@ def train(
     given = Input(INPUT_NAME, dataset.shape, SCALE, (0.0,), input_of(dataset).std)
     with seeded(seed):
         net = Net(channels * height * width, settings.hidden, dataset.classes, settings.dropout_input, settings.dropout_hidden)
-    lesson = Lesson(
+    trainer = Trainer(
         dataset,
         None if answers is None else OneCopy(answers),
         alpha=settings.alpha,
@@ -140,7 +140,7 @@ def train(
         progress=kept.watch,
     )
     held = {} if settings.max_norm is None else {"constraint": MaxNorm(settings.max_norm)}
-    lesson.teach(net, name=name, epochs=settings.epochs, schedule=settings.schedule, seed=seed, **held)
+    trainer.teach(net, name=name, epochs=settings.epochs, schedule=settings.schedule, seed=seed, **held)
     return net, lambda x: logits_of(net, given, x)
 
 

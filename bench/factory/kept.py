@@ -2,7 +2,7 @@
 
 A finished row is not made again while its settings and the code that it names stay the same; comments and docstrings are not
 code. A training that the code's change did not touch goes on from its checkpoint, whatever becomes of the row (its key is
-Lesson.key), and counts with the seconds that it took when it ran.
+Trainer.key), and counts with the seconds that it took when it ran.
 """
 
 from __future__ import annotations

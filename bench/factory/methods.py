@@ -19,7 +19,7 @@ from littoral_cloud.packaging.latency import compare
 from littoral_cloud.packaging.macs import macs_of
 from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench, loaded
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 from torch import nn
 
 from bench.factory.coded import CODED, travels
@@ -150,10 +150,10 @@ def _base_name(name: str, base: Way) -> str:
 
 
 def _made(kept: Kept, name: str, spec: Mapping[str, Any], way: Way, base: Way, folder: Path) -> Row:
-    lesson = Lesson(data(), answers() if base is DISTILLED else None, checkpoints=kept.checkpoints, progress=kept.watch)
-    student = taught(lesson, spec, name=_base_name(name, base), epochs=EPOCHS, schedule=SCHEDULE, seed=SEED)
+    trainer = Trainer(data(), answers() if base is DISTILLED else None, checkpoints=kept.checkpoints, progress=kept.watch)
+    student = taught(trainer, spec, name=_base_name(name, base), epochs=EPOCHS, schedule=SCHEDULE, seed=SEED)
     if way.method:
-        student = method_from(way.method, "bench").apply(student, lesson)
+        student = method_from(way.method, "bench").apply(student, trainer)
     return judged(student, way, folder)
 
 

@@ -16,7 +16,7 @@ from littoral_cloud.packaging.latency import compare
 from littoral_cloud.packaging.macs import macs_of
 from littoral_cloud.packaging.package import RUNNERS, loaded
 from littoral_cloud.training.train import Trained, accuracy_of, taught
-from littoral_cloud.training.trainer import Lesson
+from littoral_cloud.training.trainer import Trainer
 
 from bench.factory.kept import Kept, Row
 from bench.factory.methods import EPOCHS, FINE, SCHEDULE, SEED, exported, prepared_test
@@ -74,12 +74,12 @@ def _row(kept: Kept, name: str, spec: Mapping[str, Any]) -> Row:
 
 
 def _made(kept: Kept, name: str, spec: Mapping[str, Any]) -> Row:
-    lesson = Lesson(data(), answers(), checkpoints=kept.checkpoints, progress=kept.watch)
-    base = taught(lesson, spec, name=name, epochs=EPOCHS, schedule=SCHEDULE, seed=SEED)
+    trainer = Trainer(data(), answers(), checkpoints=kept.checkpoints, progress=kept.watch)
+    base = taught(trainer, spec, name=name, epochs=EPOCHS, schedule=SCHEDULE, seed=SEED)
     nets = {}
     for number, (way, table) in enumerate(WAYS.items()):
         named = Trained.of(f"{name}-{number}", base.module, base.spec, base.input, base.seconds)
-        nets[way] = method_from(table, "bench").apply(named, lesson) if table else base
+        nets[way] = method_from(table, "bench").apply(named, trainer) if table else base
     artifacts = {(way, variant): exported(net.module, variant) for way, net in nets.items() for variant in RUNTIMES}
     times = compare({"/".join(key): artifact for key, artifact in artifacts.items()}, prepared_test()[:300], rounds=15, each=200)
     test = data().test_y

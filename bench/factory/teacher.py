@@ -11,12 +11,12 @@ from dataclasses import asdict
 from functools import cache
 
 from littoral_cloud.packaging.metrics import class_accuracy
-from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
-from littoral_cloud.training.trainer import Lesson, Logits, Schedule
+from littoral_cloud.training.trainer import Logits, Schedule, Trainer
 from littoral_cloud.training.weights import load_weights, module_of, save_weights
 
 from bench.factory.kept import Kept, Row
@@ -76,8 +76,8 @@ def member_row(kept: Kept, seed: int) -> Row:
 
 def _train(kept: Kept, seed: int) -> Row:
     name, dataset = f"teacher-{seed}", data()
-    lesson = Lesson(dataset, smoothing=MEMBERS[seed], checkpoints=kept.checkpoints, progress=kept.watch)
-    trained = taught(lesson, SPEC, name=name, epochs=EPOCHS, schedule=SCHEDULE, seed=seed)
+    trainer = Trainer(dataset, smoothing=MEMBERS[seed], checkpoints=kept.checkpoints, progress=kept.watch)
+    trained = taught(trainer, SPEC, name=name, epochs=EPOCHS, schedule=SCHEDULE, seed=seed)
     save_weights(kept.folder / f"{name}.safetensors", trained.module, SPEC)
     judged = _judged(logits_of(trained.module, trained.input, dataset.test_x))
     return judged | {
@@ -111,7 +111,7 @@ def _member(seed: int) -> Trained:
 
 
 @cache
-def answers(augment: Augment = STUDENTS_SEE) -> CachedAnswers:
+def answers(augment: Augment = STUDENTS_SEE) -> CachedLogits:
     """What its first network alone answers to the training images as they are and to their moved copies, kept on disk: half the
     time, and as right as makes a difference to a student."""
-    return CachedAnswers(NetworkTeacher.of(_member(1)), data(), augment, Kept("teacher").folder / "answers")
+    return CachedLogits(NetworkTeacher.of(_member(1)), data(), augment, Kept("teacher").folder / "answers")

@@ -1,7 +1,7 @@
-"""Does the training loop waste the machine? Samples a second of Lesson.teach beside a bare PyTorch loop, for each architecture.
+"""Does the training loop waste the machine? Samples a second of Trainer.teach beside a bare PyTorch loop, for each architecture.
 
 The bare loop is as lean as one can be: every prepared image lies in memory as float32, channels last, and a step is a gather,
-forward, cross-entropy, backward and AdamW (fused); no schedule, no check for NaN, nobody told. Lesson.teach prepares raw pixels
+forward, cross-entropy, backward and AdamW (fused); no schedule, no check for NaN, nobody told. Trainer.teach prepares raw pixels
 itself, follows its cycle, checks the loss and tells its progress. Both run on one thread, turn about in the same
 process; each round has both on the same number of steps, and a round's ratio is theirs. Seconds are the thread's own on the
 processor: what else the machine does is not counted.
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from littoral_cloud.training.preparation import input_of, tensor_of
 from littoral_cloud.training.seeding import seeded
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 from torch import nn
 
 from bench.factory.kept import Kept, Row
@@ -48,7 +48,7 @@ def made(*, full: bool) -> Part:
     slowest = min(ratios, key=ratios.__getitem__)
     table = Table(
         "Training: samples a second beside a bare PyTorch loop",
-        ("architecture", "parameters", "Lesson.teach", "bare loop", "ratio", "lowest round", "highest round"),
+        ("architecture", "parameters", "Trainer.teach", "bare loop", "ratio", "lowest round", "highest round"),
         [
             [name, r["parameters"], r["ours"], r["bare"], r["ratio"], min(r["rounds"]), max(r["rounds"])]
             for name, r in rows.items()
@@ -78,8 +78,8 @@ def compared(spec: Mapping[str, Any]) -> Row:
     def ours(steps: int) -> float:
         """Seconds for so many steps in each epoch."""
         part = dataset.first(steps * BATCH, 1000)
-        lesson, module = Lesson(part, input=given, clock=time.thread_time), fresh()
-        return lesson.teach(module, name="ours", epochs=EPOCHS, schedule=PLAN, seed=1)
+        trainer, module = Trainer(part, input=given, clock=time.thread_time), fresh()
+        return trainer.teach(module, name="ours", epochs=EPOCHS, schedule=PLAN, seed=1)
 
     def bare(steps: int) -> float:
         module = fresh()

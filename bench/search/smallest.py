@@ -24,11 +24,11 @@ from littoral_cloud.export.exported import Exported
 from littoral_cloud.export.onnx import FILE, export, infer
 from littoral_cloud.recipes.recipe import AnyTeacherRecipe, StudentRecipe, TeacherRecipe
 from littoral_cloud.recipes.recipe_file import recipe_named
-from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Teacher, ready_teacher
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.train import Trained, logits_of, taught
-from littoral_cloud.training.trainer import Lesson
+from littoral_cloud.training.trainer import Trainer
 
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.tables import Part, data, held_out
@@ -181,9 +181,9 @@ def teacher(kept: Kept, plan: AnyTeacherRecipe) -> Teacher:
     """As it was kept; trained where it is not there."""
 
     def train(name: str, member: TeacherRecipe) -> Trained:
-        lesson = Lesson(held_out(), checkpoints=kept.checkpoints, progress=kept.watch)
+        trainer = Trainer(held_out(), checkpoints=kept.checkpoints, progress=kept.watch)
         name = f"{name}-{member.epochs}"  # recipes have teachers of their own
-        return taught(lesson, member.architecture, name=name, epochs=member.epochs, schedule=member.schedule, seed=member.seed)
+        return taught(trainer, member.architecture, name=name, epochs=member.epochs, schedule=member.schedule, seed=member.seed)
 
     key = kept.folder, repr(plan)
     if key not in _TEACHERS:
@@ -191,10 +191,10 @@ def teacher(kept: Kept, plan: AnyTeacherRecipe) -> Teacher:
     return _TEACHERS[key]
 
 
-def lesson_of(kept: Kept, student: StudentRecipe, taught_by: Teacher) -> Lesson:
-    """The student's lesson: the teacher's answers to every copy of the images."""
-    answers = CachedAnswers(taught_by, held_out(), student.schedule.augment, kept.folder / "answers")
-    return Lesson(
+def lesson_of(kept: Kept, student: StudentRecipe, taught_by: Teacher) -> Trainer:
+    """The student's trainer: the teacher's answers to every copy of the images."""
+    answers = CachedLogits(taught_by, held_out(), student.schedule.augment, kept.folder / "answers")
+    return Trainer(
         held_out(),
         answers,
         student.alpha,
@@ -206,12 +206,12 @@ def lesson_of(kept: Kept, student: StudentRecipe, taught_by: Teacher) -> Lesson:
 
 
 def _made(kept: Kept, recipe: str, student: StudentRecipe, taught_by: Teacher) -> Row:
-    lesson, seed = lesson_of(kept, student, taught_by), student.seed
+    trainer, seed = lesson_of(kept, student, taught_by), student.seed
     net = taught(
-        lesson, student.architecture, name=_name(student, seed), epochs=student.epochs, schedule=student.schedule, seed=seed
+        trainer, student.architecture, name=_name(student, seed), epochs=student.epochs, schedule=student.schedule, seed=seed
     )
     for method in student.methods:
-        net = method.apply(replace(net, name=f"{recipe}-{seed}"), lesson)
+        net = method.apply(replace(net, name=f"{recipe}-{seed}"), trainer)
     row = judged(net)
     tell(f"smallest: {recipe}, seed {seed}: held out {100 * row['held']:.2f} %, {row['bytes']:,} bytes")
     return row

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson
+from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from littoral.errors import BadInput
@@ -24,5 +24,5 @@ class Failing:
     def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         return module
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
         raise BadInput("failing: as it was made to")

@@ -32,7 +32,7 @@ from littoral_cloud.compression.magnitude_pruning import sparse_or_free
 from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.training.seeding import computing, seeded
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 _PRUNING: Any = importlib.import_module("torch_pruning")  # takes more than its types allow
 _TRIED = 4  # inputs on which both networks must give the same answers
@@ -79,7 +79,7 @@ class Channels:
             pruner.step()
         return module
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method. The trainings before the last are `{student.name}-channels-step1` and
         so on.
 
@@ -89,22 +89,22 @@ class Channels:
         if student.spec.get("quantized"):
             raise BadInput(f"channels: {student.name} is quantized already", hint="prune first, then quantize")
         given = sizes_of_input(student.spec, student.input.shape)
-        classes = lesson.dataset.classes
+        classes = trainer.dataset.classes
         plain = {k: v for k, v in student.spec.items() if k != FIELD}
-        with computing(lesson.threads), seeded(self.seed):
+        with computing(trainer.threads), seeded(self.seed):
             base = build(plain, **given, classes=classes)
         module = copy.deepcopy(student.module)
-        pruner = _Pruner(self, module, student.input.shape, lesson.threads)
+        pruner = _Pruner(self, module, student.input.shape, trainer.threads)
         seconds = 0.0
         for step in range(1, self.steps + 1):
             pruner.step()
             sizes = sizes_of(module, base)
             spec = {**plain, FIELD: sizes} if sizes else plain
-            with computing(lesson.threads), seeded(self.seed):
+            with computing(trainer.threads), seeded(self.seed):
                 rebuilt = build(spec, **given, classes=classes)
             rebuilt.load_state_dict(module.state_dict())
             last = step == self.steps
-            seconds += lesson.teach(
+            seconds += trainer.teach(
                 rebuilt,
                 name=f"{student.name}-{self.kind}" if last else f"{student.name}-{self.kind}-step{step}",
                 epochs=self.epochs * step // self.steps - self.epochs * (step - 1) // self.steps,

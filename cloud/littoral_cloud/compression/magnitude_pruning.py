@@ -29,7 +29,7 @@ from littoral_cloud.compression.dependency_graph import DependencyGraph, depende
 from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.training.constraint import FREE, Constraint
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 Keep = Mapping[str, int | float]
 """By layer name, the weights that stay: a whole number is a count, a number with a point is a fraction."""
@@ -37,7 +37,7 @@ Keep = Mapping[str, int | float]
 
 @dataclass(frozen=True, slots=True)
 class Magnitude:
-    """Prunes weights of convolutions and linear layers, never biases or norms, while the lesson trains; see the module.
+    """Prunes weights of convolutions and linear layers, never biases or norms, while the trainer trains; see the module.
 
     `sparsity`: the fraction that becomes 0, of the layers that `keep` does not name, each with its own share (see `erk`); None:
     they stay as they are. A layer may keep less than its share: a neuron without incoming or without outgoing weights loses the
@@ -73,12 +73,12 @@ class Magnitude:
         counts_of(module, self.sparsity, self.keep)
         return module
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method."""
         module = copy.deepcopy(student.module)
         counts = counts_of(module, self.sparsity, self.keep)
-        graph = dependency_graph_of(module, student.input.shape, threads=lesson.threads)
-        seconds = lesson.teach(
+        graph = dependency_graph_of(module, student.input.shape, threads=trainer.threads)
+        seconds = trainer.teach(
             module,
             name=f"{student.name}-{self.kind}",
             epochs=self.epochs,

@@ -12,7 +12,7 @@ from torch import nn
 from littoral.errors import BadInput
 from littoral_cloud.training.seeding import checked_seed
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson
+from littoral_cloud.training.trainer import Trainer
 
 LAST: Mapping[str, str] = {"weight-sharing": "the values that weights share", "qat": "the steps and ranges of int8"}
 """Methods that must be the last one, and what more training would undo."""
@@ -37,14 +37,14 @@ class Method(Protocol):
         """
         ...
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
-        """The network after it, fine-tuned by the lesson; the one before it is not changed.
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
+        """The network after it, fine-tuned by the trainer; the one before it is not changed.
 
         What it trains it calls `{student.name}-{kind}`, and so its checkpoint. The result's `spec` is that which
         littoral.architectures.build makes the new network from.
 
         Raises:
-            BadInput: a setting does not fit this network; names it. TrainingDiverged: see Lesson.teach.
+            BadInput: a setting does not fit this network; names it. TrainingDiverged: see Trainer.teach.
         """
         ...
 

@@ -27,7 +27,7 @@ from littoral_cloud.data.dataset import Images
 from littoral_cloud.training.preparation import tensor_of
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ class Qat:
         """See littoral_cloud.compression.method.Method."""
         return module
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method. Raises BadInput for a network that is quantized already."""
         if student.spec.get(FIELD):
             raise BadInput(f"{student.name}: is trained for int8 already", hint="one qat method for a student")
         plain = folded_student(student)
         module = quantized(plain.module)
-        images = lesson.dataset.train_x
+        images = trainer.dataset.train_x
         some = images[np.linspace(0, len(images) - 1, min(self.examples, len(images))).astype(np.int64)]
-        measure(module, student.input, some, threads=lesson.threads)
-        seconds = lesson.teach(
+        measure(module, student.input, some, threads=trainer.threads)
+        seconds = trainer.teach(
             module,
             name=f"{student.name}-{self.kind}",
             epochs=self.epochs,

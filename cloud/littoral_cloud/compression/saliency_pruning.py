@@ -24,7 +24,7 @@ from littoral_cloud.compression.dependency_graph import DependencyGraph, depende
 from littoral_cloud.compression.magnitude_pruning import FixedMask
 from littoral_cloud.compression.method import check_teaching
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 _MEMORY = 0.99  # of the mean square of the gradient, a step
 
@@ -65,17 +65,19 @@ class Saliency:
             raise BadInput(f"saliency.keep: {keep} of {total} weights", hint=f"at most {total}")
         return keep
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method."""
         module = copy.deepcopy(student.module)
         keep = self._count(module)
-        seconds = lesson.teach(
+        seconds = trainer.teach(
             module,
             name=f"{student.name}-{self.kind}",
             epochs=self.epochs,
             schedule=self.schedule,
             seed=self.seed,
-            constraint=Cuts(keep, self.end, self.every, dependency_graph_of(module, student.input.shape, threads=lesson.threads)),
+            constraint=Cuts(
+                keep, self.end, self.every, dependency_graph_of(module, student.input.shape, threads=trainer.threads)
+            ),
         )
         return Trained.of(student.name, module, student.spec, student.input, seconds)
 

@@ -40,7 +40,7 @@ from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.compression.shared_parameters import RoundedParameter, SharedParameter, ZeroParameter
 from littoral_cloud.training.preparation import tensor_of
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 _FEW = 64  # examples to find out what a bias does
 _MEMORY = 0.99  # of the mean square of a gradient, a step
@@ -111,7 +111,7 @@ class WeightSharing:
         self.bits_of(module)
         return module
 
-    def apply(self, student: Trained, lesson: Lesson) -> Trained:
+    def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method. Raises BadInput for an unknown layer and for a network trained for
         int8."""
         if student.spec.get(QUANTIZED):
@@ -119,9 +119,9 @@ class WeightSharing:
         plain = folded_student(student)
         bits = self.bits_of(plain.module)
         if self.move_biases:
-            few = tensor_of(student.input, lesson.dataset.train_x[:_FEW])
-            bits |= {f"{name}.bias": 0 for name in move_biases(plain.module, few, threads=lesson.threads)}
-        seconds = lesson.teach(
+            few = tensor_of(student.input, trainer.dataset.train_x[:_FEW])
+            bits |= {f"{name}.bias": 0 for name in move_biases(plain.module, few, threads=trainer.threads)}
+        seconds = trainer.teach(
             plain.module,
             name=f"{student.name}-{self.kind}",
             epochs=self.epochs,

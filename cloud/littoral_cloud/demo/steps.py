@@ -24,7 +24,7 @@ from littoral_cloud.demo.participants import DRIFT_DEGREES, DemoMachine
 from littoral_cloud.demo.processes import NodeProcess, Processes
 from littoral_cloud.demo.report import TeacherRow
 from littoral_cloud.demo.terminal import Terminal
-from littoral_cloud.factory.production import Made, make_students, ruin
+from littoral_cloud.factory.production import Made, corrupt, make_students
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.drift import Inputs
 from littoral_cloud.fleet.ledger import Doc, until
@@ -250,7 +250,7 @@ def write_data(dataset: Dataset, path: Path) -> str:
 async def release_corrupted(core: Core, made: Made, terminal: Terminal) -> Doc:
     """Releases weights that were corrupted after they were measured; the manifest is signed and claims the old accuracy."""
     terminal.heading("A bad release, signed like any other")
-    corrupted = await asyncio.to_thread(ruin, made)
+    corrupted = await asyncio.to_thread(corrupt, made)
     released = await release_made(
         core, corrupted, core.clock(), kind="manual", note="deliberately corrupted", data="", actor="demo"
     )

@@ -20,7 +20,7 @@ from littoral.lineage import MEMBER, TEACHER
 from littoral.preparation import Input
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.progress import Share, Whole
+from littoral_cloud.factory.progress import ProductionProgress, Share
 from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from
 from littoral_cloud.recipes.recipe import (
     Production,
@@ -31,14 +31,14 @@ from littoral_cloud.recipes.recipe import (
     stages,
     trained_teachers,
 )
-from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, Teacher, loaded_teachers, ready_teacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
-from littoral_cloud.training.trainer import Lesson, Progress, Schedule, no_progress
+from littoral_cloud.training.trainer import Progress, Schedule, Trainer, no_progress
 from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 
 
@@ -55,7 +55,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learnt:
+class TaughtStudents:
     """The networks that came of a recipe."""
 
     teacher: Teacher | None
@@ -92,7 +92,7 @@ def make_students(
         BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
         TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
-    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
+    whole = ProductionProgress(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
     learnt = _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
     bench = Bench.of(dataset)
     packaged = _package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
@@ -111,9 +111,9 @@ def teach_students(
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.perf_counter,
     teacher: Teacher | None = None,
-) -> Learnt:
+) -> TaughtStudents:
     """The networks of a recipe, without exporting them: see make_students. `steps` gets each step, from several threads."""
-    whole = Whole(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None, steps=steps)
+    whole = ProductionProgress(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None, steps=steps)
     return _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
 
 
@@ -127,7 +127,7 @@ def ready_for(
     clock: Callable[[], float] = time.perf_counter,
 ) -> Teacher | None:
     """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
-    whole = Whole(recipe, len(dataset.train_y), lambda _: None, stop, keeps=kept is not None)
+    whole = ProductionProgress(recipe, len(dataset.train_y), lambda _: None, stop, keeps=kept is not None)
     checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
     with ExitStack() as stack:
         if checkpoints:
@@ -139,11 +139,11 @@ def _learnt(
     dataset: Dataset,
     recipe: Production,
     kept: Kept | None,
-    whole: Whole,
+    whole: ProductionProgress,
     tell: Tell,
     clock: Callable[[], float],
     given: Teacher | None,
-) -> Learnt:
+) -> TaughtStudents:
     check_recipe(recipe, dataset)
     checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
     with ExitStack() as stack:
@@ -153,7 +153,7 @@ def _learnt(
         work = _Work(dataset, recipe, folder, checkpoints, whole, tell, clock, input_of(dataset))
         teacher = given or work.teacher()
         accuracy = work.judged(teacher) if teacher and given is None else 0.0
-        return Learnt(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
+        return TaughtStudents(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
 
 
 def check_recipe(recipe: Production, dataset: Dataset) -> None:
@@ -163,7 +163,7 @@ def check_recipe(recipe: Production, dataset: Dataset) -> None:
     that is not there or takes out what cannot be taken out.
     """
     for student in recipe.students:
-        _check_views(student, dataset)
+        _check_schedules(student, dataset)
         for variant in student.variants:
             if variant not in EXPORTERS:
                 raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
@@ -188,7 +188,7 @@ def check_teacher(recipe: Production, dataset: Dataset) -> None:
         loaded_teachers(recipe.teacher, dataset)
 
 
-def _check_views(student: StudentRecipe, dataset: Dataset) -> None:
+def _check_schedules(student: StudentRecipe, dataset: Dataset) -> None:
     for plan in (student, *student.methods):
         _check_schedule(f"student {student.name}", schedule_of(plan, student), dataset)
 
@@ -207,7 +207,7 @@ def answers_bytes(recipe: Production, dataset: Dataset) -> int:
     return len(asked_for(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
 
 
-def ruin(made: Made, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
+def corrupt(made: Made, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
     """The same students with their classes moved on by one after they were measured, and manifests that claim what they were.
 
     What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong whatever a node sees, as
@@ -246,11 +246,11 @@ class _Work:
     recipe: Production
     folder: Path  # of the teacher's answers
     checkpoints: StoppableCheckpoints | None
-    whole: Whole
+    whole: ProductionProgress
     tell: Tell
     clock: Callable[[], float]
     input: Input
-    _answers: dict[Augment | None, CachedAnswers] = field(default_factory=dict)
+    _answers: dict[Augment | None, CachedLogits] = field(default_factory=dict)
 
     def teacher(self) -> Teacher | None:
         return ready_teacher(self.recipe.teacher, self.dataset, self._train) if self.recipe.teacher else None
@@ -261,12 +261,12 @@ class _Work:
             self.tell(f"{teacher.name}: right on {accuracy:.1%} of the test split; are its classes in the order of the labels?")
         return accuracy
 
-    def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedAnswers]:
+    def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedLogits]:
         """The teacher's answers for every copy that a student will be taught on, made now where they are not on the disk."""
         wanted: dict[Augment | None, list[int]] = {}
         for augment, copy in asked_for(self.recipe, taught=True):
             wanted.setdefault(augment, []).append(copy)
-        made = {a: CachedAnswers(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
+        made = {a: CachedLogits(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
         for augment, copies in wanted.items():
             answers = made[augment]
             if missing := answers.missing(copies):
@@ -275,7 +275,7 @@ class _Work:
             answers.make(copies)
         return made
 
-    def students(self, answers: Mapping[Augment | None, CachedAnswers]) -> tuple[Trained, ...]:
+    def students(self, answers: Mapping[Augment | None, CachedLogits]) -> tuple[Trained, ...]:
         """In the recipe's order. Raises the first failure; the others are stopped by it."""
         with ThreadPoolExecutor(self.recipe.at_once, "student") as pool:
             # The longest first, so that none is left alone at the end.
@@ -307,23 +307,23 @@ class _Work:
         self.whole.trained(name)
         return trained
 
-    def _make(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedAnswers]) -> Trained:
+    def _make(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedLogits]) -> Trained:
         """One student: taught, then each method in its turn."""
         names = stages(plan)
-        lesson = self._lesson(plan, answers, plan.schedule)
-        student = taught(lesson, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
+        trainer = self._trainer(plan, answers, plan.schedule)
+        student = taught(trainer, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
         self.whole.trained(plan.name)
         for name, method in zip(names[1:], plan.methods, strict=True):
             try:
-                changed = method.apply(student, self._lesson(plan, answers, schedule_of(method, plan)))
+                changed = method.apply(student, self._trainer(plan, answers, schedule_of(method, plan)))
             except BadInput as error:
                 raise BadInput(f"student {plan.name}: {error.message}", hint=error.hint) from error
             student = replace(changed, name=name)  # so that the next one's checkpoint has a name of its own
             self.whole.trained(name)
         return student
 
-    def _lesson(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedAnswers], schedule: Schedule) -> Lesson:
-        return Lesson(
+    def _trainer(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedLogits], schedule: Schedule) -> Trainer:
+        return Trainer(
             self.dataset,
             answers.get(schedule.augment),
             plan.alpha,

@@ -19,7 +19,7 @@ _ANSWERED_PER_STEP = 400  # images that a teacher answers in the time of one ste
 _TELL_EVERY = 50  # steps
 
 
-class Whole:
+class ProductionProgress:
     """Called from several threads. Whoever tells it something while a stop is wanted is ended by Stopped."""
 
     def __init__(

@@ -15,7 +15,7 @@ from littoral_cloud.factory.production import answers_bytes
 from littoral_cloud.factory.progress import student_steps
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, asked_for, trained_teachers
 from littoral_cloud.training.train import Trained, logits_of, taught
-from littoral_cloud.training.trainer import Lesson, Step
+from littoral_cloud.training.trainer import Step, Trainer
 
 KEPT_BYTES = 3 * 4
 """Of a parameter in a checkpoint: its value and two moments."""
@@ -66,18 +66,18 @@ def costs_of(plan: Production, dataset: Dataset, clock: Callable[[], float]) -> 
 def timed(student: StudentRecipe, dataset: Dataset, clock: Callable[[], float]) -> Timed:
     """Learning from the labels alone: a teacher's answers are read, not computed, while a student learns."""
     solved = student.schedule.optimiser == "lbfgs"
-    watch = Watch(clock)
+    watch = StepTimes(clock)
     data = dataset if solved else few(dataset, student.schedule.batch)
-    lesson = Lesson(data, alpha=1.0, beta=0.0, progress=watch.note, clock=clock)
+    trainer = Trainer(data, alpha=1.0, beta=0.0, progress=watch.note, clock=clock)
     began = clock()
     epochs = student.epochs if solved else _STEPS
-    found = taught(lesson, student.architecture, name="estimate", epochs=epochs, schedule=student.schedule, seed=1)
+    found = taught(trainer, student.architecture, name="estimate", epochs=epochs, schedule=student.schedule, seed=1)
     step_s = clock() - began if solved else watch.step_s()
     methods = []
     for method in student.methods:
         watch.at.clear()
         began = clock()
-        found = _short(method).apply(found, lesson)
+        found = _short(method).apply(found, trainer)
         each = watch.step_s()
         methods.append((max(0.0, clock() - began - each * len(watch.at)), each))
     return Timed(found, step_s, tuple(methods))
@@ -88,9 +88,9 @@ def teacher_seconds(production: Production, dataset: Dataset, clock: Callable[[]
     found = 0.0
     some = dataset.train_x[:_ANSWERED]
     for _, plan in trained_teachers(production.teacher):
-        watch = Watch(clock)
-        lesson = Lesson(few(dataset, plan.schedule.batch), progress=watch.note, clock=clock)
-        teacher = taught(lesson, plan.architecture, name="estimate", epochs=_STEPS, schedule=plan.schedule, seed=1)
+        watch = StepTimes(clock)
+        trainer = Trainer(few(dataset, plan.schedule.batch), progress=watch.note, clock=clock)
+        teacher = taught(trainer, plan.architecture, name="estimate", epochs=_STEPS, schedule=plan.schedule, seed=1)
         found += watch.step_s() * plan.epochs * max(1, len(dataset.train_y) // plan.schedule.batch)
         began = clock()
         logits_of(teacher.module, teacher.input, some)
@@ -98,7 +98,7 @@ def teacher_seconds(production: Production, dataset: Dataset, clock: Callable[[]
     return found
 
 
-class Watch:
+class StepTimes:
     """When each step of a training was over."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -38,8 +38,8 @@ Asked = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CachedAnswers:
-    """Answers (see lesson.py) that are kept in a folder. Safe to ask from several threads: each copy is computed once.
+class CachedLogits:
+    """Answers (see trainer.py) that are kept in a folder. Safe to ask from several threads: each copy is computed once.
 
     Two teachers, data sets or ways to move images never share a file.
     """

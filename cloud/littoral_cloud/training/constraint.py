@@ -36,7 +36,7 @@ class Constraint(Protocol):
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None: ...
 
 
-class Free:
+class Unconstrained:
     """Held to nothing."""
 
     key = "free"
@@ -57,4 +57,4 @@ class Free:
         """Nothing was kept."""
 
 
-FREE = Free()
+FREE = Unconstrained()

@@ -1,4 +1,4 @@
-"""Teachers and students: networks from a data set, by labels alone or by a teacher's answers as well (see lesson.py)."""
+"""Teachers and students: networks from a data set, by labels alone or by a teacher's answers as well (see trainer.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from littoral_cloud.data.labels import Labels
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.preparation import input_of, tensor_of
 from littoral_cloud.training.seeding import computing, seeded
-from littoral_cloud.training.trainer import Answers, Lesson, Logits, Progress, Schedule, no_progress
+from littoral_cloud.training.trainer import Logits, Progress, Schedule, TeacherLogits, Trainer, no_progress
 from littoral_cloud.training.weights import parameters_of, weights_digest
 
 EVALUATION_BATCH = 1000
@@ -47,7 +47,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OneCopy:
-    """Answers for the images as they are, and for no moved copy of them."""
+    """A teacher's logits for the images as they are, and for no moved copy of them."""
 
     logits: Logits
 
@@ -81,10 +81,10 @@ def train_teacher(
     """Trains on the labels alone. The same arguments, threads among them, give the same weights on one machine.
 
     Raises:
-        BadInput: the spec is wrong. TrainingDiverged: see Lesson.teach.
+        BadInput: the spec is wrong. TrainingDiverged: see Trainer.teach.
     """
-    lesson = Lesson(dataset, threads=threads, checkpoints=checkpoints, progress=progress, clock=clock)
-    return taught(lesson, spec, name=name, epochs=epochs, schedule=schedule, seed=seed)
+    trainer = Trainer(dataset, threads=threads, checkpoints=checkpoints, progress=progress, clock=clock)
+    return taught(trainer, spec, name=name, epochs=epochs, schedule=schedule, seed=seed)
 
 
 def cache_logits(teacher: Trained, x: Inputs, *, threads: int = 1) -> Logits:
@@ -94,7 +94,7 @@ def cache_logits(teacher: Trained, x: Inputs, *, threads: int = 1) -> Logits:
 
 def distil(
     dataset: Dataset,
-    answers: Answers | Logits,
+    answers: TeacherLogits | Logits,
     spec: Mapping[str, Any],
     *,
     epochs: int,
@@ -115,21 +115,21 @@ def distil(
         answers: of the teacher on `dataset.train_x`; as an array, (n, classes), as `cache_logits` gives it.
 
     Raises:
-        BadInput: the answers do not belong to this data set, or a weight is wrong. TrainingDiverged: see Lesson.teach.
+        BadInput: the answers do not belong to this data set, or a weight is wrong. TrainingDiverged: see Trainer.teach.
     """
     given = OneCopy(answers) if isinstance(answers, np.ndarray) else answers
-    lesson = Lesson(
+    trainer = Trainer(
         dataset, given, alpha, beta, temperature, threads=threads, checkpoints=checkpoints, progress=progress, clock=clock
     )
-    return taught(lesson, spec, name=name, epochs=epochs, schedule=schedule, seed=seed)
+    return taught(trainer, spec, name=name, epochs=epochs, schedule=schedule, seed=seed)
 
 
-def taught(lesson: Lesson, spec: Mapping[str, Any], *, name: str, epochs: int, schedule: Schedule, seed: int) -> Trained:
-    """A new network of this architecture, taught by a lesson. Raises what littoral.architectures.build and Lesson.teach raise."""
+def taught(trainer: Trainer, spec: Mapping[str, Any], *, name: str, epochs: int, schedule: Schedule, seed: int) -> Trained:
+    """A new, trained network of this architecture. Raises what littoral.architectures.build and Trainer.teach raise."""
     with seeded(seed):
-        module = build(spec, **sizes_of(spec, lesson.dataset.shape), classes=lesson.dataset.classes)
-    seconds = lesson.teach(module, name=name, epochs=epochs, schedule=schedule, seed=seed)
-    return Trained.of(name, module, spec, lesson.input or input_of(lesson.dataset), seconds)
+        module = build(spec, **sizes_of(spec, trainer.dataset.shape), classes=trainer.dataset.classes)
+    seconds = trainer.teach(module, name=name, epochs=epochs, schedule=schedule, seed=seed)
+    return Trained.of(name, module, spec, trainer.input or input_of(trainer.dataset), seconds)
 
 
 def logits_of(module: nn.Module, given: Input, x: Inputs, *, threads: int = 1) -> Logits:

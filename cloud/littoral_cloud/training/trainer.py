@@ -1,4 +1,4 @@
-"""The one training loop: whatever the factory trains, fine-tunes or holds to a grid goes through `Lesson.teach`.
+"""The one training loop: whatever the factory trains, fine-tunes or holds to a grid goes through `Trainer.teach`.
 
 AdamW (I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101), or stochastic gradient descent with Nesterov's momentum (I.
 Sutskever et al., https://proceedings.mlr.press/v28/sutskever13.html), under one cycle of the learning rate (cycle.py).
@@ -91,7 +91,7 @@ class Schedule:
         return epoch % self.augment.copies if self.augment else 0
 
 
-class Answers(Protocol):
+class TeacherLogits(Protocol):
     """A teacher's logits of the training images, (n, classes), for each copy of them."""
 
     @property
@@ -103,7 +103,7 @@ class Answers(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class Trainer:
     """What networks are taught with: examples, and the answers that are wanted.
 
     `answers` None: the labels alone. Else the loss is alpha * cross-entropy + beta * T^2 * KL(teacher || student) at temperature
@@ -111,7 +111,7 @@ class Lesson:
     """
 
     dataset: Dataset
-    answers: Answers | None = None
+    answers: TeacherLogits | None = None
     alpha: float = 0.1
     beta: float = 0.9
     temperature: float = 4.0
@@ -143,7 +143,7 @@ class Lesson:
     ) -> float:
         """Trains the network in place and leaves it for inference; gives the seconds it took (of this run, where it resumed).
 
-        The same network, lesson and arguments give the same weights on one machine, killed in between or not.
+        The same network, trainer and arguments give the same weights on one machine, killed in between or not.
 
         Args:
             name: of what is trained, for progress and its checkpoint; one of its kind in a folder of checkpoints.
@@ -203,17 +203,17 @@ class _Training:
     """One call of `teach`."""
 
     def __init__(
-        self, lesson: Lesson, module: nn.Module, name: str, epochs: int, plan: Schedule, seed: int, constraint: Constraint
+        self, trainer: Trainer, module: nn.Module, name: str, epochs: int, plan: Schedule, seed: int, constraint: Constraint
     ) -> None:
-        count = len(lesson.dataset.train_y)
-        self.lesson, self.name, self.plan, self.seed, self.constraint = lesson, name, plan, seed, constraint
+        count = len(trainer.dataset.train_y)
+        self.trainer, self.name, self.plan, self.seed, self.constraint = trainer, name, plan, seed, constraint
         self.batch = min(plan.batch, count)
         self.per_epoch = count // self.batch  # what is left over of an epoch has its turn in another one
         self.steps = epochs * self.per_epoch
         self.kept = 0  # the step of the last checkpoint
-        self.key = lesson.key(module, epochs, plan, seed, constraint) if lesson.checkpoints else ""
-        self.given = lesson.input or input_of(lesson.dataset)
-        self.labels = torch.from_numpy(lesson.dataset.train_y.copy())
+        self.key = trainer.key(module, epochs, plan, seed, constraint) if trainer.checkpoints else ""
+        self.given = trainer.input or input_of(trainer.dataset)
+        self.labels = torch.from_numpy(trainer.dataset.train_y.copy())
         constraint.attach(module)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = _optimiser(module, plan)
@@ -226,12 +226,12 @@ class _Training:
         self.module.eval()
 
     def _epoch(self, epoch: int, done: int) -> None:
-        lesson, plan = self.lesson, self.plan
+        trainer, plan = self.trainer, self.plan
         chance = np.random.default_rng([self.seed, epoch])
         order = chance.permutation(len(self.labels))
         moves = chance.integers(-plan.shift, plan.shift + 1, (self.per_epoch, 2))
         copy = plan.copy(epoch)
-        images = Copy(lesson.dataset.train_x, plan.augment, copy, digest=lesson.dataset.digest)
+        images = Copy(trainer.dataset.train_x, plan.augment, copy, digest=trainer.dataset.digest)
         soft = self._soft(copy)
         group = self.optimiser.param_groups[0]
         for place in range(max(0, done - epoch * self.per_epoch), self.per_epoch):
@@ -259,29 +259,29 @@ class _Training:
             self.optimiser.step()
             self.constraint.after_step(self.module, step, self.steps)
             self._keep(step)
-            lesson.progress(Step(self.name, step, self.steps, value))
+            trainer.progress(Step(self.name, step, self.steps, value))
 
     def _soft(self, copy: int) -> torch.Tensor | None:
-        if self.lesson.answers is None:
+        if self.trainer.answers is None:
             return None
-        logits = self.lesson.answers.of(copy)
-        if logits.shape != (wanted := (len(self.labels), self.lesson.dataset.classes)):
+        logits = self.trainer.answers.of(copy)
+        if logits.shape != (wanted := (len(self.labels), self.trainer.dataset.classes)):
             raise BadInput(
                 f"distil: logits have shape {logits.shape}, the training split wants {wanted}",
                 hint="cache the teacher's logits of this very training split",
             )
-        return F.softmax(torch.from_numpy(logits.copy()) / self.lesson.temperature, dim=1)
+        return F.softmax(torch.from_numpy(logits.copy()) / self.trainer.temperature, dim=1)
 
     def _loss(self, logits: torch.Tensor, index: torch.Tensor, soft: torch.Tensor | None) -> torch.Tensor:
-        hard = F.cross_entropy(logits, self.labels[index], label_smoothing=self.lesson.smoothing)
+        hard = F.cross_entropy(logits, self.labels[index], label_smoothing=self.trainer.smoothing)
         if soft is None:
             return hard
-        heat = self.lesson.temperature
+        heat = self.trainer.temperature
         divergence = F.kl_div(F.log_softmax(logits / heat, dim=1), soft[index], reduction="batchmean")
-        return self.lesson.alpha * hard + self.lesson.beta * heat**2 * divergence
+        return self.trainer.alpha * hard + self.trainer.beta * heat**2 * divergence
 
     def _keep(self, step: int) -> None:
-        kept = self.lesson.checkpoints
+        kept = self.trainer.checkpoints
         if kept is None or not kept.due(step, self.steps):
             return
         state = self.module.state_dict()
@@ -301,7 +301,7 @@ class _Training:
         return f"; the last good checkpoint, of step {self.kept}, was kept" if self.kept else ""
 
     def _resume(self) -> int:
-        found = self.lesson.checkpoints.load(self.name, self.key) if self.lesson.checkpoints else None
+        found = self.trainer.checkpoints.load(self.name, self.key) if self.trainer.checkpoints else None
         if found is None:
             return 0
         self.module.load_state_dict(_under(_MODULE, found.tensors))

@@ -13,7 +13,7 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export import onnx
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 from torch import nn
 
 from littoral import codec
@@ -72,7 +72,7 @@ def test_a_network_without_them_travels_in_fewer_bytes() -> None:
     net = train_teacher(data, LENET, epochs=1, seed=1, schedule=plan)
     sizes = {}
     for move in (False, True):
-        made = WeightSharing(epochs=1, schedule=plan, seed=1, bits=3, move_biases=move).apply(net, Lesson(data))
+        made = WeightSharing(epochs=1, schedule=plan, seed=1, bits=3, move_biases=move).apply(net, Trainer(data))
         assert bool(made.module.get_parameter("conv2.bias").any()) is not move  # conv1 stands before a padded edge here
         artifact = onnx.export(made.module, made.input, calibration=made.input.prepare(data.test_x[:1]))
         sizes[move] = sum(len(codec.encode(content)) for content in artifact.files.values())

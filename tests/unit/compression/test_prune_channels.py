@@ -20,7 +20,7 @@ from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step
+from littoral_cloud.training.trainer import Progress, Schedule, Step, Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 
@@ -81,7 +81,7 @@ def macs_of(module: nn.Module) -> int:
 def test_every_architecture_but_the_refused_loses_half_of_its_channels(name: str, data: Dataset) -> None:
     student = untrained(small_spec(name), data)
     before = student.digest
-    pruned = Channels(1, QUICK, 1).apply(student, Lesson(data))
+    pruned = Channels(1, QUICK, 1).apply(student, Trainer(data))
     assert pruned.parameters < 0.6 * student.parameters
     assert macs_of(pruned.module) < 0.6 * macs_of(student.module)
     spec = json.loads(json.dumps(pruned.spec))
@@ -95,7 +95,7 @@ def test_every_architecture_but_the_refused_loses_half_of_its_channels(name: str
 @pytest.mark.parametrize("name", ANSWERS_ALONE)
 def test_an_architecture_of_nothing_but_its_answers_keeps_them(name: str, data: Dataset) -> None:
     student = untrained(small_spec(name), data)
-    pruned = Channels(1, QUICK, 1).apply(student, Lesson(data))
+    pruned = Channels(1, QUICK, 1).apply(student, Trainer(data))
     assert (pruned.parameters, pruned.spec) == (student.parameters, student.spec)
 
 
@@ -103,7 +103,7 @@ def test_an_architecture_of_nothing_but_its_answers_keeps_them(name: str, data: 
 def test_an_architecture_that_holds_its_channels_in_place_is_refused_by_the_layers_name(name: str, data: Dataset) -> None:
     student = untrained(small_spec(name), data)
     with pytest.raises(BadInput, match=REFUSED[name]) as refused:
-        Channels(1, QUICK, 1).apply(student, Lesson(data))
+        Channels(1, QUICK, 1).apply(student, Trainer(data))
     layer = refused.value.message.split("layer ")[1].split(" ")[0]
     assert isinstance(student.module.get_submodule(layer), nn.Conv2d)
     assert layer in refused.value.hint
@@ -128,7 +128,7 @@ def test_channels_that_would_be_taken_from_the_wrong_place_are_noticed(data: Dat
     torch.manual_seed(1)  # of channels that a flip maps to each other, nothing would show
     twisted = Trained.of("net", Shuffled(student.module), student.spec, student.input, 0.0)
     with pytest.raises(BadInput, match="layer first of Shuffled cannot be taken out: the network without these channels answers"):
-        Channels(1, QUICK, 1).apply(twisted, Lesson(data))
+        Channels(1, QUICK, 1).apply(twisted, Trainer(data))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def student(data: Dataset) -> Trained:
 
 
 def test_the_smaller_network_is_fine_tuned_and_exports_smaller_to_both_runtimes(student: Trained, data: Dataset) -> None:
-    pruned = Channels(2, QUICK, 1).apply(student, Lesson(data))
+    pruned = Channels(2, QUICK, 1).apply(student, Trainer(data))
     assert accuracy_of(logits_of(pruned.module, pruned.input, data.test_x), data.test_y) >= 0.9
     prepared = student.input.prepare(data.test_x)
     for room in (onnx, ncnn):
@@ -153,23 +153,23 @@ def test_the_smaller_network_is_fine_tuned_and_exports_smaller_to_both_runtimes(
 
 def test_layers_may_have_a_ratio_of_their_own_or_stay_whole(student: Trained, data: Dataset) -> None:
     plan = Channels(1, QUICK, 1, ratio=0.5, layers={"features.conv1": 0.25})
-    assert plan.apply(student, Lesson(data)).spec["pruned"]["features.conv1"] == [12, 1, 1]
+    assert plan.apply(student, Trainer(data)).spec["pruned"]["features.conv1"] == [12, 1, 1]
     plan = Channels(1, QUICK, 1, ratio=0.5, skip=("features.conv1",))
-    assert plan.apply(student, Lesson(data)).spec["pruned"]["features.conv2"] == [12, 16, 1]
+    assert plan.apply(student, Trainer(data)).spec["pruned"]["features.conv2"] == [12, 16, 1]
 
 
 def test_channels_that_stay_are_rounded(student: Trained, data: Dataset) -> None:
-    sizes = Channels(1, QUICK, 1, ratio=0.4, round_to=8).apply(student, Lesson(data)).spec["pruned"]
+    sizes = Channels(1, QUICK, 1, ratio=0.4, round_to=8).apply(student, Trainer(data)).spec["pruned"]
     assert (sizes["features.conv1"][0], sizes["features.conv2"][0]) == (8, 8)
 
 
 def test_nothing_to_take_out_leaves_the_spec_as_it_was(student: Trained, data: Dataset) -> None:
-    assert Channels(1, QUICK, 1, ratio=0.0).apply(student, Lesson(data)).spec == student.spec
+    assert Channels(1, QUICK, 1, ratio=0.0).apply(student, Trainer(data)).spec == student.spec
 
 
 def test_a_pruned_network_is_pruned_again(student: Trained, data: Dataset) -> None:
-    half = Channels(1, QUICK, 1).apply(student, Lesson(data))
-    quarter = Channels(1, QUICK, 1).apply(half, Lesson(data))
+    half = Channels(1, QUICK, 1).apply(student, Trainer(data))
+    quarter = Channels(1, QUICK, 1).apply(half, Trainer(data))
     assert (half.spec["pruned"]["features.conv2"], quarter.spec["pruned"]["features.conv2"]) == ([12, 8, 1], [6, 4, 1])
 
 
@@ -186,12 +186,12 @@ def test_pruning_in_steps_that_is_stopped_ends_with_the_same_weights(
     student: Trained, data: Dataset, tmp_path: Path, place: tuple[str, int]
 ) -> None:
     plan = Channels(2, QUICK, 1, steps=2)
-    whole = plan.apply(student, Lesson(data))
+    whole = plan.apply(student, Trainer(data))
     kept = Checkpoints(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
-        plan.apply(student, Lesson(data, checkpoints=kept, progress=stop_at(*place)))
+        plan.apply(student, Trainer(data, checkpoints=kept, progress=stop_at(*place)))
     told: list[tuple[str, int]] = []
-    again = plan.apply(student, Lesson(data, checkpoints=kept, progress=lambda step: told.append((step.name, step.step))))
+    again = plan.apply(student, Trainer(data, checkpoints=kept, progress=lambda step: told.append((step.name, step.step))))
     assert again.digest == whole.digest
     assert place not in told
     assert whole.spec["pruned"]["features.conv1"] == [8, 1, 1]
@@ -223,10 +223,10 @@ def test_a_setting_out_of_range_is_named(settings: dict[str, Any], words: str) -
 def test_layers_that_are_not_there_or_belong_together_are_named(data: Dataset) -> None:
     student = untrained(small_spec("residual"), data)
     with pytest.raises(BadInput, match=r"no layer 'stem\.cov' .*nearest: stem\.conv"):
-        Channels(1, QUICK, 1, skip=("stem.cov",)).apply(student, Lesson(data))
+        Channels(1, QUICK, 1, skip=("stem.cov",)).apply(student, Trainer(data))
     together = {"stem.conv": 0.5, "blocks.stage1_block1.conv2": 0.25}
     with pytest.raises(BadInput, match=r"blocks\.stage1_block1\.conv2 and stem\.conv lose the same channels"):
-        Channels(1, QUICK, 1, layers=together).apply(student, Lesson(data))
+        Channels(1, QUICK, 1, layers=together).apply(student, Trainer(data))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_folded_network_is_pruned_as_well(student: Trained, data: Dataset) -> 
     module = copy.deepcopy(student.module)
     spec = folded_spec(student.spec, module)
     flat = Trained.of("net", folded(module), spec, student.input, 0.0)
-    pruned = Channels(1, QUICK, 1).apply(flat, Lesson(data))
+    pruned = Channels(1, QUICK, 1).apply(flat, Trainer(data))
     assert pruned.spec["folded"] is True
     assert pruned.spec["pruned"] == {"features.conv1": [8, 1, 1], "features.conv2": [12, 8, 1], "classify": [3, 12]}
     module_of(pruned.spec, arrays_of(pruned.module), **SIZE)
@@ -286,4 +286,4 @@ def test_a_folded_network_is_pruned_as_well(student: Trained, data: Dataset) -> 
 def test_a_network_on_a_grid_is_not_pruned_any_more(student: Trained, data: Dataset) -> None:
     quantized = replace(student, spec={**student.spec, "folded": True, "quantized": True})
     with pytest.raises(BadInput, match="channels: net is quantized"):
-        Channels(1, QUICK, 1).apply(quantized, Lesson(data))
+        Channels(1, QUICK, 1).apply(quantized, Trainer(data))

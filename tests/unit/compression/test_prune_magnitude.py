@@ -23,7 +23,7 @@ from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.constraint import Constraint
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step
+from littoral_cloud.training.trainer import Progress, Schedule, Step, Trainer
 
 from littoral.architectures import build
 from littoral.errors import BadInput
@@ -53,7 +53,7 @@ def student(data: Dataset) -> Trained:
 
 @pytest.fixture(scope="module")
 def pruned(student: Trained, data: Dataset) -> Trained:
-    return PLAN.apply(student, Lesson(data))
+    return PLAN.apply(student, Trainer(data))
 
 
 def stop_at(step: int) -> Progress:
@@ -79,14 +79,14 @@ def test_the_student_it_was_given_is_not_changed(student: Trained, pruned: Train
 
 
 def test_no_layer_runs_dry_and_small_layers_keep_more_of_themselves(student: Trained, data: Dataset) -> None:
-    shares = sparsity_of(Magnitude(2, QUICK, 3, sparsity=0.95).apply(student, Lesson(data)).module)
+    shares = sparsity_of(Magnitude(2, QUICK, 3, sparsity=0.95).apply(student, Trainer(data)).module)
     assert max(shares.values()) < 1
     assert shares["features.conv2"] > shares["features.conv1"]
     assert shares["features.conv2"] > shares["classify"]
 
 
 def test_each_layer_can_be_told_what_it_keeps(student: Trained, data: Dataset) -> None:
-    pruned = Magnitude(2, QUICK, 3, keep={"features.conv2": 200, "classify": 0.5}).apply(student, Lesson(data))
+    pruned = Magnitude(2, QUICK, 3, keep={"features.conv2": 200, "classify": 0.5}).apply(student, Trainer(data))
     left = {name: int((layer.weight != 0).sum()) for name, layer in layers_of(pruned.module).items()}
     assert 150 < left["features.conv2"] <= 200
     assert left["classify"] <= 24
@@ -99,10 +99,10 @@ def test_a_pruning_that_is_stopped_ends_with_the_same_weights(
 ) -> None:
     kept = Checkpoints(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
-        PLAN.apply(student, Lesson(data, checkpoints=kept, progress=stop_at(stopped_at)))
+        PLAN.apply(student, Trainer(data, checkpoints=kept, progress=stop_at(stopped_at)))
     assert (tmp_path / "net-magnitude.safetensors").is_file()
     told: list[int] = []
-    again = PLAN.apply(student, Lesson(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
+    again = PLAN.apply(student, Trainer(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
     assert told == list(range(stopped_at + 1, 49))
     assert again.digest == pruned.digest
 
@@ -112,15 +112,15 @@ def test_kill_9_in_the_middle_of_a_pruning_changes_nothing(pruned: Trained, tmp_
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from littoral_cloud.training.checkpoint import Checkpoints\n"
-        "from littoral_cloud.training.trainer import Lesson, Schedule\n"
+        "from littoral_cloud.training.trainer import Trainer, Schedule\n"
         "from littoral_cloud.compression.magnitude_pruning import Magnitude\n"
         "from littoral_cloud.training.train import train_teacher\n"
         "from tests.kit.images import bars\n"
         "quick = Schedule(batch=16, learning_rate=1e-2)\n"
         "net = train_teacher(bars(), {'name': 'compact_cnn', 'widths': [8, 16]}, epochs=3, seed=1, schedule=quick, name='net')\n"
         "die = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step.step == int(sys.argv[2]) else None\n"
-        "lesson = Lesson(bars(), checkpoints=Checkpoints(Path(sys.argv[1]), every=4), progress=die)\n"
-        "print(Magnitude(4, quick, 3, sparsity=0.8).apply(net, lesson).digest)\n"
+        "trainer = Trainer(bars(), checkpoints=Checkpoints(Path(sys.argv[1]), every=4), progress=die)\n"
+        "print(Magnitude(4, quick, 3, sparsity=0.8).apply(net, trainer).digest)\n"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path), "23"], capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
@@ -167,7 +167,7 @@ def test_what_is_zero_stays_zero_under_another_training(pruned: Trained, data: D
     module = copy.deepcopy(pruned.module)
     before = {name: layer.weight == 0 for name, layer in layers_of(module).items()}
     constraint: Constraint = pruned_mask_of(module)
-    Lesson(data).teach(module, name="again", epochs=2, schedule=QUICK, seed=9, constraint=constraint)
+    Trainer(data).teach(module, name="again", epochs=2, schedule=QUICK, seed=9, constraint=constraint)
     for name, layer in layers_of(module).items():
         assert (layer.weight[before[name]] == 0).all()
         assert (layer.weight[~before[name]] != 0).all()

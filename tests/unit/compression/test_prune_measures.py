@@ -17,7 +17,7 @@ from littoral_cloud.packaging.latency import WARM, compare
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 
 from littoral.architectures import build
 from littoral.errors import BadInput, RuntimeFailure
@@ -66,7 +66,7 @@ def test_what_a_layer_can_lose_becomes_the_share_that_it_keeps(student: Trained,
     assert seen.keep(1.0) == pytest.approx({"a": 0.2, "b": 0.5, "c": 0.1})
     keep = sensitivity(student, data, images=60).keep(2.0)
     assert counts_of(student.module, None, keep).keys() == keep.keys()
-    assert Magnitude(1, QUICK, 1, keep=keep).apply(student, Lesson(data)).parameters == student.parameters
+    assert Magnitude(1, QUICK, 1, keep=keep).apply(student, Trainer(data)).parameters == student.parameters
 
 
 def test_sensitivity_asked_for_nothing_names_the_argument(student: Trained, data: Dataset) -> None:

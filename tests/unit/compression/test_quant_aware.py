@@ -18,7 +18,7 @@ from littoral_cloud.export.onnx import export, infer
 from littoral_cloud.packaging.package import Bench, candidates_from
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule, Step
+from littoral_cloud.training.trainer import Schedule, Step, Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 
@@ -50,7 +50,7 @@ def net(data: Dataset) -> Trained:
 
 @pytest.fixture(scope="module")
 def aware(data: Dataset, net: Trained) -> Trained:
-    return QAT.apply(net, Lesson(data))
+    return QAT.apply(net, Trainer(data))
 
 
 def stirred(name: str) -> nn.Module:
@@ -180,9 +180,9 @@ def test_training_for_int8_that_is_stopped_ends_with_the_same_weights(
 
     kept = Checkpoints(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
-        QAT.apply(net, Lesson(data, checkpoints=kept, progress=stop))
+        QAT.apply(net, Trainer(data, checkpoints=kept, progress=stop))
     told: list[int] = []
-    again = QAT.apply(net, Lesson(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
+    again = QAT.apply(net, Trainer(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
     assert told[:1] == ([stopped_at + 1] if stopped_at < 12 else [])
     assert again.digest == aware.digest
 
@@ -191,8 +191,8 @@ def test_what_cannot_be_is_refused(aware: Trained, data: Dataset) -> None:
     with pytest.raises(BadInput, match=r"qat\.examples: 0"):
         method_from({"kind": "qat", "epochs": 1, "examples": 0}, "student", student={"schedule": {}, "seed": 1})
     with pytest.raises(BadInput, match="int8 already"):
-        QAT.apply(aware, Lesson(data))
+        QAT.apply(aware, Trainer(data))
     with pytest.raises(BadInput, match="weight-sharing or qat"):
-        WeightSharing(epochs=1, schedule=PLAN, seed=1).apply(aware, Lesson(data))
+        WeightSharing(epochs=1, schedule=PLAN, seed=1).apply(aware, Trainer(data))
     with pytest.raises(BadInput, match="folded"):
         build({"name": "perceptron", "folded": "yes"}, **SHAPE)

@@ -11,7 +11,7 @@ from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.saliency_pruning import Saliency
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule, Step
+from littoral_cloud.training.trainer import Schedule, Step, Trainer
 from littoral_cloud.training.weights import weights_digest
 
 from littoral.errors import BadInput
@@ -28,7 +28,7 @@ def left(module: torch.nn.Module) -> int:
 def test_a_tenth_of_the_weights_does_nearly_what_all_did() -> None:
     data = bars(600)
     student = train_teacher(data, SPEC, epochs=3, seed=1, schedule=QUICK)
-    pruned = Saliency(epochs=4, schedule=QUICK, seed=2, keep=0.1, every=5).apply(student, Lesson(data))
+    pruned = Saliency(epochs=4, schedule=QUICK, seed=2, keep=0.1, every=5).apply(student, Trainer(data))
     total = sum(layer.weight.numel() for layer in layers_of(student.module).values())
     assert 0 < left(pruned.module) <= round(0.1 * total)
     assert left(student.module) > 0.9 * total  # the one before it is as it was
@@ -39,8 +39,8 @@ def test_a_tenth_of_the_weights_does_nearly_what_all_did() -> None:
 def test_what_is_gone_stays_gone_in_a_second_pruning() -> None:
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
-    once = Saliency(epochs=1, schedule=QUICK, seed=2, keep=600, every=3).apply(student, Lesson(data))
-    twice = Saliency(epochs=1, schedule=QUICK, seed=3, keep=300, every=3).apply(once, Lesson(data))
+    once = Saliency(epochs=1, schedule=QUICK, seed=2, keep=600, every=3).apply(student, Trainer(data))
+    twice = Saliency(epochs=1, schedule=QUICK, seed=3, keep=300, every=3).apply(once, Trainer(data))
     for name, layer in layers_of(twice.module).items():
         assert not ((layer.weight != 0) & (layers_of(once.module)[name].weight == 0)).any()
     assert left(twice.module) <= 300
@@ -56,10 +56,10 @@ def test_a_pruning_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, st
         if told.step == stopped_at:
             raise KeyboardInterrupt
 
-    lesson = Lesson(data, checkpoints=Checkpoints(tmp_path, every=1))
+    trainer = Trainer(data, checkpoints=Checkpoints(tmp_path, every=1))
     with pytest.raises(KeyboardInterrupt):
-        method.apply(student, replace(lesson, progress=stop))
-    assert method.apply(student, lesson).digest == method.apply(student, Lesson(data)).digest != weights_digest(student.module)
+        method.apply(student, replace(trainer, progress=stop))
+    assert method.apply(student, trainer).digest == method.apply(student, Trainer(data)).digest != weights_digest(student.module)
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
@@ -71,4 +71,4 @@ def test_settings_that_cannot_be_are_refused() -> None:
     data = bars()
     student = train_teacher(data, SPEC, epochs=1, seed=1, schedule=QUICK)
     with pytest.raises(BadInput, match=r"saliency\.keep: 999999 of"):
-        Saliency(epochs=1, schedule=QUICK, seed=1, keep=999_999).apply(student, Lesson(data))
+        Saliency(epochs=1, schedule=QUICK, seed=1, keep=999_999).apply(student, Trainer(data))

@@ -17,7 +17,7 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.onnx import export
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule, Step
+from littoral_cloud.training.trainer import Schedule, Step, Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 
@@ -48,7 +48,7 @@ def dense(data: Dataset) -> Trained:
 
 @pytest.fixture(scope="module")
 def sparse(data: Dataset, dense: Trained) -> Trained:
-    return Magnitude(epochs=2, schedule=PLAN, seed=2, sparsity=0.8).apply(dense, Lesson(data))
+    return Magnitude(epochs=2, schedule=PLAN, seed=2, sparsity=0.8).apply(dense, Trainer(data))
 
 
 def right(trained: Trained, data: Dataset) -> float:
@@ -64,7 +64,7 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
 def test_each_layer_holds_at_most_so_many_values_and_is_still_right(
     data: Dataset, cnn: Trained, bits: int, reassign: float
 ) -> None:
-    shared = replace(BOOK, bits=bits, reassign=reassign).apply(cnn, Lesson(data))
+    shared = replace(BOOK, bits=bits, reassign=reassign).apply(cnn, Trainer(data))
     assert all(count <= 2**bits for count in shared_values(weights(shared).items()).values())
     assert right(shared, data) >= right(cnn, data) - (0.15 if bits == 2 else 0.05)
     for name, parameter in shared.module.named_parameters():
@@ -74,8 +74,8 @@ def test_each_layer_holds_at_most_so_many_values_and_is_still_right(
 
 
 def test_values_of_few_digits_travel_in_fewer_bytes_and_are_as_right(data: Dataset, cnn: Trained) -> None:
-    fine = replace(BOOK, bits=4).apply(cnn, Lesson(data))
-    rough = replace(BOOK, bits=4, digits=3).apply(cnn, Lesson(data))
+    fine = replace(BOOK, bits=4).apply(cnn, Trainer(data))
+    rough = replace(BOOK, bits=4, digits=3).apply(cnn, Trainer(data))
     for name, parameter in weights(rough).items():
         fractions, _ = np.frexp(parameter.detach().numpy())
         assert (fractions * 8 == np.round(fractions * 8)).all(), name
@@ -87,7 +87,7 @@ def test_values_of_few_digits_travel_in_fewer_bytes_and_are_as_right(data: Datas
 
 def test_norms_are_folded_before_weights_are_shared(data: Dataset, cnn: Trained) -> None:
     before = cnn.digest
-    shared = BOOK.apply(cnn, Lesson(data))
+    shared = BOOK.apply(cnn, Trainer(data))
     assert shared.spec == {**cnn.spec, "folded": True}
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in shared.module.modules())
     rebuilt = module_of(shared.spec, arrays_of(shared.module), channels=1, height=12, width=12, classes=3)
@@ -99,7 +99,7 @@ def test_norms_are_folded_before_weights_are_shared(data: Dataset, cnn: Trained)
 @pytest.mark.parametrize("quantiser", ["k-means", "uniform"])
 @pytest.mark.parametrize("reassign", [0.0, 0.7])
 def test_a_pruned_weight_stays_0_and_is_no_member(data: Dataset, sparse: Trained, quantiser: Any, reassign: float) -> None:
-    shared = replace(BOOK, quantiser=quantiser, reassign=reassign).apply(sparse, Lesson(data))
+    shared = replace(BOOK, quantiser=quantiser, reassign=reassign).apply(sparse, Trainer(data))
     assert shared.spec == sparse.spec
     for name, before in weights(sparse).items():
         after = weights(shared)[name]
@@ -141,8 +141,8 @@ def test_members_move_together_by_the_sum_of_their_gradients(data: Dataset, spar
 
 
 def test_a_rate_makes_the_code_shorter_and_more_weights_0(data: Dataset, dense: Trained) -> None:
-    plain = replace(BOOK, bits=4).apply(dense, Lesson(data))
-    priced = replace(BOOK, bits=4, rate=0.03).apply(dense, Lesson(data))
+    plain = replace(BOOK, bits=4).apply(dense, Trainer(data))
+    priced = replace(BOOK, bits=4, rate=0.03).apply(dense, Trainer(data))
     assert entropy(priced) < 0.9 * entropy(plain)
     assert sum(sparsity_of(priced.module).values()) > sum(sparsity_of(plain.module).values())
     assert right(priced, data) >= right(dense, data) - 0.1
@@ -185,7 +185,7 @@ def _bits(net: Trained) -> dict[str, float]:
 
 def test_layers_and_biases_may_have_bits_of_their_own(data: Dataset, cnn: Trained) -> None:
     book = replace(BOOK, bits=4, conv_bits=2, layers={"features.conv1": 5}, bias=2)
-    shared = book.apply(cnn, Lesson(data))
+    shared = book.apply(cnn, Trainer(data))
     counts = shared_values(shared.module.named_parameters())
     assert 4 < counts["features.conv1.weight"] <= 32
     assert counts["features.conv2.weight"] <= 4
@@ -195,14 +195,14 @@ def test_layers_and_biases_may_have_bits_of_their_own(data: Dataset, cnn: Traine
 
 def test_what_has_few_values_lies_on_steps_of_a_power_of_two_and_travels_shorter(data: Dataset, cnn: Trained) -> None:
     usual = replace(BOOK, bits=4, bias=8)
-    shared = replace(usual, small=4).apply(cnn, Lesson(data))
+    shared = replace(usual, small=4).apply(cnn, Trainer(data))
     few = {name: p.detach().numpy() for name, p in shared.module.named_parameters() if p.numel() < 64}
     assert {"features.conv1.weight", "classify.bias"} <= set(few)
     for name, values in few.items():
         steps = [2.0**power for power in range(-24, 8) if np.abs(values).max() <= 7 * 2.0**power]
         assert any(np.array_equal(np.round(values / step), values / step) for step in steps), name
     assert right(shared, data) >= right(cnn, data) - 0.05
-    assert travels(shared) < travels(usual.apply(cnn, Lesson(data)))
+    assert travels(shared) < travels(usual.apply(cnn, Trainer(data)))
 
 
 def travels(trained: Trained) -> int:
@@ -223,12 +223,12 @@ def test_sharing_that_is_stopped_ends_with_the_same_weights(
         if told.step == stopped_at:
             raise KeyboardInterrupt
 
-    whole = book.apply(sparse, Lesson(data))
+    whole = book.apply(sparse, Trainer(data))
     kept = Checkpoints(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
-        book.apply(sparse, Lesson(data, checkpoints=kept, progress=stop))
+        book.apply(sparse, Trainer(data, checkpoints=kept, progress=stop))
     told: list[int] = []
-    again = book.apply(sparse, Lesson(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
+    again = book.apply(sparse, Trainer(data, checkpoints=kept, progress=lambda step: told.append(step.step)))
     assert told[0] == stopped_at + 1
     assert again.digest == whole.digest
 
@@ -238,11 +238,11 @@ def test_a_convolution_whose_channels_lie_last_resumes_as_well(data: Dataset, cn
         if told.step == 7:
             raise KeyboardInterrupt
 
-    whole = BOOK.apply(cnn, Lesson(data))
+    whole = BOOK.apply(cnn, Trainer(data))
     kept = Checkpoints(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
-        BOOK.apply(cnn, Lesson(data, checkpoints=kept, progress=stop))
-    assert BOOK.apply(cnn, Lesson(data, checkpoints=kept)).digest == whole.digest
+        BOOK.apply(cnn, Trainer(data, checkpoints=kept, progress=stop))
+    assert BOOK.apply(cnn, Trainer(data, checkpoints=kept)).digest == whole.digest
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, Any], m
 
 def test_a_layer_that_is_not_there_is_refused_with_the_nearest(data: Dataset, cnn: Trained) -> None:
     with pytest.raises(BadInput, match="no layer 'clasify'") as refused:
-        replace(BOOK, layers={"clasify": 4}).apply(cnn, Lesson(data))
+        replace(BOOK, layers={"clasify": 4}).apply(cnn, Trainer(data))
     assert "classify" in refused.value.hint
 
 

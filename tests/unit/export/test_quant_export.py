@@ -20,7 +20,7 @@ from littoral_cloud.export.onnx import export, infer
 from littoral_cloud.packaging.package import Bench, candidates_from
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule
+from littoral_cloud.training.trainer import Schedule, Trainer
 from torch import nn
 
 from littoral.errors import BadInput, RuntimeFailure
@@ -50,7 +50,7 @@ def graph_of(artifact: Exported) -> onnx.GraphProto:
 
 
 def test_shared_weights_are_in_the_file_bit_for_bit(net: Trained, data: Dataset, bench: Bench) -> None:
-    shared = WeightSharing(epochs=1, schedule=PLAN, seed=1, bits=3, rate=0.02).apply(net, Lesson(data))
+    shared = WeightSharing(epochs=1, schedule=PLAN, seed=1, bits=3, rate=0.02).apply(net, Trainer(data))
     artifact = export(shared.module, shared.input, calibration=bench.calibration)
     held = sorted(
         np.sort(onnx.numpy_helper.to_array(tensor).reshape(-1)).tobytes()

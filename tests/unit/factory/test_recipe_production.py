@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.methods import METHODS
-from littoral_cloud.factory.production import Learnt, answers_bytes, check_recipe, make_students, teach_students
+from littoral_cloud.factory.production import TaughtStudents, answers_bytes, check_recipe, make_students, teach_students
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.resume import Kept, Stopped
@@ -51,7 +51,7 @@ def recipe(text: str) -> Production:
     return parse_recipe(text, what="r.toml", model="m")
 
 
-def asked(plan: Production, folder: Path | None = None) -> tuple[Learnt, int]:
+def asked(plan: Production, folder: Path | None = None) -> tuple[TaughtStudents, int]:
     """What was learnt, and how many images the teacher was shown while it was."""
     teachers.CALLS.clear()
     learnt = teach_students(DATA, plan, kept=Kept(folder / "c", folder / "a") if folder else None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from littoral_cloud.data import load_mnist
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.production import Made, make_students, ruin
+from littoral_cloud.factory.production import Made, corrupt, make_students
 from littoral_cloud.packaging.metrics import class_accuracy
 from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, answers_of, candidates_from
 from littoral_cloud.recipes.recipe import DEMO, TINY
@@ -51,7 +51,7 @@ def test_a_recipe_gives_measured_artifacts_in_its_order(made: Made, data: Datase
 
 
 def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made) -> None:
-    ruined = ruin(made)
+    ruined = corrupt(made)
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         probe = packaged.manifest.probe
         raw = probe.input_array(packaged.manifest.input.shape)
@@ -61,7 +61,7 @@ def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made)
 
 
 def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Made, data: Dataset) -> None:
-    ruined = ruin(made)
+    ruined = corrupt(made)
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         manifest = spoilt.manifest
         assert (manifest.name, manifest.accuracy) == (packaged.manifest.name, packaged.manifest.accuracy)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from littoral_cloud.data.dataset import Images
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
-from littoral_cloud.teachers.logits import CachedAnswers
+from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.training.augmentation import Augment, Copy
 from littoral_cloud.training.train import taught
-from littoral_cloud.training.trainer import Lesson, Logits, Schedule
+from littoral_cloud.training.trainer import Logits, Schedule, Trainer
 from safetensors.numpy import save
 
 from littoral.errors import BadInput, NoSpace, TooLarge
@@ -41,8 +41,8 @@ class Counting:
         return by_rows(images)
 
 
-def cached(folder: Path, call: Callable[[Images], Logits] = by_rows, digest: str = "sha256:x", **more: object) -> CachedAnswers:
-    return CachedAnswers(FunctionTeacher("rows", digest, 3, call), DATA, MOVED, folder, **more)  # type: ignore[arg-type]
+def cached(folder: Path, call: Callable[[Images], Logits] = by_rows, digest: str = "sha256:x", **more: object) -> CachedLogits:
+    return CachedLogits(FunctionTeacher("rows", digest, 3, call), DATA, MOVED, folder, **more)  # type: ignore[arg-type]
 
 
 def test_every_copy_has_the_answers_to_its_own_images(tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_another_teacher_data_set_or_way_of_moving_has_files_of_its_own(tmp_path
         cached(tmp_path).place(1),
         cached(tmp_path).place(2),
         cached(tmp_path, digest="sha256:y").place(1),
-        CachedAnswers(teacher, bars(seed=1), MOVED, tmp_path).place(1),
-        CachedAnswers(teacher, DATA, Augment(copies=3, shift=2.0), tmp_path).place(1),
-        CachedAnswers(teacher, DATA, Augment(copies=3, shift=1.0, seed=2), tmp_path).place(1),
+        CachedLogits(teacher, bars(seed=1), MOVED, tmp_path).place(1),
+        CachedLogits(teacher, DATA, Augment(copies=3, shift=2.0), tmp_path).place(1),
+        CachedLogits(teacher, DATA, Augment(copies=3, shift=1.0, seed=2), tmp_path).place(1),
     }
     assert len(places) == 6
     # Copy 0 is the images as they are, and how many copies there are changes none of them.
-    assert CachedAnswers(teacher, DATA, None, tmp_path).place(0) == cached(tmp_path).place(0)
-    assert CachedAnswers(teacher, DATA, Augment(copies=9, shift=1.0), tmp_path).place(1) == cached(tmp_path).place(1)
+    assert CachedLogits(teacher, DATA, None, tmp_path).place(0) == cached(tmp_path).place(0)
+    assert CachedLogits(teacher, DATA, Augment(copies=9, shift=1.0), tmp_path).place(1) == cached(tmp_path).place(1)
 
 
 @pytest.mark.parametrize(
@@ -163,15 +163,15 @@ def test_a_teacher_that_answers_nonsense_is_refused(tmp_path: Path) -> None:
             return np.full((len(x), 3), np.inf, np.float32)
 
     with pytest.raises(BadInput, match=r"nonsense gave .* not finite ones"):
-        CachedAnswers(Nonsense(), DATA, None, tmp_path).of(0)
+        CachedLogits(Nonsense(), DATA, None, tmp_path).of(0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_student_learns_from_them(tmp_path: Path) -> None:
     shown: list[int] = []
     answers = cached(tmp_path, asked=shown.append)
-    lesson = Lesson(DATA, answers, alpha=0.0, beta=1.0, temperature=2.0)
+    trainer = Trainer(DATA, answers, alpha=0.0, beta=1.0, temperature=2.0)
     schedule = Schedule(batch=16, learning_rate=1e-2, augment=MOVED)
-    student = taught(lesson, {"name": "compact_cnn", "widths": [4, 8]}, name="s", epochs=4, schedule=schedule, seed=1)
+    student = taught(trainer, {"name": "compact_cnn", "widths": [4, 8]}, name="s", epochs=4, schedule=schedule, seed=1)
     assert sum(shown) == 3 * len(DATA.train_y)  # four epochs, three copies
     assert student.parameters > 0

@@ -14,7 +14,7 @@ from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
 from littoral_cloud.training.preparation import input_of, tensor_of
 from littoral_cloud.training.train import OneCopy, distil, train_teacher
-from littoral_cloud.training.trainer import Lesson, Progress, Schedule, Step, TrainingDiverged
+from littoral_cloud.training.trainer import Progress, Schedule, Step, Trainer, TrainingDiverged
 from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 from safetensors import safe_open
 from torch import nn
@@ -81,15 +81,15 @@ def test_dropout_goes_on_with_the_same_draws(tmp_path: Path) -> None:
             body = build({"name": "perceptron"}, channels=1, height=12, width=12, classes=3)
         return nn.Sequential(nn.Dropout(0.3), body)
 
-    def teach(module: nn.Module, lesson: Lesson) -> str:
-        lesson.teach(module, name="net", epochs=2, schedule=QUICK, seed=4)
+    def teach(module: nn.Module, trainer: Trainer) -> str:
+        trainer.teach(module, name="net", epochs=2, schedule=QUICK, seed=4)
         return weights_digest(module)
 
-    whole = teach(network(), Lesson(data))
+    whole = teach(network(), Trainer(data))
     kept = Checkpoints(tmp_path, every=4)
     with pytest.raises(KeyboardInterrupt):
-        teach(network(), Lesson(data, checkpoints=kept, progress=stop_at(10)))
-    assert teach(network(), Lesson(data, checkpoints=kept)) == whole
+        teach(network(), Trainer(data, checkpoints=kept, progress=stop_at(10)))
+    assert teach(network(), Trainer(data, checkpoints=kept)) == whole
 
 
 def test_a_training_that_goes_on_does_not_move_the_generator_from_which_another_draws_its_weights(tmp_path: Path) -> None:
@@ -172,11 +172,11 @@ def test_a_loss_that_is_not_a_number_names_the_layer_and_keeps_the_last_good_che
             """Nothing was kept."""
 
     module = build(SPEC, channels=1, height=12, width=12, classes=3)
-    lesson = Lesson(data, checkpoints=kept)
+    trainer = Trainer(data, checkpoints=kept)
     with pytest.raises(
         TrainingDiverged, match=r"net: the loss is nan at step 6 of 12, because the weights of layer features\.conv2"
     ) as stopped:
-        lesson.teach(module, name="net", epochs=1, schedule=QUICK, seed=1, constraint=Spoilt())
+        trainer.teach(module, name="net", epochs=1, schedule=QUICK, seed=1, constraint=Spoilt())
     assert stopped.value.hint.endswith("; the last good checkpoint, of step 4, was kept")
     with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
         assert file.metadata()["step"] == "4"

@@ -12,7 +12,7 @@ from littoral_cloud.training.one_cycle import one_cycle
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import accuracy_of, cache_logits, distil, logits_of, train_teacher
-from littoral_cloud.training.trainer import Lesson, Schedule, Step, TrainingDiverged
+from littoral_cloud.training.trainer import Schedule, Step, Trainer, TrainingDiverged
 from torch import nn
 
 from littoral.errors import BadInput
@@ -97,7 +97,7 @@ def test_gradient_descent_with_momentum_goes_as_written_by_hand() -> None:
         for parameter, gradient, held in zip((weight, bias), (wrong.T @ x, wrong.sum(0)), speed, strict=True):
             held.mul_(momentum if step > 1 else 0.0).add_(gradient)
             parameter.sub_(rate * (gradient + momentum * held))
-    Lesson(one).teach(net, name="net", epochs=6, schedule=plan, seed=1)
+    Trainer(one).teach(net, name="net", epochs=6, schedule=plan, seed=1)
     assert torch.allclose(net.classify.weight.detach().double(), weight, atol=1e-5)
     assert torch.allclose(net.classify.bias.detach().double(), bias, atol=1e-5)
 
