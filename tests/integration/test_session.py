@@ -386,7 +386,7 @@ async def test_telemetry_is_counted_once_over_repeats_and_restarts(fleet: Fleet)
         ({"measurement": session_pb2.Measurement(manifest_digest=MANIFEST, p95_ms=float("nan"))}, "measurement.p95_ms"),
         ({"federated_reply": session_pb2.FederatedReply(message_id="m")}, "federated_reply"),
         ({"reported": session_pb2.ReportedState(generation=1, models={"": session_pb2.ReportedModel()})}, "reported.models"),
-        ({"reported": session_pb2.ReportedState(generation=1, problem="x" * MAX_MESSAGE_BYTES)}, "at most 65536"),
+        ({"reported": session_pb2.ReportedState(generation=1, problem="x" * MAX_MESSAGE_BYTES)}, "the limit is 65536"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

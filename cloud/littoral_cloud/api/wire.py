@@ -100,7 +100,7 @@ def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
         raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
     fraction = budget.quota.fraction if budget.quota.HasField("fraction") else None
     if fraction is not None and not 0 < fraction <= 1:
-        raise BadInput(f"{field}.share: {fraction} is not a fraction between 0 and 1")
+        raise BadInput(f"{field}.quota: {fraction} is not a fraction between 0 and 1")
     return Budget(
         latency_ms=None if latency is None else _finite(latency, f"{field}.latency_ms"),
         artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
