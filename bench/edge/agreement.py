@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from littoral_cloud.export.exported import OUTPUT_NAME, Exported
 from littoral_cloud.fleet.limits import DOT_PRODUCTS
-from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench, loaded
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
 from littoral_cloud.training.train import Trained, logits_of, taught
 from littoral_cloud.training.trainer import Schedule, Trainer
 from littoral_node.machine.hardware import isa
@@ -107,7 +107,7 @@ def _rows(spec: Mapping[str, Any], kept: Kept) -> Row:
 
 
 def _row(network: Trained, variant: str, wanted: Any) -> Row:
-    made: Exported = loaded(EXPORTERS[variant])(network.module, _bench().input, calibration=_bench().calibration)
+    made: Exported = EXPORTERS[variant](network.module, _bench().input, calibration=_bench().calibration)
     runs = why_not(made.runtime) is None and not (made.requires.get(FULL_RANGE) and not set(_isa()) & set(DOT_PRODUCTS))
     given, where = _by_the_agent(network, made) if runs else _as_written(made)
     return {
@@ -137,7 +137,7 @@ def _by_the_agent(network: Trained, made: Exported) -> tuple[Any, str]:
 
 
 def _as_written(made: Exported) -> tuple[Any, str]:
-    return loaded(RUNNERS[made.runtime])(made, _bench().test), f"not in {made.runtime}"
+    return RUNNERS[made.runtime](made, _bench().test), f"not in {made.runtime}"
 
 
 def _manifest(network: Trained, made: Exported) -> Manifest:

@@ -18,7 +18,7 @@ from typing import Any
 import zstandard
 from littoral_cloud.compression.methods import METHODS, method_from
 from littoral_cloud.export.exported import Exported
-from littoral_cloud.packaging.package import RUNNERS, loaded
+from littoral_cloud.packaging.package import RUNNERS
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.train import Trained, accuracy_of, taught
 from littoral_cloud.training.trainer import Schedule, Trainer
@@ -197,7 +197,7 @@ def _stages(plan: Plan, name: str, artifact: Exported, *, last: bool) -> list[li
 
 def _error(artifact: Exported) -> float:
     """Per cent of the test images."""
-    logits = loaded(RUNNERS[artifact.runtime])(artifact, prepared_test())
+    logits = RUNNERS[artifact.runtime](artifact, prepared_test())
     return round(100 * (1 - accuracy_of(logits, data().test_y)), 2)
 
 

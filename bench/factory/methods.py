@@ -17,7 +17,7 @@ from littoral_cloud.compression.methods import METHODS, method_from
 from littoral_cloud.export.exported import Exported, Prepared
 from littoral_cloud.packaging.latency import compare
 from littoral_cloud.packaging.macs import macs_of
-from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench, loaded
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
 from littoral_cloud.training.trainer import Schedule, Trainer
 from torch import nn
@@ -112,7 +112,7 @@ def made(*, full: bool) -> Part:
 
 
 def _code(spec: Mapping[str, Any], way: Way) -> list[str]:
-    exporter = EXPORTERS[way.variant].partition(":")[0]
+    exporter = EXPORTERS[way.variant].__module__
     method = [METHODS[way.method["kind"]].partition(":")[0]] if way.method else []
     shared = {
         "bench.factory.methods",
@@ -162,7 +162,7 @@ def judged(student: Trained, way: Way, folder: Path) -> Row:
     bench, test = _bench(), data().test_y
     truth = logits_of(student.module, student.input, data().test_x).argmax(axis=1)
     artifact = exported(student.module, way.variant)
-    logits = loaded(RUNNERS[artifact.runtime])(artifact, bench.test)
+    logits = RUNNERS[artifact.runtime](artifact, bench.test)
     right = logits.argmax(axis=1) == test
     save(artifact, folder / "onnx")
     row: Row = {
@@ -177,12 +177,12 @@ def judged(student: Trained, way: Way, folder: Path) -> Row:
     if way.ncnn:
         other = exported(student.module, "ncnn")
         save(other, folder / "ncnn")
-        row["ncnn_agreement"] = float((loaded(RUNNERS["ncnn"])(other, bench.test).argmax(axis=1) == truth).mean())
+        row["ncnn_agreement"] = float((RUNNERS["ncnn"](other, bench.test).argmax(axis=1) == truth).mean())
     return row
 
 
 def exported(module: nn.Module, variant: str) -> Exported:
-    artifact: Exported = loaded(EXPORTERS[variant])(module, _bench().input, calibration=_bench().calibration)
+    artifact: Exported = EXPORTERS[variant](module, _bench().input, calibration=_bench().calibration)
     return artifact
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from littoral_cloud.compression.methods import METHODS, method_from
 from littoral_cloud.packaging.latency import compare
 from littoral_cloud.packaging.macs import macs_of
-from littoral_cloud.packaging.package import RUNNERS, loaded
+from littoral_cloud.packaging.package import RUNNERS
 from littoral_cloud.training.train import Trained, accuracy_of, taught
 from littoral_cloud.training.trainer import Trainer
 
@@ -85,7 +85,7 @@ def _made(kept: Kept, name: str, spec: Mapping[str, Any]) -> Row:
     test = data().test_y
     return {
         way: {
-            "accuracy": accuracy_of(loaded(RUNNERS["onnxruntime"])(artifacts[way, "onnx"], prepared_test()), test),
+            "accuracy": accuracy_of(RUNNERS["onnxruntime"](artifacts[way, "onnx"], prepared_test()), test),
             "not_zero": sum(int((p != 0).sum()) for p in net.module.parameters() if p.ndim > 1),
             "macs": macs_of(net.module, data().shape),
             "p50_us": {variant: 1000 * times[f"{way}/{variant}"].p50_ms for variant in RUNTIMES},

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.packaging.package import EXPORTERS, loaded
+from littoral_cloud.packaging.package import EXPORTERS
 from torch import nn
 
 from littoral.errors import RuntimeFailure
@@ -59,7 +59,7 @@ class Network(nn.Module):
 def refused(variant: str, network: nn.Module) -> RuntimeFailure:
     calibration = np.zeros((4, 1, 6, 6), np.float32)
     with pytest.raises(RuntimeFailure) as caught:
-        loaded(EXPORTERS[variant])(network, GIVEN, calibration=calibration)
+        EXPORTERS[variant](network, GIVEN, calibration=calibration)
     return caught.value
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.exported import Exported
-from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, loaded
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
 from littoral_cloud.training.trainer import Schedule
@@ -61,12 +61,12 @@ def trained(architecture: str) -> Trained:
 @functools.cache
 def exported(architecture: str, variant: str) -> Exported:
     calibration = input_of(data()).prepare(data().train_x[:128])
-    made: Exported = loaded(EXPORTERS[variant])(trained(architecture).module, input_of(data()), calibration=calibration)
+    made: Exported = EXPORTERS[variant](trained(architecture).module, input_of(data()), calibration=calibration)
     return made
 
 
 def answers(artifact: Exported, raw: np.ndarray) -> np.ndarray:
-    logits: np.ndarray = loaded(RUNNERS[artifact.runtime])(artifact, input_of(data()).prepare(raw))
+    logits: np.ndarray = RUNNERS[artifact.runtime](artifact, input_of(data()).prepare(raw))
     return logits
 
 
@@ -120,8 +120,8 @@ def test_odd_edges_are_cut_as_torch_cuts_them(spec: dict[str, Any], shape: tuple
     with torch.inference_mode():
         wanted = network(torch.from_numpy(prepared)).numpy()
     given = Input("input", shape, 1 / 255, (0.0,) * channels, (1.0,) * channels)
-    artifact: Exported = loaded(EXPORTERS[variant])(network, given, calibration=prepared)
-    found = loaded(RUNNERS[artifact.runtime])(artifact, prepared)
+    artifact: Exported = EXPORTERS[variant](network, given, calibration=prepared)
+    found = RUNNERS[artifact.runtime](artifact, prepared)
     assert np.abs(found - wanted).max() <= NEAR[variant] * np.abs(wanted).max()
 
 
@@ -141,16 +141,16 @@ def test_rows_of_a_table_and_series_are_answered_as_the_network_does(architectur
     network = taught_on(architecture, kind)
     examples = {"table": table, "series": series}[kind]()
     prepared = network.input.prepare(examples.train_x[:128])
-    artifact: Exported = loaded(EXPORTERS[variant])(network.module, network.input, calibration=prepared)
+    artifact: Exported = EXPORTERS[variant](network.module, network.input, calibration=prepared)
     wanted = logits_of(network.module, network.input, examples.test_x)
-    given = loaded(RUNNERS[artifact.runtime])(artifact, network.input.prepare(examples.test_x))
+    given = RUNNERS[artifact.runtime](artifact, network.input.prepare(examples.test_x))
     assert np.abs(given - wanted).max() <= NEAR[variant] * np.abs(wanted).max()
     assert (given.argmax(1) == examples.test_y).mean() > 0.8
 
 
 @pytest.mark.parametrize("variant", EXPORTERS)
 def test_the_same_network_gives_the_same_bytes(variant: str) -> None:
-    again: Exported = loaded(EXPORTERS[variant])(
+    again: Exported = EXPORTERS[variant](
         copy.deepcopy(trained("compact_cnn").module), input_of(data()), calibration=input_of(data()).prepare(data().train_x[:128])
     )
     assert again == exported("compact_cnn", variant)

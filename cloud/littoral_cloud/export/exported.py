@@ -96,6 +96,12 @@ class Exporter(Protocol):
     def __call__(self, module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported: ...
 
 
+class Runner(Protocol):
+    """Runs an artifact on prepared inputs, and gives its logits."""
+
+    def __call__(self, exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits: ...
+
+
 def folded(module: nn.Module) -> fx.GraphModule:
     """A copy in evaluation mode with each batch norm folded into the layer before it: the same function with fewer layers,
     with plain strides in memory. A network trained for int8 keeps its weights on their grid and rounds no values.

@@ -6,7 +6,6 @@ when, where or how fast it was made, so the same network and data give the same 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,32 +25,33 @@ from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
 from littoral_cloud.data.dataset import Dataset, Inputs
-from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared
+from littoral_cloud.export import coreml, int8, ncnn, onnx, tensorrt
+from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Exporter, Logits, Options, Prepared, Runner
 from littoral_cloud.packaging.metrics import class_accuracy, learnt_nothing
 from littoral_cloud.packaging.provenance import lineage_of
 from littoral_cloud.training.preparation import input_of, noted
 from littoral_cloud.training.train import accuracy_of
 from littoral_cloud.training.weights import parameters_of, weights_digest
 
-EXPORTERS: Mapping[str, str] = {
-    "onnx": "littoral_cloud.export.onnx:export",
-    "onnx-int8": "littoral_cloud.export.int8:export_int8",
-    "onnx-int8-dynamic": "littoral_cloud.export.int8:export_int8_dynamic",
-    "onnx-int8-full": "littoral_cloud.export.int8:export_int8_full",
-    "ncnn": "littoral_cloud.export.ncnn:export",
-    "ncnn-fp16": "littoral_cloud.export.ncnn:export_fp16",
-    "coreml": "littoral_cloud.export.coreml:export",
-    "coreml-fp16": "littoral_cloud.export.coreml:export_fp16",
-    "tensorrt-fp16": "littoral_cloud.export.tensorrt:export_fp16",
-    "tensorrt-int8": "littoral_cloud.export.int8:export_tensorrt_int8",
+EXPORTERS: Mapping[str, Exporter] = {
+    "onnx": onnx.export,
+    "onnx-int8": int8.export_int8,
+    "onnx-int8-dynamic": int8.export_int8_dynamic,
+    "onnx-int8-full": int8.export_int8_full,
+    "ncnn": ncnn.export,
+    "ncnn-fp16": ncnn.export_fp16,
+    "coreml": coreml.export,
+    "coreml-fp16": coreml.export_fp16,
+    "tensorrt-fp16": tensorrt.export_fp16,
+    "tensorrt-int8": int8.export_tensorrt_int8,
 }
-"""What a network can be turned into: an Exporter each."""
+"""What a network can be turned into. Each module imports its optional packages when it is called."""
 
-RUNNERS: Mapping[str, str] = {
-    "onnxruntime": "littoral_cloud.export.onnx:infer",
-    "ncnn": "littoral_cloud.export.ncnn:infer",
-    "coreml": "littoral_cloud.export.coreml:infer",
-    "tensorrt": "littoral_cloud.export.tensorrt:infer",
+RUNNERS: Mapping[str, Runner] = {
+    "onnxruntime": onnx.infer,
+    "ncnn": ncnn.infer,
+    "coreml": coreml.infer,
+    "tensorrt": tensorrt.infer,
 }
 """How this process runs an artifact of each runtime, or, where it cannot, calculates what the artifact says."""
 
@@ -169,7 +169,7 @@ def candidates_from(
     for variant in variants:
         progress(f"{name}-{variant}")
         calibration = bench.calibration_of(options.calibration.examples)
-        exported = loaded(EXPORTERS[variant])(module, bench.input, calibration=calibration, options=options)
+        exported = EXPORTERS[variant](module, bench.input, calibration=calibration, options=options)
         made.append(
             package(
                 exported,
@@ -203,7 +203,7 @@ def package(
     threads: int = 1,
 ) -> Packaged:
     """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
-    infer: Callable[..., Logits] = loaded(RUNNERS[exported.runtime])
+    infer = RUNNERS[exported.runtime]
     logits = infer(exported, bench.test, threads=threads)
     by_class = class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes)
     probe = bench.input.prepare(bench.probe)
@@ -268,7 +268,7 @@ def answers_of(packaged: Packaged, raw: Inputs, *, threads: int = 1) -> Logits:
     """What an artifact answers to raw inputs, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
     manifest = packaged.manifest
     exported = exported_of(packaged)
-    infer: Callable[..., Logits] = loaded(RUNNERS[manifest.runtime])
+    infer = RUNNERS[manifest.runtime]
     return infer(exported, manifest.input.prepare(raw), threads=threads)
 
 
@@ -291,9 +291,3 @@ def _probe_places(dataset: Dataset) -> npt.NDArray[np.int64]:
 def _spread(x: Inputs, count: int) -> Inputs:
     """At most `count` inputs, evenly from the whole."""
     return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)]
-
-
-def loaded(path: str) -> Callable[..., Any]:
-    module, _, function = path.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found

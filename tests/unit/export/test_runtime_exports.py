@@ -14,7 +14,7 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export import coreml
 from littoral_cloud.export.coreml_reading import constants_of, spec_of
 from littoral_cloud.export.exported import Exported, folded
-from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from, loaded
+from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from
 from littoral_cloud.training.train import Trained, train_teacher
 from littoral_cloud.training.trainer import Schedule
 from onnx import numpy_helper
@@ -43,7 +43,7 @@ def network() -> Trained:
 
 @functools.cache
 def exported(variant: str) -> Exported:
-    made: Exported = loaded(EXPORTERS[variant])(network().module, bench().input, calibration=bench().calibration)
+    made: Exported = EXPORTERS[variant](network().module, bench().input, calibration=bench().calibration)
     return made
 
 
