@@ -16,7 +16,6 @@ import grpc
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import load
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.releases.catalogue import publish
@@ -235,7 +234,7 @@ async def test_while_the_teachers_process_starts_a_node_is_told_so_at_once_and_i
     try:
         with pytest.raises(TeacherStarting):
             await teachers.escalate("n1", question)
-        await asyncio.gather(*teachers._answering)  # the question that began the process is answered, for the sample alone
+        await teachers.settled()  # the question that began the process is answered, for the sample alone
         assert process.ready
         [sample] = list(samples.read("tiny"))
         answer = await teachers.escalate("n1", question)
@@ -280,7 +279,7 @@ def test_a_teacher_that_is_a_function_is_not_kept(tmp_path: Path) -> None:
     assert described(Ensemble((network(1), Function()), (1.0, 1.0)), SHAPE, CLASSES, put) is None
 
 
-async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledger: Ledger, tmp_path: Path) -> None:
+async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(fleet: Fleet, maker: Maker, tmp_path: Path) -> None:
     files = SampleFiles(tmp_path / "samples", most_bytes=2_000)
     for number in range(40):
         files.add("a.b", [{"number": number, "pad": "x" * 50}])
@@ -293,29 +292,25 @@ async def test_hints_are_bounded_and_a_node_that_waits_no_longer_costs_none(ledg
     files.add("a.b", [{"number": 40}])
     assert [sample["number"] for sample in files.read("a.b")][-1] == 40
 
-    go_on = asyncio.Event()
+    came, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Rule):
         async def ask(self, digest: str, kept: StoredTeacher, x: np.ndarray) -> np.ndarray:
+            came.set()
             await go_on.wait()
             return np.zeros((len(x), CLASSES), np.float32)
 
-    teachers = TeacherService(ledger, BlobFolder(tmp_path / "blobs"), {}, Slow(), files, lambda: 7.0, keep_inputs=True)
-    kept_teacher = StoredTeacher(name="t", shape=SHAPE, classes=CLASSES, voices=())
-    from littoral_cloud.fleet.records import Artifact
-
-    artifact = Artifact(
-        manifest_digest=digest_of(b"m"), model="tiny", name="n", runtime="onnxruntime", accuracy=1.0, artifact_bytes=1,
-        parameters=1, architecture={},
-    )  # fmt: skip
-    teachers._known[digest_of(b"m")] = (digest_of(b"t"), kept_teacher, artifact)
-    question = Escalation("tiny", digest_of(b"m"), np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
+    await keep(fleet.ledger, TEACHERS, KEPT)
+    artifact = await with_teacher(fleet, maker, "joined", ((DATA, digest_of(b"data")), (TEACHER, TEACHERS)))
+    trusted = maker.signing_keys
+    teachers = TeacherService(fleet.ledger, fleet.blobs, trusted, Slow(), files, lambda: 7.0, keep_inputs=True)
+    question = Escalation("tiny", artifact, np.zeros((1, *SHAPE), np.uint8), np.ones((1, CLASSES), np.float32), 0.5)
     asking = asyncio.create_task(teachers.escalate("n1", question))
-    await asyncio.sleep(0)
+    await came.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     go_on.set()
-    await asyncio.gather(*teachers._answering)
+    await teachers.settled()
     [sample] = list(files.read("tiny"))
     assert (sample["node"], sample["at"], sample["node_answer"]) == ("n1", 7.0, [0.3333] * CLASSES)
     assert json.dumps(sample["input"]["shape"]) == json.dumps(list(SHAPE))

@@ -365,10 +365,11 @@ class AgentProcess:
         return await self.ended()
 
     async def ended(self) -> int:
+        assert self._process.stdout is not None
         async with asyncio.timeout(PATIENCE_S):
             code = await self._process.wait()
             await self._reader
-        self._process._transport.close()  # type: ignore[attr-defined]  # stdout was read by line, not to its end
+            await self._process.stdout.read()  # to its end, which closes the pipe
         return code
 
 

@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
 from littoral_cloud.api.wire import desired_to
 from littoral_cloud.federation.run import FinishedRound, Run
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
@@ -18,6 +22,21 @@ from littoral_cloud.store.blobs import BlobFolder
 from littoral_node.federation.participant import Participant
 
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
+from littoral.flower_private import become_server
+
+
+class ConnectedNodes:
+    """What a strategy asks a Grid before it sends: which nodes there are."""
+
+    def get_node_ids(self) -> list[int]:
+        return list(range(1, 11))
+
+
+def send(strategy: Strategy, arrays: ArrayRecord) -> None:
+    """The strategy's first round begins: it makes its messages with these arrays."""
+    become_server("r")
+    assert strategy.configure_train(1, arrays, ConfigRecord(), cast(Grid, ConnectedNodes()))
+
 
 SPEC = {"name": "compact_cnn", "widths": [4, 6]}
 INPUT = {"shape": [1, 8, 8], "scale": 1 / 255, "mean": [0.5], "std": [0.25]}

@@ -63,12 +63,12 @@ def coreml_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, 
 
 @functools.lru_cache(8)
 def _converted(data: bytes, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Mapping[str, bytes]:
-    from littoral_cloud.export.coreml import _coremltools, _quiet
+    from littoral_cloud.export.coreml import load_coremltools, quiet
 
     from littoral.mlpackage import taken_from
 
     used = np.frombuffer(data, np.float32).reshape(sizes)
-    ct = _coremltools()
+    ct = load_coremltools()
     mb = importlib.import_module("coremltools.converters.mil").Builder
 
     @mb.program(input_specs=[mb.TensorSpec((1, *shape))], opset_version=ct.target.iOS15)  # type: ignore[untyped-decorator]
@@ -76,7 +76,7 @@ def _converted(data: bytes, sizes: tuple[int, ...], shape: tuple[int, ...]) -> M
         flat = mb.reshape(x=x, shape=(1, used.shape[0]))
         return mb.linear(x=flat, weight=np.ascontiguousarray(used.T), name="logits")
 
-    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+    with quiet(), tempfile.TemporaryDirectory() as scratch:
         precise = {"compute_precision": ct.precision.FLOAT32, "skip_model_load": True}
         made = ct.convert(program, convert_to="mlprogram", minimum_deployment_target=ct.target.iOS15, **precise)
         made.save(f"{scratch}/model.mlpackage")

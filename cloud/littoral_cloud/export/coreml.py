@@ -42,7 +42,7 @@ def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, optio
 
 
 def _export(module: nn.Module, given: Input, precision: str) -> Exported:
-    coremltools = _coremltools()
+    coremltools = load_coremltools()
     network = _without_shuffles(folded(module))
     try:
         files = _converted(coremltools, network, given, precision)
@@ -52,7 +52,8 @@ def _export(module: nn.Module, given: Input, precision: str) -> Exported:
     return Exported("coreml", files, {"compute_units": "ALL"}, {})
 
 
-def _coremltools() -> Any:
+def load_coremltools() -> Any:
+    """The module. Raises Unavailable where it is not installed."""
     try:
         with quiet():
             return importlib.import_module("coremltools")

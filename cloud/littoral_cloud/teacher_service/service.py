@@ -208,6 +208,10 @@ class TeacherService:
 
         await edit(self._ledger, EscalationCount, KIND, id, change)
 
+    async def settled(self) -> None:
+        """Returns once each question that came so far has its sample, or has failed."""
+        await asyncio.gather(*self._answering, return_exceptions=True)
+
     async def close(self) -> None:
         open_ones = tuple(self._answering)
         for task in open_ones:

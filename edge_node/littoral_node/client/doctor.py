@@ -64,7 +64,7 @@ async def examine(folder: NodeFolder, environment: Mapping[str, str], *, now: fl
     Args:
         now: this machine's clock; seconds since 1970-01-01 UTC.
     """
-    findings = [*_settings(folder, environment), *_runtimes(), _disk(folder.root)]
+    findings = [*_settings(folder, environment), *runtime_findings(), _disk(folder.root)]
     try:
         identity = folder.identity()
     except FleetError as error:
@@ -170,7 +170,7 @@ def _certificate(identity: Identity, now: float) -> list[Finding]:
     return [Finding("certificate", Verdict.OK, f"valid for {days:.0f} days")]
 
 
-def _runtimes() -> list[Finding]:
+def runtime_findings() -> list[Finding]:
     """Each runtime of the registry: available, or why not; then the devices that it lacks."""
     have = facts()
     findings: list[Finding] = []

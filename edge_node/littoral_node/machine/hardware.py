@@ -16,6 +16,7 @@ from littoral_node.machine.accelerators import Accelerator, accelerators
 from littoral_node.machine.energy import Counter, counters, has_battery
 from littoral_node.machine.runtime_facts import RuntimeFacts
 
+_CGROUPS = Path("sys/fs/cgroup")
 ISA_OF_FLAGS = (
     "avx",
     "avx2",
@@ -68,13 +69,13 @@ def profile(data_dir: Path, runtimes: Mapping[str, RuntimeFacts], *, threads: in
         threads: of one inference.
         root: below which the files of its accelerators, batteries and energy counters lie.
     """
-    cpuinfo = _read("/proc/cpuinfo")
+    cpuinfo = _read(Path("/proc/cpuinfo"))
     found = HardwareProfile(
         machine=platform.machine(),
         cpu_model=cpu_model(cpuinfo),
-        cpu_millis=_cpu_millis(),
+        cpu_millis=cpu_millis(),
         isa=isa(cpuinfo),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=memory_bytes(),
         storage_free_bytes=shutil.disk_usage(data_dir).free,
         operating_system=f"{platform.system().lower()} {platform.release()}",
         libc=" ".join(part for part in platform.libc_ver() if part),
@@ -89,14 +90,14 @@ def profile(data_dir: Path, runtimes: Mapping[str, RuntimeFacts], *, threads: in
     return _with_class(found)
 
 
-def threads_allowed() -> int:
+def threads_allowed(root: Path = Path("/")) -> int:
     """Threads that an inference may use: whole CPUs of the cgroup's limit, at least one."""
-    return max(1, _cpu_millis() // 1000)
+    return max(1, cpu_millis(root) // 1000)
 
 
-def inference_threads(asked: int) -> int:
+def inference_threads(asked: int, root: Path = Path("/")) -> int:
     """As many as the settings ask for, and never more than the cgroup's limit leaves: two on one CPU wait for each other."""
-    return min(asked, threads_allowed())
+    return min(asked, threads_allowed(root))
 
 
 def class_of(profile: HardwareProfile) -> str:
@@ -174,30 +175,33 @@ def cgroup_v2_path(proc_self_cgroup: str) -> str:
     return next((line[3:].strip().lstrip("/") for line in proc_self_cgroup.splitlines() if line.startswith("0::")), "")
 
 
-def _cpu_millis() -> int:
+def cpu_millis(root: Path = Path("/")) -> int:
+    """Thousandths of a CPU that affinity and the cgroups leave this process; `root`: below which /proc and /sys lie."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = [cpu_limit_v2(text) for text in _cgroup_files("cpu.max")]
-    limits.append(cpu_limit_v1(_read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")))
+    limits = [cpu_limit_v2(text) for text in _cgroup_files(root, "cpu.max")]
+    v1 = root / _CGROUPS / "cpu"
+    limits.append(cpu_limit_v1(_read(v1 / "cpu.cfs_quota_us"), _read(v1 / "cpu.cfs_period_us")))
     return min([affinity * 1000, *(limit for limit in limits if limit)])
 
 
-def _memory_bytes() -> int:
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Of this machine, or what the cgroups leave this process of it; `root`: below which /proc and /sys lie."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [memory_limit(text) for text in _cgroup_files("memory.max")]
-    limits.append(memory_limit(_read("/sys/fs/cgroup/memory/memory.limit_in_bytes")))
+    limits = [memory_limit(text) for text in _cgroup_files(root, "memory.max")]
+    limits.append(memory_limit(_read(root / _CGROUPS / "memory" / "memory.limit_in_bytes")))
     return min([whole, *(limit for limit in limits if limit)])
 
 
-def _cgroup_files(name: str) -> list[str]:
+def _cgroup_files(root: Path, name: str) -> list[str]:
     """A file's text in this process's cgroup and every one above: the tightest limit holds."""
-    root = Path("/sys/fs/cgroup")
-    here = root / cgroup_v2_path(_read("/proc/self/cgroup"))
-    return [_read(str(folder / name)) for folder in (here, *here.parents) if folder == root or root in folder.parents]
+    top = root / _CGROUPS
+    here = top / cgroup_v2_path(_read(root / "proc/self/cgroup"))
+    return [_read(folder / name) for folder in (here, *here.parents) if folder == top or top in folder.parents]
 
 
-def _read(path: str) -> str:
+def _read(path: Path) -> str:
     """A file's text; empty where this machine has no such file."""
     try:
-        return Path(path).read_text()
+        return path.read_text()
     except OSError:
         return ""

@@ -101,6 +101,11 @@ class Slots:
         slot = self._slots.get(name)
         return slot.served.manifest.name if slot else ""
 
+    def in_flight(self, name: str) -> int:
+        """Requests that use what answers under a name at this moment."""
+        slot = self._slots.get(name)
+        return slot.in_flight if slot else 0
+
     def names(self) -> tuple[str, ...]:
         """In order; the same tuple as long as none comes or goes."""
         if self._names is None:

@@ -24,7 +24,7 @@ from torch import nn
 
 from littoral.errors import BadInput
 from littoral.flower_private import become_server
-from tests.kit.federation import small_run
+from tests.kit.federation import send, small_run
 
 ROOT = Path(__file__).parents[3]
 RUN = small_run("r", "sha256:" + "0" * 64)
@@ -81,7 +81,7 @@ def reply(weight: float, counter: int, examples: int) -> Message:
 def test_a_round_is_the_mean_weighted_by_examples_and_keeps_types_and_shapes_and_its_true_number() -> None:
     told: list[tuple[int, ArrayRecord, MetricRecord]] = []
     strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=3, on_round=lambda *round_: told.append(round_))
-    strategy._sent = reply(0.0, 5, 1).content["arrays"]
+    send(strategy, reply(0.0, 5, 1).content["arrays"])
     strategy.aggregate_train(1, [reply(1.0, 5, 10), reply(4.0, 5, 20)])
     (number, arrays, metrics) = told[0]
     assert number == 3
@@ -92,7 +92,7 @@ def test_a_round_is_the_mean_weighted_by_examples_and_keeps_types_and_shapes_and
 
 def test_replies_that_are_not_finite_fail_the_round() -> None:
     strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=1, on_round=lambda *_: None)
-    strategy._sent = reply(0.0, 5, 1).content["arrays"]
+    send(strategy, reply(0.0, 5, 1).content["arrays"])
     with pytest.raises(RoundFailed, match=r"0 of 1 replies can be used, 2 are needed .*not-finite: w holds values"):
         strategy.aggregate_train(1, [reply(float("nan"), 5, 10)])
 
@@ -103,7 +103,7 @@ def test_an_exception_of_a_strategy_ends_the_run_with_its_words(monkeypatch: pyt
 
     monkeypatch.setattr("flwr.serverapp.strategy.FedAvg.aggregate_train", broken)
     strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=3, on_round=lambda *_: None)
-    strategy._sent = reply(0.0, 5, 1).content["arrays"]
+    send(strategy, reply(0.0, 5, 1).content["arrays"])
     with pytest.raises(StrategyFailed, match="round 3: ResumableFedAvg: ZeroDivisionError: no weights at all"):
         strategy.aggregate_train(1, [reply(1.0, 5, 10), reply(4.0, 5, 20)])
 

@@ -16,7 +16,7 @@ from littoral_cloud.federation.run import FinishedRound, sitting_out
 from littoral_cloud.federation.strategies import Sampling, build_strategy
 
 from littoral.flower_private import become_server
-from tests.kit.federation import small_run
+from tests.kit.federation import send, small_run
 
 FINE: Mapping[str, Any] = {"num-examples": 10, "train_loss": 0.1}
 SENT = ArrayRecord({"w": Array(np.zeros(3, np.float32)), "steps": Array(np.array(7))})
@@ -91,7 +91,7 @@ def test_the_odd_reply_fails_alone_and_the_round_goes_on(what: str) -> None:
     assert code in BAD
     finished: list[Any] = []
     strategy = build_strategy("fedavg", Sampling(1.0, 0.0, 2), seed=1, first_round=1, on_round=lambda *a: finished.append(a))
-    strategy._sent = SENT
+    send(strategy, SENT)
     strategy.aggregate_train(1, [reply([1, 1, 1]), make(), reply([3, 3, 3])])
     [(_, arrays, metrics)] = finished
     assert arrays["w"].numpy().tolist() == [2, 2, 2]

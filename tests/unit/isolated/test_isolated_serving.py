@@ -29,7 +29,7 @@ async def on_trial(folder: Path) -> Served:
 
 async def in_flight(node: Node, count: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while node.slots._slots[MODEL].in_flight < count:  # noqa: ASYNC110
+        while node.slots.in_flight(MODEL) < count:  # noqa: ASYNC110
             await asyncio.sleep(0)  # no event says so
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.machine import hardware
 from littoral_node.machine.hardware import (
     HardwareProfile,
     cgroup_v2_path,
     class_of,
     cpu_limit_v1,
     cpu_limit_v2,
+    cpu_millis,
     cpu_model,
     inference_threads,
     isa,
+    memory_bytes,
     memory_limit,
     profile,
     threads_allowed,
@@ -117,16 +119,24 @@ def test_the_profile_of_this_machine(tmp_path: Path) -> None:
     assert profile(tmp_path, facts()).hardware_class == found.hardware_class
 
 
-def test_threads_are_whole_cpus_of_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def made(root: Path, files: Mapping[str, str]) -> Path:
+    """A root with these files."""
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
+
+
+def test_threads_are_whole_cpus_of_what_this_process_may_use(tmp_path: Path) -> None:
     assert 1 <= threads_allowed() <= len(os.sched_getaffinity(0))
-    files = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}
-    monkeypatch.setattr(hardware, "_read", lambda path: files.get(path, ""))
-    assert threads_allowed() == 1
-    assert inference_threads(4) == 1
-    assert hardware._cpu_millis() == 500
-    files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = "-1"
-    assert inference_threads(1) == 1
-    assert inference_threads(1_000) == threads_allowed() == len(os.sched_getaffinity(0))
+    quota = "sys/fs/cgroup/cpu/cpu.cfs_quota_us"
+    root = made(tmp_path, {quota: "50000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"})
+    assert threads_allowed(root) == 1
+    assert inference_threads(4, root) == 1
+    assert cpu_millis(root) == 500
+    made(tmp_path, {quota: "-1"})
+    assert inference_threads(1, root) == 1
+    assert inference_threads(1_000, root) == threads_allowed(root) == len(os.sched_getaffinity(0))
 
 
 def test_a_process_that_may_use_one_cpu_infers_with_one_thread() -> None:
@@ -136,17 +146,17 @@ def test_a_process_that_may_use_one_cpu_infers_with_one_thread() -> None:
     assert done.stdout.strip() == "1"
 
 
-def test_the_tightest_cgroup_above_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tightest_cgroup_above_counts(tmp_path: Path) -> None:
     files = {
-        "/proc/self/cgroup": "0::/a/b\n",
-        "/sys/fs/cgroup/a/b/memory.max": "max\n",
-        "/sys/fs/cgroup/a/memory.max": "300000000\n",
-        "/sys/fs/cgroup/a/b/cpu.max": "90000 100000\n",
-        "/sys/fs/cgroup/a/cpu.max": "40000 100000\n",
+        "proc/self/cgroup": "0::/a/b\n",
+        "sys/fs/cgroup/a/b/memory.max": "max\n",
+        "sys/fs/cgroup/a/memory.max": "300000000\n",
+        "sys/fs/cgroup/a/b/cpu.max": "90000 100000\n",
+        "sys/fs/cgroup/a/cpu.max": "40000 100000\n",
     }
-    monkeypatch.setattr(hardware, "_read", lambda path: files.get(path, ""))
-    assert hardware._memory_bytes() == 300_000_000
-    assert hardware._cpu_millis() == 400
+    root = made(tmp_path, files)
+    assert memory_bytes(root) == 300_000_000
+    assert cpu_millis(root) == 400
 
 
 BASE = HardwareProfile(

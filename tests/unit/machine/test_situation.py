@@ -33,7 +33,7 @@ class Clock:
 class Node:
     """A situation whose words are kept."""
 
-    def __init__(self, machine: Machine, clock: object, **overlays: Budget) -> None:
+    def __init__(self, machine: Machine, clock: object, root: Path | None = None, **overlays: Budget) -> None:
         self.said: list[session_pb2.BudgetChange] = []
         self.labelled: int | None = None
         self.logged: list[str] = []
@@ -42,7 +42,7 @@ class Node:
             {"": PLAIN, "digits": Budget.parse("p95<=2ms")},
             overlays or {"battery_low": LOW},
             Thresholds(),
-            root=machine.root,
+            root=root or machine.root,
             line=None,
             changed=self._keep,
             log=lambda event, **fields: self.logged.append(event),
@@ -123,10 +123,12 @@ async def test_the_kernels_word_about_power_is_followed_and_others_are_not(
     ours.setblocking(False)
     monkeypatch.setattr(uevents, "open_uevents", lambda: ours)
     machine.plugged(10)
-    node = Node(machine, asyncio.get_running_loop().time)
+    read = under_test.read
+    monkeypatch.setattr(under_test, "read", lambda _, line: read(machine.root, line))
+    node = Node(machine, asyncio.get_running_loop().time, Path("/"))  # the kernel is listened to; the made machine is read
     looks: list[Path] = []
     first = asyncio.Event()
-    loop, read = asyncio.get_running_loop(), under_test.read
+    loop = asyncio.get_running_loop()
 
     def seen(root: Path, line: bool | None) -> Reading:
         found = read(machine.root, line)
@@ -135,7 +137,6 @@ async def test_the_kernels_word_about_power_is_followed_and_others_are_not(
         return found
 
     monkeypatch.setattr(under_test, "read", seen)
-    node.situation._root = Path("/")  # so that the kernel is listened to; what is read is the made machine
     running = asyncio.create_task(node.situation.run())
     await first.wait()
     kernels.send(DISK)

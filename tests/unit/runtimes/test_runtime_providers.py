@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import onnxruntime
 import pytest
-from littoral_node.client.doctor import Verdict, _runtimes
+from littoral_node.client.doctor import Verdict, runtime_findings
 from littoral_node.config.settings import load_settings
 from littoral_node.machine.runtime_facts import Missing, RuntimeFacts
 from littoral_node.runtimes import REGISTRY, facts, load, ncnn_runtime, onnx_limits, onnx_runtime, ran_on, tensorrt_runtime
@@ -186,7 +186,7 @@ def test_a_library_that_ends_its_process_hides_no_other(
 
 
 def test_doctor_names_every_runtime_and_provider_with_a_reason_and_a_way() -> None:
-    findings = _runtimes()
+    findings = runtime_findings()
     for name in REGISTRY:
         [said] = [f for f in findings if f.check == "runtime" and f.detail.startswith(name)]
         assert ("not available: " in said.detail) == (said.verdict is not Verdict.OK)

@@ -34,10 +34,8 @@ def tensor(x: npt.NDArray[Any], datatype: str = "UINT8", name: str = "x", *, bin
 
 
 def truncated() -> Any:
-    given = tensor(images(1))
-    given._raw_data = given._raw_data[:-3]
-    given._parameters["binary_data_size"] -= 3
-    return given
+    x = images(1)
+    return tensor(x[:, :, :3]).set_shape(x.shape)
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -59,7 +57,7 @@ async def test_an_inference(binary: bool, packed: str | None, tmp_path: Path) ->
         pytest.param(tensor(np.array([b"a"], np.object_), "BYTES"), "inputs[0].datatype", id="datatype"),
         pytest.param(tensor(np.full((1, *SHAPE), np.nan, np.float32), "FP32"), "not finite", id="nan"),
         pytest.param(tensor(np.full((1, *SHAPE), np.inf, np.float32), "FP32", binary=False), "", id="infinite, as JSON"),
-        pytest.param(truncated(), "binary_data_size: 13", id="truncated"),
+        pytest.param(truncated(), "binary_data_size: 12", id="truncated"),
         pytest.param(tensor(np.zeros((0, *SHAPE), np.uint8)), "inputs[0].shape", id="no example"),
     ],
 )

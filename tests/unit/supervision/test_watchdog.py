@@ -78,10 +78,11 @@ class Slow:
     """Obeys `stop`, or not."""
 
     def __init__(self, *, obeys: bool) -> None:
-        self._over = threading.Event()
+        self.began, self._over = threading.Event(), threading.Event()
         self._obeys = obeys
 
     def infer(self, x: Tensor) -> Tensor:
+        self.began.set()
         self._over.wait()
         raise RuntimeFailure("ended")
 
@@ -99,7 +100,8 @@ class Slow:
 @pytest.mark.parametrize("obeys", [True, False])
 def test_one_that_does_not_obey_in_as_long_again_is_beyond_help(obeys: bool) -> None:
     hangs: list[int] = []
-    model = GuardedModel(Slow(obeys=obeys), 10.0, lambda: hangs.append(1), lambda it: None)
+    slow = Slow(obeys=obeys)
+    model = GuardedModel(slow, 10.0, lambda: hangs.append(1), lambda it: None)
     failures: list[Exception] = []
 
     def ask() -> None:
@@ -110,8 +112,7 @@ def test_one_that_does_not_obey_in_as_long_again_is_beyond_help(obeys: bool) -> 
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while not model._running:
-        thread.join(0.001)
+    assert slow.began.wait(PATIENCE_S)
     now = time.monotonic()
     assert not model.look(now + 5)
     assert hangs == []
