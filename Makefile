@@ -28,6 +28,9 @@ SIDE_BY_SIDE := -n auto --dist worksteal
 test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes)
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
+test-unit: $(STAMP)  ## the unit tests alone: no Redis, no agent, within two minutes
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/unit tests/replay tests/golden
+
 test-durations: $(STAMP)  ## the same, and the twenty slowest tests
 	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=20
 
@@ -107,4 +110,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-durations lint proto proto-check bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) kill-loop clean
+.PHONY: help install constraints demo test test-unit test-durations lint proto proto-check bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) kill-loop clean
