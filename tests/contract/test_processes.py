@@ -21,6 +21,13 @@ Replace = Callable[[str], None]
 SHORT_S = 0.5
 
 
+LIMITED = [name for name, user in USERS.items() if user.limited]
+"""The first call of the other users may take any time."""
+
+CANCELLED = [name for name, user in USERS.items() if not user.blocks]
+"""The calls of the other users block: they end with the process or at their limit."""
+
+
 @pytest.fixture(params=USERS)
 def user(request: pytest.FixtureRequest) -> User:
     return USERS[request.param]
@@ -105,9 +112,8 @@ async def test_a_child_that_breaks_the_rules_is_ended_and_the_next_call_gets_a_n
             await once()
 
 
+@pytest.mark.parametrize("user", LIMITED, indirect=True)
 async def test_a_call_past_its_limit_ends_the_child(user: User, tmp_path: Path, child_that: Replace) -> None:
-    if not user.limited:
-        pytest.skip("its first call takes as long as it takes")
     child_that("hangs")
     async with user.opened(tmp_path, Waits(call=SHORT_S)) as once:
         with pytest.raises(FleetError, match=r"took longer than 0\.5 s"):
@@ -124,11 +130,10 @@ async def test_a_child_that_is_killed_in_a_call_is_named_with_the_signal(user: U
             await asyncio.wait_for(asked, PATIENCE_S)
 
 
+@pytest.mark.parametrize("user", CANCELLED, indirect=True)
 async def test_a_cancelled_call_leaves_no_child_and_the_next_gets_a_new_one(
     user: User, tmp_path: Path, child_that: Replace
 ) -> None:
-    if user.blocks:
-        pytest.skip("its calls block: they end with the process or at their limit")
     child_that("hangs")
     async with user.opened(tmp_path, Waits()) as once:
         asked = asyncio.ensure_future(once())
