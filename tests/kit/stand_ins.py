@@ -25,7 +25,7 @@ def stand_in(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runtime not in HERE, str(why_not(runtime))
     if runtime == "coreml":
         monkeypatch.setattr(coreml_runtime, "check_platform", lambda: None)
-        monkeypatch.setattr(coreml_runtime, "_coremltools", core_ml)
+        monkeypatch.setattr(coreml_runtime, "load_coremltools", core_ml)
     else:
         monkeypatch.setitem(sys.modules, "onnxruntime", with_provider(TENSORRT))
 

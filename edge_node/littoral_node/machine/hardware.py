@@ -153,21 +153,23 @@ def _cpu_fields(cpuinfo: str) -> dict[str, str]:
 
 
 def cpu_limit_v2(cpu_max: str) -> int | None:
-    """Thousandths of a CPU, of cgroup v2's cpu.max ("200000 100000" or "max 100000"); None: no limit."""
+    """Thousandths of a CPU, of cgroup v2's cpu.max ("200000 100000" or "max 100000"); None: no limit, or 0."""
     quota, _, period = cpu_max.strip().partition(" ")
-    return int(quota) * 1000 // int(period) if quota.isdecimal() and period.isdecimal() and int(period) > 0 else None
+    known = quota.isdecimal() and period.isdecimal() and int(period) > 0
+    return int(quota) * 1000 // int(period) or None if known else None
 
 
 def cpu_limit_v1(quota_us: str, period_us: str) -> int | None:
     """The same of cgroup v1's cpu.cfs_quota_us (-1: no limit) and cpu.cfs_period_us."""
     quota, period = quota_us.strip(), period_us.strip()
-    return int(quota) * 1000 // int(period) if quota.isdecimal() and period.isdecimal() and int(period) > 0 else None
+    known = quota.isdecimal() and period.isdecimal() and int(period) > 0
+    return int(quota) * 1000 // int(period) or None if known else None
 
 
 def memory_limit(text: str) -> int | None:
-    """Bytes, of memory.max or memory.limit_in_bytes; None: no limit (v1 writes a huge number for that)."""
+    """Bytes, of memory.max or memory.limit_in_bytes; None: no limit (v1 writes a huge number for that), or 0."""
     value = text.strip()
-    return int(value) if value.isdecimal() and int(value) < 2**60 else None
+    return int(value) if value.isdecimal() and 0 < int(value) < 2**60 else None
 
 
 def cgroup_v2_path(proc_self_cgroup: str) -> str:

@@ -31,7 +31,7 @@ _WAY_OUT = "serve an onnx or ncnn variant of it on this machine"
 
 def version() -> str:
     """Of coremltools: Core ML itself is macOS's. Raises ImportError."""
-    return str(_coremltools().__version__)
+    return str(load_coremltools().__version__)
 
 
 def look() -> RuntimeFacts:
@@ -45,7 +45,8 @@ def check_platform() -> None:
         raise RuntimeFailure(f"Core ML predicts on macOS only, this is {sys.platform}", hint=_WAY_OUT)
 
 
-def _coremltools() -> Any:
+def load_coremltools() -> Any:
+    """The module. Raises ImportError where it is not installed."""
     return importlib.import_module("coremltools")
 
 
@@ -95,7 +96,7 @@ class CoreMLModel:
 def load(manifest: Manifest, folder: Path, threads: int) -> CoreMLModel:
     """Core ML ignores `threads`: it has its own, which sleep while there is no work."""
     check_platform()
-    coremltools = _coremltools()
+    coremltools = load_coremltools()
     units = str(manifest.runtime_options.get("compute_units", "ALL"))
     if units not in _UNITS:
         raise RuntimeFailure(f"coreml: runtime_options.compute_units: {units[:40]!r}", hint=f"one of {', '.join(_UNITS)}")

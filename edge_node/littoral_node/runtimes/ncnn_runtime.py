@@ -33,7 +33,7 @@ def version() -> str:
 def look() -> RuntimeFacts:
     """Counts the GPUs, which loads Vulkan and talks on stderr where there is none: never in a process that serves."""
     found = version()
-    gpus = _gpus()
+    gpus = gpu_count()
     allowed = in_use().providers
     if gpus and "vulkan" in allowed:
         return RuntimeFacts(found, devices=("vulkan", "cpu"))
@@ -45,7 +45,7 @@ def look() -> RuntimeFacts:
     return RuntimeFacts(found, lacking=(Missing("ncnn vulkan", "ncnn finds no GPU that speaks Vulkan here", _GET_VULKAN),))
 
 
-def _gpus() -> int:
+def gpu_count() -> int:
     ncnn: Any = importlib.import_module("ncnn")
     count = getattr(ncnn, "get_gpu_count", None)  # a build without Vulkan has none
     return int(count()) if count else 0

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from littoral_node.machine.hardware import (
     HardwareProfile,
@@ -98,6 +98,8 @@ def test_the_cgroup_of_a_process() -> None:
 
 
 @given(st.text())
+@example("0")
+@example("0 100000")
 def test_whatever_a_kernel_writes_is_read(text: str) -> None:
     assert isinstance(cpu_model(text), str)
     assert all(isinstance(name, str) for name in isa(text))

@@ -120,7 +120,7 @@ def test_a_provider_counts_only_where_a_session_has_it(monkeypatch: pytest.Monke
 
 def test_vulkan_is_used_where_ncnn_finds_a_gpu_and_the_node_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ncnn vulkan" in {missing.name for missing in ncnn_runtime.look().lacking}
-    monkeypatch.setattr(ncnn_runtime, "_gpus", lambda: 1)
+    monkeypatch.setattr(ncnn_runtime, "gpu_count", lambda: 1)
     assert ncnn_runtime.look().devices == ("vulkan", "cpu")
     settle_on(Using(("cpu",), None))
     assert ncnn_runtime.look().devices == ("cpu",)
