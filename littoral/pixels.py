@@ -44,9 +44,9 @@ def opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Ima
     except BadData:
         raise
     except Exception as error:
-        held = path.stat().st_size if path.exists() else 0
+        size = path.stat().st_size if path.exists() else 0
         raise BadData(
-            f"{path}: cannot be read as an image ({held} bytes held): {str(error) or type(error).__name__}",
+            f"{path}: cannot be read as an image ({size} bytes): {str(error) or type(error).__name__}",
             hint="replace it or take it out of the folder",
         ) from error
 

@@ -99,7 +99,7 @@ class Packed:
 
     @classmethod
     def repeated(cls, array: Array, *, most: int) -> Packed:
-        """An input, of which at most so many values are kept: from all over the array, each where `filled` puts it back."""
+        """An input. `most`: values to store; they come from all over the array, each where `filled` puts it back."""
         kept = min(array.size, most)
         at = np.arange(kept, dtype=np.int64)
         return cls._packed(array, at + (_places(array.size, kept) - at) // max(1, kept) * kept)

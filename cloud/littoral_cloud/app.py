@@ -77,7 +77,7 @@ async def open_existing(settings: CloudSettings, *, clock: Clock = _wall_clock) 
 
 @asynccontextmanager
 async def open_search(settings: CloudSettings, name: str) -> AsyncIterator[RedisSearch]:
-    """Where a search of this name is kept: the Redis that the settings name, else the embedded one. Raises as open_core."""
+    """The stored search of this name: in the Redis that the settings name, else in the embedded one. Raises as open_core."""
     async with _redis(settings) as endpoint:
         search = await asyncio.to_thread(RedisSearch, endpoint, name)
         try:

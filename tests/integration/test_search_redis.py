@@ -113,7 +113,7 @@ async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_tw
     stopped.terminate()
     _, err = await stopped.communicate()
     assert stopped.returncode == TERMINATED, err.decode()
-    assert err.decode().index("stopping at the next step") < err.decode().index("the same command goes on from there")
+    assert err.decode().index("stopping at the next step") < err.decode().index("the same command continues from there")
 
     # From here on in this process: importing torch once more takes longer than what is left to do.
     files = ["compress", str(tmp_path / "mine.toml"), "--data", str(tmp_path / "bars.npz"), "--data-dir", str(tmp_path / "cloud")]

@@ -99,7 +99,7 @@ async def test_killed_and_stopped_it_goes_on_and_makes_the_same_artifacts(folder
     assert stopped.returncode == TERMINATED, err.decode()
     assert f"s: goes on after step {kept}\n" in err.decode()
     kept = step_of(training, "s")
-    assert f"s: stopped after step {kept}; the same command goes on from there\n" in err.decode()
+    assert f"s: stopped after step {kept}; the same command continues from there\n" in err.decode()
 
     ended = await begun(folder)
     _, err = await ended.communicate()

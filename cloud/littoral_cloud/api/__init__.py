@@ -1,0 +1,1 @@
+"""The gRPC services that nodes call: enrolment, the session, blobs, escalations."""

@@ -22,7 +22,7 @@ from littoral_cloud.fleet.transfers import Readers, note_upload, task_of
 from littoral_cloud.store.blobs import BlobFolder
 
 SILENCE_S = 60.0
-"""An upload that brings nothing for this long is given up; what came is kept."""
+"""An upload that sends nothing for this long is ended; the bytes that came stay stored."""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         digest = check_digest(request.digest)
         if self._blobs.renew(digest):  # a node that hears "complete" puts nothing, and names it next
             return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.path(digest).stat().st_size, complete=True)
-        return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.held(digest), complete=False)
+        return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.stored_bytes(digest), complete=False)
 
     async def PutBlob(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> blob_pb2.PutBlobResponse:
         peer = await accepted(context, self._ledger, self._clock())
@@ -83,18 +83,18 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         return blob_pb2.PutBlobResponse(total_bytes=header.total_bytes)
 
     async def _receive(self, context: Any, digest: str, offset: int, total: int) -> None:
-        held = self._blobs.held(digest)
-        if offset != held:
+        stored = self._blobs.stored_bytes(digest)
+        if offset != stored:
             raise WrongOffset(
-                f"blob {digest[:19]}: {held} bytes are stored, the data begins at {offset}", hint="ask StatBlob first"
+                f"blob {digest[:19]}: {stored} bytes are stored, the data begins at {offset}", hint="ask StatBlob first"
             )
         while (part := await _next_part(context, first=False)) is not None:
-            if held + len(part.data) > total:
+            if stored + len(part.data) > total:
                 raise TooLarge(f"blob {digest[:19]}: more came than the {total} bytes that its header names")
-            await asyncio.to_thread(self._blobs.append, digest, held, part.data)
-            held += len(part.data)
-        if held < total:
-            raise Unavailable(f"blob {digest[:19]}: ended at {held} of {total} bytes", hint="go on from there")
+            await asyncio.to_thread(self._blobs.append, digest, stored, part.data)
+            stored += len(part.data)
+        if stored < total:
+            raise Unavailable(f"blob {digest[:19]}: ended at {stored} of {total} bytes", hint="go on from there")
         await asyncio.to_thread(self._blobs.complete, digest, total)
 
     @asynccontextmanager

@@ -94,7 +94,7 @@ class CoordinatorSession:
         self._messages: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(QUEUED_MESSAGES)
         self._look = asyncio.Event()
         self._ending: asyncio.Future[SessionRefusal] = asyncio.get_running_loop().create_future()
-        self.boot_id = ""  # of the agent's start, once it has said hello
+        self.boot_id = ""  # names one start of the agent; "" until its hello arrives
         self._sent_generation = -1
         self._allowance: NodeAllowance  # once it was let in
         self._classes: dict[str, int] = {}  # of the artifacts that it reports, by manifest digest

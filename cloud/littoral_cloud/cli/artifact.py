@@ -211,7 +211,7 @@ async def _gc(settings: CloudSettings, older_than_s: float, dry_run: bool, forma
             went = await collect(core.ledger, core.blobs, now, older_than_s, fence, actor=getpass.getuser())
     if format == Format.JSON:
         gone = [{"name": a.name, "digest": a.manifest_digest, "bytes": a.artifact_bytes} for a in planned.gone]
-        kept = [{"name": k.artifact.name, "digest": k.artifact.manifest_digest, "why": k.why} for k in planned.kept]
+        kept = [{"name": k.artifact.name, "digest": k.artifact.manifest_digest, "why": k.why} for k in planned.retained]
         body = {"artifacts": gone, "blobs": len(planned.blobs), "unfinished": planned.unfinished, "bytes": planned.bytes}
         emit({**body, "kept": kept, "deleted": went}, format)
     elif went is not None:
@@ -225,7 +225,7 @@ def _print_plan(planned: CollectionPlan) -> None:
         emit([_row(a) for a in planned.gone], columns=("name", "model", "accuracy", "bytes", "created", "digest"))
         typer.echo()
     typer.echo(
-        f"{len(planned.gone)} of {len(planned.gone) + len(planned.kept)} artifacts are not needed; with them go "
+        f"{len(planned.gone)} of {len(planned.gone) + len(planned.retained)} artifacts are not needed; with them go "
         f"{len(planned.blobs)} blobs and {planned.unfinished} unfinished files: {planned.bytes:,} bytes"
     )
 

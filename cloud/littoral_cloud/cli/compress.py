@@ -127,7 +127,7 @@ def compress(
         body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
     _emitted(body, found.baseline, rows_of(found, found.front), format)
     if found.reason == "stopped":
-        typer.echo(f"search {name}: stopped after {len(found.trials)} trials; the same command goes on from there", err=True)
+        typer.echo(f"search {name}: stopped after {len(found.trials)} trials; the same command continues from there", err=True)
         if signals.received and signals.received[0] == signal.SIGTERM:
             raise typer.Exit(TERMINATED)
         raise KeyboardInterrupt

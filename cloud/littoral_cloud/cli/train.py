@@ -142,7 +142,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
     except Stopped as stopped:
         if not signals.received:
             raise
-        console.print(f"{stopped.message}; the same command goes on from there")
+        console.print(f"{stopped.message}; the same command continues from there")
         if signals.received[0] == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise typer.Exit(TERMINATED) from None

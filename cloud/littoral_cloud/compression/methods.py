@@ -42,8 +42,8 @@ def method_from(
     """
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in registry:
-        said = f"{kind!r} is not known" if "kind" in table else "is missing"
-        raise BadInput(f"{at}.kind: {said}", hint=f"{type_words.nearest(str(kind), registry)}one of {', '.join(registry)}")
+        problem = f"{kind!r} is not known" if "kind" in table else "is missing"
+        raise BadInput(f"{at}.kind: {problem}", hint=f"{type_words.nearest(str(kind), registry)}one of {', '.join(registry)}")
     settings = {key: value for key, value in table.items() if key != "kind"}
     found = method_class(kind, registry)
     return cast(Method, decoder.decode(found, _inherited(found, settings, student or {}), f"{at}.{kind}"))

@@ -83,7 +83,7 @@ class Dataset:
         """Takes the last `count` training examples away, in the order of the source.
 
         Returns:
-            The data set without them (with a digest of its own), and what was held back.
+            The data set without them (with a digest of its own), and the examples that were taken away.
 
         Raises:
             BadInput: `count` is negative, or leaves a class without a training example.

@@ -26,10 +26,10 @@ _NAME = re.compile(r"(?:(?P<set>.+?)-)?(?P<split>train|t10k|test)-(?P<what>image
 
 
 def read_idx(path: Path) -> npt.NDArray[Any]:
-    """The array in one IDX file, gzipped or not (told by its first bytes, not its name).
+    """The array in one IDX file, gzipped or not (its first bytes decide, not its name).
 
     Raises:
-        BadData: not IDX, truncated, longer than its header says, or damaged gzip; names the file and the bytes wanted and held.
+        BadData: not IDX, truncated, longer than its header says, or damaged gzip; names the file and both sizes in bytes.
         NotFound: no such file.
     """
     try:
@@ -61,8 +61,8 @@ def _parse(path: Path, file: IO[bytes] | gzip.GzipFile) -> npt.NDArray[Any]:
     check_claim(f"{path} ({'x'.join(map(str, shape))})", wanted, hint=_WAY_OUT)
     body = file.read(wanted + 1)
     if len(body) != wanted:
-        held = f"{len(body)}" if len(body) < wanted else f"more than {wanted}"
-        raise BadData(f"{path}: wants {wanted} bytes of values ({'x'.join(map(str, shape))}), holds {held}", hint=_WAY_OUT)
+        found = f"{len(body)}" if len(body) < wanted else f"more than {wanted}"
+        raise BadData(f"{path}: wants {wanted} bytes of values ({'x'.join(map(str, shape))}), holds {found}", hint=_WAY_OUT)
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -128,5 +128,5 @@ def check_sums(folder: Path) -> None:
         path = folder / file_name
         if not path.is_file():
             raise NotFound(f"{path}: no such file, but {SUMS} names it", hint=_WAY_OUT)
-        if (held := hex_of(digest_of_file(path))) != wanted:
-            raise DigestMismatch(f"{path}: SHA-256 is {held[:16]}..., {SUMS} says {wanted[:16]}...", hint=_WAY_OUT)
+        if (found := hex_of(digest_of_file(path))) != wanted:
+            raise DigestMismatch(f"{path}: SHA-256 is {found[:16]}..., {SUMS} says {wanted[:16]}...", hint=_WAY_OUT)

@@ -48,12 +48,12 @@ def load_npz(path: Path, *, name: str | None = None) -> Dataset:
         test = split_every(y, TEST_EVERY)
         return _read(assemble(called, x[~test], y[~test], x[test], y[test], labels=names))
     with np.load(path, allow_pickle=False) as whole:
-        held = ", ".join(whole.files) or "nothing"
-    raise BadData(f"{path}: holds {held}", hint=f"wanted are {', '.join(_SPLIT)}, or x and y")
+        present = ", ".join(whole.files) or "nothing"
+    raise BadData(f"{path}: holds {present}", hint=f"wanted are {', '.join(_SPLIT)}, or x and y")
 
 
 def _read(dataset: Dataset) -> Dataset:
-    """With a word on what the arrays were taken for, where that is easily mistaken."""
+    """Adds a remark on how the arrays were read, where another reading is likely."""
     if dataset.kind != "series":
         return dataset
     channels, steps = dataset.shape
@@ -74,7 +74,7 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
     try:
         with path.open("rb") as file:  # numpy leaves a file open that it could not read
             if file.read(2) not in (b"PK", b"\x93N", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-                raise BadData(f"{path}: is no .npz file ({path.stat().st_size} bytes held)", hint=hint)
+                raise BadData(f"{path}: is no .npz file ({path.stat().st_size} bytes)", hint=hint)
             file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -87,7 +87,7 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file", hint="name a file, or a folder of images") from error
     except MemoryError as error:
-        raise BadData(f"{path}: says that it holds more than there is memory: {error}", hint=hint) from error
+        raise BadData(f"{path}: holds more than the memory can take: {error}", hint=hint) from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, OverflowError, RuntimeError) as error:
         reason = "holds pickled objects, which are never read" if "pickle" in str(error).lower() else f"is damaged: {error}"
-        raise BadData(f"{path}: {reason} ({path.stat().st_size} bytes held)", hint=hint) from error
+        raise BadData(f"{path}: {reason} ({path.stat().st_size} bytes)", hint=hint) from error

@@ -28,7 +28,7 @@ def dirichlet_shards(labels: npt.NDArray[Any], nodes: int, alpha: float, rng: np
         while len(taken) < wanted:
             left = np.array([len(pool) for pool in pools])
             shares = np.where(left > 0, mix, 0.0)
-            if shares.sum() <= 0:  # the classes that this node was to have are used up: whatever is left
+            if shares.sum() <= 0:  # the classes of this node are used up: it takes from all that are left
                 shares = left.astype(np.float64)
             counts = np.minimum(rng.multinomial(wanted - len(taken), shares / shares.sum()), left)
             for pool, count in zip(pools, counts, strict=True):

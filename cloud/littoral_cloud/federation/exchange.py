@@ -168,8 +168,8 @@ class Exchange:
         return Outcome(node, sent, reply=reply, reply_bytes=len(travelled))
 
     def _read(self, digest: str, limit: int) -> bytes:
-        if (held := self._blobs.held(digest)) > limit:
-            raise TooLarge(f"reply {digest[:19]}: {held} bytes, at most {limit} are taken for this message")
+        if (size := self._blobs.stored_bytes(digest)) > limit:
+            raise TooLarge(f"reply {digest[:19]}: {size} bytes, this message may have at most {limit}")
         return self._blobs.read(digest)
 
     async def note_failure(self, outcome: Outcome, number: int) -> None:

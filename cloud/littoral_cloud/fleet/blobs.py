@@ -30,7 +30,7 @@ class BlobStore(Protocol):
 
     def has(self, digest: str) -> bool: ...
 
-    def held(self, digest: str) -> int:
+    def stored_bytes(self, digest: str) -> int:
         """Bytes that are there, from the blob's start: all of them where it is whole."""
         ...
 

@@ -23,7 +23,7 @@ LEAST = -math.inf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One candidate for one node. `out` holds every limit that kept it out, in words; figures are None where not measured."""
+    """One candidate for one node. `out` names every limit that excludes it; figures are None where not measured."""
 
     manifest_digest: str
     name: str
@@ -115,7 +115,7 @@ def explain(
     offered: Container[str] | None = None,
     release: str = "",
 ) -> list[Row]:
-    """Every candidate with its figures, what kept it out, and whether it was chosen; best accuracy first.
+    """Every candidate with its figures, the limits that exclude it, and whether it was chosen; best accuracy first.
 
     Args:
         offered: manifest digests that may be chosen, of the release that the node follows; None: all.
@@ -196,7 +196,7 @@ def _notes(measured: MeasurementRecord | None, budget: Budget) -> tuple[str, ...
     if budget.energy_mj is None or measured is None or _counted(measured) is not None:
         return ()
     known = "is not known" if measured.energy_mj is None else f"is only estimated, {measured.energy_mj:.4g} mJ"
-    return (f"energy_mj: {known} there, so the limit of {budget.energy_mj:g} binds nobody",)
+    return (f"energy_mj: {known} there, so the limit of {budget.energy_mj:g} excludes no candidate",)
 
 
 def _counted(measured: MeasurementRecord) -> float | None:

@@ -56,7 +56,7 @@ class SessionTurns:
 
 
 def came(turns: SessionTurns, start: Start, *, was_open: bool) -> SessionTurns:
-    """A start of the agent has said hello.
+    """Adds a start of the agent, whose hello has just arrived.
 
     Args:
         start: `until` is now.

@@ -56,27 +56,27 @@ class Coordinators:
         self.nodes = 0
         """That had ever come, when this coordinator started."""
 
-    async def run(self, held: Callable[[], None]) -> None:
+    async def run(self, alive: Callable[[], None]) -> None:
         """Until cancelled.
 
         Args:
-            held: called whenever others may have taken this coordinator for dead, and cannot any more.
+            alive: called each time this coordinator has its lease; before that, others may have taken it for dead.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._live(held), name="live")
+            tasks.create_task(self._live(alive), name="live")
             tasks.create_task(self._follow(tasks), name="follow other coordinators")
 
     async def leave(self) -> None:
         """In good order: nothing is left for others to write down."""
         await self._ledger.commit(Change((Write(KIND, self._own, None, None),)))
 
-    async def _live(self, held: Callable[[], None]) -> None:
+    async def _live(self, alive: Callable[[], None]) -> None:
         me = dump(Coordinator(started_at=self._started_at))
         while True:
             try:
                 async with self._ledger.lease(lease_of(self._own)):
                     await self._ledger.commit(Change((Write(KIND, self._own, me, None),)))
-                    held()
+                    alive()
                     await asyncio.Event().wait()
             except (Conflict, Unavailable) as error:
                 log.warning("coordinator %s: %s", self._own, error)

@@ -33,7 +33,7 @@ from littoral_cloud.fleet.ledger import Doc
 R = TypeVar("R")
 
 AWAY_S = 60.0
-"""For how long a node is away before it is offline, where no coordinator has said: littoral_cloud.fleet.presence."""
+"""How long a node is away before it is offline, by default; see littoral_cloud.fleet.presence."""
 
 
 class Enrolment(StrEnum):
@@ -59,7 +59,7 @@ class UpdateState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """Permission to enrol. The secret itself is never kept: its SHA-256 is the id."""
+    """Permission to enrol. The secret itself is never stored: its SHA-256 is the id."""
 
     name: str
     expires_at: float
@@ -85,9 +85,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a node said of itself in its last hello, and whether it is there.
+    """What a node reported of itself in its last hello, and whether it is connected.
 
-    That it is not is written by the coordinator that holds the session, or by another once the first one's lease has lapsed.
+    The coordinator that holds the session writes `connected` = False; another one does so once its lease has lapsed.
     """
 
     connected: bool
@@ -131,7 +131,7 @@ class Presence:
         return self.budgets.get(model) or self.budgets.get("") or Budget()
 
     def examples_of(self, model: str) -> int:
-        """Labelled examples that the node said it holds for a model."""
+        """Labelled examples that the node reports for a model."""
         return self.labelled_examples.get(model, self.labelled_examples.get("", 0))
 
 
@@ -159,7 +159,7 @@ class FederatedTask:
     message_digest: str
     message_bytes: int
     round: int
-    reply_bytes: int = 0  # that a reply may have; 0: not said
+    reply_bytes: int = 0  # the most that a reply may have; 0: not known
 
 
 MAX_FORMER = 32
@@ -222,7 +222,7 @@ class Reported:
     observed_generation: int
     models: Mapping[str, ReportedModel] = field(default_factory=dict)
     problem: str = ""
-    boot_id: str = ""  # of the session that said it; "": not known
+    boot_id: str = ""  # of the session that reported it; "": not known
     schema: int = 1
 
 
@@ -249,7 +249,7 @@ class Artifact:
     remarks: tuple[str, ...] = ()  # of its manifest
     created_at: float = 0.0
     weights: str = (
-        ""  # digest of the safetensors blob that it was exported from; "": not held, so nothing can be trained on from it
+        ""  # digest of the safetensors blob that it was exported from; "": not stored, so no training can start from it
     )
     data: str = ""  # where its data set lies on the coordinator's machine; "": not known
     task: str = "classification"

@@ -40,7 +40,7 @@ async def create_token(
     *,
     actor: str = "operator",
 ) -> tuple[str, Token]:
-    """Makes a token; the secret is given here, once, and never kept.
+    """Makes a token and returns its secret, once: the secret is never stored.
 
     Args:
         new_secret: makes a secret text from this number of random bytes: `secrets.token_urlsafe`.

@@ -104,15 +104,15 @@ def worth_of_classifier(
     faults = Faults.of(answers, count)
     faulty = faults.where
     scores[faulty] = np.eye(len(labels))[(y[faulty] + 1) % len(labels)]
-    held, within = np.unique(y, return_inverse=True)
+    found, within = np.unique(y, return_inverse=True)
     right = scores.argmax(1) == y
-    by_class = {labels[place]: float(right[y == place].mean()) for place in held}
+    by_class = {labels[place]: float(right[y == place].mean()) for place in found}
     counted = {**answers, output: scores}
     metric = None if measure.name == "accuracy" else measure.metric(counted, {**targets, "y": y}, output)
     remarks = []
-    if len(held) < len(labels):
-        remarks.append(f"{len(held)} of {len(labels)} classes measured: the data hold no other")
-    if len(held) > 1 and (nothing := learnt_nothing(tuple(by_class.values()), within)):
+    if len(found) < len(labels):
+        remarks.append(f"{len(found)} of {len(labels)} classes measured: the data have no others")
+    if len(found) > 1 and (nothing := learnt_nothing(tuple(by_class.values()), within)):
         remarks.append(nothing)
     return Worth(float(right.mean()), by_class, metric, faults, remarks=(*remarks, *faults.remarks()))
 

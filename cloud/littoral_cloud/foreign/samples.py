@@ -141,8 +141,8 @@ def _places(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], path: str
     apart = any(f"{place}{end}" in arrays for places in named for place in places for end in ("_train", "_test"))
     missing = next(spec.name for spec, place in zip(inputs, parts if apart else whole, strict=True) if not place)
     ends = [end for end in ("_train", "_test") if f"{missing}{end}" not in arrays] if apart else [""]
-    held = ", ".join(sorted(arrays)) or "nothing"
-    raise BadData(f"{path}: holds {held}, and no {missing}{ends[0]}", hint=_layout(inputs))
+    present = ", ".join(sorted(arrays)) or "nothing"
+    raise BadData(f"{path}: holds {present}, and no {missing}{ends[0]}", hint=_layout(inputs))
 
 
 def _of_folder(path: Path, inputs: Sequence[TensorSpec], preparation: ByteScaling, unshaped: Collection[str]) -> ImportData:
@@ -204,8 +204,8 @@ def _takes(spec: TensorSpec, shape: tuple[int, ...]) -> bool:
 def _check_counts(samples: Samples, path: str) -> None:
     counts = {name: len(array) if array.ndim else 0 for name, array in (*samples.inputs.items(), *samples.targets.items())}
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{count} in {name}" for name, count in counts.items())
-        raise BadData(f"{path}: has {said}", hint="as many examples in each array, in one order")
+        sizes = ", ".join(f"{count} in {name}" for name, count in counts.items())
+        raise BadData(f"{path}: has {sizes}", hint="as many examples in each array, in one order")
 
 
 def _apart(samples: Samples) -> tuple[Samples, Samples]:

@@ -59,7 +59,7 @@ class CollectionPlan:
     """What goes, and what stays and why."""
 
     gone: tuple[Artifact, ...]
-    kept: tuple[Retained, ...]
+    retained: tuple[Retained, ...]
     measurements: int  # of what goes
     blobs: Mapping[str, int]  # bytes by digest
     unfinished: int  # files that were never made whole

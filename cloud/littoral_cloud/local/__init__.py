@@ -1,0 +1,1 @@
+"""A coordinator and a node on one machine, for `littoral-cloud up`."""

@@ -241,18 +241,18 @@ async def _while_both_run(coordinator: Command, node: asyncio.Task[str], stop: a
         await asyncio.gather(stopped, ended, return_exceptions=True)
 
 
-def _ports(kept: Path) -> tuple[int, int]:
+def _ports(ports_file: Path) -> tuple[int, int]:
     """Those of the last time; else two that are free now, which are written down. Raises BadInput where the file is damaged."""
-    if not kept.exists():
+    if not ports_file.exists():
         with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
             ports = one.getsockname()[1], two.getsockname()[1]
-        kept.write_text(json.dumps(ports) + "\n")
+        ports_file.write_text(json.dumps(ports) + "\n")
         return ports
     try:
-        enrolment, fleet = json.loads(kept.read_text())
+        enrolment, fleet = json.loads(ports_file.read_text())
         return int(enrolment), int(fleet)
     except (ValueError, TypeError) as error:
-        raise BadInput(f"{kept}: is damaged", hint="remove it and the node's folder, then again") from error
+        raise BadInput(f"{ports_file}: is damaged", hint="remove it and the node's folder, and start again") from error
 
 
 def _environment(place: LocalFleet) -> dict[str, str]:

@@ -47,8 +47,8 @@ def class_accuracy(logits: Logits, y: Labels, classes: int) -> tuple[float, ...]
 def learnt_nothing(accuracy: Sequence[float], y: Labels) -> str:
     """A remark on a network that tells classes apart no better than chance does; empty where it does better.
 
-    On the mean of its classes whoever guesses, or always gives one answer, is right on 1 / classes of them, however uneven the
-    classes are. What two standard deviations over that may still be guessed counts as guessed.
+    A network that guesses, or always gives one answer, has a mean accuracy over its classes of 1 / classes, however uneven the
+    classes are. A mean up to two standard deviations above that still counts as guessed.
 
     Args:
         accuracy: of each class, on the examples of `y`.

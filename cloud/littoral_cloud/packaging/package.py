@@ -120,7 +120,7 @@ class Bench:
         )
 
     def calibration_of(self, examples: int) -> Prepared:
-        """At most so many prepared training inputs, evenly from the whole."""
+        """At most `examples` prepared training inputs, spread evenly over the training set."""
         if examples == CALIBRATION:
             return self.calibration
         return self.input.prepare(_spread(self.dataset.train_x, examples))

@@ -1,10 +1,10 @@
-"""A recipe that fits a data set: a teacher and students that suit the shape, with as many epochs, as small batches and moves, and
-as large an input as the data wants. A place to begin from: `littoral-cloud init` writes it to a file to be changed.
+"""A recipe that fits a data set: a teacher and students that suit its shape, with epochs, batches, moves and an input size that
+suit its size. A place to start: `littoral-cloud init` writes it to a file, for the user to change.
 
-What is fitted is how often each example is seen, and how far it is moved. Few examples are seen in small batches and many epochs,
-so that a training has some hundred steps whatever there is. Images are moved by a share of their side, with the teacher's answers
-for the moved ones: a whole pixel of 8 makes another digit. 20,000 images and more of MNIST's size or about get the demo's recipe
-as it is. Each constant was chosen on training examples that were held out.
+The recipe fits how often each example is seen, and how far it is moved. Few examples are seen in small batches and many epochs,
+so that every training has some hundred steps. Images are moved by a fraction of their side, and the teacher answers the moved
+images: on a side of 8 pixels, a move by one whole pixel makes another digit. 20,000 images or more of about MNIST's size get the
+demo's recipe unchanged. Each constant was chosen on held-out training examples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MANY = 20_000
 _SIDE = 96  # pixels that a network sees of the longer side; larger images are scaled down inside it
 _SMALL_SIDE = 20  # pixels
 _STEPS, _STUDENT_STEPS = 800, 500
-# A teacher of tables soon knows few rows by heart, and is held back; its students are small, and need many steps to follow it.
+# A teacher of tables overfits few rows soon, so it gets fewer steps; its students are small, and need many to follow it.
 _TABLE_STEPS, _TABLE_STUDENT_STEPS = 500, 1500
 _TABLE_DECAY = 1.0
 _TABLE_TEMPERATURE = 2.0

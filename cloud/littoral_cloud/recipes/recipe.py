@@ -229,7 +229,7 @@ def stages(student: StudentRecipe) -> Sequence[str]:
 def asked_for(recipe: Production, *, taught: bool = False) -> list[tuple[Augment | None, int]]:
     """Every copy of the images that a teacher is asked for, once, in the order of need.
 
-    `taught`: there is a teacher, whatever the recipe says.
+    `taught`: there is a teacher, even where the recipe names none.
     """
     if recipe.teacher is None and not taught:
         return []

@@ -23,9 +23,9 @@ async def store_teacher(core: Core, made: Made) -> None:
     if made.teacher is None or not made.packaged:
         return
     manifest = made.packaged[0].manifest
-    kept = described(made.teacher, manifest.input.shape, len(manifest.output.labels), core.blobs.put)
-    if kept is not None:
-        await keep(core.ledger, made.teacher.digest, kept)
+    stored = described(made.teacher, manifest.input.shape, len(manifest.output.labels), core.blobs.put)
+    if stored is not None:
+        await keep(core.ledger, made.teacher.digest, stored)
 
 
 def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Callable[[bytes], str]) -> StoredTeacher | None:
@@ -53,23 +53,23 @@ def described(teacher: Teacher, shape: tuple[int, ...], classes: int, put: Calla
     return StoredTeacher(name=teacher.name, shape=shape, classes=classes, voices=voices, **combined)
 
 
-def teacher_from(kept: StoredTeacher, path: Callable[[str], Path]) -> Teacher:
+def teacher_from(stored: StoredTeacher, path: Callable[[str], Path]) -> Teacher:
     """Args:
     path: of the file of a blob.
 
     Raises NotFound where a blob is gone, BadInput where it is not what it must be.
     """
-    members = tuple(_network(kept, voice, path(voice.weights)) for voice in kept.voices)
+    members = tuple(_network(stored, voice, path(voice.weights)) for voice in stored.voices)
     if len(members) == 1:
         return members[0]
-    if kept.combine not in ("logits", "probabilities"):
-        raise BadInput(f"teacher {kept.name}: combine {kept.combine!r} is not known")
-    combine: Any = kept.combine
-    return Ensemble(members, tuple(voice.share for voice in kept.voices), combine, kept.temperature)
+    if stored.combine not in ("logits", "probabilities"):
+        raise BadInput(f"teacher {stored.name}: combine {stored.combine!r} is not known")
+    combine: Any = stored.combine
+    return Ensemble(members, tuple(voice.share for voice in stored.voices), combine, stored.temperature)
 
 
-def _network(kept: StoredTeacher, voice: Voice, weights: Path) -> NetworkTeacher:
+def _network(stored: StoredTeacher, voice: Voice, weights: Path) -> NetworkTeacher:
     arrays, spec = load_weights(weights)
-    module = module_of(spec, arrays, **sizes_of(spec, kept.shape), classes=kept.classes)
-    given = Input(INPUT_NAME, kept.shape, voice.scale, voice.mean, voice.std)
-    return NetworkTeacher.of(Trained.of(kept.name, module, spec, given, 0.0))
+    module = module_of(spec, arrays, **sizes_of(spec, stored.shape), classes=stored.classes)
+    given = Input(INPUT_NAME, stored.shape, voice.scale, voice.mean, voice.std)
+    return NetworkTeacher.of(Trained.of(stored.name, module, spec, given, 0.0))

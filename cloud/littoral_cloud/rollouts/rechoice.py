@@ -240,7 +240,7 @@ def _intent(
             return None, ()
         why = chosen.message
         details |= {"keeps": _name(wanted.manifest_digest, fleet), "reason": why}
-        return replace(wanted, chosen_for=budget, unfit=why), (Audit("choice.kept", node.id, ACTOR, details),)
+        return replace(wanted, chosen_for=budget, unfit=why), (Audit("choice.unchanged", node.id, ACTOR, details),)
     if wanted is not None and wanted.manifest_digest == chosen.manifest_digest:
         return replace(wanted, rollout_id=source.seen.rollout_id, chosen_for=budget, unfit=""), ()
     before = wanted.manifest_digest if wanted else ""

@@ -85,7 +85,7 @@ class BlobFolder:
             raise DigestMismatch(f"blob {digest}: the file holds other bytes", hint="the disk is failing; put the blob again")
         return data
 
-    def held(self, digest: str) -> int:
+    def stored_bytes(self, digest: str) -> int:
         """Bytes that are here, from the blob's start: all of them where it is whole, 0 where nothing has come."""
         for path in (self._path(digest), self._partial_path(digest)):
             with suppress(FileNotFoundError):
@@ -96,7 +96,7 @@ class BlobFolder:
         """Adds to a partial blob and gives the bytes that are here now.
 
         Raises:
-            Conflict: `offset` is not the number of bytes that are here; ask `held` and go on there.
+            Conflict: `offset` is not the number of stored bytes; call `stored_bytes` and continue there.
             TooLarge: the blob would be over MAX_BLOB_BYTES.
             NoSpace: the disk is full; what was here before stays.
         """
@@ -105,9 +105,11 @@ class BlobFolder:
             raise TooLarge(f"blob {digest}: {end} bytes is over the limit of {MAX_BLOB_BYTES}")
         partial = self._partial_path(digest)
         with _space(partial), _locked(partial) as file:
-            held = os.fstat(file).st_size
-            if offset != held:
-                raise Conflict(f"blob {digest}: offset {offset} is not the {held} bytes that are here", hint="go on from there")
+            stored = os.fstat(file).st_size
+            if offset != stored:
+                raise Conflict(
+                    f"blob {digest}: offset {offset} is not the {stored} bytes that are stored", hint="continue from there"
+                )
             try:
                 written = 0
                 while written < len(data):
@@ -130,14 +132,14 @@ class BlobFolder:
             partial.unlink(missing_ok=True)
             return final
         with _space(partial), _locked(partial) as file:
-            held = os.fstat(file).st_size
-            if held < total_bytes:
-                raise Conflict(f"blob {digest}: {held} of {total_bytes} bytes are here", hint="go on from there")
+            stored = os.fstat(file).st_size
+            if stored < total_bytes:
+                raise Conflict(f"blob {digest}: {stored} of {total_bytes} bytes are stored", hint="continue from there")
             with os.fdopen(os.dup(file), "rb") as reader:
                 found = PREFIX + hashlib.file_digest(reader, "sha256").hexdigest()
-            if held > total_bytes or found != digest:
+            if stored > total_bytes or found != digest:
                 partial.unlink(missing_ok=True)
-                raise DigestMismatch(f"blob {digest}: {held} bytes came, their digest is {found}", hint="put it again")
+                raise DigestMismatch(f"blob {digest}: {stored} bytes came, their digest is {found}", hint="put it again")
             os.utime(file)
             os.fsync(file)
             final.parent.mkdir(mode=0o700, exist_ok=True)

@@ -241,9 +241,9 @@ class _Server:
             if process.returncode is not None or loop.time() - started > limit:
                 if (free := shutil.disk_usage(self.folder).free) < LEAST_BYTES:
                     raise NoSpace(f"redis: {self.folder} has {free:,} bytes free: no server starts there", hint="make room there")
-                said = f"ended with {process.returncode}" if process.returncode is not None else "does not answer"
+                state = f"ended with {process.returncode}" if process.returncode is not None else "does not answer"
                 raise Unavailable(
-                    f"redis: the embedded server {said}: {last_line(self.folder / 'redis.log')}",
+                    f"redis: the embedded server {state}: {last_line(self.folder / 'redis.log')}",
                     hint=f"see {self.folder / 'redis.log'}",
                 )
             await asyncio.sleep(_RETRY_S)

@@ -24,10 +24,10 @@ local writes = tonumber(ARGV[6])
 local generations, bodies = {}, {}
 for i = 0, writes - 1 do
   local id, expected, body = ARGV[9 + i * 4], ARGV[10 + i * 4], ARGV[11 + i * 4]
-  local held = redis.call('HGET', KEYS[5 + i * 2], id)
-  local generation = held and tonumber(string.match(held, '^(%d+) ')) or 0
+  local stored = redis.call('HGET', KEYS[5 + i * 2], id)
+  local generation = stored and tonumber(string.match(stored, '^(%d+) ')) or 0
   if expected == 'take' then
-    local before, left, after = string.match(held or '', '^%d+ (.*"' .. body .. '":)(%d+)(.*)$')
+    local before, left, after = string.match(stored or '', '^%d+ (.*"' .. body .. '":)(%d+)(.*)$')
     if not left or tonumber(left) < 1 then return {'nothing', tostring(i)} end
     body = before .. string.format('%d', tonumber(left) - 1) .. after
   elseif expected ~= '' and tonumber(expected) ~= generation then
@@ -81,19 +81,19 @@ AUDIT_LAST = Script("return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 
 SCAN = Script("return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', 1000)")
 
 # KEYS 1 lease  2 counter of tokens  3 this attempt   ARGV 1 ms to live
-# Gives {"held", token} or {"wait", ms that the holder has left}. A repeated attempt gets the token that it has.
+# Gives {"acquired", token} or {"wait", ms that the holder has left}. A repeated attempt gets its token again.
 ACQUIRE = Script(
     """
 local mine = redis.call('GET', KEYS[3])
-local held = redis.call('GET', KEYS[1])
-if held then
-  if held == mine then return {'held', held} end
+local holder = redis.call('GET', KEYS[1])
+if holder then
+  if holder == mine then return {'acquired', holder} end
   return {'wait', tostring(redis.call('PTTL', KEYS[1]))}
 end
 local token = string.format('%d', redis.call('INCR', KEYS[2]))
 redis.call('SET', KEYS[3], token, 'PX', ARGV[1])
 redis.call('SET', KEYS[1], token, 'PX', ARGV[1])
-return {'held', token}
+return {'acquired', token}
 """
 )
 

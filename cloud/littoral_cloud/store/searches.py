@@ -59,11 +59,11 @@ return {redis.call('LLEN', KEYS[1]), redis.call('LRANGE', KEYS[1], first, first 
 )
 
 # KEYS leases. Gives 1 or 0 for each.
-_HELD = Script(
+_TAKEN = Script(
     """
-local held = {}
-for i = 1, #KEYS do held[i] = redis.call('EXISTS', KEYS[i]) end
-return held
+local taken = {}
+for i = 1, #KEYS do taken[i] = redis.call('EXISTS', KEYS[i]) end
+return taken
 """
 )
 
@@ -109,7 +109,7 @@ class RedisSearch:
             if count < start:
                 raise FleetError(
                     f"redis: {self._endpoint} has {count} lines of this search, and had {start} before: it has lost writes",
-                    hint="the same command goes on from what is there",
+                    hint="the same command continues from what is stored",
                 )
             lines += [line.decode() for line in found]
             if len(found) < _AT_ONCE:
@@ -122,7 +122,7 @@ class RedisSearch:
     def take(self, name: str, ttl_s: float) -> int | None:
         keys = [self._key("lease", name), self._key("lease-token", name), self._key("lease-attempt", secrets.token_hex(16))]
         said, value = self._run(ACQUIRE, keys, [int(ttl_s * 1000)])
-        return int(value) if said == b"held" else None
+        return int(value) if said == b"acquired" else None
 
     def renew(self, name: str, token: int, ttl_s: float) -> bool:
         return bool(self._run(RENEW, [self._key("lease", name)], [token, int(ttl_s * 1000)]))
@@ -134,7 +134,7 @@ class RedisSearch:
         asked = list(names)
         if not asked:
             return frozenset()
-        answers = self._run(_HELD, [self._key("lease", name) for name in asked], [])
+        answers = self._run(_TAKEN, [self._key("lease", name) for name in asked], [])
         return frozenset(name for name, held in zip(asked, answers, strict=True) if held)
 
     def _key(self, *parts: str) -> str:

@@ -69,7 +69,7 @@ class TeacherProcess:
         """Returns once it is ready. Raises RuntimeFailure."""
         await self._worker.begin()
 
-    async def ask(self, digest: str, kept: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    async def ask(self, digest: str, stored: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(n, classes) logits to raw inputs. Cancelled, it ends the process.
 
         Args:
@@ -81,14 +81,14 @@ class TeacherProcess:
             raise TeacherBusy(f"{self._waiting} questions wait for the teacher", hint="the node answers by itself")
         self._waiting += 1
         try:
-            question = {"teacher": digest, "kept": dump(kept)}
+            question = {"teacher": digest, "stored": dump(stored)}
             _, arrays = await self._worker.call(question, {"inputs": x}, limit_s=self._limit_s)
         finally:
             self._waiting -= 1
         logits = arrays.get("logits")
-        if logits is None or logits.shape != (len(x), kept.classes) or not np.isfinite(logits).all():
+        if logits is None or logits.shape != (len(x), stored.classes) or not np.isfinite(logits).all():
             shape = None if logits is None else list(logits.shape)
-            raise RuntimeFailure(f"teacher {kept.name}: answered {shape}, wanted {[len(x), kept.classes]}")
+            raise RuntimeFailure(f"teacher {stored.name}: answered {shape}, wanted {[len(x), stored.classes]}")
         return logits.astype(np.float32, copy=False)
 
     async def close(self) -> None:

@@ -82,7 +82,7 @@ class Process(Protocol):
         """Raises RuntimeFailure."""
         ...
 
-    async def ask(self, digest: str, kept: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
+    async def ask(self, digest: str, stored: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
 
 
 class TeacherService:
@@ -151,24 +151,24 @@ class TeacherService:
             while len(self._known) >= _CACHED:
                 del self._known[next(iter(self._known))]
             self._known[question.manifest_digest] = known
-        digest, kept, artifact = known
-        _check(question, kept, artifact)
-        logits = await process.ask(digest, kept, question.x)
-        await self._write_down(node_id, question, kept, digest, artifact, logits)
-        return TeacherAnswer(logits, kept.name, digest)
+        digest, stored, artifact = known
+        _check(question, stored, artifact)
+        logits = await process.ask(digest, stored, question.x)
+        await self._write_down(node_id, question, stored, digest, artifact, logits)
+        return TeacherAnswer(logits, stored.name, digest)
 
     async def _write_down(
         self,
         node_id: str,
         question: Escalation,
-        kept: StoredTeacher,
+        stored: StoredTeacher,
         digest: str,
         artifact: Artifact,
         logits: npt.NDArray[np.float32],
     ) -> None:
         now = self._clock()
         own, other = softmax(question.logits), softmax(logits)
-        labels = tuple(artifact.class_accuracy) if len(artifact.class_accuracy) == kept.classes else ()
+        labels = tuple(artifact.class_accuracy) if len(artifact.class_accuracy) == stored.classes else ()
         samples = []
         for i in range(len(own)):
             sample: dict[str, Any] = {
@@ -219,15 +219,15 @@ class TeacherService:
         await asyncio.gather(*open_ones, return_exceptions=True)
 
 
-def _check(question: Escalation, kept: StoredTeacher, artifact: Artifact) -> None:
+def _check(question: Escalation, stored: StoredTeacher, artifact: Artifact) -> None:
     """Raises BadInput, naming the field."""
     if artifact.model != question.model:
         raise BadInput(f"escalate.model_name: {artifact.name} is of model {artifact.model!r}, not {question.model!r}")
-    if question.x.shape[1:] != kept.shape or not 1 <= len(question.x) <= MOST_EXAMPLES:
-        wanted = f"[1..{MOST_EXAMPLES}, {', '.join(map(str, kept.shape))}]"
+    if question.x.shape[1:] != stored.shape or not 1 <= len(question.x) <= MOST_EXAMPLES:
+        wanted = f"[1..{MOST_EXAMPLES}, {', '.join(map(str, stored.shape))}]"
         raise BadInput(f"escalate.shape: {list(question.x.shape)}, the teacher takes {wanted}")
-    if question.logits.shape != (len(question.x), kept.classes) or not np.isfinite(question.logits).all():
-        raise BadInput(f"escalate.logits: {list(question.logits.shape)}, wanted {[len(question.x), kept.classes]} numbers")
+    if question.logits.shape != (len(question.x), stored.classes) or not np.isfinite(question.logits).all():
+        raise BadInput(f"escalate.logits: {list(question.logits.shape)}, wanted {[len(question.x), stored.classes]} numbers")
     if not math.isfinite(question.threshold) or not 0 < question.threshold <= 1:
         raise BadInput(f"escalate.threshold: {question.threshold} is not a fraction between 0 and 1")
     if question.x.dtype != np.uint8 and not np.isfinite(question.x).all():

@@ -1,7 +1,7 @@
 """The process in which teachers answer, child of process.py: the coordinator imports no torch, and waits for no teacher.
 
-READY means that torch is imported. A question, {"teacher", "kept"} with raw `inputs`, is answered with `logits`. The settings
-name the coordinator's data folder, whose blobs hold the weights.
+The worker sends READY once torch is imported. To a question, {"teacher", "stored"} with raw `inputs`, it answers `logits`. Its
+settings name the coordinator's data folder, whose blobs hold the weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Teachers:
         self._blobs = BlobFolder(data_dir / "blobs")
         self._loaded: dict[str, Any] = {}
 
-    def teacher(self, digest: str, kept: Mapping[str, Any]) -> Any:
+    def teacher(self, digest: str, stored: Mapping[str, Any]) -> Any:
         """Raises FleetError."""
         from littoral_cloud.fleet.ledger import Doc
         from littoral_cloud.fleet.records import load
@@ -31,7 +31,7 @@ class _Teachers:
         from littoral_cloud.releases.teacher_store import teacher_from
 
         teacher = self._loaded.pop(digest, None) or teacher_from(
-            load(StoredTeacher, Doc(KIND, digest, 1, kept)), self._blobs.path
+            load(StoredTeacher, Doc(KIND, digest, 1, stored)), self._blobs.path
         )
         self._loaded[digest] = teacher
         while len(self._loaded) > _LOADED:
@@ -47,7 +47,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
     teachers = _Teachers(Path(settings["data_dir"]))
 
     def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        teacher = teachers.teacher(str(head["teacher"]), head["kept"])
+        teacher = teachers.teacher(str(head["teacher"]), head["stored"])
         return {}, {"logits": np.asarray(teacher.logits(arrays["inputs"]), np.float32)}
 
     return answer, {}

@@ -1,0 +1,1 @@
+"""Teachers that students learn from: networks, ONNX files, functions of a user, and ensembles of them."""

@@ -1,4 +1,4 @@
-"""What a foreign teacher answered, held against what is wanted before anybody learns from it."""
+"""Checks the answers of a foreign teacher before a student learns from them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A user's own teacher: a function `package.module:function`, called with raw images.
 
 It gets (n, C, H, W) uint8 as a numpy array, n from 1 to a thousand, and gives (n, classes) numbers, a numpy array or a torch
-tensor, in the order of the data set's labels. It is called without gradients. It must answer to an image the same whenever it is
-asked and whoever else is in the batch: a network left in training mode does not, and is refused.
+tensor, in the order of the data set's labels. It is called without gradients. It must give one image the same answer
+at every call and in every batch: a network left in training mode does not, and is refused.
 """
 
 from __future__ import annotations

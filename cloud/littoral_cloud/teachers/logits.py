@@ -34,12 +34,12 @@ _LOGITS = "logits"
 _log = logging.getLogger(__name__)
 
 Asked = Callable[[int], None]
-"""Told how many images the teacher has just answered."""
+"""Called with the number of images that the teacher has just answered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedLogits:
-    """Answers (see trainer.py) that are kept in a folder. Safe to ask from several threads: each copy is computed once.
+    """Logits (see trainer.py) that are stored in a folder. Safe to use from several threads: each copy is computed once.
 
     Two teachers, data sets or ways to move images never share a file.
     """
@@ -100,7 +100,7 @@ class CachedLogits:
     def place(self, copy: int) -> Path:
         """Where the answers for a copy lie: each teacher, data set and way of moving has a name of its own."""
         moved = None
-        if copy and self.augment is not None:  # copy 0 is the images as they are, whatever the others do
+        if copy and self.augment is not None:  # copy 0 is the images unchanged, for every `augment`
             moved = {name: getattr(self.augment, name) for name in ("rotation", "scale", "shear", "shift", "seed")}
         key = json.dumps([self.teacher.digest, self.dataset.digest, moved, copy], sort_keys=True)
         return self.folder / f"{hex_of(digest_of(key.encode()))[:32]}.safetensors"

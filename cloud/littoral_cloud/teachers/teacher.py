@@ -1,4 +1,4 @@
-"""Who students learn from: a network trained here or kept in a file, an ONNX file, a user's own function, or several of them.
+"""What students learn from: a network trained here or read from a file, an ONNX file, a user's function, or several of them.
 
 G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015, https://arxiv.org/abs/1503.02531: where the
 teacher is an ensemble, its soft targets are the arithmetic or the geometric mean of the members' predictions. The geometric mean
@@ -41,7 +41,7 @@ from littoral_cloud.training.weights import load_weights, module_of
 
 
 class Teacher(Protocol):
-    """Whoever answers to raw images."""
+    """Answers raw images."""
 
     @property
     def name(self) -> str: ...

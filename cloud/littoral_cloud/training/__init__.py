@@ -1,0 +1,1 @@
+"""Trains networks: the loop, its schedule and augmentation, checkpoints, and weights files."""

@@ -1,8 +1,8 @@
-"""Small affine changes of images: more examples of the same classes, the same for whoever asks again.
+"""Small affine changes of images: more examples of the same classes, the same ones at every call.
 
 P. Y. Simard, D. Steinkraus, J. C. Platt: Best Practices for Convolutional Neural Networks, ICDAR 2003 (affine distortions of
-digits). A data set has numbered copies: copy 0 is the images as they are, every other one moves each image in its own way. Which
-way depends on the number and on `Augment.seed` alone, so what a teacher answered for a copy can be kept on disk and used by
+digits). A data set has numbered copies: copy 0 is the images as they are, every other one moves each image in its own way. The
+moves depend on the number and on `Augment.seed` alone, so a teacher's logits for a copy can be stored on disk and used for
 every student.
 """
 
@@ -52,11 +52,11 @@ class Augment:
 class Copy:
     """One numbered copy of a data set's images.
 
-    Moving an image takes as long as a small network's training step on it, and a copy is asked for in many epochs: whole copies
-    are kept in memory, for the process, as far as MOST_BYTES go.
+    Moving an image takes as long as a small network's training step on it, and many epochs use the same copy: whole copies
+    stay in memory, for the process, up to MOST_BYTES.
 
     Args:
-        digest: of the data set, where its copies may be kept; None: they are moved as they are taken.
+        digest: of the data set, where its copies may stay in memory; None: images are moved at each use.
     """
 
     def __init__(self, images: Images, augment: Augment | None, number: int, *, digest: str | None = None) -> None:

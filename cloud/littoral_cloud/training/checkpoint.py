@@ -47,7 +47,7 @@ class Checkpoints:
         notes = {"key": key, "step": str(checkpoint.step), "notes": json.dumps(dict(checkpoint.notes))}
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            # A tensor may be laid out with its channels last; how it lies is put back by whoever loads it.
+            # A tensor may have its channels last in memory; the code that loads it restores that layout.
             save_file({k: t.detach().contiguous() for k, t in checkpoint.tensors.items()}, part, metadata=notes)
             with part.open("rb") as file:
                 os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What a network is held to while it is taught."""
+"""What training may not change in a network: the port."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 
 
 class Constraint(Protocol):
-    """What a network is held to while it is taught: a mask, shared values, a grid. It may keep tensors of its own."""
+    """A rule that weights obey while a network is trained: a mask, shared values, a grid. It may have tensors of its own."""
 
     @property
     def key(self) -> str:
-        """Says all that decides what it does: of two with one key, either may go on where the other stopped."""
+        """Names all that decides what it does: of two with equal keys, each may continue where the other stopped."""
         ...
 
     def attach(self, module: nn.Module) -> None:
@@ -30,14 +30,14 @@ class Constraint(Protocol):
         ...
 
     def tensors(self) -> Mapping[str, torch.Tensor]:
-        """What it must be given back to go on after a crash."""
+        """What `restore` needs to continue after a crash."""
         ...
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None: ...
 
 
 class Unconstrained:
-    """Held to nothing."""
+    """No rule: every weight may change."""
 
     key = "free"
 
@@ -54,7 +54,7 @@ class Unconstrained:
         return {}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Nothing was kept."""
+        """Nothing to restore."""
 
 
 FREE = Unconstrained()

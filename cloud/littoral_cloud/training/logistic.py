@@ -17,12 +17,12 @@ from littoral_cloud.data.labels import Labels
 
 Values = npt.NDArray[np.float64]
 PENALTY = 1.0
-"""As scikit-learn's LogisticRegression has it where nothing is said (its C is 1 / penalty)."""
+"""The default of scikit-learn's LogisticRegression (its C is 1 / penalty)."""
 
 _MOST_STEPS = 200
 _MEMORY = 10
 _FLAT = 1e-5
-"""Of the mean loss: no slope is over it, and the solution is there."""
+"""The solution is found once no slope of the mean loss is steeper than this."""
 
 
 def logistic(
@@ -33,9 +33,9 @@ def logistic(
     Args:
         x: (n, features), finite.
         y: (n,), whole numbers from 0 to classes - 1.
-        steps: the most that are made.
+        steps: the most to take.
     """
-    # Of two classes only the difference of their weights counts, and it is that which is held small.
+    # Of two classes only the difference of their weights counts, so the penalty is on the difference.
     penalty = 2 * penalty if classes == 2 else penalty
     mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     deviation[deviation <= np.maximum(np.abs(mean), 1.0) * 1e-7] = np.inf  # one value in all examples: it has no weight

@@ -12,8 +12,8 @@ from littoral_cloud.data.dataset import Dataset, Inputs
 INPUT_NAME = "input"
 SCALE = 1.0 / 255.0
 MUTED = 1e30
-"""The deviation that travels for a feature or channel of one value. A network never learnt what another value means: whatever a
-node sees there counts as 0."""
+"""The deviation that travels for a feature or channel that had one value in training. A network never learnt what another value
+means: every value that a node sees there counts as 0."""
 _LISTED = 8
 _AT_ONCE = 2048  # images; numpy counts in 64-bit copies
 
@@ -52,7 +52,7 @@ def constant_features(dataset: Dataset) -> list[int]:
 
 
 def noted(dataset: Dataset) -> list[str]:
-    """What whoever trains on it should know, a sentence each; nothing of its name, for manifests say it too."""
+    """What a user who trains on it should know, one sentence each; without its name, for manifests carry them too."""
     constant = constant_features(dataset)
     if not constant:
         return [*dataset.notes]

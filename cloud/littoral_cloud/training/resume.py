@@ -1,7 +1,7 @@
-"""Long work that may be stopped at any moment: by a signal it keeps the very step it is at, by kill -9 the last one kept.
+"""Long work that may be stopped at any moment. A signal saves a checkpoint of the current step; kill -9 leaves the last one.
 
-Each training has a file of its own, named by what it is called and by a digest of all that decides its weights. So the same
-command finds everything again and goes on, and a recipe of which one student was changed finds its teacher and the others.
+Each training has a file of its own, named by its name and a digest of all that decides its weights. So the same command finds
+every file again and continues, and a recipe in which one student changed finds its teacher and the other students.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from littoral.errors import Conflict, FleetError, unwritten
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
 
 Tell = Callable[[str], None]
-"""Told, in a sentence, what an operator would want to know."""
+"""Called with a sentence for the operator."""
 
 
 class Stopped(FleetError):
-    """Training was told to stop; where it kept checkpoints, the same command goes on from there."""
+    """A signal stopped the training; where it wrote checkpoints, the same command continues from the last one."""
 
     code = "stopped"
     retryable = True
@@ -49,7 +49,7 @@ def made_writable(folder: Path, what: str, *, hint: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where long work is kept while it lasts. Both folders may be shared by any number of recipes."""
+    """The folders of long work while it lasts. Any number of recipes may share both."""
 
     checkpoints: Path
     answers: Path  # of teachers
@@ -66,9 +66,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class StoppableCheckpoints(Checkpoints):
-    """Checkpoints that keep the step at which training is told to stop, and then end it.
+    """Once `stop` is set, saves the step that training is at and then ends it with Stopped.
 
-    Whoever loads one has that training for itself until `close`, or until its process ends.
+    The process that loads a checkpoint has that training for itself until `close`, or until it ends.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -84,13 +84,13 @@ class StoppableCheckpoints(Checkpoints):
         return self.stop.is_set() or Checkpoints.due(self, step, steps)
 
     def save(self, name: str, key: str, checkpoint: Checkpoint) -> None:
-        """Raises Stopped after the checkpoint was written, where it was told to stop; what Checkpoints.save raises."""
+        """Raises Stopped after the checkpoint is written, where `stop` is set; and what Checkpoints.save raises."""
         Checkpoints.save(self, _called(name, key), key, checkpoint)
         if self.stop.is_set():
-            raise Stopped(f"{name}: stopped after step {checkpoint.step}", hint="the same command goes on from there")
+            raise Stopped(f"{name}: stopped after step {checkpoint.step}", hint="the same command continues from there")
 
     def load(self, name: str, key: str) -> Checkpoint | None:
-        """Raises Conflict where another process is at this very training; what Checkpoints.load raises."""
+        """Raises Conflict where another process runs this training; and what Checkpoints.load raises."""
         self._hold(name, self._place(_called(name, key)))
         found = Checkpoints.load(self, _called(name, key), key)
         if found is not None:

@@ -35,7 +35,7 @@ def computing(threads: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch draws from this seed as long as it lasts, and for nobody else: its generator is one for the whole process, and
+    """Inside the block torch draws from this seed. Other threads wait: torch has one generator for the whole process, and
     several networks may be trained at once."""
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

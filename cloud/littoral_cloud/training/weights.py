@@ -84,7 +84,7 @@ def load_weights(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any
 
 
 def read_weights(path: Path) -> bytes:
-    """The bytes of a weights file, whatever they are. Raises NotFound, or BadInput where it cannot be read; names the file."""
+    """The bytes of a weights file, unchecked. Raises NotFound, or BadInput where it cannot be read; names the file."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -100,9 +100,7 @@ def arrays_from(data: bytes, *, what: str = "weights") -> dict[str, npt.NDArray[
     try:
         arrays: dict[str, npt.NDArray[Any]] = load_arrays(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise BadInput(
-            f"weights: {what} is damaged or not safetensors ({len(data)} bytes held): {error}", hint=_WAY_OUT
-        ) from error
+        raise BadInput(f"weights: {what} is damaged or not safetensors ({len(data)} bytes): {error}", hint=_WAY_OUT) from error
     return arrays
 
 

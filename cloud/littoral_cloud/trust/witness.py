@@ -83,11 +83,11 @@ class Witness:
 
     async def missing(self, ledger: Ledger) -> tuple[Mark, ...]:
         """Lines that were in the trail and are not there now. Raises FleetError as `read`."""
-        kept = self.read()
-        if kept.last is None or await _there(ledger, kept.last):
-            return kept.lost
+        witnessed = self.read()
+        if witnessed.last is None or await _there(ledger, witnessed.last):
+            return witnessed.lost
         self._cut = True
-        return (*kept.lost, kept.last)
+        return (*witnessed.lost, witnessed.last)
 
     async def look(self, ledger: Ledger) -> None:
         """At a start: reports that the end of the trail is missing. Only coordinators and `audit verify` report what a
@@ -131,23 +131,23 @@ class Witness:
         if not self._cut:
             return
         try:
-            kept = self.read()
+            witnessed = self.read()
         except FleetError:
-            return  # said at the start; the file stays as it is
-        if kept.last is None:
+            return  # reported at the start; the file stays as it is
+        if witnessed.last is None:
             return
-        details = {"id": kept.last.id, "chain": kept.last.chain, "written_down_at": kept.last.at}
-        await ledger.commit(Change((), (Audit(ACTION, kept.last.id, "coordinator", details),)))
-        self._write(Witnessed(None, (*kept.lost, kept.last)))
+        details = {"id": witnessed.last.id, "chain": witnessed.last.chain, "written_down_at": witnessed.last.at}
+        await ledger.commit(Change((), (Audit(ACTION, witnessed.last.id, "coordinator", details),)))
+        self._write(Witnessed(None, (*witnessed.lost, witnessed.last)))
         self._cut = False
 
     def _keep(self, entry: AuditEntry) -> None:
         if self._cut or (entry.id, entry.chain) == self._kept:
             return
-        kept = self.read()
+        witnessed = self.read()
         self._kept = (entry.id, entry.chain)
-        if kept.last is None or (kept.last.id, kept.last.chain) != (entry.id, entry.chain):
-            self._write(Witnessed(Mark(entry.id, entry.chain, self._clock()), kept.lost))
+        if witnessed.last is None or (witnessed.last.id, witnessed.last.chain) != (entry.id, entry.chain):
+            self._write(Witnessed(Mark(entry.id, entry.chain, self._clock()), witnessed.lost))
 
     def _write(self, kept: Witnessed) -> None:
         body: dict[str, object] = {"schema": _SCHEMA, **decoder.plain(kept)}

@@ -1,13 +1,13 @@
 """Local training of one round, and the judgement of a model: plain torch on arrays.
 
-Nodes do not have the same classes, and each would pull the model to its own. Two things hold against it. The logits are
+Nodes have different classes, and each would pull the model towards its own. Two things prevent that. The logits are
 calibrated by the node's own class frequencies, so that a class it lacks is not pushed away (J. Zhang et al.: Federated
 Learning with Label Distribution Skew via Logits Calibration, ICML 2022, https://arxiv.org/abs/2209.00189, here as an added
 log-prior). And the last layer stays as it is: only the features learn (J. Oh et al.: FedBABU, ICLR 2022,
 https://arxiv.org/abs/2106.06042). bench/federated_recipe.py measures both.
 
-Batch-norm statistics stay frozen (the layers run in eval mode): a node's own statistics, averaged over nodes whose data
-differ, are nobody's, and small nets collapse by it. Gradients are clipped so that one odd shard cannot throw the average.
+Batch-norm statistics stay frozen (the layers run in eval mode): statistics averaged over nodes with different
+data fit no node, and small nets collapse with them. Gradients are clipped so that one odd shard cannot spoil the average.
 """
 
 from __future__ import annotations

@@ -219,8 +219,8 @@ def test_an_energy_limit_is_held_against_what_was_counted_and_against_nothing_el
     rows = {row.name: row for row in explain("me", node, ALL, records, model=MODEL)}
     assert rows["large"].out == ("energy_mj: 3.0 is over 1.0",)
     assert rows["large"].notes == ()
-    assert rows["ncnn"].notes == ("energy_mj: is only estimated, 3 mJ there, so the limit of 1 binds nobody",)
-    assert rows["small"].notes == ("energy_mj: is not known there, so the limit of 1 binds nobody",)
+    assert rows["ncnn"].notes == ("energy_mj: is only estimated, 3 mJ there, so the limit of 1 excludes no candidate",)
+    assert rows["small"].notes == ("energy_mj: is not known there, so the limit of 1 excludes no candidate",)
     assert explain("me", presence(), ALL, records, model=MODEL)[0].notes == ()
 
 

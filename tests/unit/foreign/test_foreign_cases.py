@@ -91,11 +91,11 @@ def test_a_classifier_is_measured_on_the_classes_that_the_data_hold(tmp_path: Pa
     [whole, *_] = imported(tmp_path, graphs.ten_classes(0, 3, 7))
     manifest = Manifest.decode(whole.manifest.encode())
     assert manifest == whole.manifest
-    assert manifest.remarks == ("3 of 10 classes measured: the data hold no other",)
+    assert manifest.remarks == ("3 of 10 classes measured: the data have no others",)
     assert (manifest.class_accuracy, manifest.accuracy_by_label) == ((), {"0": 1.0, "3": 1.0, "7": 1.0})
     assert manifest.worst_class == ("0", 1.0)
     [one, *_] = imported(tmp_path, graphs.ten_classes(4))
-    assert one.manifest.remarks == ("1 of 10 classes measured: the data hold no other",)
+    assert one.manifest.remarks == ("1 of 10 classes measured: the data have no others",)
 
 
 def test_a_model_that_answers_no_numbers_is_refused_or_carries_that(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_where_nothing_fits_the_node_keeps_what_it_has_and_it_is_said_once() -> 
     spends(world, "a", NONE)
     settle(world)
     assert world.actors["a"].serving == BEST.manifest_digest
-    [line] = [line for line in world.trail if line.action == "choice.kept"]
+    [line] = [line for line in world.trail if line.action == "choice.unchanged"]
     assert line.details["keeps"] == "best"
     assert "nearest is cheap, artifact_bytes: 1000 is over 10" in str(line.details["reason"])
     assert wanted(world, "a").unfit == line.details["reason"]

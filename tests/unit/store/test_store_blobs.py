@@ -35,7 +35,7 @@ def test_what_is_put_can_be_read_by_its_digest(blobs: BlobFolder, tmp_path: Path
     assert blobs.put_file(tmp_path / "file") == DIGEST
     assert blobs.read(DIGEST) == blobs.path(DIGEST).read_bytes() == DATA
     assert blobs.has(DIGEST)
-    assert blobs.held(DIGEST) == len(DATA)
+    assert blobs.stored_bytes(DIGEST) == len(DATA)
     assert files(blobs) == [blobs.path(DIGEST)]
 
 
@@ -44,7 +44,7 @@ def test_what_is_not_there_is_not_found(blobs: BlobFolder, tmp_path: Path) -> No
         with pytest.raises(NotFound, match=DIGEST):
             ask(DIGEST)
     assert not blobs.has(DIGEST)
-    assert blobs.held(DIGEST) == 0
+    assert blobs.stored_bytes(DIGEST) == 0
     with pytest.raises(NotFound):
         blobs.put_file(tmp_path / "nothing")
 
@@ -55,7 +55,7 @@ def test_what_is_not_there_is_not_found(blobs: BlobFolder, tmp_path: Path) -> No
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_name_leads_out_of_the_folder(blobs: BlobFolder, name: str) -> None:
-    for ask in (blobs.has, blobs.path, blobs.read, blobs.held):
+    for ask in (blobs.has, blobs.path, blobs.read, blobs.stored_bytes):
         with pytest.raises(BadInput, match="digest"):
             ask(name)
     with pytest.raises(BadInput):
@@ -82,7 +82,7 @@ def test_a_blob_in_parts_is_whole_wherever_it_was_cut(tmp_path_factory: pytest.T
     at = 0
     for cut in (*sorted(cuts), len(DATA)):
         blobs = BlobFolder(folder)  # as after a restart
-        assert blobs.held(DIGEST) == at
+        assert blobs.stored_bytes(DIGEST) == at
         assert blobs.append(DIGEST, at, DATA[at:cut]) == cut
         at = cut
     assert blobs.complete(DIGEST, len(DATA)) == blobs.path(DIGEST)
@@ -94,11 +94,11 @@ def test_a_blob_in_parts_is_whole_wherever_it_was_cut(tmp_path_factory: pytest.T
 def test_parts_go_on_where_they_ended_and_nowhere_else(blobs: BlobFolder) -> None:
     blobs.append(DIGEST, 0, DATA[:100])
     for offset in (0, 99, 101):
-        with pytest.raises(Conflict, match="100 bytes that are here"):
+        with pytest.raises(Conflict, match="100 bytes that are stored"):
             blobs.append(DIGEST, offset, b"x")
     with pytest.raises(Conflict, match="100 of"):
         blobs.complete(DIGEST, len(DATA))
-    assert blobs.held(DIGEST) == 100
+    assert blobs.stored_bytes(DIGEST) == 100
 
 
 @pytest.mark.parametrize("came", [DATA[:-1] + b"!", DATA + b"!"])
@@ -107,7 +107,7 @@ def test_parts_that_make_other_bytes_are_thrown_away(blobs: BlobFolder, came: by
     with pytest.raises(DigestMismatch, match="put it again"):
         blobs.complete(DIGEST, len(DATA))
     assert files(blobs) == []
-    assert blobs.held(DIGEST) == 0
+    assert blobs.stored_bytes(DIGEST) == 0
 
 
 def test_a_blob_over_the_limit_is_refused(blobs: BlobFolder) -> None:
@@ -119,7 +119,7 @@ def test_many_who_put_the_same_do_no_harm(blobs: BlobFolder) -> None:
     def in_parts(_: int) -> None:
         while not blobs.has(DIGEST):
             try:
-                at = blobs.held(DIGEST)
+                at = blobs.stored_bytes(DIGEST)
                 blobs.append(DIGEST, at, DATA[at : at + 997])
                 if at + 997 >= len(DATA):
                     blobs.complete(DIGEST, len(DATA))
@@ -138,7 +138,7 @@ def test_old_parts_are_swept_and_new_ones_kept(blobs: BlobFolder) -> None:
     blobs.append(new, 0, b"n")
     os.utime(blobs.root / "partial" / old.removeprefix("sha256:"), (1000, 1000))
     assert blobs.sweep(2000) == 1
-    assert (blobs.held(old), blobs.held(new)) == (0, 1)
+    assert (blobs.stored_bytes(old), blobs.stored_bytes(new)) == (0, 1)
 
 
 def test_who_collects_leaves_what_was_put_or_renewed_since(blobs: BlobFolder) -> None:
@@ -215,7 +215,7 @@ blobs.append(digest, 0, big[:8_000])
 try:
     blobs.append(digest, 8_000, big[8_000:])
 except NoSpace:
-    assert blobs.held(digest) == 8_000, blobs.held(digest)
+    assert blobs.stored_bytes(digest) == 8_000, blobs.stored_bytes(digest)
 else:
     raise SystemExit("a full disk was not noticed")
 print("held")

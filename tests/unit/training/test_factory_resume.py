@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_a_number_names_the_layer_and_keeps_the_last_good_che
             return {}
 
         def restore(self, tensors: object) -> None:
-            """Nothing was kept."""
+            """Nothing to restore."""
 
     module = build(SPEC, channels=1, height=12, width=12, classes=3)
     trainer = Trainer(data, checkpoints=kept)
