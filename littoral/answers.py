@@ -1,8 +1,7 @@
-"""What is an answer: the one definition, at import, in the probe, in probation and in serving.
+"""Decides what counts as an answer, in one place for import, the probe, probation and serving.
 
-Every tensor that the manifest names, in its datatype and shape, and no value of it is "not a number". Infinity is a value like
-any other of a model that was imported (the logarithm of a chance of 0). Our own networks have no use for it: there it is an
-overflow.
+An answer has every tensor that the manifest names, in its datatype and shape, and no value is "not a number". An imported model
+may answer infinity (the logarithm of a probability of 0). Our own networks never give it on purpose: there it is an overflow.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 def fault_of(manifest: Manifest, answers: Mapping[str, Array]) -> str:
-    """Why these tensors are no answer of that model, for a message that begins with the model's name; "" where they are one.
+    """Why these tensors are no answer of that model, for a message that begins with its name; "" where they are an answer.
 
     Args:
         answers: by name; of our own models the logits under the name of the manifest's output.
@@ -43,7 +42,7 @@ def misfit_of(signature: Signature, answers: Mapping[str, Array]) -> str:
 
 
 def examples_at_fault(outputs: Mapping[str, Any], count: int) -> npt.NDArray[np.bool_]:
-    """Of `count` examples, those to which an imported model gave no answer: (count,).
+    """Marks the examples, of `count`, to which an imported model gave no answer: (count,).
 
     Args:
         outputs: by name, examples first; or a list of arrays, one an example.
@@ -56,7 +55,7 @@ def examples_at_fault(outputs: Mapping[str, Any], count: int) -> npt.NDArray[np.
 
 
 def finite(values: Array) -> bool:
-    """Of floats, whether all are: the sum of their squares says so in a third of the time, where it does not overflow."""
+    """Whether all values are finite. For floats a finite sum of squares proves it, in a third of the time."""
     if values.dtype.char in "fd" and math.isfinite(np.vdot(values, values)):
         return True
     return bool(np.isfinite(values).all())

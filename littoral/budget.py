@@ -27,9 +27,9 @@ _UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
     "worst": ("worst_class", ">=", {"": "1", "%": "1e-2"}),
     "disk": ("disk_bytes", "<=", _BYTES),
 }
-"""By the name that an operator writes: the field, which way it bounds, and its units."""
+"""By the name that an operator writes: the field, the direction of the bound, and the units."""
 _COSTS = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj")
-"""Of these, what one candidate was measured to take."""
+"""The fields that are measured costs of one candidate."""
 
 _TERM = re.compile(r"\s*([a-z0-9]+)\s*([<>]=)\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z%]*)\s*")
 
@@ -85,7 +85,7 @@ _QUOTA = re.compile(r"\s*quota\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*")
 
 
 def _quota(term: str) -> dict[str, Any] | None:
-    """{field: value} of a model's quota of its node; None where the term speaks of something else. Raises BadInput."""
+    """{field: value} of a model's quota of its node; None where the term is no quota. Raises BadInput."""
     if (match := _QUOTA.fullmatch(term)) is None:
         if term.startswith("quota"):
             raise BadInput(f"budget: {term!r} is not a quota", hint="write quota=50% or quota=0.5")
@@ -133,7 +133,7 @@ class Measured:
     energy_mj: float | None = None  # None: not counted there, so no limit binds it
     worst_class: float | None = None  # accuracy of its worst class; None: not known, and so inside no budget that bounds it
     worst_label: str = ""  # which class that is
-    metric: Metric | None = None  # how good it is at a task that is no classification; None: accuracy says it
+    metric: Metric | None = None  # its quality at a task other than classification; None: see accuracy
 
     @property
     def score(self) -> float:
@@ -145,8 +145,8 @@ class Measured:
 class Excess:
     """A limit that excludes a candidate.
 
-    `ratio` says how far: measured / allowed, or allowed / measured of a limit from below; infinite for a runtime that is not
-    wanted and for a figure that is not known.
+    `ratio` is measured / allowed, or allowed / measured for a lower bound; infinite for a runtime that is not allowed and for
+    an unknown figure.
     """
 
     limit: str
@@ -176,7 +176,7 @@ def excesses(candidate: Measured, budget: Budget) -> tuple[Excess, ...]:
 def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Excess | None:
     """None where the worst class, called `label`, is as accurate as the budget wants, or the budget does not bound it.
 
-    What was never measured may hide a class that was lost, so it counts as too little.
+    An unmeasured candidate may have lost a class, so it counts as too inaccurate.
     """
     wanted = budget.worst_class
     if wanted is None or (worst is not None and worst >= wanted):
@@ -187,11 +187,11 @@ def worst_class_shortfall(worst: float | None, label: str, budget: Budget) -> Ex
 
 
 ABOUT = 1.05
-"""Times as large is about as small."""
+"""A size up to this many times the smallest counts as about as small."""
 
 
 def about_as_small(size: int, least: int) -> bool:
-    """Whether a size is so little over the smallest that something else should decide; bytes."""
+    """Whether a size is so close to the smallest that another criterion decides; both in bytes."""
     return size <= ABOUT * least
 
 
@@ -230,8 +230,8 @@ def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
 
 
 def nearest(candidates: Sequence[Measured], budget: Budget) -> Measured:
-    """Of candidates outside the budget the one whose worst excess is the least. Of equals that whose next worst is, or that has
-    no next one; of these the best at its task, then the smallest, then by name and digest: never by the order they come in."""
+    """Of candidates outside the budget the one whose worst excess is the least. Of equals, the one whose
+    next worst is the least, or that has none; then the best at its task, the smallest, by name and digest, not input order."""
 
     def distance(c: Measured) -> tuple[object, ...]:
         ratios = tuple(sorted((e.ratio for e in excesses(c, budget)), reverse=True))

@@ -5,8 +5,8 @@ counts with `Sketch`; the cloud adds windows up and asks `shift` how far one lie
 
 Features, in order: the mean of an input, its spread (standard deviation), then projections onto vectors of +1 and -1. The
 signs are bits of SHAKE-256 over the seed and the input's size, not of a random number generator, whose stream a new version of
-numpy may change: two machines with one spec must count alike for ever. Of pixels (whole numbers) the sums are exact in float32
-below 2**24, in any order of a BLAS.
+numpy may change: two machines with one spec must always count alike. Sums of pixels (whole numbers) are exact in float32 below
+2**24, in whichever order a BLAS adds them.
 
 Counts are (features, bins) uint32; `bins` equal slices of the data that `fit` saw.
 """
@@ -28,7 +28,7 @@ from littoral.manifest import SketchSpec
 Counts = npt.NDArray[np.uint32]
 
 VERSION = 1
-"""Of what is computed from an input; a change of it changes every sketch_id."""
+"""The version of the features; a change changes every sketch_id."""
 
 MOMENTS = 2
 """Features in front of the projections: mean and spread."""
@@ -70,7 +70,7 @@ def _flat(raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _features(flat: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, features) of (n, input_size)."""
     size = flat.shape[1]
-    with np.errstate(over="ignore", invalid="ignore"):  # clients may send what is not finite: it is counted, not warned of
+    with np.errstate(over="ignore", invalid="ignore"):  # clients may send infinite values: count them, without a warning
         values: npt.NDArray[np.float32] = flat @ directions
         mean = values[:, 0]
         mean /= size
@@ -131,7 +131,7 @@ class Sketch:
     def add(self, raw_batch: npt.NDArray[Any]) -> None:
         """Counts a batch of raw inputs, (n, ...). What is not a number counts as lowest.
 
-        Raises BadInput where an input's size is not the one that was counted before.
+        Raises BadInput where an input has another size than those before.
         """
         if len(raw_batch) == 0:
             return
@@ -149,7 +149,7 @@ class Sketch:
         self.examples += len(flat)
 
     def take(self) -> Counted:
-        """What was counted since the last take; counting starts again from nothing."""
+        """The counts since the last take; counting restarts at 0."""
         taken = Counted(self.sketch_id if self.input_size is not None else "", self.counts, self.examples)
         self.counts = np.zeros_like(taken.counts)
         self.examples = 0
@@ -157,7 +157,7 @@ class Sketch:
 
 
 def merge(left: Counts, right: Counts) -> Counts:
-    """Both windows together. Raises BadInput where their shapes differ."""
+    """The sum of both windows. Raises BadInput where their shapes differ."""
     if left.shape != right.shape:
         raise BadInput(f"sketch: counts of {left.shape} and {right.shape} cannot be added up")
     return left + right

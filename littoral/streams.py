@@ -1,7 +1,7 @@
-"""Standard streams that end no command: what a terminal cannot show is escaped, and a closed or full stream stops no command.
+"""Standard streams that never crash a command: they escape what a terminal cannot show, and survive a closed or full descriptor.
 
-Python's own raise UnicodeEncodeError for a letter that the encoding lacks, are None where a descriptor was closed, and let the
-next file that is opened take the closed descriptor's number, so that a print would write into it.
+Python's own streams raise UnicodeEncodeError for a letter that the encoding lacks. They are None where a descriptor is closed;
+the next opened file then takes the closed descriptor's number, so that a print would write into that file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TextIO
 from littoral.errors import FleetError
 
 PIPE_CLOSED = 141
-"""The exit status of a command whose reader is gone, as of one that SIGPIPE ends."""
+"""The exit status of a command whose reader is gone: the same as after SIGPIPE."""
 _ESCAPED = "backslashreplace"
 
 
@@ -38,7 +38,7 @@ class _Answers(io.TextIOWrapper):
 
 
 class _Remarks(io.TextIOWrapper):
-    """There is no stream left to report an error to."""
+    """Ignores errors: no stream is left to report them to."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -51,7 +51,7 @@ class _Remarks(io.TextIOWrapper):
 
 
 def prepare() -> None:
-    """At the start of a command, before it opens anything."""
+    """Call this at the start of a command, before it opens a file."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # one of 0 to 2 was closed: no other file may get its number
         pass
     os.close(descriptor)
@@ -88,13 +88,13 @@ def _wrapped(stream: TextIO | None, number: int, kind: type[_Answers] | type[_Re
     if stream is None:
         return kind(os.fdopen(number, "wb", closefd=False), encoding="utf-8", errors=_ESCAPED)
     if not isinstance(stream, io.TextIOWrapper):
-        return stream  # somebody has put a stream of his own there
+        return stream  # the caller replaced the stream
     encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through
     return kind(stream.detach(), encoding=encoding, errors=_ESCAPED, line_buffering=lines, write_through=through)
 
 
 def _to_nowhere() -> None:
-    """So that the flush at the interpreter's end is quiet, too."""
+    """Sends output to /dev/null, so that the flush at the interpreter's end is quiet, too."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -1,7 +1,7 @@
-"""Which of a release's artifacts a node gets, and why: pure functions over what was signed and what was measured.
+"""Which of a release's artifacts a node gets, and why: pure functions over manifests and measurements.
 
-A candidate is judged by its measurement on the node itself; where there is none, by the latest on another machine of the same
-hardware class. One that could not run on the node is out, also where it ran on other nodes.
+The node's own measurement of a candidate decides; without one, the latest on another machine of the same hardware class. A
+candidate that could not run on the node is excluded, even where it ran on other nodes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Row:
 def measurement_for(
     node_id: str, presence: Presence, manifest_digest: str, measurements: Iterable[MeasurementRecord]
 ) -> MeasurementRecord | None:
-    """The node's own, a failure included; else the latest that worked on the same hardware class; else None."""
+    """The node's own, a failure too; else the latest success on the same hardware class; else None."""
     of_this = [m for m in measurements if m.manifest_digest == manifest_digest]
     own = next((m for m in of_this if m.node_id == node_id), None)
     if own is not None:
@@ -69,7 +69,7 @@ def measurement_for(
 def candidates_for(
     node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]
 ) -> list[Measured]:
-    """The artifacts that this node has a runtime for and that ran on it, or on its like; in the order given."""
+    """The artifacts that this node has a runtime for and that ran on its hardware class; in the order given."""
     found = []
     for artifact in artifacts:
         measured = measurement_for(node_id, presence, artifact.manifest_digest, measurements)
@@ -90,7 +90,7 @@ def choose(
     """The best candidate inside the node's budget for the model.
 
     Args:
-        floor: candidates of a lower score are out; a fraction where that is the accuracy.
+        floor: excludes candidates with a lower score; a fraction where the score is the accuracy.
 
     Raises NoFit, in an operator's words.
     """
@@ -192,7 +192,7 @@ def _row(
 
 
 def _notes(measured: MeasurementRecord | None, budget: Budget) -> tuple[str, ...]:
-    """Of a limit on energy: only counted energy is compared with it."""
+    """Notes an energy limit that could not be checked: only counted energy is compared with it."""
     if budget.energy_mj is None or measured is None or _counted(measured) is not None:
         return ()
     known = "is not known" if measured.energy_mj is None else f"is only estimated, {measured.energy_mj:.4g} mJ"
@@ -205,7 +205,7 @@ def _counted(measured: MeasurementRecord) -> float | None:
 
 
 def _beaten(row: Row, chosen: Row) -> str:
-    """Why another one that is inside the budget as well was chosen: what best_fit looked at, in its order."""
+    """Why `chosen` won although `row` fits too: the criteria of best_fit, in order."""
     if row.score < chosen.score:
         theirs, best = (f"{r.metric.name} {r.metric.value:.6g}" if r.metric else f"{r.accuracy:.6g}" for r in (row, chosen))
         return f"fits, but {chosen.name} is more accurate: {best} against {theirs}"
@@ -222,7 +222,7 @@ def _beaten(row: Row, chosen: Row) -> str:
 
 
 def _under(candidate: Artifact | Measured, floor: float) -> str:
-    """In words: what it was measured to be, and what it had to be."""
+    """The measured value against the required one, in words."""
     metric = candidate.metric
     if metric is None:
         return f"accuracy: {candidate.accuracy:.4f} is under {floor:.4f}"
@@ -231,7 +231,7 @@ def _under(candidate: Artifact | Measured, floor: float) -> str:
 
 
 def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
-    """What was signed of an artifact (its accuracy, also of its worst class) beside what a node measured."""
+    """Joins an artifact's signed figures (accuracy, worst class) with a node's measurement."""
     label, worst = artifact.worst_class or ("", None)
     return Measured(
         manifest_digest=artifact.manifest_digest,

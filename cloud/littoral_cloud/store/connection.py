@@ -1,4 +1,4 @@
-"""One way to reach Redis: a pool that waits, no retries behind our back, and errors in the words of littoral.errors.
+"""One way to reach Redis: a pool that waits, no hidden retries, and errors of littoral.errors.
 
 Replies do not depend on redis-py's reshaping: the protocol is pinned to RESP2 and everything but a hash is read by scripts,
 whose arrays and bytes are the same in every version.
@@ -75,7 +75,7 @@ def endpoint_from(url: str, password_file: Path | None) -> Endpoint:
     """Raises BadInput, naming the setting, where the URL or the file is not what it must be."""
     scheme = urlsplit(url).scheme
     if "sentinel" in scheme or "cluster" in scheme:
-        raise BadInput(f"redis_url: {scheme}:// is not spoken here", hint="give the redis:// address of the primary")
+        raise BadInput(f"redis_url: {scheme}:// is not supported", hint="give the redis:// address of the primary")
     if scheme not in SCHEMES:
         raise BadInput(f"redis_url: {scheme!r} is no scheme of Redis", hint="it must begin with redis://, rediss:// or unix://")
     return Endpoint(url=url, password=_password(password_file))
@@ -96,7 +96,7 @@ def _password(file: Path | None) -> str | None:
 
 
 class Script:
-    """Lua that runs whole or not at all."""
+    """Lua that Redis runs atomically."""
 
     __slots__ = ("digest", "source")
 
@@ -106,7 +106,7 @@ class Script:
 
 
 class Connections:
-    """A pool of connections to one Redis. Calls are retried here, where it is known that repeating them does no harm."""
+    """A pool of connections to one Redis. It alone retries calls, because only it knows which are safe to repeat."""
 
     def __init__(self, endpoint: Endpoint, *, patience_s: float, rng: random.Random | None = None) -> None:
         self.rng = rng or random.Random()  # noqa: S311 - jitter
@@ -208,7 +208,7 @@ class Connections:
 
 
 def unfit(info: Mapping[str, str], endpoint: Endpoint) -> BadInput | None:
-    """Why a Redis that says this of itself cannot hold a ledger."""
+    """Why a Redis with this INFO cannot hold a ledger; None: it can."""
     version = info.get("redis_version", "0.0")
     if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM:
         return BadInput(f"redis: {endpoint} is {version}", hint="Littoral needs Redis or Valkey of 6.2 or newer")
@@ -238,7 +238,7 @@ def passes(error: Exception) -> bool:
     return isinstance(error, RedisConnectionError | RedisTimeoutError | OSError) or _code(error) in _PASSING
 
 
-# Of errors whose code redis-py takes away.
+# For the errors from which redis-py removes the code.
 _CODES: dict[type[Exception], str] = {
     AuthenticationError: "WRONGPASS",
     AuthorizationError: "NOPERM",
@@ -254,7 +254,7 @@ _CODE = re.compile(r"(?:^|: -)([A-Z]{3,})\b")  # behind ": -" where the error ha
 
 
 def _code(error: BaseException) -> str:
-    """The word that Redis puts before an error, "" where there is none."""
+    """The code at the start of a Redis error; "" where there is none."""
     for known in (error, error.__cause__):  # a refused password comes wrapped in a connection error
         for kind, code in _CODES.items():
             if isinstance(known, kind):
@@ -264,7 +264,7 @@ def _code(error: BaseException) -> str:
 
 
 def translated(error: Exception, endpoint: Endpoint) -> FleetError:
-    """In our words: what happened, and the way out."""
+    """The error as a FleetError: what happened, and what to do."""
     code = _code(error)
     if code in _REFUSED:
         return BadInput(f"redis: {endpoint} refuses us: {error}", hint="set LITTORAL_REDIS_PASSWORD_FILE")

@@ -41,7 +41,7 @@ class Leases:
                     await asyncio.sleep(0)
         except asyncio.CancelledError:
             if renewer.done() and body.uncancel() <= cancels_before:
-                raise LostLease(f"lease {name}: token {token} is not valid any more", hint="somebody else goes on") from None
+                raise LostLease(f"lease {name}: token {token} is not valid any more", hint="another process continues") from None
             raise
         finally:
             held = not renewer.done()

@@ -1,8 +1,8 @@
 """The Ledger in Redis. See cloud/littoral_cloud/fleet/ledger.py for the contract, scripts.py for what is atomic.
 
-While Redis is away, `get`, `all`, `commit` and `audit` try again for `patience_s` and then raise Unavailable. `watch` comes
-back by itself; after a break it announces every watched kind with the id "" ("read all of it again"), because what was
-announced meanwhile is lost.
+While Redis is away, `get`, `all`, `commit` and `audit` try again for `patience_s` and then raise Unavailable. `watch`
+reconnects by itself; after a break it announces every watched kind with the id "" ("read all of it again"), because the
+announcements of the meantime are lost.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from littoral_cloud.store.leases import Leases
 from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, COMMIT, SCAN
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
 
-CHANGE_KEPT_MS = 10 * 60 * 1000  # far longer than a commit is retried
-TOMBSTONE_KEPT_MS = 30 * 24 * 3600 * 1000  # a document that comes back within this goes on counting generations
+CHANGE_TTL_MS = 10 * 60 * 1000  # far longer than a commit is retried
+TOMBSTONE_TTL_MS = 30 * 24 * 3600 * 1000  # a document that comes back within this goes on counting generations
 _Sent = tuple[str | int, str]
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -37,7 +37,7 @@ class RedisLedger:
     Args:
         clock: seconds since 1970-01-01 UTC, for audit lines.
         fleet: the hash tag of every key; fleets of different names share a Redis without seeing each other.
-        patience_s: for how long a call outlasts a Redis that is away.
+        patience_s: how long a call waits for a Redis that does not answer.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RedisLedger:
     async def open(
         cls, endpoint: Endpoint, clock: Callable[[], float], *, fleet: str = "littoral", patience_s: float = 30.0
     ) -> AsyncIterator[RedisLedger]:
-        """A ledger whose Redis answered and is fit to hold one. Raises BadInput or Unavailable."""
+        """A ledger, once its Redis answered and can hold one. Raises BadInput or Unavailable."""
         ledger = cls(endpoint, clock, fleet=fleet, patience_s=patience_s)
         try:
             await ledger._connections.check()
@@ -88,7 +88,7 @@ class RedisLedger:
     async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
         _check(change)
         bodies = [_sent(write) for write in change.writes]
-        id = secrets.token_hex(16)  # under this Redis remembers the outcome: a commit whose reply was lost is not done twice
+        id = secrets.token_hex(16)  # Redis stores the outcome under it: a retry after a lost reply commits nothing twice
         if not change.audit:
             return await self._commit(id, change, bodies, fence, "", [])
         now = self._clock()
@@ -119,30 +119,30 @@ class RedisLedger:
         this = self._key("change", id)
         keys = [this, self._key("audit"), self._key("audit-head"), self._key("lease", fence.name) if fence else this]
         args: list[str | bytes | int] = [
-            CHANGE_KEPT_MS,
+            CHANGE_TTL_MS,
             fence.token if fence else "",
             head,
             chains[-1] if chains else "",
             self._channel,
             len(change.writes),
-            TOMBSTONE_KEPT_MS,
+            TOMBSTONE_TTL_MS,
         ]
         for write, body in zip(change.writes, bodies, strict=True):
             keys += [self._docs(write.kind), self._key("gone", write.kind, write.id)]
             args += [write.kind, write.id, *body]
         for line, chain in zip(lines, chains, strict=True):
             args += [line, chain]
-        said, *rest = await self._connections.run(COMMIT, keys, args)
-        if said == b"done":
+        status, *rest = await self._connections.run(COMMIT, keys, args)
+        if status == b"done":
             if chains:
                 self._head = chains[-1]
             generations = [int(part) for part in rest[0].split(b",") if part]
             return {(w.kind, w.id): generation for w, generation in zip(change.writes, generations, strict=True)}
-        if said == b"head":
+        if status == b"head":
             raise _OtherHead(rest[0].decode())
-        if said == b"lost":
+        if status == b"lost":
             assert fence is not None
-            raise LostLease(f"lease {fence.name}: token {fence.token} is not valid any more", hint="somebody else goes on")
+            raise LostLease(f"lease {fence.name}: token {fence.token} is not valid any more", hint="another process continues")
         stale = change.writes[int(rest[0])]
         if isinstance(stale, Take):
             raise Conflict(f"{stale.kind} {stale.id}: nothing is left of {stale.field}", hint="read it again")
@@ -206,7 +206,7 @@ def _check(change: Change) -> None:
 
 
 def _sent(write: Write | Take) -> _Sent:
-    """One write as the script takes it: what is expected, and the body."""
+    """One write as the script takes it: the expected generation, and the body."""
     if isinstance(write, Take):
         return "take", write.field
     return "" if write.expected is None else write.expected, "" if write.body is None else _json(write, write.body)
