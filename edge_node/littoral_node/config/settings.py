@@ -1,6 +1,6 @@
-"""How this agent runs. A flag beats LITTORAL_NODE_..., which beats DIR/node.toml, which beats the default.
+"""The agent's settings. A flag beats LITTORAL_NODE_..., which beats DIR/node.toml, which beats the default.
 
-Nothing is passed over in silence: an unknown variable or key is an error that names the nearest known one.
+An unknown variable or key is never ignored: it is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: w
 class NodeSettings:
     """Settings of `littoral-node run`.
 
-    `threads` are the ones that one inference may use: on a small model a second one costs more than it gives.
-    `max_download_rate` is bytes a second, None: as fast as it comes.
+    `threads`: how many one inference may use; on a small model a second thread costs more time than it saves.
+    `max_download_rate` is bytes a second, None: unlimited.
     `on_...` are budgets while a condition holds: see littoral_node.machine.overlay and docs/fit.md.
     `providers` are of littoral_node.runtimes.using.PROVIDERS.
     `keep_free` is disk space, bytes, that a download never takes.
-    `inference_limit` is how long one inference may take, seconds: one that takes longer hangs, and is ended.
-    `budgets` are of single models, by name: each stands in place of `budget`, and gives the model's quota.
-    `memory` and `disk` are what all models may take together, bytes, None: unbounded; `requests` are those that are waited for or
-    answered at one time.
+    `inference_limit` is how long one inference may take, seconds: a longer one counts as a hang and is ended.
+    `budgets` are of single models, by name: each replaces `budget`, and gives the model's quota.
+    `memory` and `disk` are what all models may take together, bytes, None: unbounded; `requests`: how many may
+    wait or run at one time.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -63,7 +63,7 @@ class NodeSettings:
     on_metered: Budget = field(default_factory=Budget)
     battery_low: float = 20.0  # percent
     hot_at: float | None = None  # degrees Celsius; None: where the kernel says so
-    metered: bool | None = None  # None: the machine is asked
+    metered: bool | None = None  # None: ask the machine
     machine_root: Path = Path("/")  # below which the machine's /sys, /proc, /dev and /run lie
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     memory: int | None = None
@@ -78,7 +78,7 @@ class NodeSettings:
     offload_keep_inputs: bool = False
 
     def overlays(self) -> dict[str, Budget]:
-        """By condition of littoral_node.machine.conditions, what its settings say; without those that say nothing."""
+        """By condition of littoral_node.machine.conditions, its overlay of the budget; only conditions that have one."""
         given = {
             "battery_low": self.on_battery_low,
             "on_battery": self.on_battery,
@@ -89,7 +89,7 @@ class NodeSettings:
 
     @property
     def tls(self) -> tuple[Path, Path] | None:
-        """Certificate and key, where they were given."""
+        """Certificate and key, where they are set."""
         return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
 
     @property
@@ -147,7 +147,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "offload_samples": values.parse_size,
     "offload_keep_inputs": _YES_NO,
 }
-"""What can be set, and how its text is read. The same names as flags (--max-download-rate), variables and TOML keys."""
+"""The settings, and how to read the text of each. The same names as flags (--max-download-rate), variables and TOML keys."""
 
 KNOWN = tuple(_READ)
 
@@ -230,7 +230,7 @@ def load_settings(data_dir: Path, flags: Mapping[str, str | None], environment: 
 
 
 def given_settings(data_dir: Path, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> GivenSettings:
-    """Raises BadInput for what is no setting."""
+    """Raises BadInput for an unknown setting."""
     return {
         FILE: _from_file(data_dir / "node.toml"),
         ENVIRONMENT: _from_environment(environment),

@@ -1,5 +1,5 @@
-"""How the text of one setting is read: each function takes the text and the field that it is of, and raises BadInput, naming
-the field, the value and what it could be instead.
+"""Reads the text of one setting: each function takes the text and its field, and raises BadInput, naming the field, the value
+and what it could be instead.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Files of the node's folder that the disk did something to: each is named in the log as it is found, and in health and report
-for as long as this agent runs."""
+"""Damaged files of the node's folder: the log names each when it is found; health and report name it until the agent ends."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MOST = 8
-"""Files that are named at one time; of more, how many they are."""
+"""The most files that a message names; of the others it gives the number."""
 
 
 class CorruptFiles:

@@ -1,4 +1,4 @@
-"""Files that survive a power cut and show when the disk damaged them: whole or not at all, with a checksum.
+"""Files that survive a power cut and reveal damage by the disk: written whole or not at all, with a checksum.
 
 A record is a dataclass in JSON, with its schema number. littoral.decoder reads it, so a value of a wrong type is damage too.
 """
@@ -24,7 +24,7 @@ _SUM = "crc32"
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Whole or not at all, and on the disk when this returns. Raises OSError (ENOSPC, for one) with the old file intact."""
+    """Writes a file whole or not at all, and to the disk before it returns. Raises OSError (as ENOSPC); the old file stays."""
     beside = path.with_name(f".{path.name}.new")
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -48,8 +48,7 @@ def _give_to_owner(file: int, folder: Path) -> None:
 
 
 def append_synced(path: Path, data: bytes) -> None:
-    """At the end of a file, whole or not at all, and on the disk when this returns. Raises OSError: an unfinished write is cut
-    off."""
+    """Appends whole or not at all, and to the disk before it returns. Raises OSError; an unfinished write is cut off."""
     with path.open("ab", buffering=0) as file:  # a buffer would write the rest when it is closed
         end, left = file.tell(), memoryview(data)
         try:
@@ -95,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_record(cls: type[T], path: Path) -> T | None:
     """What `write_record` wrote; None where there is no such file.
 
-    Raises FleetError where it is damaged, or is of a later agent.
+    Raises FleetError where it is damaged, or a later agent wrote it.
     """
     if (body := read_json(path)) is None:
         return None
@@ -121,13 +120,13 @@ def ignore_damage(path: Path, why: Exception | str) -> None:
 
 
 def put_aside(path: Path) -> None:
-    """Renames a damaged file, for an operator to look at. On a disk that takes no write it stays where it is."""
+    """Renames a damaged file, so that an operator can look at it. On a read-only disk it stays where it is."""
     with suppress(OSError):
         path.replace(path.with_suffix(".damaged"))
 
 
 def write_json(path: Path, body: Mapping[str, Any], *, mode: int = 0o644) -> None:
-    """With a checksum: one bit that the disk turns may leave a number or a digest that looks right."""
+    """Adds a checksum: without it, a number or digest in which the disk flipped one bit may look right."""
     summed = {**body, _SUM: _sum_of(body)}
     write_atomic(path, json.dumps(summed, sort_keys=True, indent=1).encode() + b"\n", mode=mode)
 

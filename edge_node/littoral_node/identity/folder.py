@@ -1,10 +1,10 @@
-"""The node's folder: who it is, what it holds. Every file is written beside its place and renamed into it.
+"""The node's folder: identity and state. Every file is written beside its place and renamed into it.
 
 DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last and makes it whole
 DIR/identity.json                           a copy of the four, see littoral_node.identity.identity
-DIR/key.new.pem                             key of an enrolment that is under way: asking again gives the same node
+DIR/key.new.pem                             key of an enrolment under way: a second request gives the same node
 DIR/node.toml                               settings (optional)
-DIR/serving.json                            where the agent that was last started answers, and its settings
+DIR/serving.json                            addresses of the last started agent, and its settings
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
@@ -67,7 +67,7 @@ def _bytes_of(path: Path) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class ReportedBound:
-    """No reported state has had a larger generation than this."""
+    """The largest generation that a reported state has had."""
 
     reported_generation: int = 0
 
@@ -86,7 +86,7 @@ class NodeFolder:
 
     @property
     def runtimes(self) -> Path:
-        """What runtimes keep from one start to the next; made by the runtime that needs it."""
+        """Files that runtimes reuse at the next start; the runtime that needs the folder makes it."""
         return self.root / "runtimes"
 
     @property
@@ -105,7 +105,7 @@ class NodeFolder:
 
     @property
     def samples(self) -> Path:
-        """What was asked of the cloud's teacher, see littoral_node.offload."""
+        """Questions to the cloud's teacher, see littoral_node.offload."""
         return self.root / "samples.jsonl"
 
     @property
@@ -122,7 +122,7 @@ class NodeFolder:
         return self.root / "models" / name
 
     def memory(self, name: str) -> Path:
-        """What a model's artifacts took, see littoral_node.artifacts.usage."""
+        """The memory that a model's artifacts took, see littoral_node.artifacts.usage."""
         return self.model(name) / "memory.json"
 
     def model_names(self) -> list[str]:
@@ -140,7 +140,7 @@ class NodeFolder:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Holds the folder for this process: two agents with one identity would take each other's session.
+        """Locks the folder for this process: two agents with one identity would take each other's session.
 
         Raises Unavailable where another process holds it.
         """

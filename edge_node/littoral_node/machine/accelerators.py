@@ -1,4 +1,4 @@
-"""What could compute beside the CPU, as far as the kernel shows it without any library: its device nodes and its own files."""
+"""Finds accelerators without any library: by the kernel's device nodes and its own files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Accelerator:
 
 
 def accelerators(root: Path) -> tuple[Accelerator, ...]:
-    """Below `root`, in order. Whether a runtime can use one is `littoral-node doctor`'s business."""
+    """Below `root`, in order. `littoral-node doctor` shows whether a runtime can use one."""
     return tuple(sorted({*_nvidia(root), *_rendering(root), *_other(root)}))
 
 
@@ -40,7 +40,7 @@ def _nvidia(root: Path) -> list[Accelerator]:
 
 
 def _rendering(root: Path) -> list[Accelerator]:
-    """Render nodes, but not of NVIDIA's driver again; a screen without one computes nothing."""
+    """Render nodes, except those of NVIDIA's driver; a screen without a render node cannot compute."""
     found = []
     for entry in entries(root / "sys/class/drm"):
         if not _RENDER_NODE.fullmatch(entry.name):

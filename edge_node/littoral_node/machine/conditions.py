@@ -1,7 +1,7 @@
-"""How the machine stands: power, heat, and whether its line is paid by the byte. What changes, in contrast to hardware.py.
+"""The machine's changing state: power, heat, and whether its network is metered. hardware.py has what stays the same.
 
-`read` looks at the kernel's files below a root and never fails for what a machine lacks. `step` decides what holds, with a gap
-between beginning and ending and a wait before the end, so that a loose plug does not change models back and forth.
+`read` reads the kernel's files below a root; a file that a machine lacks is no error. `step` decides which conditions hold. A
+condition ends at another threshold than it begins, and after a wait, so that a loose plug does not change models back and forth.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def step(held: ConditionsInForce, reading: Reading, thresholds: Thresholds, now:
 
 
 def is_hot(reading: Reading, thresholds: Thresholds, gap: float = 0.0) -> bool | None:
-    """`gap`: degrees below the bound that count as hot still. None: not known."""
+    """`gap`: degrees below the bound that still count as hot. None: not known."""
     if thresholds.hot_at is not None:
         return None if reading.celsius is None else reading.celsius > thresholds.hot_at - gap
     if reading.throttled:
@@ -100,7 +100,7 @@ def read(root: Path, metered: bool | None = None) -> Reading:
     """How the machine whose files lie below `root` stands now.
 
     Args:
-        metered: what is known of the line already; None: `root`/run/littoral/metered says it, where there is such a file.
+        metered: whether the network is metered; None: read `root`/run/littoral/metered, where that file exists.
     """
     on_mains, percent = power(root)
     celsius, over = heat(root)
@@ -137,7 +137,7 @@ def _on_mains(plugs: list[bool], statuses: list[str]) -> bool | None:
 
 
 def _percent(batteries: list[Path]) -> float | None:
-    """By what each can hold, where all of them say so; else their mean."""
+    """Weighted by capacity, where every battery gives it; else their mean."""
     stored = [_stored(battery) for battery in batteries]
     whole = [pair for pair in stored if pair is not None]
     if whole and len(whole) == len(batteries):
@@ -160,7 +160,7 @@ def heat(root: Path) -> tuple[float | None, float | None]:
     temperatures, over = [], []
     for zone in _folders(root / "sys/class/thermal", "thermal_zone"):
         millis = number(text(zone / "temp"))
-        if millis is None or not -50_000 < millis < 250_000:  # a sensor that is not there reads absurdly
+        if millis is None or not -50_000 < millis < 250_000:  # a missing sensor gives absurd values
             continue
         temperatures.append(millis / 1_000)
         for trip in _files(zone, "trip_point_", "_type"):

@@ -1,7 +1,7 @@
 """What one inference costs in energy: counted by the processor (RAPL) or by the battery where that can be read, else estimated.
 
-What is counted is of the whole package, or the whole machine, while inferences run one after another: work of others is in it, so
-it is never too low. An estimate is processor time times a stated power; no budget is compared with it.
+A counter measures the whole package, or the whole machine, while inferences run one after another: it includes other work, so the
+figure is never too low. An estimate is processor time times a stated power; no budget is compared with it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ WATTS_OF_A_CORE = {"x86_64": 10.0, "aarch64": 2.0, "armv7l": 1.0, "riscv64": 1.0
 
 _OTHER_WATTS = 5.0
 _RAPL_S, _BATTERY_S, _ESTIMATE_S = 0.25, 2.0, 0.1
-"""For how long inferences run: a RAPL counter moves every millisecond, a battery's gauge every second or slower."""
+"""How long inferences run: a RAPL counter moves every millisecond, a battery's gauge every second or slower."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """`why`: why it cannot be read, and the way out; empty: it can."""
+    """`why`: why it cannot be read, and what to do; empty: it can be read."""
 
     name: str
     why: str = ""

@@ -1,4 +1,4 @@
-"""What this machine is: read once, at start. Reading is done here, parsing is pure."""
+"""The hardware of this machine, read once, at start. The functions that parse are pure."""
 
 from __future__ import annotations
 
@@ -96,15 +96,15 @@ def threads_allowed(root: Path = Path("/")) -> int:
 
 
 def inference_threads(asked: int, root: Path = Path("/")) -> int:
-    """As many as the settings ask for, and never more than the cgroup's limit leaves: two on one CPU wait for each other."""
+    """The threads of the settings, at most what the cgroup allows: two threads on one CPU wait for each other."""
     return min(asked, threads_allowed(root))
 
 
 def class_of(profile: HardwareProfile) -> str:
     """16 hex digits: equal for machines on which the same artifact costs the same, as far as a profile can tell.
 
-    Free space and the kernel's version are left out, memory counts in whole GiB. How the machine stands (battery, heat, line) is
-    a condition, and an accelerator counts where a runtime uses it.
+    Free space and the kernel's version are left out, memory counts in whole GiB. Battery, heat and network are
+    conditions, and no part of it; an accelerator counts where a runtime uses it.
     """
     kind = [
         profile.machine,

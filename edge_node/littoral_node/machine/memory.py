@@ -2,10 +2,10 @@
 
 Starting an agent and loading a runtime touch most pages of a few large libraries (onnxruntime, gRPC, cryptography): start-up
 code, symbol tables, 60 MB in all; answering requests needs a third of them. They are clean pages of files, so this process can
-drop them at once, and what is needed after all comes back from the page cache when it is read. The kernel would take them when
-memory is short, later and with a stall; on a small machine it is better never to hold them.
+drop them at once, and a page that is needed later comes back from the page cache. The kernel would reclaim them only when
+memory is short, with a stall; on a small machine it is better to drop them early.
 
-`give_back` is for whenever a model was loaded or closed, `settle` for when an agent has started or changed its model.
+Call `give_back` after a model is loaded or closed, and `settle` after an agent has started or changed its model.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _place(match: re.Match[str]) -> Mapping:
 
 def _drop(mappings: Iterable[Mapping]) -> None:
     for address, size in mappings:
-        # What it answers is of no interest: where the kernel says no, the pages stay.
+        # The result does not matter: where the kernel refuses, the pages stay.
         _libc().madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
 
 

@@ -1,4 +1,4 @@
-"""Whether this machine's line is paid by the byte, as NetworkManager knows or guesses it."""
+"""Whether this machine's network is metered, as NetworkManager knows or guesses it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def default_interface(routes: str) -> str:
 
 
 async def asked(root: Path) -> bool | None:
-    """None where there is no NetworkManager, or it does not know. Another `root` than this machine's is not asked about."""
+    """None where there is no NetworkManager, or it does not know. Of a `root` that is not this machine's: None."""
     nmcli = shutil.which("nmcli")
     if root != Path("/") or nmcli is None:
         return None

@@ -1,7 +1,7 @@
 """What a node may spend while conditions hold: pure functions over budgets.
 
-Each limit that a condition names takes the place of the same limit of the plain budget; where several conditions that hold name
-one limit, the tightest of theirs counts.
+Each limit of a condition replaces the same limit of the plain budget; where several current conditions have one limit, the
+tightest counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from littoral.budget import Budget
 
-_FROM_BELOW = ("worst_class",)  # the more, the tighter
+_FROM_BELOW = ("worst_class",)  # a higher value is tighter
 
 
 def overlaid(plain: Budget, overlays: Iterable[Budget]) -> Budget:

@@ -1,4 +1,4 @@
-"""What a runtime is on this machine, and why one that is lacking is not there."""
+"""The facts of a runtime on this machine, and why a missing one is missing."""
 
 from __future__ import annotations
 

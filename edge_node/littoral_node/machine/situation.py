@@ -15,13 +15,13 @@ from littoral_node.machine.conditions import ConditionsInForce, Reading, Thresho
 from littoral_node.machine.wire import budget_to
 
 POLL_S = 30.0
-"""Between two looks without news of the kernel: a battery that empties slowly is not always announced."""
+"""Time between two readings without an event of the kernel: it does not always announce a slow battery."""
 
 POLL_ELSEWHERE_S = 1.0
-"""The same for a root that is not this machine's: the kernel announces no change there."""
+"""The same for the root of a simulation: the kernel announces no change there."""
 
 TOGETHER_S = 0.1
-"""Pulling a plug makes several events."""
+"""Time to wait for further events: pulling a plug makes several."""
 
 LINE_S = 60.0
 """How often NetworkManager is asked."""
@@ -65,12 +65,12 @@ class Situation:
         return tuple(name for name in self._overlays if name in self._held.in_force)
 
     def budgets(self) -> dict[str, Budget]:
-        """By model name, what may be spent now."""
+        """By model name, the budget now."""
         return overlay.in_force(self._plain, self._overlays, self._held.in_force)
 
     @property
     def metered(self) -> bool | None:
-        """Whether the line is paid by the byte; None: not known."""
+        """Whether the network is metered; None: not known."""
         return self._reading.metered
 
     def conditions(self) -> hardware_pb2.Conditions:
@@ -136,7 +136,7 @@ class Situation:
             self._changed(self.message())
 
     def _stands(self) -> tuple[object, ...]:
-        """What the cloud should know of; not every percent of a battery."""
+        """The state to report to the cloud; without every percent of a battery."""
         return self._reading.on_mains, self._reading.metered, self._held.in_force, self.budgets(), self.examples
 
     async def _metered(self) -> bool | None:

@@ -1,5 +1,5 @@
-"""The kernel says that a power supply or a heat zone changed: its own datagrams, through a socket. Where it cannot be opened the
-machine is looked at by a slow timer alone.
+"""Datagrams in which the kernel announces that a power supply or a heat zone changed. Where the socket cannot be opened, a slow
+timer alone reads the machine.
 """
 
 from __future__ import annotations
