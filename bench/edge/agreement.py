@@ -18,8 +18,9 @@ import numpy as np
 from littoral_cloud.export.exported import OUTPUT_NAME, Exported
 from littoral_cloud.fleet.limits import DOT_PRODUCTS
 from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, logits_of, taught
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from littoral_node.machine.hardware import isa
 from littoral_node.runtimes import load, ran_on, version, why_not
 

@@ -20,8 +20,9 @@ from littoral_cloud.compression.methods import METHODS, method_from
 from littoral_cloud.export.exported import Exported
 from littoral_cloud.packaging.package import RUNNERS
 from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, accuracy_of, taught
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 from bench.factory.coded import CODED, decoded, travels
 from bench.factory.kept import Kept, Row
@@ -140,7 +141,13 @@ def _row(kept: Kept, plan: Plan) -> Row:
         "data": data().digest,
     }
     kinds = [stage["kind"] for stage in plan.stages]
-    code = ["bench.factory.deep_compression", *CODED, "littoral_cloud.training.trainer", "littoral_cloud.training.augmentation"]
+    code = [
+        "bench.factory.deep_compression",
+        *CODED,
+        "littoral_cloud.training.schedule",
+        "littoral_cloud.training.trainer",
+        "littoral_cloud.training.augmentation",
+    ]
     code += [REGISTRY[plan.net], *(METHODS[kind].partition(":")[0] for kind in kinds)]
     return kept.row(plan.name, settings, code, lambda: _made(kept, plan), trainings=_trainings(plan))
 

@@ -27,9 +27,10 @@ import torch
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import INPUT_NAME, SCALE, input_of
+from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import OneCopy, logits_of
-from littoral_cloud.training.trainer import Logits, Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from bench.factory.kept import Kept, Row
@@ -37,7 +38,12 @@ from bench.factory.tables import Part, data
 from bench.report import Figure, Table
 from littoral.preparation import Input
 
-CODE = ("bench.factory.hinton", "littoral_cloud.training.trainer", "littoral_cloud.training.augmentation")
+CODE = (
+    "bench.factory.hinton",
+    "littoral_cloud.training.schedule",
+    "littoral_cloud.training.trainer",
+    "littoral_cloud.training.augmentation",
+)
 PUBLISHED = {"teacher": 67, "without": 146, "with": 74}
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral_cloud.training.checkpoint import Checkpoints
-from littoral_cloud.training.trainer import Step
+from littoral_cloud.training.schedule import Step
 
 from littoral.digest import digest_of
 

@@ -18,8 +18,9 @@ from littoral_cloud.export.exported import Exported, Prepared
 from littoral_cloud.packaging.latency import compare
 from littoral_cloud.packaging.macs import macs_of
 from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from bench.factory.coded import CODED, travels
@@ -116,6 +117,7 @@ def _code(spec: Mapping[str, Any], way: Way) -> list[str]:
     method = [METHODS[way.method["kind"]].partition(":")[0]] if way.method else []
     shared = {
         "bench.factory.methods",
+        "littoral_cloud.training.schedule",
         "littoral_cloud.training.trainer",
         "littoral_cloud.export.onnx",
         "littoral_cloud.export.ncnn",

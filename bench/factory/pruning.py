@@ -67,7 +67,13 @@ def made(*, full: bool) -> Part:
 
 def _row(kept: Kept, name: str, spec: Mapping[str, Any]) -> Row:
     settings = {"spec": spec, "ways": WAYS, "epochs": EPOCHS, "schedule": asdict(SCHEDULE), "teacher": answers().digest}
-    code = ["bench.factory.pruning", "littoral_cloud.packaging.latency", "littoral_cloud.training.trainer", REGISTRY[name]]
+    code = [
+        "bench.factory.pruning",
+        "littoral_cloud.packaging.latency",
+        "littoral_cloud.training.schedule",
+        "littoral_cloud.training.trainer",
+        REGISTRY[name],
+    ]
     code += sorted({METHODS[way["kind"]].partition(":")[0] for way in WAYS.values() if way})
     trainings = [name, *(f"{name}-{i}-{way['kind']}" for i, way in enumerate(WAYS.values()) if way)]
     return kept.row(name, settings, code, lambda: _made(kept, name, spec), trainings=trainings)

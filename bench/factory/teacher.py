@@ -15,8 +15,9 @@ from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
-from littoral_cloud.training.trainer import Logits, Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import load_weights, module_of, save_weights
 
 from bench.factory.kept import Kept, Row
@@ -32,6 +33,7 @@ SCHEDULE = Schedule(batch=128, learning_rate=4e-3, weight_decay=1e-2, augment=Au
 STUDENTS_SEE = Augment()
 CODE = (
     "bench.factory.teacher",
+    "littoral_cloud.training.schedule",
     "littoral_cloud.training.trainer",
     "littoral_cloud.training.augmentation",
     "littoral.architectures.compact_cnn",

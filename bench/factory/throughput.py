@@ -17,8 +17,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import seeded
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from bench.factory.kept import Kept, Row
@@ -31,6 +32,7 @@ ROUNDS, ROUND_S, BATCH, EPOCHS = 21, 0.4, 128, 4
 PLAN = Schedule(batch=BATCH)
 CODE = (
     "bench.factory.throughput",
+    "littoral_cloud.training.schedule",
     "littoral_cloud.training.trainer",
     "littoral_cloud.training.preparation",
     "littoral_cloud.training.augmentation",

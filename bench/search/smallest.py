@@ -48,6 +48,7 @@ _CODE = (
     "littoral_cloud.compression.weight_sharing",
     "littoral_cloud.compression.saliency_pruning",
     "littoral_cloud.compression.kmeans",
+    "littoral_cloud.training.schedule",
     "littoral_cloud.training.trainer",
     "littoral.codec.dictionary",
     "littoral.codec.encoding",

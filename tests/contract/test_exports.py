@@ -15,8 +15,8 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.exported import Exported
 from littoral_cloud.packaging.package import EXPORTERS, RUNNERS
 from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
-from littoral_cloud.training.trainer import Schedule
 from torch import nn
 
 from littoral.architectures import REGISTRY, build

@@ -17,7 +17,7 @@ from littoral_cloud.data.sources import load_mnist
 from littoral_cloud.factory.production import teach_students
 from littoral_cloud.recipes.recipe import EnsembleRecipe, Production, TeacherRecipe
 from littoral_cloud.recipes.recipe_file import recipe_named
-from littoral_cloud.training.trainer import Step
+from littoral_cloud.training.schedule import Step
 
 PATH = Path(__file__).with_suffix(".json")
 EXAMPLES, EPOCHS, STEPS = 160, 2, 3

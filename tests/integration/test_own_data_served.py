@@ -16,7 +16,7 @@ from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import make_students
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 from littoral_node.identity.folder import NodeFolder
 from PIL import Image
 

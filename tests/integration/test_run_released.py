@@ -14,8 +14,8 @@ from littoral_cloud.federation.run import RunState, create_run
 from littoral_cloud.packaging.package import candidates_from
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.settings import load_settings
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import train_teacher
-from littoral_cloud.training.trainer import Schedule
 from littoral_cloud.training.weights import arrays_of, weights_bytes
 
 from littoral.digest import digest_of

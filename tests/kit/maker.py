@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from littoral_cloud.factory.production import make_students
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 
 from tests.kit.images import bars
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 import torch
 from littoral_cloud.data.dataset import Images
-from littoral_cloud.training.trainer import Logits
+from littoral_cloud.training.schedule import Logits
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 

@@ -30,9 +30,10 @@ from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import sparse_or_free
 from littoral_cloud.compression.method import check_layers, check_teaching
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import computing, seeded
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 _PRUNING: Any = importlib.import_module("torch_pruning")  # takes more than its types allow
 _TRIED = 4  # inputs on which both networks must give the same answers

@@ -28,8 +28,9 @@ from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
 from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.training.constraint import FREE, Constraint
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 Keep = Mapping[str, int | float]
 """By layer name, the weights that stay: a whole number is a count, a number with a point is a fraction."""

@@ -25,9 +25,10 @@ from littoral_cloud.compression.magnitude_pruning import sparse_or_free
 from littoral_cloud.compression.method import check_teaching
 from littoral_cloud.data.dataset import Images
 from littoral_cloud.training.preparation import tensor_of
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)

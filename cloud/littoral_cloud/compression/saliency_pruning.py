@@ -23,8 +23,9 @@ from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import FixedMask
 from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 _MEMORY = 0.99  # of the mean square of the gradient, a step
 

@@ -39,8 +39,9 @@ from littoral_cloud.compression.folding import folded_student, move_biases
 from littoral_cloud.compression.method import check_layers, check_teaching
 from littoral_cloud.compression.shared_parameters import RoundedParameter, SharedParameter, ZeroParameter
 from littoral_cloud.training.preparation import tensor_of
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 _FEW = 64  # examples to find out what a bias does
 _MEMORY = 0.99  # of the mean square of a gradient, a step

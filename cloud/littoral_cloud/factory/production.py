@@ -36,9 +36,10 @@ from littoral_cloud.teachers.teacher import Ensemble, Teacher, loaded_teachers, 
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
+from littoral_cloud.training.schedule import Progress, Schedule, no_progress
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
-from littoral_cloud.training.trainer import Progress, Schedule, Trainer, no_progress
+from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, asked_for, schedule_of, stages, trained_teachers
 from littoral_cloud.training.resume import Stopped
-from littoral_cloud.training.trainer import Progress, Step, no_progress
+from littoral_cloud.training.schedule import Progress, Step, no_progress
 
 Share = Callable[[float], None]
 """Told how much of the whole is done, 0..1."""

@@ -14,8 +14,9 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.production import answers_bytes
 from littoral_cloud.factory.progress import student_steps
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, asked_for, trained_teachers
+from littoral_cloud.training.schedule import Step
 from littoral_cloud.training.train import Trained, logits_of, taught
-from littoral_cloud.training.trainer import Step, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 KEPT_BYTES = 3 * 4
 """Of a parameter in a checkpoint: its value and two moments."""

@@ -19,7 +19,7 @@ from littoral_cloud.fleet.names import name_from
 from littoral_cloud.recipes.recipe import DEMO, Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.logistic import PENALTY
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 
 NAME = "auto"
 ABOUT = "students with epochs, batch, moves and input size that fit the data: what is used where none is named"

@@ -15,9 +15,9 @@ from littoral_cloud.compression.method import Method, refuse_undoing
 from littoral_cloud.export.exported import DEFAULTS, Options
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import checked_seed
 from littoral_cloud.training.train import PLAIN
-from littoral_cloud.training.trainer import Schedule
 
 Prepare = Literal["standard", "unit", "raw"]
 Gives = Literal["logits", "probabilities"]

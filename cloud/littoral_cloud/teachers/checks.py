@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from littoral.errors import BadInput
 from littoral_cloud.recipes.recipe import Gives
-from littoral_cloud.training.trainer import Logits
+from littoral_cloud.training.schedule import Logits
 
 _LEAST = 1e-12  # a probability of 0 has no logarithm
 

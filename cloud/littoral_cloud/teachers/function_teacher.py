@@ -23,8 +23,8 @@ from littoral_cloud.data.dataset import Dataset, Images
 from littoral_cloud.recipes.own_function import imported
 from littoral_cloud.recipes.recipe import FunctionRecipe, Gives
 from littoral_cloud.teachers.checks import checked
+from littoral_cloud.training.schedule import Logits
 from littoral_cloud.training.seeding import computing
-from littoral_cloud.training.trainer import Logits
 
 SAMPLE = 64
 _SAME = 1e-3  # of the largest logit: what another batch may change by rounding, also where a GPU or half precision computes

@@ -24,8 +24,8 @@ from littoral.errors import BadInput, NoSpace, TooLarge, unwritten
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.teachers.teacher import Teacher
 from littoral_cloud.training.augmentation import Augment, Copy
+from littoral_cloud.training.schedule import Logits
 from littoral_cloud.training.train import EVALUATION_BATCH
-from littoral_cloud.training.trainer import Logits
 
 MOST_BYTES = 4 << 30
 """Of one folder. What was not used for longest is deleted before a new file would go over it."""

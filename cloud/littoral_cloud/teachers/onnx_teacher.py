@@ -20,7 +20,7 @@ from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.foreign.opened import ForeignModel, open_model
 from littoral_cloud.recipes.recipe import Gives, OnnxRecipe
 from littoral_cloud.teachers.checks import checked
-from littoral_cloud.training.trainer import Logits
+from littoral_cloud.training.schedule import Logits
 
 _AT_ONCE = 256  # images; a dynamic batch
 _TYPES: Mapping[str, Any] = {"FP32": np.float32, "FP16": np.float16, "FP64": np.float64, "UINT8": np.uint8}

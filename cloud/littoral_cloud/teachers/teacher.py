@@ -35,8 +35,8 @@ from littoral_cloud.recipes.recipe import (
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.teachers.onnx_teacher import OnnxTeacher
 from littoral_cloud.training.preparation import INPUT_NAME, SCALE, input_of
+from littoral_cloud.training.schedule import Logits
 from littoral_cloud.training.train import Trained, logits_of
-from littoral_cloud.training.trainer import Logits
 from littoral_cloud.training.weights import load_weights, module_of
 
 

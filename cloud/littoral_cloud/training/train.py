@@ -20,8 +20,9 @@ from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.data.labels import Labels
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.schedule import Logits, Progress, Schedule, TeacherLogits, no_progress
 from littoral_cloud.training.seeding import computing, seeded
-from littoral_cloud.training.trainer import Logits, Progress, Schedule, TeacherLogits, Trainer, no_progress
+from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import parameters_of, weights_digest
 
 EVALUATION_BATCH = 1000

@@ -1,7 +1,7 @@
-"""The one training loop: whatever the factory trains, fine-tunes or holds to a grid goes through `Trainer.teach`.
+"""The one training loop: all that the factory trains, fine-tunes or rounds to a grid goes through `Trainer.teach`.
 
 AdamW (I. Loshchilov, F. Hutter, https://arxiv.org/abs/1711.05101), or stochastic gradient descent with Nesterov's momentum (I.
-Sutskever et al., https://proceedings.mlr.press/v28/sutskever13.html), under one cycle of the learning rate (cycle.py).
+Sutskever et al., https://proceedings.mlr.press/v28/sutskever13.html), under one cycle of the learning rate (one_cycle.py).
 Distillation's loss: G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015,
 https://arxiv.org/abs/1503.02531, as L = alpha * L_GT + beta * L_KD. Smoothed labels: C. Szegedy et al.: Rethinking the Inception
 Architecture, 2015, https://arxiv.org/abs/1512.00567 (section 7).
@@ -13,11 +13,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -27,16 +26,16 @@ from littoral.digest import digest_of
 from littoral.errors import BadInput, FleetError
 from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.training.augmentation import Augment, Copy, moved
+from littoral_cloud.training.augmentation import Copy, moved
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
 from littoral_cloud.training.constraint import FREE, Constraint
 from littoral_cloud.training.logistic import logistic
 from littoral_cloud.training.one_cycle import one_cycle
 from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.schedule import Progress, Schedule, Step, TeacherLogits, no_progress
 from littoral_cloud.training.seeding import computing, drawing, draws
 from littoral_cloud.training.weights import weights_digest
 
-Logits = npt.NDArray[np.float32]
 _MODULE, _OPTIMISER, _HELD, _CHANCE = "module.", "optimiser.", "held.", "chance"
 
 
@@ -44,62 +43,6 @@ class TrainingDiverged(FleetError):
     """The loss is not a number any more; the message names the step and the layer where that began."""
 
     code = "training-diverged"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of training, for whoever shows progress."""
-
-    name: str  # what is trained
-    step: int  # from 1
-    steps: int
-    loss: float
-
-
-Progress = Callable[[Step], None]
-
-
-def no_progress(_: Step) -> None:
-    """For callers that show nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How fast, and on what, under one cycle of the learning rate."""
-
-    batch: int = 128
-    learning_rate: float = 4e-3  # at its peak
-    weight_decay: float = 1e-2
-    shift: int = 0  # pixels that a batch may be moved by, up, down and sideways; its teacher's answers stay; what comes in is 0
-    # "sgd" wants a higher rate or a smaller batch, and follows a teacher closer. "lbfgs" solves for the weights of `linear` from
-    # the labels, all examples at once: weight_decay is the penalty of logistic.py, epochs the most steps, nothing else counts.
-    optimiser: Literal["adamw", "sgd", "lbfgs"] = "adamw"
-    augment: Augment | None = None  # each epoch on a moved copy of its own, with the teacher's answers for that copy
-
-    def __post_init__(self) -> None:
-        if self.batch < 1 or not 0 < self.learning_rate < 10 or self.weight_decay < 0 or self.shift < 0:
-            raise BadInput(f"schedule: {self}", hint="batch from 1, learning rate between 0 and 10, decay and shift not negative")
-        if self.optimiser not in ("adamw", "sgd", "lbfgs"):
-            raise BadInput(f"schedule.optimiser: {self.optimiser!r}", hint="adamw, sgd, or lbfgs for the architecture linear")
-
-    def told(self) -> dict[str, Any]:
-        """All that decides a training. What is as it always was is left out, so that older checkpoints go on."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("optimiser", "adamw")}
-
-    def copy(self, epoch: int) -> int:
-        """Which copy of the images an epoch (from 0) is taught on."""
-        return epoch % self.augment.copies if self.augment else 0
-
-
-class TeacherLogits(Protocol):
-    """A teacher's logits of the training images, (n, classes), for each copy of them."""
-
-    @property
-    def digest(self) -> str:
-        """Of the teacher: other answers have another one."""
-        ...
-
-    def of(self, copy: int) -> Logits: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from littoral_cloud.data.dataset import Dataset, assemble
+from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import train_teacher
-from littoral_cloud.training.trainer import Schedule, Step
 
 from littoral.architectures import REGISTRY, build, small_spec
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from littoral_cloud.training.trainer import Step
+from littoral_cloud.training.schedule import Step
 
 from bench.factory.kept import Kept, Row, code_digest
 

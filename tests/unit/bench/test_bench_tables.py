@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from littoral_cloud.data.sources import load_mnist
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.weights import parameters_of
 
 from bench.factory import hinton

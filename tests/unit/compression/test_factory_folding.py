@@ -11,9 +11,10 @@ from littoral_cloud.compression.folding import move_biases
 from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export import onnx
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import train_teacher
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from littoral import codec

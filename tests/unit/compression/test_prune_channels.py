@@ -18,9 +18,10 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export import ncnn, onnx
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.schedule import Progress, Schedule, Step
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Progress, Schedule, Step, Trainer
+from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 

@@ -21,9 +21,10 @@ from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.constraint import Constraint
+from littoral_cloud.training.schedule import Progress, Schedule, Step
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Progress, Schedule, Step, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 from littoral.architectures import build
 from littoral.errors import BadInput
@@ -112,7 +113,8 @@ def test_kill_9_in_the_middle_of_a_pruning_changes_nothing(pruned: Trained, tmp_
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from littoral_cloud.training.checkpoint import Checkpoints\n"
-        "from littoral_cloud.training.trainer import Trainer, Schedule\n"
+        "from littoral_cloud.training.schedule import Schedule\n"
+        "from littoral_cloud.training.trainer import Trainer\n"
         "from littoral_cloud.compression.magnitude_pruning import Magnitude\n"
         "from littoral_cloud.training.train import train_teacher\n"
         "from tests.kit.images import bars\n"

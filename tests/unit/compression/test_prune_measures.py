@@ -15,9 +15,10 @@ from littoral_cloud.export import ncnn, onnx
 from littoral_cloud.export.exported import Exported
 from littoral_cloud.packaging.latency import WARM, compare
 from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, train_teacher
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 
 from littoral.architectures import build
 from littoral.errors import BadInput, RuntimeFailure

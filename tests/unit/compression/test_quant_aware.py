@@ -17,8 +17,9 @@ from littoral_cloud.export.int8 import export_int8
 from littoral_cloud.export.onnx import export, infer
 from littoral_cloud.packaging.package import Bench, candidates_from
 from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Schedule, Step, Trainer
+from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
 from torch import nn
 

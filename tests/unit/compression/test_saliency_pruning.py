@@ -10,8 +10,9 @@ import torch
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.saliency_pruning import Saliency
 from littoral_cloud.training.checkpoint import Checkpoints
+from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
-from littoral_cloud.training.trainer import Schedule, Step, Trainer
+from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import weights_digest
 
 from littoral.errors import BadInput

@@ -19,7 +19,7 @@ from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRe
 from littoral_cloud.recipes.recipe_file import TOP, parse_recipe
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.training.augmentation import Augment
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 
 from littoral import decoder
 from tests.kit.images import bars

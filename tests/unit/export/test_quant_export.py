@@ -19,8 +19,9 @@ from littoral_cloud.export.lean import stripped
 from littoral_cloud.export.onnx import export, infer
 from littoral_cloud.packaging.package import Bench, candidates_from
 from littoral_cloud.recipes.recipe_file import parse_recipe
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
-from littoral_cloud.training.trainer import Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from littoral.errors import BadInput, RuntimeFailure

@@ -15,8 +15,8 @@ from littoral_cloud.export import coreml
 from littoral_cloud.export.coreml_reading import constants_of, spec_of
 from littoral_cloud.export.exported import Exported, folded
 from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from
+from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, train_teacher
-from littoral_cloud.training.trainer import Schedule
 from onnx import numpy_helper
 
 from littoral.errors import Unavailable

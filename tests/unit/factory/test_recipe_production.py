@@ -13,7 +13,7 @@ from littoral_cloud.factory.production import TaughtStudents, answers_bytes, che
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.resume import Kept, Stopped
-from littoral_cloud.training.trainer import Step
+from littoral_cloud.training.schedule import Step
 
 from littoral.errors import BadInput, Conflict, NotFound
 from tests.kit import teachers

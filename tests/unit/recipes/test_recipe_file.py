@@ -14,7 +14,7 @@ from littoral_cloud.packaging.package import EXPORTERS
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, Production, TeacherRecipe, WeightsRecipe
 from littoral_cloud.recipes.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named
 from littoral_cloud.training.augmentation import Augment
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 
 from littoral.errors import BadInput, NotFound
 from tests.kit.images import bars

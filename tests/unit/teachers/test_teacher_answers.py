@@ -16,8 +16,9 @@ from littoral_cloud.data.dataset import Images
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.training.augmentation import Augment, Copy
+from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.train import taught
-from littoral_cloud.training.trainer import Logits, Schedule, Trainer
+from littoral_cloud.training.trainer import Trainer
 from safetensors.numpy import save
 
 from littoral.errors import BadInput, NoSpace, TooLarge

@@ -13,8 +13,8 @@ from littoral_cloud.data.dataset import Images
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, Member, TeacherRecipe, WeightsRecipe
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher, Teacher, foreign_teacher, ready_teacher
+from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
-from littoral_cloud.training.trainer import Logits, Schedule
 from littoral_cloud.training.weights import save_weights
 
 from littoral.errors import BadInput, NotFound

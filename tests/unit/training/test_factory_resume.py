@@ -13,8 +13,9 @@ import torch
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
 from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.schedule import Progress, Schedule, Step
 from littoral_cloud.training.train import OneCopy, distil, train_teacher
-from littoral_cloud.training.trainer import Progress, Schedule, Step, Trainer, TrainingDiverged
+from littoral_cloud.training.trainer import Trainer, TrainingDiverged
 from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 from safetensors import safe_open
 from torch import nn
@@ -57,7 +58,7 @@ def test_kill_9_in_the_middle_of_a_training_changes_nothing(tmp_path: Path) -> N
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from littoral_cloud.training.checkpoint import Checkpoints\n"
-        "from littoral_cloud.training.trainer import Schedule\n"
+        "from littoral_cloud.training.schedule import Schedule\n"
         "from littoral_cloud.training.train import train_teacher\n"
         "from tests.kit.images import bars\n"
         "die = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step.step == int(sys.argv[2]) else None\n"

@@ -10,9 +10,10 @@ import torch
 from littoral_cloud.training.augmentation import moved
 from littoral_cloud.training.one_cycle import one_cycle
 from littoral_cloud.training.preparation import input_of
+from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import accuracy_of, cache_logits, distil, logits_of, train_teacher
-from littoral_cloud.training.trainer import Schedule, Step, Trainer, TrainingDiverged
+from littoral_cloud.training.trainer import Trainer, TrainingDiverged
 from torch import nn
 
 from littoral.errors import BadInput

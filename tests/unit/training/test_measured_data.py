@@ -14,7 +14,7 @@ from littoral_cloud.recipes.recipe_file import USUAL, recipe_named
 from littoral_cloud.teachers.teacher import prepared_as
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import MUTED, input_of, noted
-from littoral_cloud.training.trainer import Schedule
+from littoral_cloud.training.schedule import Schedule
 
 from littoral.architectures import sizes_of, takes
 from littoral.errors import BadInput
