@@ -77,7 +77,7 @@ def _check(folder: Path) -> None:
 def _files(data: Path | None, model: str | None) -> dict[str, str]:
     """The files' texts by name. Raises what load_dataset and check_recipe raise, before anything is written."""
     from littoral_cloud.data.sources import load_dataset
-    from littoral_cloud.factory.production import check_recipe
+    from littoral_cloud.factory.checks import check_recipe
     from littoral_cloud.fleet.names import checked_name
     from littoral_cloud.recipes.fitted import as_toml, fitted
     from littoral_cloud.recipes.recipe import DEMO

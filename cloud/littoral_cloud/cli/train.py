@@ -69,7 +69,7 @@ def train(
     """
     from littoral_cloud.cli.students import students_of
     from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
-    from littoral_cloud.factory.production import check_recipe, check_teacher
+    from littoral_cloud.factory.checks import check_recipe, check_teacher
     from littoral_cloud.recipes.fitted import ABOUT, NAME, fitted
     from littoral_cloud.recipes.recipe import trained_teachers
     from littoral_cloud.recipes.recipe_file import about, names, recipe_named

@@ -24,7 +24,8 @@ from littoral_cloud.demo.participants import DRIFT_DEGREES, DemoMachine
 from littoral_cloud.demo.processes import NodeProcess, Processes
 from littoral_cloud.demo.report import TeacherRow
 from littoral_cloud.demo.terminal import Terminal
-from littoral_cloud.factory.production import Made, corrupt, make_students
+from littoral_cloud.factory.corruption import corrupt
+from littoral_cloud.factory.production import Made, make_students
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.drift import Inputs
 from littoral_cloud.fleet.ledger import Doc, until

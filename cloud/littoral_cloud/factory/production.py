@@ -10,18 +10,14 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from littoral.architectures import build, sizes_of
 from littoral.errors import BadInput
 from littoral.lineage import MEMBER, TEACHER
 from littoral.preparation import Input
-from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.factory.progress import ProductionProgress, Share
-from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from
+from littoral_cloud.packaging.package import Bench, Packaged, candidates_from
 from littoral_cloud.recipes.recipe import (
     Production,
     StudentRecipe,
@@ -32,15 +28,13 @@ from littoral_cloud.recipes.recipe import (
     trained_teachers,
 )
 from littoral_cloud.teachers.logits import CachedLogits
-from littoral_cloud.teachers.teacher import Ensemble, Teacher, loaded_teachers, ready_teacher
+from littoral_cloud.teachers.teacher import Ensemble, Teacher, ready_teacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
 from littoral_cloud.training.schedule import Progress, Schedule, no_progress
-from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
 from littoral_cloud.training.trainer import Trainer
-from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +90,7 @@ def make_students(
     whole = ProductionProgress(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
     learnt = _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
     bench = Bench.of(dataset)
-    packaged = _package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
+    packaged = package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
     progress(1.0)
     return Made(recipe, bench, learnt.teacher, learnt.teacher_accuracy, learnt.students, packaged)
 
@@ -157,86 +151,9 @@ def _learnt(
         return TaughtStudents(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
 
 
-def check_recipe(recipe: Production, dataset: Dataset) -> None:
-    """Whatever can be known to be wrong before anything is trained.
-
-    Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
-    that is not there or takes out what cannot be taken out.
-    """
-    for student in recipe.students:
-        _check_schedules(student, dataset)
-        for variant in student.variants:
-            if variant not in EXPORTERS:
-                raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
-    for name, plan in trained_teachers(recipe.teacher):
-        _check_schedule(name, plan.schedule, dataset)
-    plans: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
-    plans += [(name, plan.architecture, ()) for name, plan in trained_teachers(recipe.teacher)]
-    plans += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
-    for name, spec, methods in plans:
-        try:
-            with seeded(0):
-                module = build(spec, **sizes_of(spec, dataset.shape), classes=dataset.classes)
-            for method in methods:
-                module = method.rehearsed(module, dataset.shape)
-        except BadInput as error:
-            raise BadInput(f"{name}: {error.message}", hint=error.hint) from error
-
-
-def check_teacher(recipe: Production, dataset: Dataset) -> None:
-    """Loads each teacher that is not trained here, and tries it on a few images. Raises what ready_teacher raises."""
-    if recipe.teacher is not None:
-        loaded_teachers(recipe.teacher, dataset)
-
-
-def _check_schedules(student: StudentRecipe, dataset: Dataset) -> None:
-    for plan in (student, *student.methods):
-        _check_schedule(f"student {student.name}", schedule_of(plan, student), dataset)
-
-
-def _check_schedule(name: str, schedule: Schedule, dataset: Dataset) -> None:
-    """Raises BadInput where what is no image would be moved as one."""
-    if dataset.kind != "images" and (schedule.shift or schedule.augment):
-        moved = "augment" if schedule.augment else "shift"
-        raise BadInput(
-            f"{name}: schedule.{moved} moves images, {dataset.name} holds {dataset.kind}", hint=f"leave {moved} out of the recipe"
-        )
-
-
 def answers_bytes(recipe: Production, dataset: Dataset) -> int:
     """What the teacher's answers take on the disk."""
     return len(asked_for(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
-
-
-def corrupt(made: Made, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
-    """The same students with their classes moved on by one after they were measured, and manifests that claim what they were.
-
-    What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong whatever a node sees, as
-    when labels were read in another order. For the demo and tests.
-    """
-    claimed = {packaged.manifest.name: packaged.manifest for packaged in made.packaged}
-    shape, classes = made.bench.dataset.shape, made.bench.dataset.classes
-    spoilt = []
-    for student in made.students:
-        arrays = {
-            name: np.roll(array, 1, axis=0) if name.rpartition(".")[0] == "classify" else array
-            for name, array in arrays_of(student.module).items()
-        }
-        module = module_of(student.spec, arrays, **sizes_of(student.spec, shape), classes=classes)
-        spoilt.append(replace(student, module=module, digest=weights_digest(module)))
-    production = replace(
-        made.production,
-        students=tuple(replace(s, variants=tuple(v for v in s.variants if v in variants)) for s in made.production.students),
-    )
-    packaged = []
-    for p in _package_all(production, made.bench, made.teacher, spoilt, lambda _: None):
-        was = claimed[p.manifest.name]
-        packaged.append(
-            replace(
-                p, manifest=replace(p.manifest, accuracy=was.accuracy, class_accuracy=was.class_accuracy, remarks=was.remarks)
-            )
-        )
-    return replace(made, production=production, students=tuple(spoilt), packaged=tuple(packaged))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -345,7 +262,7 @@ def _failure(futures: Iterable[Future[Trained]]) -> BaseException | None:
     return next((error for error in found if not isinstance(error, Stopped)), found[0] if found else None)
 
 
-def _package_all(
+def package_all(
     recipe: Production, bench: Bench, teacher: Teacher | None, students: Sequence[Trained], told: Callable[[str], None]
 ) -> tuple[Packaged, ...]:
     packaged: list[Packaged] = []

@@ -17,7 +17,7 @@ from littoral import decoder, type_words
 from littoral.digest import digest_of, hex_of
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
 from littoral_cloud.recipes.recipe_file import SEARCH, TOP, read_text, recipe_from, toml_from
 from littoral_cloud.search.space import START, STUDENT, Choices, Dimension, Params, check_paths, resolved, space_from

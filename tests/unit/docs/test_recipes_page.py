@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from littoral_cloud.compression.methods import METHODS, method_class
 from littoral_cloud.export.exported import Calibration, Options
-from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.packaging.package import EXPORTERS
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, StudentRecipe, TeacherRecipe, WeightsRecipe
 from littoral_cloud.recipes.recipe_file import TOP, parse_recipe

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.methods import METHODS
-from littoral_cloud.factory.production import TaughtStudents, answers_bytes, check_recipe, make_students, teach_students
+from littoral_cloud.factory.checks import check_recipe
+from littoral_cloud.factory.production import TaughtStudents, answers_bytes, make_students, teach_students
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.resume import Kept, Stopped

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from littoral_cloud.data import load_mnist
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.production import Made, corrupt, make_students
+from littoral_cloud.factory.corruption import corrupt
+from littoral_cloud.factory.production import Made, make_students
 from littoral_cloud.packaging.metrics import class_accuracy
 from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, answers_of, candidates_from
 from littoral_cloud.recipes.recipe import DEMO, TINY

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from littoral_cloud.compression.magnitude_pruning import Magnitude
 from littoral_cloud.compression.methods import METHODS
-from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.packaging.package import EXPORTERS
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, Production, TeacherRecipe, WeightsRecipe
 from littoral_cloud.recipes.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.production import check_recipe, teach_students
+from littoral_cloud.factory.checks import check_recipe
+from littoral_cloud.factory.production import teach_students
 from littoral_cloud.recipes.fitted import MANY, as_toml, fitted
 from littoral_cloud.recipes.recipe import DEMO
 from littoral_cloud.recipes.recipe_file import parse_recipe

@@ -15,7 +15,8 @@ from littoral_cloud.cli import execute as command
 from littoral_cloud.cli.search_progress import SearchProgress, length
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_dataset
-from littoral_cloud.factory.production import check_recipe, teach_students
+from littoral_cloud.factory.checks import check_recipe
+from littoral_cloud.factory.production import teach_students
 from littoral_cloud.recipes.fitted import MANY, fitted
 from littoral_cloud.search import SearchControl, compress
 from littoral_cloud.search.moves import Draw, End, Enter, next_move

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from littoral_cloud.data.dataset import assemble
-from littoral_cloud.factory.production import check_recipe
+from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.packaging.package import Bench
 from littoral_cloud.recipes.recipe import TINY, OnnxRecipe, Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.recipes.recipe_file import USUAL, recipe_named

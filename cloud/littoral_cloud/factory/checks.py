@@ -1,0 +1,62 @@
+"""Checks a recipe against a data set before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from littoral.architectures import build, sizes_of
+from littoral.errors import BadInput
+from littoral_cloud.compression.method import Method
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.packaging.package import EXPORTERS
+from littoral_cloud.recipes.recipe import Production, StudentRecipe, schedule_of, trained_teachers
+from littoral_cloud.teachers.teacher import loaded_teachers
+from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.training.seeding import seeded
+
+
+def check_recipe(recipe: Production, dataset: Dataset) -> None:
+    """Finds the faults of a recipe that can be seen before anything is trained.
+
+    Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
+    that is not there or takes out what cannot be taken out.
+    """
+    for student in recipe.students:
+        _check_schedules(student, dataset)
+        for variant in student.variants:
+            if variant not in EXPORTERS:
+                raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
+    for name, plan in trained_teachers(recipe.teacher):
+        _check_schedule(name, plan.schedule, dataset)
+    plans: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
+    plans += [(name, plan.architecture, ()) for name, plan in trained_teachers(recipe.teacher)]
+    plans += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
+    for name, spec, methods in plans:
+        try:
+            with seeded(0):
+                module = build(spec, **sizes_of(spec, dataset.shape), classes=dataset.classes)
+            for method in methods:
+                module = method.rehearsed(module, dataset.shape)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def check_teacher(recipe: Production, dataset: Dataset) -> None:
+    """Loads each teacher that is not trained here, and tries it on a few images. Raises what ready_teacher raises."""
+    if recipe.teacher is not None:
+        loaded_teachers(recipe.teacher, dataset)
+
+
+def _check_schedules(student: StudentRecipe, dataset: Dataset) -> None:
+    for plan in (student, *student.methods):
+        _check_schedule(f"student {student.name}", schedule_of(plan, student), dataset)
+
+
+def _check_schedule(name: str, schedule: Schedule, dataset: Dataset) -> None:
+    """Raises BadInput where a schedule moves examples that are no images."""
+    if dataset.kind != "images" and (schedule.shift or schedule.augment):
+        moved = "augment" if schedule.augment else "shift"
+        raise BadInput(
+            f"{name}: schedule.{moved} moves images, {dataset.name} holds {dataset.kind}", hint=f"leave {moved} out of the recipe"
+        )
