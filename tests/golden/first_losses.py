@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_mnist
-from littoral_cloud.factory.production import teach_students
+from littoral_cloud.factory.production import Execution, teach_students
 from littoral_cloud.recipes.recipe import EnsembleRecipe, Production, TeacherRecipe
 from littoral_cloud.recipes.recipe_file import recipe_named
 from littoral_cloud.training.schedule import Step
@@ -33,7 +33,7 @@ def first_losses(recipe: str) -> Losses:
         if step.step <= STEPS:
             found.setdefault(step.name, []).append(float(f"{step.loss:.7g}"))
 
-    teach_students(_slice(recipe), _short(recipe_named(recipe)), steps=note)
+    teach_students(_slice(recipe), _short(recipe_named(recipe)), Execution(steps=note))
     return dict(sorted(found.items()))
 
 

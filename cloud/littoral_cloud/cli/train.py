@@ -124,7 +124,7 @@ def train(
 def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
     from rich.console import Console
 
-    from littoral_cloud.factory.production import make_students
+    from littoral_cloud.factory.production import Execution, make_students
     from littoral_cloud.training.resume import Stopped
 
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -133,11 +133,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
             return make_students(
                 examples,
                 plan,
-                kept=kept,
-                progress=progress,
-                tell=console.print,
-                stop=signals.stop,
-                clock=time.perf_counter,
+                Execution(kept=kept, progress=progress, tell=console.print, stop=signals.stop, clock=time.perf_counter),
             )
     except Stopped as stopped:
         if not signals.received:
@@ -179,7 +175,7 @@ def _print_plan(plan: Production, examples: Dataset, format: Format) -> None:
 
 
 def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:
-    from littoral_cloud.factory.production import answers_bytes
+    from littoral_cloud.factory.plan import plan_of
 
     return [
         {
@@ -189,7 +185,7 @@ def _planned(plan: Production, examples: Dataset) -> Sequence[dict[str, Any]]:
             "methods": [method.kind for method in student.methods],
             "variants": list(student.variants),
             "teacher": plan.teacher.resolved() if plan.teacher else None,
-            "answers_bytes": answers_bytes(plan, examples),
+            "answers_bytes": plan_of(plan, examples).logits_bytes,
             "recipe": student.resolved(),
         }
         for student in plan.students

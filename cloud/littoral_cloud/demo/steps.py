@@ -25,7 +25,7 @@ from littoral_cloud.demo.processes import NodeProcess, Processes
 from littoral_cloud.demo.report import TeacherRow
 from littoral_cloud.demo.terminal import Terminal
 from littoral_cloud.factory.corruption import corrupt
-from littoral_cloud.factory.production import Made, make_students
+from littoral_cloud.factory.production import Execution, Made, make_students
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.drift import Inputs
 from littoral_cloud.fleet.ledger import Doc, until
@@ -112,7 +112,7 @@ async def train(dataset: Dataset, terminal: Terminal, clock: Callable[[], float]
             bar(share)
 
         try:
-            made = await asyncio.to_thread(make_students, dataset, recipe, progress=go_on, clock=clock)
+            made = await asyncio.to_thread(make_students, dataset, recipe, Execution(progress=go_on, clock=clock))
         finally:
             ended.set()
     terminal.message(f"teacher {made.teacher_accuracy:.2%} after {teacher_row(made).seconds:.0f} s")

@@ -9,8 +9,9 @@ from littoral.architectures import build, sizes_of
 from littoral.errors import BadInput
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.factory.plan import plan_of
 from littoral_cloud.packaging.package import EXPORTERS
-from littoral_cloud.recipes.recipe import Production, StudentRecipe, schedule_of, trained_teachers
+from littoral_cloud.recipes.recipe import Production, trained_teachers
 from littoral_cloud.teachers.teacher import loaded_teachers
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import seeded
@@ -22,17 +23,20 @@ def check_recipe(recipe: Production, dataset: Dataset) -> None:
     Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
     that is not there or takes out what cannot be taken out.
     """
-    for student in recipe.students:
-        _check_schedules(student, dataset)
-        for variant in student.variants:
+    plan = plan_of(recipe, dataset)
+    for student in plan.students:
+        for stage in student.stages:
+            _check_schedule(f"student {student.recipe.name}", stage.schedule, dataset)
+        for variant in student.recipe.variants:
             if variant not in EXPORTERS:
-                raise BadInput(f"student {student.name}: variant {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
-    for name, plan in trained_teachers(recipe.teacher):
-        _check_schedule(name, plan.schedule, dataset)
-    plans: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
-    plans += [(name, plan.architecture, ()) for name, plan in trained_teachers(recipe.teacher)]
-    plans += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
-    for name, spec, methods in plans:
+                hint = f"one of {', '.join(EXPORTERS)}"
+                raise BadInput(f"student {student.recipe.name}: variant {variant!r} is not known", hint=hint)
+    for teacher in plan.teachers:
+        _check_schedule(teacher.name, teacher.schedule, dataset)
+    networks: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
+    networks += [(name, teacher_recipe.architecture, ()) for name, teacher_recipe in trained_teachers(recipe.teacher)]
+    networks += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
+    for name, spec, methods in networks:
         try:
             with seeded(0):
                 module = build(spec, **sizes_of(spec, dataset.shape), classes=dataset.classes)
@@ -46,11 +50,6 @@ def check_teacher(recipe: Production, dataset: Dataset) -> None:
     """Loads each teacher that is not trained here, and tries it on a few images. Raises what ready_teacher raises."""
     if recipe.teacher is not None:
         loaded_teachers(recipe.teacher, dataset)
-
-
-def _check_schedules(student: StudentRecipe, dataset: Dataset) -> None:
-    for plan in (student, *student.methods):
-        _check_schedule(f"student {student.name}", schedule_of(plan, student), dataset)
 
 
 def _check_schedule(name: str, schedule: Schedule, dataset: Dataset) -> None:

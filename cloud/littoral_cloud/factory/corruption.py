@@ -15,8 +15,8 @@ from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
 def corrupt(made: Made, variants: Sequence[str] = ("onnx-int8", "ncnn-fp16")) -> Made:
     """The same students with their classes moved on by one after they were measured, and manifests that claim what they were.
 
-    What a fleet must survive: artifacts that are whole, signed, answer their own probe, and are wrong whatever a node sees, as
-    when labels were read in another order. For the demo and tests.
+    A fleet must survive such artifacts: they are complete and signed, they answer their own probe, and every prediction is wrong,
+    as when labels were read in another order.
     """
     claimed = {packaged.manifest.name: packaged.manifest for packaged in made.packaged}
     shape, classes = made.bench.dataset.shape, made.bench.dataset.classes

@@ -1,13 +1,13 @@
-"""A recipe carried out: data set -> teacher -> its answers -> students -> methods -> measured artifacts."""
+"""Carries out a recipe: data set -> plan -> teacher -> its logits -> students -> methods -> measured artifacts."""
 
 from __future__ import annotations
 
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,25 +16,20 @@ from littoral.lineage import MEMBER, TEACHER
 from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.checks import check_recipe
-from littoral_cloud.factory.progress import ProductionProgress, Share
+from littoral_cloud.factory.plan import ProductionPlan, Stage, StudentPlan, plan_of
+from littoral_cloud.factory.progress import ProductionProgress, Share, no_share
 from littoral_cloud.packaging.package import Bench, Packaged, candidates_from
-from littoral_cloud.recipes.recipe import (
-    Production,
-    StudentRecipe,
-    TeacherRecipe,
-    asked_for,
-    schedule_of,
-    stages,
-    trained_teachers,
-)
+from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, Teacher, ready_teacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
-from littoral_cloud.training.schedule import Progress, Schedule, no_progress
+from littoral_cloud.training.schedule import Progress, no_progress
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
 from littoral_cloud.training.trainer import Trainer
+
+LogitsOfCopies = Mapping[Augment | None, CachedLogits]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,200 +53,184 @@ class TaughtStudents:
     students: tuple[Trained, ...]  # after their methods
 
 
-def make_students(
-    dataset: Dataset,
-    recipe: Production,
-    *,
-    kept: Kept | None = None,
-    progress: Share = lambda _: None,
-    tell: Tell = tell_nobody,
-    stop: threading.Event | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    teacher: Teacher | None = None,
-) -> Made:
+@dataclass(frozen=True, slots=True, eq=False)
+class Execution:
+    """How a recipe is carried out. Nothing of it decides a weight.
+
+    kept: the folders of checkpoints and of the teacher's logits. None: no checkpoint, and a temporary folder for the logits.
+    progress: gets the share that is done, 0 to 1, from several threads, one call at a time.
+    steps: gets each step of each training, from several threads.
+    tell: gets a line where a training goes on, and one for what the logits take on the disk.
+    stop: set it, and training ends by Stopped at its next step, with a checkpoint there. A student that fails sets it too, so
+        that the others do not go on for hours.
+    teacher: one that is ready, in place of the recipe's.
+    """
+
+    kept: Kept | None = None
+    progress: Share = no_share
+    steps: Progress = no_progress
+    tell: Tell = tell_nobody
+    stop: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], float] = time.perf_counter
+    teacher: Teacher | None = None
+
+
+def make_students(dataset: Dataset, recipe: Production, how: Execution | None = None) -> Made:
     """Carries out a recipe. The same recipe, data and machine give the same artifacts, byte for byte, stopped in between or not.
 
-    The teacher is asked once for each copy of the images, before the students begin; all of them learn from those answers.
-    Students are trained `recipe.at_once` at a time, each in a thread of one torch thread: on small batches torch leaves the
-    interpreter free most of the time, and a second thread within a step costs more than it brings.
-
-    Args:
-        kept: None: nothing is kept, and answers lie in a temporary folder.
-        progress: called from several threads, one after another.
-        tell: told where it goes on, and what it will put on the disk.
-        stop: set it, and training ends by Stopped at its next step, with a checkpoint there. A student that fails sets it too,
-            so that the others do not go on for hours before that is said.
-        teacher: one that is ready, in place of the recipe's.
+    The recipe becomes a plan, the plan a teacher, its logits, students, and of each student artifacts. The teacher answers each
+    copy of the images once, before the students begin; all of them learn from those logits. Students are trained
+    `recipe.at_once` at a time, each in a thread of one torch thread: on small batches torch leaves the interpreter free most of
+    the time, and a second thread within a step costs more than it brings.
 
     Raises:
-        BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's answers.
+        BadInput: the recipe is wrong, or does not fit this data set. Stopped. NoSpace: no room for the teacher's logits.
         TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
-    whole = ProductionProgress(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None)
-    learnt = _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
+    how = how or Execution()
+    plan = plan_of(recipe, dataset)
+    progress = ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.kept is None)
+    taught = _taught(dataset, plan, how, progress)
     bench = Bench.of(dataset)
-    packaged = package_all(recipe, bench, learnt.teacher, learnt.students, whole.artifact)
-    progress(1.0)
-    return Made(recipe, bench, learnt.teacher, learnt.teacher_accuracy, learnt.students, packaged)
+    packaged = package_all(recipe, bench, taught.teacher, taught.students, progress.artifact)
+    how.progress(1.0)
+    return Made(recipe, bench, taught.teacher, taught.teacher_accuracy, taught.students, packaged)
 
 
-def teach_students(
-    dataset: Dataset,
-    recipe: Production,
-    *,
-    kept: Kept | None = None,
-    progress: Share = lambda _: None,
-    steps: Progress = no_progress,
-    tell: Tell = tell_nobody,
-    stop: threading.Event | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    teacher: Teacher | None = None,
-) -> TaughtStudents:
-    """The networks of a recipe, without exporting them: see make_students. `steps` gets each step, from several threads."""
-    whole = ProductionProgress(recipe, len(dataset.train_y), progress, stop, keeps=kept is not None, steps=steps)
-    return _learnt(dataset, recipe, kept, whole, tell, clock, teacher)
+def teach_students(dataset: Dataset, recipe: Production, how: Execution | None = None) -> TaughtStudents:
+    """The networks of a recipe, without exporting them: see make_students."""
+    how = how or Execution()
+    plan = plan_of(recipe, dataset)
+    return _taught(dataset, plan, how, ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.kept is None))
 
 
-def ready_for(
-    dataset: Dataset,
-    recipe: Production,
-    *,
-    kept: Kept | None = None,
-    tell: Tell = tell_nobody,
-    stop: threading.Event | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Teacher | None:
+def ready_for(dataset: Dataset, recipe: Production, how: Execution | None = None) -> Teacher | None:
     """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
-    whole = ProductionProgress(recipe, len(dataset.train_y), lambda _: None, stop, keeps=kept is not None)
-    checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
+    how = how or Execution()
+    plan = plan_of(recipe, dataset)
+    with _work(dataset, plan, how, ProductionProgress(plan, no_share, how.steps, how.stop, stops=how.kept is None)) as work:
+        return work.teacher()
+
+
+def _taught(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: ProductionProgress) -> TaughtStudents:
+    check_recipe(plan.recipe, dataset)
+    with _work(dataset, plan, how, progress) as work:
+        teacher = how.teacher or work.teacher()
+        accuracy = work.judged(teacher) if teacher and how.teacher is None else 0.0
+        return TaughtStudents(teacher, accuracy, work.students(work.logits(teacher) if teacher else {}))
+
+
+@contextmanager
+def _work(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: ProductionProgress) -> Iterator[_Work]:
     with ExitStack() as stack:
+        checkpoints = StoppableCheckpoints.of(how.kept, how.stop, how.tell) if how.kept else None
         if checkpoints:
             stack.callback(checkpoints.close)
-        return _Work(dataset, recipe, Path(), checkpoints, whole, tell, clock, input_of(dataset)).teacher()
-
-
-def _learnt(
-    dataset: Dataset,
-    recipe: Production,
-    kept: Kept | None,
-    whole: ProductionProgress,
-    tell: Tell,
-    clock: Callable[[], float],
-    given: Teacher | None,
-) -> TaughtStudents:
-    check_recipe(recipe, dataset)
-    checkpoints = StoppableCheckpoints.of(kept, whole.stop, tell) if kept else None
-    with ExitStack() as stack:
-        if checkpoints:
-            stack.callback(checkpoints.close)
-        folder = kept.answers if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-answers-")))
-        work = _Work(dataset, recipe, folder, checkpoints, whole, tell, clock, input_of(dataset))
-        teacher = given or work.teacher()
-        accuracy = work.judged(teacher) if teacher and given is None else 0.0
-        return TaughtStudents(teacher, accuracy, work.students(work.answers(teacher) if teacher else {}))
-
-
-def answers_bytes(recipe: Production, dataset: Dataset) -> int:
-    """What the teacher's answers take on the disk."""
-    return len(asked_for(recipe)) * len(dataset.train_y) * dataset.classes * 4 if recipe.teacher else 0
+        if how.kept:
+            folder = how.kept.answers
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-logits-")))
+        yield _Work(dataset, plan, how, progress, folder, checkpoints, input_of(dataset))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
-    """One call of `make_students`."""
+    """One call of `make_students`: the plan, and what it is carried out with."""
 
     dataset: Dataset
-    recipe: Production
-    folder: Path  # of the teacher's answers
+    plan: ProductionPlan
+    how: Execution
+    progress: ProductionProgress
+    folder: Path  # of the teacher's logits
     checkpoints: StoppableCheckpoints | None
-    whole: ProductionProgress
-    tell: Tell
-    clock: Callable[[], float]
     input: Input
-    _answers: dict[Augment | None, CachedLogits] = field(default_factory=dict)
 
     def teacher(self) -> Teacher | None:
-        return ready_teacher(self.recipe.teacher, self.dataset, self._train) if self.recipe.teacher else None
+        recipe = self.plan.recipe.teacher
+        return ready_teacher(recipe, self.dataset, self._train) if recipe else None
 
     def judged(self, teacher: Teacher) -> float:
         accuracy = accuracy_of(teacher.logits(self.dataset.test_x), self.dataset.test_y)
-        if accuracy < 2 / self.dataset.classes and not trained_teachers(self.recipe.teacher):
-            self.tell(f"{teacher.name}: right on {accuracy:.1%} of the test split; are its classes in the order of the labels?")
+        if accuracy < 2 / self.dataset.classes and not self.plan.teachers:
+            order = "are its classes in the order of the labels?"
+            self.how.tell(f"{teacher.name}: right on {accuracy:.1%} of the test split; {order}")
         return accuracy
 
-    def answers(self, teacher: Teacher) -> Mapping[Augment | None, CachedLogits]:
-        """The teacher's answers for every copy that a student will be taught on, made now where they are not on the disk."""
-        wanted: dict[Augment | None, list[int]] = {}
-        for augment, copy in asked_for(self.recipe, taught=True):
-            wanted.setdefault(augment, []).append(copy)
-        made = {a: CachedLogits(teacher, self.dataset, a, self.folder, self.whole.answered) for a in wanted}
-        for augment, copies in wanted.items():
-            answers = made[augment]
-            if missing := answers.missing(copies):
-                size = len(missing) * answers.copy_bytes
-                self.tell(f"{teacher.name}: answers {len(missing)} of {len(copies)} copies, {size:,} bytes on the disk")
-            answers.make(copies)
+    def logits(self, teacher: Teacher) -> LogitsOfCopies:
+        """The teacher's logits of every copy that a student learns from, made now where they are not on the disk."""
+        numbers: dict[Augment | None, list[int]] = {}
+        for augment, copy in self.plan.copies:
+            numbers.setdefault(augment, []).append(copy)
+        made = {a: CachedLogits(teacher, self.dataset, a, self.folder, self.progress.answered) for a in numbers}
+        for augment, copies in numbers.items():
+            cached = made[augment]
+            if missing := cached.missing(copies):
+                size = len(missing) * cached.copy_bytes
+                self.how.tell(f"{teacher.name}: answers {len(missing)} of {len(copies)} copies, {size:,} bytes on the disk")
+            cached.make(copies)
         return made
 
-    def students(self, answers: Mapping[Augment | None, CachedLogits]) -> tuple[Trained, ...]:
+    def students(self, logits: LogitsOfCopies) -> tuple[Trained, ...]:
         """In the recipe's order. Raises the first failure; the others are stopped by it."""
-        with ThreadPoolExecutor(self.recipe.at_once, "student") as pool:
+        with ThreadPoolExecutor(self.plan.recipe.at_once, "student") as pool:
             # The longest first, so that none is left alone at the end.
-            ranked = sorted(self.recipe.students, key=lambda s: -s.epochs * len(self.dataset.train_y))
-            futures = {student.name: pool.submit(self._make, student, answers) for student in ranked}
+            ranked = sorted(self.plan.students, key=lambda student: -student.recipe.epochs)
+            futures = {student.recipe.name: pool.submit(self._make, student, logits) for student in ranked}
             try:
                 wait(futures.values(), return_when=FIRST_EXCEPTION)
                 if failed := _failure(futures.values()):
                     raise failed
-                return tuple(futures[student.name].result() for student in self.recipe.students)
+                return tuple(futures[student.recipe.name].result() for student in self.plan.students)
             except BaseException:
-                self.whole.stop.set()
+                self.how.stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _train(self, name: str, plan: TeacherRecipe) -> Trained:
+    def _train(self, name: str, recipe: TeacherRecipe) -> Trained:
         trained = train_teacher(
             self.dataset,
-            plan.architecture,
-            epochs=plan.epochs,
-            seed=plan.seed,
+            recipe.architecture,
+            epochs=recipe.epochs,
+            seed=recipe.seed,
             name=name,
-            schedule=plan.schedule,
-            threads=plan.threads,
+            schedule=recipe.schedule,
+            threads=recipe.threads,
             checkpoints=self.checkpoints,
-            progress=self.whole.step,
-            clock=self.clock,
+            progress=self.progress.step,
+            clock=self.how.clock,
         )
-        self.whole.trained(name)
+        self.progress.trained(name)
         return trained
 
-    def _make(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedLogits]) -> Trained:
+    def _make(self, plan: StudentPlan, logits: LogitsOfCopies) -> Trained:
         """One student: taught, then each method in its turn."""
-        names = stages(plan)
-        trainer = self._trainer(plan, answers, plan.schedule)
-        student = taught(trainer, plan.architecture, name=plan.name, epochs=plan.epochs, schedule=plan.schedule, seed=plan.seed)
-        self.whole.trained(plan.name)
-        for name, method in zip(names[1:], plan.methods, strict=True):
+        recipe, stage = plan.recipe, plan.taught
+        trainer = self._trainer(recipe, logits, stage)
+        student = taught(
+            trainer, recipe.architecture, name=stage.name, epochs=recipe.epochs, schedule=stage.schedule, seed=recipe.seed
+        )
+        self.progress.trained(stage.name)
+        for stage, method in plan.methods:
             try:
-                changed = method.apply(student, self._trainer(plan, answers, schedule_of(method, plan)))
+                changed = method.apply(student, self._trainer(recipe, logits, stage))
             except BadInput as error:
-                raise BadInput(f"student {plan.name}: {error.message}", hint=error.hint) from error
-            student = replace(changed, name=name)  # so that the next one's checkpoint has a name of its own
-            self.whole.trained(name)
+                raise BadInput(f"student {recipe.name}: {error.message}", hint=error.hint) from error
+            student = replace(changed, name=stage.name)  # so that the next one's checkpoint has a name of its own
+            self.progress.trained(stage.name)
         return student
 
-    def _trainer(self, plan: StudentRecipe, answers: Mapping[Augment | None, CachedLogits], schedule: Schedule) -> Trainer:
+    def _trainer(self, recipe: StudentRecipe, logits: LogitsOfCopies, stage: Stage) -> Trainer:
         return Trainer(
             self.dataset,
-            answers.get(schedule.augment),
-            plan.alpha,
-            plan.beta,
-            plan.temperature,
+            logits.get(stage.schedule.augment),
+            recipe.alpha,
+            recipe.beta,
+            recipe.temperature,
             input=self.input,
-            threads=plan.threads,
+            threads=recipe.threads,
             checkpoints=self.checkpoints,
-            progress=self.whole.step,
-            clock=self.clock,
+            progress=self.progress.step,
+            clock=self.how.clock,
         )
 
 
@@ -263,8 +242,9 @@ def _failure(futures: Iterable[Future[Trained]]) -> BaseException | None:
 
 
 def package_all(
-    recipe: Production, bench: Bench, teacher: Teacher | None, students: Sequence[Trained], told: Callable[[str], None]
+    recipe: Production, bench: Bench, teacher: Teacher | None, students: Sequence[Trained], progress: Callable[[str], None]
 ) -> tuple[Packaged, ...]:
+    """Each student in its variants, measured. `progress` gets the name of each artifact before it is made."""
     packaged: list[Packaged] = []
     members = [member.digest for member in teacher.members] if isinstance(teacher, Ensemble) else []
     for plan, student in zip(recipe.students, students, strict=True):
@@ -280,6 +260,6 @@ def package_all(
             roles=(TEACHER, *(MEMBER for _ in members)) if teacher else (),
             recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None},
             options=plan.export,
-            progress=told,
+            progress=progress,
         )
     return tuple(packaged)

@@ -11,9 +11,8 @@ import numpy as np
 
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.production import answers_bytes
-from littoral_cloud.factory.progress import student_steps
-from littoral_cloud.recipes.recipe import Production, StudentRecipe, asked_for, trained_teachers
+from littoral_cloud.factory.plan import plan_of, student_plan
+from littoral_cloud.recipes.recipe import Production, StudentRecipe, trained_teachers
 from littoral_cloud.training.schedule import Step
 from littoral_cloud.training.train import Trained, logits_of, taught
 from littoral_cloud.training.trainer import Trainer
@@ -45,19 +44,19 @@ class Timed:
 
     def run_s(self, student: StudentRecipe, dataset: Dataset) -> float:
         """Of the student and its methods, as they stand in this recipe."""
-        (_, first), *others = student_steps(student, len(dataset.train_y))
-        more = sum(once + each * steps for (once, each), (_, steps) in zip(self.methods, others, strict=True))
-        return self.step_s * first + more
+        plan = student_plan(student, len(dataset.train_y))
+        more = sum(once + each * stage.steps for (once, each), (stage, _) in zip(self.methods, plan.methods, strict=True))
+        return self.step_s * plan.taught.steps + more
 
     @property
     def kept_bytes(self) -> int:
         return KEPT_BYTES * self.found.parameters * (1 + len(self.methods))
 
 
-def costs_of(plan: Production, dataset: Dataset, clock: Callable[[], float]) -> Costs:
+def costs_of(recipe: Production, dataset: Dataset, clock: Callable[[], float]) -> Costs:
     """Raises what training raises."""
-    seconds, kept = teacher_seconds(plan, dataset, clock), answers_bytes(plan, dataset)
-    for student in plan.students:
+    seconds, kept = teacher_seconds(recipe, dataset, clock), plan_of(recipe, dataset).logits_bytes
+    for student in recipe.students:
         found = timed(student, dataset, clock)
         seconds += found.run_s(student, dataset) + PACKAGE_S * len(student.variants)
         kept += found.kept_bytes
@@ -88,14 +87,16 @@ def teacher_seconds(production: Production, dataset: Dataset, clock: Callable[[]
     """Of the teachers that are trained here: their training, and their answers to each copy."""
     found = 0.0
     some = dataset.train_x[:_ANSWERED]
-    for _, plan in trained_teachers(production.teacher):
+    plan = plan_of(production, dataset)
+    for stage, (_, teacher_recipe) in zip(plan.teachers, trained_teachers(production.teacher), strict=True):
         watch = StepTimes(clock)
-        trainer = Trainer(few(dataset, plan.schedule.batch), progress=watch.note, clock=clock)
-        teacher = taught(trainer, plan.architecture, name="estimate", epochs=_STEPS, schedule=plan.schedule, seed=1)
-        found += watch.step_s() * plan.epochs * max(1, len(dataset.train_y) // plan.schedule.batch)
+        trainer = Trainer(few(dataset, stage.schedule.batch), progress=watch.note, clock=clock)
+        architecture = teacher_recipe.architecture
+        teacher = taught(trainer, architecture, name="estimate", epochs=_STEPS, schedule=stage.schedule, seed=1)
+        found += watch.step_s() * stage.steps
         began = clock()
         logits_of(teacher.module, teacher.input, some)
-        found += (clock() - began) * len(asked_for(production)) * len(dataset.train_y) / len(some)
+        found += (clock() - began) * plan.answered_copies * plan.examples / len(some)
     return found
 
 

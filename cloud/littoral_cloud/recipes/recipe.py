@@ -14,7 +14,6 @@ from littoral.errors import BadInput
 from littoral_cloud.compression.method import Method, refuse_undoing
 from littoral_cloud.export.exported import DEFAULTS, Options
 from littoral_cloud.fleet.names import checked_name
-from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import checked_seed
 from littoral_cloud.training.train import PLAIN
@@ -224,29 +223,6 @@ def stages(student: StudentRecipe) -> Sequence[str]:
     for method in student.methods:
         names.append(f"{names[-1]}-{method.kind}")
     return names
-
-
-def asked_for(recipe: Production, *, taught: bool = False) -> list[tuple[Augment | None, int]]:
-    """Every copy of the images that a teacher is asked for, once, in the order of need.
-
-    `taught`: there is a teacher, even where the recipe names none.
-    """
-    if recipe.teacher is None and not taught:
-        return []
-    asked: dict[tuple[Augment | None, int], None] = {}
-    for student in recipe.students:
-        for plan in (student, *student.methods):
-            schedule = schedule_of(plan, student)
-            copies = schedule.augment.copies if schedule.augment else 1
-            epochs = getattr(plan, "epochs", copies)
-            asked |= {(schedule.augment, schedule.copy(epoch)): None for epoch in range(min(copies, epochs))}
-    return list(asked)
-
-
-def schedule_of(plan: object, student: StudentRecipe) -> Schedule:
-    """A method without a schedule of its own follows its student's."""
-    own = getattr(plan, "schedule", None)
-    return own if isinstance(own, Schedule) else student.schedule
 
 
 def _positive(recipe: Any, *names: str) -> None:

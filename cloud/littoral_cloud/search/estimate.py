@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from littoral_cloud.factory.production import answers_bytes
+from littoral_cloud.factory.plan import plan_of
 from littoral_cloud.factory.timing import teacher_seconds, timed
 from littoral_cloud.search.draw import draw
 from littoral_cloud.search.recipe import SearchRecipe
@@ -73,7 +73,7 @@ def estimated(recipe: SearchRecipe, data: SearchData, *, clock: Callable[[], flo
         round(whole / 60, 2),
         round(release / 60, 2),
         round(statistics.median(s.step_s for s in samples) * 1000, 3),
-        answers_bytes(recipe.production({}), dataset) + round(runs * statistics.mean(s.kept_bytes for s in samples)),
+        plan_of(recipe.production({}), dataset).logits_bytes + round(runs * statistics.mean(s.kept_bytes for s in samples)),
     )
 
 

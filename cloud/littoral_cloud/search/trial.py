@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from littoral.errors import BadData
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.production import Made, make_students, teach_students
+from littoral_cloud.factory.production import Execution, Made, make_students, teach_students
 from littoral_cloud.packaging.latency import compare
 from littoral_cloud.packaging.macs import macs_of
 from littoral_cloud.packaging.package import Bench, candidates_from, exported_of
@@ -85,7 +85,7 @@ def tried(
 ) -> TrialOutcome:
     """Trains a run and measures its student on the held-out examples. Raises what make_students raises."""
     production = production_of(recipe, run)
-    learnt = teach_students(data.dataset, production, kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher)
+    learnt = teach_students(data.dataset, production, Execution(kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher))
     [student], [plan] = learnt.students, production.students
     return measured(student, plan, data, production.model)
 
@@ -140,7 +140,7 @@ def made(
         return _made_whole(recipe, recipe.start, runs, data.source, teacher if given else None, kept, tell)
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
-    return make_students(data.dataset, together, kept=kept, tell=tell, teacher=teacher)
+    return make_students(data.dataset, together, Execution(kept=kept, tell=tell, teacher=teacher))
 
 
 def _made_whole(
@@ -155,4 +155,4 @@ def _made_whole(
     """The students that the search began with, then those of these trials, all trained on the whole training split."""
     drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
     together = replace(start, students=(*start.students, *drawn), at_once=1)
-    return make_students(source, together, kept=kept, tell=tell, teacher=given)
+    return make_students(source, together, Execution(kept=kept, tell=tell, teacher=given))

@@ -17,7 +17,7 @@ from typing import Literal
 
 from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict, RuntimeFailure
-from littoral_cloud.factory.production import ready_for
+from littoral_cloud.factory.production import Execution, ready_for
 from littoral_cloud.search import lease
 from littoral_cloud.search.control import SearchControl
 from littoral_cloud.search.draw import draw
@@ -162,8 +162,8 @@ class Worker:
             _alone(self.kept.checkpoints.parent / "teacher.lock", interruption.halt),
         ):
             return ready_for(
-                self.data.dataset, first, kept=self.kept,
-                tell=self.control.tell, stop=interruption.halt, clock=self.control.clock,
+                self.data.dataset, first, Execution(kept=self.kept,
+                tell=self.control.tell, stop=interruption.halt, clock=self.control.clock),
             )  # fmt: skip
 
 

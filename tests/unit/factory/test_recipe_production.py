@@ -10,7 +10,8 @@ import pytest
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.methods import METHODS
 from littoral_cloud.factory.checks import check_recipe
-from littoral_cloud.factory.production import TaughtStudents, answers_bytes, make_students, teach_students
+from littoral_cloud.factory.plan import plan_of
+from littoral_cloud.factory.production import Execution, TaughtStudents, make_students, teach_students
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.resume import Kept, Stopped
@@ -56,7 +57,7 @@ def recipe(text: str) -> Production:
 def asked(plan: Production, folder: Path | None = None) -> tuple[TaughtStudents, int]:
     """What was learnt, and how many images the teacher was shown while it was."""
     teachers.CALLS.clear()
-    learnt = teach_students(DATA, plan, kept=Kept(folder / "c", folder / "a") if folder else None)
+    learnt = teach_students(DATA, plan, Execution(kept=Kept(folder / "c", folder / "a") if folder else None))
     return learnt, sum(teachers.CALLS)
 
 
@@ -68,7 +69,7 @@ def test_several_students_learn_from_one_pass_of_the_teacher(tmp_path: Path) -> 
     three = recipe(COUNTED + "".join(student(name, schedule=moved) for name in ("a", "b", "c")))
     learnt, shown = asked(three, tmp_path)
     assert shown == TRIED + 2 * len(DATA.train_y)  # two copies, whoever learns from them
-    assert answers_bytes(three, DATA) == 2 * len(DATA.train_y) * 3 * 4
+    assert plan_of(three, DATA).logits_bytes == 2 * len(DATA.train_y) * 3 * 4
     assert [s.name for s in learnt.students] == ["a", "b", "c"]
     assert learnt.teacher_accuracy > 0.5
     # Another recipe with the same teacher finds its answers on the disk.
@@ -107,7 +108,7 @@ def test_each_method_runs_to_its_end(kind: str) -> None:
 def test_methods_follow_one_another_and_the_manifest_says_which() -> None:
     both = method("magnitude", "sparsity = 0.5") + method("channels", "ratio = 0.5")
     shares: list[float] = []
-    made = make_students(DATA, recipe(TRAINED + student(more=both, epochs=1)), progress=shares.append)
+    made = make_students(DATA, recipe(TRAINED + student(more=both, epochs=1)), Execution(progress=shares.append))
     [pruned] = made.students
     assert pruned.name == "s-magnitude-channels"
     assert shares == sorted(shares)
@@ -129,7 +130,7 @@ def test_a_method_with_moves_of_its_own_gets_answers_to_those() -> None:
 def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Path, share: float) -> None:
     plan = recipe(TRAINED + student(more=method("magnitude", "sparsity = 0.5"), epochs=1) + student("t", epochs=1))
     of_whole: list[Step] = []
-    whole = teach_students(DATA, plan, steps=of_whole.append)
+    whole = teach_students(DATA, plan, Execution(steps=of_whole.append))
     kept, stop = Kept(tmp_path / "c", tmp_path / "a", every=1000), threading.Event()
     taken: list[Step] = []
 
@@ -139,9 +140,9 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Pat
             stop.set()
 
     with pytest.raises(Stopped, match="stopped"):
-        teach_students(DATA, plan, kept=kept, steps=took, stop=stop)
+        teach_students(DATA, plan, Execution(kept=kept, steps=took, stop=stop))
     said: list[str] = []
-    again = teach_students(DATA, plan, kept=kept, tell=said.append)
+    again = teach_students(DATA, plan, Execution(kept=kept, tell=said.append))
     assert [s.digest for s in again.students] == [s.digest for s in whole.students]
     assert any("goes on after step" in line for line in said)
 
@@ -153,7 +154,7 @@ def test_a_student_that_fails_stops_the_others_and_is_the_one_that_is_named(tmp_
     )
     kept = Kept(tmp_path / "c", tmp_path / "a", every=0)
     with pytest.raises(BadInput, match=r"student wild: failing: as it was made to"):
-        teach_students(DATA, plan, kept=kept)
+        teach_students(DATA, plan, Execution(kept=kept))
     assert list((tmp_path / "c").glob("long-*.safetensors"))  # what the other had learnt is kept
 
 
@@ -200,7 +201,7 @@ def test_what_was_pruned_stays_pruned(after: str) -> None:
 def test_a_foreign_teacher_that_is_always_wrong_is_remarked_on() -> None:
     said: list[str] = []
     text = COUNTED.replace("that_counts", "upside_down")
-    teach_students(DATA, recipe(text + student(epochs=1)), tell=said.append)
+    teach_students(DATA, recipe(text + student(epochs=1)), Execution(tell=said.append))
     assert any("are its classes in the order of the labels?" in line for line in said)
 
 
@@ -211,19 +212,19 @@ def test_a_teacher_that_is_not_there_is_said_before_anything_is_trained(tmp_path
 
 def test_a_training_is_one_process_at_a_time(tmp_path: Path) -> None:
     kept, plan = Kept(tmp_path / "c", tmp_path / "a"), recipe(student(epochs=1))
-    teach_students(DATA, plan, kept=kept)
+    teach_students(DATA, plan, Execution(kept=kept))
     [lock] = (tmp_path / "c").glob("*.lock")
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(Conflict, match="s: another process is at this very training"):
-            teach_students(DATA, plan, kept=kept)
-    teach_students(DATA, plan, kept=kept)
+            teach_students(DATA, plan, Execution(kept=kept))
+    teach_students(DATA, plan, Execution(kept=kept))
 
 
 def test_a_recipe_of_which_one_student_was_changed_finds_the_rest(tmp_path: Path) -> None:
     kept, said = Kept(tmp_path / "c", tmp_path / "a"), list[str]()
-    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=1)), kept=kept)
-    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=2)), kept=kept, tell=said.append)
+    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=1)), Execution(kept=kept))
+    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=2)), Execution(kept=kept, tell=said.append))
     assert sorted(said) == ["a: goes on after step 24", "teacher: goes on after step 12"]
     kept.forget()
     assert list((tmp_path / "c").iterdir()) == []
@@ -232,4 +233,4 @@ def test_a_recipe_of_which_one_student_was_changed_finds_the_rest(tmp_path: Path
 def test_a_folder_that_cannot_be_written_is_named_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=r"checkpoints: .*file/c/s-[0-9a-f]{16}.safetensors cannot be written"):
-        teach_students(DATA, recipe(student(epochs=100_000)), kept=Kept(tmp_path / "file" / "c", tmp_path / "a"))
+        teach_students(DATA, recipe(student(epochs=100_000)), Execution(kept=Kept(tmp_path / "file" / "c", tmp_path / "a")))

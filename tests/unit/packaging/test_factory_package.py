@@ -7,7 +7,7 @@ import pytest
 from littoral_cloud.data import load_mnist
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.corruption import corrupt
-from littoral_cloud.factory.production import Made, make_students
+from littoral_cloud.factory.production import Execution, Made, make_students
 from littoral_cloud.packaging.metrics import class_accuracy
 from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, answers_of, candidates_from
 from littoral_cloud.recipes.recipe import DEMO, TINY
@@ -28,7 +28,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def made(data: Dataset) -> Made:
     shares: list[float] = []
-    made = make_students(data, TINY, progress=shares.append)
+    made = make_students(data, TINY, Execution(progress=shares.append))
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     return made
