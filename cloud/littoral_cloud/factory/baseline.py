@@ -34,7 +34,7 @@ _AT_ONCE = 2048
 class Baseline:
     """On the test split; fractions."""
 
-    majority: float  # of whoever always says the class that is most frequent in training
+    majority: float  # of a guess that is always the class that is most frequent in training
     logistic: float
     worst_class: float  # of logistic regression
     worst_label: str
@@ -121,7 +121,7 @@ def worth_releasing(packaged: Sequence[Packaged], base: Baseline, *, yes: bool) 
 
 
 def teacher_faults(accuracy: float, packaged: Sequence[Packaged], base: Baseline) -> tuple[str, ...]:
-    """What whoever trained it should know of the teacher, a sentence each."""
+    """What the person who trained it should know of the teacher, a sentence each."""
     found = []
     best = max(packaged, key=lambda p: p.manifest.accuracy, default=None)
     if best is not None and accuracy < best.manifest.accuracy:
@@ -139,7 +139,7 @@ def _faults(packaged: Packaged, base: Baseline) -> tuple[str, ...]:
 
 
 def _some(y: Labels, classes: int, most: int) -> npt.NDArray[np.int64]:
-    """Places of at most about so many examples: the same share of every class, evenly, and one of each at least."""
+    """Places of at most about the given number of examples: the same share of every class, evenly, and one of each at least."""
     if len(y) <= most:
         return np.arange(len(y))
     found = []
@@ -151,7 +151,7 @@ def _some(y: Labels, classes: int, most: int) -> npt.NDArray[np.int64]:
 
 
 def _shrunk(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an input with at most so many values: images halved, series shortened; a table as it is."""
+    """The shape of an input with at most the given number of values: images halved, series shortened; a table as it is."""
     side = list(shape)
     while np.prod(side) > _MOST_FEATURES and max(side[1:], default=1) > 1:
         side = [side[0], *(max(1, n // 2) for n in side[1:])]

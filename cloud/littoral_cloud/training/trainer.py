@@ -229,7 +229,7 @@ class _Training:
             return
         state = self.module.state_dict()
         if not all(torch.isfinite(t).all() for t in state.values()):
-            return  # the next loss says so, and what was kept before is the last good one
+            return  # the next loss says so, and the checkpoint before is the last good one
         moments = self.optimiser.state_dict()
         tensors = {_MODULE + k: v for k, v in state.items()}
         tensors |= {f"{_OPTIMISER}{i}.{k}": v for i, entry in moments["state"].items() for k, v in entry.items()}
@@ -259,7 +259,7 @@ class _Training:
             )
         self.optimiser.load_state_dict({"state": moments, "param_groups": found.notes["groups"]})
         self.constraint.restore(_under(_HELD, found.tensors))
-        # The generator is one for all threads: whoever draws nothing must not move it under another training.
+        # The generator is one for all threads: a training that draws nothing must not move it under another.
         if draws(self.module):
             torch.set_rng_state(found.tensors[_CHANCE])
         self.kept = found.step
