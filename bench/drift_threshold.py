@@ -16,13 +16,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from littoral_cloud.data.shards import dirichlet_shards, rotate
-from littoral_cloud.data.sources import load_mnist
-from littoral_cloud.fleet.drift import DriftPolicy
 
 from bench.report import Figure, record
 from littoral.manifest import SketchSpec
 from littoral.sketch import Counts, Sketch, fit, shift
+from littoral_cloud.data.shards import dirichlet_shards, rotate
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.fleet.drift import DriftPolicy
 
 NODES, ALPHA, DEGREES = 4, 1.0, 45.0
 FLEETS = 5

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
+
+from littoral.flower_private import become_server, empty_run, from_bytes, name_message, number_of, to_bytes
 from littoral_cloud.data.dataset import Dataset, Examples
 from littoral_cloud.data.shards import dirichlet_shards, rotate
 from littoral_cloud.data.sources import load_mnist
@@ -29,8 +31,6 @@ from littoral_cloud.federation.server_app import app
 from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.weights import arrays_of, load_weights, module_of, parameters_of, save_weights
 from littoral_node.federation.warm import WarmWorker
-
-from littoral.flower_private import become_server, empty_run, from_bytes, name_message, number_of, to_bytes
 
 NODES = ("gateway", "camera", "handheld", "meter")
 DRIFTED = NODES[:2]

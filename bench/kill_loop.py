@@ -30,6 +30,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
+from littoral.errors import FleetError
+from littoral.process.command import Command, run_to_end, script
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.federation import run as runs
 from littoral_cloud.federation.start import RunTerms, start_run
@@ -40,9 +43,6 @@ from littoral_cloud.releases.catalogue import all_releases, create_release
 from littoral_cloud.rollouts import state as rollouts
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.settings import load_settings
-
-from littoral.errors import FleetError
-from littoral.process.command import Command, run_to_end, script
 
 MODEL = "corners"
 KINDS = ("coordinator", "redis", "agent", "worker")

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from littoral_cloud.compression.kmeans import Floats, binary, k_means
-from littoral_cloud.export.exported import Exported
-from littoral_cloud.export.onnx import FILE, export
-from littoral_cloud.training.seeding import seeded
 
 from littoral.architectures import build
 from littoral.architectures.folded import folded
 from littoral.codec.encoding import text_of
 from littoral.codec.find import arrays_in
 from littoral.preparation import Input
+from littoral_cloud.compression.kmeans import Floats, binary, k_means
+from littoral_cloud.export.exported import Exported
+from littoral_cloud.export.onnx import FILE, export
+from littoral_cloud.training.seeding import seeded
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.data.sources import load_dataset
 
 from bench.baseline.sets import ordered, write_folder, write_npz
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.sources import load_dataset
 
 MINUTES = 10
 """That `compress` is given."""

@@ -15,14 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from littoral_cloud.export.exported import OUTPUT_NAME, Exported
-from littoral_cloud.fleet.limits import DOT_PRODUCTS
-from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
-from littoral_cloud.training.schedule import Schedule
-from littoral_cloud.training.train import Trained, logits_of, taught
-from littoral_cloud.training.trainer import Trainer
-from littoral_node.machine.hardware import isa
-from littoral_node.runtimes import load, ran_on, version, why_not
 
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.specs import ARCHITECTURES
@@ -31,6 +23,14 @@ from bench.report import Cell, Figure, Table
 from littoral.digest import digest_of
 from littoral.manifest import FULL_RANGE, File, Manifest, Output
 from littoral.probe import NO_PROBE
+from littoral_cloud.export.exported import OUTPUT_NAME, Exported
+from littoral_cloud.fleet.limits import DOT_PRODUCTS
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
+from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.training.train import Trained, logits_of, taught
+from littoral_cloud.training.trainer import Trainer
+from littoral_node.machine.hardware import isa
+from littoral_node.runtimes import load, ran_on, version, why_not
 
 EPOCHS, SEED = 2, 1
 SCHEDULE = Schedule(batch=128, learning_rate=4e-3)

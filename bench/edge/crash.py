@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from littoral_node.isolated.model import IsolatedModel, open_isolated
-from littoral_node.runtimes import load
-from littoral_node.serving.inference import Inference
-from littoral_node.serving.slots import Served, Slots
-from littoral_node.serving.tensors import asked
-from littoral_node.telemetry.counting import TelemetryWindows
 
 from bench.edge.fleet import MODEL, agent, free_port, image_request
 from bench.factory.tables import Part
 from bench.report import Figure, Table
 from littoral.manifest import Manifest
 from littoral.process.command import script
+from littoral_node.isolated.model import IsolatedModel, open_isolated
+from littoral_node.runtimes import load
+from littoral_node.serving.inference import Inference
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.serving.tensors import asked
+from littoral_node.telemetry.counting import TelemetryWindows
 
 TIMES = 20
 PATIENCE_S = 60.0

@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+from bench.edge.fleet import MODEL
+from littoral.inference.v2 import inference_pb2 as pb
+from littoral.manifest import Manifest
 from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 from littoral_node.runtimes import load
 from littoral_node.serving.grpc_server import GrpcServer
@@ -19,10 +23,6 @@ from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from bench.edge.fleet import MODEL
-from littoral.inference.v2 import inference_pb2 as pb
-from littoral.manifest import Manifest
 
 
 class Echo(GrpcServer):

@@ -25,13 +25,13 @@ from typing import Any
 
 import httpx
 import numpy as np
-from littoral_cloud.data.sources import load_mnist
 
 from bench.edge.fleet import MODEL, PLACE, free_port
 from bench.factory.kept import tell
 from bench.factory.tables import Part
 from bench.report import Cell, Figure, Table
 from littoral.process.command import Command, run_to_end, script
+from littoral_cloud.data.sources import load_mnist
 
 RECIPE = Path(__file__).with_name("fit.toml")
 EXAMPLES = 10_000

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 
 from littoral.manifest import Manifest
 from littoral.process.command import script
+from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 
 PLACE = Path("build/bench-edge")
 RECIPE = Path(__file__).with_name("digits.toml")

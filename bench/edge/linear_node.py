@@ -13,11 +13,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from littoral_node.runtimes import load
-from littoral_node.serving.rest import HttpServer
-from littoral_node.serving.service import Service
-from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import TelemetryWindows
 
 from bench.edge.fleet import MODEL
 from littoral.digest import digest_of
@@ -25,6 +20,11 @@ from littoral.manifest import File, Manifest, Output
 from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
+from littoral_node.runtimes import load
+from littoral_node.serving.rest import HttpServer
+from littoral_node.serving.service import Service
+from littoral_node.serving.slots import Served, Slots
+from littoral_node.telemetry.counting import TelemetryWindows
 
 
 def artifact(folder: Path, side: int, classes: int) -> Manifest:

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from bench.edge.fleet import MODEL
+from littoral.manifest import Manifest
 from littoral_node.artifacts.envelope import ENVELOPE, payload_of
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
@@ -20,9 +22,6 @@ from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.update.job import in_thread
 from littoral_node.update.load import load_checked
-
-from bench.edge.fleet import MODEL
-from littoral.manifest import Manifest
 
 
 async def main(folder: Path) -> None:

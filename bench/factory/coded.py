@@ -5,9 +5,8 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import replace
 
-from littoral_cloud.export.exported import Exported
-
 from littoral import codec
+from littoral_cloud.export.exported import Exported
 
 CODED = ("bench.factory.coded", *sorted(f"littoral.codec.{part.name}" for part in pkgutil.iter_modules(codec.__path__)))
 """The modules that decide how many."""

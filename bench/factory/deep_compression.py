@@ -16,13 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
-from littoral_cloud.compression.methods import METHODS, method_from
-from littoral_cloud.export.exported import Exported
-from littoral_cloud.packaging.package import RUNNERS
-from littoral_cloud.training.augmentation import Augment
-from littoral_cloud.training.schedule import Schedule
-from littoral_cloud.training.train import Trained, accuracy_of, taught
-from littoral_cloud.training.trainer import Trainer
 
 from bench.factory.coded import CODED, decoded, travels
 from bench.factory.kept import Kept, Row
@@ -32,6 +25,13 @@ from bench.factory.teacher import answers
 from bench.report import Cell, Figure, Table
 from littoral import decoder
 from littoral.architectures import REGISTRY
+from littoral_cloud.compression.methods import METHODS, method_from
+from littoral_cloud.export.exported import Exported
+from littoral_cloud.packaging.package import RUNNERS
+from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.training.train import Trained, accuracy_of, taught
+from littoral_cloud.training.trainer import Trainer
 
 RECIPE = Path(__file__).with_suffix(".toml")
 DENSE_BYTES = {"lenet_300_100": 4 * 266_610, "lenet5": 4 * 431_080}

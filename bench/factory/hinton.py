@@ -24,6 +24,12 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+
+from bench.factory.kept import Kept, Row
+from bench.factory.tables import Part, data
+from bench.report import Figure, Table
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import INPUT_NAME, SCALE, input_of
@@ -31,12 +37,6 @@ from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import OneCopy, logits_of
 from littoral_cloud.training.trainer import Trainer
-from torch import nn
-
-from bench.factory.kept import Kept, Row
-from bench.factory.tables import Part, data
-from bench.report import Figure, Table
-from littoral.preparation import Input
 
 CODE = (
     "bench.factory.hinton",

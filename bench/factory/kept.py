@@ -17,10 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from littoral.digest import digest_of
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.schedule import Step
-
-from littoral.digest import digest_of
 
 ROOT = Path("build/bench/factory")
 _TOLD_EVERY_S = 10.0

@@ -13,14 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from littoral_cloud.compression.methods import METHODS, method_from
-from littoral_cloud.export.exported import Exported, Prepared
-from littoral_cloud.packaging.latency import compare
-from littoral_cloud.packaging.macs import macs_of
-from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
-from littoral_cloud.training.schedule import Schedule
-from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
-from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from bench.factory.coded import CODED, travels
@@ -32,6 +24,14 @@ from bench.report import Cell, Table
 from littoral.architectures import REGISTRY
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
+from littoral_cloud.compression.methods import METHODS, method_from
+from littoral_cloud.export.exported import Exported, Prepared
+from littoral_cloud.packaging.latency import compare
+from littoral_cloud.packaging.macs import macs_of
+from littoral_cloud.packaging.package import EXPORTERS, RUNNERS, Bench
+from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
+from littoral_cloud.training.trainer import Trainer
 
 EPOCHS, SEED = 1, 1
 SCHEDULE = Schedule(batch=128, learning_rate=4e-3)

@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from littoral_cloud.compression.methods import METHODS, method_from
-from littoral_cloud.packaging.latency import compare
-from littoral_cloud.packaging.macs import macs_of
-from littoral_cloud.packaging.package import RUNNERS
-from littoral_cloud.training.train import Trained, accuracy_of, taught
-from littoral_cloud.training.trainer import Trainer
-
 from bench.factory.kept import Kept, Row
 from bench.factory.methods import EPOCHS, FINE, SCHEDULE, SEED, exported, prepared_test
 from bench.factory.tables import Part, data
 from bench.factory.teacher import answers
 from bench.report import Cell, Figure, Table
 from littoral.architectures import REGISTRY
+from littoral_cloud.compression.methods import METHODS, method_from
+from littoral_cloud.packaging.latency import compare
+from littoral_cloud.packaging.macs import macs_of
+from littoral_cloud.packaging.package import RUNNERS
+from littoral_cloud.training.train import Trained, accuracy_of, taught
+from littoral_cloud.training.trainer import Trainer
 
 NETS: Mapping[str, Mapping[str, Any]] = {
     "lenet5": {"name": "lenet5"},

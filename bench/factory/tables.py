@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from bench.report import Figure, Table
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_mnist
-
-from bench.report import Figure, Table
 
 
 @dataclass(frozen=True, slots=True)

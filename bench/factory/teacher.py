@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import cache
 
+from bench.factory.kept import Kept, Row
+from bench.factory.tables import Part, data
+from bench.report import Cell, Figure, Table
+from littoral.manifest import worst_of
 from littoral_cloud.packaging.metrics import class_accuracy
 from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
@@ -19,11 +23,6 @@ from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, taught
 from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import load_weights, module_of, save_weights
-
-from bench.factory.kept import Kept, Row
-from bench.factory.tables import Part, data
-from bench.report import Cell, Figure, Table
-from littoral.manifest import worst_of
 
 SPEC = {"name": "compact_cnn", "widths": [32, 64, 96, 128], "strides": [2, 2, 1, 2], "stem": 5, "head": "map"}
 EPOCHS = 12

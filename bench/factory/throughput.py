@@ -16,10 +16,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from littoral_cloud.training.preparation import input_of, tensor_of
-from littoral_cloud.training.schedule import Schedule
-from littoral_cloud.training.seeding import seeded
-from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from bench.factory.kept import Kept, Row
@@ -27,6 +23,10 @@ from bench.factory.specs import ARCHITECTURES
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
 from littoral.architectures import build
+from littoral_cloud.training.preparation import input_of, tensor_of
+from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.training.seeding import seeded
+from littoral_cloud.training.trainer import Trainer
 
 ROUNDS, ROUND_S, BATCH, EPOCHS = 21, 0.4, 128, 4
 PLAN = Schedule(batch=BATCH)

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from littoral_cloud.search import SearchResult, compress, search_from
-from littoral_cloud.search.front import Point, non_dominated
-
 from bench.factory.kept import Kept, Row, tell
 from bench.factory.tables import Part, data
 from bench.report import Figure, Table
+from littoral_cloud.search import SearchResult, compress, search_from
+from littoral_cloud.search.front import Point, non_dominated
 
 ROOT = Path("build/bench/search")
 SEEDS = (1, 2, 3, 4, 5)

@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from littoral_cloud.data.sources import load_dataset
-from littoral_cloud.search.state import TrialRun
-
 from bench.factory.kept import tell
 from bench.factory.tables import Part
 from bench.report import Figure, Table
 from bench.search.workers_of import ROOT, done, redis, study_of, worker, written
+from littoral_cloud.data.sources import load_dataset
+from littoral_cloud.search.state import TrialRun
 
 KILLS = 5
 RECIPE = """

@@ -18,6 +18,13 @@ from typing import Any, cast
 
 import numpy as np
 import zstandard
+
+from bench.factory.kept import Kept, Row, tell
+from bench.factory.tables import Part, data, held_out
+from bench.report import Cell, Figure, Table
+from littoral import codec
+from littoral.architectures import REGISTRY
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Images
 from littoral_cloud.data.labels import Labels
 from littoral_cloud.export.exported import Exported
@@ -29,13 +36,6 @@ from littoral_cloud.teachers.teacher import Teacher, ready_teacher
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.train import Trained, logits_of, taught
 from littoral_cloud.training.trainer import Trainer
-
-from bench.factory.kept import Kept, Row, tell
-from bench.factory.tables import Part, data, held_out
-from bench.report import Cell, Figure, Table
-from littoral import codec
-from littoral.architectures import REGISTRY
-from littoral.preparation import Input
 
 ROOT = Path("out/bench/search")
 SEEDS = (1, 2, 3)

@@ -12,13 +12,12 @@ import shutil
 import time
 from pathlib import Path
 
-from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.data.sources import load_dataset
-
 from bench.factory.kept import tell
 from bench.factory.tables import Part
 from bench.report import Figure, Table
 from bench.search.workers_of import ROOT, done, redis, study_of, worker, written
+from littoral_cloud.data.dataset import Dataset
+from littoral_cloud.data.sources import load_dataset
 
 ROUNDS = 3
 TRIALS = 16

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bench.factory.tables import data
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.search import SearchRecipe, search_named
 from littoral_cloud.search.state import TrialRun
@@ -18,8 +20,6 @@ from littoral_cloud.search.study import Study
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.searches import RedisSearch
-
-from bench.factory.tables import data
 
 ROOT = Path("build/bench/search")
 

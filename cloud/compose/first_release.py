@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+
+from littoral.errors import FleetError
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.data.sources import load_mnist
 from littoral_cloud.factory.production import make_students
@@ -28,8 +30,6 @@ from littoral_cloud.releases.release import release_made
 from littoral_cloud.rollouts.commands import start_rollout, wait
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from littoral_cloud.settings import load_settings
-
-from littoral.errors import FleetError
 
 MNIST = Path(os.environ.get("MNIST", "data/mnist"))
 STUDENT = "cnn-s"

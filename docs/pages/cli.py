@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 import typer
+
 from littoral_cloud.cli import root
 from littoral_node.cli import build_parser
-
 from pages.markdown import NOTICE, code, table
 
 HEAD = f"""\

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+import littoral
 import littoral_cloud
 import littoral_node
-from littoral_node.serving.http.errors import HttpError
-
-import littoral
 from littoral.errors import FleetError
+from littoral_node.serving.http.errors import HttpError
 from pages.markdown import NOTICE, code, table
 
 HEAD = f"""\

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from littoral_node.serving.metrics import METRICS
-
 from pages.markdown import NOTICE, code, table
 
 HEAD = f"""\

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from littoral_cloud import settings as cloud
 from littoral_node.config import settings as node
 from littoral_node.config.descriptions import DESCRIPTIONS
-
 from pages.markdown import NOTICE, code, table
 
 HEAD = f"""\

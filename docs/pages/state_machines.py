@@ -9,7 +9,6 @@ from typing import Any
 from littoral_cloud.rollouts import state as rollout
 from littoral_node.supervision.failures import FAILURES, FailureRule
 from littoral_node.update import state as update
-
 from pages.markdown import NOTICE, table
 
 HEAD = f"""\

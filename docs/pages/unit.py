@@ -5,7 +5,6 @@ from __future__ import annotations
 from littoral_node.identity.folder import DATA
 from littoral_node.installing.layout import PREFIX, USER
 from littoral_node.installing.unit import SystemdUnit
-
 from pages.markdown import code, table
 
 BEGIN, END = "<!-- written by docs/write_reference.py -->", "<!-- end -->"

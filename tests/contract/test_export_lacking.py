@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.packaging.package import EXPORTERS
 from torch import nn
 
 from littoral.errors import RuntimeFailure
 from littoral.preparation import Input
+from littoral_cloud.packaging.package import EXPORTERS
 
 GIVEN = Input("input", (1, 6, 6), 1 / 255, (0.0,), (1.0,))
 RUNTIMES = {

@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
+
+from littoral.architectures import REGISTRY, build
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.exported import Exported
 from littoral_cloud.packaging.package import EXPORTERS, RUNNERS
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
-from torch import nn
-
-from littoral.architectures import REGISTRY, build
-from littoral.preparation import Input
 from tests.kit.images import bars
 from tests.kit.measured import series, table
 

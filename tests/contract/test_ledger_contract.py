@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.errors import BadInput, Conflict, LostLease
 from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Fence, Ledger, Take, Write
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_chain import GENESIS, verify
-
-from littoral.errors import BadInput, Conflict, LostLease
 from tests.kit.patience import PATIENCE_S
 from tests.kit.redis_server import next_fleet
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from littoral_node.machine.memory import give_back
-from littoral_node.runtimes import REGISTRY, Model, load, ran_on, why_not
-from littoral_node.telemetry.counting import rss_bytes
 
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Output
+from littoral_node.machine.memory import give_back
+from littoral_node.runtimes import REGISTRY, Model, load, ran_on, why_not
+from littoral_node.telemetry.counting import rss_bytes
 from tests.kit.models import CLASSES, SHAPE, artifact, images, logits_of, weights
 from tests.kit.stand_ins import stand_in
 

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from littoral_node.runtimes import REGISTRY, available, load, why_not
 
 from littoral.errors import RuntimeFailure
+from littoral_node.runtimes import REGISTRY, available, load, why_not
 from tests.kit.models import FILES_OF, HERE, artifact
 
 ROOT = Path(__file__).parents[2]

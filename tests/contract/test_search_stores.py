@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.searches import RedisSearch

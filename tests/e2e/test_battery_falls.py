@@ -11,7 +11,6 @@ from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Reported, UpdateState, load
 from littoral_cloud.settings import load_settings
-
 from tests.kit.choices import two_students
 from tests.kit.machine import Machine
 from tests.kit.patience import PATIENCE_S

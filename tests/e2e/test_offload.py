@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.data.sources import load_mnist
 
+from littoral_cloud.data.sources import load_mnist
 from tests.kit.whole import Fleet, ask
 
 pytest_plugins = ("tests.kit.whole_fixture",)

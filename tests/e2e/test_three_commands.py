@@ -16,13 +16,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from littoral_cloud.app import open_core
-from littoral_cloud.releases.catalogue import create_release, publish
-from littoral_cloud.settings import load_settings
 from PIL import Image
 
 from littoral.errors import FleetError
 from littoral.process.command import Command, run_to_end, script
+from littoral_cloud.app import open_core
+from littoral_cloud.releases.catalogue import create_release, publish
+from littoral_cloud.settings import load_settings
 from tests.kit.patience import PATIENCE_S
 from tests.kit.shapes import CLASSES, colour_folder, shape_folder
 from tests.kit.unrunnable import unrunnable

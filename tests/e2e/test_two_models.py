@@ -10,7 +10,6 @@ from pathlib import Path
 
 from littoral_cloud.app import open_core
 from littoral_cloud.settings import load_settings
-
 from tests.kit.choices import one_student
 from tests.kit.models import SHAPE
 from tests.kit.patience import PATIENCE_S

@@ -13,7 +13,6 @@ from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.records import load
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from littoral_cloud.settings import load_settings
-
 from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import Fleet, ask
 

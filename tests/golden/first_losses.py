@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_mnist
 from littoral_cloud.factory.production import Execution, teach_students
@@ -71,6 +72,7 @@ def _quick(plan: Any) -> Any:
 
 if __name__ == "__main__":
     import torch
+
     from littoral_cloud.recipes.recipe_file import names
 
     torch.set_num_threads(1)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Node, dump, load
@@ -22,8 +24,6 @@ from littoral_cloud.fleet.tokens import create_token
 from littoral_cloud.trust.ca import open_ca
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity, life_of
-
-from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.agent import NODE, AgentProcess, Maker
 from tests.kit.certificates import Credential
 from tests.kit.cloud import Cloud, running_cloud

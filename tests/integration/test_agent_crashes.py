@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from littoral.digest import hex_of
 from littoral_cloud.fleet.records import Probation, Reported, load
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.update.steps import STEPS
-
-from littoral.digest import hex_of
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, good_weights, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S

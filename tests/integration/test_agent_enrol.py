@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_cloud.fleet.records import Node, load
-from littoral_node.identity.folder import NodeFolder
 
 from littoral.identity import JoinLine
+from littoral_cloud.fleet.records import Node, load
+from littoral_node.identity.folder import NodeFolder
 from tests.kit.agent import AgentProcess
 from tests.kit.certificates import Authority
 from tests.kit.cloud import Cloud, running_cloud

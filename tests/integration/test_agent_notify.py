@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.supervision.log import Log
 from littoral_node.supervision.notify import Notifier, answers
-
 from tests.kit.agent import AgentProcess
 from tests.kit.patience import PATIENCE_S
 

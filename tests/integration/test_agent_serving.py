@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as over_grpc
 import tritonclient.http as over_http
-from littoral_node.identity.folder import NodeFolder
 from tritonclient.utils import InferenceServerException
 
+from littoral_node.identity.folder import NodeFolder
 from tests.kit.agent import MODEL, AgentProcess, Maker, examples, reported, want
 from tests.kit.fleet import Fleet
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Presence, load
 from littoral_node.identity.folder import NodeFolder
-
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.certificates import Credential
 from tests.kit.fleet import Fleet

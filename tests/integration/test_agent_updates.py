@@ -7,15 +7,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-from littoral_cloud.fleet.ledger import Change, Write
-from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
-from littoral_cloud.fleet.records import Artifact, Desired, Probation, ReportedModel, dump, load
-from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import digest_of
 from littoral.identity import seal
 from littoral.manifest import PAYLOAD_TYPE
 from littoral.preparation import Input
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.records import Artifact, Desired, Probation, ReportedModel, dump, load
+from littoral_node.identity.folder import NodeFolder
 from tests.kit.agent import MODEL, NODE, SHAPE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
 

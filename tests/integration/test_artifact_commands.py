@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from littoral_cloud.app import open_core
-from littoral_cloud.cli import execute
-from littoral_cloud.settings import load_settings
 
 from littoral.digest import digest_of
 from littoral.signature import Metric
+from littoral_cloud.app import open_core
+from littoral_cloud.cli import execute
+from littoral_cloud.settings import load_settings
 from tests.kit.shop import DATASET, RECIPE, TEACHERS, Shop, put
 
 pytest_plugins = ("tests.kit.shop_fixture",)

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from littoral.digest import digest_of
+from littoral.errors import NotFound
+from littoral.manifest import Manifest
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Fence, Write
@@ -18,10 +22,6 @@ from littoral_cloud.lineage.find import all_artifacts
 from littoral_cloud.lineage.garbage import LEASE, Collected, collect
 from littoral_cloud.releases.catalogue import create_release
 from littoral_cloud.settings import load_settings
-
-from littoral.digest import digest_of
-from littoral.errors import NotFound
-from littoral.manifest import Manifest
 from tests.kit.cloud import running_cloud
 from tests.kit.raw_redis import raw_redis, socket_of
 from tests.kit.shop import DAY, Shop, grown_old, put

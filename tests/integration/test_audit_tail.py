@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import FleetError
 from littoral_cloud.app import open_core
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger
 from littoral_cloud.fleet.tokens import create_token, list_tokens
@@ -18,8 +20,6 @@ from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
 from littoral_cloud.trust.witness import ACTION, Witness
-
-from littoral.errors import FleetError
 from tests.kit.patience import PATIENCE_S
 from tests.kit.raw_redis import raw_redis
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.cli import execute
-from littoral_cloud.training.weights import save_weights
 
 from littoral.architectures import build
+from littoral_cloud.cli import execute
+from littoral_cloud.training.weights import save_weights
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
 STUDENT = '[[student]]\nname = "s"\narchitecture = { name = "compact_cnn", widths = [4, 8] }\nepochs = 1\nvariants = ["onnx"]\n'

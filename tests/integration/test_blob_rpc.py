@@ -12,14 +12,14 @@ from typing import Any
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask
-from littoral_cloud.fleet.transfers import REPLIES
 
 from littoral.digest import digest_of
 from littoral.fleet.v1 import blob_pb2
 from littoral.manifest import File, Transfer
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
+from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask
+from littoral_cloud.fleet.transfers import REPLIES
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.models import artifact
 from tests.kit.node_client import NodeClient

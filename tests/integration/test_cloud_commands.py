@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from littoral import __version__
+from littoral.identity import JoinLine
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import INTERRUPTED
 from littoral_cloud.fleet.ledger import Audit, Change
 from littoral_cloud.settings import load_settings
-
-from littoral import __version__
-from littoral.identity import JoinLine
 from tests.kit.patience import PATIENCE_S
 from tests.kit.raw_redis import raw_redis, socket_of
 

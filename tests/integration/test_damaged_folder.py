@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from littoral.digest import hex_of
 from littoral_cloud.fleet.records import Desired, Reported, load
 from littoral_node.agent import Agent
 from littoral_node.config.settings import NodeSettings
@@ -28,8 +30,6 @@ from littoral_node.runtimes import facts
 from littoral_node.runtimes.using import VARIABLE
 from littoral_node.supervision.log import Log
 from littoral_node.supervision.notify import notifier
-
-from littoral.digest import hex_of
 from tests.kit.agent import MODEL, NODE, SHAPE, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S

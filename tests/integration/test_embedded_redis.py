@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import Unavailable
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.store.binary import Binary, find_binary
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import MAX_SOCKET_PATH, embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
-
-from littoral.errors import Unavailable
 from tests.kit.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]

@@ -16,6 +16,14 @@ import grpc
 import numpy as np
 import pytest
 import torch
+
+from littoral.architectures import build
+from littoral.digest import digest_of
+from littoral.errors import BadInput, RuntimeFailure
+from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
+from littoral.lineage import BASE, DATA, TEACHER, WEIGHTS, Lineage
+from littoral.offload import softmax
+from littoral.preparation import Input
 from littoral_cloud.fleet.records import load
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.releases.catalogue import publish
@@ -28,14 +36,6 @@ from littoral_cloud.teacher_service.service import Escalation, EscalationCount, 
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher
 from littoral_cloud.training.train import Trained
 from littoral_node.identity.folder import NodeFolder
-
-from littoral.architectures import build
-from littoral.digest import digest_of
-from littoral.errors import BadInput, RuntimeFailure
-from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
-from littoral.lineage import BASE, DATA, TEACHER, WEIGHTS, Lineage
-from littoral.offload import softmax
-from littoral.preparation import Input
 from tests.kit.agent import CLASSES, NODE, QUICK, SHAPE, AgentProcess, Maker, examples, good_weights, onnx_bytes
 from tests.kit.fleet import Fleet
 from tests.kit.several import reported, want

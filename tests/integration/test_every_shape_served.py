@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc.aio as triton
+from onnx import TensorProto, helper
+
+from littoral.measuring import Measurer
+from littoral.signature import DATATYPES, FREE
 from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.plan import ImportPlan
 from littoral_cloud.packaging.package import Packaged
 from littoral_node.artifacts.probe import check_probe
 from littoral_node.runtimes import load
 from littoral_node.serving.slots import Served
-from onnx import TensorProto, helper
-
-from littoral.measuring import Measurer
-from littoral.signature import DATATYPES, FREE
 from tests.kit.foreign import made, write
 from tests.kit.serving import MODEL, Node, open_grpc, open_node
 

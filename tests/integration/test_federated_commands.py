@@ -12,11 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from littoral_cloud.app import Core, open_core
-from littoral_cloud.federation.run import failed, read_run, update_run
-from littoral_cloud.releases.catalogue import publish
-from littoral_cloud.settings import load_settings
-from littoral_cloud.training.weights import arrays_of, weights_bytes
 
 from littoral.architectures import build
 from littoral.digest import digest_of
@@ -24,6 +19,11 @@ from littoral.manifest import File, Manifest, Output
 from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.federation.run import failed, read_run, update_run
+from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.settings import load_settings
+from littoral_cloud.training.weights import arrays_of, weights_bytes
 from tests.kit.federation import CLASSES, INPUT, SPEC, enrol
 
 SHAPE = (1, 8, 8)

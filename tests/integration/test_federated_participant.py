@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
-from littoral_cloud.store.blobs import BlobFolder
-from littoral_node.federation.participant import Participant
-from littoral_node.federation.warm import TrainingFailed, WarmWorker
 
 from littoral import codec
 from littoral.architectures import build
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 from littoral.flower_private import become_server, from_bytes, name_message, number_of, to_bytes
+from littoral_cloud.store.blobs import BlobFolder
+from littoral_node.federation.participant import Participant
+from littoral_node.federation.warm import TrainingFailed, WarmWorker
 from tests.kit.federation import CLASSES, INPUT, SPEC, FolderChannel, write_examples
 from tests.kit.patience import PATIENCE_S
 from tests.kit.workers import child_of_this_process, ended

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from littoral.architectures import build
+from littoral.preparation import Input
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.federation.run import Run, RunState, create_run, read_run, stop_run
 from littoral_cloud.settings import load_settings
 from littoral_cloud.training.weights import arrays_from, arrays_of, module_of, weights_bytes
 from littoral_node.federation.labelled import read_labelled
 from littoral_node.federation.training import judge
-
-from littoral.architectures import build
-from littoral.preparation import Input
 from tests.kit.federation import CLASSES, INPUT, SPEC, bridged, enrol, small_run, write_examples
 from tests.kit.patience import PATIENCE_S
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.cli import execute
-from littoral_cloud.training.weights import save_weights
-from littoral_cloud.trust.store import open_trust
 
 from littoral.architectures import build
 from littoral.errors import NoSpace
+from littoral_cloud.cli import execute
+from littoral_cloud.training.weights import save_weights
+from littoral_cloud.trust.store import open_trust
 from tests.kit.images import bars
 
 pytest_plugins = ("tests.kit.disk",)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from littoral_cloud.api.server import Listener, TlsIdentity
-from littoral_cloud.trust.ca import open_ca
 
 from littoral.fleet.v1 import session_pb2_grpc
 from littoral.identity import certificate_request, new_node_key, private_pem
+from littoral_cloud.api.server import Listener, TlsIdentity
+from littoral_cloud.trust.ca import open_ca
 from tests.kit.certificates import Authority, Credential
 from tests.kit.node_client import NodeClient
 from tests.kit.whole import Fleet

@@ -12,10 +12,10 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
+
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.serving import grpc_server
 from littoral_node.serving import rest as http
-
 from tests.kit.agent import MODEL, SHAPE, AgentProcess, Maker, examples
 from tests.kit.patience import PATIENCE_S
 

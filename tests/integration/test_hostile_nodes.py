@@ -9,6 +9,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+
+from littoral.digest import digest_of
+from littoral.fleet.v1 import blob_pb2, session_pb2
 from littoral_cloud.fleet import drift, telemetry
 from littoral_cloud.fleet.allowance import LINES_AT_ONCE
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
@@ -16,9 +19,6 @@ from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.nodes import decommission
 from littoral_cloud.fleet.records import Desired, FederatedTask
 from littoral_cloud.fleet.windows import MODELS, OTHERS
-
-from littoral.digest import digest_of
-from littoral.fleet.v1 import blob_pb2, session_pb2
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import BOOT, Line
 from tests.kit.patience import PATIENCE_S

@@ -11,6 +11,11 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
+from onnx import helper
+from tritonclient.utils import InferenceServerException
+
+from littoral.manifest import Manifest
+from littoral.signature import Packed
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.foreign.importing import import_model
@@ -19,11 +24,6 @@ from littoral_cloud.packaging.node_check import taken_by_a_node
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.settings import load_settings
 from littoral_node.identity.folder import NodeFolder
-from onnx import helper
-from tritonclient.utils import InferenceServerException
-
-from littoral.manifest import Manifest
-from littoral.signature import Packed
 from tests.kit.agent import MODEL, AgentProcess, Maker, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.foreign import house_prices, houses, made, write

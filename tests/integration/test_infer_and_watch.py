@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
+
+from littoral.preparation import Input, Resize
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.identity.files import write_json
 from littoral_node.identity.folder import NodeFolder
@@ -24,9 +27,6 @@ from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.tls import tls_of
 from littoral_node.telemetry.counting import TelemetryWindows
-from PIL import Image
-
-from littoral.preparation import Input, Resize
 from tests.kit.models import artifact, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import Node, open_node, served, slots_with

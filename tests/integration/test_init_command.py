@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+
+from littoral.budget import Budget
 from littoral_cloud.cli import execute
 from littoral_cloud.recipes.recipe import DEMO
 from littoral_cloud.recipes.recipe_file import read_recipe
 from littoral_node.config.settings import load_settings
-
-from littoral.budget import Budget
 from tests.kit.shapes import shape_folder
 
 

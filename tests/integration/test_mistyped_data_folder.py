@@ -9,6 +9,7 @@ from typing import Any
 import click
 import pytest
 import typer
+
 from littoral_cloud.cli import NOUNS, execute
 
 READ = ("list", "show", "explain", "watch", "verify", "diff")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.fleet.records import Probation, Reported, load
-from littoral_node.identity.folder import NodeFolder
 
 from littoral.digest import hex_of
 from littoral.errors import RuntimeFailure
+from littoral_cloud.fleet.records import Probation, Reported, load
+from littoral_node.identity.folder import NodeFolder
 from tests.kit import workers
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, glaring, good_weights, reported, want
 from tests.kit.fleet import Fleet

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from littoral.digest import digest_of_file, hex_of
+from littoral.manifest import Manifest
 from littoral_cloud.fleet.drift import Inputs
 from littoral_cloud.fleet.ledger import AuditEntry, Doc
 from littoral_cloud.fleet.measurements import MeasurementRecord
@@ -33,9 +36,6 @@ from littoral_node.supervision.crashes import CrashBook
 from littoral_node.telemetry.spool import Spool
 from littoral_node.update.journal import UpdateJournal
 from littoral_node.update.state import ModelUpdateState
-
-from littoral.digest import digest_of_file, hex_of
-from littoral.manifest import Manifest
 from tests.kit.agent import AgentProcess
 from tests.kit.models import images
 

@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
+
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import make_students
@@ -18,8 +20,6 @@ from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
 from littoral_cloud.training.schedule import Schedule
 from littoral_node.identity.folder import NodeFolder
-from PIL import Image
-
 from tests.kit.agent import MODEL, AgentProcess, Maker, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.measured import series, table

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+
+from littoral.digest import hex_of
+from littoral.quota import NodeLimits
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Artifact, Desired, Presence, dump, load
 from littoral_node.identity.folder import NodeFolder
-
-from littoral.digest import hex_of
-from littoral.quota import NodeLimits
 from tests.kit.agent import NODE, QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
 from littoral_cloud.fleet.ledger import Announcement, Audit, Change, Write
 from littoral_cloud.store.binary import find_binary
 from littoral_cloud.store.connection import Endpoint, endpoint_from
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_chain import verify
-
-from littoral.errors import BadInput, LostLease, NoSpace, Unavailable
 from tests.kit.cut import cuttable
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port

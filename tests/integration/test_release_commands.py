@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from littoral.process.command import script
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
@@ -19,8 +21,6 @@ from littoral_cloud.rollouts.commands import read_rollout
 from littoral_cloud.rollouts.state import KIND, Assignment, RolloutState
 from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.store import open_trust
-
-from littoral.process.command import script
 from tests.kit.unrunnable import unrunnable
 
 

@@ -10,10 +10,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from littoral_cloud.fleet.ledger import Ledger
 
 from littoral.fleet.v1 import session_pb2
 from littoral.identity import certificate_request, new_node_key
+from littoral_cloud.fleet.ledger import Ledger
 from tests.kit.certificates import Credential
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import hello_word

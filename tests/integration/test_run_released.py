@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from littoral.digest import digest_of
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.federation.run import RunState, create_run
@@ -17,8 +19,6 @@ from littoral_cloud.settings import load_settings
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import train_teacher
 from littoral_cloud.training.weights import arrays_of, weights_bytes
-
-from littoral.digest import digest_of
 from tests.kit.federation import finished, small_run
 from tests.kit.images import bars
 

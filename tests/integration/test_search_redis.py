@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from littoral.errors import FleetError, NoFit, Unavailable
 from littoral_cloud.cli import execute
 from littoral_cloud.cli.stopping import TERMINATED
 from littoral_cloud.data.sources import load_dataset
@@ -22,8 +24,6 @@ from littoral_cloud.search.study import Study
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.searches import RedisSearch
-
-from littoral.errors import FleetError, NoFit, Unavailable
 from tests.kit.images import bars
 from tests.kit.redis_server import MortalRedis
 from tests.kit.search import tiny

@@ -18,15 +18,15 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from littoral.fleet.v1 import blob_pb2, session_pb2
+from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from littoral_cloud.api.open_files import room_for
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, dump
 from littoral_cloud.settings import CloudSettings
-
-from littoral.fleet.v1 import blob_pb2, session_pb2
-from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
 from tests.kit.fleet import until_written
 from tests.kit.node_client import NodeClient, hello_word

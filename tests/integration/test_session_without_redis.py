@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import Unavailable
+from littoral.fleet.v1 import session_pb2
 from littoral_cloud.fleet.records import Desired
 from littoral_cloud.store.binary import find_binary
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
-
-from littoral.errors import Unavailable
-from littoral.fleet.v1 import session_pb2
 from tests.kit.fleet import open_fleet
 from tests.kit.node_client import BOOT
 

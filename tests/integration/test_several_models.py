@@ -6,9 +6,9 @@ import asyncio
 import signal
 
 import numpy as np
+
 from littoral_cloud.fleet.records import Probation
 from littoral_node.identity.folder import NodeFolder
-
 from tests.kit.agent import QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
 from tests.kit.several import counted, reported, until, want

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+
+from littoral.manifest import Manifest
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import INTERRUPTED, execute
 from littoral_cloud.cli.train import TERMINATED
@@ -19,9 +22,6 @@ from littoral_cloud.factory.production import make_students
 from littoral_cloud.recipes.recipe_file import read_recipe
 from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.settings import load_settings
-from safetensors import safe_open
-
-from littoral.manifest import Manifest
 from tests.kit.images import bars
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and a child inherits that.
@@ -138,7 +138,7 @@ def test_ctrl_c_leaves_a_checkpoint_too(folder: Path, capsys: pytest.CaptureFixt
         told.set()
         user.join()
     assert code == INTERRUPTED
-    assert f"s: stopped after step {step_of(training, 's')}; the same command goes on" in capsys.readouterr().err
+    assert f"s: stopped after step {step_of(training, 's')}; the same command continues from there" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
 
 

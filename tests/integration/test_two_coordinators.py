@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from littoral.fleet.v1 import session_pb2
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.fleet.coordinators import KIND, lease_of
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import Presence, dump, load
-
-from littoral.fleet.v1 import session_pb2
 from tests.kit.fleet import Fleet, MovedClock, open_fleet
 from tests.kit.node_client import Line
 from tests.kit.patience import PATIENCE_S

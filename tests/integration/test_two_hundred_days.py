@@ -22,6 +22,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from littoral.errors import Unavailable
+from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral_cloud.fleet import renewal, sessions
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
 from littoral_cloud.fleet.ledger import Ledger
@@ -32,9 +35,6 @@ from littoral_cloud.trust.ca import CertificateAuthority, open_ca
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
 from littoral_node.link.renewal import CertificateRenewal
-
-from littoral.errors import Unavailable
-from littoral.identity import certificate_request, new_node_key, private_pem
 from tests.kit.certificates import Credential
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port

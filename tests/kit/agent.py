@@ -17,12 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from littoral_cloud.fleet.records import Probation, ReportedModel
-from littoral_node.artifacts.repository import ENVELOPE
-from littoral_node.identity.folder import NodeFolder
-from littoral_node.identity.identity import Identity
-from littoral_node.update.journal import CommittedSlots, UpdateJournal
-from littoral_node.update.state import ModelUpdateState, Update
 
 from littoral.digest import digest_of, hex_of
 from littoral.identity import key_id_of
@@ -30,6 +24,12 @@ from littoral.manifest import File, Manifest, Output
 from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
+from littoral_cloud.fleet.records import Probation, ReportedModel
+from littoral_node.artifacts.repository import ENVELOPE
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.identity.identity import Identity
+from littoral_node.update.journal import CommittedSlots, UpdateJournal
+from littoral_node.update.state import ModelUpdateState, Update
 from tests.kit import several
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S

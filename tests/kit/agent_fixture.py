@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_node.identity.folder import NodeFolder
-
 from tests.kit.agent import NODE, Maker
 from tests.kit.fleet import Fleet, open_fleet
 

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from littoral_cloud.trust.ca import CertificateAuthority, public_key_sha256
 
 from littoral.identity import private_pem, sha256_fingerprint
+from littoral_cloud.trust.ca import CertificateAuthority, public_key_sha256
 
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 

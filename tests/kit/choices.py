@@ -8,7 +8,6 @@ from littoral_cloud.app import Core
 from littoral_cloud.fleet.records import Artifact, Release
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.releases.catalogue import create_release, publish
-
 from tests.kit.models import artifact
 
 BEST, CHEAP = "best", "cheap"

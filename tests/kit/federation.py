@@ -13,6 +13,9 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
+
+from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
+from littoral.flower_private import become_server
 from littoral_cloud.api.wire import desired_to
 from littoral_cloud.federation.run import FinishedRound, Run
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
@@ -20,9 +23,6 @@ from littoral_cloud.fleet.records import Enrolment, Node, Presence, dump
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_node.federation.participant import Participant
-
-from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
-from littoral.flower_private import become_server
 
 
 class ConnectedNodes:

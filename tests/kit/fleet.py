@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from littoral.fleet.v1 import blob_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
 from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
@@ -22,8 +23,6 @@ from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.teacher_service.service import Escalation, TeacherAnswer, TeacherService
-
-from littoral.fleet.v1 import blob_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
 from tests.kit.certificates import Authority, Credential
 from tests.kit.node_client import NodeClient
 from tests.kit.patience import PATIENCE_S

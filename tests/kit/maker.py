@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from littoral_cloud.factory.production import make_students
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.training.schedule import Schedule
-
 from tests.kit.images import bars
 
 QUICK = Schedule(batch=32, learning_rate=1e-2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from littoral_cloud.data.dataset import Dataset, assemble
 
 FEATURES = 5

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from littoral_cloud.training.train import Trained
-from littoral_cloud.training.trainer import Trainer
 from torch import nn
 
 from littoral.errors import BadInput
+from littoral_cloud.training.train import Trained
+from littoral_cloud.training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,8 @@ def coreml_files(used: Weights, shape: tuple[int, ...] = SHAPE) -> Mapping[str, 
 
 @functools.lru_cache(8)
 def _converted(data: bytes, sizes: tuple[int, ...], shape: tuple[int, ...]) -> Mapping[str, bytes]:
-    from littoral_cloud.export.coreml import load_coremltools, quiet
-
     from littoral.mlpackage import taken_from
+    from littoral_cloud.export.coreml import load_coremltools, quiet
 
     used = np.frombuffer(data, np.float32).reshape(sizes)
     ct = load_coremltools()

@@ -16,10 +16,9 @@ from pathlib import Path
 import littoral_node.update.desired as desired
 import littoral_node.update.incidents as incidents
 import littoral_node.update.load as load
+from littoral.manifest import Manifest
 from littoral_node.cli import main
 from littoral_node.runtimes import Model, Tensor
-
-from littoral.manifest import Manifest
 
 DEADLY = tuple(filter(None, os.environ.get("DIE_OF", "").split(",")))
 WHEN = os.environ.get("DIE_AT", "load")

@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from littoral.architectures import build
+from littoral.preparation import Input
+from littoral.process.command import Command
 from littoral_cloud.app import open_core, open_existing
 from littoral_cloud.cli.audit import lines
 from littoral_cloud.fleet.ledger import until
@@ -28,10 +32,6 @@ from littoral_cloud.releases.teacher_store import described
 from littoral_cloud.settings import load_settings
 from littoral_cloud.teachers.teacher import NetworkTeacher
 from littoral_cloud.training.train import Trained
-
-from littoral.architectures import build
-from littoral.preparation import Input
-from littoral.process.command import Command
 from tests.kit.models import CLASSES, SHAPE, images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.shop import TEACHERS, put

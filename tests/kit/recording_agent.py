@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import littoral_node.update.updater as updater
+from littoral.decoder import plain
 from littoral_node.cli import main
 from littoral_node.update.events import UpdateEffect, UpdateEvent
 from littoral_node.update.state import Update
 from littoral_node.update.steps import STEPS
-
-from littoral.decoder import plain
 from tests.kit.crashing_agent import crashing
 
 decide = updater.step

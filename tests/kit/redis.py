@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
-
 from tests.kit.redis_server import MortalRedis, next_fleet
 
 

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from littoral.budget import Budget
+from littoral.digest import digest_of
+from littoral.errors import Conflict
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
@@ -30,10 +33,6 @@ from littoral_cloud.fleet.records import (
 from littoral_cloud.rollouts.decide import next_actions
 from littoral_cloud.rollouts.seen import Snapshot, snapshot_of
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState, Waits, limit_s
-
-from littoral.budget import Budget
-from littoral.digest import digest_of
-from littoral.errors import Conflict
 
 MODEL = "digits"
 

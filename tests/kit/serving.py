@@ -13,6 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+
+from littoral.digest import digest_of
+from littoral.manifest import FOREIGN_SCHEMA, File, Output, SketchSpec
+from littoral.probe import NO_PROBE
+from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from littoral_node.runtimes import load
 from littoral_node.serving.grpc_server import GrpcServer
 from littoral_node.serving.rest import HttpServer
@@ -20,11 +25,6 @@ from littoral_node.serving.service import MAX_IN_FLIGHT, Service
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.serving.tensors import Asked, asked
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from littoral.digest import digest_of
-from littoral.manifest import FOREIGN_SCHEMA, File, Output, SketchSpec
-from littoral.probe import NO_PROBE
-from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from tests.kit.models import artifact
 from tests.kit.patience import PATIENCE_S
 

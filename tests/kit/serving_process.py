@@ -12,13 +12,13 @@ from pathlib import Path
 
 import grpc.aio
 from cryptography import x509  # noqa: F401 - the agent has it too
+
+from littoral.fleet.v1 import session_pb2
 from littoral_node.runtimes import load
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows, rss_bytes
-
-from littoral.fleet.v1 import session_pb2
 from tests.kit.models import artifact
 
 

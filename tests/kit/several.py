@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, Reported, ReportedModel, load
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import ServingCounts, TelemetryTotals, telemetry_id
-
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S
 

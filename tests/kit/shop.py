@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from littoral.digest import digest_of
+from littoral.lineage import BASE, DATA, MEMBER, TEACHER, WEIGHTS, Lineage
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.federation.run import FinishedRound, Run, RunState
 from littoral_cloud.fleet.ledger import Change, Write
@@ -16,9 +18,6 @@ from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, Node,
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.settings import load_settings
-
-from littoral.digest import digest_of
-from littoral.lineage import BASE, DATA, MEMBER, TEACHER, WEIGHTS, Lineage
 from tests.kit.models import artifact
 
 DAY = 86_400.0

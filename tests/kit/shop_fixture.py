@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_cloud.cli import execute
 
+from littoral_cloud.cli import execute
 from tests.kit.shop import Shop, stocked
 
 

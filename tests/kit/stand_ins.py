@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from littoral_node.runtimes import coreml_runtime, why_not
 
+from littoral_node.runtimes import coreml_runtime, why_not
 from tests.kit.models import HERE
 
 TENSORRT = "TensorrtExecutionProvider"
@@ -34,9 +34,8 @@ class Package:
     """coremltools.models.MLModel, but what predicts is our reading of the package."""
 
     def __init__(self, path: str, compute_units: str) -> None:
-        from littoral_cloud.export.coreml_reading import constants_of, spec_of
-
         from littoral.mlpackage import taken_from
+        from littoral_cloud.export.coreml_reading import constants_of, spec_of
 
         self._files = taken_from(Path(path))
         constants_of(self._files)  # Core ML compiles a package when it loads it: damaged weights are found here

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from littoral_cloud.data.dataset import Images
-from littoral_cloud.training.schedule import Logits
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+
+from littoral_cloud.data.dataset import Images
+from littoral_cloud.training.schedule import Logits
 
 BARS = (1, 12, 12)
 

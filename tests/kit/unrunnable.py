@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from littoral_cloud.packaging.package import Packaged
 
 from littoral.digest import digest_of
 from littoral.manifest import File, Manifest, Output
 from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
+from littoral_cloud.packaging.package import Packaged
 
 CONTENT = b"no network, but bytes"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from littoral_cloud.compression.dependency_graph import layers_of
 from torch import nn
+
+from littoral_cloud.compression.dependency_graph import layers_of
 
 
 def sparsity_of(module: nn.Module) -> dict[str, float]:

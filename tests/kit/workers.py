@@ -73,8 +73,8 @@ async def isolated(folder: Path, waits: Waits) -> AsyncIterator[Once]:
 @asynccontextmanager
 async def foreign(folder: Path, waits: Waits) -> AsyncIterator[Once]:
     import numpy as np
-    from littoral_cloud.foreign.opened import ForeignLimits, ForeignModel, open_model
 
+    from littoral_cloud.foreign.opened import ForeignLimits, ForeignModel, open_model
     from tests.kit.foreign import house_prices, write
 
     path = write(folder / "m.onnx", house_prices())
@@ -122,14 +122,14 @@ async def training(folder: Path, waits: Waits) -> AsyncIterator[Once]:
 @asynccontextmanager
 async def teacher(folder: Path, waits: Waits) -> AsyncIterator[Once]:
     import numpy as np
+
+    from littoral.architectures import build
+    from littoral.preparation import Input
     from littoral_cloud.releases.teacher_store import described
     from littoral_cloud.store.blobs import BlobFolder
     from littoral_cloud.teacher_service.process import TeacherProcess
     from littoral_cloud.teachers.teacher import NetworkTeacher
     from littoral_cloud.training.train import Trained
-
-    from littoral.architectures import build
-    from littoral.preparation import Input
 
     spec, shape = {"name": "perceptron", "widths": [8]}, (1, 4, 4)
     net = build(spec, channels=1, height=4, width=4, classes=3)
@@ -168,9 +168,8 @@ async def measuring(folder: Path, waits: Waits) -> AsyncIterator[Once]:
 
 @asynccontextmanager
 async def unpacking(folder: Path, waits: Waits) -> AsyncIterator[Once]:
-    from littoral_node.artifacts.unpack import Coded, unpack
-
     from littoral import codec
+    from littoral_node.artifacts.unpack import Coded, unpack
 
     (folder / "coded").write_bytes(codec.encode(b"a file", quick=True))
 
@@ -182,9 +181,8 @@ async def unpacking(folder: Path, waits: Waits) -> AsyncIterator[Once]:
 
 @asynccontextmanager
 async def facts(folder: Path, waits: Waits) -> AsyncIterator[Once]:
-    from littoral_node.runtimes.facts import looked_up
-
     from littoral.errors import RuntimeFailure
+    from littoral_node.runtimes.facts import looked_up
 
     async def once() -> None:
         found = await asyncio.to_thread(looked_up, ("onnxruntime",), limit_s=min(waits.ready, waits.call))

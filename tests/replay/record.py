@@ -23,7 +23,6 @@ from littoral_cloud.rollouts.state import ENDED, RolloutPolicy
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
-
 from tests.kit.rollout_world import Fate, World, artifact
 
 FOLDER = Path(__file__).parent / "rollouts"

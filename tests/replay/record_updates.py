@@ -11,9 +11,9 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from littoral_cloud.fleet.records import Probation
 from littoral_node.identity.folder import NodeFolder
-
 from tests.kit.agent import AgentProcess, Maker, good_weights, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from littoral_cloud.rollouts.state import (
     MOVES,
     LastWavePassed,

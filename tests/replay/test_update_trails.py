@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_node.update import events
-from littoral_node.update.state import ENDS, MOVES, ModelUpdateState, Update, step
 
 from littoral.decoder import decode, plain
+from littoral_node.update import events
+from littoral_node.update.state import ENDS, MOVES, ModelUpdateState, Update, step
 
 TRAILS = sorted((Path(__file__).parent / "updates").glob("*.jsonl"))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from littoral_cloud.factory.production import Made
     from littoral_cloud.recipes.recipe import Production
     from littoral_cloud.settings import CloudSettings
-    from littoral_cloud.training.resume import Kept
+    from littoral_cloud.training.resume import WorkFolders
 
 app = noun("Train a teacher, distil students, export and sign them, and make a release.")
 
@@ -74,7 +74,7 @@ def train(
     from littoral_cloud.recipes.recipe import trained_teachers
     from littoral_cloud.recipes.recipe_file import about, names, recipe_named
     from littoral_cloud.settings import load_settings
-    from littoral_cloud.training.resume import Kept, made_writable
+    from littoral_cloud.training.resume import WorkFolders, made_writable
 
     if recipes:
         emit([{"recipe": NAME, "about": ABOUT}, *({"recipe": name, "about": about(name)} for name in names())], format)
@@ -93,7 +93,7 @@ def train(
         remark_on(examples)
         _print_plan(plan, examples, format)
         return
-    kept = Kept(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
+    kept = WorkFolders(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
     for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
         made_writable(folder, "train", hint="name another --data-dir")
     remark_on(examples)
@@ -121,7 +121,7 @@ def train(
         kept.forget()
 
 
-def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
+def _made(plan: Production, examples: Dataset, kept: WorkFolders) -> Made:
     from rich.console import Console
 
     from littoral_cloud.factory.production import Execution, make_students
@@ -133,7 +133,7 @@ def _made(plan: Production, examples: Dataset, kept: Kept) -> Made:
             return make_students(
                 examples,
                 plan,
-                Execution(kept=kept, progress=progress, tell=console.print, stop=signals.stop, clock=time.perf_counter),
+                Execution(folders=kept, progress=progress, tell=console.print, stop=signals.stop, clock=time.perf_counter),
             )
     except Stopped as stopped:
         if not signals.received:

@@ -24,7 +24,7 @@ from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, Teacher, ready_teacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
-from littoral_cloud.training.resume import Kept, StoppableCheckpoints, Stopped, Tell, tell_nobody
+from littoral_cloud.training.resume import StoppableCheckpoints, Stopped, Tell, WorkFolders, tell_nobody
 from littoral_cloud.training.schedule import Progress, no_progress
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
 from littoral_cloud.training.trainer import Trainer
@@ -57,7 +57,7 @@ class TaughtStudents:
 class Execution:
     """How a recipe is carried out. Nothing of it decides a weight.
 
-    kept: the folders of checkpoints and of the teacher's logits. None: no checkpoint, and a temporary folder for the logits.
+    folders: those of checkpoints and of the teacher's logits. None: no checkpoint, and a temporary folder for the logits.
     progress: gets the share that is done, 0 to 1, from several threads, one call at a time.
     steps: gets each step of each training, from several threads.
     tell: gets a line where a training goes on, and one for what the logits take on the disk.
@@ -66,7 +66,7 @@ class Execution:
     teacher: one that is ready, in place of the recipe's.
     """
 
-    kept: Kept | None = None
+    folders: WorkFolders | None = None
     progress: Share = no_share
     steps: Progress = no_progress
     tell: Tell = tell_nobody
@@ -89,7 +89,7 @@ def make_students(dataset: Dataset, recipe: Production, how: Execution | None = 
     """
     how = how or Execution()
     plan = plan_of(recipe, dataset)
-    progress = ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.kept is None)
+    progress = ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None)
     taught = _taught(dataset, plan, how, progress)
     bench = Bench.of(dataset)
     packaged = package_all(recipe, bench, taught.teacher, taught.students, progress.artifact)
@@ -101,14 +101,14 @@ def teach_students(dataset: Dataset, recipe: Production, how: Execution | None =
     """The networks of a recipe, without exporting them: see make_students."""
     how = how or Execution()
     plan = plan_of(recipe, dataset)
-    return _taught(dataset, plan, how, ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.kept is None))
+    return _taught(dataset, plan, how, ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None))
 
 
 def ready_for(dataset: Dataset, recipe: Production, how: Execution | None = None) -> Teacher | None:
     """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
     how = how or Execution()
     plan = plan_of(recipe, dataset)
-    with _work(dataset, plan, how, ProductionProgress(plan, no_share, how.steps, how.stop, stops=how.kept is None)) as work:
+    with _work(dataset, plan, how, ProductionProgress(plan, no_share, how.steps, how.stop, stops=how.folders is None)) as work:
         return work.teacher()
 
 
@@ -123,11 +123,11 @@ def _taught(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: Pr
 @contextmanager
 def _work(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: ProductionProgress) -> Iterator[_Work]:
     with ExitStack() as stack:
-        checkpoints = StoppableCheckpoints.of(how.kept, how.stop, how.tell) if how.kept else None
+        checkpoints = StoppableCheckpoints.of(how.folders, how.stop, how.tell) if how.folders else None
         if checkpoints:
             stack.callback(checkpoints.close)
-        if how.kept:
-            folder = how.kept.answers
+        if how.folders:
+            folder = how.folders.answers
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littoral-logits-")))
         yield _Work(dataset, plan, how, progress, folder, checkpoints, input_of(dataset))

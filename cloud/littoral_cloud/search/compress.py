@@ -43,7 +43,7 @@ from littoral_cloud.search.trial import SearchData, again, artifact_of, made
 from littoral_cloud.search.worker import Reason, Worker
 from littoral_cloud.teachers.teacher import NetworkTeacher, Teacher
 from littoral_cloud.training.preparation import input_of
-from littoral_cloud.training.resume import Kept, made_writable
+from littoral_cloud.training.resume import WorkFolders, made_writable
 from littoral_cloud.training.train import Trained
 
 
@@ -181,8 +181,8 @@ def compress(
     return SearchResult(name, plan, within, tuple(worker.study.runs()), reason, control.clock() - began, worker)
 
 
-def _folders(place: Path, name: str, every: int) -> Kept:
-    kept = Kept(place / name / "training", place / "answers", every)
+def _folders(place: Path, name: str, every: int) -> WorkFolders:
+    kept = WorkFolders(place / name / "training", place / "answers", every)
     for folder in (kept.checkpoints, kept.answers):
         made_writable(folder, "search", hint="name another folder")
     return kept

@@ -18,7 +18,7 @@ from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
 from littoral_cloud.search.state import TrialOutcome, TrialRun
 from littoral_cloud.teachers.teacher import Teacher
-from littoral_cloud.training.resume import Kept, Tell, tell_nobody
+from littoral_cloud.training.resume import Tell, WorkFolders, tell_nobody
 from littoral_cloud.training.train import Trained
 
 _ROUNDS, _EACH = 9, 100  # of inferences, for the latency
@@ -77,7 +77,7 @@ def tried(
     run: TrialRun,
     data: SearchData,
     teacher: Teacher | None,
-    kept: Kept,
+    kept: WorkFolders,
     *,
     tell: Tell = tell_nobody,
     stop: threading.Event,
@@ -85,7 +85,7 @@ def tried(
 ) -> TrialOutcome:
     """Trains a run and measures its student on the held-out examples. Raises what make_students raises."""
     production = production_of(recipe, run)
-    learnt = teach_students(data.dataset, production, Execution(kept=kept, tell=tell, stop=stop, clock=clock, teacher=teacher))
+    learnt = teach_students(data.dataset, production, Execution(folders=kept, tell=tell, stop=stop, clock=clock, teacher=teacher))
     [student], [plan] = learnt.students, production.students
     return measured(student, plan, data, production.model)
 
@@ -126,7 +126,7 @@ def made(
     runs: Sequence[TrialRun],
     data: SearchData,
     teacher: Teacher | None,
-    kept: Kept,
+    kept: WorkFolders,
     *,
     tell: Tell = tell_nobody,
     given: bool = False,
@@ -140,7 +140,7 @@ def made(
         return _made_whole(recipe, recipe.start, runs, data.source, teacher if given else None, kept, tell)
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
-    return make_students(data.dataset, together, Execution(kept=kept, tell=tell, teacher=teacher))
+    return make_students(data.dataset, together, Execution(folders=kept, tell=tell, teacher=teacher))
 
 
 def _made_whole(
@@ -149,10 +149,10 @@ def _made_whole(
     runs: Sequence[TrialRun],
     source: Dataset,
     given: Teacher | None,
-    kept: Kept,
+    kept: WorkFolders,
     tell: Tell,
 ) -> Made:
     """The students that the search began with, then those of these trials, all trained on the whole training split."""
     drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
     together = replace(start, students=(*start.students, *drawn), at_once=1)
-    return make_students(source, together, Execution(kept=kept, tell=tell, teacher=given))
+    return make_students(source, together, Execution(folders=kept, tell=tell, teacher=given))

@@ -29,7 +29,7 @@ from littoral_cloud.search.store import MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
 from littoral_cloud.search.trial import SearchData, tried
 from littoral_cloud.teachers.teacher import Teacher
-from littoral_cloud.training.resume import Kept, Stopped
+from littoral_cloud.training.resume import Stopped, WorkFolders
 from littoral_cloud.training.trainer import TrainingDiverged
 
 _SEARCHING, _AGAIN = 0.8, 1.5
@@ -47,7 +47,7 @@ class Worker:
 
     recipe: SearchRecipe
     data: SearchData
-    kept: Kept
+    kept: WorkFolders
     study: Study
     store: SearchStore
     budget: Budget | None
@@ -162,7 +162,7 @@ class Worker:
             _alone(self.kept.checkpoints.parent / "teacher.lock", interruption.halt),
         ):
             return ready_for(
-                self.data.dataset, first, Execution(kept=self.kept,
+                self.data.dataset, first, Execution(folders=self.kept,
                 tell=self.control.tell, stop=interruption.halt, clock=self.control.clock),
             )  # fmt: skip
 

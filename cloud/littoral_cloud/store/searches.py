@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
@@ -33,6 +32,7 @@ from littoral_cloud.store.connection import (
     unfit,
 )
 from littoral_cloud.store.scripts import ACQUIRE, RELEASE, RENEW
+from redis import Redis
 
 log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ def made_writable(folder: Path, what: str, *, hint: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class WorkFolders:
     """The folders of long work while it lasts. Any number of recipes may share both."""
 
     checkpoints: Path
@@ -77,7 +77,7 @@ class StoppableCheckpoints(Checkpoints):
     _locks: list[TextIO] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kept: Kept, stop: threading.Event, tell: Tell) -> StoppableCheckpoints:
+    def of(cls, kept: WorkFolders, stop: threading.Event, tell: Tell) -> StoppableCheckpoints:
         return cls(kept.checkpoints, kept.every, stop, tell, kept.used)
 
     def due(self, step: int, steps: int) -> bool:

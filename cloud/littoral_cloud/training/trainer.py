@@ -153,7 +153,7 @@ class _Training:
         self.batch = min(plan.batch, count)
         self.per_epoch = count // self.batch  # what is left over of an epoch has its turn in another one
         self.steps = epochs * self.per_epoch
-        self.kept = 0  # the step of the last checkpoint
+        self.saved = 0  # the step of the last checkpoint
         self.key = trainer.key(module, epochs, plan, seed, constraint) if trainer.checkpoints else ""
         self.given = trainer.input or input_of(trainer.dataset)
         self.labels = torch.from_numpy(trainer.dataset.train_y.copy())
@@ -237,11 +237,11 @@ class _Training:
         if draws(self.module):
             tensors[_CHANCE] = torch.get_rng_state()
         kept.save(self.name, self.key, Checkpoint(step, tensors, {"groups": moments["param_groups"]}))
-        self.kept = step
+        self.saved = step
 
     def _left(self) -> str:
         """What a failure leaves behind, for its hint."""
-        return f"; the last good checkpoint, of step {self.kept}, was kept" if self.kept else ""
+        return f"; the last good checkpoint, of step {self.saved}, stays" if self.saved else ""
 
     def _resume(self) -> int:
         found = self.trainer.checkpoints.load(self.name, self.key) if self.trainer.checkpoints else None
@@ -262,7 +262,7 @@ class _Training:
         # The generator is one for all threads: a training that draws nothing must not move it under another.
         if draws(self.module):
             torch.set_rng_state(found.tensors[_CHANCE])
-        self.kept = found.step
+        self.saved = found.step
         return found.step
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from littoral_cloud.api.errors import OutOfRange, WrongOffset, details_of, status_of
 
 from littoral import errors
 from littoral.errors import FleetError
+from littoral_cloud.api.errors import OutOfRange, WrongOffset, details_of, status_of
 
 CODES = {
     errors.FleetError: grpc.StatusCode.INTERNAL,

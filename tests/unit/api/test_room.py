@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.api.open_files import FILES_A_NODE, RESERVE, room_for
 
 from littoral.errors import BadInput
+from littoral_cloud.api.open_files import FILES_A_NODE, RESERVE, room_for
 
 
 @given(st.integers(200, 1 << 20))

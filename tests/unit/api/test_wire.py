@@ -8,16 +8,16 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.api import wire
-from littoral_cloud.fleet.ledger import Doc
-from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
-from littoral_cloud.fleet.sessions import Reason, SessionRefusal
-from littoral_node.machine.wire import budget_to
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES
+from littoral_cloud.api import wire
+from littoral_cloud.fleet.ledger import Doc
+from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
+from littoral_cloud.fleet.sessions import Reason, SessionRefusal
+from littoral_node.machine.wire import budget_to
 
 MANIFEST = "sha256:" + "a" * 64
 

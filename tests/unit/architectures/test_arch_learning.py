@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from littoral.architectures import REGISTRY, build, small_spec
 from littoral_cloud.data.dataset import Dataset, assemble
 from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import train_teacher
-
-from littoral.architectures import REGISTRY, build, small_spec
 
 MNIST = Path(__file__).parents[3] / "data" / "mnist"
 FEW = 256

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from littoral_cloud.packaging.macs import macs_by_layer, macs_of
-from littoral_cloud.training.weights import parameters_of
 from torch import nn
 
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.folded import folded
 from littoral.architectures.shufflenet_v1 import ShuffleV1Unit
 from littoral.errors import BadInput
+from littoral_cloud.packaging.macs import macs_by_layer, macs_of
+from littoral_cloud.training.weights import parameters_of
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 import torch
-from littoral_cloud.recipes.recipe import DEMO
 from torch import nn
 
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.architectures.layers import shrunk
 from littoral.errors import BadInput
+from littoral_cloud.recipes.recipe import DEMO
 
 SIZES = [(1, 28, 28), (1, 8, 8), (3, 17, 23), (1, 7, 5), (2, 3, 40), (3, 224, 224)]
 

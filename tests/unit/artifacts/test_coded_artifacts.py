@@ -13,9 +13,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from littoral_node.artifacts.repository import ENVELOPE, Artifacts
-from littoral_node.artifacts.unpack import Coded, unpack
-from littoral_node.link.blobs import NodeBlobs
 
 from littoral import codec
 from littoral.codec_errors import BadCoding
@@ -23,6 +20,9 @@ from littoral.digest import digest_of, hex_of
 from littoral.errors import DigestMismatch, TooLarge
 from littoral.identity import key_id_of
 from littoral.manifest import File, Manifest, Transfer
+from littoral_node.artifacts.repository import ENVELOPE, Artifacts
+from littoral_node.artifacts.unpack import Coded, unpack
+from littoral_node.link.blobs import NodeBlobs
 from tests.kit.blob_source import BlobSource, blob_source
 from tests.kit.models import artifact
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from littoral_node.artifacts.probe import ProbeMismatch, check_probe, one_inference
 
 from littoral.manifest import FOREIGN_SCHEMA, Manifest, Output
 from littoral.probe import NO_PROBE
 from littoral.signature import Packed, Signature, TensorProbe, TensorSpec
+from littoral_node.artifacts.probe import ProbeMismatch, check_probe, one_inference
 from tests.kit.models import artifact
 
 X = np.arange(100, dtype=np.float32).reshape(50, 2)

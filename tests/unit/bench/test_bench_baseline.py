@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from littoral_cloud.data.sources import load_dataset
-from littoral_cloud.recipes.fitted import fitted
-from littoral_cloud.training.augmentation import Augment
 
 from bench.baseline.__main__ import figures_of, table_of
 from bench.baseline.rows import COMMANDS, SOURCES, Row
 from bench.baseline.sets import colours, ordered, write_folder, write_npz
 from bench.report import goals_of
+from littoral_cloud.data.sources import load_dataset
+from littoral_cloud.recipes.fitted import fitted
+from littoral_cloud.training.augmentation import Augment
 
 ROW = Row("wine", "train", 1, 34, 0.97, 0.97, "mlp-onnx", 1.0, 0.9, "", 0.0, 4000, 1 / 3, 20.0, "")
 

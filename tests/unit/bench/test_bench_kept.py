@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from littoral_cloud.training.schedule import Step
 
 from bench.factory.kept import Kept, Row, code_digest
+from littoral_cloud.training.schedule import Step
 
 
 class Ticks:

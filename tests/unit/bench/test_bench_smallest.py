@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+
+from bench.factory.tables import held_out
+from bench.search.smallest import RECIPES, WANTED, Point, figures_of, judged, seeded_student
+from littoral.architectures import build
 from littoral_cloud.compression.saliency_pruning import Saliency
 from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.sources import load_mnist
@@ -12,10 +16,6 @@ from littoral_cloud.recipes.recipe import EnsembleRecipe
 from littoral_cloud.recipes.recipe_file import recipe_named
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.train import Trained
-
-from bench.factory.tables import held_out
-from bench.search.smallest import RECIPES, WANTED, Point, figures_of, judged, seeded_student
-from littoral.architectures import build
 
 LOW, MIDDLE, HIGH = WANTED
 SIZES = (1400, 1410, 1420), (2800, 2810, 2700), (6000, 6000, 6000)

@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from littoral_cloud.data.sources import load_mnist
-from littoral_cloud.training.schedule import Schedule
-from littoral_cloud.training.weights import parameters_of
 
 from bench.factory import hinton
 from bench.factory.__main__ import ORDER, TABLES
@@ -16,6 +13,9 @@ from bench.factory.deep_compression import DENSE_BYTES, PUBLISHED, plans
 from bench.factory.kept import Kept
 from bench.factory.specs import ARCHITECTURES
 from littoral.architectures import REGISTRY, build
+from littoral_cloud.data.sources import load_mnist
+from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.training.weights import parameters_of
 
 
 def test_the_weight_constraint_bounds_what_goes_into_a_hidden_unit() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from littoral_node.client.doctor import Finding, Verdict, examine
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.runtimes.using import VARIABLE
-
 from tests.kit.machine import Machine
 
 

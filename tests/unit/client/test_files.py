@@ -12,9 +12,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.client.files import examples
-from littoral_node.client.model_info import ModelInfo, model_info_from
-from littoral_node.serving.tensors import metadata
 from PIL import Image
 
 from littoral.errors import BadData, BadInput, NotFound, Unavailable
@@ -22,6 +19,9 @@ from littoral.pixels import opened, upright
 from littoral.preparation import Input, Resize
 from littoral.resize import resized
 from littoral.signature import TensorSpec
+from littoral_node.client.files import examples
+from littoral_node.client.model_info import ModelInfo, model_info_from
+from littoral_node.serving.tensors import metadata
 from tests.kit.models import artifact
 
 GREY = ModelInfo(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.client.model_info import ModelInfo
-from littoral_node.client.predictions import confidences, predictions_of
 
 from littoral.signature import TensorSpec
+from littoral_node.client.model_info import ModelInfo
+from littoral_node.client.predictions import confidences, predictions_of
 
 ABOUT = ModelInfo(
     "m", "v", "classification", ("cat", "dog", "fox"), "logits", (2,), None, (TensorSpec("x", "FP32", (-1, 2)),), True

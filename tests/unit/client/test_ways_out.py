@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import littoral_node
 import pytest
+
+import littoral_node
 
 ROOT = Path(littoral_node.__file__).parent
 OPERATORS = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from littoral_cloud.export.onnx import FILE
 
 from littoral.codec import coding_of, decode, encode
 from littoral.codec.dictionary import NUMBERS
+from littoral_cloud.export.onnx import FILE
 from tools.codec_dictionary import DRAWS, graph
 
 

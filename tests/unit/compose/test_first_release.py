@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.settings import load_settings
-
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import World, artifact
 

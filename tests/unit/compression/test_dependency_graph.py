@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
-from littoral_cloud.compression import dependency_graph
-from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
-from littoral_cloud.compression.magnitude_pruning import smallest
-from littoral_cloud.training.seeding import computing
 from torch import nn
 
 from littoral.architectures import REGISTRY, build, small_spec
 from littoral.errors import BadInput
+from littoral_cloud.compression import dependency_graph
+from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
+from littoral_cloud.compression.magnitude_pruning import smallest
+from littoral_cloud.training.seeding import computing
 
 SHAPE = (1, 12, 12)
 

@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
+from littoral import codec
+from littoral.architectures import build, small_spec
+from littoral.architectures.folded import folded
+from littoral.architectures.tracing import traced
 from littoral_cloud.compression.folding import move_biases
 from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.dataset import Dataset
@@ -15,12 +21,6 @@ from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import train_teacher
 from littoral_cloud.training.trainer import Trainer
-from torch import nn
-
-from littoral import codec
-from littoral.architectures import build, small_spec
-from littoral.architectures.folded import folded
-from littoral.architectures.tracing import traced
 from tests.kit.images import bars
 
 LENET = {"name": "lenet5", "maps": [4, 6], "hidden": 12}

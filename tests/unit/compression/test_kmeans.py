@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from littoral_cloud.compression.kmeans import Quantiser, binary, k_means, prices, uniform
 
 NUMBERS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=60)

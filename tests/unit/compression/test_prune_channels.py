@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+from littoral.architectures import REGISTRY, build, small_spec
+from littoral.architectures.folded import folded, folded_spec
+from littoral.errors import BadInput
 from littoral_cloud.compression.channel_pruning import Channels
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
@@ -23,11 +28,6 @@ from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
-from torch import nn
-
-from littoral.architectures import REGISTRY, build, small_spec
-from littoral.architectures.folded import folded, folded_spec
-from littoral.errors import BadInput
 from tests.kit.images import bars
 
 QUICK = Schedule(batch=16, learning_rate=1e-2)

@@ -15,6 +15,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.architectures import build
+from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import Gradual, Magnitude, counts_of, erk, pruned_mask_of, smallest
 from littoral_cloud.compression.method import Method
@@ -25,9 +28,6 @@ from littoral_cloud.training.schedule import Progress, Schedule, Step
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer
-
-from littoral.architectures import build
-from littoral.errors import BadInput
 from tests.kit.images import bars
 from tests.kit.weights import sparsity_of
 

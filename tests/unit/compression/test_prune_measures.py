@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+
+from littoral.architectures import build
+from littoral.errors import BadInput, RuntimeFailure
 from littoral_cloud.compression.magnitude_pruning import Magnitude, counts_of
 from littoral_cloud.compression.sensitivity import Sensitivity, sensitivity
 from littoral_cloud.data.dataset import Dataset, assemble
@@ -19,9 +22,6 @@ from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained, train_teacher
 from littoral_cloud.training.trainer import Trainer
-
-from littoral.architectures import build
-from littoral.errors import BadInput, RuntimeFailure
 from tests.kit.images import bars
 
 QUICK = Schedule(batch=16, learning_rate=1e-2)

@@ -9,6 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
+
+from littoral.architectures import REGISTRY, build, small_spec
+from littoral.architectures.folded import folded, folded_spec, pairs
+from littoral.architectures.quantized import QuantizedConv2d, QuantizedLinear, on_grid, quantized, quantizers, weight_scale
+from littoral.errors import BadInput
 from littoral_cloud.compression.methods import method_from
 from littoral_cloud.compression.qat import Qat, measure
 from littoral_cloud.compression.weight_sharing import WeightSharing
@@ -21,12 +27,6 @@ from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
-from torch import nn
-
-from littoral.architectures import REGISTRY, build, small_spec
-from littoral.architectures.folded import folded, folded_spec, pairs
-from littoral.architectures.quantized import QuantizedConv2d, QuantizedLinear, on_grid, quantized, quantizers, weight_scale
-from littoral.errors import BadInput
 from tests.kit.images import bars
 
 PLAN = Schedule(batch=16, learning_rate=1e-2)

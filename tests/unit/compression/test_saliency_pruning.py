@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.saliency_pruning import Saliency
 from littoral_cloud.training.checkpoint import Checkpoints
@@ -14,8 +16,6 @@ from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import weights_digest
-
-from littoral.errors import BadInput
 from tests.kit.images import bars
 
 SPEC = {"name": "lenet_300_100", "hidden": [24, 12]}

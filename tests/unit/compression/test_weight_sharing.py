@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+from littoral import codec
+from littoral.errors import BadInput
 from littoral_cloud.compression.magnitude_pruning import Magnitude
 from littoral_cloud.compression.methods import method_from
 from littoral_cloud.compression.weight_sharing import Shared, WeightSharing
@@ -20,10 +24,6 @@ from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.train import Trained, accuracy_of, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import arrays_of, module_of
-from torch import nn
-
-from littoral import codec
-from littoral.errors import BadInput
 from tests.kit.images import bars
 from tests.kit.weights import shared_values, sparsity_of
 

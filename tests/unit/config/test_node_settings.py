@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.config.settings import KNOWN, NodeSettings, given_settings, load_settings, settings_from, written_down
-from littoral_node.config.values import parse_size
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
 from littoral.quota import NodeLimits
+from littoral_node.config.settings import KNOWN, NodeSettings, given_settings, load_settings, settings_from, written_down
+from littoral_node.config.values import parse_size
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from littoral_cloud.data.dataset import assemble, split_every
 
 from littoral.errors import BadData, BadInput
+from littoral_cloud.data.dataset import assemble, split_every
 from tests.kit.images import bars
 from tests.kit.measured import table
 

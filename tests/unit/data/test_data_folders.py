@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, features
+
+from littoral.errors import BadData, BadInput
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.image_folder import keep_rule, read_rule, sized, usual_side
 from littoral_cloud.data.repeats import repeated
 from littoral_cloud.data.sources import load_dataset
-from PIL import Image, features
-
-from littoral.errors import BadData, BadInput
 from tests.kit.images import bars
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from littoral_cloud.data import load_dataset, load_mnist
-from littoral_cloud.data.idx import read_idx
 
 from littoral.errors import BadData, DigestMismatch, FleetError, NotFound
+from littoral_cloud.data import load_dataset, load_mnist
+from littoral_cloud.data.idx import read_idx
 
 
 def idx(array: np.ndarray, kind: int = 0x08) -> bytes:

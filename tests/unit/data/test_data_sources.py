@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from littoral_cloud.data import load_dataset
 from PIL import Image
 
 from littoral.errors import BadData, NotFound
 from littoral.preparation import Resize
+from littoral_cloud.data import load_dataset
 from tests.kit.measured import rows
 
 

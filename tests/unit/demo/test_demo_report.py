@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.demo.participants import MACHINES, OWN, PROMISES, QUICK, Promises
-from littoral_cloud.demo.report import DriftRow, FederationRow, Report, StudentRow, TeacherRow, broken_promises, left_out
-from littoral_cloud.demo.settings import own, own_machines
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
+from littoral_cloud.demo.participants import MACHINES, OWN, PROMISES, QUICK, Promises
+from littoral_cloud.demo.report import DriftRow, FederationRow, Report, StudentRow, TeacherRow, broken_promises, left_out
+from littoral_cloud.demo.settings import own, own_machines
 from tests.kit.shapes import shape_arrays
 
 STUDENT = StudentRow(

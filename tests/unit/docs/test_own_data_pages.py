@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from littoral.architectures import REGISTRY, takes
 from littoral_cloud.cli import execute
 from littoral_cloud.data.image_folder import read_rule
 from littoral_cloud.data.sources import load_dataset
-
-from littoral.architectures import REGISTRY, takes
 from tests.kit.foreign import peaks, write
 
 DOCS = Path(__file__).parents[3] / "docs"

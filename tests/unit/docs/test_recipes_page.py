@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from littoral import decoder
 from littoral_cloud.compression.methods import METHODS, method_class
 from littoral_cloud.export.exported import Calibration, Options
 from littoral_cloud.factory.checks import check_recipe
@@ -20,8 +22,6 @@ from littoral_cloud.recipes.recipe_file import TOP, parse_recipe
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.schedule import Schedule
-
-from littoral import decoder
 from tests.kit.images import bars
 
 PAGE = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()

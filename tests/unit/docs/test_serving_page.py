@@ -7,10 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from littoral_cloud.local.snippets import USUAL, curl, triton
 
 from littoral.manifest import Manifest
 from littoral.probe import Probe
+from littoral_cloud.local.snippets import USUAL, curl, triton
 from tests.kit.models import artifact
 
 PAGE = Path("docs/serving.md")

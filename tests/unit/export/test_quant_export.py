@@ -11,6 +11,10 @@ import onnx
 import pytest
 import torch
 from google.protobuf.message import Message
+from torch import nn
+
+from littoral.errors import BadInput, RuntimeFailure
+from littoral.preparation import Input
 from littoral_cloud.compression.weight_sharing import WeightSharing
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export.exported import Calibration, Exported, Options
@@ -22,10 +26,6 @@ from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer
-from torch import nn
-
-from littoral.errors import BadInput, RuntimeFailure
-from littoral.preparation import Input
 from tests.kit.images import bars
 
 PLAN = Schedule(batch=16, learning_rate=1e-2)

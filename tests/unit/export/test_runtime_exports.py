@@ -10,6 +10,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
+
+from littoral.errors import Unavailable
+from littoral.manifest import FULL_RANGE, Manifest
+from littoral.mlpackage import MODEL, WEIGHTS, laid_out, taken_from
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.export import coreml
 from littoral_cloud.export.coreml_reading import constants_of, spec_of
@@ -17,11 +22,6 @@ from littoral_cloud.export.exported import Exported, folded
 from littoral_cloud.packaging.package import EXPORTERS, Bench, Packaged, candidates_from
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained, train_teacher
-from onnx import numpy_helper
-
-from littoral.errors import Unavailable
-from littoral.manifest import FULL_RANGE, Manifest
-from littoral.mlpackage import MODEL, WEIGHTS, laid_out, taken_from
 from tests.kit.images import bars
 
 

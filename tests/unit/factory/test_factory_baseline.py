@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from littoral.errors import BadInput, NoFit
 from littoral_cloud.data.dataset import Dataset, assemble
 from littoral_cloud.factory.baseline import Baseline, baseline_of, teacher_faults, with_baseline, worth_releasing
 from littoral_cloud.factory.production import make_students
 from littoral_cloud.recipes.fitted import LINEAR
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.training.logistic import logistic
-
-from littoral.errors import BadInput, NoFit
 from tests.kit.images import bars
 from tests.kit.measured import series, table
 

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import BadInput, Conflict, NotFound
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.methods import METHODS
 from littoral_cloud.factory.checks import check_recipe
@@ -14,10 +16,8 @@ from littoral_cloud.factory.plan import plan_of
 from littoral_cloud.factory.production import Execution, TaughtStudents, make_students, teach_students
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.recipes.recipe_file import parse_recipe
-from littoral_cloud.training.resume import Kept, Stopped
+from littoral_cloud.training.resume import Stopped, WorkFolders
 from littoral_cloud.training.schedule import Step
-
-from littoral.errors import BadInput, Conflict, NotFound
 from tests.kit import teachers
 from tests.kit.images import bars
 
@@ -57,7 +57,7 @@ def recipe(text: str) -> Production:
 def asked(plan: Production, folder: Path | None = None) -> tuple[TaughtStudents, int]:
     """What was learnt, and how many images the teacher was shown while it was."""
     teachers.CALLS.clear()
-    learnt = teach_students(DATA, plan, Execution(kept=Kept(folder / "c", folder / "a") if folder else None))
+    learnt = teach_students(DATA, plan, Execution(folders=WorkFolders(folder / "c", folder / "a") if folder else None))
     return learnt, sum(teachers.CALLS)
 
 
@@ -131,7 +131,7 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Pat
     plan = recipe(TRAINED + student(more=method("magnitude", "sparsity = 0.5"), epochs=1) + student("t", epochs=1))
     of_whole: list[Step] = []
     whole = teach_students(DATA, plan, Execution(steps=of_whole.append))
-    kept, stop = Kept(tmp_path / "c", tmp_path / "a", every=1000), threading.Event()
+    kept, stop = WorkFolders(tmp_path / "c", tmp_path / "a", every=1000), threading.Event()
     taken: list[Step] = []
 
     def took(step: Step) -> None:
@@ -140,9 +140,9 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Pat
             stop.set()
 
     with pytest.raises(Stopped, match="stopped"):
-        teach_students(DATA, plan, Execution(kept=kept, steps=took, stop=stop))
+        teach_students(DATA, plan, Execution(folders=kept, steps=took, stop=stop))
     said: list[str] = []
-    again = teach_students(DATA, plan, Execution(kept=kept, tell=said.append))
+    again = teach_students(DATA, plan, Execution(folders=kept, tell=said.append))
     assert [s.digest for s in again.students] == [s.digest for s in whole.students]
     assert any("goes on after step" in line for line in said)
 
@@ -152,9 +152,9 @@ def test_a_student_that_fails_stops_the_others_and_is_the_one_that_is_named(tmp_
     plan = parse_recipe(
         wild + student("long", epochs=100_000), what="r.toml", model="m", methods={"failing": "tests.kit.methods:Failing"}
     )
-    kept = Kept(tmp_path / "c", tmp_path / "a", every=0)
+    kept = WorkFolders(tmp_path / "c", tmp_path / "a", every=0)
     with pytest.raises(BadInput, match=r"student wild: failing: as it was made to"):
-        teach_students(DATA, plan, Execution(kept=kept))
+        teach_students(DATA, plan, Execution(folders=kept))
     assert list((tmp_path / "c").glob("long-*.safetensors"))  # what the other had learnt is kept
 
 
@@ -211,20 +211,20 @@ def test_a_teacher_that_is_not_there_is_said_before_anything_is_trained(tmp_path
 
 
 def test_a_training_is_one_process_at_a_time(tmp_path: Path) -> None:
-    kept, plan = Kept(tmp_path / "c", tmp_path / "a"), recipe(student(epochs=1))
-    teach_students(DATA, plan, Execution(kept=kept))
+    kept, plan = WorkFolders(tmp_path / "c", tmp_path / "a"), recipe(student(epochs=1))
+    teach_students(DATA, plan, Execution(folders=kept))
     [lock] = (tmp_path / "c").glob("*.lock")
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(Conflict, match="s: another process is at this very training"):
-            teach_students(DATA, plan, Execution(kept=kept))
-    teach_students(DATA, plan, Execution(kept=kept))
+            teach_students(DATA, plan, Execution(folders=kept))
+    teach_students(DATA, plan, Execution(folders=kept))
 
 
 def test_a_recipe_of_which_one_student_was_changed_finds_the_rest(tmp_path: Path) -> None:
-    kept, said = Kept(tmp_path / "c", tmp_path / "a"), list[str]()
-    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=1)), Execution(kept=kept))
-    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=2)), Execution(kept=kept, tell=said.append))
+    kept, said = WorkFolders(tmp_path / "c", tmp_path / "a"), list[str]()
+    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=1)), Execution(folders=kept))
+    teach_students(DATA, recipe(TRAINED + student("a") + student("b", epochs=2)), Execution(folders=kept, tell=said.append))
     assert sorted(said) == ["a: goes on after step 24", "teacher: goes on after step 12"]
     kept.forget()
     assert list((tmp_path / "c").iterdir()) == []
@@ -233,4 +233,6 @@ def test_a_recipe_of_which_one_student_was_changed_finds_the_rest(tmp_path: Path
 def test_a_folder_that_cannot_be_written_is_named_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=r"checkpoints: .*file/c/s-[0-9a-f]{16}.safetensors cannot be written"):
-        teach_students(DATA, recipe(student(epochs=100_000)), Execution(kept=Kept(tmp_path / "file" / "c", tmp_path / "a")))
+        teach_students(
+            DATA, recipe(student(epochs=100_000)), Execution(folders=WorkFolders(tmp_path / "file" / "c", tmp_path / "a"))
+        )

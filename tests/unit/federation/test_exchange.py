@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
+from littoral import codec
+from littoral.errors import Conflict
 from littoral_cloud.federation.exchange import (
     ASKED_AGAIN,
     REPLY_SLACK,
@@ -21,9 +24,6 @@ from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
 from littoral_cloud.store.blobs import BlobFolder
-
-from littoral import codec
-from littoral.errors import Conflict
 from tests.kit.federation import enrol
 from tests.kit.patience import PATIENCE_S
 

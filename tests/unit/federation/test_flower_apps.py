@@ -14,16 +14,16 @@ from flwr.cli.config_utils import load_and_validate
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
+from torch import nn
+
+from littoral.errors import BadInput
+from littoral.flower_private import become_server
 from littoral_cloud.federation.server_app import initial_arrays, train_config
 from littoral_cloud.federation.strategies import Sampling, build_strategy
 from littoral_cloud.federation.strategies.resumable import RoundFailed, StrategyFailed
 from littoral_cloud.federation.worker import run_config_of
 from littoral_node.federation.task import task_from
 from littoral_node.federation.training import LocalSchedule, head_of, judge, log_prior, train
-from torch import nn
-
-from littoral.errors import BadInput
-from littoral.flower_private import become_server
 from tests.kit.federation import send, small_run
 
 ROOT = Path(__file__).parents[3]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+
+from littoral.flower_private import from_bytes, to_bytes
 from littoral_cloud.federation.exchange import QuorumMissed
 from littoral_cloud.federation.grid import FleetGrid
 from littoral_cloud.federation.run import Run, create_run, read_run, started, update_run
@@ -19,8 +21,6 @@ from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.training.weights import arrays_from
-
-from littoral.flower_private import from_bytes, to_bytes
 from tests.kit.federation import enrol, small_run
 
 pytest_plugins = ("tests.kit.redis",)

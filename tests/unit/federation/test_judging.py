@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
+
+from littoral.flower_private import become_server
 from littoral_cloud.federation.faults import BAD, Fault
 from littoral_cloud.federation.judging import judged
 from littoral_cloud.federation.run import FinishedRound, sitting_out
 from littoral_cloud.federation.strategies import Sampling, build_strategy
-
-from littoral.flower_private import become_server
 from tests.kit.federation import send, small_run
 
 FINE: Mapping[str, Any] = {"num-examples": 10, "train_loss": 0.1}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.federation.labelled import Count, count, read_labelled, split
 
 from littoral.errors import BadData
+from littoral_node.federation.labelled import Count, count, read_labelled, split
 
 SHAPE = (1, 4, 4)
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
+
+from littoral.architectures import build, sizes_of
+from littoral.errors import BadData
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.federation.server_app import initial_arrays, train_config
 from littoral_cloud.federation.worker import run_config_of
@@ -16,9 +19,6 @@ from littoral_cloud.training.preparation import input_of
 from littoral_node.federation.labelled import read_labelled, split
 from littoral_node.federation.task import task_from
 from littoral_node.federation.training import LocalSchedule, judge, train
-
-from littoral.architectures import build, sizes_of
-from littoral.errors import BadData
 from tests.kit.federation import small_run
 from tests.kit.measured import series, table
 

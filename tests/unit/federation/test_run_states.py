@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
+from littoral.budget import Budget
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.federation.controller import next_run
 from littoral_cloud.federation.run import (
     FinishedRound,
@@ -23,9 +26,6 @@ from littoral_cloud.federation.run import (
 from littoral_cloud.federation.start import choose_base
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import Artifact, dump, load
-
-from littoral.budget import Budget
-from littoral.errors import BadInput, NotFound
 from tests.kit.federation import small_run
 
 DIGEST = "sha256:" + "0" * 64

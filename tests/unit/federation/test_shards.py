@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_cloud.data.shards import dirichlet_shards, rotate
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from littoral_cloud.federation.evaluation import by_nodes, judgement
 
+from littoral_cloud.federation.evaluation import by_nodes, judgement
 from tests.kit.federation import finished, small_run
 
 DIGEST = "sha256:" + "0" * 64

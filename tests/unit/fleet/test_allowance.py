@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_cloud.fleet.allowance import (
     LINES_AT_ONCE,
     LINES_PER_MINUTE,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from littoral_cloud.fleet.nodes import NodeView
 from littoral_cloud.fleet.records import Enrolment, Node
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.fleet.choice import candidates_for, choose, explain
-from littoral_cloud.fleet.limits import beyond, takes
-from littoral_cloud.fleet.measurements import MeasurementRecord
-from littoral_cloud.fleet.records import Presence
 
 from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
 from littoral.signature import Metric
+from littoral_cloud.fleet.choice import candidates_for, choose, explain
+from littoral_cloud.fleet.limits import beyond, takes
+from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.records import Presence
 from tests.kit.rollout_world import MODEL, artifact
 
 LARGE = artifact("large", accuracy=0.99, size=50_000)

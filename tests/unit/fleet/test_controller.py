@@ -6,10 +6,9 @@ import asyncio
 import random
 from math import inf
 
+from littoral.errors import LostLease
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Change, Fence, Ledger, Write
-
-from littoral.errors import LostLease
 from tests.kit.patience import PATIENCE_S
 
 pytest_plugins = ("tests.kit.redis",)

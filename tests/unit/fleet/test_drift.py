@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.sketch import Counted, Sketch, fit
 from littoral_cloud.fleet.drift import (
     KIND,
     DriftPolicy,
@@ -21,8 +23,6 @@ from littoral_cloud.fleet.drift import (
 )
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import load
-
-from littoral.sketch import Counted, Sketch, fit
 
 pytest_plugins = ("tests.kit.redis",)
 

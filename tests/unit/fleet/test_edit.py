@@ -7,11 +7,11 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
+
+from littoral.errors import Conflict, LostLease
 from littoral_cloud.fleet.edit import TRIES, edit, repeat_on_conflict
 from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
 from littoral_cloud.fleet.records import load
-
-from littoral.errors import Conflict, LostLease
 
 pytest_plugins = ("tests.kit.redis",)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.fleet.interface import ANY_NUMBER, Interface, breaks
 
 from littoral.signature import DATATYPES, FREE, TensorSpec
+from littoral_cloud.fleet.interface import ANY_NUMBER, Interface, breaks
 
 X, Y = TensorSpec("x", "FP32", (FREE, 4)), TensorSpec("y", "FP32", (FREE, 3))
 BASE = Interface((X,), (Y,), ("a", "b", "c"))

@@ -8,12 +8,12 @@ from typing import Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.digest import digest_of
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.loop import GATHER_S, MakeRelease, Memory, ModelView, Settle, StartRollout, StartRun, WaitUntil, step
 from littoral_cloud.rollouts.state import Assignment, Rollout, RolloutPolicy, RolloutState
-
-from littoral.digest import digest_of
 from tests.kit.federation import small_run
 from tests.kit.rollout_world import MODEL
 

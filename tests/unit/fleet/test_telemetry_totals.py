@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.fleet.telemetry import REMEMBERED_BOOTS, TelemetryTotals, WindowReport, fold
-
-from littoral.telemetry import LATENCY_BOUNDS_MS
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_cloud.fleet.clones import BACKOFF, REMEMBERED_S, SessionTurns, Start, came
 
 

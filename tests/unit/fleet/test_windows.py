@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from littoral.errors import BadInput, Unavailable
+from littoral.sketch import Counted
 from littoral_cloud.fleet import drift, telemetry
 from littoral_cloud.fleet.ledger import Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, dump
 from littoral_cloud.fleet.windows import OTHERS, UNKNOWN_CLASSES, Taken, take
-
-from littoral.errors import BadInput, Unavailable
-from littoral.sketch import Counted
 from tests.kit.rollout_world import MODEL, artifact
 from tests.unit.fleet.test_telemetry_totals import report
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from littoral_cloud.foreign.importing import import_model
-from littoral_cloud.foreign.inspecting import inspected
-from littoral_cloud.foreign.plan import ImportPlan
-from littoral_cloud.foreign.samples import AS_IT_IS, load_samples
-from littoral_cloud.packaging.package import Packaged
 from onnx import TensorProto, helper
 
 from littoral.answers import fault_of
 from littoral.errors import BadData, BadInput
 from littoral.manifest import Manifest
 from littoral.signature import TensorSpec
+from littoral_cloud.foreign.importing import import_model
+from littoral_cloud.foreign.inspecting import inspected
+from littoral_cloud.foreign.plan import ImportPlan
+from littoral_cloud.foreign.samples import AS_IT_IS, load_samples
+from littoral_cloud.packaging.package import Packaged
 from tests.kit import graphs
 from tests.kit.foreign import houses, made, write
 from tests.kit.graphs import Case

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
+
+from littoral.errors import BadData, BadInput, FleetError, NotFound
+from littoral.manifest import Manifest
+from littoral.signature import Metric
 from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.labels import read_labels
 from littoral_cloud.foreign.metrics import METRICS, measure_named
 from littoral_cloud.foreign.plan import ImportPlan
 from littoral_cloud.foreign.samples import ByteScaling
 from littoral_cloud.packaging.package import Packaged
-from onnx import TensorProto, helper
-
-from littoral.errors import BadData, BadInput, FleetError, NotFound
-from littoral.manifest import Manifest
-from littoral.signature import Metric
 from tests.kit.foreign import house_prices, houses, made, peaks, write
 from tests.kit.images import bars
 from tests.kit.measured import rows

@@ -10,12 +10,12 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from littoral_cloud.foreign.inspecting import MOST_VALUES, inspected, read_file
-from littoral_cloud.foreign.opened import ForeignCrash, ForeignHang, ForeignLimits, open_model
 from onnx import TensorProto, helper
 
 from littoral.errors import BadInput, FleetError, NotFound, RuntimeFailure, TooLarge
 from littoral.signature import TensorSpec
+from littoral_cloud.foreign.inspecting import MOST_VALUES, inspected, read_file
+from littoral_cloud.foreign.opened import ForeignCrash, ForeignHang, ForeignLimits, open_model
 from tests.kit.foreign import endless, greedy, house_prices, made, write
 
 SMALL = ForeignLimits(memory=2 << 30, seconds=60.0)

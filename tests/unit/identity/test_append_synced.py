@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from littoral_node.identity.files import append_synced
-
 from tests.kit.patience import PATIENCE_S
 
 FULL_AT = 100

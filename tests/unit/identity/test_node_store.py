@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
 from littoral_node.identity.files import read_json, write_atomic, write_json
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
 from littoral_node.update.events import Findings
 from littoral_node.update.journal import CommittedSlots, UpdateJournal
 from littoral_node.update.state import ModelUpdateState, ProbationPolicy, Update
-
-from littoral.errors import BadInput, FleetError, NotFound, Unavailable, Untrusted
 
 WHO = Identity("n-1", "gateway", "127.0.0.1:7444", b"cert", b"ca", b"key", {"ab": b"\x01" * 32})
 DIGEST, OTHER = ("sha256:" + letter * 64 for letter in "ab")

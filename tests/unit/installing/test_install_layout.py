@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import BadInput, FleetError, NotFound, Unavailable
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing.environments import InstallFailed, Source, version_of, wheel_of
 from littoral_node.installing.install import InstallRequest, removal_steps
@@ -13,8 +15,6 @@ from littoral_node.installing.layout import Install, Layout
 from littoral_node.installing.uninstall import uninstall_steps
 from littoral_node.installing.upgrade import UpgradeRefused, restarted, upgrade_steps
 from littoral_node.installing.work import carried_out
-
-from littoral.errors import BadInput, FleetError, NotFound, Unavailable
 
 
 class Manager:

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing.__main__ import main
 from littoral_node.installing.layout import Install, Layout
-
 from tests.kit.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]

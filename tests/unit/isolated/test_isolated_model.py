@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from littoral_node.artifacts.envelope import ENVELOPE
-from littoral_node.isolated.model import open_isolated
-from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.process import worker
+from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.isolated.model import open_isolated
+from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from tests.kit.foreign import tokens
 from tests.kit.models import HERE, artifact, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S

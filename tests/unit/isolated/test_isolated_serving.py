@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from littoral_node.artifacts.envelope import ENVELOPE
 from littoral_node.isolated.model import open_isolated
 from littoral_node.serving.slots import Served
-
 from tests.kit.models import artifact, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served

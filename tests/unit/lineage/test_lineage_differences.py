@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_cloud.lineage.difference import Difference, differences
 
 from littoral.lineage import Lineage
 from littoral.manifest import Manifest
 from littoral.preparation import Resize
 from littoral.signature import Metric, Signature, TensorProbe, TensorSpec
+from littoral_cloud.lineage.difference import Difference, differences
 from tests.kit.models import artifact
 
 LINEAGE = Lineage((), 1, 1, {"torch": "2.13.0"}, "x86_64 AVX2")

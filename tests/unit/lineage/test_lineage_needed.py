@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.digest import digest_of
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import Artifact, dump
 from littoral_cloud.lineage.garbage import CollectionView, decide
-
-from littoral.digest import digest_of
 
 CUTOFF = 1000.0
 

@@ -15,6 +15,10 @@ import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.errors import TooLarge, Unavailable
+from littoral.fleet.v1 import session_pb2, session_pb2_grpc
+from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import BACKOFF, FLAPS_MOST, SPREAD_MOST_S, pause_s
 from littoral_node.link.session import NodeSession
@@ -22,10 +26,6 @@ from littoral_node.link.state import SLOW_RETRY_S, Deliver, Leave, LinkPhase, Li
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
-
-from littoral.errors import TooLarge, Unavailable
-from littoral.fleet.v1 import session_pb2, session_pb2_grpc
-from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from tests.kit.patience import PATIENCE_S
 
 Response = session_pb2.ConnectResponse

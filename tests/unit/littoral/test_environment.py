@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from littoral_cloud.settings import load_settings as cloud_settings
-from littoral_node.config.settings import load_settings as node_settings
 
 from littoral.environment import of_operators
 from littoral.errors import BadInput
+from littoral_cloud.settings import load_settings as cloud_settings
+from littoral_node.config.settings import load_settings as node_settings
 
 
 def services(*names: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from littoral_cloud.local.discovery import SERVE_FILE, Serving, claimed
 
 from littoral.errors import BadInput, Unavailable
+from littoral_cloud.local.discovery import SERVE_FILE, Serving, claimed
 
 OURS = Serving("127.0.0.1:1", "127.0.0.1:2", os.getpid())
 

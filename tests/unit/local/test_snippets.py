@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from littoral_cloud.local.snippets import USUAL, Where, curl, snippets, triton
 from littoral_node.serving.slots import Served
-
 from tests.kit.foreign import house_prices, made, peaks, tokens
 from tests.kit.serving import MODEL, imported, open_grpc, open_node, served
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from littoral.budget import ESTIMATE
 from littoral_node.machine.accelerators import Accelerator, accelerators
 from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, EnergySpent, between, counters, has_battery, spent
 from littoral_node.machine.hardware import profile
 from littoral_node.machine.wire import hardware_to
-
-from littoral.budget import ESTIMATE
 from tests.kit.machine import Machine
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from littoral_node.machine.conditions import (
     NAMES,
     STEADY_S,
@@ -24,7 +25,6 @@ from littoral_node.machine.conditions import (
     yes_or_no,
 )
 from littoral_node.machine.metered import default_interface
-
 from tests.kit.machine import Machine
 
 USUAL = Thresholds()

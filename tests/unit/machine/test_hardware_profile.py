@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from littoral_node.machine.hardware import (
     HardwareProfile,
     cgroup_v2_path,

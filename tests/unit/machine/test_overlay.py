@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.machine.overlay import in_force, overlaid, widest
 
 from littoral.budget import Budget, excesses
+from littoral_node.machine.overlay import in_force, overlaid, widest
 from tests.unit.littoral.test_budget import budgets, candidates
 
 B = Budget.parse

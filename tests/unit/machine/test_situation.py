@@ -7,13 +7,13 @@ import socket
 from pathlib import Path
 
 import pytest
+
+from littoral.budget import Budget
+from littoral.fleet.v1 import session_pb2
 from littoral_node.machine import situation as under_test
 from littoral_node.machine import uevents
 from littoral_node.machine.conditions import STEADY_S, Reading, Thresholds
 from littoral_node.machine.situation import Situation
-
-from littoral.budget import Budget
-from littoral.fleet.v1 import session_pb2
 from tests.kit.machine import Machine
 from tests.kit.patience import PATIENCE_S
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import NodeUsage
-from littoral_node.identity.folder import NodeFolder
-from littoral_node.measuring.benchmarks import Benchmarks
-from littoral_node.serving.slots import Slots
 
 from littoral.errors import DigestMismatch
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import Manifest
 from littoral.quota import NodeLimits
+from littoral_node.artifacts.repository import Artifacts
+from littoral_node.artifacts.usage import NodeUsage
+from littoral_node.identity.folder import NodeFolder
+from littoral_node.measuring.benchmarks import Benchmarks
+from littoral_node.serving.slots import Slots
 from tests.kit.patience import PATIENCE_S
 
 DIGEST = "sha256:" + "a" * 64

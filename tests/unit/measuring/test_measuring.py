@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_node.runtimes import available
 
 from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
@@ -20,6 +19,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest
 from littoral.measuring import ABSENT, MeasurementResult, Measurer
 from littoral.probe import Probe
+from littoral_node.runtimes import available
 from tests.kit.machine import Machine
 from tests.kit.models import HERE, SHAPE, artifact, images
 from tests.kit.patience import PATIENCE_S

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.fleet.v1 import escalation_pb2
 from littoral_node.offload.channel import NoAnswer
 from littoral_node.offload.offload import AT_ONCE, AWAY_S, PAUSE_S, STARTING_S, Offload, OffloadTerms
 from littoral_node.offload.samples import SampleFile
@@ -20,8 +22,6 @@ from littoral_node.serving.results import InferenceResult
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from littoral.fleet.v1 import escalation_pb2
 from tests.kit.serving import MODEL, asked_of, served
 
 CLASSES = 3

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.packaging.metrics import class_accuracy, learnt_nothing
 
 from littoral.errors import BadInput
 from littoral.manifest import worst_of
+from littoral_cloud.packaging.metrics import class_accuracy, learnt_nothing
 
 
 def answers(*said: int, classes: int) -> np.ndarray:

@@ -4,6 +4,10 @@ import copy
 
 import numpy as np
 import pytest
+
+from littoral.digest import digest_of
+from littoral.errors import BadInput
+from littoral.manifest import Manifest
 from littoral_cloud.data import load_mnist
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.corruption import corrupt
@@ -13,10 +17,6 @@ from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, answers_of, c
 from littoral_cloud.recipes.recipe import DEMO, TINY
 from littoral_cloud.training.train import accuracy_of
 from littoral_cloud.training.weights import weights_digest
-
-from littoral.digest import digest_of
-from littoral.errors import BadInput
-from littoral.manifest import Manifest
 from tests.kit.images import bars
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_cloud.packaging.node_check import taken_by_a_node
-from littoral_cloud.packaging.package import Packaged, travelling
 
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import File
 from littoral.probe import Probe
+from littoral_cloud.packaging.node_check import taken_by_a_node
+from littoral_cloud.packaging.package import Packaged, travelling
 from tests.kit.models import artifact, images
 
 

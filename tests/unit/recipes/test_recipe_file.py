@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.compression.magnitude_pruning import Magnitude
 from littoral_cloud.compression.methods import METHODS
 from littoral_cloud.factory.checks import check_recipe
@@ -15,8 +17,6 @@ from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRe
 from littoral_cloud.recipes.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.schedule import Schedule
-
-from littoral.errors import BadInput, NotFound
 from tests.kit.images import bars
 from tests.kit.measured import series, table
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.factory.production import teach_students
@@ -13,7 +14,6 @@ from littoral_cloud.recipes.fitted import MANY, as_toml, fitted
 from littoral_cloud.recipes.recipe import DEMO
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.training.train import accuracy_of, logits_of
-
 from tests.kit.images import bars
 from tests.kit.measured import series, table
 

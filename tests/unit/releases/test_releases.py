@@ -8,6 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from littoral.digest import digest_of
+from littoral.errors import BadInput, NotFound
+from littoral.manifest import File, Manifest, Output
+from littoral.preparation import Input
+from littoral.probe import Probe
+from littoral.sketch import fit
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.releases.catalogue import (
     all_releases,
@@ -19,13 +26,6 @@ from littoral_cloud.releases.catalogue import (
 )
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.trust.store import Trust, open_trust
-
-from littoral.digest import digest_of
-from littoral.errors import BadInput, NotFound
-from littoral.manifest import File, Manifest, Output
-from littoral.preparation import Input
-from littoral.probe import Probe
-from littoral.sketch import fit
 
 pytest_plugins = ("tests.kit.redis",)
 

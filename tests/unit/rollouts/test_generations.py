@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from littoral_cloud.fleet.records import Enrolment, Node, Reported, ReportedModel, UpdateState
 from littoral_cloud.rollouts.decide import next_generation
 from littoral_cloud.rollouts.seen import FleetNode
-
 from tests.kit.rollout_world import MODEL
 
 

@@ -7,15 +7,15 @@ import random
 from dataclasses import replace
 
 import pytest
+
+from littoral.budget import Budget
+from littoral.quota import NodeLimits
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import DesiredModel, Enrolment, Node, Presence, UpdateState, dump
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
-
-from littoral.budget import Budget
-from littoral.quota import NodeLimits
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 from tests.unit.rollouts.test_rechoice import (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from littoral.budget import Budget
+from littoral.quota import NodeLimits
 from littoral_cloud.fleet.records import DesiredModel, Presence, dump, load
 from littoral_cloud.rollouts.seen import view_of
 from littoral_cloud.rollouts.state import RolloutState
-
-from littoral.budget import Budget
-from littoral.quota import NodeLimits
 from tests.kit.rollout_world import MODEL, World, artifact
 from tests.unit.rollouts.test_rollout_behaviour import run
 

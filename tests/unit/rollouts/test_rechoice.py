@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.budget import Budget
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import Artifact, DesiredModel, Presence, Release, UpdateState
 from littoral_cloud.rollouts.explain import Explained, explained
 from littoral_cloud.rollouts.rechoice import Fleet, holder, rechoice
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
-
-from littoral.budget import Budget
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 
 BEST, MIDDLE, CHEAP = (

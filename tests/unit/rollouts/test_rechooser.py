@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
+
+from littoral.budget import Budget
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Presence, dump, load
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
-
-from littoral.budget import Budget
 from tests.kit.fleet import until_written
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, World, artifact

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
+from littoral.budget import Budget
+from littoral.errors import Conflict
+from littoral.signature import FREE, TensorSpec
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import (
@@ -19,10 +23,6 @@ from littoral_cloud.fleet.records import (
 )
 from littoral_cloud.rollouts.decide import UNJUDGED
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
-
-from littoral.budget import Budget
-from littoral.errors import Conflict
-from littoral.signature import FREE, TensorSpec
 from tests.kit.rollout_world import MODEL, Fate, World, artifact, manifest
 
 OLD, GOOD, SMALL, BAD = (

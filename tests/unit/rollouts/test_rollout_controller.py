@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
+
+from littoral.errors import BadInput, Conflict, LostLease, NotFound
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
@@ -30,8 +32,6 @@ from littoral_cloud.rollouts.controller import Controller
 from littoral_cloud.rollouts.state import RolloutPolicy, RolloutState
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
-
-from littoral.errors import BadInput, Conflict, LostLease, NotFound
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, artifact
 

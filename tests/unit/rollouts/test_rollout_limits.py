@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.rollouts.state import RolloutState
-
 from tests.kit.rollout_world import World, artifact
 
 OLD_RUNTIME = {"runtimes": [{"name": "onnxruntime", "version": "1.14.0", "highest_ir": 8, "highest_opset": 18}], "isa": ["avx2"]}

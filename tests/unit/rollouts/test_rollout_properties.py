@@ -6,10 +6,10 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from littoral_cloud.fleet.records import UpdateState
-from littoral_cloud.rollouts.state import ENDED, RolloutPolicy, RolloutState
 
 from littoral.budget import Budget
+from littoral_cloud.fleet.records import UpdateState
+from littoral_cloud.rollouts.state import ENDED, RolloutPolicy, RolloutState
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 
 OLD = artifact("old")

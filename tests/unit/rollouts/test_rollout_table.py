@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from littoral_cloud.rollouts.decide import apply
 from littoral_cloud.rollouts.state import (
     ENDED,
@@ -32,7 +33,6 @@ from littoral_cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
-
 from tests.kit.rollout_world import World, artifact
 
 GOOD = artifact("good")

@@ -12,6 +12,9 @@ from typing import Any
 import onnx
 import onnxruntime
 import pytest
+
+from littoral.decoder import decode
+from littoral.errors import BadInput, RuntimeFailure
 from littoral_node.client.doctor import Verdict, runtime_findings
 from littoral_node.config.settings import load_settings
 from littoral_node.machine.runtime_facts import Missing, RuntimeFacts
@@ -19,9 +22,6 @@ from littoral_node.runtimes import REGISTRY, facts, load, ncnn_runtime, onnx_lim
 from littoral_node.runtimes.facts import looked_up
 from littoral_node.runtimes.onnx_providers import wanted
 from littoral_node.runtimes.using import SAFE, VARIABLE, Using, in_use, settle_on
-
-from littoral.decoder import decode
-from littoral.errors import BadInput, RuntimeFailure
 from tests.kit.models import artifact
 from tests.kit.stand_ins import TENSORRT, with_provider
 

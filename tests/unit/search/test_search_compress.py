@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import NoFit
 from littoral_cloud.search import SearchControl, SearchResult, compress, search_from
 from littoral_cloud.search.front import dominates
 from littoral_cloud.search.state import TrialRun, valid
 from littoral_cloud.training.train import train_teacher
-
-from littoral.errors import NoFit
 from tests.kit.images import bars
 from tests.kit.search import body, tiny
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from littoral_cloud.search.front import better_half, dominates, non_dominated, ranked
 
 from bench.search.hypervolume import hypervolume
+from littoral_cloud.search.front import better_half, dominates, non_dominated, ranked
 
 POINTS = st.integers(1, 4).flatmap(
     lambda width: st.lists(st.tuples(*[st.integers(0, 6).map(float)] * width), min_size=1, max_size=14)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from littoral.errors import BadInput, NoFit
 from littoral_cloud.cli import execute
 from littoral_cloud.search import SearchControl, compress
 from littoral_cloud.search.compress import given_teacher
 from littoral_cloud.search.estimate import estimated, runs_on_rungs
 from littoral_cloud.search.trial import SearchData
-
-from littoral.errors import BadInput, NoFit
 from tests.kit.images import bars
 from tests.kit.search import tiny
 

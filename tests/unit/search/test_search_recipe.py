@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from littoral.architectures import REGISTRY
+from littoral.errors import BadData, BadInput, NotFound
 from littoral_cloud.data.dataset import Dataset, assemble
 from littoral_cloud.recipes.recipe_file import parse_recipe
 from littoral_cloud.search import compress, search_from, search_named
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import Choices, resolved
 from littoral_cloud.search.trial import SearchData
-
-from littoral.architectures import REGISTRY
-from littoral.errors import BadData, BadInput, NotFound
 from tests.kit.images import bars
 from tests.kit.search import body, tiny
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+
+from littoral.budget import Budget
 from littoral_cloud.cli import execute as command
 from littoral_cloud.cli.search_progress import SearchProgress, length
 from littoral_cloud.data.dataset import Dataset
@@ -27,9 +30,6 @@ from littoral_cloud.search.state import TrialOutcome, TrialRun, distinct, gains,
 from littoral_cloud.search.trial import SearchData
 from littoral_cloud.search.worker import ends
 from littoral_cloud.training.train import accuracy_of, logits_of
-from rich.console import Console
-
-from littoral.budget import Budget
 from tests.kit.images import bars
 from tests.kit.measured import rows, series, table
 from tests.kit.search import tiny

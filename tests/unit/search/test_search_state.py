@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.budget import Budget
 from littoral_cloud.search.moves import MOST_DEATHS, Draw, End, Enter, Lose, Train, WaitForWorkers, next_move
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.state import LAPSED, TrialOutcome, TrialRun, taken, valid
 from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
 from littoral_cloud.search.worker import drawn
-
-from littoral.budget import Budget
 from tests.kit.search import tiny
 
 RECIPE = tiny(trials=14, batch=4, rungs=[0.1, 0.5, 1.0])

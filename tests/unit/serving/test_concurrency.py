@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from littoral_node.serving.concurrency import ConcurrencyLimiter, TooManyRequests, evenly
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows
-
 from tests.kit.serving import asked_of, served
 
 

@@ -13,6 +13,7 @@ import h11
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from littoral_node.serving.http.errors import HttpError
 from littoral_node.serving.http.http1 import MAX_HEAD_BYTES, Chunks, parse_head
 

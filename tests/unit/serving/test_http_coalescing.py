@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from littoral_node.serving.http.coalescing import MOST, Coalescer
 from littoral_node.serving.http.connection import Connection
 from littoral_node.serving.http.handler import HttpLimits
-
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served

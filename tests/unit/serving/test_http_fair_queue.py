@@ -8,13 +8,13 @@ import weakref
 from pathlib import Path
 
 import pytest
+
+from littoral.errors import BadInput
 from littoral_node.serving.body_memory import MAX_BYTES, BodyMemory
 from littoral_node.serving.http.connection import Connection
 from littoral_node.serving.http.fair_queue import TURN_S, FairQueue
 from littoral_node.serving.http.handler import HttpLimits
 from littoral_node.serving.http.inline import rest_of
-
-from littoral.errors import BadInput
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served

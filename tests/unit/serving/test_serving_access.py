@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+
+from littoral.errors import BadInput
+from littoral.transport import is_loopback
 from littoral_node.config.settings import load_settings
 from littoral_node.serving.access import Access, NoToken, access_of
 from littoral_node.serving.front import Front
@@ -15,9 +18,6 @@ from littoral_node.serving.service import Forbidden, Service
 from littoral_node.serving.slots import Slots
 from littoral_node.serving.tls import CERTIFICATE, KEY, tls_of
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from littoral.errors import BadInput
-from littoral.transport import is_loopback
 from tests.kit.certificates import Authority
 
 NOW = 1_800_000_000.0

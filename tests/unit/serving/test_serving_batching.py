@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.errors import RuntimeFailure
 from littoral_node.serving.batching import TRIALS, BatchEntry, Batcher, Feeds, Merger, Result
 from littoral_node.serving.inference import INLINE_S, Inference
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from littoral.errors import RuntimeFailure
 from tests.kit.models import images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, asked_of, served

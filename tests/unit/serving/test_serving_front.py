@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from littoral.errors import Unavailable
+from littoral.transport import split_address
 from littoral_node.config.settings import load_settings
 from littoral_node.serving.front import Front
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from littoral.errors import Unavailable
-from littoral.transport import split_address
 
 NOW = 1_800_000_000.0
 

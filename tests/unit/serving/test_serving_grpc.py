@@ -15,16 +15,16 @@ import numpy.typing as npt
 import pytest
 import tritonclient.grpc.aio as triton
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from littoral_node.serving import grpc_server
-from littoral_node.serving.body_memory import BodyMemory
-from littoral_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
-from littoral_node.serving.service import Service
-from littoral_node.telemetry.counting import TelemetryWindows
 from tritonclient.grpc import service_pb2 as published
 from tritonclient.utils import InferenceServerException
 
 from littoral.errors import Unavailable
 from littoral.inference.v2 import inference_pb2 as ours
+from littoral_node.serving import grpc_server
+from littoral_node.serving.body_memory import BodyMemory
+from littoral_node.serving.grpc_server import MOST_SLOW, SERVICE, GrpcServer
+from littoral_node.serving.service import Service
+from littoral_node.telemetry.counting import TelemetryWindows
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, open_grpc, open_node, served, slots_with

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from littoral.errors import Unavailable
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.rest_requests import HEADER_LENGTH
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
 from littoral_node.telemetry.counting import TelemetryWindows
-
-from littoral.errors import Unavailable
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_node.serving.http.connection import Connection
 from littoral_node.serving.http.errors import BadExpectation, BadRequest, BodyTooLarge
 from littoral_node.serving.http.handler import HttpLimits
 from littoral_node.serving.http.http1 import Chunks, head_of, parse_head, unpacked
 from littoral_node.serving.tls import tls_of
-
 from tests.kit.models import images
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served

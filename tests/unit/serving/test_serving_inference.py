@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_node.serving.inference import INLINE_VALUES, Inference
-from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import TelemetryWindows
 
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.preparation import Input
+from littoral_node.serving.inference import INLINE_VALUES, Inference
+from littoral_node.serving.slots import Slots
+from littoral_node.telemetry.counting import TelemetryWindows
 from tests.kit.models import HERE, SHAPE, images, logits_of, weights
 from tests.kit.serving import MODEL, asked_of, served
 

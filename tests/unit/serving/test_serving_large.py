@@ -14,14 +14,14 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from littoral.errors import BadInput
+from littoral.signature import DATATYPES
 from littoral_node.serving import large
 from littoral_node.serving.body_memory import UNCOUNTED_BYTES, BodyMemory
 from littoral_node.serving.concurrency import TooManyRequests
 from littoral_node.serving.large import SKELETON_BYTES, large_json
 from littoral_node.serving.rest_requests import INLINE_BYTES
-
-from littoral.errors import BadInput
-from littoral.signature import DATATYPES
 from tests.kit.models import images
 from tests.kit.serving import MODEL, open_node, request_of, served
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.serving import messages
-from littoral_node.serving.messages import json_of, large, request_of, too_many
-from littoral_node.serving.tensors import MAX_BATCH, Request, read
 
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
 from littoral.signature import DATATYPES
+from littoral_node.serving import messages
+from littoral_node.serving.messages import json_of, large, request_of, too_many
+from littoral_node.serving.tensors import MAX_BATCH, Request, read
 from tests.kit.models import SHAPE, artifact, images
 
 ITEM = {name: kind.itemsize for name, kind in DATATYPES.items()}

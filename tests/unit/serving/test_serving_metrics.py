@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from littoral_node.serving.metrics import CONTENT_TYPE
 from prometheus_client.parser import text_string_to_metric_families
 
+from littoral_node.serving.metrics import CONTENT_TYPE
 from tests.kit.models import images
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
 

@@ -9,10 +9,10 @@ from typing import Any
 import grpc.aio
 import numpy as np
 import pytest
-from littoral_node.serving.access import is_here
-from littoral_node.serving.grpc_server import SERVICE
 
 from littoral.inference.v2 import inference_pb2 as pb
+from littoral_node.serving.access import is_here
+from littoral_node.serving.grpc_server import SERVICE
 from tests.kit.models import SHAPE, images
 from tests.kit.serving import MODEL, Node, open_grpc, open_node, request_of, served
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import grpc.aio
 import numpy as np
 import pytest
-from littoral_node.runtimes.ended import BadValues
-from littoral_node.serving.grpc_server import SERVICE
 from onnx import TensorProto, helper
 
 from littoral.errors import RuntimeFailure
 from littoral.inference.v2 import inference_pb2 as pb
+from littoral_node.runtimes.ended import BadValues
+from littoral_node.serving.grpc_server import SERVICE
 from tests.kit.foreign import made, tokens
 from tests.kit.models import images
 from tests.kit.serving import MODEL, Node, imported, open_grpc, open_node, request_of, served

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_node.runtimes import Model
-from littoral_node.serving.slots import Slots
 
 from littoral.errors import NotFound, RuntimeFailure
+from littoral_node.runtimes import Model
+from littoral_node.serving.slots import Slots
 from tests.kit.models import images
 from tests.kit.serving import MODEL, served
 

@@ -15,11 +15,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.serving.results import InferenceResult, tensors_of
-from littoral_node.serving.tensors import DATATYPES, MAX_BATCH, read
 
 from littoral.errors import BadInput
 from littoral.manifest import Manifest
+from littoral_node.serving.results import InferenceResult, tensors_of
+from littoral_node.serving.tensors import DATATYPES, MAX_BATCH, read
 from tests.kit.models import SHAPE, artifact, images
 from tests.kit.serving import request_of
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from littoral_cloud.store.blobs import BlobFolder
 
 from littoral.digest import digest_of
 from littoral.errors import BadInput, Conflict, DigestMismatch, NotFound, TooLarge
 from littoral.transport import MAX_BLOB_BYTES
+from littoral_cloud.store.blobs import BlobFolder
 
 DATA = b"a model" * 1000
 DIGEST = digest_of(DATA)

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from littoral_cloud.store.binary import find_binary, install_hint, version_of
-from littoral_cloud.store.connection import Connections, Endpoint, endpoint_from, unfit
 
 from littoral.errors import BadInput, Unavailable
+from littoral_cloud.store.binary import find_binary, install_hint, version_of
+from littoral_cloud.store.connection import Connections, Endpoint, endpoint_from, unfit
 
 
 @pytest.mark.parametrize("url", ["redis://h:6379/1", "rediss://u:p@h", "unix:///run/redis.sock"])

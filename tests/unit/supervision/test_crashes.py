@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_node.supervision import crashes as c
 from littoral_node.supervision.crashes import Book, CrashBook, CrashCount
 from littoral_node.supervision.failures import CRASHES

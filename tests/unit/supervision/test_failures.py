@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_node.supervision import crashes
 from littoral_node.supervision.failures import FAILURES, Consequence, Failure, Phase, gives_up, outcome
 from littoral_node.update.events import AgentCrashed

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from littoral_node.runtimes import Array, Tensor, load
-from littoral_node.runtimes.ended import RuntimeHang
-from littoral_node.supervision.watchdog import GuardedModel, Stoppable, Watchdog
 
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import File
+from littoral_node.runtimes import Array, Tensor, load
+from littoral_node.runtimes.ended import RuntimeHang
+from littoral_node.supervision.watchdog import GuardedModel, Stoppable, Watchdog
 from tests.kit.agent import glaring, good_weights, onnx_bytes
 from tests.kit.models import artifact
 from tests.kit.patience import PATIENCE_S

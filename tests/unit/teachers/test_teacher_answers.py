@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
+
+from littoral.errors import BadInput, NoSpace, TooLarge
 from littoral_cloud.data.dataset import Images
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
 from littoral_cloud.teachers.logits import CachedLogits
@@ -19,9 +22,6 @@ from littoral_cloud.training.augmentation import Augment, Copy
 from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.train import taught
 from littoral_cloud.training.trainer import Trainer
-from safetensors.numpy import save
-
-from littoral.errors import BadInput, NoSpace, TooLarge
 from tests.kit.images import bars
 from tests.kit.teachers import by_rows
 

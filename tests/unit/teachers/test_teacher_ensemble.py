@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.data.dataset import Images
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, Member, TeacherRecipe, WeightsRecipe
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
@@ -16,8 +18,6 @@ from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher, Teacher, f
 from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.train import Trained, logits_of, train_teacher
 from littoral_cloud.training.weights import save_weights
-
-from littoral.errors import BadInput, NotFound
 from tests.kit.images import bars
 
 DATA = bars()

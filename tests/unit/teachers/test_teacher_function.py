@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.recipes.own_function import imported
 from littoral_cloud.recipes.recipe import FunctionRecipe
 from littoral_cloud.teachers.function_teacher import FunctionTeacher
-
-from littoral.errors import BadInput, NotFound
 from tests.kit import teachers
 from tests.kit.images import bars
 

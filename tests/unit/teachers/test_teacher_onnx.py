@@ -9,13 +9,13 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from littoral_cloud.recipes.recipe import OnnxRecipe
-from littoral_cloud.teachers.onnx_teacher import OnnxTeacher
-from littoral_cloud.teachers.teacher import foreign_teacher
 from onnx import TensorProto, helper
 
 from littoral.digest import digest_of
 from littoral.errors import BadInput, FleetError, NotFound, RuntimeFailure, TooLarge
+from littoral_cloud.recipes.recipe import OnnxRecipe
+from littoral_cloud.teachers.onnx_teacher import OnnxTeacher
+from littoral_cloud.teachers.teacher import foreign_teacher
 from tests.kit.images import bars
 from tests.kit.teachers import linear_onnx
 

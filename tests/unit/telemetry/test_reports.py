@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from littoral.digest import digest_of
+from littoral.fleet.v1 import session_pb2
+from littoral.manifest import Manifest
 from littoral_cloud.api.wire import report_from
 from littoral_cloud.fleet import telemetry as totals
 from littoral_node.telemetry.backlog import MOST_BYTES, MOST_REPORT_BYTES, MOST_REPORTS, WaitingReport, added, thinned, too_much
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import OUTSTANDING, SPOOL_EVERY_S, TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
-
-from littoral.digest import digest_of
-from littoral.fleet.v1 import session_pb2
-from littoral.manifest import Manifest
 from tests.kit.models import artifact, images
 
 MODEL = "tiny"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_node.telemetry.counting import TelemetryReport, TelemetryWindows
 
 from littoral.manifest import Manifest
 from littoral.sketch import Sketch, sketch_id
 from littoral.telemetry import LATENCY_BOUNDS_MS, quantile
+from littoral_node.telemetry.counting import TelemetryReport, TelemetryWindows
 from tests.kit.models import CLASSES, artifact, images, logits_of, weights
 
 MODEL = "tiny"

@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from littoral_cloud.terminal.output import Format, emit, emit_error, when, worth
 
 from littoral.errors import NotFound
+from littoral_cloud.terminal.output import Format, emit, emit_error, when, worth
 
 
 @dataclass(frozen=True)

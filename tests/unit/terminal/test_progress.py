@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.console import Console
+
 from littoral_cloud.demo.terminal import Terminal
 from littoral_cloud.terminal.progress import EVERY_S, progress_of
-from rich.console import Console
 
 
 def test_a_log_gets_a_line_now_and_then_with_what_is_left() -> None:

@@ -6,8 +6,9 @@ import warnings
 
 import pytest
 import torch
-from littoral_cloud.training.one_cycle import one_cycle
 from torch import nn
+
+from littoral_cloud.training.one_cycle import one_cycle
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 10, 33, 999])

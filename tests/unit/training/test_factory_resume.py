@@ -10,6 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from torch import nn
+
+from littoral.architectures import build
+from littoral.errors import BadInput
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
 from littoral_cloud.training.preparation import input_of, tensor_of
@@ -17,11 +22,6 @@ from littoral_cloud.training.schedule import Progress, Schedule, Step
 from littoral_cloud.training.train import OneCopy, distil, train_teacher
 from littoral_cloud.training.trainer import Trainer, TrainingDiverged
 from littoral_cloud.training.weights import arrays_of, module_of, weights_digest
-from safetensors import safe_open
-from torch import nn
-
-from littoral.architectures import build
-from littoral.errors import BadInput
 from tests.kit.images import bars
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_a_number_names_the_layer_and_keeps_the_last_good_che
         TrainingDiverged, match=r"net: the loss is nan at step 6 of 12, because the weights of layer features\.conv2"
     ) as stopped:
         trainer.teach(module, name="net", epochs=1, schedule=QUICK, seed=1, constraint=Spoilt())
-    assert stopped.value.hint.endswith("; the last good checkpoint, of step 4, was kept")
+    assert stopped.value.hint.endswith("; the last good checkpoint, of step 4, stays")
     with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
         assert file.metadata()["step"] == "4"
         assert all(torch.isfinite(file.get_tensor(k)).all() for k in file.keys())  # noqa: SIM118

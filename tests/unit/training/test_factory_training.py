@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+from littoral.errors import BadInput
 from littoral_cloud.training.augmentation import moved
 from littoral_cloud.training.one_cycle import one_cycle
 from littoral_cloud.training.preparation import input_of
@@ -14,9 +17,6 @@ from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.seeding import seeded
 from littoral_cloud.training.train import accuracy_of, cache_logits, distil, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer, TrainingDiverged
-from torch import nn
-
-from littoral.errors import BadInput
 from tests.kit.images import bars
 
 SPEC = {"name": "compact_cnn", "widths": [8, 16]}

@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from littoral.architectures import build
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.training.weights import (
     arrays_from,
     arrays_of,
@@ -16,9 +19,6 @@ from littoral_cloud.training.weights import (
     weights_bytes,
     weights_digest,
 )
-
-from littoral.architectures import build
-from littoral.errors import BadInput, NotFound
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
 SIZE = {"channels": 1, "height": 8, "width": 8, "classes": 3}

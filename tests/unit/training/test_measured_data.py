@@ -6,6 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from littoral.architectures import sizes_of, takes
+from littoral.errors import BadInput
+from littoral.preparation import Input
 from littoral_cloud.data.dataset import assemble
 from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.packaging.package import Bench
@@ -15,10 +19,6 @@ from littoral_cloud.teachers.teacher import prepared_as
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import MUTED, input_of, noted
 from littoral_cloud.training.schedule import Schedule
-
-from littoral.architectures import sizes_of, takes
-from littoral.errors import BadInput
-from littoral.preparation import Input
 from tests.kit.images import bars
 from tests.kit.measured import rows, series, table
 

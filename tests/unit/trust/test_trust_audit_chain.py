@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from littoral_cloud.fleet.ledger import Audit, AuditEntry
-from littoral_cloud.trust.audit_chain import GENESIS, canonical, link, verify
 
 from littoral.errors import BadInput
+from littoral_cloud.fleet.ledger import Audit, AuditEntry
+from littoral_cloud.trust.audit_chain import GENESIS, canonical, link, verify
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

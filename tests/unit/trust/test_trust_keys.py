@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from littoral_cloud.trust.ca import BACKDATE_S, DAY_S, CertificateAuthority, open_ca, read_request
-from littoral_cloud.trust.store import open_trust
 
 from littoral.errors import BadInput, Untrusted
 from littoral.identity import certificate_request, new_node_key, seal, sha256_fingerprint, unseal
+from littoral_cloud.trust.ca import BACKDATE_S, DAY_S, CertificateAuthority, open_ca, read_request
+from littoral_cloud.trust.store import open_trust
 
 NOW = 1_800_000_000.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.failures import HANGS, HANGS_WITHIN_S, PROVED_S
 from littoral_node.update.incidents import ModelIncidents
-
 from tests.kit.models import artifact
 from tests.kit.serving import served
 

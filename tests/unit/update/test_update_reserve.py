@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from littoral_node.artifacts.fitness import OverBudget, RuntimeMissing, check_fitness
 
 from littoral.budget import Budget
 from littoral.errors import BadManifest
+from littoral_node.artifacts.fitness import OverBudget, RuntimeMissing, check_fitness
 from tests.kit.models import artifact
 
 RUNTIMES = frozenset({"onnxruntime"})

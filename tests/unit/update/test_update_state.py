@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from littoral_node.supervision.failures import CRASHES
 from littoral_node.update import events as e
 from littoral_node.update import state as s
