@@ -16,7 +16,7 @@ import numpy as np
 from bench.edge.fleet import MODEL
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
-from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+from littoral_node.artifacts.manifest_file import ENVELOPE, payload_of
 from littoral_node.runtimes import load
 from littoral_node.serving.grpc_server import GrpcServer
 from littoral_node.serving.rest import HttpServer

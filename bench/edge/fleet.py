@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from littoral.manifest import Manifest
 from littoral.process.command import script
-from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+from littoral_node.artifacts.manifest_file import ENVELOPE, payload_of
 
 PLACE = Path("build/bench-edge")
 RECIPE = Path(__file__).with_name("digits.toml")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.edge.fleet import MODEL
 from littoral.manifest import Manifest
-from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+from littoral_node.artifacts.manifest_file import ENVELOPE, payload_of
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots

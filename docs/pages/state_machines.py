@@ -21,7 +21,7 @@ every pair."""
 ROLLOUT = """\
 ## A rollout
 
-`littoral_cloud/rollouts/state.py`. `littoral_cloud.rollouts.observe.observe` makes the event from the ledger,
+`littoral_cloud/rollouts/state.py`. `littoral_cloud.rollouts.judge.observe` makes the event from the ledger,
 `littoral_cloud.rollouts.decide.apply` decides, and the controller commits the rollout and the nodes' desired states in one
 Change."""
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from littoral.codec import FEATURES
 from littoral.fleet.v1 import session_pb2
 from littoral_node.artifacts.repository import Artifacts
+from littoral_node.certificates.renewal import CertificateRenewal
 from littoral_node.config.settings import NodeSettings
 from littoral_node.federation.labelled import Count
 from littoral_node.federation.participation import Participation
 from littoral_node.identity.corrupt import CorruptFiles
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.link.blobs import NodeBlobs
 from littoral_node.link.messages import SessionMessages
-from littoral_node.link.renewal import CertificateRenewal
 from littoral_node.link.session import NodeSession
 from littoral_node.link.wire import hello_to
 from littoral_node.machine.conditions import Thresholds
@@ -40,6 +39,7 @@ from littoral_node.supervision.tasks import Work, run_until
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
+from littoral_node.transfer.blobs import NodeBlobs
 from littoral_node.update.build import kit_from
 from littoral_node.update.desired import Updates
 from littoral_node.update.local import LocalRepository

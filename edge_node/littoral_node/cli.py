@@ -132,7 +132,7 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
         return 0
     from littoral.identity import JoinLine
-    from littoral_node.link.enrol import enrol
+    from littoral_node.certificates.enrol import enrol
     from littoral_node.machine.hardware import profile
     from littoral_node.machine.wire import hardware_to
     from littoral_node.runtimes import facts
@@ -176,8 +176,8 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
     Raises Untrusted where the key is lost: no join line brings it back as the same node.
     """
     from littoral.identity import is_node_key
+    from littoral_node.certificates.renewal import refused
     from littoral_node.identity.identity import life_of
-    from littoral_node.link.renewal import refused
 
     now = time.time()  # noqa: TID251 - the command line is where the clock comes in
     identity = folder.look().identity

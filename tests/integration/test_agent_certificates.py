@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
+from littoral_cloud.fleet.issued_tokens import create_token
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Node, dump, load
-from littoral_cloud.fleet.tokens import create_token
 from littoral_cloud.trust.ca import open_ca
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity, life_of

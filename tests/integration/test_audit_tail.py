@@ -14,8 +14,8 @@ import pytest
 
 from littoral.errors import FleetError
 from littoral_cloud.app import open_core
+from littoral_cloud.fleet.issued_tokens import create_token, list_tokens
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger
-from littoral_cloud.fleet.tokens import create_token, list_tokens
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link

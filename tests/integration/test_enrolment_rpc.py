@@ -22,10 +22,10 @@ from littoral.errors import BadToken
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem, sha256_fingerprint
 from littoral.transport import CLIENT_OPTIONS
+from littoral_cloud.fleet.issued_tokens import token_id
 from littoral_cloud.fleet.nodes import decommission
-from littoral_cloud.fleet.tokens import token_id
+from littoral_node.certificates.enrol import enrol as node_enrol
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.link.enrol import enrol as node_enrol
 from tests.kit.certificates import Authority, Credential
 from tests.kit.cloud import Cloud
 from tests.kit.node_client import NodeClient

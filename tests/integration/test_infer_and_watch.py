@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from littoral.preparation import Input, Resize
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.identity.files import write_json
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.serving.access import Access

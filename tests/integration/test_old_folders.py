@@ -28,11 +28,11 @@ from littoral_cloud.teacher_service.service import EscalationCount
 from littoral_cloud.trust.audit_chain import verify
 from littoral_cloud.trust.store import open_trust
 from littoral_cloud.trust.witness import Witness
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.config.settings import load_settings
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.offload.samples import SampleFile
-from littoral_node.supervision.crashes import CrashBook
+from littoral_node.supervision.crash_record import CrashBook
 from littoral_node.telemetry.spool import Spool
 from littoral_node.update.journal import UpdateJournal
 from littoral_node.update.state import ModelUpdateState

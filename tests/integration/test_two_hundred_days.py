@@ -27,14 +27,14 @@ from littoral.errors import Unavailable
 from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral_cloud.fleet import renewal, sessions
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
+from littoral_cloud.fleet.issued_tokens import create_token
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.fleet.sessions import Peer
-from littoral_cloud.fleet.tokens import create_token
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
+from littoral_node.certificates.renewal import CertificateRenewal
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
-from littoral_node.link.renewal import CertificateRenewal
 from tests.kit.certificates import Credential
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port

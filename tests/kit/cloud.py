@@ -12,7 +12,7 @@ from pathlib import Path
 
 from littoral.identity import JoinLine
 from littoral_cloud.app import Core, open_core
-from littoral_cloud.fleet.tokens import create_token
+from littoral_cloud.fleet.issued_tokens import create_token
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.serve import serve
 from littoral_cloud.settings import CloudSettings

@@ -122,7 +122,7 @@ def finished(
 
 @dataclass(slots=True)
 class FolderChannel:
-    """littoral_node.link.blobs.Blobs where both ends share a disk."""
+    """littoral_node.transfer.blobs.Blobs where both ends share a disk."""
 
     blobs: BlobFolder
 

@@ -45,7 +45,7 @@ class User:
 
 @asynccontextmanager
 async def isolated(folder: Path, waits: Waits) -> AsyncIterator[Once]:
-    from littoral_node.artifacts.envelope import ENVELOPE
+    from littoral_node.artifacts.manifest_file import ENVELOPE
     from littoral_node.isolated.model import IsolatedModel, open_isolated
 
     manifest = artifact(folder)

@@ -13,8 +13,8 @@ import typer
 from littoral.budget import ESTIMATE
 from littoral_cloud.app import open_existing
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.fleet.choice import Row
 from littoral_cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
+from littoral_cloud.rollouts.artifact_choice import Row
 from littoral_cloud.rollouts.explain import Explained, explain_node
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth

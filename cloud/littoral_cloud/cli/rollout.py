@@ -22,7 +22,7 @@ from littoral_cloud.releases.catalogue import read_release
 from littoral_cloud.rollouts.back import go_back
 from littoral_cloud.rollouts.commands import abort as ask_to_abort
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
-from littoral_cloud.rollouts.observe import observe
+from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
 from littoral_cloud.settings import CloudSettings, load_settings

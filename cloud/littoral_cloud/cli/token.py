@@ -14,7 +14,7 @@ from littoral.identity import JoinLine
 from littoral.transport import join_address
 from littoral_cloud.app import open_core, open_existing
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.fleet.tokens import TokenState, create_token, list_tokens, revoke_token
+from littoral_cloud.fleet.issued_tokens import TokenState, create_token, list_tokens, revoke_token
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when

@@ -14,11 +14,11 @@ from littoral_cloud.app import Core
 from littoral_cloud.data.dataset import Examples
 from littoral_cloud.demo.processes import NodeProcess
 from littoral_cloud.demo.report import NodeRow, RolloutRow, StudentRow
-from littoral_cloud.fleet.choice import as_measured, measurement_for
 from littoral_cloud.fleet.ledger import AuditEntry, Doc
 from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
 from littoral_cloud.packaging.package import Packaged, answers_of
 from littoral_cloud.releases.parents import parents_by_role
+from littoral_cloud.rollouts.artifact_choice import as_measured, measurement_for
 from littoral_cloud.rollouts.seen import measurements
 from littoral_cloud.rollouts.state import Rollout
 from littoral_cloud.training.train import accuracy_of

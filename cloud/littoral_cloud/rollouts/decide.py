@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
-from littoral_cloud.rollouts.observe import not_ours, observe, unmeasured
+from littoral_cloud.rollouts.judge import not_ours, observe, unmeasured
 from littoral_cloud.rollouts.plan import ended, next_wave, passed_probation, previous, sizes_left, unproved, with_waves
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from littoral.budget import Measured
 from littoral.errors import NoFit
-from littoral_cloud.fleet.choice import LEAST, choose
 from littoral_cloud.fleet.interface import breaks
 from littoral_cloud.fleet.limits import beyond, takes
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Artifact, Enrolment
+from littoral_cloud.rollouts.artifact_choice import LEAST, choose
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import Ineligible
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from littoral.budget import Budget
 from littoral.errors import NotFound
-from littoral_cloud.fleet.choice import Row, explain
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.fleet.records import Presence
+from littoral_cloud.rollouts.artifact_choice import Row, explain
 from littoral_cloud.rollouts.rechoice import Fleet, followed, holder
 from littoral_cloud.rollouts.rechoice_controller import read_fleet
 from littoral_cloud.rollouts.seen import FleetNode, nodes

@@ -15,13 +15,13 @@ from functools import cached_property
 
 from littoral.budget import Measured
 from littoral.errors import NoFit
-from littoral_cloud.fleet.choice import LEAST, candidates_for, choose
 from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, Release, dump
+from littoral_cloud.rollouts.artifact_choice import LEAST, candidates_for, choose
 from littoral_cloud.rollouts.decide import next_generation
 from littoral_cloud.rollouts.eligibility import RULES, accuracy_floor, offered, refusal
-from littoral_cloud.rollouts.observe import unmeasured
+from littoral_cloud.rollouts.judge import unmeasured
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 

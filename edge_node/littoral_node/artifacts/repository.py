@@ -15,10 +15,10 @@ from littoral.codec_errors import BadCoding
 from littoral.digest import digest_of, digest_of_file, hex_of
 from littoral.errors import BadManifest, DigestMismatch, NotFound, TooLarge
 from littoral.manifest import MAX_MANIFEST_BYTES, File, Manifest, Transfer
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.artifacts.unpack import Coded, unpack
 from littoral_node.identity.files import sync_folder, write_atomic
-from littoral_node.link.blobs import NodeBlobs
+from littoral_node.transfer.blobs import NodeBlobs
 
 
 class Artifacts:

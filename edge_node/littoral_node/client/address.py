@@ -9,7 +9,7 @@ from typing import Any
 
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral.transport import is_loopback, join_address, split_address
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.client.node import ArtifactClient, Client, NodeAddress, NodeClient
 from littoral_node.config.settings import given_settings, load_settings, settings_from
 from littoral_node.identity.files import read_json

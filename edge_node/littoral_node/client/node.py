@@ -156,7 +156,7 @@ class ArtifactClient:
     def __init__(self, folder: Path, trusted: Mapping[str, bytes] | None) -> None:
         from littoral.digest import digest_of, digest_of_file
         from littoral.manifest import Manifest
-        from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+        from littoral_node.artifacts.manifest_file import ENVELOPE, payload_of
         from littoral_node.artifacts.probe import load_checked
 
         envelope = (folder / ENVELOPE).read_bytes()

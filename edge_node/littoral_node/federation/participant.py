@@ -30,7 +30,7 @@ AGAIN_S = 5.0
 
 
 class BlobChannel(Protocol):
-    """littoral_node.link.blobs.Blobs, as far as it is needed here."""
+    """littoral_node.transfer.blobs.Blobs, as far as it is needed here."""
 
     async def get(self, digest: str, size: int | None = None) -> Path: ...
 

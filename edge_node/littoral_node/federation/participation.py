@@ -9,7 +9,7 @@ from pathlib import Path
 from littoral.fleet.v1.session_pb2 import ConnectRequest, DesiredState, FederatedReply, FederatedTask
 from littoral_node.federation.participant import Participant
 from littoral_node.federation.warm import trains
-from littoral_node.link.blobs import NodeBlobs
+from littoral_node.transfer.blobs import NodeBlobs
 
 
 class Participation:

@@ -15,7 +15,7 @@ from pathlib import Path
 from littoral.digest import hex_of
 from littoral.errors import FleetError
 from littoral.manifest import Manifest
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.artifacts.probe import load_checked
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.update.journal import UpdateJournal

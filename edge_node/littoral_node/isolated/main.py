@@ -14,7 +14,7 @@ from typing import Any
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.process.child import Answer, allow_memory, memory, serve
-from littoral_node.artifacts.envelope import ENVELOPE, payload_of
+from littoral_node.artifacts.manifest_file import ENVELOPE, payload_of
 from littoral_node.artifacts.probe import check_probe
 from littoral_node.machine.memory import added, reset_peak, settle
 from littoral_node.runtimes import Array, Model, opened, version

@@ -1,1 +1,1 @@
-"""The one outbound connection to the cloud: enrolment, the session, the certificate, blobs."""
+"""The one outbound connection to the cloud: the session and its messages."""

@@ -13,7 +13,7 @@ from littoral_node.identity.folder import NodeFolder
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.machine.overlay import widest
 from littoral_node.serving.slots import Slots
-from littoral_node.supervision.crashes import CrashBook
+from littoral_node.supervision.crash_record import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
 from littoral_node.update.job import Counters, Kit
 

@@ -15,8 +15,8 @@ from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.link.blobs import NodeBlobs
 from littoral_node.supervision.failures import PROVED_S
+from littoral_node.transfer.blobs import NodeBlobs
 from littoral_node.update.events import Findings
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal

@@ -9,7 +9,7 @@ from littoral.backoff import Backoff
 from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unavailable
 from littoral_node.artifacts.usage import OverQuota
 from littoral_node.serving.slots import Served
-from littoral_node.supervision.crashes import Crash
+from littoral_node.supervision.crash_record import Crash
 from littoral_node.supervision.failures import Consequence, Failure, Phase, outcome
 from littoral_node.update.incidents import ModelIncidents
 from littoral_node.update.job import Kit

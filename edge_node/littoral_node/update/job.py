@@ -16,7 +16,7 @@ from littoral_node.artifacts.usage import NodeUsage
 from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.supervision.crashes import CrashBook
+from littoral_node.supervision.crash_record import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
 from littoral_node.update.events import UpdateEvent
 from littoral_node.update.journal import UpdateJournal

@@ -4,7 +4,7 @@ Both files are replaced whole (write, fsync, rename). A damaged file is reported
 is found elsewhere, and checked like any artifact before it serves:
 
     1. in update.json: an update that succeeded names the active artifact; any other names the one that it would have replaced
-    2. where that is damaged too, in the crash record: what the agent loaded last (littoral_node.supervision.crashes)
+    2. where that is damaged too, in the crash record: what the agent loaded last (littoral_node.supervision.crash_record)
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from littoral.errors import Conflict, FleetError, Unavailable
-from littoral_node.supervision.crashes import Crash
+from littoral_node.supervision.crash_record import Crash
 from littoral_node.supervision.failures import CRASHES, Consequence, Failure, Phase, outcome
 from littoral_node.update.events import (
     AgentCrashed,

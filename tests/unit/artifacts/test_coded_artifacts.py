@@ -22,7 +22,7 @@ from littoral.identity import key_id_of
 from littoral.manifest import File, Manifest, Transfer
 from littoral_node.artifacts.repository import ENVELOPE, Artifacts
 from littoral_node.artifacts.unpack import Coded, unpack
-from littoral_node.link.blobs import NodeBlobs
+from littoral_node.transfer.blobs import NodeBlobs
 from tests.kit.blob_source import BlobSource, blob_source
 from tests.kit.models import artifact
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
 from littoral.process import worker
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.isolated.model import open_isolated
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
 from tests.kit.foreign import tokens

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from littoral_node.artifacts.envelope import ENVELOPE
+from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.isolated.model import open_isolated
 from littoral_node.serving.slots import Served
 from tests.kit.models import artifact, images, logits_of, weights

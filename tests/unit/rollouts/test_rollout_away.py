@@ -6,7 +6,7 @@ import pytest
 
 from littoral_cloud.fleet.presence import There, patience_s, there
 from littoral_cloud.fleet.records import AWAY_S, Enrolment, Node, Presence, dump, load
-from littoral_cloud.rollouts.observe import observe
+from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, Waits
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 

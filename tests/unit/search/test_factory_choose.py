@@ -11,7 +11,7 @@ from littoral.architectures import build
 from littoral.budget import Budget
 from littoral.errors import BadInput, NoFit
 from littoral_cloud.packaging.package import Packaged, candidates_from
-from littoral_cloud.search.choose import choose, measured
+from littoral_cloud.search.choose_here import choose, measured
 from tests.kit.images import bars
 
 DATA = bars()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral_node.supervision import crashes as c
-from littoral_node.supervision.crashes import Book, CrashBook, CrashCount
+from littoral_node.supervision import crash_record as c
+from littoral_node.supervision.crash_record import Book, CrashBook, CrashCount
 from littoral_node.supervision.failures import CRASHES
 
 OLD, NEW, OTHER = (f"sha256:{letter * 64}" for letter in "abc")

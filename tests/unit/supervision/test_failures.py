@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral_node.supervision import crashes
+from littoral_node.supervision import crash_record as crashes
 from littoral_node.supervision.failures import FAILURES, Consequence, Failure, Phase, gives_up, outcome
 from littoral_node.update.events import AgentCrashed
 from littoral_node.update.state import PHASES, ModelUpdateState, Update, step

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from littoral.digest import digest_of, hex_of
 from littoral.errors import BadInput, DigestMismatch, NoSpace, NotFound, TooLarge, Unavailable
-from littoral_node.link.blobs import BARREN_TRIES, FETCHES_OF_A_WRONG_BLOB, NodeBlobs
-from littoral_node.link.pace import Pace
+from littoral_node.transfer.blobs import BARREN_TRIES, FETCHES_OF_A_WRONG_BLOB, NodeBlobs
+from littoral_node.transfer.pace import Pace
 from tests.kit.blob_source import BlobSource, blob_source
 
 pytest_plugins = ("tests.kit.disk",)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
 from littoral.signature import Metric
-from littoral_cloud.fleet.choice import candidates_for, choose, explain
 from littoral_cloud.fleet.limits import beyond, takes
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import Presence
+from littoral_cloud.rollouts.artifact_choice import candidates_for, choose, explain
 from tests.kit.rollout_world import MODEL, artifact
 
 LARGE = artifact("large", accuracy=0.99, size=50_000)

@@ -30,7 +30,7 @@ from littoral.errors import DigestMismatch, NoSpace, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import MAX_BLOB_BYTES
 from littoral_node.identity.files import sync_folder
-from littoral_node.link.blob_stream import (
+from littoral_node.transfer.blob_stream import (
     BROKEN_OFF,
     MISPLACED,
     SILENCE_S,
@@ -42,7 +42,7 @@ from littoral_node.link.blob_stream import (
     translated,
     upload_parts,
 )
-from littoral_node.link.pace import Pace
+from littoral_node.transfer.pace import Pace
 
 FETCHES_OF_A_WRONG_BLOB = 3
 """A blob whose bytes came wrong is fetched again; after this many times its source is wrong, not the way."""

@@ -1,0 +1,1 @@
+"""A node's certificate: obtained with a join line, and renewed while it is valid."""
