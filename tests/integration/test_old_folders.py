@@ -63,7 +63,10 @@ RECORDS: Mapping[str, type[Any]] = {
 @pytest.fixture(params=VERSIONS)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of the folders of one version, which a program may write to."""
-    return Path(shutil.copytree(FOLDERS / request.param, tmp_path / "old"))
+    copy = Path(shutil.copytree(FOLDERS / request.param, tmp_path / "old"))
+    for path in copy.rglob("*"):  # a checkout has not the modes with which the files were written
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return copy
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
