@@ -59,7 +59,7 @@ async def release_run(
     was, became = (accuracy_of(logits_of(net, given, dataset.test_x), dataset.test_y) for net in (before, module))
     found = judgement(run, was, became)
     if found.worse and not worse_too:
-        raise WorseThanBase(f"run {run.run_id}: {found.remark}", hint="release it all the same with --yes, or hold another run")
+        raise WorseThanBase(f"run {run.run_id}: {found.remark}", hint="release it all the same with --yes, or start another run")
     made = candidates_from(
         module,
         run.architecture,

@@ -33,7 +33,7 @@ DESCRIPTIONS: Mapping[str, Description] = {
     "grpc": Description("HOST:PORT", "The address for inference over gRPC; off: none.", "HTTP's host, and the port after HTTP's"),
     "batch": Description("N", "At most N examples of waiting requests go through a model together; 1: never together.", "32"),
     "requests": Description("N", "At most N requests wait or run at a time, over all models.", "256"),
-    "memory": Description("SIZE", "The memory for all models together; their shares split it.", "no limit"),
+    "memory": Description("SIZE", "The memory for all models together; their quotas split it.", "no limit"),
     "disk": Description("SIZE", "The disk space for the artifacts of all models, with those to go back to.", "no limit"),
     "token_file": Description(
         "FILE", "The file with the token that clients beyond loopback must send; needed to listen there.", "none"
