@@ -191,7 +191,7 @@ def compare(sent: bytes) -> str:
     return "read"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1_500, deadline=None)
 @given(HEADS, st.binary(max_size=12))
 @example(b"POST / HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: , chunked\r\n\r\n", b"0\r\n\r\n")
 @example(b"POST / HTTP/1.1\r\nHost: node\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\nG")
@@ -201,7 +201,7 @@ def test_heads(head: bytes, rest: bytes) -> None:
     compare(head + rest)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1_500, deadline=None)
 @given(st.lists(GOOD_CHUNKS | CHUNKS, max_size=4).map(b"".join), TRAILERS, st.binary(max_size=6))
 @example(b"3 ;x\r\nabc\r\n", b"0\r\n\r\n", b"")
 @example(b"3;x\n\r\nabc\r\n", b"0\r\n\r\n", b"")
