@@ -9,9 +9,9 @@ from littoral.architectures import build, sizes_of
 from littoral.errors import BadInput
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.plan import plan_of
+from littoral_cloud.factory.plan import ProductionPlan, plan_of
 from littoral_cloud.packaging.package import EXPORTERS
-from littoral_cloud.recipes.recipe import Production, trained_teachers
+from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.teachers.teacher import loaded_teachers
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import seeded
@@ -23,7 +23,11 @@ def check_recipe(recipe: Production, dataset: Dataset) -> None:
     Raises BadInput, naming the student: a variant is unknown, an architecture does not fit the data set, a method names a layer
     that is not there or takes out what cannot be taken out.
     """
-    plan = plan_of(recipe, dataset)
+    check_plan(plan_of(recipe, dataset), dataset)
+
+
+def check_plan(plan: ProductionPlan, dataset: Dataset) -> None:
+    """As check_recipe, of a recipe that is resolved."""
     for student in plan.students:
         for stage in student.stages:
             _check_schedule(f"student {student.recipe.name}", stage.schedule, dataset)
@@ -32,10 +36,10 @@ def check_recipe(recipe: Production, dataset: Dataset) -> None:
                 hint = f"one of {', '.join(EXPORTERS)}"
                 raise BadInput(f"student {student.recipe.name}: variant {variant!r} is not known", hint=hint)
     for teacher in plan.teachers:
-        _check_schedule(teacher.name, teacher.schedule, dataset)
+        _check_schedule(teacher.taught.name, teacher.taught.schedule, dataset)
     networks: list[tuple[str, Mapping[str, Any], Sequence[Method]]] = []
-    networks += [(name, teacher_recipe.architecture, ()) for name, teacher_recipe in trained_teachers(recipe.teacher)]
-    networks += [(f"student {student.name}", student.architecture, student.methods) for student in recipe.students]
+    networks += [(teacher.taught.name, teacher.recipe.architecture, ()) for teacher in plan.teachers]
+    networks += [(f"student {s.recipe.name}", s.recipe.architecture, s.recipe.methods) for s in plan.students]
     for name, spec, methods in networks:
         try:
             with seeded(0):

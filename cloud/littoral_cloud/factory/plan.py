@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.recipes.recipe import Production, StudentRecipe, stages, trained_teachers
+from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe, stages, trained_teachers
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.schedule import Schedule
 
@@ -32,6 +32,12 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TeacherPlan:
+    recipe: TeacherRecipe
+    taught: Stage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class StudentPlan:
     recipe: StudentRecipe
     taught: Stage
@@ -45,14 +51,14 @@ class StudentPlan:
 @dataclass(frozen=True, slots=True, eq=False)
 class ProductionPlan:
     recipe: Production
-    teachers: tuple[Stage, ...]  # those that are trained here
+    teachers: tuple[TeacherPlan, ...]  # those that are trained here
     students: tuple[StudentPlan, ...]
     examples: int  # of training
     classes: int
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return (*self.teachers, *(stage for student in self.students for stage in student.stages))
+        return (*(teacher.taught for teacher in self.teachers), *(stage for student in self.students for stage in student.stages))
 
     @property
     def copies(self) -> tuple[ImageCopy, ...]:
@@ -77,7 +83,8 @@ class ProductionPlan:
 def plan_of(recipe: Production, dataset: Dataset) -> ProductionPlan:
     examples = len(dataset.train_y)
     teachers = tuple(
-        _stage(name, teacher.schedule, teacher.epochs, examples) for name, teacher in trained_teachers(recipe.teacher)
+        TeacherPlan(teacher, _stage(name, teacher.schedule, teacher.epochs, examples))
+        for name, teacher in trained_teachers(recipe.teacher)
     )
     students = tuple(student_plan(student, examples) for student in recipe.students)
     return ProductionPlan(recipe, teachers, students, examples, dataset.classes)

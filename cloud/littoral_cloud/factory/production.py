@@ -15,7 +15,7 @@ from littoral.errors import BadInput
 from littoral.lineage import MEMBER, TEACHER
 from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.factory.checks import check_recipe
+from littoral_cloud.factory.checks import check_plan
 from littoral_cloud.factory.plan import ProductionPlan, Stage, StudentPlan, plan_of
 from littoral_cloud.factory.progress import ProductionProgress, Share, no_share
 from littoral_cloud.packaging.package import Bench, Packaged, candidates_from
@@ -89,7 +89,7 @@ def make_students(dataset: Dataset, recipe: Production, how: Execution | None = 
     """
     how = how or Execution()
     plan = plan_of(recipe, dataset)
-    progress = ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None)
+    progress = _progress(plan, how)
     taught = _taught(dataset, plan, how, progress)
     bench = Bench.of(dataset)
     packaged = package_all(recipe, bench, taught.teacher, taught.students, progress.artifact)
@@ -101,19 +101,23 @@ def teach_students(dataset: Dataset, recipe: Production, how: Execution | None =
     """The networks of a recipe, without exporting them: see make_students."""
     how = how or Execution()
     plan = plan_of(recipe, dataset)
-    return _taught(dataset, plan, how, ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None))
+    return _taught(dataset, plan, how, _progress(plan, how))
 
 
 def ready_for(dataset: Dataset, recipe: Production, how: Execution | None = None) -> Teacher | None:
     """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
     how = how or Execution()
     plan = plan_of(recipe, dataset)
-    with _work(dataset, plan, how, ProductionProgress(plan, no_share, how.steps, how.stop, stops=how.folders is None)) as work:
+    with _work(dataset, plan, how, _progress(plan, how)) as work:
         return work.teacher()
 
 
+def _progress(plan: ProductionPlan, how: Execution) -> ProductionProgress:
+    return ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None)
+
+
 def _taught(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: ProductionProgress) -> TaughtStudents:
-    check_recipe(plan.recipe, dataset)
+    check_plan(plan, dataset)
     with _work(dataset, plan, how, progress) as work:
         teacher = how.teacher or work.teacher()
         accuracy = work.judged(teacher) if teacher and how.teacher is None else 0.0

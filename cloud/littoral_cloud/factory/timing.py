@@ -12,7 +12,7 @@ import numpy as np
 from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.plan import plan_of, student_plan
-from littoral_cloud.recipes.recipe import Production, StudentRecipe, trained_teachers
+from littoral_cloud.recipes.recipe import Production, StudentRecipe
 from littoral_cloud.training.schedule import Step
 from littoral_cloud.training.train import Trained, logits_of, taught
 from littoral_cloud.training.trainer import Trainer
@@ -88,11 +88,11 @@ def teacher_seconds(production: Production, dataset: Dataset, clock: Callable[[]
     found = 0.0
     some = dataset.train_x[:_ANSWERED]
     plan = plan_of(production, dataset)
-    for stage, (_, teacher_recipe) in zip(plan.teachers, trained_teachers(production.teacher), strict=True):
+    for each in plan.teachers:
+        stage = each.taught
         watch = StepTimes(clock)
         trainer = Trainer(few(dataset, stage.schedule.batch), progress=watch.note, clock=clock)
-        architecture = teacher_recipe.architecture
-        teacher = taught(trainer, architecture, name="estimate", epochs=_STEPS, schedule=stage.schedule, seed=1)
+        teacher = taught(trainer, each.recipe.architecture, name="estimate", epochs=_STEPS, schedule=stage.schedule, seed=1)
         found += watch.step_s() * stage.steps
         began = clock()
         logits_of(teacher.module, teacher.input, some)

@@ -161,10 +161,8 @@ class Worker:
             lease.renewed(mine, "teacher", token, self.control, until) as interruption,
             _alone(self.kept.checkpoints.parent / "teacher.lock", interruption.halt),
         ):
-            return ready_for(
-                self.data.dataset, first, Execution(folders=self.kept,
-                tell=self.control.tell, stop=interruption.halt, clock=self.control.clock),
-            )  # fmt: skip
+            how = Execution(folders=self.kept, tell=self.control.tell, stop=interruption.halt, clock=self.control.clock)
+            return ready_for(self.data.dataset, first, how)
 
 
 def ends(deadline: float, began: float, now: float) -> float:
