@@ -197,6 +197,79 @@ async def test_a_lease_outlives_its_ttl_while_it_is_held(ledger: Ledger) -> None
     assert doc.body == {"held": True}
 
 
+async def test_many_documents_are_read_at_one_time(ledger: Ledger) -> None:
+    await ledger.commit(Change((write("a", {"n": 1}, 0), write("b", {"n": 2}, 0, "other"))))
+    found = await ledger.get_many([("other", "b"), ("thing", "b"), ("thing", "a")])
+    assert [None if doc is None else (doc.id, doc.generation, doc.body) for doc in found] == [
+        ("b", 1, {"n": 2}),
+        None,
+        ("a", 1, {"n": 1}),
+    ]
+    assert await ledger.get_many([]) == []
+
+
+async def test_every_document_of_a_kind_comes_in_pages(ledger: Ledger) -> None:
+    ids = {f"n{number}" for number in range(2500)}
+    await ledger.commit(Change(tuple(write(id, {"text": "x" * 80}, 0) for id in sorted(ids))))
+    pages = [page async for page in ledger.pages("thing", 500)]
+    assert {doc.id for page in pages for doc in page} == ids
+    assert 2 < len(pages) < 12
+    assert [doc.id for doc in await ledger.all("thing")] == sorted(ids)
+
+
+async def test_a_quiet_write_is_not_announced(ledger: Ledger) -> None:
+    async with ledger.watch("thing") as announcements, asyncio.timeout(PATIENCE_S):
+        before = await ledger.position()
+        committed = await ledger.commit(Change((Write("thing", "a", {}, None, quiet=True),)))
+        assert (committed, committed.position) == ({("thing", "a"): 1}, 0)
+        assert await ledger.position() == before
+        committed = await ledger.commit(Change((write("b", {}, None),)))
+        assert await anext(announcements) == Announcement("thing", "b")
+        assert committed.position == await ledger.position() == before + 1
+
+
+async def test_an_announcement_names_the_newest_generation(ledger: Ledger) -> None:
+    async with ledger.watch("thing", "end") as announcements, asyncio.timeout(PATIENCE_S):
+        for body in ({}, {}, {}, None):
+            await ledger.commit(Change((write("a", body, None), write("b", {}, None))))
+        await ledger.commit(Change((write("z", {}, None, "end"),)))
+        seen: dict[str, int] = {}
+        while "z" not in seen:
+            seen |= {(each := await anext(announcements)).id: each.generation}
+            seen |= {each.id: each.generation for each in announcements.drain()}
+        assert (seen["a"], seen["b"]) == (0, 4)
+        assert announcements.drain() == frozenset()
+
+
+async def test_of_changes_that_are_written_together_each_has_its_own_outcome(ledger: Ledger, another: Callable[[], Any]) -> None:
+    async with ledger.lease("rollouts") as old:
+        pass
+    await ledger.commit(Change((write("there", {}, 0), write("left", {"n": 1}, 0))))
+
+    def line(id: str) -> tuple[Audit]:
+        return (Audit("thing.made", id, "me"),)
+
+    async with another() as second:
+        await second.commit(Change((), line("of another process")))
+        outcomes = await asyncio.gather(
+            ledger.commit(Change((write("first", {}, 0),), line("first"))),  # goes alone; the others wait, and go together
+            ledger.commit(Change((write("a", {}, 0),), line("a"))),
+            ledger.commit(Change((write("there", {}, 0),), line("conflict"))),
+            ledger.commit(Change((write("b", {}, 0),)), fence=old),
+            ledger.commit(Change((Take("thing", "left", "n"),), line("taken"))),
+            ledger.commit(Change((write("c", {}, 0),))),
+            ledger.commit(Change((write("a", {"n": 2}, 1),), line("a again"))),
+            return_exceptions=True,
+        )
+    kinds = [type(each).__name__ for each in outcomes]
+    assert kinds == ["Committed", "Committed", "Conflict", "LostLease", "Committed", "Committed", "Committed"]
+    assert outcomes[6] == {("thing", "a"): 2}
+    assert "thing there: expected generation 0, found 1" in str(outcomes[2])
+    entries = await ledger.audit()
+    assert [entry.subject for entry in entries] == ["of another process", "first", "a", "taken", "a again"]
+    assert verify(entries) is None
+
+
 BODIES = st.dictionaries(
     st.text(max_size=5),
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -112,17 +112,52 @@ async def test_a_redis_that_stays_away_is_told_of_with_a_way_out(mortal_redis: M
             assert told.value.retryable
 
 
-async def test_a_watcher_is_told_to_read_again_after_a_break_and_then_goes_on(mortal_redis: MortalRedis) -> None:
+async def test_a_watcher_hears_after_a_break_what_was_written_in_it(mortal_redis: MortalRedis) -> None:
+    async with (
+        RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as ledger,
+        RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as other,
+        asyncio.timeout(PATIENCE_S),ledger.watch("thing", "other") as announcements
+    ):
+        await other.commit(change("before"))
+        assert await anext(announcements) == Announcement("thing", "before")
+        await mortal_redis.kill()
+        written = [asyncio.create_task(other.commit(change(id))) for id in ("a", "b", "c")]
+        await mortal_redis.start()
+        await asyncio.gather(*written)
+        assert {(await anext(announcements)).id for _ in written} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("newer", [0, 3])
+async def test_a_watcher_is_asked_to_read_everything_again_where_redis_came_back_with_older_data(
+    mortal_redis: MortalRedis, newer: int
+) -> None:
+    """`newer`: so much was written into the older data before the watcher is back."""
+    file = mortal_redis.folder / "appendonly.aof"
     async with (
         RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as ledger,
         ledger.watch("thing", "other") as announcements,
         asyncio.timeout(PATIENCE_S),
     ):
-        await mortal_redis.kill()
-        await mortal_redis.start()
-        assert {await anext(announcements), await anext(announcements)} == {Announcement("thing", ""), Announcement("other", "")}
         await ledger.commit(change("a"))
-        assert await anext(announcements) == Announcement("thing", "a")
+        older = file.read_bytes()
+        await ledger.commit(change("b"))
+        assert {await anext(announcements), await anext(announcements)} == {
+            Announcement("thing", "a"),
+            Announcement("thing", "b"),
+        }
+        await mortal_redis.kill()
+        file.write_bytes(older)
+        if newer:
+            await mortal_redis.start(under="elsewhere.sock")
+            async with RedisLedger.open(mortal_redis.endpoint_under("elsewhere.sock"), clock, patience_s=20) as other:
+                for number in range(newer):
+                    await other.commit(change(f"n{number}"))
+            await mortal_redis.kill()
+        await mortal_redis.start()
+        heard = {await anext(announcements), await anext(announcements)}
+        assert heard == {Announcement("thing", ""), Announcement("other", "")}
+        await ledger.commit(change("c"))
+        assert await anext(announcements) == Announcement("thing", "c")
 
 
 async def test_a_holder_that_cannot_renew_is_stopped_before_another_may_begin(mortal_redis: MortalRedis) -> None:

@@ -29,14 +29,21 @@ class MortalRedis:
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
+    def endpoint_under(self, name: str) -> Endpoint:
+        return Endpoint(socket=self.folder / name)
+
+    async def start(self, under: str = "r.sock") -> None:
+        """Args:
+        under: another name of the socket, so that who uses the first one does not find it.
+        """
         self._process = await asyncio.create_subprocess_exec(
             find_binary().path,
-            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""),
+            *("--port", "0", "--unixsocket", str(self.folder / under), "--dir", str(self.folder), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no", *self._options),
             stdout=asyncio.subprocess.DEVNULL,
         )
-        async with RedisLedger.open(self.endpoint, lambda: 0.0):
+        endpoint = self.endpoint if under == self.socket.name else self.endpoint_under(under)
+        async with RedisLedger.open(endpoint, lambda: 0.0):
             pass  # it answers
 
     async def kill(self) -> None:

@@ -17,13 +17,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from littoral.backoff import Backoff
 from littoral.errors import Conflict, Unavailable
-from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger, next_announcement
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Fence, Ledger, next_announcement
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +76,9 @@ async def keep_advancing(
             await sleep(pause_s)
 
 
-async def _next(announcements: AsyncIterator[Announcement], within_s: float, coalesce_s: float) -> News:
+async def _next(announcements: AnnouncementFeed, within_s: float, coalesce_s: float) -> News:
     if (first := await next_announcement(announcements, within_s)) is None:
         return None
-    heard = {first}
-    with suppress(TimeoutError):
-        async with asyncio.timeout(coalesce_s):
-            while True:
-                heard.add(await anext(announcements))
-    return None if any(not each.id for each in heard) else frozenset(heard)  # no id: announcements were lost
+    await asyncio.sleep(coalesce_s)
+    heard = {first} | announcements.drain()
+    return None if any(not each.id for each in heard) else frozenset(heard)  # no id: everything may have changed

@@ -1,13 +1,14 @@
 """The door through which everything that the coordinator intends is written: the port; the adapter is littoral_cloud/store/.
 
 A document is a JSON object under (kind, id) with a generation that grows by one with every write; generation 0 means
-"does not exist". A Change is written whole or not at all, together with its lines in the audit trail, and announced.
+"does not exist". A Change is written whole or not at all, together with its lines in the audit trail, and announced: it is
+appended to one stream of changes, which every reader follows from where it stood.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -29,12 +30,16 @@ class Doc:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """`body` None deletes. `expected` is the generation that was read: 0 for "must not exist yet", None for "any"."""
+    """`body` None deletes. `expected` is the generation that was read: 0 for "must not exist yet", None for "any".
+
+    `quiet`: nobody has to act on it, so it is not announced. Whoever wants it reads it.
+    """
 
     kind: str
     id: str
     body: Body | None
     expected: int | None
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +94,71 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Something was written. Losing one costs a delay, never correctness."""
+    """Something was written. `id` "": more was written than is remembered, so everything of the kind has to be read again.
+
+    `generation`: of the document as it was written last; 0: it was deleted, or is not known.
+    """
 
     kind: str
     id: str
+    generation: int = field(default=0, compare=False)
+
+
+class AnnouncementFeed(Protocol):
+    """Announcements for one watcher. Of a document that was written many times since it was asked, there is one."""
+
+    def __aiter__(self) -> AsyncIterator[Announcement]: ...
+
+    async def __anext__(self) -> Announcement: ...
+
+    def drain(self) -> frozenset[Announcement]:
+        """All that wait now; empties the queue."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Committed(Mapping[tuple[str, str], int]):
+    """The new generations by (kind, id). `position`: of the change in the stream of changes; 0: it was not announced."""
+
+    generations: Mapping[tuple[str, str], int]
+    position: int = 0
+
+    def __getitem__(self, key: tuple[str, str]) -> int:
+        return self.generations[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self.generations)
+
+    def __len__(self) -> int:
+        return len(self.generations)
 
 
 class Ledger(Protocol):
     async def get(self, kind: str, id: str) -> Doc | None: ...
 
+    async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
+        """Documents by (kind, id), in the order asked for, as they stood at one moment; None where there is none."""
+        ...
+
     async def all(self, kind: str) -> Sequence[Doc]:
         """Every document of a kind, by id."""
+        ...
+
+    def pages(self, kind: str, size: int = 1000) -> AsyncIterator[Sequence[Doc]]:
+        """Every document of a kind, about `size` at a time, in no order. One that is written meanwhile may come twice, in the
+        older or the newer form; one that is there all the time comes."""
+        ...
+
+    async def position(self) -> int:
+        """Of the last change that was announced; 0: there is none."""
         ...
 
     async def kinds(self) -> Sequence[str]:
         """Every kind of which there is a document, in order."""
         ...
 
-    async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
-        """Writes a change whole and gives the new generations by (kind, id).
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> Committed:
+        """Writes a change whole and gives the new generations.
 
         Raises:
             Conflict: an expected generation is not there any more, or nothing is left to take; nothing was written.
@@ -117,8 +168,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def watch(self, *kinds: str) -> AbstractAsyncContextManager[AsyncIterator[Announcement]]:
-        """Announcements of these kinds, from the moment the context is entered; survives a Redis that is gone for a while."""
+    def watch(self, *kinds: str) -> AbstractAsyncContextManager[AnnouncementFeed]:
+        """Announcements of these kinds, from the moment the context is entered; none is lost while Redis is away."""
         ...
 
     def lease(self, name: str, *, ttl_s: float = 10.0) -> AbstractAsyncContextManager[Fence]:
@@ -138,7 +189,7 @@ class Ledger(Protocol):
         ...
 
 
-async def next_announcement(news: AsyncIterator[Announcement], within_s: float) -> Announcement | None:
+async def next_announcement(news: AnnouncementFeed, within_s: float) -> Announcement | None:
     """The next announcement; None where none comes in time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(within_s):

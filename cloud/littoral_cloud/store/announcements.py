@@ -1,14 +1,24 @@
-"""One subscription of this process, handed on to all who watch.
+"""One reader of the stream of changes in this process, for all who watch.
 
-A watcher's announcements are a set, not a queue: a document that is written a hundred times while its watcher is busy is
-announced to it once, so a slow watcher costs no memory.
+Rules, in order:
+
+1. The reader starts at the newest entry, and remembers the last one that it has read. After a break it goes on behind that one,
+   so that nothing is lost while Redis is away.
+2. Where the last one is not in the stream any more, or entries between it and the next one are missing, every watcher hears of
+   each of its kinds with the id "": read everything of it again. That happens after more changes than the stream holds, and
+   where Redis came back with older data.
+3. A watcher's announcements are a set, not a queue: a document that is written a hundred times while its watcher is busy is
+   announced to it once, so a slow watcher costs no memory.
+
+Example: the last entry read is 41-7; Redis restarts; the next entries are 42 and 43. They are announced as if nothing had been.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
@@ -19,40 +29,54 @@ from littoral_cloud.store.connection import BACKOFF, Connections
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 15.0  # a connection that is silent for this long is asked; silent for this long again, it is dead
+BLOCK_S = 15.0  # so long Redis may have nothing to say; then it is asked again
+HEARTBEAT_S = 2 * BLOCK_S  # a connection that is silent for this long is dead
+AT_ONCE = 1000  # entries
 CANCEL_AGAIN_S = 0.5
+_START = (0, 0)  # before the first entry
 
 
 class Watcher(AsyncIterator[Announcement]):
-    """Announcements of some kinds. After a break every kind is announced with the id "": read everything of it again."""
+    """Announcements of some kinds. Implements littoral_cloud.fleet.ledger.AnnouncementFeed."""
 
     def __init__(self, kinds: frozenset[str]) -> None:
         self.kinds = kinds
-        self._waiting: dict[Announcement, None] = {}
+        self._waiting: dict[Announcement, Announcement] = {}
         self._woken = asyncio.Event()
 
-    def tell(self, announcement: Announcement) -> None:
-        self._waiting[announcement] = None
+    def put(self, announcement: Announcement) -> None:
+        """In place of an earlier one of the same document."""
+        self._waiting.pop(announcement, None)
+        self._waiting[announcement] = announcement
         self._woken.set()
 
     async def __anext__(self) -> Announcement:
         while not self._waiting:
             self._woken.clear()
             await self._woken.wait()
-        first = next(iter(self._waiting))
-        del self._waiting[first]
-        return first
+        return self._waiting.pop(next(iter(self._waiting)))
+
+    def drain(self) -> frozenset[Announcement]:
+        waiting = frozenset(self._waiting.values())
+        self._waiting.clear()
+        return waiting
 
 
 class Announcements:
-    """Listens on one channel, on a connection of its own, and comes back when Redis does."""
+    """Reads the stream on a connection of its own, and comes back when Redis does.
 
-    def __init__(self, connections: Connections, channel: str) -> None:
+    Args:
+        stream, count: keys of the stream of changes and of its counter.
+    """
+
+    def __init__(self, connections: Connections, stream: str, count: str) -> None:
         self._connections = connections
-        self._channel = channel
+        self._stream = stream
+        self._count = count
         self._watchers: set[Watcher] = set()
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._last: tuple[int, int] | None = None  # number and nonce of the last entry that was read; None: of none yet
 
     async def join(self, kinds: frozenset[str]) -> Watcher:
         """From here on nothing is missed. Raises Unavailable where Redis stays away."""
@@ -83,46 +107,74 @@ class Announcements:
 
     async def _run(self) -> None:
         attempt = 0
-        broken = False
         while True:
             connection = self._connections.listener()
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("SUBSCRIBE", self._channel)
-                await connection.read_response(timeout=HEARTBEAT_S)
-                if broken:
-                    self._tell_all()
+                await self._find_place(connection)
                 self._listening.set()
                 attempt = 0
-                await self._hear(connection)
+                while True:
+                    await self._read(connection)
             except (RedisError, OSError) as error:
                 log.warning("redis: announcements stopped (%s); listening again", error)
-                broken = True
             finally:
                 self._listening.clear()
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(BACKOFF.pause_s(attempt, self._connections.rng))
             attempt += 1
 
-    async def _hear(self, connection: AbstractConnection) -> None:
-        asked = False
-        while True:
-            reply = await connection.read_response(timeout=HEARTBEAT_S)
-            if reply is None:
-                if asked:
-                    raise ConnectionError("nothing heard, not even an answer to a ping")
-                await connection.send_command("PING", check_health=False)
-                asked = True
-                continue
-            asked = False
-            if isinstance(reply, list) and bytes(reply[0]) == b"message":
-                kind, _, id = bytes(reply[2]).decode().partition(" ")
-                announcement = Announcement(kind, id)
-                for watcher in self._watchers:
-                    if kind in watcher.kinds:
-                        watcher.tell(announcement)
+    async def _find_place(self, connection: AbstractConnection) -> None:
+        """At the newest entry at first; after a break behind the last one that was read, if it is still there."""
+        if self._last == _START or (
+            self._last is not None and await _ask(connection, "XRANGE", self._stream, _id(*self._last), _id(*self._last))
+        ):
+            return
+        newest = await _ask(connection, "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
+        if self._last is not None:
+            self._announce_all()
+        self._last = _number_and_nonce(newest[0][0]) if newest else _START
 
-    def _tell_all(self) -> None:
+    async def _read(self, connection: AbstractConnection) -> None:
+        assert self._last is not None
+        asked = ("XREAD", "COUNT", AT_ONCE, "BLOCK", int(BLOCK_S * 1000), "STREAMS", self._stream, _id(*self._last))
+        reply = await _ask(connection, *asked)
+        for id, fields in reply[0][1] if reply else ():
+            number, nonce = _number_and_nonce(id)
+            if number != self._last[0] + 1:
+                log.warning("redis: changes %d to %d were cut off before they were read", self._last[0] + 1, number - 1)
+                self._announce_all()
+            self._last = number, nonce
+            self._announce(fields)
+
+    def _announce(self, fields: Sequence[bytes]) -> None:
+        for kind, written in zip(fields[::2], fields[1::2], strict=True):
+            generation, _, id = written.decode().partition(" ")
+            announcement = Announcement(kind.decode(), id, int(generation))
+            for watcher in self._watchers:
+                if announcement.kind in watcher.kinds:
+                    watcher.put(announcement)
+
+    def _announce_all(self) -> None:
         for watcher in self._watchers:
             for kind in sorted(watcher.kinds):
-                watcher.tell(Announcement(kind, ""))
+                watcher.put(Announcement(kind, ""))
+
+
+async def _ask(connection: AbstractConnection, *command: str | int) -> Any:
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+    await connection.send_command(*command)
+    reply = await connection.read_response(timeout=HEARTBEAT_S)
+    if reply is None and loop.time() - asked >= HEARTBEAT_S:
+        raise ConnectionError("nothing heard, not even that there is no news")
+    return reply
+
+
+def _id(number: int, nonce: int) -> str:
+    return f"{number}-{nonce}"
+
+
+def _number_and_nonce(id: bytes) -> tuple[int, int]:
+    number, _, nonce = id.partition(b"-")
+    return int(number), int(nonce)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from littoral.errors import FleetError, LostLease
 from littoral_cloud.fleet.ledger import Fence
 from littoral_cloud.store.announcements import Announcements, Watcher
+from littoral_cloud.store.commits import STREAM_ENTRIES
 from littoral_cloud.store.connection import Connections
 from littoral_cloud.store.scripts import ACQUIRE, RELEASE, RENEW
 
@@ -18,11 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Leases:
-    def __init__(self, connections: Connections, announcements: Announcements, key: Callable[..., str], channel: str) -> None:
+    def __init__(self, connections: Connections, announcements: Announcements, key: Callable[..., str]) -> None:
         self._connections = connections
         self._announcements = announcements
         self._key = key
-        self._channel = channel
 
     @asynccontextmanager
     async def hold(self, name: str, ttl_s: float) -> AsyncIterator[Fence]:
@@ -89,7 +89,8 @@ class Leases:
     async def _release(self, name: str, token: int) -> None:
         try:
             async with asyncio.timeout(2):
-                await self._connections.run(RELEASE, [self._key("lease", name)], [token, self._channel, name])
+                keys = [self._key("lease", name), self._key("changes"), self._key("changes-count")]
+                await self._connections.run(RELEASE, keys, [token, name, STREAM_ENTRIES, secrets.randbits(62)])
         except (TimeoutError, FleetError) as error:
             log.warning("lease %s: could not be given back, it ends by itself: %s", name, error)
 

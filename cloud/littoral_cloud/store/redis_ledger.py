@@ -1,31 +1,28 @@
 """The Ledger in Redis. See cloud/littoral_cloud/fleet/ledger.py for the contract, scripts.py for what is atomic.
 
-While Redis is away, `get`, `all`, `commit` and `audit` try again for `patience_s` and then raise Unavailable. `watch`
-reconnects by itself; after a break it announces every watched kind with the id "" ("read all of it again"), because the
-announcements of the meantime are lost.
+While Redis is away, `get`, `all`, `commit` and `audit` try again for `patience_s` and then raise Unavailable. `watch` follows the
+stream of changes and goes on after a break where it stood.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from littoral.errors import BadInput, Conflict, LostLease, Unavailable
-from littoral_cloud.fleet.ledger import Announcement, AuditEntry, Body, Change, Doc, Fence, Take, Write
+from littoral.errors import BadInput
+from littoral_cloud.fleet.ledger import AnnouncementFeed, AuditEntry, Change, Committed, Doc, Fence, Take
 from littoral_cloud.store.announcements import Announcements
+from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
 from littoral_cloud.store.leases import Leases
-from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, COMMIT, SCAN
-from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
+from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, GET_MANY, PAGE, SCAN
+from littoral_cloud.trust.audit_chain import GENESIS
 
-CHANGE_TTL_MS = 10 * 60 * 1000  # far longer than a commit is retried
-TOMBSTONE_TTL_MS = 30 * 24 * 3600 * 1000  # a document that comes back within this goes on counting generations
-_Sent = tuple[str | int, str]
+PAGE_DOCUMENTS = 1000
+"""That are read at one time: Redis answers nobody else meanwhile, for a few milliseconds."""
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _STREAM_ID = re.compile(r"-|\d+(-\d+)?")
@@ -44,13 +41,10 @@ class RedisLedger:
         self, endpoint: Endpoint, clock: Callable[[], float], *, fleet: str = "littoral", patience_s: float = 30.0
     ) -> None:
         self._fleet = fleet
-        self._clock = clock
-        self._channel = self._key("announce")
         self._connections = Connections(endpoint, patience_s=patience_s)
-        self._announcements = Announcements(self._connections, self._channel)
-        self._leases = Leases(self._connections, self._announcements, self._key, self._channel)
-        self._chaining = asyncio.Lock()  # our own commits queue for the head instead of fighting for it
-        self._head = GENESIS
+        self._announcements = Announcements(self._connections, self._key("changes"), self._key("changes-count"))
+        self._leases = Leases(self._connections, self._announcements, self._key)
+        self._commits = Commits(self._connections, self._key, clock)
 
     @classmethod
     @asynccontextmanager
@@ -63,6 +57,7 @@ class RedisLedger:
             await ledger._connections.check()
             yield ledger
         finally:
+            await ledger._commits.close()
             await ledger._announcements.close()
             await ledger._connections.close()
 
@@ -70,9 +65,28 @@ class RedisLedger:
         value = await self._connections.command("HGET", self._docs(kind), id)
         return None if value is None else _doc(kind, id, value)
 
+    async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
+        found: list[Doc | None] = []
+        for start in range(0, len(wanted), PAGE_DOCUMENTS):
+            some = wanted[start : start + PAGE_DOCUMENTS]
+            values = await self._connections.run(GET_MANY, [self._docs(kind) for kind, _ in some], [id for _, id in some])
+            found += [None if value is None else _doc(kind, id, value) for (kind, id), value in zip(some, values, strict=True)]
+        return found
+
     async def all(self, kind: str) -> Sequence[Doc]:
-        values: Mapping[bytes, bytes] = await self._connections.command("HGETALL", self._docs(kind))
-        return [_doc(kind, id.decode(), value) for id, value in sorted(values.items())]
+        found = {doc.id: doc async for page in self.pages(kind) for doc in page}
+        return [found[id] for id in sorted(found)]
+
+    async def pages(self, kind: str, size: int = PAGE_DOCUMENTS) -> AsyncIterator[Sequence[Doc]]:
+        cursor = b"0"
+        while True:
+            cursor, values = await self._connections.run(PAGE, [self._docs(kind)], [cursor, size])
+            yield [_doc(kind, id.decode(), value) for id, value in zip(values[::2], values[1::2], strict=True)]
+            if cursor == b"0":
+                return
+
+    async def position(self) -> int:
+        return int(await self._connections.command("GET", self._key("changes-count")) or 0)
 
     async def kinds(self) -> Sequence[str]:
         prefix = self._docs("")
@@ -85,73 +99,12 @@ class RedisLedger:
             if cursor == b"0":
                 return sorted(found)
 
-    async def commit(self, change: Change, *, fence: Fence | None = None) -> Mapping[tuple[str, str], int]:
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> Committed:
         _check(change)
-        bodies = [_sent(write) for write in change.writes]
-        id = secrets.token_hex(16)  # Redis stores the outcome under it: a retry after a lost reply commits nothing twice
-        if not change.audit:
-            return await self._commit(id, change, bodies, fence, "", [])
-        now = self._clock()
-        lines = [canonical(now, line) for line in change.audit]
-        try:
-            async with asyncio.timeout(self._connections.patience_s) as waiting, self._chaining:
-                waiting.reschedule(None)
-                while True:
-                    try:
-                        return await self._commit(id, change, bodies, fence, self._head, lines)
-                    except _OtherHead as other:
-                        self._head = other.head
-        except TimeoutError as error:
-            raise Unavailable("redis: commits before this one are still waiting", hint="start Redis again") from error
-
-    async def _commit(
-        self,
-        id: str,
-        change: Change,
-        bodies: Sequence[tuple[str | int, str]],
-        fence: Fence | None,
-        head: str,
-        lines: Sequence[bytes],
-    ) -> Mapping[tuple[str, str], int]:
-        chains: list[str] = []
-        for line in lines:
-            chains.append(link(chains[-1] if chains else head, line))
-        this = self._key("change", id)
-        keys = [this, self._key("audit"), self._key("audit-head"), self._key("lease", fence.name) if fence else this]
-        args: list[str | bytes | int] = [
-            CHANGE_TTL_MS,
-            fence.token if fence else "",
-            head,
-            chains[-1] if chains else "",
-            self._channel,
-            len(change.writes),
-            TOMBSTONE_TTL_MS,
-        ]
-        for write, body in zip(change.writes, bodies, strict=True):
-            keys += [self._docs(write.kind), self._key("gone", write.kind, write.id)]
-            args += [write.kind, write.id, *body]
-        for line, chain in zip(lines, chains, strict=True):
-            args += [line, chain]
-        status, *rest = await self._connections.run(COMMIT, keys, args)
-        if status == b"done":
-            if chains:
-                self._head = chains[-1]
-            generations = [int(part) for part in rest[0].split(b",") if part]
-            return {(w.kind, w.id): generation for w, generation in zip(change.writes, generations, strict=True)}
-        if status == b"head":
-            raise _OtherHead(rest[0].decode())
-        if status == b"lost":
-            assert fence is not None
-            raise LostLease(f"lease {fence.name}: token {fence.token} is not valid any more", hint="another process continues")
-        stale = change.writes[int(rest[0])]
-        if isinstance(stale, Take):
-            raise Conflict(f"{stale.kind} {stale.id}: nothing is left of {stale.field}", hint="read it again")
-        raise Conflict(
-            f"{stale.kind} {stale.id}: expected generation {stale.expected}, found {int(rest[1])}", hint="read it again"
-        )
+        return await self._commits.commit(change, fence)
 
     @asynccontextmanager
-    async def watch(self, *kinds: str) -> AsyncIterator[AsyncIterator[Announcement]]:
+    async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:
         watcher = await self._announcements.join(frozenset(kinds))
         try:
             yield watcher
@@ -183,14 +136,6 @@ class RedisLedger:
         return ":".join((f"{{{self._fleet}}}", *parts))
 
 
-class _OtherHead(Exception):
-    """Another process wrote to the trail: chain from its line, and try again."""
-
-    def __init__(self, head: str) -> None:
-        super().__init__(head)
-        self.head = head
-
-
 def _check(change: Change) -> None:
     named = [(write.kind, write.id) for write in change.writes]
     if len(set(named)) != len(named):
@@ -203,20 +148,6 @@ def _check(change: Change) -> None:
     for write in change.writes:
         if isinstance(write, Take) and not _FIELD.fullmatch(write.field):
             raise BadInput(f"change: {write.field!r} is no field", hint="a field is a word in lower case")
-
-
-def _sent(write: Write | Take) -> _Sent:
-    """One write as the script takes it: the expected generation, and the body."""
-    if isinstance(write, Take):
-        return "take", write.field
-    return "" if write.expected is None else write.expected, "" if write.body is None else _json(write, write.body)
-
-
-def _json(write: Write, body: Body) -> str:
-    try:
-        return json.dumps(body, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{write.kind} {write.id}: is not JSON: {error}") from error
 
 
 def _doc(kind: str, id: str, value: bytes) -> Doc:

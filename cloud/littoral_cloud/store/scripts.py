@@ -7,69 +7,126 @@ from __future__ import annotations
 
 from littoral_cloud.store.connection import Script
 
-# KEYS  1 this change  2 audit stream  3 audit head  4 the lease of the fence (or 1 again)
-#       then for each write: the kind's hash, the tombstone of the document
-# ARGV  1 ms that a change is remembered  2 fencing token or ""  3 audit head that was chained from, or "" without audit
-#       4 the new head  5 channel  6 number of writes  7 ms that a tombstone stays
-#       then for each write: kind, id, expected generation or "", JSON or "" to delete;
-#       or kind, id, "take", the name of the number that is to be one less
+# Appends to the stream of changes: entry NUMBER-NONCE, whose fields are KIND "GENERATION ID" each. The number grows by one with
+# each entry, so that a reader sees where entries were cut off. By the nonce it sees that the stream is another one than it has
+# read, after a failover or a restored backup.
+_APPEND = """
+local function append(stream, counter, cap, nonce, fields)
+  local position = 0
+  for start = 1, #fields, 2000 do
+    position = redis.call('INCR', counter)
+    local id = string.format('%d', position) .. '-' .. nonce
+    redis.call('XADD', stream, 'MAXLEN', '~', cap, id, unpack(fields, start, math.min(start + 1999, #fields)))
+  end
+  return position
+end
+"""
+
+# Several changes at once: all are written, or none is.
+# KEYS  1 audit stream  2 audit head  3 stream of changes  4 its counter
+#       then for each change: this change  the lease of its fence (or the change again)
+#       and for each of its writes: the kind's hash, the tombstone of the document
+# ARGV  1 ms that a change is remembered  2 audit head that was chained from, or "" without audit  3 the new head
+#       4 ms that a tombstone stays  5 entries that the stream of changes has at most  6 nonce  7 number of changes
+#       then for each change: "1" where it is remembered  fencing token or ""  number of writes
+#       and for each of its writes: kind, id, expected generation or "", JSON or "" to delete, "1" where it is quiet;
+#       or kind, id, "take", the name of the number that is to be one less, quiet
 #       then for each audit line: canonical JSON, chain
-# Gives {"done", "1,2,0"} | {"conflict", index from 0, generation there} | {"nothing", index} | {"head", head there} | {"lost"}
+# Gives {"done", position, replies "1,2,0" ...} | {"head", head there}
+#       | {"some", results ...} where a change cannot be written, or was before. A result is {"fits"} | {"done", "1,2,0"}
+#         | {"conflict", index from 0, generation there} | {"nothing", index} | {"lost"}
 COMMIT = Script(
-    """
-local done = redis.call('GET', KEYS[1])
-if done then return {'done', done} end
-if ARGV[2] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[2] then return {'lost'} end
-local writes = tonumber(ARGV[6])
-local generations, bodies = {}, {}
-for i = 0, writes - 1 do
-  local id, expected, body = ARGV[9 + i * 4], ARGV[10 + i * 4], ARGV[11 + i * 4]
-  local stored = redis.call('HGET', KEYS[5 + i * 2], id)
-  local generation = stored and tonumber(string.match(stored, '^(%d+) ')) or 0
-  if expected == 'take' then
-    local before, left, after = string.match(stored or '', '^%d+ (.*"' .. body .. '":)(%d+)(.*)$')
-    if not left or tonumber(left) < 1 then return {'nothing', tostring(i)} end
-    body = before .. string.format('%d', tonumber(left) - 1) .. after
-  elseif expected ~= '' and tonumber(expected) ~= generation then
-    return {'conflict', tostring(i), string.format('%d', generation)}
+    _APPEND
+    + """
+local results, all_fit, plans = {}, true, {}
+local key, arg = 5, 8
+for c = 1, tonumber(ARGV[7]) do
+  local plan = {key = KEYS[key], remembered = ARGV[arg] == '1', writes = {}}
+  local token, lease, count = ARGV[arg + 1], KEYS[key + 1], tonumber(ARGV[arg + 2])
+  key, arg = key + 2, arg + 3
+  local result = {'fits'}
+  local done = plan.remembered and redis.call('GET', plan.key)
+  if done then
+    result = {'done', done}
+  elseif token ~= '' and redis.call('GET', lease) ~= token then
+    result = {'lost'}
   end
-  if generation == 0 and body ~= '' then
-    generation = tonumber(redis.call('GET', KEYS[6 + i * 2]) or '0')
+  for i = 0, count - 1 do
+    local kind, id, expected, body, quiet = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
+    local docs, tombstone = KEYS[key], KEYS[key + 1]
+    key, arg = key + 2, arg + 5
+    if result[1] == 'fits' then
+      local stored = redis.call('HGET', docs, id)
+      local generation = stored and tonumber(string.match(stored, '^(%d+) ')) or 0
+      if expected == 'take' then
+        local before, left, after = string.match(stored or '', '^%d+ (.*"' .. body .. '":)(%d+)(.*)$')
+        if not left or tonumber(left) < 1 then
+          result = {'nothing', tostring(i)}
+        else
+          body = before .. string.format('%d', tonumber(left) - 1) .. after
+        end
+      elseif expected ~= '' and tonumber(expected) ~= generation then
+        result = {'conflict', tostring(i), string.format('%d', generation)}
+      end
+      if generation == 0 and body ~= '' then
+        generation = tonumber(redis.call('GET', tombstone) or '0')
+      end
+      plan.writes[i + 1] = {docs, tombstone, kind, id, generation, body, quiet}
+    end
   end
-  generations[i], bodies[i] = generation, body
+  all_fit = all_fit and result[1] == 'fits'
+  results[c], plans[c] = result, plan
 end
-if ARGV[3] ~= '' then
-  local head = redis.call('GET', KEYS[3]) or string.rep('0', 64)
-  if head ~= ARGV[3] then return {'head', head} end
+if not all_fit then return {'some', unpack(results)} end
+if ARGV[2] ~= '' then
+  local head = redis.call('GET', KEYS[2]) or string.rep('0', 64)
+  if head ~= ARGV[2] then return {'head', head} end
 end
-local result = {}
-for i = 0, writes - 1 do
-  result[i + 1] = bodies[i] == '' and '0' or string.format('%d', generations[i] + 1)
-end
-local reply = table.concat(result, ',')
-redis.call('SET', KEYS[1], reply, 'PX', ARGV[1])
-for i = 0, writes - 1 do
-  local id, body = ARGV[9 + i * 4], bodies[i]
-  if body ~= '' then
-    redis.call('HSET', KEYS[5 + i * 2], id, result[i + 1] .. ' ' .. body)
-  elseif generations[i] > 0 then
-    redis.call('HDEL', KEYS[5 + i * 2], id)
-    redis.call('SET', KEYS[6 + i * 2], string.format('%d', generations[i]), 'PX', ARGV[7])
+local fields, replies = {}, {}
+for c, plan in ipairs(plans) do
+  local reply = {}
+  for i, write in ipairs(plan.writes) do
+    local docs, tombstone, kind, id, generation, body, quiet = unpack(write)
+    local new = body == '' and '0' or string.format('%d', generation + 1)
+    reply[i] = new
+    if body ~= '' then
+      redis.call('HSET', docs, id, new .. ' ' .. body)
+    elseif generation > 0 then
+      redis.call('HDEL', docs, id)
+      redis.call('SET', tombstone, string.format('%d', generation), 'PX', ARGV[4])
+    end
+    if quiet ~= '1' then
+      fields[#fields + 1] = kind
+      fields[#fields + 1] = new .. ' ' .. id
+    end
   end
+  replies[c] = table.concat(reply, ',')
+  if plan.remembered then redis.call('SET', plan.key, replies[c], 'PX', ARGV[1]) end
 end
-if ARGV[3] ~= '' then
-  for i = 8 + writes * 4, #ARGV, 2 do
-    redis.call('XADD', KEYS[2], '*', 'line', ARGV[i], 'chain', ARGV[i + 1])
+if ARGV[2] ~= '' then
+  for i = arg, #ARGV, 2 do
+    redis.call('XADD', KEYS[1], '*', 'line', ARGV[i], 'chain', ARGV[i + 1])
   end
-  redis.call('SET', KEYS[3], ARGV[4])
-  redis.call('PUBLISH', ARGV[5], 'audit ')
+  redis.call('SET', KEYS[2], ARGV[3])
+  fields[#fields + 1] = 'audit'
+  fields[#fields + 1] = '0 '
 end
-for i = 0, writes - 1 do
-  redis.call('PUBLISH', ARGV[5], ARGV[8 + i * 4] .. ' ' .. ARGV[9 + i * 4])
-end
-return {'done', reply}
+local position = append(KEYS[3], KEYS[4], ARGV[5], ARGV[6], fields)
+return {'done', position, unpack(replies)}
 """
 )
+
+# KEYS the hash of each document's kind   ARGV its id. Gives "GENERATION JSON", or nothing, for each.
+GET_MANY = Script(
+    """
+local found = {}
+for i, docs in ipairs(KEYS) do found[i] = redis.call('HGET', docs, ARGV[i]) end
+return found
+"""
+)
+
+# KEYS 1 a kind's hash   ARGV 1 cursor, "0" to begin  2 how many, about. Gives {cursor, {id, "GENERATION JSON", ...}}.
+PAGE = Script("return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
 # KEYS 1 audit stream   ARGV 1 start, "-" or "(ID"  2 count
 AUDIT = Script("return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])")
@@ -105,12 +162,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 )
 
-# KEYS 1 lease   ARGV 1 token  2 channel  3 name
+# KEYS 1 lease  2 stream of changes  3 its counter   ARGV 1 token  2 name  3 entries that the stream has at most  4 nonce
 RELEASE = Script(
-    """
+    _APPEND
+    + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[2], 'lease ' .. ARGV[3])
+append(KEYS[2], KEYS[3], ARGV[3], ARGV[4], {'lease', '0 ' .. ARGV[2]})
 return 1
 """
 )
