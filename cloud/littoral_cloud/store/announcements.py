@@ -7,8 +7,6 @@ Rules, in order:
 2. Where the last one is not in the stream any more, or entries between it and the next one are missing, every watcher hears of
    each of its kinds with the id "": read everything of it again. That happens after more changes than the stream holds, and
    where Redis came back with older data.
-3. A watcher's announcements are a set, not a queue: a document that is written a hundred times while its watcher is busy is
-   announced to it once, so a slow watcher costs no memory.
 
 Example: the last entry read is 41-7; Redis restarts; the next entries are 42 and 43. They are announced as if nothing had been.
 """
@@ -17,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from littoral.errors import Unavailable
+from littoral_cloud.fleet.feed import AnnouncementQueue
 from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.store.connection import BACKOFF, Connections
 
@@ -34,32 +33,6 @@ HEARTBEAT_S = 2 * BLOCK_S  # a connection that is silent for this long is dead
 AT_ONCE = 1000  # entries
 CANCEL_AGAIN_S = 0.5
 _START = (0, 0)  # before the first entry
-
-
-class Watcher(AsyncIterator[Announcement]):
-    """Announcements of some kinds. Implements littoral_cloud.fleet.ledger.AnnouncementFeed."""
-
-    def __init__(self, kinds: frozenset[str]) -> None:
-        self.kinds = kinds
-        self._waiting: dict[Announcement, Announcement] = {}
-        self._woken = asyncio.Event()
-
-    def put(self, announcement: Announcement) -> None:
-        """In place of an earlier one of the same document."""
-        self._waiting.pop(announcement, None)
-        self._waiting[announcement] = announcement
-        self._woken.set()
-
-    async def __anext__(self) -> Announcement:
-        while not self._waiting:
-            self._woken.clear()
-            await self._woken.wait()
-        return self._waiting.pop(next(iter(self._waiting)))
-
-    def drain(self) -> frozenset[Announcement]:
-        waiting = frozenset(self._waiting.values())
-        self._waiting.clear()
-        return waiting
 
 
 class Announcements:
@@ -73,14 +46,14 @@ class Announcements:
         self._connections = connections
         self._stream = stream
         self._count = count
-        self._watchers: set[Watcher] = set()
+        self._watchers: set[AnnouncementQueue] = set()
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last: tuple[int, int] | None = None  # number and nonce of the last entry that was read; None: of none yet
 
-    async def join(self, kinds: frozenset[str]) -> Watcher:
+    async def join(self, kinds: frozenset[str]) -> AnnouncementQueue:
         """From here on nothing is missed. Raises Unavailable where Redis stays away."""
-        watcher = Watcher(kinds)
+        watcher = AnnouncementQueue(kinds)
         self._watchers.add(watcher)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -95,7 +68,7 @@ class Announcements:
             raise
         return watcher
 
-    def leave(self, watcher: Watcher) -> None:
+    def leave(self, watcher: AnnouncementQueue) -> None:
         self._watchers.discard(watcher)
 
     async def close(self) -> None:
@@ -157,8 +130,7 @@ class Announcements:
 
     def _announce_all(self) -> None:
         for watcher in self._watchers:
-            for kind in sorted(watcher.kinds):
-                watcher.put(Announcement(kind, ""))
+            watcher.put_all_again()
 
 
 async def _ask(connection: AbstractConnection, *command: str | int) -> Any:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from littoral.errors import FleetError, LostLease
+from littoral_cloud.fleet.feed import AnnouncementQueue
 from littoral_cloud.fleet.ledger import Fence
-from littoral_cloud.store.announcements import Announcements, Watcher
+from littoral_cloud.store.announcements import Announcements
 from littoral_cloud.store.commits import STREAM_ENTRIES
 from littoral_cloud.store.connection import Connections
 from littoral_cloud.store.scripts import ACQUIRE, RELEASE, RENEW
@@ -53,7 +54,7 @@ class Leases:
     async def _acquire(self, name: str, ttl_s: float) -> tuple[int, float]:
         """The token, and until when it is certainly ours, by the loop's clock."""
         keys = [self._key("lease", name), self._key("lease-token", name), self._key("lease-attempt", secrets.token_hex(16))]
-        watcher: Watcher | None = None
+        watcher: AnnouncementQueue | None = None
         try:
             while True:
                 asked = asyncio.get_running_loop().time()
@@ -95,7 +96,7 @@ class Leases:
             log.warning("lease %s: could not be given back, it ends by itself: %s", name, error)
 
 
-async def _released(watcher: Watcher, name: str, at_most_s: float) -> None:
+async def _released(watcher: AnnouncementQueue, name: str, at_most_s: float) -> None:
     try:
         async with asyncio.timeout(at_most_s):
             while (await anext(watcher)).id not in (name, ""):
