@@ -15,20 +15,20 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from littoral.errors import BadInput, Conflict, LostLease, NotFound, Untrusted
 from littoral.process.command import CommandFailed, run_to_end
 from littoral.process.limits import command_of
 from littoral_cloud.app import Core
-from littoral_cloud.federation.run import Run, RunState, all_runs
+from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.federation.start import start_run
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Write
-from littoral_cloud.fleet.records import Presence, Release, dump, load
-from littoral_cloud.releases.catalogue import all_releases
+from littoral_cloud.fleet.records import Release, dump, load
+from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
@@ -124,21 +124,36 @@ def step(seen: ModelView, now: float) -> Move:
 
 
 class Loop:
-    """Makes the moves that `step` decides; littoral_cloud/fleet/controller.py says when."""
+    """Makes the moves that `step` decides; littoral_cloud/fleet/controller.py says when.
 
-    def __init__(self, core: Core, rng: random.Random) -> None:
+    Args:
+        view: follows nodes' presences, runs, releases and rollouts.
+    """
+
+    def __init__(self, core: Core, view: FleetView, rng: random.Random) -> None:
         self._core = core
+        self._view = view
         self._rng = rng
+        self._drifted: dict[str, dict[str, float]] = {}  # by model and node id: since when, where it is not acknowledged
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
         await keep_advancing(self._core.ledger, WATCH, self._advance, self._core.clock, self._rng)
 
-    async def _advance(self, _: News, fence: Fence) -> float:
+    async def _advance(self, news: News, fence: Fence) -> float:
         """Makes every move that can be made now; gives the time of the next look without news."""
+        if news is None:
+            self._drifted.clear()
+            async for page in self._core.ledger.pages(drift.KIND):
+                for each in page:
+                    self._note(each.id, each)
+        else:
+            await self._look_at(each.id for each in news if each.kind == drift.KIND)
         until = float("inf")
-        for model in await self._models():
+        await self._view.catch_up()
+        for model in sorted({held.record.model for held in self._view.of("release").values()}):
             while True:
+                await self._view.catch_up()
                 seen, doc = await self._see(model)
                 move = step(seen, self._core.clock())
                 if isinstance(move, WaitUntil):
@@ -196,6 +211,7 @@ class Loop:
         dealt = [node for node, since in seen.drifted.items() if since <= move.until]
         await drift.rebaseline(self._core.ledger, [node for node in dealt if node in move.took], seen.model, now)
         await drift.acknowledge(self._core.ledger, [node for node in dealt if node not in move.took], seen.model, now)
+        await self._look_at(drift.inputs_id(node, seen.model) for node in dealt)
         memory = Memory(settled=(*seen.memory.settled, move.what))
         line = Audit("loop.settled", move.what, ACTOR, {"model": seen.model, "took": list(move.took)})
         write = Write(KIND, seen.model, dump(memory), doc.generation if doc else 0)
@@ -211,26 +227,35 @@ class Loop:
             return error.message
         return ""
 
-    async def _models(self) -> list[str]:
-        return sorted({release.model for release in await all_releases(self._core.ledger)})
+    async def _look_at(self, inputs: Iterable[str]) -> None:
+        """Reads these documents of kind "inputs"."""
+        ids = list(inputs)
+        for id, doc in zip(ids, await self._core.ledger.get_many([(drift.KIND, id) for id in ids]), strict=True):
+            self._note(id, doc)
+
+    def _note(self, id: str, doc: Doc | None) -> None:
+        node_id, model = drift.node_and_model(id)
+        inputs = load(drift.Inputs, doc) if doc else None
+        drifted = self._drifted.setdefault(model, {})
+        if inputs is not None and inputs.drifted and inputs.since is not None and inputs.acknowledged_at is None:
+            drifted[node_id] = inputs.since
+        else:
+            drifted.pop(node_id, None)
 
     async def _see(self, model: str) -> tuple[ModelView, Doc | None]:
-        ledger = self._core.ledger
-        drifted = {}
-        for doc in await ledger.all(drift.KIND):
-            node_id, of = drift.node_and_model(doc.id)
-            inputs = load(drift.Inputs, doc)
-            if of == model and inputs.drifted and inputs.since is not None and inputs.acknowledged_at is None:
-                drifted[node_id] = inputs.since
-        presences = [await ledger.get("presence", node_id) for node_id in drifted]
-        there = {doc.id for doc in presences if doc is not None and load(Presence, doc).connected}
-        memory = await ledger.get(KIND, model)
+        of = self._view.of
+        drifted = dict(self._drifted.get(model, {}))
+        presences = of("presence")
+        there = {id for id in drifted if (held := presences.get(id)) is not None and held.record.connected}
+        memory = await self._core.ledger.get(KIND, model)
+        runs = sorted((held.record for held in of("run").values()), key=lambda run: (run.created_at, run.run_id))
+        releases = sorted((held.record for held in of("release").values()), key=lambda r: (r.created_at, r.release_id))
         seen = ModelView(
             model,
             drifted,
-            await all_runs(ledger),
-            [r for r in await all_releases(ledger) if r.model == model],
-            {doc.id: load(Rollout, doc) for doc in await ledger.all("rollout")},
+            runs,
+            [release for release in releases if release.model == model],
+            {id: held.record for id, held in of("rollout").items()},
             load(Memory, memory) if memory else Memory(),
             frozenset(drifted) - there,
         )

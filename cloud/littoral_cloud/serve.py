@@ -26,10 +26,14 @@ from littoral_cloud.api.session import SessionTerms
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.app import Clock, Core, open_core
 from littoral_cloud.federation.controller import RunController
+from littoral_cloud.federation.run import KIND as RUN
+from littoral_cloud.federation.run import Run
+from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
 from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
+from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles
@@ -108,17 +112,20 @@ async def _serve(
 def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certificates: _Certificates) -> dict[str, Any]:
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
+    view = FleetView(core.ledger, {**RECORDS, RUN: Run})
+    fleet = SeenFleet(view)
     running: dict[str, Any] = {
+        "view": view.run(),
         "sessions": hub.run(),
         "audit": core.witness.follow(core.ledger),
         "teacher": teachers.open(),
         "certificates": certificates.renew_for_ever(),
-        "rollouts": rollouts.Controller(core.ledger, core.clock, rng).run(),
-        "choice": Rechooser(core.ledger, core.clock, rng).run(),
+        "rollouts": rollouts.Controller(core.ledger, fleet, core.clock, rng).run(),
+        "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
     }
     if core.settings.auto_loop:
-        running["loop"] = Loop(core, rng).run()
+        running["loop"] = Loop(core, view, rng).run()
     return running
 
 

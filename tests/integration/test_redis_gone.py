@@ -116,7 +116,8 @@ async def test_a_watcher_hears_after_a_break_what_was_written_in_it(mortal_redis
     async with (
         RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as ledger,
         RedisLedger.open(mortal_redis.endpoint, clock, patience_s=20) as other,
-        asyncio.timeout(PATIENCE_S),ledger.watch("thing", "other") as announcements
+        asyncio.timeout(PATIENCE_S),
+        ledger.watch("thing", "other") as announcements,
     ):
         await other.commit(change("before"))
         assert await anext(announcements) == Announcement("thing", "before")

@@ -24,6 +24,7 @@ from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
 from tests.kit.rollout_world import Fate, World, artifact
+from tests.kit.view import following
 
 FOLDER = Path(__file__).parent / "rollouts"
 OLD, GOOD = artifact("old", accuracy=0.97), artifact("good", accuracy=0.99)
@@ -50,19 +51,21 @@ async def recorded(ledger: Ledger, world: World, policy: RolloutPolicy, act: Act
     release = world.release(1, GOOD)
     await _to_ledger(world, ledger)
     id = await start_rollout(ledger, release, world.now, policy, actor="alice")
-    controller = Controller(ledger, lambda: world.now, random.Random(1))
-    while True:
-        await controller.advance(None)
-        for kind in ("rollout", "desired"):
-            world.docs |= {(kind, doc.id): doc for doc in await ledger.all(kind)}
-        rollout = (await read_rollout(ledger, id))[1]
-        if rollout.state in ENDED:
-            return id
-        if act is not None and rollout.running_wave is not None:
-            await act(ledger, id)
-            act = None
-        world.tick(5.0)
-        await _to_ledger(world, ledger)
+    async with following(ledger) as fleet:
+        controller = Controller(ledger, fleet, lambda: world.now, random.Random(1))
+        while True:
+            await fleet.view.catch_up()
+            await controller.advance(None)
+            for kind in ("rollout", "desired"):
+                world.docs |= {(kind, doc.id): doc for doc in await ledger.all(kind)}
+            rollout = (await read_rollout(ledger, id))[1]
+            if rollout.state in ENDED:
+                return id
+            if act is not None and rollout.running_wave is not None:
+                await act(ledger, id)
+                act = None
+            world.tick(5.0)
+            await _to_ledger(world, ledger)
 
 
 async def _to_ledger(world: World, ledger: Ledger) -> None:

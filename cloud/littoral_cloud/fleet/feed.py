@@ -38,3 +38,6 @@ class AnnouncementQueue(AsyncIterator[Announcement]):
         waiting = frozenset(self._waiting.values())
         self._waiting.clear()
         return waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)

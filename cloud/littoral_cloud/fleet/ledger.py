@@ -115,6 +115,10 @@ class AnnouncementFeed(Protocol):
         """All that wait now; empties the queue."""
         ...
 
+    def __len__(self) -> int:
+        """How many wait now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Committed(Mapping[tuple[str, str], int]):
@@ -151,6 +155,10 @@ class Ledger(Protocol):
 
     async def position(self) -> int:
         """Of the last change that was announced; 0: there is none."""
+        ...
+
+    async def announced(self, position: int) -> None:
+        """Returns once every watcher of this process was given what was announced up to this position."""
         ...
 
     async def kinds(self) -> Sequence[str]:

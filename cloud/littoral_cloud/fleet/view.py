@@ -69,6 +69,9 @@ class FleetView:
         self._watchers: set[AnnouncementQueue] = set()
         self._reading = asyncio.Lock()  # an older reading is never applied after a newer one
         self._ready = asyncio.Event()
+        self._feed: AnnouncementFeed | None = None
+        self._applying = False
+        self._applied = asyncio.Condition()
 
     def of(self, kind: str) -> Mapping[str, Held[Any]]:
         """What is held of a kind, by id: it changes while one waits."""
@@ -92,23 +95,41 @@ class FleetView:
         """Returns once everything was read."""
         await self._ready.wait()
 
+    async def catch_up(self) -> None:
+        """Returns once the view holds all that was written before the call."""
+        await self._ready.wait()
+        await self._ledger.announced(await self._ledger.position())
+        async with self._applied:
+            await self._applied.wait_for(lambda: not self._applying and not (self._feed and len(self._feed)))
+
     async def run(self) -> None:
         """Follows the ledger until it is cancelled."""
         failures = 0
         while True:
             try:
                 async with self._ledger.watch(*self._records) as feed:
-                    for kind in self._records:
-                        await self._read_all(kind)
+                    self._feed = feed
+                    async with self._changing():
+                        for kind in self._records:
+                            await self._read_all(kind)
                     self._ready.set()
                     failures = 0
                     while True:
                         heard = {await anext(feed)} | feed.drain()
-                        await self._apply(heard)
+                        async with self._changing():
+                            await self._apply(heard)
             except Unavailable as error:
                 log.warning("view: %s; reading everything again", error)
                 await asyncio.sleep(BACKOFF.bound_s(failures))
                 failures += 1
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        self._applying = True
+        yield
+        self._applying = False  # not after an error: then everything is read again
+        async with self._applied:
+            self._applied.notify_all()
 
     def wrote(self, change: Change, committed: Committed) -> None:
         """Takes over what was just committed, without reading it."""

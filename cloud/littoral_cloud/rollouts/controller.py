@@ -1,62 +1,97 @@
-"""The shell around `next_actions`: reads what is so, decides for each rollout, commits with the lease's fence."""
+"""The shell around `next_actions`: looks at a rollout when something changed that can move it, decides, and commits with the
+lease's fence. littoral_cloud/rollouts/attention.py says what can move it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
-from littoral_cloud.fleet.controller import ControllerSpec, keep_advancing
-from littoral_cloud.fleet.ledger import Fence, Ledger
-from littoral_cloud.rollouts.decide import next_actions
-from littoral_cloud.rollouts.seen import read
+from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
+from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger
+from littoral_cloud.rollouts.attention import Attention
+from littoral_cloud.rollouts.decide import Decision, next_actions
+from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView, SeenFleet
 from littoral_cloud.rollouts.state import KIND, Waits
 
 log = logging.getLogger(__name__)
 
-WATCH = ControllerSpec("rollouts", "rollouts", (KIND, "node", "presence", "reported", "measurement", "desired"))
+WATCH = ControllerSpec("rollouts", "rollouts", (KIND, "release", "artifact", "measurement", *NODE_KINDS))
+_ITS_KINDS = (KIND, "release", "artifact")
+MANY_NODES = 300
+"""With more, a decision takes so long that sessions and leases would wait for it: a thread makes it."""
 
 
 class Controller:
     """Args:
+    fleet: what the decisions are made from.
     clock: seconds since 1970-01-01 UTC.
-    rng: for the repair timer's jitter.
+    rng: for jitter.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(self, ledger: Ledger, fleet: SeenFleet, clock: Callable[[], float], rng: random.Random) -> None:
         self._ledger = ledger
+        self._fleet = fleet
         self._clock = clock
         self._rng = rng
+        self._attention: dict[str, Attention | None] = {}  # by rollout; None: it cannot go on, or has just moved
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        await keep_advancing(self._ledger, WATCH, lambda _, fence: self.advance(fence), self._clock, self._rng)
+        await keep_advancing(self._ledger, WATCH, self._advance, self._clock, self._rng, view=self._fleet.view)
 
-    async def advance(self, fence: Fence | None) -> float:
+    async def _advance(self, news: News, fence: Fence) -> float:
+        return await self.advance(fence, news)
+
+    async def advance(self, fence: Fence | None, news: News = None) -> float:
         """Takes every step that can be taken now; gives the time at which there may be another without news."""
-        while True:
-            snapshot = await read(self._ledger)
-            if snapshot is None:
-                return float("inf")
-            again, wake_at = False, float("inf")
-            for rollout_id in snapshot.rollouts:
-                try:
-                    seen = snapshot.of(rollout_id)
-                    decision = next_actions(seen, self._clock())
-                    if isinstance(decision, Waits):
-                        wake_at = min(wake_at, decision.until)
-                        continue
-                    await self._ledger.commit(decision.change(seen), fence=fence)
-                    log.info("rollout %s: %s", rollout_id, decision.rollout.state)
-                    again = True
-                except LostLease:
-                    raise
-                except Conflict:
-                    again = True  # somebody wrote in between: read again, decide again
-                except Unavailable:
-                    raise
-                except FleetError as error:
-                    log.error("rollout %s: cannot go on: %s", rollout_id, error)
-            if not again:
-                return wake_at
+        live = self._fleet.live_rollouts()
+        if news is None:
+            self._attention = {}
+        due = [id for id in live if self._is_due(id, news or frozenset())]
+        while due:
+            due = [id for id in due if await self._moves(id, fence)]
+        self._attention = {id: attention for id, attention in self._attention.items() if id in live}
+        return min((each.until for each in self._attention.values() if each), default=float("inf"))
+
+    def _is_due(self, rollout_id: str, news: frozenset[Announcement]) -> bool:
+        if rollout_id not in self._attention:
+            return True
+        attention = self._attention[rollout_id]
+        if attention is None:  # it could not be looked at
+            return any(each.kind in _ITS_KINDS for each in news)
+        return attention.is_due(news, self._clock())
+
+    async def _moves(self, rollout_id: str, fence: Fence | None) -> bool:
+        """Looks at one rollout, and makes one move where there is one: then another look is due."""
+        self._attention[rollout_id] = None
+        try:
+            seen = self._fleet.of(rollout_id)
+            decision = await self._decision(seen)
+            if isinstance(decision, Waits):
+                self._attention[rollout_id] = Attention.after(seen, decision)
+                return False
+            change = decision.change(seen)
+            try:
+                self._fleet.view.wrote(change, await self._ledger.commit(change, fence=fence))
+            except LostLease:
+                raise
+            except Conflict:  # somebody wrote in between: read it again, decide again
+                await self._fleet.view.refresh(change)
+            else:
+                log.info("rollout %s: %s", rollout_id, decision.rollout.state)
+        except (LostLease, Unavailable):
+            raise
+        except FleetError as error:
+            log.error("rollout %s: cannot go on: %s", rollout_id, error)
+            return False
+        return rollout_id in self._fleet.live_rollouts()
+
+    async def _decision(self, seen: RolloutView) -> Decision | Waits:
+        now = self._clock()
+        if len(seen.nodes) <= MANY_NODES:
+            return next_actions(seen, now)
+        return await asyncio.to_thread(next_actions, replace(seen, nodes=dict(seen.nodes)), now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 
 from littoral_cloud.fleet.limits import takes
 from littoral_cloud.fleet.presence import There
@@ -84,7 +85,7 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
         return NobodyNow("no node is there that can take it: " + _listed(_absent(could, now)))
     if now >= rollout.deadline:
         return RolloutExpired(f"no node came within {rollout.policy.pending_s:g} s: {_listed(_absent(could, now))}")
-    return Waits(_absent(could, now), rollout.deadline)
+    return Waits(_absent(could, now), rollout.deadline, frozenset(node.id for node in could))
 
 
 def _named_are_gone(other: Rollout, seen: RolloutView) -> bool:
@@ -97,16 +98,17 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
         return RolloutAborted(f"aborted by {rollout.aborted_by}")
-    waits, until = [], rollout.deadline
+    waits, until, missed = [], rollout.deadline, []
     for node_id in rollout.cohort:
         node = seen.nodes.get(node_id)
         if node is None or node.presence is None or node.node.enrolment is not Enrolment.ACCEPTED:
             continue
         if (missing := unmeasured(node, seen)) and node.there(now) is not There.OFFLINE:
             waits.append(f"{node.name} to measure {len(missing)} of {len(seen.candidates)} candidates")
+            missed.append(node_id)
             until = until if node.connected else min(until, node.presence.gone_at)
     if waits and now < rollout.deadline:
-        return Waits(tuple(waits), until)
+        return Waits(tuple(waits), until, frozenset(missed))
     plan = make_plan(seen, now)
     coming = next_wave(seen, plan.assignments, now)
     if coming.nodes:
@@ -129,10 +131,13 @@ def _observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
     ours = [a for a in rollout.assignments if a.touched and not a.dropped and a.node_id not in dropped]
     if (bad := next(filter(None, (_bad_end(a, seen) for a in ours)), None)) is not None:
         return RolloutStopped(bad)
-    if (waits := _unanswered(ours, seen)) and (late := [who for who, due in waits.items() if now >= due]):
+    running = frozenset(rollout.running_wave.nodes if rollout.running_wave else ())
+    awaited = {a.node_id: a for a in ours if a.node_id in running and answer_in_wave(a, seen) is NodeAnswer.AWAITED}
+    due = {node_id: _due(seen.nodes[node_id], rollout) for node_id in awaited}
+    if late := [_no_answer(a, seen) for node_id, a in awaited.items() if now >= due[node_id]]:
         return RolloutStopped(f"{', '.join(late)}, after {limit_s(rollout.policy, RolloutState.WAVE):g} s")
-    if waits:
-        return Waits(tuple(waits), min(waits.values()))
+    if awaited:
+        return Waits(tuple(_no_answer(a, seen) for a in awaited.values()), min(due.values()), frozenset(awaited))
     return _after_wave(seen, dropped, now)
 
 
@@ -152,18 +157,30 @@ def _bad_end(a: Assignment, seen: RolloutView) -> str | None:
     return f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": ")
 
 
-def _unanswered(ours: Sequence[Assignment], seen: RolloutView) -> dict[str, float]:
-    """What the running wave waits for, in an operator's words, and until when."""
-    rollout, waits = seen.rollout, {}
-    running = rollout.running_wave
-    for a in ours:
-        if running is None or a.node_id not in running.nodes or passed_probation(a, seen):
-            continue
-        node = seen.nodes[a.node_id]
-        report = node.report(rollout.model)
-        current = report is not None and report.desired_generation == a.generation
-        waits[f"{node.name}: {report.state if report and current else 'no answer'}"] = _due(node, rollout)
-    return waits
+class NodeAnswer(Enum):
+    """What a node that was touched has said of its candidate, or of its way back."""
+
+    AWAITED = auto()
+    PASSED = auto()
+    BAD = auto()
+    NOT_OURS = auto()  # something else is wanted of it, or it left the fleet: nothing is expected of it
+
+
+def answer_in_wave(a: Assignment, seen: RolloutView) -> NodeAnswer:
+    """Of a node that got its candidate. One of an earlier wave is not waited for any more, whatever it says but a bad end."""
+    if not_ours(seen.nodes.get(a.node_id), a, seen.rollout) is not None:
+        return NodeAnswer.NOT_OURS
+    if _bad_end(a, seen) is not None:
+        return NodeAnswer.BAD
+    return NodeAnswer.PASSED if passed_probation(a, seen) else NodeAnswer.AWAITED
+
+
+def _no_answer(a: Assignment, seen: RolloutView) -> str:
+    """How far a node of the running wave is, in an operator's words."""
+    node = seen.nodes[a.node_id]
+    report = node.report(seen.rollout.model)
+    current = report is not None and report.desired_generation == a.generation
+    return f"{node.name}: {report.state if report and current else 'no answer'}"
 
 
 def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> RolloutEvent:
@@ -191,7 +208,7 @@ def _due(node: FleetNode, rollout: Rollout) -> float:
 
 def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
-    waits: list[str] = []
+    waits: dict[str, str] = {}
     remarks: list[str] = []
     for a in rollout.assignments:
         node = seen.nodes.get(a.node_id)
@@ -202,17 +219,28 @@ def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
             if report is not None and report.serving == a.manifest_digest:
                 remarks.append(f"{node.name} had nothing to go back to, and keeps {a.name}")
             continue
-        wanted = node.wanted(rollout.model)
-        if wanted is None or wanted.generation != a.restore_generation:
-            continue  # something newer is wanted of it
-        answered = report is not None and report.desired_generation == a.restore_generation
-        if report is not None and answered and report.state in BAD_ENDS:
+        answer = answer_of_way_back(a, seen)
+        if answer is NodeAnswer.BAD and report is not None:
             remarks.append(f"{node.name} could not go back: {report.reason}: {report.detail}")
-        elif report is None or not answered or report.state is not UpdateState.SUCCEEDED:
-            waits.append(f"{node.name} to go back")
+        elif answer is NodeAnswer.AWAITED:
+            waits[a.node_id] = f"{node.name} to go back"
     if waits and now < rollout.deadline:
-        return Waits(tuple(waits), rollout.deadline)
-    return Restored((*remarks, *(f"{who}: not heard of yet, it will when it is back" for who in waits)))
+        return Waits(tuple(waits.values()), rollout.deadline, frozenset(waits))
+    return Restored((*remarks, *(f"{who}: not heard of yet, it will when it is back" for who in waits.values())))
+
+
+def answer_of_way_back(a: Assignment, seen: RolloutView) -> NodeAnswer:
+    """Of a node that shall have what it had before."""
+    node = seen.nodes.get(a.node_id)
+    wanted = node.wanted(seen.rollout.model) if node else None
+    if node is None or wanted is None or wanted.generation != a.restore_generation:
+        return NodeAnswer.NOT_OURS
+    report = node.report(seen.rollout.model)
+    if report is None or report.desired_generation != a.restore_generation:
+        return NodeAnswer.AWAITED
+    if report.state in BAD_ENDS:
+        return NodeAnswer.BAD
+    return NodeAnswer.PASSED if report.state is UpdateState.SUCCEEDED else NodeAnswer.AWAITED
 
 
 def unmeasured(node: FleetNode, seen: RolloutView) -> tuple[str, ...]:
@@ -243,7 +271,8 @@ def not_ours(node: FleetNode | None, a: Assignment, rollout: Rollout) -> str | N
 
 def _waits_for_return(away: Sequence[str], seen: RolloutView, now: float) -> Waits:
     nodes = [seen.nodes[id] for id in away]
-    return Waits(_absent(nodes, now), min(node.presence.gone_at for node in nodes if node.presence is not None))
+    until = min(node.presence.gone_at for node in nodes if node.presence is not None)
+    return Waits(_absent(nodes, now), until, frozenset(away))
 
 
 def _absent(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:

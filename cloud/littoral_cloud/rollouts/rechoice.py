@@ -100,10 +100,11 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Rechoice:
-    """`change` None: nothing to write now. `measuring`: a candidate waits for what the node will have measured."""
+    """`change` None: nothing to write now. `measuring_until`: a candidate waits for what the node will have measured, until this
+    time at most; None: none does."""
 
     change: Change | None = None
-    measuring: bool = False
+    measuring_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
         return Rechoice()
     desired = node.desired
     lines: list[Audit] = []
-    measuring = False
+    until: float | None = None
     for model in sorted({*node.desired.models, *fleet.promoted}):
         if holder(node, model, fleet) is not None:
             continue
@@ -133,7 +134,8 @@ def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
             missing = _to_measure(node, sources[0], now)
             desired = replace(desired, benchmarks=_trials(desired, sources[0], missing))
             if missing:
-                measuring, sources = True, () if node.wanted(model) is None else sources[1:]
+                until = node.presence.since + sources[0].seen.rollout.policy.measure_s
+                sources = () if node.wanted(model) is None else sources[1:]
         if (found := _chosen(node, model, sources)) is None:
             continue
         after, line = _intent(node, desired, model, found, fleet)
@@ -143,8 +145,8 @@ def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
             if node.wanted(model) is None:
                 break  # one more model on a node changes what each of them may take
     if desired == node.desired:
-        return Rechoice(None, measuring)
-    return Rechoice(Change((Write("desired", node.id, dump(desired), node.desired_generation),), tuple(lines)), measuring)
+        return Rechoice(None, until)
+    return Rechoice(Change((Write("desired", node.id, dump(desired), node.desired_generation),), tuple(lines)), until)
 
 
 def holder(node: FleetNode, model: str, fleet: Fleet) -> str | None:

@@ -1,67 +1,76 @@
 """The shell around `rechoice`: woken by nodes that come or have another budget, by measurements, and by rollouts that end.
 
-It looks only at nodes of which something was announced; at all of them at the start, after a rollout ended, and by the timer.
+It looks only at nodes of which something was announced, or whose time to measure is over; at all of them at the start, and after
+a rollout ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf
 
 from littoral.budget import Budget
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
-from littoral_cloud.fleet.ledger import Fence, Ledger
+from littoral_cloud.fleet.ledger import Change, Fence, Ledger
 from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.records import Artifact, Release, load
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
-from littoral_cloud.rollouts.seen import FleetNode, measurements, nodes
+from littoral_cloud.rollouts.seen import FleetNode, SeenFleet, measurements
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 
 log = logging.getLogger(__name__)
 
 WATCH = ControllerSpec("choice", "choice", ("presence", "measurement", KIND), coalesce_s=0.05)
+TURN_NODES = 50
+"""That are looked at, one after another; then others have a turn."""
 
 
 class Rechooser:
     """Args:
+    fleet: what the choices are made from.
     clock: seconds since 1970-01-01 UTC.
-    rng: for the repair timer's jitter.
+    rng: for jitter.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(self, ledger: Ledger, fleet: SeenFleet, clock: Callable[[], float], rng: random.Random) -> None:
         self._ledger = ledger
+        self._fleet = fleet
         self._clock = clock
         self._rng = rng
-        self._measuring: set[str] = set()  # nodes that were asked to run a candidate before anything is chosen
+        self._offers: Fleet | None = None  # until a rollout, a release or an artifact changes
+        fleet.view.follow((KIND, "release", "artifact", "measurement"), self._forget_offers)
+        self._measuring: dict[
+            str, float
+        ] = {}  # nodes that were asked to run a candidate before anything is chosen, and until when
         self._seen: dict[str, Mapping[str, Budget]] = {}  # what each node might spend when it was looked at last
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        await keep_advancing(self._ledger, WATCH, self._advance, self._clock, self._rng)
+        await keep_advancing(self._ledger, WATCH, self._advance, self._clock, self._rng, view=self._fleet.view)
 
     async def _advance(self, news: News, fence: Fence) -> float:
-        await self.choose_for(await self._touched(news), fence)
-        return inf
+        await self.choose_for(self._touched(news), fence)
+        now = self._clock()
+        return min((until for until in self._measuring.values() if until > now), default=inf)
 
     async def choose_for(self, node_ids: frozenset[str] | None, fence: Fence | None) -> int:
         """Chooses again for these nodes where that is due; gives for how many something was written. None: for every node."""
-        ids = () if node_ids is None else sorted(node_ids)
-        if node_ids is not None and not ids:
-            return 0
-        fleet: Fleet | None = None
         changed = 0
-        for node_id, node in (await nodes(self._ledger, *ids)).items():
-            if node.presence is None or not node.connected:
+        for number, node_id in enumerate(sorted(self._fleet.nodes if node_ids is None else node_ids)):
+            if number % TURN_NODES == TURN_NODES - 1:
+                await asyncio.sleep(0)
+            node = self._fleet.nodes.get(node_id)
+            if node is None or node.presence is None or not node.connected:
                 self._seen.pop(node_id, None)  # what goes out meanwhile goes out without it
-                self._measuring.discard(node_id)
+                self._measuring.pop(node_id, None)
                 continue
             if node_ids is not None and node_id not in self._measuring and self._seen.get(node_id) == node.presence.budgets:
-                continue  # connected, gone, or stands otherwise with the same budget: the rest need not be read
-            fleet = fleet or await read_fleet(self._ledger)
-            wrote = await self._choose(node, fleet, fence)
+                continue  # connected, gone, or stands otherwise with the same budget
+            wrote = await self._choose(node_id, fence)
             changed += wrote
             if not wrote and _settled(node):
                 self._seen[node_id] = node.presence.budgets
@@ -69,51 +78,60 @@ class Rechooser:
                 self._seen.pop(node_id, None)
         return changed
 
-    async def _choose(self, node: FleetNode, fleet: Fleet, fence: Fence | None) -> bool:
+    async def _choose(self, node_id: str, fence: Fence | None) -> bool:
         """Until there is nothing more to choose for the node; gives whether something was written."""
-        wrote = False
-        while True:
+        wrote, view = False, self._fleet.view
+        while (node := self._fleet.nodes.get(node_id)) is not None:
+            change: Change | None = None
             try:
-                choice = rechoice(node, fleet, self._clock())
-                (self._measuring.add if choice.measuring else self._measuring.discard)(node.id)
-                if choice.change is None:
-                    return wrote
-                await self._ledger.commit(choice.change, fence=fence)
-            except LostLease:
+                choice = rechoice(node, self._offered(), self._clock())
+                if choice.measuring_until is None:
+                    self._measuring.pop(node_id, None)
+                else:
+                    self._measuring[node_id] = choice.measuring_until
+                if (change := choice.change) is None:
+                    break
+                view.wrote(change, await self._ledger.commit(change, fence=fence))
+            except (LostLease, Unavailable):
                 raise
-            except Conflict:  # a rollout wrote in between
-                fleet = await read_fleet(self._ledger)
-            except Unavailable:
-                raise
+            except Conflict:  # somebody wrote in between
+                assert change is not None
+                await view.refresh(change)
             except FleetError as error:
                 log.error("choice for %s: %s", node.name, error)
-                return wrote
+                break
             else:
                 wrote = True
-                for line in choice.change.audit:
+                for line in change.audit:
                     log.info("choice for %s: %s %s", node.name, line.action, dict(line.details))
-            again = await self._node(node.id)
-            if again is None:
-                return wrote
-            node = again
+        return wrote
 
-    async def _node(self, node_id: str) -> FleetNode | None:
-        return (await nodes(self._ledger, node_id)).get(node_id)
+    def _offered(self) -> Fleet:
+        if self._offers is None:
+            of = self._fleet.view.of
+            self._offers = Fleet(
+                {id: held.record for id, held in of(KIND).items()},
+                {id: held.record for id, held in of("release").items()},
+                {id: held.record for id, held in of("artifact").items()},
+                [held.record for held in of("measurement").values()],
+            )
+        return self._offers
 
-    async def _touched(self, news: News) -> frozenset[str] | None:
+    def _forget_offers(self, kind: str, id: str, held: object) -> None:
+        self._offers = None
+
+    def _touched(self, news: News) -> frozenset[str] | None:
         """The nodes to look at; None: every one."""
-        if news is None or await self._ended([each.id for each in news if each.kind == KIND]):
+        if news is None:
+            return None
+        rollouts = self._fleet.view.of(KIND)
+        if any(each.kind == KIND and (held := rollouts.get(each.id)) and held.record.state in ENDED for each in news):
             return None
         came = {each.id for each in news if each.kind == "presence"}
         measured = {node_of(each.id) for each in news if each.kind == "measurement"}
-        return frozenset(came | measured & self._measuring)
-
-    async def _ended(self, rollouts: Sequence[str]) -> bool:
-        for id in rollouts:
-            doc = await self._ledger.get(KIND, id)
-            if doc is not None and load(Rollout, doc).state in ENDED:
-                return True
-        return False
+        now = self._clock()
+        late = {id for id, until in self._measuring.items() if until <= now}
+        return frozenset(came | measured & self._measuring.keys() | late)
 
 
 def _settled(node: FleetNode) -> bool:

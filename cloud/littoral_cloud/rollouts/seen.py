@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from littoral.errors import NotFound
 from littoral_cloud.fleet.ledger import Doc, Ledger
@@ -21,6 +22,7 @@ from littoral_cloud.fleet.records import (
     load,
     models_on,
 )
+from littoral_cloud.fleet.view import FleetView, Held
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
 NODE_KINDS = ("node", "presence", "desired", "reported")
@@ -123,6 +125,65 @@ def snapshot_of(docs: Iterable[Doc], *, also: str = "") -> Snapshot:
     )
 
 
+RECORDS: Mapping[str, type] = {
+    "node": Node,
+    "presence": Presence,
+    "desired": Desired,
+    "reported": Reported,
+    "artifact": Artifact,
+    "release": Release,
+    "measurement": MeasurementRecord,
+    "rollout": Rollout,
+}
+"""What a FleetView has to follow for a SeenFleet."""
+
+
+class SeenFleet:
+    """The view as rollouts see it: each node joined from its documents, again whenever one of them changed.
+
+    Args:
+        view: follows RECORDS, and has not begun to.
+    """
+
+    def __init__(self, view: FleetView) -> None:
+        self.view = view
+        self.nodes: dict[str, FleetNode] = {}
+        view.follow(NODE_KINDS, self._join)
+
+    def live_rollouts(self) -> dict[str, tuple[int, Rollout]]:
+        """Those that have not ended: generation and record, by id, the oldest first."""
+        live = [(id, held) for id, held in self.view.of("rollout").items() if held.record.state not in ENDED]
+        live.sort(key=lambda each: (each[1].record.created_at, each[0]))
+        return {id: (held.generation, held.record) for id, held in live}
+
+    def of(self, rollout_id: str) -> RolloutView:
+        """What one rollout sees now. Its nodes and measurements are the view's own, and change with it.
+
+        Raises NotFound where the rollout's release is not there."""
+        of = self.view.of
+        return Snapshot(
+            self.live_rollouts(),
+            {id: held.record for id, held in of("release").items()},
+            {id: held.record for id, held in of("artifact").items()},
+            self.nodes,
+            [held.record for held in of("measurement").values()],
+        ).of(rollout_id)
+
+    def _join(self, kind: str, id: str, held: Held[Any] | None) -> None:
+        of = self.view.of
+        if (node := of("node").get(id)) is None:
+            self.nodes.pop(id, None)
+            return
+        presence, desired, reported = of("presence").get(id), of("desired").get(id), of("reported").get(id)
+        self.nodes[id] = joined(
+            node.record,
+            presence.record if presence else None,
+            desired.record if desired else Desired(),
+            desired.generation if desired else 0,
+            reported.record if reported else None,
+        )
+
+
 async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
     """None where every rollout has ended: then nothing else is read. `also`: as in `snapshot_of`."""
     rollouts = await ledger.all("rollout")
@@ -160,8 +221,14 @@ def nodes_of(by_kind: Mapping[str, Mapping[str, Doc]]) -> dict[str, FleetNode]:
 
 
 def view_of(node: Node, presence: Presence | None, desired: Doc | None, reported: Reported | None) -> FleetNode:
-    """One node; its budgets are bounded by each model's quota, with the models that are on it or are to come."""
     wanted = load(Desired, desired) if desired else Desired()
+    return joined(node, presence, wanted, desired.generation if desired else 0, reported)
+
+
+def joined(
+    node: Node, presence: Presence | None, desired: Desired, desired_generation: int, reported: Reported | None
+) -> FleetNode:
+    """One node; its budgets are bounded by each model's quota, with the models that are on it or are to come."""
     if presence is not None:
-        presence = presence.sharing(models_on(wanted, reported))
-    return FleetNode(node, presence, wanted, desired.generation if desired else 0, reported)
+        presence = presence.sharing(models_on(desired, reported))
+    return FleetNode(node, presence, desired, desired_generation, reported)

@@ -128,6 +128,7 @@ class Waits(RolloutEvent):
 
     waits_for: tuple[str, ...]
     until: float  # or this time comes
+    nodes: frozenset[str] = frozenset()  # node ids whose answer, or return, is waited for
 
 
 @dataclass(frozen=True, slots=True)

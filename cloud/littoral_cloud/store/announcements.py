@@ -49,6 +49,7 @@ class Announcements:
         self._watchers: set[AnnouncementQueue] = set()
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._moved = asyncio.Condition()
         self._last: tuple[int, int] | None = None  # number and nonce of the last entry that was read; None: of none yet
 
     async def join(self, kinds: frozenset[str]) -> AnnouncementQueue:
@@ -67,6 +68,11 @@ class Announcements:
             self.leave(watcher)
             raise
         return watcher
+
+    async def passed(self, number: int) -> None:
+        """Returns once the entry of this number was read. Somebody has to have joined."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._last is not None and self._last[0] >= number)
 
     def leave(self, watcher: AnnouncementQueue) -> None:
         self._watchers.discard(watcher)
@@ -88,6 +94,8 @@ class Announcements:
                 self._listening.set()
                 attempt = 0
                 while True:
+                    async with self._moved:
+                        self._moved.notify_all()
                     await self._read(connection)
             except (RedisError, OSError) as error:
                 log.warning("redis: announcements stopped (%s); listening again", error)

@@ -88,6 +88,9 @@ class RedisLedger:
     async def position(self) -> int:
         return int(await self._connections.command("GET", self._key("changes-count")) or 0)
 
+    async def announced(self, position: int) -> None:
+        await self._announcements.passed(position)
+
     async def kinds(self) -> Sequence[str]:
         prefix = self._docs("")
         pattern = re.sub(r"[*?\[\]\\]", lambda special: f"\\{special[0]}", prefix) + "*"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,6 @@ from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import DesiredModel, Enrolment, Node, Presence, UpdateState, dump
-from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
@@ -32,7 +30,7 @@ from tests.unit.rollouts.test_rechoice import (
     settle,
     wanted,
 )
-from tests.unit.rollouts.test_rechooser import choosing, copied, until_wanted
+from tests.unit.rollouts.test_rechooser import called, choosing, copied, until_wanted
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -255,15 +253,16 @@ async def test_what_the_newcomer_measured_wakes_the_coordinator(ledger: Ledger) 
 async def test_one_that_was_away_is_looked_at_again_with_the_same_budget(ledger: Ledger) -> None:
     world = released(("a", WIDE), ("b", WIDE))
     await copied(world, ledger)
-    rechooser, only = Rechooser(ledger, lambda: world.now, random.Random(1)), frozenset({"b"})
-    assert await rechooser.choose_for(None, None) == 0
-    world.actors["b"].fate = Fate(away=((world.now, world.now + 1_000),))
-    world.tick(1.0)
-    await copied(world, ledger)
-    assert await rechooser.choose_for(only, None) == 0
-    assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
-    world.tick(1_000)
-    world.edit("presence", "b", Presence, hardware_class="class-of-a")
-    await copied(world, ledger)
-    assert await rechooser.choose_for(only, None) == 1
-    await until_wanted(ledger, "b", LATER.manifest_digest)
+    only = frozenset({"b"})
+    async with called(ledger, lambda: world.now) as rechooser:
+        assert await rechooser.choose_for(None) == 0
+        world.actors["b"].fate = Fate(away=((world.now, world.now + 1_000),))
+        world.tick(1.0)
+        await copied(world, ledger)
+        assert await rechooser.choose_for(only) == 0
+        assert run(world, world.start(world.release(2, LATER))).state is RolloutState.SUCCEEDED
+        world.tick(1_000)
+        world.edit("presence", "b", Presence, hardware_class="class-of-a")
+        await copied(world, ledger)
+        assert await rechooser.choose_for(only) == 1
+        await until_wanted(ledger, "b", LATER.manifest_digest)

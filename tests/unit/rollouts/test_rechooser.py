@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -15,10 +15,12 @@ from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Presence, dump, load
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
+from littoral_cloud.rollouts.seen import SeenFleet
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from tests.kit.fleet import until_written
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, World, artifact
+from tests.kit.view import following
 from tests.unit.rollouts.test_rechoice import BEST, CHEAP, NARROW, WIDE, released, wanted
 
 pytest_plugins = ("tests.kit.redis",)
@@ -30,13 +32,32 @@ async def copied(world: World, ledger: Ledger) -> None:
 
 @asynccontextmanager
 async def choosing(ledger: Ledger) -> AsyncIterator[None]:
-    task = asyncio.create_task(Rechooser(ledger, lambda: 1_000.0, random.Random(1)).run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with following(ledger) as fleet:
+        task = asyncio.create_task(Rechooser(ledger, fleet, lambda: 1_000.0, random.Random(1)).run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+class Choosing:
+    """A rechooser that is called, instead of woken."""
+
+    def __init__(self, ledger: Ledger, fleet: SeenFleet, clock: Callable[[], float]) -> None:
+        self._fleet = fleet
+        self._rechooser = Rechooser(ledger, fleet, clock, random.Random(1))
+
+    async def choose_for(self, node_ids: frozenset[str] | None) -> int:
+        await self._fleet.view.catch_up()
+        return await self._rechooser.choose_for(node_ids, None)
+
+
+@asynccontextmanager
+async def called(ledger: Ledger, clock: Callable[[], float] = lambda: 1_000.0) -> AsyncIterator[Choosing]:
+    async with following(ledger) as fleet:
+        yield Choosing(ledger, fleet, clock)
 
 
 async def until_wanted(ledger: Ledger, node_id: str, digest: str) -> Desired:
@@ -89,15 +110,15 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
         world.tick(1.0)
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
-    rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
-    assert await rechooser.choose_for(None, None) == 0
-    assert wanted(world, "a").manifest_digest == later.manifest_digest
-    async with choosing(ledger):
-        doc = await ledger.get(KIND, id)
-        assert doc is not None
-        ended = replace(load(Rollout, doc), state=RolloutState.SUCCEEDED, ended_at=world.now)
-        await ledger.commit(Change((Write(KIND, id, dump(ended), doc.generation),)))
-        await until_wanted(ledger, "a", CHEAP.manifest_digest)
+    async with called(ledger) as rechooser:
+        assert await rechooser.choose_for(None) == 0
+        assert wanted(world, "a").manifest_digest == later.manifest_digest
+        async with choosing(ledger):
+            doc = await ledger.get(KIND, id)
+            assert doc is not None
+            ended = replace(load(Rollout, doc), state=RolloutState.SUCCEEDED, ended_at=world.now)
+            await ledger.commit(Change((Write(KIND, id, dump(ended), doc.generation),)))
+            await until_wanted(ledger, "a", CHEAP.manifest_digest)
 
 
 async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it_is_back(ledger: Ledger) -> None:
@@ -108,33 +129,34 @@ async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it
         world.tick(1.0)
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
-    rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
-    only = frozenset({"a"})
-    assert await rechooser.choose_for(only, None) == 0  # the rollout holds it
-    for kind, of, record, fields in (
-        ("presence", "a", Presence, {"connected": False}),
-        (KIND, id, Rollout, {"state": RolloutState.SUCCEEDED, "ended_at": world.now}),
-    ):
-        world.edit(kind, of, record, **fields)
-    await copied(world, ledger)
-    assert await rechooser.choose_for(None, None) == 0
-    world.edit("presence", "a", Presence, connected=True)
-    await copied(world, ledger)
-    assert await rechooser.choose_for(only, None) == 1
-    await until_wanted(ledger, "a", CHEAP.manifest_digest)
+    async with called(ledger) as rechooser:
+        only = frozenset({"a"})
+        assert await rechooser.choose_for(only) == 0  # the rollout holds it
+        for kind, of, record, fields in (
+            ("presence", "a", Presence, {"connected": False}),
+            (KIND, id, Rollout, {"state": RolloutState.SUCCEEDED, "ended_at": world.now}),
+        ):
+            world.edit(kind, of, record, **fields)
+        await copied(world, ledger)
+        assert await rechooser.choose_for(None) == 0
+        world.edit("presence", "a", Presence, connected=True)
+        await copied(world, ledger)
+        assert await rechooser.choose_for(only) == 1
+        await until_wanted(ledger, "a", CHEAP.manifest_digest)
 
 
 async def test_a_budget_that_goes_to_and_fro_is_followed_each_time(ledger: Ledger) -> None:
     world = released(("a", WIDE))
     await copied(world, ledger)
-    rechooser, only = Rechooser(ledger, lambda: 1_000.0, random.Random(1)), frozenset({"a"})
-    for _ in range(3):
-        for budget, expected in ((NARROW, CHEAP), (WIDE, BEST)):
-            assert await sessions.note_budgets(ledger, "a", {MODEL: budget}, {})
-            assert await rechooser.choose_for(only, None) == 1
-            await until_wanted(ledger, "a", expected.manifest_digest)
-            if budget is NARROW:  # something else of the node was announced
-                assert await rechooser.choose_for(only, None) == 0
+    only = frozenset({"a"})
+    async with called(ledger) as rechooser:
+        for _ in range(3):
+            for budget, expected in ((NARROW, CHEAP), (WIDE, BEST)):
+                assert await sessions.note_budgets(ledger, "a", {MODEL: budget}, {})
+                assert await rechooser.choose_for(only) == 1
+                await until_wanted(ledger, "a", expected.manifest_digest)
+                if budget is NARROW:  # something else of the node was announced
+                    assert await rechooser.choose_for(only) == 0
 
 
 class Beaten:
@@ -162,7 +184,8 @@ async def test_what_somebody_else_wrote_meanwhile_is_kept(ledger: Ledger) -> Non
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
     await copied(world, ledger)
     beaten = Beaten(ledger)
-    assert await Rechooser(beaten, lambda: 1_000.0, random.Random(1)).choose_for(frozenset({"a"}), None) == 1  # type: ignore[arg-type]
+    async with called(beaten) as rechooser:  # type: ignore[arg-type]
+        assert await rechooser.choose_for(frozenset({"a"})) == 1
     assert beaten.beaten == 1
     desired = load(Desired, await until_written(ledger, "desired", "a"))
     assert (desired.benchmarks, desired.models[MODEL].manifest_digest) == (("x",), CHEAP.manifest_digest)
@@ -173,7 +196,7 @@ async def test_nothing_is_read_again_for_a_node_that_says_the_same(ledger: Ledge
     world = released(("a", WIDE))
     world.edit("presence", "a", Presence, budgets=budgets)
     await copied(world, ledger)
-    rechooser = Rechooser(ledger, lambda: 1_000.0, random.Random(1))
-    assert await rechooser.choose_for(frozenset({"a"}), None) == 0
-    await ledger.commit(Change((Write("release", f"{MODEL}-1", {"unreadable": True}, None),)))
-    assert await rechooser.choose_for(frozenset({"a"}), None) == 0  # the release was not read
+    async with called(ledger) as rechooser:
+        assert await rechooser.choose_for(frozenset({"a"})) == 0
+        await ledger.commit(Change((Write("release", f"{MODEL}-1", {"unreadable": True}, None),)))
+        assert await rechooser.choose_for(frozenset({"a"})) == 0  # the release was not read

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from littoral.errors import BadInput, Conflict, LostLease, NotFound
-from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.ledger import Change, Fence, Ledger, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
     Desired,
@@ -34,6 +34,7 @@ from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
 from tests.kit.patience import PATIENCE_S
 from tests.kit.rollout_world import MODEL, artifact
+from tests.kit.view import following
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -150,12 +151,19 @@ async def fleet(ledger: Ledger, release: Release) -> AsyncIterator[list[NodeActo
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def controller(ledger: Ledger) -> Controller:
-    return Controller(ledger, NOW, random.Random(1))
+async def control(ledger: Ledger) -> None:
+    """Until it is cancelled."""
+    async with following(ledger) as fleet:
+        await Controller(ledger, fleet, NOW, random.Random(1)).run()
+
+
+async def advance(ledger: Ledger, fence: Fence | None) -> None:
+    async with following(ledger) as fleet:
+        await Controller(ledger, fleet, NOW, random.Random(1)).advance(fence)
 
 
 async def test_a_rollout_runs_from_announcement_to_announcement(ledger: Ledger, release: Release, fleet: list[NodeActor]) -> None:
-    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
+    async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
     assert rollout.state is RolloutState.SUCCEEDED
     assert [len(wave.nodes) for wave in rollout.waves] == [1, 2]
@@ -167,7 +175,7 @@ async def test_a_rollout_runs_from_announcement_to_announcement(ledger: Ledger, 
 async def test_a_bad_release_reaches_the_canary_alone(ledger: Ledger, release: Release, fleet: list[NodeActor]) -> None:
     for node in fleet:
         node.bad = frozenset({GOOD.manifest_digest})
-    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
+    async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW(), RolloutPolicy(canary="b")))
     assert (rollout.state, rollout.reason) == (RolloutState.ROLLED_BACK, "b: ROLLED_BACK: accuracy-drop")
     assert {node.node_id: node.asked for node in fleet} == {
@@ -188,7 +196,7 @@ async def test_a_coordinator_that_dies_after_any_step_is_followed_by_one_that_go
             lives += 1
             async with RedisLedger.open(redis_endpoint, NOW, fleet=fleet_name) as own:
                 before = (await read_rollout(own, id))[0].generation
-                async with running(controller(own).run()), own.watch("rollout") as news:
+                async with running(control(own)), own.watch("rollout") as news:
                     while (await read_rollout(own, id))[0].generation == before:
                         await anext(news)
     assert lives >= 2
@@ -202,12 +210,12 @@ async def test_a_controller_whose_lease_went_to_another_writes_nothing(ledger: L
         pass
     async with ledger.lease("rollouts"):
         with pytest.raises(LostLease):
-            await controller(ledger).advance(old)
+            await advance(ledger, old)
     assert (await read_rollout(ledger, id))[1].state is RolloutState.PENDING
 
 
 async def test_an_operator_stops_a_rollout_whose_node_does_not_answer(ledger: Ledger, release: Release) -> None:
-    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
+    async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         id = await start_rollout(ledger, release, NOW(), RolloutPolicy(nodes=("a",)))
         async with ledger.watch("rollout") as news:
             while (await read_rollout(ledger, id))[1].state is not RolloutState.MEASURING:
@@ -224,7 +232,7 @@ async def test_one_rollout_that_cannot_go_on_does_not_hold_up_the_others(
 ) -> None:
     lost = Release(release_id="faces-1", model="faces", kind="manual", artifacts=("x",), created_at=NOW())
     await start_rollout(ledger, lost, NOW())  # its release is nowhere
-    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
+    async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
     assert rollout.state is RolloutState.SUCCEEDED
 
@@ -250,7 +258,7 @@ async def test_going_back_gives_every_node_the_release_that_passed_before(
     await put(ledger, "artifact", worse.manifest_digest, worse)
     first = replace(release, release_id="digits-0", artifacts=(worse.manifest_digest,), created_at=NOW())
     await put(ledger, "release", first.release_id, first)
-    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
+    async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         for each in (first, release):
             assert (
                 await wait(ledger, await start_rollout(ledger, each, NOW(), RolloutPolicy(max_accuracy_loss=1.0)))
@@ -274,7 +282,7 @@ async def test_withdrawing_a_release_stops_its_rollouts(ledger: Ledger, release:
     rollout_id = await start_rollout(ledger, release, NOW())
     _, stopped = await withdraw_everywhere(ledger, release.release_id, "by mistake", "ada")
     assert stopped == (rollout_id,)
-    await controller(ledger).advance(None)
+    await advance(ledger, None)
     _, rollout = await read_rollout(ledger, rollout_id)
     assert (rollout.state, rollout.reason) == (RolloutState.ROLLED_BACK, "aborted by ada")
     with pytest.raises(BadInput, match="was withdrawn already"):
@@ -287,7 +295,7 @@ async def test_after_going_back_the_older_release_is_the_one_in_force(
     older = replace(release, release_id="digits-0", artifacts=(OLD.manifest_digest,), created_at=release.created_at - 1)
     await put(ledger, "release", older.release_id, older)
     assert await releases_in_force(ledger) == {MODEL: release}
-    async with running(controller(ledger).run()), asyncio.timeout(PATIENCE_S):
+    async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         await wait(ledger, await start_rollout(ledger, release, NOW()))
         await wait(ledger, await go_back(ledger, MODEL, NOW(), to=older.release_id))
     assert await releases_in_force(ledger) == {MODEL: older}
