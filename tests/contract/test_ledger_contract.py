@@ -262,7 +262,15 @@ async def test_of_changes_that_are_written_together_each_has_its_own_outcome(led
             return_exceptions=True,
         )
     kinds = [type(each).__name__ for each in outcomes]
-    assert kinds == ["Committed", "Committed", "Conflict", "LostLease", "Committed", "Committed", "Committed"]
+    assert kinds == [
+        "CommittedChange",
+        "CommittedChange",
+        "Conflict",
+        "LostLease",
+        "CommittedChange",
+        "CommittedChange",
+        "CommittedChange",
+    ]
     assert outcomes[6] == {("thing", "a"): 2}
     assert "thing there: expected generation 0, found 1" in str(outcomes[2])
     entries = await ledger.audit()

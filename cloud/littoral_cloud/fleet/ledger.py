@@ -121,7 +121,7 @@ class AnnouncementFeed(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Committed(Mapping[tuple[str, str], int]):
+class CommittedChange(Mapping[tuple[str, str], int]):
     """The new generations by (kind, id). `position`: of the change in the stream of changes; 0: it was not announced."""
 
     generations: Mapping[tuple[str, str], int]
@@ -165,7 +165,7 @@ class Ledger(Protocol):
         """Every kind of which there is a document, in order."""
         ...
 
-    async def commit(self, change: Change, *, fence: Fence | None = None) -> Committed:
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
         """Writes a change whole and gives the new generations.
 
         Raises:

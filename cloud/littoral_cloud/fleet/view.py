@@ -30,7 +30,7 @@ from typing import Any, Generic, TypeVar
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, Unavailable
 from littoral_cloud.fleet.feed import AnnouncementQueue
-from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, Committed, Doc, Ledger, Write
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write
 from littoral_cloud.fleet.records import load
 
 R = TypeVar("R")
@@ -131,7 +131,7 @@ class FleetView:
         async with self._applied:
             self._applied.notify_all()
 
-    def wrote(self, change: Change, committed: Committed) -> None:
+    def wrote(self, change: Change, committed: CommittedChange) -> None:
         """Takes over what was just committed, without reading it."""
         for write in change.writes:
             if isinstance(write, Write) and write.kind in self._records:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, Unavailable
-from littoral_cloud.fleet.ledger import Change, Committed, Fence, Take, Write
+from littoral_cloud.fleet.ledger import Change, CommittedChange, Fence, Take, Write
 from littoral_cloud.store.connection import Script
 from littoral_cloud.store.scripts import COMMIT
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
@@ -57,7 +57,7 @@ class _Waiting:
     lines: Sequence[bytes]  # canonical
     fence: Fence | None
     id: str
-    answer: asyncio.Future[Committed]
+    answer: asyncio.Future[CommittedChange]
 
     @property
     def documents(self) -> frozenset[tuple[str, str]]:
@@ -82,11 +82,11 @@ class Commits:
         self._sending: asyncio.Task[None] | None = None
         self._head = GENESIS
 
-    async def commit(self, change: Change, fence: Fence | None) -> Committed:
+    async def commit(self, change: Change, fence: Fence | None) -> CommittedChange:
         """As Ledger.commit; the change has been checked."""
         now = self._clock()
         lines = [canonical(now, line) for line in change.audit]
-        answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[CommittedChange] = asyncio.get_running_loop().create_future()
         id = secrets.token_hex(16)
         self._waiting.append(_Waiting(change, [_sent(write) for write in change.writes], lines, fence, id, answer))
         if self._sending is None:
@@ -224,7 +224,7 @@ def _settled(waiting: _Waiting, status: bytes, *rest: bytes) -> bool:
     return True
 
 
-def _answer(waiting: _Waiting, answer: Committed | FleetError) -> None:
+def _answer(waiting: _Waiting, answer: CommittedChange | FleetError) -> None:
     if waiting.answer.done():  # its sender has gone
         return
     if isinstance(answer, FleetError):
@@ -233,8 +233,8 @@ def _answer(waiting: _Waiting, answer: Committed | FleetError) -> None:
         waiting.answer.set_result(answer)
 
 
-def _committed(change: Change, reply: bytes, position: int) -> Committed:
+def _committed(change: Change, reply: bytes, position: int) -> CommittedChange:
     generations: Mapping[tuple[str, str], int] = {
         (write.kind, write.id): int(part) for write, part in zip(change.writes, reply.split(b",") if reply else [], strict=True)
     }
-    return Committed(generations, position)
+    return CommittedChange(generations, position)

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from littoral.errors import BadInput
-from littoral_cloud.fleet.ledger import AnnouncementFeed, AuditEntry, Change, Committed, Doc, Fence, Take
+from littoral_cloud.fleet.ledger import AnnouncementFeed, AuditEntry, Change, CommittedChange, Doc, Fence, Take
 from littoral_cloud.store.announcements import Announcements
 from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
@@ -102,7 +102,7 @@ class RedisLedger:
             if cursor == b"0":
                 return sorted(found)
 
-    async def commit(self, change: Change, *, fence: Fence | None = None) -> Committed:
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
         _check(change)
         return await self._commits.commit(change, fence)
 
