@@ -261,15 +261,15 @@ async def test_of_changes_that_are_written_together_each_has_its_own_outcome(led
             ledger.commit(Change((write("a", {"n": 2}, 1),), line("a again"))),
             return_exceptions=True,
         )
-    kinds = [type(each).__name__ for each in outcomes]
+    kinds = [type(each).__name__.removesuffix("Change") for each in outcomes]
     assert kinds == [
-        "CommittedChange",
-        "CommittedChange",
+        "Committed",
+        "Committed",
         "Conflict",
         "LostLease",
-        "CommittedChange",
-        "CommittedChange",
-        "CommittedChange",
+        "Committed",
+        "Committed",
+        "Committed",
     ]
     assert outcomes[6] == {("thing", "a"): 2}
     assert "thing there: expected generation 0, found 1" in str(outcomes[2])

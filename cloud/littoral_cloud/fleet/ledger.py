@@ -32,7 +32,7 @@ class Doc:
 class Write:
     """`body` None deletes. `expected` is the generation that was read: 0 for "must not exist yet", None for "any".
 
-    `quiet`: nobody has to act on it, so it is not announced. Whoever wants it reads it.
+    `quiet`: no decision waits for it, so it is not announced.
     """
 
     kind: str

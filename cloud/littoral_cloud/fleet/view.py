@@ -8,8 +8,8 @@ Rules, in order:
 1. It follows the stream of changes first, and reads every kind next, page by page, so that nothing in between is missed.
 2. From then on it reads only documents that were announced. A kind that is announced without an id is read again as a whole.
 3. A record replaces one of an older generation alone, so that a reading that comes late changes nothing.
-4. Who watches the view hears of a change when the view holds it. What stands in the view may be older than the ledger: whoever
-   decides on it commits with the generations that it decided on.
+4. Who watches the view hears of a change when the view holds it. What stands in the view may be older than the ledger: a
+   decider commits with the generations that it decided on.
 5. Who commits gives the change to the view (`wrote`), and decides next on what it wrote. After a conflict it calls `refresh`.
 6. A document that is no such record is left out and logged: one bad document does not stop the others.
 
@@ -74,7 +74,7 @@ class FleetView:
         self._applied = asyncio.Condition()
 
     def of(self, kind: str) -> Mapping[str, Held[Any]]:
-        """What is held of a kind, by id: it changes while one waits."""
+        """The records of a kind, by id: they change while one waits."""
         return MappingProxyType(self._held[kind])
 
     def follow(self, kinds: Iterable[str], follower: Follower) -> None:

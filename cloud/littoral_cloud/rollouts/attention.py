@@ -5,7 +5,7 @@ Rules, in order:
 1. `next_actions` alone decides. This remembers what it waited for, and says whether it could decide something else now; in doubt
    it says yes.
 2. A look is due when its time came, when the rollout, its release or a candidate changed, and when another rollout of the model
-   changed while this one has not begun.
+   changed while this one is PENDING.
 3. Before a wave runs, a look is due when a node changed that is waited for, or that might take the release now.
 4. In a wave, and on the way back, a node that answers well is counted here. A look is due after the last one has answered, and at
    once where a node answers badly.
@@ -81,7 +81,7 @@ class Attention:
         return answer is NodeAnswer.BAD or not self.awaited
 
     def _could_begin(self, node_id: str) -> bool:
-        """Whether this node may be the one that a rollout which has not begun waits for, or that holds one before it back."""
+        """Whether this node may be the one that a PENDING rollout waits for, or that stops one before it from holding this one back."""
         node = self.seen.nodes.get(node_id)
         if any(node_id in other.policy.nodes for other in self.seen.others.values()):
             return True

@@ -158,7 +158,7 @@ def _bad_end(a: Assignment, seen: RolloutView) -> str | None:
 
 
 class NodeAnswer(Enum):
-    """What a node that was touched has said of its candidate, or of its way back."""
+    """How far a node that was touched is with its candidate, or on its way back."""
 
     AWAITED = auto()
     PASSED = auto()
@@ -167,7 +167,7 @@ class NodeAnswer(Enum):
 
 
 def answer_in_wave(a: Assignment, seen: RolloutView) -> NodeAnswer:
-    """Of a node that got its candidate. One of an earlier wave is not waited for any more, whatever it says but a bad end."""
+    """Of a node that got its candidate. One of an earlier wave is not waited for any more; a bad end of it still counts."""
     if not_ours(seen.nodes.get(a.node_id), a, seen.rollout) is not None:
         return NodeAnswer.NOT_OURS
     if _bad_end(a, seen) is not None:

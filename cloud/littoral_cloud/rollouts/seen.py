@@ -142,7 +142,7 @@ class SeenFleet:
     """The view as rollouts see it: each node joined from its documents, again whenever one of them changed.
 
     Args:
-        view: follows RECORDS, and has not begun to.
+        view: follows RECORDS; it does not run yet.
     """
 
     def __init__(self, view: FleetView) -> None:

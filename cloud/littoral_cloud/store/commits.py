@@ -37,7 +37,7 @@ TOMBSTONE_TTL_MS = 30 * 24 * 3600 * 1000  # a document that comes back within th
 STREAM_ENTRIES = 50_000
 """Of changes, about. A reader that was away for more of them reads everything again."""
 GROUP_WRITES = 512
-"""In one group, but for a change that has more by itself: Redis answers nobody else meanwhile, for some milliseconds."""
+"""In one group, but for a change that has more by itself: Redis answers no other call meanwhile, for some milliseconds."""
 
 _Sent = tuple[str | int, str]
 

@@ -22,7 +22,7 @@ from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, GET_MANY, PAGE, SCAN
 from littoral_cloud.trust.audit_chain import GENESIS
 
 PAGE_DOCUMENTS = 1000
-"""That are read at one time: Redis answers nobody else meanwhile, for a few milliseconds."""
+"""That are read at one time: Redis answers no other call meanwhile, for a few milliseconds."""
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _STREAM_ID = re.compile(r"-|\d+(-\d+)?")

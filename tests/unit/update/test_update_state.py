@@ -14,7 +14,7 @@ from littoral_node.update.state import ENDS, MOVES, IllegalUpdateMove, ModelUpda
 from littoral_node.update.steps import STEPS
 
 EVENTS: list[type[UpdateEvent]] = sorted(UpdateEvent.__subclasses__(), key=lambda kind: kind.__name__)
-GOOD_WAY = [e.Started, e.Reserved, e.Fetched, e.Verified, e.Loaded, e.Swapped, e.ProbationPassed, e.CommittedChange]
+GOOD_WAY = [e.Started, e.Reserved, e.Fetched, e.Verified, e.Loaded, e.Swapped, e.ProbationPassed, e.Committed]
 
 
 def event_of(kind: type[UpdateEvent], generation: int = 1) -> UpdateEvent:
