@@ -81,7 +81,7 @@ class Attention:
         return answer is NodeAnswer.BAD or not self.awaited
 
     def _could_begin(self, node_id: str) -> bool:
-        """Whether this node may be the one that a PENDING rollout waits for, or that stops one before it from holding this one back."""
+        """Whether the rollout may begin with this node: it can take the release, or ends the wait for an earlier rollout."""
         node = self.seen.nodes.get(node_id)
         if any(node_id in other.policy.nodes for other in self.seen.others.values()):
             return True
