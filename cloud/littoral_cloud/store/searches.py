@@ -1,8 +1,7 @@
 """A search in Redis: its journal is one list of JSON lines, its leases are keys that end by themselves. Machines may share it.
 
 Implements littoral_cloud.search.store.SearchStore. A search trains in a thread and has no event loop, so this speaks to Redis
-by a
-blocking client of its own; it is as patient as the ledger, and sends nothing twice behind our back.
+by a blocking client of its own; it is as patient as the ledger, and redis-py repeats no command by itself.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from littoral_cloud.store.connection import (
     translated,
     unfit,
 )
-from littoral_cloud.store.scripts import ACQUIRE, RELEASE, RENEW
+from littoral_cloud.store.scripts import ACQUIRE, RENEW
 from redis import Redis
 
 log = logging.getLogger(__name__)
@@ -57,6 +56,9 @@ local first = tonumber(ARGV[1])
 return {redis.call('LLEN', KEYS[1]), redis.call('LRANGE', KEYS[1], first, first + tonumber(ARGV[2]) - 1)}
 """
 )
+
+# KEYS 1 lease   ARGV 1 token. Who waits for it asks again by itself.
+_RELEASE = Script("return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0")
 
 # KEYS leases. Gives 1 or 0 for each.
 _TAKEN = Script(
@@ -128,7 +130,7 @@ class RedisSearch:
         return bool(self._run(RENEW, [self._key("lease", name)], [token, int(ttl_s * 1000)]))
 
     def release(self, name: str, token: int) -> None:
-        self._run(RELEASE, [self._key("lease", name)], [token, self._key("announce"), name])
+        self._run(_RELEASE, [self._key("lease", name)], [token])
 
     def leased(self, names: Iterable[str]) -> frozenset[str]:
         asked = list(names)
