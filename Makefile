@@ -54,7 +54,7 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@for room in fleet inference; do diff -r -x __init__.py -x __pycache__ build/proto/littoral/$$room littoral/$$room || exit 1; done || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift bench-factory bench-search bench-baseline bench-edge  ## every benchmark, to bench/results/ and docs/benchmarks.md
+bench: bench-drift bench-factory bench-search bench-baseline bench-edge bench-fleet  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
 	$(BIN)/python -m bench.drift_threshold
@@ -90,6 +90,14 @@ MLSERVER := build/mlserver/.installed
 
 bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores
 
+FLEET := steady fanout rollout recovery registered growth soak
+
+bench-fleet: $(FLEET:%=bench-fleet-%)  ## the coordinator with 2,000 real sessions and 100,000 registered nodes; NODES=500 for others
+
+$(FLEET:%=bench-fleet-%): bench-fleet-%: $(STAMP)
+	$(BIN)/python -m bench.fleet $* $(if $(NODES),--nodes $(NODES))
+	$(BIN)/python docs/write_benchmarks.py
+
 kill-loop: $(STAMP)  ## sixty processes of a fleet killed with -9, one after another; what was lost
 	$(BIN)/python -m bench.kill_loop --faults 60
 
@@ -110,4 +118,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-unit test-durations lint proto proto-check bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) kill-loop clean
+.PHONY: help install constraints demo test test-unit test-durations lint proto proto-check bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) kill-loop clean

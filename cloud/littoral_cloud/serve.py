@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import random
@@ -69,11 +70,19 @@ def _bound_name(host: str) -> str:
         return host
 
 
-async def serve(settings: CloudSettings, clock: Clock, *, stop: asyncio.Event, ready: Callable[[Serving], None]) -> None:
+async def serve(
+    settings: CloudSettings,
+    clock: Clock,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[Serving], None],
+    asked: asyncio.Event | None = None,
+) -> None:
     """Serves until `stop` is set, then drains.
 
     Args:
         ready: called once, when both listeners answer.
+        asked: when it is set, the counts are logged, and it is cleared.
 
     Raises:
         BadInput: the limit of open files is too low, or a setting is wrong.
@@ -85,11 +94,17 @@ async def serve(settings: CloudSettings, clock: Clock, *, stop: asyncio.Event, r
         log.info("%s", room)
         async with open_core(settings, clock=clock) as core:
             hub = SessionHub(core.ledger, clock, coordinator, former=former, room=room)
-            await _serve(core, hub, room, stop=stop, ready=ready)
+            await _serve(core, hub, room, stop=stop, ready=ready, asked=asked or asyncio.Event())
 
 
 async def _serve(
-    core: Core, hub: SessionHub, room: ConnectionLimits, *, stop: asyncio.Event, ready: Callable[[Serving], None]
+    core: Core,
+    hub: SessionHub,
+    room: ConnectionLimits,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[Serving], None],
+    asked: asyncio.Event,
 ) -> None:
     async with (
         _teachers(core) as teachers,
@@ -97,6 +112,7 @@ async def _serve(
         asyncio.TaskGroup() as tasks,
     ):
         running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, teachers, certificates).items()]
+        running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
         serving.write(core.settings.data_dir)
         try:
             ready(serving)
@@ -107,6 +123,14 @@ async def _serve(
             serving.withdraw(core.settings.data_dir)
             for task in running:
                 task.cancel()
+
+
+async def _log_counts(core: Core, hub: SessionHub, asked: asyncio.Event) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        counts = {"sessions": hub.sessions, "documents_read": core.ledger.documents_read}
+        log.info("counts: %s", json.dumps(counts))
 
 
 def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certificates: _Certificates) -> dict[str, Any]:

@@ -107,6 +107,11 @@ class SessionHub:
             self._greeting.pop(session.peer.node_id, None)
 
     @property
+    def sessions(self) -> int:
+        """That are open now."""
+        return len(self._open)
+
+    @property
     def spread_s(self) -> float:
         """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
         return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND

@@ -56,6 +56,7 @@ def serve(
     """Serve until SIGTERM or SIGINT, then drain.
 
     Prints one line when both listeners answer, with their addresses, and writes them to DATA/serve.json. Logs to standard error.
+    SIGUSR1 logs one line with the counts since the start: sessions that are open, and documents read from Redis.
     """
     for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
         if value is not None:
@@ -81,9 +82,10 @@ def serve(
 async def _until_signalled(settings: CloudSettings, format: Format) -> None:
     from littoral_cloud.serve import serve as run
 
-    stop = asyncio.Event()
+    stop, asked = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
 
     def ready(serving: Serving) -> None:
         with unheard():
@@ -92,4 +94,4 @@ async def _until_signalled(settings: CloudSettings, format: Format) -> None:
             else:
                 emit(f"ready enrolment={serving.enrolment} fleet={serving.fleet} pid={serving.pid}")
 
-    await run(settings, time.time, stop=stop, ready=ready)  # noqa: TID251 - the composition root's clock
+    await run(settings, time.time, stop=stop, ready=ready, asked=asked)  # noqa: TID251 - the composition root's clock

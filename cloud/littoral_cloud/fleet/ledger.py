@@ -138,6 +138,11 @@ class CommittedChange(Mapping[tuple[str, str], int]):
 
 
 class Ledger(Protocol):
+    @property
+    def documents_read(self) -> int:
+        """How many documents this process has read of it: what its decisions cost."""
+        ...
+
     async def get(self, kind: str, id: str) -> Doc | None: ...
 
     async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:

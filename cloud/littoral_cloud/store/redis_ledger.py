@@ -45,6 +45,7 @@ class RedisLedger:
         self._announcements = Announcements(self._connections, self._key("changes"), self._key("changes-count"))
         self._leases = Leases(self._connections, self._announcements, self._key)
         self._commits = Commits(self._connections, self._key, clock)
+        self._documents_read = 0
 
     @classmethod
     @asynccontextmanager
@@ -61,8 +62,13 @@ class RedisLedger:
             await ledger._announcements.close()
             await ledger._connections.close()
 
+    @property
+    def documents_read(self) -> int:
+        return self._documents_read
+
     async def get(self, kind: str, id: str) -> Doc | None:
         value = await self._connections.command("HGET", self._docs(kind), id)
+        self._documents_read += 1
         return None if value is None else _doc(kind, id, value)
 
     async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
@@ -70,6 +76,7 @@ class RedisLedger:
         for start in range(0, len(wanted), PAGE_DOCUMENTS):
             some = wanted[start : start + PAGE_DOCUMENTS]
             values = await self._connections.run(GET_MANY, [self._docs(kind) for kind, _ in some], [id for _, id in some])
+            self._documents_read += len(some)
             found += [None if value is None else _doc(kind, id, value) for (kind, id), value in zip(some, values, strict=True)]
         return found
 
@@ -81,6 +88,7 @@ class RedisLedger:
         cursor = b"0"
         while True:
             cursor, values = await self._connections.run(PAGE, [self._docs(kind)], [cursor, size])
+            self._documents_read += len(values) // 2
             yield [_doc(kind, id.decode(), value) for id, value in zip(values[::2], values[1::2], strict=True)]
             if cursor == b"0":
                 return
