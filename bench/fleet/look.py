@@ -1,4 +1,4 @@
-"""One process that looks at a whole fleet and makes a rollout's plan: what a decider must hold, and how long a plan takes.
+"""One process that holds a whole fleet as the coordinator's deciders do, and makes a rollout's plan.
 
     python -m bench.fleet.look DATA RELEASE
 
@@ -10,38 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
-import importlib.util
 import json
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.fleet.stage import MODEL
 from bench.fleet.usage import cpu_s, pss_kb
 from littoral_cloud.app import open_core
-from littoral_cloud.fleet.ledger import Doc, Ledger
-from littoral_cloud.fleet.measurements import MeasurementRecord
-from littoral_cloud.fleet.records import Artifact, Desired, Node, Presence, Release, Reported, dump, load
+from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.plan import make_plan
-from littoral_cloud.rollouts.seen import KINDS, snapshot_of
+from littoral_cloud.rollouts.seen import RECORDS, SeenFleet, Snapshot
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.settings import load_settings
 
-VIEW = "littoral_cloud.fleet.view"
-RECORDS: dict[str, type] = {
-    "node": Node,
-    "presence": Presence,
-    "desired": Desired,
-    "reported": Reported,
-    "measurement": MeasurementRecord,
-    "artifact": Artifact,
-    "release": Release,
-    "rollout": Rollout,
-}
-"""What the deciders of rollouts follow."""
+ROLLOUT = "bench-r1"
 
 
 async def look(data: Path, release_id: str) -> None:
@@ -49,54 +34,47 @@ async def look(data: Path, release_id: str) -> None:
         await core.ledger.get("release", release_id)
         gc.collect()
         before_kb, before_s = pss_kb(os.getpid()), cpu_s(os.getpid())
-        held = await _held(core.ledger)
+        view = FleetView(core.ledger, RECORDS)
+        fleet = SeenFleet(view)
+        following = asyncio.create_task(view.run())
+        await view.ready()
         gc.collect()
-        say(
-            held="FleetView" if importlib.util.find_spec(VIEW) else "Snapshot",
-            kb=pss_kb(os.getpid()) - before_kb,
-            cpu_s=cpu_s(os.getpid()) - before_s,
-        )
-        await _plan(core.ledger, release_id)
-    del held
+        say(kb=pss_kb(os.getpid()) - before_kb, cpu_s=cpu_s(os.getpid()) - before_s)
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+    plan(fleet, release_id)
 
 
-async def _held(ledger: Ledger) -> Any:
-    """Everything that a decider holds, in memory: by the coordinator's own view where there is one."""
-    if importlib.util.find_spec(VIEW) is None:
-        return snapshot_of([doc for kind in KINDS for doc in await ledger.all(kind)])
-    view = importlib.import_module(VIEW).FleetView(ledger, RECORDS)
-    following = asyncio.create_task(view.run())
-    await view.ready()
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
-    return view
-
-
-async def _plan(ledger: Ledger, release_id: str) -> None:
-    """For a rollout of the release to every node; it is never written."""
-    docs = [doc for kind in KINDS for doc in await ledger.all(kind)]
-    seen_at = max(load(Presence, doc).since for doc in docs if doc.kind == "presence")
+def plan(fleet: SeenFleet, release_id: str) -> None:
+    """Of a rollout of the release to every node; it is never written."""
+    of = fleet.view.of
+    seen_at = max(held.record.since for held in of("presence").values())
     rollout = Rollout(
         release_id=release_id,
-        model="table",
+        model=MODEL,
         kind="initial",
         policy=RolloutPolicy(max_accuracy_loss=1.0, allow_interface_change=True),
         state=RolloutState.MEASURING,
         created_at=seen_at,
         entered_at=seen_at,
         deadline=seen_at + 180,
-        cohort=tuple(sorted(doc.id for doc in docs if doc.kind == "node")),
+        cohort=tuple(sorted(fleet.nodes)),
     )
-    seen = replace(snapshot_of([*docs, Doc("rollout", "bench-r1", 1, dump(rollout))]).of("bench-r1"))
-    del docs
+    seen = Snapshot(
+        {ROLLOUT: (1, rollout)},
+        {id: held.record for id, held in of("release").items()},
+        {id: held.record for id, held in of("artifact").items()},
+        fleet.nodes,
+        [held.record for held in of("measurement").values()],
+    ).of(ROLLOUT)
     began, before_s = time.perf_counter(), cpu_s(os.getpid())
-    plan = make_plan(seen, seen_at + 1)  # a second after they went: they are away, and are waited for
+    made = make_plan(seen, seen_at + 1)  # a second after they went: they are away, and are waited for
     say(
         plan_s=time.perf_counter() - began,
         plan_cpu_s=cpu_s(os.getpid()) - before_s,
-        assigned=len(plan.assignments),
-        refused=len(plan.refused),
+        assigned=len(made.assignments),
+        refused=len(made.refused),
     )
 
 

@@ -1,7 +1,7 @@
 """The coordinator of the benchmark: `littoral-cloud serve` with its embedded Redis, in a folder of its own, as an operator starts
 it.
 
-A real release of a table, made by `littoral-cloud train` once a commit, lies in each folder from the start.
+A real release of a table, made once by `littoral-cloud train`, lies in each folder from the start.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +21,6 @@ from typing import Any
 import numpy as np
 
 import redis
-from bench.report import commit
 from littoral.process.command import Command, run_to_end, script
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.releases.catalogue import all_releases
@@ -29,6 +29,7 @@ from littoral_cloud.settings import load_settings
 PLACE = Path("build/bench-fleet")
 RECIPE = Path(__file__).with_name("table.toml")
 MODEL = "table"
+WRITERS = ("cloud/littoral_cloud/store", "cloud/littoral_cloud/releases", "littoral/manifest.py", str(RECIPE))
 CLOUD = script("littoral-cloud")
 COUNTS_S = 60.0
 """So long a coordinator may take to say its counts: its loop may be busy."""
@@ -150,7 +151,7 @@ async def staged(part: str, given: Given) -> AsyncIterator[Stage]:
 
 
 async def _template() -> Path:
-    place = (PLACE / f"release-{commit()[:10]}").absolute()
+    place = (PLACE / f"release-{_written_by()}").absolute()
     if (place / "release.json").exists():
         return place
     shutil.rmtree(place, ignore_errors=True)
@@ -165,6 +166,12 @@ async def _template() -> Path:
     made = MadeRelease(release.release_id, release.artifacts)
     (place / "release.json").write_text(json.dumps(asdict(made)))
     return place
+
+
+def _written_by() -> str:
+    """The last commit that changed how a release lies in a data folder."""
+    log = ["git", "log", "-1", "--format=%h", "--", *WRITERS]
+    return subprocess.run(log, capture_output=True, text=True, check=True).stdout.strip()
 
 
 async def join_line(stage: Stage, nodes: int) -> str:

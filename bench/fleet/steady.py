@@ -50,7 +50,7 @@ async def measured(given: Given) -> Row:
             "herd_cpu_s": round(arrival.spent.coordinator_s, 1),
             "sessions": arrival.sessions,
             "shares": shares,
-            "cpu_share": round(median(shares), 3),
+            "cpu_share": round(median(shares), 4),
             "redis_share": round(whole.redis_s / whole.seconds, 3),
             "ms_a_report": round(1e3 * whole.coordinator_s / reports, 2) if reports else None,
             "reports_a_s": round(reports / whole.seconds, 1),
