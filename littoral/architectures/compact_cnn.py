@@ -11,44 +11,16 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from littoral.architectures.layers import shrunk, sides
+from littoral.architectures.layers import Chain, shrunk, sides
 from littoral.architectures.parameters import odd, one_of, strides_of, widths_of
 
 SMALL = {"widths": (16, 32, 48, 48)}
 
 
-class CompactCnn(nn.Module):
-    def __init__(
-        self,
-        shrink: nn.Module,
-        channels: int,
-        classes: int,
-        widths: Sequence[int],
-        strides: Sequence[int],
-        stem: int,
-        cells: int,
-    ) -> None:
-        super().__init__()
-        self.shrink = shrink
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        before = channels
-        for i, (after, stride) in enumerate(zip(widths, strides, strict=True), 1):
-            kernel = stem if i == 1 else 3
-            layers[f"conv{i}"] = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
-            layers[f"norm{i}"] = nn.BatchNorm2d(after)
-            layers[f"relu{i}"] = nn.ReLU()
-            before = after
-        self.features = nn.Sequential(layers)
-        # One cell: the mean of each channel. More: where in the image a feature lies still counts.
-        self.pool = nn.AdaptiveAvgPool2d(1) if cells == 1 else nn.Identity()
-        self.classify = nn.Linear(before * cells, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classify(self.pool(self.features(self.shrink(x))).flatten(1))
-        return logits
+class CompactCnn(Chain):
+    """`features`: convolutions, each with its norm and rectifier."""
 
 
 def build(
@@ -69,7 +41,18 @@ def build(
     wide = widths_of("widths", widths, most=8)
     kernel = odd("stem", stem)
     steps = (2,) * len(wide) if strides is None else strides_of("strides", strides, count=len(wide))
-    whole_step = math.prod(steps)
-    shrink, (high, across) = shrunk(height, width, resolution), sides(height, width, resolution)
-    cells = 1 if one_of("head", head, ("mean", "map")) == "mean" else -(-high // whole_step) * -(-across // whole_step)
-    return CompactCnn(shrink, channels, classes, wide, steps, kernel, cells)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    before = channels
+    for i, (after, step) in enumerate(zip(wide, steps, strict=True), 1):
+        size = kernel if i == 1 else 3
+        layers[f"conv{i}"] = nn.Conv2d(before, after, size, stride=step, padding=size // 2, bias=False)
+        layers[f"norm{i}"] = nn.BatchNorm2d(after)
+        layers[f"relu{i}"] = nn.ReLU()
+        before = after
+    parts = {"shrink": shrunk(height, width, resolution), "features": nn.Sequential(layers)}
+    if one_of("head", head, ("mean", "map")) == "mean":
+        return CompactCnn(parts, before, classes)
+    # Where in the image a feature lies counts.
+    whole_step, (high, across) = math.prod(steps), sides(height, width, resolution)
+    cells = -(-high // whole_step) * -(-across // whole_step)
+    return CompactCnn(parts, before * cells, classes, pool=nn.Identity())

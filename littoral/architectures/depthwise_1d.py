@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from littoral.architectures.layers import Chain
 from littoral.architectures.parameters import odd, whole, widths_of
 from littoral.errors import BadInput
 
@@ -58,19 +59,9 @@ class DepthwiseBlock(nn.Module):
         return summed
 
 
-class Depthwise1d(nn.Module):
-    def __init__(self, stem: nn.Module, blocks: nn.Module, ending: nn.Module, before: int, classes: int) -> None:
-        super().__init__()
-        self.stem = stem
-        self.blocks = blocks
-        self.ending = ending
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(before, classes)
-
+class Depthwise1d(Chain):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.flatten(1, -2).unsqueeze(2)  # (n, channels, 1, steps)
-        logits: torch.Tensor = self.classify(self.pool(self.ending(self.blocks(self.stem(rows)))).flatten(1))
-        return logits
+        return super().forward(x.flatten(1, -2).unsqueeze(2))  # (n, channels, 1, steps)
 
 
 def build(
@@ -102,13 +93,13 @@ def build(
     many = whole("repeats", repeats, most=16)
     first = whole("stem", stem)
     kernel = odd("stem_kernel", stem_kernel, least=3, most=255)
-    stride, apart = whole("stem_stride", stem_stride, most=2), whole("dilation", dilation, most=64)
+    stride, gap = whole("stem_stride", stem_stride, most=2), whole("dilation", dilation, most=64)
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     before = first
     for i, (after, size) in enumerate(zip(wide, seen, strict=True), 1):
         blocks[f"block{i}"] = DepthwiseBlock(before, after, size, many)
         before = after
-    ending = separable(before, ends[0], odd("last_kernel", last_kernel, most=255), dilation=apart)
+    ending = separable(before, ends[0], odd("last_kernel", last_kernel, most=255), dilation=gap)
     ending["relu"] = nn.ReLU()
     for i, (low, high) in enumerate(pairwise(ends), 2):
         ending[f"conv{i}"] = nn.Conv2d(low, high, 1, bias=False)
@@ -116,4 +107,5 @@ def build(
         ending[f"relu{i}"] = nn.ReLU()
     begin = separable(channels * height, first, kernel, stride=stride)
     begin["relu"] = nn.ReLU()
-    return Depthwise1d(nn.Sequential(begin), nn.Sequential(blocks), nn.Sequential(ending), ends[-1], classes)
+    parts = {"stem": nn.Sequential(begin), "blocks": nn.Sequential(blocks), "ending": nn.Sequential(ending)}
+    return Depthwise1d(parts, ends[-1], classes)

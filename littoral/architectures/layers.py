@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import nn
 
-from littoral.architectures.parameters import factor
+from littoral.architectures.parameters import factor, odd, switch, whole
+
+
+class Chain(nn.Module):
+    """Layers one after another, the mean of each channel (or another `pool`), and a linear layer.
+
+    Args:
+        parts: by name, in their order.
+        features: inputs of the linear layer.
+    """
+
+    def __init__(self, parts: Mapping[str, nn.Module], features: int, classes: int, *, pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self._order = (*parts, "pool")
+        for name, part in parts.items():
+            self.add_module(name, part)
+        self.pool = nn.AdaptiveAvgPool2d(1) if pool is None else pool
+        self.classify = nn.Linear(features, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name in self._order:
+            x = self.get_submodule(name)(x)
+        logits: torch.Tensor = self.classify(x.flatten(1))
+        return logits
 
 
 def unit(
@@ -20,6 +45,36 @@ def unit(
     if active is not None:
         layers["relu"] = active
     return layers
+
+
+def stem_of(
+    channels: int, width: int, *, kernel: int, stride: int, pool: bool = False, active: nn.Module | None = None
+) -> nn.Sequential:
+    """The first convolution of a network with its norm, its activation (a rectifier by default), and 3x3 max-pooling in steps of
+    two. Raises BadInput, naming stem_kernel, stem_stride or stem_pool."""
+    size, step = odd("stem_kernel", kernel, least=3), whole("stem_stride", stride, most=2)
+    layers = unit(channels, width, size, stride=step, active=active or nn.ReLU())
+    if switch("stem_pool", pool):
+        layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(layers)
+
+
+def convolution_like(
+    layer: nn.Conv2d, size: Sequence[int], make: type[nn.Conv2d] = nn.Conv2d, device: str | None = None
+) -> nn.Conv2d:
+    """A new convolution of this size, (out, in, groups), and class; equal to `layer` in all else but the weights."""
+    return make(
+        size[1],
+        size[0],
+        layer.kernel_size,  # type: ignore[arg-type]  # torch calls it a tuple of any length
+        stride=layer.stride,  # type: ignore[arg-type]
+        padding=layer.padding,  # type: ignore[arg-type]
+        dilation=layer.dilation,  # type: ignore[arg-type]
+        groups=size[2],
+        bias=layer.bias is not None,
+        padding_mode=layer.padding_mode,
+        device=device,
+    )
 
 
 def halved() -> nn.AvgPool2d:

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from littoral.architectures.layers import shrunk, unit
-from littoral.architectures.parameters import factor, odd, one_of, scaled, strides_of, whole, widths_of
+from littoral.architectures.layers import Chain, shrunk, stem_of
+from littoral.architectures.parameters import factor, one_of, scaled, strides_of, whole, widths_of
 
 SMALL = {"stem": 16, "stem_kernel": 5, "widths": (32, 64, 64), "strides": (2, 2, 1)}
 
@@ -39,31 +38,8 @@ def separable(before: int, after: int, stride: int, between: str = BETWEEN[0]) -
     return nn.Sequential(layers)
 
 
-class MobileNetV1(nn.Module):
-    def __init__(
-        self,
-        shrink: nn.Module,
-        stem: nn.Module,
-        before: int,
-        widths: Sequence[int],
-        strides: Sequence[int],
-        classes: int,
-        between: str,
-    ) -> None:
-        super().__init__()
-        self.shrink = shrink
-        self.stem = stem
-        blocks: OrderedDict[str, nn.Module] = OrderedDict()
-        for i, (after, stride) in enumerate(zip(widths, strides, strict=True), 1):
-            blocks[f"block{i}"] = separable(before, after, stride, between)
-            before = after
-        self.blocks = nn.Sequential(blocks)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(before, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classify(self.pool(self.blocks(self.stem(self.shrink(x)))).flatten(1))
-        return logits
+class MobileNetV1(Chain):
+    """A stem, and blocks of separable convolutions."""
 
 
 def build(
@@ -87,6 +63,12 @@ def build(
     scale = factor("multiplier", multiplier)
     first, *wide = (scaled(w, scale) for w in (whole("stem", stem), *widths_of("widths", widths)))
     steps = strides_of("strides", strides, count=len(wide))
-    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
-    begin = nn.Sequential(unit(channels, first, kernel, stride=stride, active=nn.ReLU()))
-    return MobileNetV1(shrunk(height, width, resolution), begin, first, wide, steps, classes, one_of("between", between, BETWEEN))
+    gap = one_of("between", between, BETWEEN)
+    parts = {"shrink": shrunk(height, width, resolution)}
+    parts["stem"] = stem_of(channels, first, kernel=stem_kernel, stride=stem_stride)
+    blocks: OrderedDict[str, nn.Module] = OrderedDict()
+    before = first
+    for i, (after, step) in enumerate(zip(wide, steps, strict=True), 1):
+        blocks[f"block{i}"] = separable(before, after, step, gap)
+        before = after
+    return MobileNetV1({**parts, "blocks": nn.Sequential(blocks)}, before, classes)

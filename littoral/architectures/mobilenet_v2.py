@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from littoral.architectures.layers import shrunk, unit
-from littoral.architectures.parameters import factor, odd, scaled, whole, widths_of
+from littoral.architectures.layers import Chain, shrunk, stem_of, unit
+from littoral.architectures.parameters import factor, scaled, whole, widths_of
 from littoral.errors import BadInput
 
 SMALL = {"stem": 12, "stem_kernel": 5, "blocks": ((1, 8, 1, 1), (4, 16, 2, 2), (4, 24, 2, 2)), "last": 64}
@@ -41,27 +41,8 @@ class Bottleneck(nn.Module):
         return x + out if self.adds else out
 
 
-class MobileNetV2(nn.Module):
-    def __init__(
-        self, shrink: nn.Module, stem: nn.Module, before: int, rows: Sequence[Sequence[int]], last: int, classes: int
-    ) -> None:
-        super().__init__()
-        self.shrink = shrink
-        self.stem = stem
-        blocks: OrderedDict[str, nn.Module] = OrderedDict()
-        for expansion, after, count, first_stride in rows:
-            for i in range(count):
-                blocks[f"block{len(blocks) + 1}"] = Bottleneck(before, after, expansion, first_stride if i == 0 else 1)
-                before = after
-        self.blocks = nn.Sequential(blocks)
-        self.last = nn.Sequential(unit(before, last, 1, active=nn.ReLU6()))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(last, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = self.last(self.blocks(self.stem(self.shrink(x))))
-        logits: torch.Tensor = self.classify(self.pool(features).flatten(1))
-        return logits
+class MobileNetV2(Chain):
+    """A stem, bottlenecks, and a last 1x1 convolution."""
 
 
 def build(
@@ -84,9 +65,17 @@ def build(
     scale = factor("multiplier", multiplier)
     rows = [(t, scaled(c, scale), n, s) for t, c, n, s in _rows(blocks)]
     first, end = scaled(whole("stem", stem), scale), scaled(whole("last", last), max(1.0, scale))
-    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
-    begin = nn.Sequential(unit(channels, first, kernel, stride=stride, active=nn.ReLU6()))
-    return MobileNetV2(shrunk(height, width, resolution), begin, first, rows, end, classes)
+    parts = {"shrink": shrunk(height, width, resolution)}
+    parts["stem"] = stem_of(channels, first, kernel=stem_kernel, stride=stem_stride, active=nn.ReLU6())
+    inner: OrderedDict[str, nn.Module] = OrderedDict()
+    before = first
+    for expansion, after, count, stride in rows:
+        for i in range(count):
+            inner[f"block{len(inner) + 1}"] = Bottleneck(before, after, expansion, stride if i == 0 else 1)
+            before = after
+    parts["blocks"] = nn.Sequential(inner)
+    parts["last"] = nn.Sequential(unit(before, end, 1, active=nn.ReLU6()))
+    return MobileNetV2(parts, end, classes)
 
 
 def _rows(blocks: Sequence[Sequence[int]]) -> list[tuple[int, int, int, int]]:

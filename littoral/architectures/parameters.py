@@ -27,6 +27,14 @@ def strides_of(field: str, value: Any, *, count: int | None = None) -> tuple[int
     return steps
 
 
+def depths_of(value: Any, widths: Sequence[int], what: str) -> tuple[int, ...]:
+    """How many blocks or units (`what`) each stage has. Raises BadInput, naming the field."""
+    deep = widths_of("depths", value, most=8)
+    if len(deep) != len(widths) or max(deep) > 64:
+        raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 {what} for each of {len(widths)} widths")
+    return deep
+
+
 def whole(field: str, value: Any, *, least: int = 1, most: int = MAX_WIDTH) -> int:
     """A whole number inside its bounds. Raises BadInput, naming the field."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:

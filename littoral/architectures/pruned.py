@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from littoral.architectures.layers import convolution_like
 from littoral.architectures.parameters import whole
 from littoral.errors import BadInput
 
@@ -69,17 +70,7 @@ def resized(network: nn.Module, sizes: Any, shape: tuple[int, int, int], classes
 
 def _like(layer: nn.Module, size: list[int]) -> nn.Module:
     if isinstance(layer, nn.Conv2d):
-        return nn.Conv2d(
-            size[1],
-            size[0],
-            layer.kernel_size,  # type: ignore[arg-type]  # torch calls it a tuple of any length
-            stride=layer.stride,  # type: ignore[arg-type]
-            padding=layer.padding,  # type: ignore[arg-type]
-            dilation=layer.dilation,  # type: ignore[arg-type]
-            groups=size[2],
-            bias=layer.bias is not None,
-            padding_mode=layer.padding_mode,
-        )
+        return convolution_like(layer, size)
     if isinstance(layer, nn.Linear):
         return nn.Linear(size[1], size[0], bias=layer.bias is not None)
     assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)

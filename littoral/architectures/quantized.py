@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from littoral.architectures.layers import convolution_like
 from littoral.architectures.tracing import traced
 
 FIELD = "quantized"
@@ -157,18 +158,7 @@ def _places(graph: fx.GraphModule) -> list[fx.Node]:
 
 
 def _conv(make: type[nn.Conv2d], layer: nn.Conv2d, weight: torch.Tensor | None = None) -> nn.Conv2d:
-    new = make(
-        layer.in_channels,
-        layer.out_channels,
-        layer.kernel_size,  # type: ignore[arg-type]  # torch calls it a tuple of any length
-        stride=layer.stride,  # type: ignore[arg-type]
-        padding=layer.padding,  # type: ignore[arg-type]
-        dilation=layer.dilation,  # type: ignore[arg-type]
-        groups=layer.groups,
-        bias=layer.bias is not None,
-        padding_mode=layer.padding_mode,
-        device="meta",
-    )
+    new = convolution_like(layer, (layer.out_channels, layer.in_channels, layer.groups), make, "meta")
     new.weight, new.bias = layer.weight if weight is None else nn.Parameter(weight), layer.bias
     return new
 

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from littoral.architectures.layers import halved, unit
-from littoral.architectures.parameters import odd, switch, whole, widths_of
-from littoral.errors import BadInput
+from littoral.architectures.layers import Chain, halved, stem_of
+from littoral.architectures.parameters import depths_of, widths_of
 
 SMALL = {"widths": (12, 24, 32), "depths": (1, 1, 1), "stem_stride": 2}
 
@@ -49,28 +48,8 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class Residual(nn.Module):
-    def __init__(
-        self, channels: int, classes: int, widths: Sequence[int], depths: Sequence[int], kernel: int, stride: int, pool: bool
-    ) -> None:
-        super().__init__()
-        stem = unit(channels, widths[0], kernel, stride=stride, active=nn.ReLU())
-        if pool:
-            stem["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
-        self.stem = nn.Sequential(stem)
-        blocks: OrderedDict[str, nn.Module] = OrderedDict()
-        before = widths[0]
-        for i, (after, depth) in enumerate(zip(widths, depths, strict=True), 1):
-            for j in range(1, depth + 1):
-                blocks[f"stage{i}_block{j}"] = ResidualBlock(before, after, stride=2 if i > 1 and j == 1 else 1)
-                before = after
-        self.blocks = nn.Sequential(blocks)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(before, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classify(self.pool(self.blocks(self.stem(x))).flatten(1))
-        return logits
+class Residual(Chain):
+    """A stem, and stages of residual blocks."""
 
 
 def build(
@@ -91,8 +70,13 @@ def build(
     For 224x224 the paper has widths 64, 128, 256, 512, a 7x7 stem with a stride of 2 and pooling; depths 2, 2, 2, 2 are its 18
     layers, 3, 4, 6, 3 its 34.
     """
-    wide, deep = widths_of("widths", widths, most=8), widths_of("depths", depths, most=8)
-    if len(deep) != len(wide) or max(deep) > 64:
-        raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 blocks for each of {len(wide)} widths")
-    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
-    return Residual(channels, classes, wide, deep, kernel, stride, switch("stem_pool", stem_pool))
+    wide = widths_of("widths", widths, most=8)
+    deep = depths_of(depths, wide, "blocks")
+    stem = stem_of(channels, wide[0], kernel=stem_kernel, stride=stem_stride, pool=stem_pool)
+    blocks: OrderedDict[str, nn.Module] = OrderedDict()
+    before = wide[0]
+    for i, (after, depth) in enumerate(zip(wide, deep, strict=True), 1):
+        for j in range(1, depth + 1):
+            blocks[f"stage{i}_block{j}"] = ResidualBlock(before, after, stride=2 if i > 1 and j == 1 else 1)
+            before = after
+    return Residual({"stem": stem, "blocks": nn.Sequential(blocks)}, before, classes)

@@ -14,8 +14,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from littoral.architectures.layers import halved, unit
-from littoral.architectures.parameters import factor, odd, scaled, switch, whole, widths_of
+from littoral.architectures.layers import Chain, halved, stem_of, unit
+from littoral.architectures.parameters import depths_of, factor, scaled, whole, widths_of
 from littoral.errors import BadInput
 
 SMALL = {"stem": 24, "stem_kernel": 5, "stem_pool": False, "widths": (72, 144), "depths": (2, 3)}
@@ -43,31 +43,13 @@ class ShuffleV1Unit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         learnt = self.expand(self.depthwise(self.shuffle(self.squeeze(x))))
-        kept = self.shortcut(x)
-        out: torch.Tensor = self.relu(torch.cat([kept, learnt], 1) if self.halves else kept + learnt)
+        beside = self.shortcut(x)
+        out: torch.Tensor = self.relu(torch.cat([beside, learnt], 1) if self.halves else beside + learnt)
         return out
 
 
-class ShuffleNetV1(nn.Module):
-    def __init__(
-        self, stem: nn.Module, before: int, widths: Sequence[int], depths: Sequence[int], groups: int, classes: int
-    ) -> None:
-        super().__init__()
-        self.stem = stem
-        units: OrderedDict[str, nn.Module] = OrderedDict()
-        for stage, (after, depth) in enumerate(zip(widths, depths, strict=True), 2):
-            for i in range(1, depth + 1):
-                # The first pointwise convolution has too few channels for groups (section 3.2).
-                first_groups = 1 if not units else groups
-                units[f"stage{stage}_unit{i}"] = ShuffleV1Unit(before, after, groups, 2 if i == 1 else 1, first_groups)
-                before = after
-        self.units = nn.Sequential(units)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(before, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classify(self.pool(self.units(self.stem(x))).flatten(1))
-        return logits
+class ShuffleNetV1(Chain):
+    """A stem, and stages of units."""
 
 
 def build(
@@ -93,19 +75,21 @@ def build(
     if widths is None and parts not in _WIDTHS:
         raise BadInput(f"architecture.groups: the paper has no widths for {parts}", hint="1, 2, 3, 4 or 8, or give widths")
     wide = widths_of("widths", _WIDTHS[parts] if widths is None else widths, most=8)
-    deep = widths_of("depths", depths, most=8)
+    deep = depths_of(depths, wide, "units")
     multiple = _NARROWER * parts
     if any(w % multiple for w in wide):
         raise BadInput(f"architecture.widths: {list(wide)} must be multiples of {multiple}, 4 times the groups")
-    if len(deep) != len(wide) or max(deep) > 64:
-        raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 units for each of {len(wide)} widths")
     # The 13 million of table 2 at 0.25x are those of a stem of 12 channels, as at 0.5x.
     first = max(1, int(whole("stem", stem) * max(scale, _STEM_LEAST)) // parts) * parts
     row = [first, *(scaled(w, scale, steps=multiple, least=multiple) for w in wide)]
     if any(after <= before for before, after in pairwise(row)):
         raise BadInput(f"architecture.widths: {row} after the stem must grow, as each stage puts its own beside what comes in")
-    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
-    begin = unit(channels, first, kernel, stride=stride, active=nn.ReLU())
-    if switch("stem_pool", stem_pool):
-        begin["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
-    return ShuffleNetV1(nn.Sequential(begin), first, row[1:], deep, parts, classes)
+    begin = stem_of(channels, first, kernel=stem_kernel, stride=stem_stride, pool=stem_pool)
+    units: OrderedDict[str, nn.Module] = OrderedDict()
+    before = first
+    for stage, (after, depth) in enumerate(zip(row[1:], deep, strict=True), 2):
+        for i in range(1, depth + 1):
+            # The first pointwise convolution has too few channels for groups (section 3.2).
+            units[f"stage{stage}_unit{i}"] = ShuffleV1Unit(before, after, parts, 2 if i == 1 else 1, parts if units else 1)
+            before = after
+    return ShuffleNetV1({"stem": begin, "units": nn.Sequential(units)}, before, classes)

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from littoral.architectures.layers import unit
-from littoral.architectures.parameters import factor, odd, switch, whole, widths_of
+from littoral.architectures.layers import Chain, stem_of, unit
+from littoral.architectures.parameters import depths_of, factor, whole, widths_of
 from littoral.errors import BadInput
 
 SMALL = {"stem": 12, "stem_kernel": 5, "stem_pool": False, "widths": (32, 64), "depths": (2, 2), "last": 64}
@@ -33,8 +33,8 @@ class ShuffleV2Unit(nn.Module):
         self.shuffle = nn.ChannelShuffle(2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kept, worked = x.chunk(2, 1)
-        out: torch.Tensor = self.shuffle(torch.cat([kept, self.branch(worked)], 1))
+        first, second = x.chunk(2, 1)
+        out: torch.Tensor = self.shuffle(torch.cat([first, self.branch(second)], 1))
         return out
 
 
@@ -65,25 +65,8 @@ def _branch(before: int, after: int, stride: int) -> OrderedDict[str, nn.Module]
     )
 
 
-class ShuffleNetV2(nn.Module):
-    def __init__(
-        self, stem: nn.Module, before: int, widths: Sequence[int], depths: Sequence[int], last: int, classes: int
-    ) -> None:
-        super().__init__()
-        self.stem = stem
-        units: OrderedDict[str, nn.Module] = OrderedDict()
-        for stage, (after, depth) in enumerate(zip(widths, depths, strict=True), 2):
-            for i in range(1, depth + 1):
-                units[f"stage{stage}_unit{i}"] = HalvingUnit(before, after) if i == 1 else ShuffleV2Unit(after)
-            before = after
-        self.units = nn.Sequential(units)
-        self.last = nn.Sequential(unit(before, last, 1, active=nn.ReLU()))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classify = nn.Linear(last, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classify(self.pool(self.last(self.units(self.stem(x)))).flatten(1))
-        return logits
+class ShuffleNetV2(Chain):
+    """A stem, stages of units, and a last 1x1 convolution."""
 
 
 def build(
@@ -110,12 +93,15 @@ def build(
     wide = widths_of("widths", row[:-1] if widths is None else widths, most=8)
     if any(w % 2 for w in wide):
         raise BadInput(f"architecture.widths: {list(wide)} must be even: a half of them passes by")
-    deep = widths_of("depths", depths, most=8)
-    if len(deep) != len(wide) or max(deep) > 64:
-        raise BadInput(f"architecture.depths: {list(deep)} must hold 1 to 64 units for each of {len(wide)} widths")
+    deep = depths_of(depths, wide, "units")
     first, end = whole("stem", stem), whole("last", row[-1] if last is None else last)
-    kernel, stride = odd("stem_kernel", stem_kernel, least=3), whole("stem_stride", stem_stride, most=2)
-    begin = unit(channels, first, kernel, stride=stride, active=nn.ReLU())
-    if switch("stem_pool", stem_pool):
-        begin["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
-    return ShuffleNetV2(nn.Sequential(begin), first, wide, deep, end, classes)
+    parts = {"stem": stem_of(channels, first, kernel=stem_kernel, stride=stem_stride, pool=stem_pool)}
+    units: OrderedDict[str, nn.Module] = OrderedDict()
+    before = first
+    for stage, (after, depth) in enumerate(zip(wide, deep, strict=True), 2):
+        for i in range(1, depth + 1):
+            units[f"stage{stage}_unit{i}"] = HalvingUnit(before, after) if i == 1 else ShuffleV2Unit(after)
+        before = after
+    parts["units"] = nn.Sequential(units)
+    parts["last"] = nn.Sequential(unit(before, end, 1, active=nn.ReLU()))
+    return ShuffleNetV2(parts, end, classes)
