@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
@@ -59,6 +59,14 @@ def prepare() -> None:
         sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = _wrapped(sys.stdout, 1, _Answers)
     sys.stderr = _wrapped(sys.stderr, 2, _Remarks)
+
+
+def exit_status(command: Callable[[], int]) -> int:
+    """Runs a command and gives its exit status, once all that it printed is out; PIPE_CLOSED where its reader is gone."""
+    try:
+        return finished(command())
+    except BrokenPipeError:
+        return finished(PIPE_CLOSED)
 
 
 def finished(code: int) -> int:

@@ -23,6 +23,9 @@ KEEPALIVE_MS = 30_000
 SILENT_INTERVALS = 3
 """Heartbeat intervals without a message after which a session is over, on both sides."""
 
+LONGEST_PROBATION_S = 86_400.0
+"""A node refuses a longer one, and the cloud starts no rollout with it."""
+
 LONGEST_BACKOFF_S = 30.0
 """A node that lost its session tries again after this at most, unless the cloud asked for more."""
 

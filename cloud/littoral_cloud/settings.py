@@ -55,8 +55,8 @@ class CloudSettings(BaseSettings):
     )
     fleet_port: int = Field(default=7444, ge=0, le=65535, description="The port for nodes, with mutual TLS; 0: any free port.")
     public_names: tuple[str, ...] = Field(default=(), description="The DNS names and addresses of this server, for nodes.")
-    heartbeat_interval_s: float = Field(default=10.0, gt=0, description="Seconds between the heartbeats of a session.")
-    telemetry_interval_s: float = Field(default=10.0, gt=0, description="Seconds between a node's telemetry reports.")
+    heartbeat_interval_s: float = Field(default=10.0, gt=0, le=3_600, description="Seconds between the heartbeats of a session.")
+    telemetry_interval_s: float = Field(default=10.0, gt=0, le=86_400, description="Seconds between a node's telemetry reports.")
     answer_escalations: bool = Field(default=False, description="Answer unsure nodes by the teacher of their model.")
     keep_sample_inputs: bool = Field(default=False, description="Record the inputs of escalations with the samples too.")
     auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
@@ -77,6 +77,11 @@ def load_settings(**flags: Any) -> CloudSettings:
             f"setting {name}: {first.get('input')!r}: {first['msg']}",
             hint=f"give --{name.removesuffix('_s').replace('_', '-')} or set {PREFIX}{name.upper()}",
         ) from error
+
+
+def to_environment(**flags: object) -> None:
+    """Writes flags that are not None into the environment: our child processes read the same settings."""
+    os.environ.update({PREFIX + name: str(value) for name, value in flags.items() if value is not None})
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

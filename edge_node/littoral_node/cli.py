@@ -66,35 +66,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Prints errors to standard error; the exit code is the error's."""
     if arguments is None:
         streams.prepare()
+    sys.exit(streams.exit_status(lambda: _execute(arguments)))
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    form = "text"
     try:
         parsed = build_parser().parse_args(arguments)
-    except streams.NotPrinted as error:  # the help, or the version
-        print_error(error, "text")
-        sys.exit(streams.finished(error.exit_code))
-    except (SystemExit, BrokenPipeError) as ended:
-        sys.exit(streams.finished(int(ended.code or 0) if isinstance(ended, SystemExit) else streams.PIPE_CLOSED))
-    try:
-        code = _COMMANDS[parsed.command](parsed, of_operators(os.environ))
+        form = parsed.format
+        return _COMMANDS[parsed.command](parsed, of_operators(os.environ))
+    except SystemExit as ended:  # argparse printed the help, the version or an error
+        return int(ended.code or 0)
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
-        code = streams.PIPE_CLOSED
+        raise
     except FleetError as error:
-        print_error(error, parsed.format)
-        code = error.exit_code
+        known = error
     except PermissionError as error:
-        closed = BadInput(
+        known = BadInput(
             f"{error.filename or 'a file'}: {error.strerror}", hint="run this as the user that the node runs as, or with sudo"
         )
-        print_error(closed, parsed.format)
-        code = closed.exit_code
     except OSError as error:
         if not is_full(error):
             raise
-        full = NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
-        print_error(full, parsed.format)
-        code = full.exit_code
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(streams.finished(code))
+        known = NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
+    print_error(known, form)
+    return known.exit_code
 
 
 def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeFolder:

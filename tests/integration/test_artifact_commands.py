@@ -140,7 +140,7 @@ def test_a_digest_that_nearly_fits_and_a_beginning_of_many_are_told_by_what_is_t
 def test_what_nobody_needs_is_said_first_and_then_deleted_and_audited(shop: Shop, said: Any) -> None:
     dry = said("artifact", "gc", "--dry-run", "--format", "json")
     assert [row["name"] for row in dry["artifacts"]] == ["lost", "lost-too"]
-    assert {row["name"]: row["why"] for row in dry["kept"]} == {
+    assert {row["name"]: row["why"] for row in dry["retained"]} == {
         "served": "release tiny-1",
         "learnt": "release tiny-2",
         "tuned": "desired n1",

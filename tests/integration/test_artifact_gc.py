@@ -64,7 +64,7 @@ async def test_killed_again_and_again_it_leaves_nothing_broken_and_gets_to_the_e
             # The dead one's lease ends by itself after ten seconds, which nobody here needs to sit through.
             raw_redis(socket_of(core.settings.data_dir), "DEL", f"lease:{LEASE}")
     assert kills >= 2
-    assert json.loads(out)["kept"]
+    assert json.loads(out)["retained"]
     async with open_core(load_settings()) as core:
         assert await whole(core) == ["base", "learnt", "served", "tuned"]
         assert await collected(core) == Collected(0, 0, 0, 0)

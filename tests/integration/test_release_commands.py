@@ -54,6 +54,13 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     assert execute(["rollout", "abort", "digits-1-r1"]) == 0
     assert said_table(capsys) == "digits-1-r1 is asked to stop\n"
     assert [row["aborted_by"] != "" for row in said("rollout", "list")] == [True]
+    [row] = said("release", "create", "--artifact", digest.removeprefix("sha256:")[:12])["artifacts"]
+    assert row["digest"] == digest
+    for option, value in (("--probation-s", "1e99"), ("--probation-s", "nan"), ("--max-drop-vs-served", "nan")):
+        assert execute(["rollout", "start", "digits-1", option, value]) == 2
+        assert f"{option}: {float(value):g} must lie between 0 and" in capsys.readouterr().err
+    assert execute(["run", "start", "--no-such-option", "--format", "json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "bad-input"
 
 
 def test_a_release_is_withdrawn_and_there_is_a_way_back(digest: str, capsys: pytest.CaptureFixture[str]) -> None:

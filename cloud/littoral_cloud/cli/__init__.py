@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ import click
 import typer
 
 from littoral import __version__, streams
-from littoral.errors import FleetError, NoSpace, Unavailable, is_full
+from littoral.errors import BadInput, FleetError, NoSpace, Unavailable, is_full
 from littoral_cloud.cli.noun import command_of
-from littoral_cloud.settings import PREFIX
+from littoral_cloud.settings import to_environment
 from littoral_cloud.terminal.output import Format, emit_error
 
 typer.core.HAS_RICH = False  # plain help: typer would escape "[default: 1]" for rich even without rich
@@ -90,35 +89,38 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Trains models, rolls them out to a fleet of machines, and lets the fleet learn."""
-    # In the environment: our worker processes read the same settings.
-    for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
-        if value is not None:
-            os.environ[PREFIX + name] = str(value)
+    to_environment(DATA_DIR=data_dir, REDIS_URL=redis_url, REDIS_PASSWORD_FILE=redis_password_file)
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Runs one command line. Returns its exit code."""
-    debug = "--debug" in arguments
+    """Runs one command line. Returns its exit code. Raises BrokenPipeError where the reader of its output is gone."""
+    format = _format(arguments)
+    command = typer.main.get_command(root)
     try:
-        code = typer.main.get_command(root).main(list(arguments), prog_name="littoral-cloud", standalone_mode=False)
+        # Not `command.main`: it ends the process with status 1 where a pipe is closed.
+        with command.make_context("littoral-cloud", list(arguments)) as context:
+            code = command.invoke(context)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        if format is Format.JSON:
+            emit_error(BadInput(error.format_message(), hint=_help_of(error)), format)
+        else:
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        return streams.finished(streams.PIPE_CLOSED)
     except Exception as error:  # noqa: BLE001 - the outermost place: an operator reads one line, no traceback
-        if debug:
+        if isinstance(cause := _cause(error), BrokenPipeError):
+            raise cause from None
+        if "--debug" in arguments:
             traceback.print_exc()
-        known = _fleet_error(error)
-        emit_error(known, _format(arguments))
+        known = _fleet_error(cause)
+        emit_error(known, format)
         return known.exit_code
 
 
@@ -128,12 +130,20 @@ def _format(arguments: Sequence[str]) -> Format:
     return Format.JSON if "--format\0json" in joined or "--format=json" in joined else Format.TABLE
 
 
+def _help_of(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'littoral-cloud'} --help"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first error inside a group."""
+    return _cause(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
 def _fleet_error(error: BaseException) -> FleetError:
-    """The FleetError inside an error, or a new one with its text."""
+    """A FleetError unchanged; of another error a new one with its text."""
     if isinstance(error, FleetError):
         return error
-    if isinstance(error, BaseExceptionGroup):
-        return _fleet_error(error.exceptions[0])
     if isinstance(error, OSError) and is_full(error):
         return NoSpace(f"{error.filename or 'disk'}: {error.strerror}", hint="make room there, then again")
     if isinstance(error, OSError):
@@ -144,4 +154,4 @@ def _fleet_error(error: BaseException) -> FleetError:
 
 def main() -> None:
     streams.prepare()
-    sys.exit(streams.finished(execute(sys.argv[1:])))
+    sys.exit(streams.exit_status(lambda: execute(sys.argv[1:])))

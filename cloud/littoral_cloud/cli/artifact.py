@@ -211,9 +211,9 @@ async def _gc(settings: CloudSettings, older_than_s: float, dry_run: bool, forma
             went = await collect(core.ledger, core.blobs, now, older_than_s, fence, actor=getpass.getuser())
     if format == Format.JSON:
         gone = [{"name": a.name, "digest": a.manifest_digest, "bytes": a.artifact_bytes} for a in planned.gone]
-        kept = [{"name": k.artifact.name, "digest": k.artifact.manifest_digest, "why": k.why} for k in planned.retained]
+        retained = [{"name": k.artifact.name, "digest": k.artifact.manifest_digest, "why": k.why} for k in planned.retained]
         body = {"artifacts": gone, "blobs": len(planned.blobs), "unfinished": planned.unfinished, "bytes": planned.bytes}
-        emit({**body, "kept": kept, "deleted": went}, format)
+        emit({**body, "retained": retained, "deleted": went}, format)
     elif went is not None:
         typer.echo(
             f"deleted {went.artifacts} artifacts, {went.blobs} blobs and {went.unfinished} unfinished files: {went.bytes:,} bytes"

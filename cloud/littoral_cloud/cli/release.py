@@ -17,6 +17,7 @@ from littoral_cloud.app import Core, open_core, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.fleet.records import Release
+from littoral_cloud.lineage.find import all_artifacts, find
 from littoral_cloud.releases.catalogue import all_releases, create_release, read_artifact, read_release
 from littoral_cloud.rollouts.back import release_before, serving_nodes, withdraw_everywhere
 from littoral_cloud.settings import CloudSettings, load_settings
@@ -111,8 +112,12 @@ async def _from_weights(
 
 async def _from_artifacts(settings: CloudSettings, digests: Sequence[str], note: str, format: Format) -> None:
     async with open_existing(settings) as core:
-        model = (await read_artifact(core.ledger, digests[0])).model
-        release = await create_release(core.ledger, model, digests, "manual", note, core.clock(), actor=getpass.getuser())
+        known = await all_artifacts(core.ledger)
+        artifacts = [find(known, digest) for digest in digests]
+        found = [artifact.manifest_digest for artifact in artifacts]
+        release = await create_release(
+            core.ledger, artifacts[0].model, found, "manual", note, core.clock(), actor=getpass.getuser()
+        )
         await _print_release(core, release, format)
 
 

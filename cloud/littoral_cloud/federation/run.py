@@ -21,6 +21,8 @@ from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.releases.catalogue import unchanged_artifact
 
 KIND = "run"
+LONGEST_ROUND_S = 7 * 86_400.0
+WIDE = (("min_nodes", 1, 100_000), ("seed", 0, 2**63 - 1))  # a seed is an int64 in Flower's messages
 STOPPED = "stopped"
 """The reason of a run that an operator ended."""
 
@@ -184,19 +186,25 @@ def checked(run: Run) -> Run:
     """Gives a new run back. Raises BadInput, naming the field, where it cannot work."""
     if not run.run_id or len(run.run_id) > 64 or not run.run_id.replace("-", "").isalnum():
         raise BadInput(f"run id: {run.run_id!r} must be letters, digits and '-', at most 64")
-    for name, low, high in (("rounds", 1, 1000), ("local_epochs", 1, 100), ("batch_size", 1, 4096), ("classes", 2, 100_000)):
+    for name, low, high in (
+        ("rounds", 1, 1000),
+        ("local_epochs", 1, 100),
+        ("batch_size", 1, 4096),
+        ("classes", 2, 100_000),
+        *WIDE,
+    ):
         if not low <= getattr(run, name) <= high:
             raise BadInput(f"{name}: {getattr(run, name)} must lie between {low} and {high}")
     if (
         not 0 < run.learning_rate < 10
         or not 0 < run.fraction <= 1
-        or not run.round_timeout_s > 0
+        or not 0 < run.round_timeout_s <= LONGEST_ROUND_S
         or not 0 <= run.calibration <= 1
     ):
         raise BadInput(
             f"learning_rate {run.learning_rate}, fraction {run.fraction}, calibration {run.calibration}, "
             f"round_timeout_s {run.round_timeout_s}: out of range",
-            hint="learning rate between 0 and 10, fraction over 0 and at most 1, calibration from 0 to 1, timeout over 0",
+            hint="learning rate between 0 and 10, fraction over 0 and at most 1, calibration from 0 to 1, timeout up to a week",
         )
     if not 1 <= run.min_replies <= run.min_nodes:
         raise BadInput(f"min_replies: {run.min_replies} must lie between 1 and min_nodes, {run.min_nodes}")

@@ -122,7 +122,7 @@ async def start_run(
         batch_size=terms.batch_size,
         seed=terms.seed,
         calibration=terms.calibration,
-        freeze_head=terms.freeze_head,
+        freeze_head=terms.freeze_head and manifest.architecture.get("name") != "linear",  # that is a head and nothing else
         architecture=manifest.architecture,
         input={
             "shape": list(manifest.input.shape),

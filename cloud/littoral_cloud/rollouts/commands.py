@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from littoral.errors import BadInput, Conflict, NotFound
+from littoral.transport import LONGEST_PROBATION_S
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Release, dump, load
@@ -29,6 +30,14 @@ async def start_rollout(
         raise BadInput(
             f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1", hint="1,4 is a canary, then four, then the rest"
         )
+    limits = (
+        ("probation-s", policy.probation.duration_s, LONGEST_PROBATION_S),
+        ("probation-max-drop", policy.probation.max_accuracy_drop, 1.0),
+        ("max-drop-vs-served", policy.max_accuracy_loss, 1.0),
+    )
+    for name, value, most in limits:
+        if not 0 <= value <= most:  # nan is refused, too
+            raise BadInput(f"--{name}: {value:g} must lie between 0 and {most:g}")
     if policy.canary and policy.nodes and policy.canary not in policy.nodes:
         raise BadInput(f"canary: {policy.canary} is not among the nodes that were named", hint="name it with --nodes, too")
     for node_id in {*policy.nodes, *filter(None, (policy.canary,))}:

@@ -7,12 +7,12 @@ level, `run` reconciles every model with it, `reported` gives the level that goe
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
+from littoral.transport import LONGEST_PROBATION_S
 from littoral_node.identity.files import Damaged, ignore_damage
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.supervision.failures import PROVED_S
@@ -224,11 +224,11 @@ def _is_digest(text: str) -> bool:
 
 
 def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
-    """Raises BadInput where a number is none; a day is the longest probation."""
+    """Raises BadInput where a number is out of range."""
     values = {field: getattr(policy, field) for field in ("duration_s", "max_accuracy_drop", "max_failure_rate")}
     for field, value in values.items():
-        if not math.isfinite(value) or not 0 <= value <= 86_400:
-            raise BadInput(f"desired.probation.{field}: {value} is not a number from 0 to 86400")
+        if not 0 <= value <= LONGEST_PROBATION_S:  # nan is refused, too
+            raise BadInput(f"desired.probation.{field}: {value} is not a number from 0 to {LONGEST_PROBATION_S:.0f}")
     return ProbationPolicy(**values)
 
 

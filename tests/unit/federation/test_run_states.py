@@ -107,7 +107,8 @@ def test_a_round_out_of_turn_and_an_early_end_are_refused() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"rounds": 0}, {"learning_rate": 0.0}, {"fraction": 1.5}, {"min_replies": 3}, {"base_weights": "x"}, {"cohort": ("a",)},
-     {"run_id": "a/b"}, {"calibration": 2.0}, {"local_epochs": 0}],
+     {"run_id": "a/b"}, {"calibration": 2.0}, {"local_epochs": 0}, {"seed": 10**20}, {"seed": -1}, {"min_nodes": 10**20},
+     {"round_timeout_s": float("inf")}],
 )  # fmt: skip
 def test_a_run_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadInput):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from littoral import streams
+
 PROGRAM = """
 import os, sys
 from littoral import streams
@@ -80,3 +82,13 @@ def test_both_programs_answer_so(module: str, unbuffered: str) -> None:
         words = ["sh", "-c", f'exec "$0" -c "$1" --version {redirected}', sys.executable, program]
         done = subprocess.run(words, capture_output=True, check=False, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
         assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
+
+
+@pytest.mark.parametrize("module", ["littoral_node.cli", "littoral_cloud.cli"])
+def test_both_programs_end_as_a_pipe_does(module: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-c", f"from {module} import main; main()", "--help"]
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (streams.PIPE_CLOSED, b"")
