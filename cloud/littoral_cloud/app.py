@@ -89,7 +89,7 @@ async def open_search(settings: CloudSettings, name: str) -> AsyncIterator[Redis
 @asynccontextmanager
 async def _redis(settings: CloudSettings) -> AsyncIterator[Endpoint]:
     if settings.redis_url is not None:
-        yield endpoint_from(settings.redis_url, settings.redis_password_file)
+        yield endpoint_from(settings.redis_url, settings.redis_password_file, settings.redis_replicas)
         return
     async with embedded_redis(settings.data_dir / "redis") as socket:
         yield Endpoint(socket=socket)

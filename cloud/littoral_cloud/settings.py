@@ -46,9 +46,14 @@ class CloudSettings(BaseSettings):
         description="The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
     )
     redis_url: str | None = Field(
-        default=None, description="redis://, rediss:// or unix:// of a Redis 6.2 or newer; none: the embedded one."
+        default=None,
+        description="redis://, rediss://, unix:// or redis+sentinel://HOST,HOST,HOST/SERVICE of a Redis 6.2 or newer; "
+        "none: the embedded one.",
     )
     redis_password_file: Path | None = Field(default=None, description="The file with the password for redis_url.")
+    redis_replicas: int = Field(
+        default=0, ge=0, le=9, description="Replicas that must have a change of intent before it counts: it survives a failover."
+    )
     host: str = Field(default="127.0.0.1", description="The address of both listeners.")
     enrolment_port: int = Field(
         default=7443, ge=0, le=65535, description="The port for enrolment, with server TLS; 0: any free port."

@@ -13,6 +13,8 @@ Rules, in order:
 6. A change that could be written twice after a lost reply is remembered by Redis under its own id. It could not be where it has
    no audit line and each of its writes expects a generation that was there: the second one conflicts.
 
+7. A group with audit lines, or with a fence, is answered once as many replicas have it as the settings ask for.
+
 Example: 200 nodes report within 5 ms. The first report goes alone; the other 199, with their audit lines, are the next group.
 """
 
@@ -48,6 +50,7 @@ class Redis(Protocol):
     patience_s: float
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any: ...
+    async def run_durably(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,13 @@ class _Waiting:
         return frozenset((write.kind, write.id) for write in self.change.writes)
 
     @property
+    def must_last(self) -> bool:
+        """A change of intent, which nothing would tell again after a failover that lost it. What nodes report, they repeat."""
+        return bool(self.lines) or self.fence is not None
+
+    @property
     def remembered(self) -> bool:
-        return bool(self.lines) or any(isinstance(w, Take) or not w.expected or w.body is None for w in self.change.writes)
+        return self.must_last or any(isinstance(w, Take) or not w.expected or w.body is None for w in self.change.writes)
 
 
 class Commits:
@@ -152,7 +160,8 @@ class Commits:
             chains: list[str] = []
             for line in lines:
                 chains.append(link(chains[-1] if chains else self._head, line))
-            status, *rest = await self._redis.run(COMMIT, *self._script_input(left, lines, chains))
+            run = self._redis.run_durably if any(each.must_last for each in left) else self._redis.run
+            status, *rest = await run(COMMIT, *self._script_input(left, lines, chains))
             if status == b"head":
                 self._head = rest[0].decode()
             elif status == b"done":

@@ -41,6 +41,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from littoral.backoff import Backoff
 from littoral.errors import BadInput, FleetError, NoSpace, Unavailable
+from littoral_cloud.store.sentinels import SENTINEL_SCHEMES, Sentinels, is_sentinel, sentinels_of
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,10 @@ CONNECTIONS = 32
 CONNECT_S = 5.0
 REPLY_S = 10.0
 FIRST_CONTACT_S = 10.0  # a Redis that was never there is reported sooner than one that went away
+REPLICATED_S = 1.0  # for a write to reach the replicas; then it is sent again, and changes nothing where it is there
 BACKOFF = Backoff(0.02, 1.0)
-SCHEMES = ("redis", "rediss", "unix")
+SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+_EXAMPLES = "redis://, rediss://, unix:// or redis+sentinel://"
 # Redis answers these while it starts, fails over or is busy with a script: the same call may succeed a little later.
 _PASSING = frozenset(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"))
 _REFUSED = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
@@ -58,11 +61,15 @@ _REFUSED = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where Redis is: a URL, or the socket of the embedded one."""
+    """Where Redis is: a URL, or the socket of the embedded one.
+
+    `replicas`: so many replicas must have a write before it counts, where it must survive a failover.
+    """
 
     url: str | None = None
     socket: Path | None = None
     password: str | None = field(default=None, repr=False)
+    replicas: int = 0
 
     def __str__(self) -> str:
         if self.socket is not None:
@@ -71,14 +78,16 @@ class Endpoint:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # never the password
 
 
-def endpoint_from(url: str, password_file: Path | None) -> Endpoint:
+def endpoint_from(url: str, password_file: Path | None, replicas: int = 0) -> Endpoint:
     """Raises BadInput, naming the setting, where the URL or the file is not what it must be."""
     scheme = urlsplit(url).scheme
-    if "sentinel" in scheme or "cluster" in scheme:
-        raise BadInput(f"redis_url: {scheme}:// is not supported", hint="give the redis:// address of the primary")
+    if "cluster" in scheme:
+        raise BadInput(f"redis_url: {scheme}:// is not supported", hint="give the redis:// address of a server that is not one")
     if scheme not in SCHEMES:
-        raise BadInput(f"redis_url: {scheme!r} is no scheme of Redis", hint="it must begin with redis://, rediss:// or unix://")
-    return Endpoint(url=url, password=_password(password_file))
+        raise BadInput(f"redis_url: {scheme!r} is no scheme of Redis", hint=f"it must begin with {_EXAMPLES}")
+    if is_sentinel(url):
+        sentinels_of(url)
+    return Endpoint(url=url, password=_password(password_file), replicas=replicas)
 
 
 def _password(file: Path | None) -> str | None:
@@ -122,17 +131,21 @@ class Connections:
         if endpoint.password is not None:
             settings["password"] = endpoint.password
         waiting: dict[str, Any] = {"max_connections": CONNECTIONS, "timeout": patience_s}
-        if endpoint.socket is not None:
-            settings |= {"connection_class": UnixDomainSocketConnection, "path": str(endpoint.socket)}
+        url = endpoint.url or ""
+        self._sentinels = Sentinels(url, settings) if is_sentinel(url) else None
+        if self._sentinels is not None or endpoint.socket is not None:
+            if self._sentinels is not None:
+                settings |= self._sentinels.connection_settings
+            else:
+                settings |= {"connection_class": UnixDomainSocketConnection, "path": str(endpoint.socket)}
             self._pool = BlockingConnectionPool(socket_timeout=None, **waiting, **settings)
             self._listening = BlockingConnectionPool(socket_timeout=None, **settings)
         else:
-            url = endpoint.url or ""
             try:
                 self._pool = BlockingConnectionPool.from_url(url, socket_timeout=None, **waiting, **settings)
                 self._listening = BlockingConnectionPool.from_url(url, socket_timeout=None, **settings)
             except (ValueError, TypeError) as error:
-                raise BadInput(f"redis_url: {endpoint}: {error}", hint="redis://, rediss:// or unix://") from error
+                raise BadInput(f"redis_url: {endpoint}: {error}", hint=_EXAMPLES) from error
         self._redis = Redis(connection_pool=self._pool)
 
     def listener(self) -> AbstractConnection:
@@ -142,6 +155,8 @@ class Connections:
 
     async def close(self) -> None:
         await self._pool.disconnect()
+        if self._sentinels is not None:
+            await self._sentinels.close()
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
         """Runs a script; repeats it while Redis is away, for `patience_s` at most.
@@ -153,6 +168,15 @@ class Connections:
         """
         return await self._patiently(lambda: self._evaluate(script, keys, args))
 
+    async def run_durably(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        """As `run`; also waits until as many replicas as the endpoint asks for have what was written.
+
+        Raises Unavailable where they do not have it in time: it may have been written, and may be lost by a failover.
+        """
+        if not self.endpoint.replicas:
+            return await self.run(script, keys, args)
+        return await self._patiently(lambda: self._evaluate_and_wait(script, keys, args))
+
     async def command(self, *command: str | bytes | int) -> Any:
         """A single command that may run twice; as `run`."""
         return await self._patiently(lambda: self._execute(*command))
@@ -162,6 +186,29 @@ class Connections:
             return await self._execute("EVALSHA", script.digest, len(keys), *keys, *args)
         except NoScriptError:
             return await self._execute("EVAL", script.source, len(keys), *keys, *args)
+
+    async def _evaluate_and_wait(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        """WAIT counts the replicas that have what this connection wrote, so both go over one connection."""
+        wanted = self.endpoint.replicas
+        try:
+            reply, replicas = await self._with_wait("EVALSHA", script.digest, len(keys), *keys, *args)
+        except NoScriptError:
+            reply, replicas = await self._with_wait("EVAL", script.source, len(keys), *keys, *args)
+        if replicas < wanted:
+            raise RedisTimeoutError(f"{replicas} of {wanted} replicas have what was written, after {REPLICATED_S:g} s")
+        return reply
+
+    async def _with_wait(self, *command: str | bytes | int) -> tuple[Any, int]:
+        """The reply, and how many replicas have what the command wrote."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.execute_command(*command)
+        pipe.execute_command("WAIT", self.endpoint.replicas, int(REPLICATED_S * 1000))
+        try:
+            async with asyncio.timeout(REPLY_S + REPLICATED_S):
+                reply, replicas = await pipe.execute()
+        except TimeoutError as error:
+            raise RedisTimeoutError(f"no answer after {REPLY_S + REPLICATED_S:g} s") from error
+        return reply, int(replicas)
 
     async def _execute(self, *command: str | bytes | int) -> Any:
         """The limit is ours: with one of its own redis-py sends under asyncio.wait_for, which in Python 3.11 swallows a cancel

@@ -58,7 +58,7 @@ class Leases:
         try:
             while True:
                 asked = asyncio.get_running_loop().time()
-                said, value = await self._connections.run(ACQUIRE, keys, [int(ttl_s * 1000)])
+                said, value = await self._connections.run_durably(ACQUIRE, keys, [int(ttl_s * 1000)])
                 if said == b"acquired":
                     return int(value), asked + ttl_s
                 if watcher is None:  # from now on its release wakes us; look again, it may have been in between

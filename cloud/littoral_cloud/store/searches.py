@@ -17,6 +17,7 @@ from typing import Any
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from littoral.errors import BadInput, FleetError, Unavailable
 from littoral_cloud.store.connection import (
@@ -31,6 +32,7 @@ from littoral_cloud.store.connection import (
     unfit,
 )
 from littoral_cloud.store.scripts import ACQUIRE, RENEW
+from littoral_cloud.store.sentinels import ANSWER_S, is_sentinel, sentinels_of
 from redis import Redis
 
 log = logging.getLogger(__name__)
@@ -185,6 +187,12 @@ def _client(endpoint: Endpoint) -> Redis:
         settings["password"] = endpoint.password
     if endpoint.socket is not None:
         return Redis(unix_socket_path=str(endpoint.socket), **settings)
+    if is_sentinel(endpoint.url or ""):
+        address = sentinels_of(endpoint.url or "")
+        asked = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
+        sentinel = Sentinel(address.hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+        found: Redis = sentinel.master_for(address.service, ssl=address.tls, **settings)  # type: ignore[no-untyped-call]
+        return found
     try:
         return Redis.from_url(endpoint.url or "", **settings)
     except (ValueError, TypeError) as error:
