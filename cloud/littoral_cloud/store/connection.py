@@ -11,7 +11,6 @@ import functools
 import hashlib
 import logging
 import random
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,25 +21,12 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from littoral.backoff import Backoff
-from littoral.errors import BadInput, FleetError, NoSpace, Unavailable
+from littoral.errors import BadInput, Unavailable
+from littoral_cloud.store.redis_errors import passes, translated
 from littoral_cloud.store.sentinels import SENTINEL_SCHEMES, Sentinels, is_sentinel, sentinels_of
 
 log = logging.getLogger(__name__)
@@ -54,9 +40,6 @@ REPLICATED_S = 1.0  # for a write to reach the replicas; then it is sent again, 
 BACKOFF = Backoff(0.02, 1.0)
 SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 _EXAMPLES = "redis://, rediss://, unix:// or redis+sentinel://"
-# Redis answers these while it starts, fails over or is busy with a script: the same call may succeed a little later.
-_PASSING = frozenset(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"))
-_REFUSED = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,47 +259,3 @@ def fields_of(info: Any) -> Mapping[str, str]:
         return {str(name): str(value) for name, value in info.items()}
     lines = bytes(info).decode().splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
-def passes(error: Exception) -> bool:
-    """Whether the same call may succeed a little later."""
-    if _code(error) in _REFUSED:
-        return False
-    return isinstance(error, RedisConnectionError | RedisTimeoutError | OSError) or _code(error) in _PASSING
-
-
-# For the errors from which redis-py removes the code.
-_CODES: dict[type[Exception], str] = {
-    AuthenticationError: "WRONGPASS",
-    AuthorizationError: "NOPERM",
-    NoPermissionError: "NOPERM",
-    BusyLoadingError: "LOADING",
-    ReadOnlyError: "READONLY",
-    MasterDownError: "MASTERDOWN",
-    ClusterDownError: "CLUSTERDOWN",
-    TryAgainError: "TRYAGAIN",
-    OutOfMemoryError: "OOM",
-}
-_CODE = re.compile(r"(?:^|: -)([A-Z]{3,})\b")  # behind ": -" where the error happened inside a script, before Redis 7
-
-
-def _code(error: BaseException) -> str:
-    """The code at the start of a Redis error; "" where there is none."""
-    for known in (error, error.__cause__):  # a refused password comes wrapped in a connection error
-        for kind, code in _CODES.items():
-            if isinstance(known, kind):
-                return code
-    match = _CODE.search(str(error)) if isinstance(error, ResponseError) else None
-    return match[1] if match else ""
-
-
-def translated(error: Exception, endpoint: Endpoint) -> FleetError:
-    """The error as a FleetError: what happened, and what to do."""
-    code = _code(error)
-    if code in _REFUSED:
-        return BadInput(f"redis: {endpoint} refuses us: {error}", hint="set LITTORAL_REDIS_PASSWORD_FILE")
-    if code == "MISCONF":
-        return NoSpace(f"redis: {endpoint} cannot write to its disk: {error}", hint="free space there; nothing was written")
-    if code == "OOM":
-        return NoSpace(f"redis: {endpoint} is over its maxmemory: {error}", hint="raise maxmemory; nothing was written")
-    return FleetError(f"redis: {endpoint}: {error}")

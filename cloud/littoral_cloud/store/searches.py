@@ -27,10 +27,9 @@ from littoral_cloud.store.connection import (
     Endpoint,
     Script,
     fields_of,
-    passes,
-    translated,
     unfit,
 )
+from littoral_cloud.store.redis_errors import passes, translated
 from littoral_cloud.store.scripts import ACQUIRE, RENEW
 from littoral_cloud.store.sentinels import ANSWER_S, is_sentinel, sentinels_of
 from redis import Redis
