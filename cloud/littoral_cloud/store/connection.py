@@ -46,7 +46,7 @@ _EXAMPLES = "redis://, rediss://, unix:// or redis+sentinel://"
 class Endpoint:
     """Where Redis is: a URL, or the socket of the embedded one.
 
-    `replicas`: so many replicas must have a write before it counts, where it must survive a failover.
+    `replicas`: how many replicas must have a write that must survive a failover, before it is answered.
     """
 
     url: str | None = None
