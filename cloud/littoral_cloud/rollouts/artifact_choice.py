@@ -7,14 +7,14 @@ candidate that could not run on the node is excluded, even where it ran on other
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from littoral.budget import ESTIMATE, Budget, Measured, about_as_small, best_fit, excesses, latency_bucket
 from littoral.errors import NoFit
 from littoral.signature import Metric
 from littoral_cloud.fleet.limits import beyond, takes
-from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.records import Artifact, Presence
 
 LEAST = -math.inf
@@ -55,19 +55,15 @@ class Row:
 
 
 def measurement_for(
-    node_id: str, presence: Presence, manifest_digest: str, measurements: Iterable[MeasurementRecord]
+    node_id: str, presence: Presence, manifest_digest: str, measurements: MeasurementIndex
 ) -> MeasurementRecord | None:
     """The node's own, a failure too; else the latest success on the same hardware class; else None."""
-    of_this = [m for m in measurements if m.manifest_digest == manifest_digest]
-    own = next((m for m in of_this if m.node_id == node_id), None)
-    if own is not None:
-        return own
-    alike = [m for m in of_this if m.hardware_class == presence.hardware_class and presence.hardware_class and not m.failure]
-    return max(alike, key=lambda m: (m.measured_at, m.node_id), default=None)
+    own = measurements.of_node(manifest_digest, node_id)
+    return own if own is not None else measurements.of_class(manifest_digest, presence.hardware_class)
 
 
 def candidates_for(
-    node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]
+    node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: MeasurementIndex
 ) -> list[Measured]:
     """The artifacts that this node has a runtime for and that ran on its hardware class; in the order given."""
     found = []
@@ -82,7 +78,7 @@ def choose(
     node_id: str,
     presence: Presence,
     artifacts: Sequence[Artifact],
-    measurements: Sequence[MeasurementRecord],
+    measurements: MeasurementIndex,
     *,
     model: str,
     floor: float = LEAST,
@@ -108,7 +104,7 @@ def explain(
     node_id: str,
     presence: Presence,
     artifacts: Sequence[Artifact],
-    measurements: Sequence[MeasurementRecord],
+    measurements: MeasurementIndex,
     *,
     model: str,
     floor: float = LEAST,
@@ -144,7 +140,7 @@ def _row(
     node_id: str,
     presence: Presence,
     artifact: Artifact,
-    measurements: Sequence[MeasurementRecord],
+    measurements: MeasurementIndex,
     budget: Budget,
     floor: float,
 ) -> Row:
@@ -249,7 +245,7 @@ def as_measured(artifact: Artifact, measured: MeasurementRecord) -> Measured:
     )
 
 
-def _why_none(node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: Sequence[MeasurementRecord]) -> str:
+def _why_none(node_id: str, presence: Presence, artifacts: Sequence[Artifact], measurements: MeasurementIndex) -> str:
     runnable = [a for a in artifacts if a.runtime in presence.runtimes]
     if not runnable:
         wanted = "/".join(sorted({a.runtime for a in artifacts})) or "nothing"

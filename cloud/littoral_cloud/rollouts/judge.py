@@ -250,13 +250,13 @@ def unmeasured(node: FleetNode, seen: RolloutView) -> tuple[str, ...]:
     """
     if (presence := node.presence) is None:
         return ()
-    kind = presence.hardware_class
-    done = {
-        m.manifest_digest
-        for m in seen.measurements
-        if m.node_id == node.id or (kind and m.hardware_class == kind and not m.failure)
-    }
-    return tuple(c.manifest_digest for c in offered(node, seen) if takes(c, presence) and c.manifest_digest not in done)
+    able = [candidate.manifest_digest for candidate in offered(node, seen) if takes(candidate, presence)]
+    return tuple(
+        digest
+        for digest in able
+        if seen.measurements.of_node(digest, node.id) is None
+        and seen.measurements.of_class(digest, presence.hardware_class) is None
+    )
 
 
 def not_ours(node: FleetNode | None, a: Assignment, rollout: Rollout) -> str | None:

@@ -16,7 +16,7 @@ from functools import cached_property
 from littoral.budget import Measured
 from littoral.errors import NoFit
 from littoral_cloud.fleet.ledger import Audit, Change, Write
-from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.measurements import MeasurementIndex
 from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, Release, dump
 from littoral_cloud.rollouts.artifact_choice import LEAST, candidates_for, choose
 from littoral_cloud.rollouts.decide import next_generation
@@ -44,7 +44,7 @@ class Fleet:
     rollouts: Mapping[str, Rollout]
     releases: Mapping[str, Release]
     artifacts: Mapping[str, Artifact]
-    measurements: Sequence[MeasurementRecord]
+    measurements: MeasurementIndex
 
     @cached_property
     def promoted(self) -> Mapping[str, Sequence[RolloutView]]:
@@ -81,7 +81,7 @@ class Fleet:
             tuple(self.artifacts[digest] for digest in digests if digest in self.artifacts),
             self.artifacts,
             {},
-            tuple(m for m in self.measurements if m.manifest_digest in frozenset(digests)),
+            self.measurements,
             {},
         )
 

@@ -42,7 +42,7 @@ class Rechooser:
         self._clock = clock
         self._rng = rng
         self._offers: Fleet | None = None  # until a rollout, a release or an artifact changes
-        fleet.view.follow((KIND, "release", "artifact", "measurement"), self._forget_offers)
+        fleet.view.follow((KIND, "release", "artifact"), self._forget_offers)
         self._measuring: dict[
             str, float
         ] = {}  # nodes that were asked to run a candidate before anything is chosen, and until when
@@ -113,7 +113,7 @@ class Rechooser:
                 {id: held.record for id, held in of(KIND).items()},
                 {id: held.record for id, held in of("release").items()},
                 {id: held.record for id, held in of("artifact").items()},
-                [held.record for held in of("measurement").values()],
+                self._fleet.measurements,
             )
         return self._offers
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from littoral.errors import NotFound
 from littoral_cloud.fleet.ledger import Doc, Ledger
-from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.records import (
     Artifact,
@@ -71,7 +71,7 @@ class RolloutView:
     candidates: Sequence[Artifact]  # of the release
     artifacts: Mapping[str, Artifact]  # all that are known, by manifest digest
     nodes: Mapping[str, FleetNode]  # by node id
-    measurements: Sequence[MeasurementRecord]  # of the candidates
+    measurements: MeasurementIndex
     others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
 
 
@@ -83,14 +83,13 @@ class Snapshot:
     releases: Mapping[str, Release]
     artifacts: Mapping[str, Artifact]
     nodes: Mapping[str, FleetNode]
-    measurements: Sequence[MeasurementRecord]
+    measurements: MeasurementIndex
 
     def of(self, rollout_id: str) -> RolloutView:
         """Raises NotFound where the rollout's release is not there."""
         generation, rollout = self.rollouts[rollout_id]
         if (release := self.releases.get(rollout.release_id)) is None:
             raise NotFound(f"rollout {rollout_id}: its release {rollout.release_id} is not there")
-        wanted = frozenset(release.artifacts)
         return RolloutView(
             rollout_id,
             generation,
@@ -98,7 +97,7 @@ class Snapshot:
             tuple(self.artifacts[digest] for digest in release.artifacts if digest in self.artifacts),
             self.artifacts,
             self.nodes,
-            tuple(m for m in self.measurements if m.manifest_digest in wanted),
+            self.measurements,
             {id: other for id, (_, other) in self.rollouts.items() if id != rollout_id and other.state not in ENDED},
         )
 
@@ -121,7 +120,7 @@ def snapshot_of(docs: Iterable[Doc], *, also: str = "") -> Snapshot:
         {id: load(Release, doc) for id, doc in by_kind["release"].items()},
         {id: load(Artifact, doc) for id, doc in by_kind["artifact"].items()},
         nodes_of(by_kind),
-        [load(MeasurementRecord, doc) for doc in by_kind["measurement"].values()],
+        MeasurementIndex(load(MeasurementRecord, doc) for doc in by_kind["measurement"].values()),
     )
 
 
@@ -148,7 +147,9 @@ class SeenFleet:
     def __init__(self, view: FleetView) -> None:
         self.view = view
         self.nodes: dict[str, FleetNode] = {}
+        self.measurements = MeasurementIndex()
         view.follow(NODE_KINDS, self._join)
+        view.follow(("measurement",), self._index)
 
     def live_rollouts(self) -> dict[str, tuple[int, Rollout]]:
         """Those that have not ended: generation and record, by id, the oldest first."""
@@ -166,8 +167,14 @@ class SeenFleet:
             {id: held.record for id, held in of("release").items()},
             {id: held.record for id, held in of("artifact").items()},
             self.nodes,
-            [held.record for held in of("measurement").values()],
+            self.measurements,
         ).of(rollout_id)
+
+    def _index(self, kind: str, id: str, held: Held[Any] | None) -> None:
+        if held is None:
+            self.measurements.remove(id)
+        else:
+            self.measurements.put(held.record)
 
     def _join(self, kind: str, id: str, held: Held[Any] | None) -> None:
         of = self.view.of
@@ -193,8 +200,8 @@ async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
     return snapshot_of([*rollouts, *others], also=also)
 
 
-async def measurements(ledger: Ledger) -> list[MeasurementRecord]:
-    return [load(MeasurementRecord, doc) for doc in await ledger.all("measurement")]
+async def measurements(ledger: Ledger) -> MeasurementIndex:
+    return MeasurementIndex([load(MeasurementRecord, doc) for doc in await ledger.all("measurement")])
 
 
 async def nodes(ledger: Ledger, *only: str) -> Mapping[str, FleetNode]:

@@ -14,7 +14,7 @@ from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
 from littoral.signature import Metric
 from littoral_cloud.fleet.limits import beyond, takes
-from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.rollouts.artifact_choice import candidates_for, choose, explain
 from tests.kit.rollout_world import MODEL, artifact
@@ -57,7 +57,7 @@ def measured(
     )
 
 
-EVERY = [measured(a.manifest_digest) for a in ALL]
+EVERY = MeasurementIndex(measured(a.manifest_digest) for a in ALL)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,17 @@ def test_a_machine_alike_stands_in_where_the_node_measured_nothing() -> None:
         measured(LARGE.manifest_digest, "unlike", p95_ms=1.0, at=3.0, hardware_class="d"),
         measured(LARGE.manifest_digest, "broken", failure="runtime-failure", at=4.0),
     ]
-    [found] = candidates_for("me", presence(), [LARGE], others)
+    [found] = candidates_for("me", presence(), [LARGE], MeasurementIndex(others))
     assert found.latency_ms == 3.0
-    [own] = candidates_for("me", presence(), [LARGE], [*others, measured(LARGE.manifest_digest, p95_ms=7.0)])
+    with_own = MeasurementIndex([*others, measured(LARGE.manifest_digest, p95_ms=7.0)])
+    [own] = candidates_for("me", presence(), [LARGE], with_own)
     assert own.latency_ms == 7.0
 
 
 def test_what_failed_on_the_node_itself_is_out_whatever_it_did_elsewhere() -> None:
-    records = [measured(LARGE.manifest_digest, failure="runtime-failure"), measured(LARGE.manifest_digest, "other")]
+    records = MeasurementIndex(
+        [measured(LARGE.manifest_digest, failure="runtime-failure"), measured(LARGE.manifest_digest, "other")]
+    )
     assert candidates_for("me", presence(), [LARGE], records) == []
     with pytest.raises(NoFit, match="large could not be run here: runtime-failure: it fell over"):
         choose("me", presence(), [LARGE], records, model=MODEL)
@@ -129,14 +132,14 @@ def test_why_nothing_can_be_chosen_is_said_in_words() -> None:
     with pytest.raises(NoFit, match="the release needs ncnn/onnxruntime, this node has coreml"):
         choose("me", presence(runtimes=("coreml",)), ALL, EVERY, model=MODEL)
     with pytest.raises(NoFit, match="none of 3 candidates was measured"):
-        choose("me", presence(), ALL, [], model=MODEL)
+        choose("me", presence(), ALL, MeasurementIndex(), model=MODEL)
     with pytest.raises(NoFit, match=r"accuracy: 0\.9900 is under 0\.9950"):
         choose("me", presence(), ALL, EVERY, model=MODEL, floor=0.995)
 
 
 def test_explain_has_a_row_for_each_candidate_with_every_limit_that_kept_it_out() -> None:
     tight = presence(budget=Budget(artifact_bytes=5_000, latency_ms=0.5), runtimes=("onnxruntime",))
-    records = [measured(LARGE.manifest_digest), measured(SMALL.manifest_digest, p95_ms=0.4)]
+    records = MeasurementIndex([measured(LARGE.manifest_digest), measured(SMALL.manifest_digest, p95_ms=0.4)])
     rows = explain("me", tight, ALL, records, model=MODEL)
     assert [(row.name, row.chosen) for row in rows] == [("large", False), ("ncnn", False), ("small", True)]
     assert rows[0].out == ("latency_ms: 1.0 is over 0.5", "artifact_bytes: 50000 is over 5000")
@@ -146,7 +149,7 @@ def test_explain_has_a_row_for_each_candidate_with_every_limit_that_kept_it_out(
 
 
 def test_explain_names_no_winner_where_there_is_none() -> None:
-    rows = explain("me", presence(), ALL, [], model=MODEL)
+    rows = explain("me", presence(), ALL, MeasurementIndex(), model=MODEL)
     assert not any(row.chosen for row in rows)
     assert all(row.out == ("measurement: there is none of this node or its like",) for row in rows)
 
@@ -156,7 +159,7 @@ def test_a_node_that_bounds_the_worst_class_gets_no_student_that_lost_one() -> N
     even = artifact("even", accuracy=0.97, class_accuracy={"3": 0.975, "8": 0.965})
     unknown = artifact("unknown", accuracy=0.98)
     every = [lost, even, unknown]
-    records = [measured(a.manifest_digest) for a in every]
+    records = MeasurementIndex([measured(a.manifest_digest) for a in every])
     bounded = presence(budget=Budget.parse("worst>=96%"))
     assert choose("me", presence(), every, records, model=MODEL).name == "lost"
     assert choose("me", bounded, every, records, model=MODEL).name == "even"
@@ -189,7 +192,9 @@ def test_every_candidate_but_the_chosen_one_says_why_not() -> None:
     same, twin = artifact("same", accuracy=0.99, size=60_000), artifact("twin", accuracy=0.99, size=50_000)
     near = artifact("near", accuracy=0.99, size=49_000)
     every = [*ALL, same, twin, near]
-    records = [measured(a.manifest_digest, p95_ms=ms) for a, ms in zip(every, (3.0, 1.0, 1.0, 0.1, 3.5, 13.0), strict=True)]
+    records = MeasurementIndex(
+        [measured(a.manifest_digest, p95_ms=ms) for a, ms in zip(every, (3.0, 1.0, 1.0, 0.1, 3.5, 13.0), strict=True)]
+    )
     rows = explain("me", presence(), every, records, model=MODEL)
     assert [(row.name, row.why_not) for row in rows] == [
         ("near", "fits and is as accurate and about as small as large, but slower: 13 ms against 3"),
@@ -203,7 +208,7 @@ def test_every_candidate_but_the_chosen_one_says_why_not() -> None:
 
 
 def test_whether_a_figure_is_of_the_node_or_of_its_class_is_said() -> None:
-    records = [measured(LARGE.manifest_digest), measured(SMALL.manifest_digest, "other", p95_ms=2.0)]
+    records = MeasurementIndex([measured(LARGE.manifest_digest), measured(SMALL.manifest_digest, "other", p95_ms=2.0)])
     rows = {row.name: row for row in explain("me", presence(), ALL, records, model=MODEL)}
     assert (rows["large"].measured_by, rows["large"].measured_on) == ("this node", "me")
     assert (rows["small"].measured_by, rows["small"].measured_on, rows["small"].latency_ms) == ("its class", "other", 2.0)
@@ -214,7 +219,7 @@ def test_an_energy_limit_is_held_against_what_was_counted_and_against_nothing_el
     counted = replace(measured(LARGE.manifest_digest), energy_mj=3.0, energy_source="rapl")
     estimated = replace(measured(NCNN.manifest_digest), energy_mj=3.0, energy_source=ESTIMATE)
     node = presence(budget=Budget.parse("energy<=1mJ"))
-    records = [counted, estimated, measured(SMALL.manifest_digest)]
+    records = MeasurementIndex([counted, estimated, measured(SMALL.manifest_digest)])
     assert choose("me", node, ALL, records, model=MODEL).name == "ncnn"
     rows = {row.name: row for row in explain("me", node, ALL, records, model=MODEL)}
     assert rows["large"].out == ("energy_mj: 3.0 is over 1.0",)
@@ -242,9 +247,9 @@ def test_the_rows_do_not_depend_on_any_order_and_at_most_one_is_chosen(
 ) -> None:
     every = [artifact(name, accuracy=accuracy, size=size) for name, accuracy, size in made]
     records = [measured(a.manifest_digest) for a in every]
-    rows = explain("me", presence(budget=budget), every, records, model=MODEL)
+    rows = explain("me", presence(budget=budget), every, MeasurementIndex(records), model=MODEL)
     rng.shuffle(every)
     rng.shuffle(records)
-    assert explain("me", presence(budget=budget), every, records, model=MODEL) == rows
+    assert explain("me", presence(budget=budget), every, MeasurementIndex(records), model=MODEL) == rows
     assert sum(row.chosen for row in rows) == any(not row.out for row in rows)
     assert all(bool(row.why_not) is not row.chosen for row in rows)
