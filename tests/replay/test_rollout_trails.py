@@ -12,6 +12,7 @@ import pytest
 from littoral_cloud.rollouts.state import (
     MOVES,
     LastWavePassed,
+    MeasurersWanted,
     NobodyCan,
     NobodyNow,
     NothingToDo,
@@ -37,7 +38,7 @@ AUDITED: Mapping[str, tuple[type[RolloutEvent], ...]] = {
 }
 """By action of the trail, the events that write it."""
 NO_MOVE = ("rollout.started", "rollout.abort-asked")
-SILENT = (TurnCame,)
+SILENT = (TurnCame, MeasurersWanted)
 """Events that move a rollout and write no line."""
 
 

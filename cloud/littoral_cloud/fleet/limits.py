@@ -5,7 +5,7 @@ A node that does not say how far its runtime goes, as agents did not at first, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from littoral.manifest import FULL_RANGE
@@ -29,6 +29,13 @@ def beyond(artifact: Artifact, presence: Presence) -> tuple[str, ...]:
     if artifact.requires.get(FULL_RANGE) and not set(presence.hardware.get("isa", ())) & set(DOT_PRODUCTS):
         found.append("isa: int8 of full range needs VNNI or ARM's dot product, which this node does not have")
     return tuple(found)
+
+
+def loadable(presence: Presence) -> Hashable:
+    """All that `beyond` and `takes` read of a node: they answer alike where this is equal."""
+    runtimes = presence.hardware.get("runtimes", ())
+    loads = tuple((r.get("name"), r.get("version"), r.get("highest_ir"), r.get("highest_opset")) for r in runtimes)
+    return presence.runtimes, loads, tuple(presence.hardware.get("isa", ()))
 
 
 def takes(artifact: Artifact, presence: Presence) -> bool:

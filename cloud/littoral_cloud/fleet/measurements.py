@@ -35,6 +35,7 @@ class MeasurementIndex:
         self._of_node: dict[tuple[str, str], MeasurementRecord] = {}  # by manifest digest and node id
         self._successes: dict[tuple[str, str], dict[str, MeasurementRecord]] = {}  # by digest and class, then by node id
         self._latest: dict[tuple[str, str], MeasurementRecord] = {}  # of `_successes`
+        self.version = 0  # grows with each change
         for record in records:
             self.put(record)
 
@@ -54,6 +55,7 @@ class MeasurementIndex:
 
     def put(self, record: MeasurementRecord) -> None:
         """Takes the place of what the node measured of this manifest before."""
+        self.version += 1
         node = record.manifest_digest, record.node_id
         if (before := self._of_node.get(node)) is not None:
             self._forget_success(before)
@@ -69,6 +71,7 @@ class MeasurementIndex:
         """Nothing happens where there is no such measurement."""
         digest, _, node_id = measurement_id.rpartition("@")
         if (record := self._of_node.pop((digest, node_id), None)) is not None:
+            self.version += 1
             self._forget_success(record)
 
     def _forget_success(self, record: MeasurementRecord) -> None:

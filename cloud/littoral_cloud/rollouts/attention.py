@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from littoral_cloud.fleet.ledger import Announcement
-from littoral_cloud.rollouts.eligibility import RULES, refusal
+from littoral_cloud.rollouts.eligibility import refusal
 from littoral_cloud.rollouts.judge import NodeAnswer, answer_in_wave, answer_of_way_back
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
 from littoral_cloud.rollouts.state import KIND, Assignment, RolloutState, Waits
@@ -85,4 +85,4 @@ class Attention:
         node = self.seen.nodes.get(node_id)
         if any(node_id in other.policy.nodes for other in self.seen.others.values()):
             return True
-        return node is not None and node.connected and refusal(node, self.seen, RULES) is None
+        return node is not None and node.connected and refusal(node, self.seen) is None

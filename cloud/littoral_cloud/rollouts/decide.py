@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
-from littoral_cloud.rollouts.judge import not_ours, observe, unmeasured
+from littoral_cloud.rollouts.judge import not_ours, observe
+from littoral_cloud.rollouts.measuring import still_to_measure
 from littoral_cloud.rollouts.plan import ended, next_wave, passed_probation, previous, sizes_left, unproved, with_waves
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
@@ -18,6 +19,7 @@ from littoral_cloud.rollouts.state import (
     IllegalRolloutMove,
     Ineligible,
     LastWavePassed,
+    MeasurersWanted,
     NobodyCan,
     NobodyNow,
     NothingToDo,
@@ -33,6 +35,7 @@ from littoral_cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
+from littoral_cloud.rollouts.wording import first_of, nodes_in_audit
 
 ACTOR = "rollouts"
 UNJUDGED = Probation(duration_s=0.0, max_accuracy_drop=1.0, max_failure_rate=1.0)
@@ -80,7 +83,10 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
         case Waits():
             return Decision(rollout, {}, ())
         case TurnCame(cohort, refused):
-            return Decision(replace(moved, cohort=cohort, refused=refused, reason=""), _trials(seen, cohort), ())
+            moved = replace(moved, cohort=cohort, refused=refused, reason="")
+            return Decision(moved, _asked(seen, still_to_measure(seen, cohort, now).ask), ())
+        case MeasurersWanted(ask):
+            return Decision(rollout, _asked(seen, ask), ())  # who is asked now has the rest of the time
         case Planned(assignments, refused):
             moved = replace(moved, assignments=assignments, refused=_joined(rollout.refused, refused))
             return _start_wave(seen, moved, now, _without_trials(seen))
@@ -93,14 +99,15 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
             nodes = [a.node_id for a in assignments if passed_probation(a, seen)]
             unseen = [node_id for node_id in nodes if unproved(seen.nodes[node_id], rollout.model)]
             moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now), remarks=_unproved(unseen, seen))
-            said = {"nodes": nodes} | ({"unproved": unseen} if unseen else {})
+            said = nodes_in_audit("nodes", nodes) | (nodes_in_audit("unproved", unseen) if unseen else {})
             return Decision(moved, {}, (_line(seen, "rollout.promoted", said),))
         case RolloutStopped(reason):
             return _roll_back(seen, moved, reason, now)
         case Restored(remarks):
             moved = replace(moved, remarks=(*rollout.remarks, *remarks))
-            details = {"reason": rollout.reason, "nodes": [a.node_id for a in rollout.assignments if a.touched]}
-            return Decision(moved, {}, (_line(seen, "rollout.rolled-back", {**details, "remarks": list(remarks)}),))
+            touched = nodes_in_audit("nodes", [a.node_id for a in rollout.assignments if a.touched])
+            details = {"reason": rollout.reason, **touched, "remarks": list(remarks)}
+            return Decision(moved, {}, (_line(seen, "rollout.rolled-back", details),))
         case NothingToDo(refused):
             moved = replace(moved, refused=_joined(rollout.refused, refused), reason="every node that it fits serves it already")
             return Decision(moved, _without_trials(seen), (_line(seen, "rollout.promoted", {"nodes": []}),))
@@ -146,7 +153,7 @@ def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mappin
         touched.append(a)
     waves = with_waves(rollout.waves, chosen.nodes, touched, sizes_left(seen, touched), now)
     number = sum(wave.started_at is not None for wave in waves)
-    line = _line(seen, "rollout.wave-started", {"wave": number, "nodes": list(chosen.nodes)})
+    line = _line(seen, "rollout.wave-started", {"wave": number, **nodes_in_audit("nodes", chosen.nodes)})
     return Decision(replace(rollout, assignments=tuple(touched), waves=waves), changed, (line,))
 
 
@@ -180,8 +187,7 @@ def _roll_back(seen: RolloutView, rollout: Rollout, reason: str, now: float) -> 
 def _unproved(node_ids: Sequence[str], seen: RolloutView) -> tuple[str, ...]:
     if not node_ids:
         return ()
-    names = sorted(seen.nodes[node_id].name for node_id in node_ids)
-    who = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    who = ", ".join(first_of(sorted(seen.nodes[node_id].name for node_id in node_ids)))
     return (f"{who}: saw no request in probation, so its probe alone speaks for it",)
 
 
@@ -192,28 +198,29 @@ def next_generation(node: FleetNode, model: str) -> int:
     return max(node.desired_generation + 1, node.desired.next_generation_of(model), said)
 
 
-def _trials(seen: RolloutView, cohort: Sequence[str]) -> dict[str, Desired]:
+def _asked(seen: RolloutView, ask: Mapping[str, Sequence[str]]) -> dict[str, Desired]:
+    """Args:
+    ask: manifest digests to measure, by node id.
+    """
     changed = {}
-    for node_id in cohort:
-        node = seen.nodes[node_id]
-        missing = unmeasured(node, seen)
-        if set(missing) - set(node.desired.benchmarks):
-            changed[node_id] = replace(node.desired, benchmarks=tuple(dict.fromkeys((*node.desired.benchmarks, *missing))))
+    for node_id, digests in ask.items():
+        desired = seen.nodes[node_id].desired
+        changed[node_id] = replace(desired, benchmarks=tuple(dict.fromkeys((*desired.benchmarks, *digests))))
     return changed
 
 
 def _without_trials(seen: RolloutView) -> dict[str, Desired]:
-    ours = {candidate.manifest_digest for candidate in seen.candidates}
+    ours = seen.digests
     changed = {}
     for node_id in seen.rollout.cohort:
         node = seen.nodes.get(node_id)
-        if node is not None and ours & set(node.desired.benchmarks):
+        if node is not None and not ours.isdisjoint(node.desired.benchmarks):
             changed[node_id] = replace(node.desired, benchmarks=tuple(t for t in node.desired.benchmarks if t not in ours))
     return changed
 
 
 def _dropped(assignments: Sequence[Assignment], why: Mapping[str, str]) -> tuple[Assignment, ...]:
-    return tuple(replace(a, dropped=why.get(a.node_id, a.dropped)) for a in assignments)
+    return tuple(replace(a, dropped=why[a.node_id]) if a.node_id in why else a for a in assignments)
 
 
 def _joined(before: Sequence[Ineligible], after: Sequence[Ineligible]) -> tuple[Ineligible, ...]:

@@ -1,17 +1,25 @@
 """Who gets a release: an ordered list of rules, each of which can say no in an operator's words. Pure.
 
+Rules, in order:
+
+1. OWN_RULES ask about one node. RULES_OF_ALIKE ask about what nodes share, so nodes that are alike (`traits`) have one answer.
+2. A rule of RULES_OF_ALIKE, and the choice of a candidate, read nothing of a node but what `traits` and `chosen_for` name.
+3. A node that measured a candidate itself has a choice of its own.
+
+Example: 100,000 nodes of eight classes with two budgets: the rules are asked eight times, and a candidate is chosen 16 times.
+
 A node may be in rollouts of several models at once: each model has its own desired state, update and way back there. Rollouts of
-one model wait for each other (observe.py).
+one model wait for each other (judge.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from littoral.budget import Measured
 from littoral.errors import NoFit
 from littoral_cloud.fleet.interface import breaks
-from littoral_cloud.fleet.limits import beyond, takes
+from littoral_cloud.fleet.limits import beyond, loadable, takes
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Artifact, Enrolment
 from littoral_cloud.rollouts.artifact_choice import LEAST, choose
@@ -23,8 +31,7 @@ Rule = Callable[[FleetNode, RolloutView], str | None]
 
 def named(node: FleetNode, seen: RolloutView) -> str | None:
     """The operator named the nodes, and this is one of them; or named none."""
-    wanted = seen.rollout.policy.nodes
-    return None if not wanted or node.id in wanted else "is not among the nodes that this rollout was started for"
+    return None if not seen.named or node.id in seen.named else "is not among the nodes that this rollout was started for"
 
 
 def accepted(node: FleetNode, seen: RolloutView) -> str | None:
@@ -63,16 +70,6 @@ def reads_what_travels(node: FleetNode, seen: RolloutView) -> str | None:
     return f"lacks {', '.join(lacking)}, with which the release is coded: upgrade the agent" if lacking else None
 
 
-def fits_budget(node: FleetNode, seen: RolloutView) -> str | None:
-    """Some candidate was measured, is inside the budget, and is not much worse than what the node serves."""
-    assert node.presence is not None
-    try:
-        chosen_for(node, seen)
-    except NoFit as error:
-        return error.message
-    return None
-
-
 def keeps_interface(node: FleetNode, seen: RolloutView) -> str | None:
     """Some candidate is understood by clients of what the node serves; or the policy allows that none is."""
     if node.presence is None or offered(node, seen):
@@ -84,23 +81,59 @@ def keeps_interface(node: FleetNode, seen: RolloutView) -> str | None:
 
 def offered(node: FleetNode, seen: RolloutView) -> Sequence[Artifact]:
     """The candidates that the node may get without a change for its clients; all of them where the policy allows a change."""
-    if seen.rollout.policy.allow_interface_change:
-        return seen.candidates
-    return [candidate for candidate in seen.candidates if not interface_change(node, candidate, seen)]
+    return [candidate for candidate in seen.candidates if offers(candidate, node, seen)]
+
+
+def offers(candidate: Artifact, node: FleetNode, seen: RolloutView) -> bool:
+    """Whether the candidate is one of `offered`."""
+    return seen.rollout.policy.allow_interface_change or not interface_change(node, candidate, seen)
 
 
 def interface_change(node: FleetNode, candidate: Artifact, seen: RolloutView) -> tuple[str, ...]:
     """What changes for clients of what the node serves; empty: nothing, or it serves nothing that is known."""
-    serving = seen.artifacts.get(node.serving(seen.rollout.model))
-    return breaks(serving.interface, candidate.interface) if serving else ()
+    pair = node.serving(seen.rollout.model), candidate.manifest_digest
+    if (found := seen.known.changes.get(pair)) is None:
+        serving = seen.artifacts.get(pair[0])
+        found = seen.known.changes[pair] = breaks(serving.interface, candidate.interface) if serving else ()
+    return found
 
 
-def chosen_for(node: FleetNode, seen: RolloutView) -> Measured:
-    """The best candidate for this node. Raises NoFit, in an operator's words."""
+def traits(node: FleetNode, seen: RolloutView) -> Hashable:
+    """What nodes that are alike have in common: all that RULES_OF_ALIKE read of a node."""
+    presence = node.presence
+    return node.serving(seen.rollout.model), presence and (loadable(presence), presence.features)
+
+
+def chosen_for(node: FleetNode, seen: RolloutView, floor: float | None = None) -> Measured:
+    """The best candidate for this node. Raises NoFit, in an operator's words.
+
+    Args:
+        floor: the least score; None: `accuracy_floor`.
+    """
     assert node.presence is not None
-    return choose(
-        node.id, node.presence, offered(node, seen), seen.measurements, model=seen.rollout.model, floor=accuracy_floor(node, seen)
-    )
+    if any(seen.measurements.of_node(candidate.manifest_digest, node.id) for candidate in seen.candidates):
+        return _choose(node, seen, floor)
+    known = seen.known
+    if known.measured != seen.measurements.version:
+        known.choices.clear()
+        known.measured = seen.measurements.version
+    budget = node.presence.budget_for(seen.rollout.model)
+    alike = traits(node, seen), node.presence.hardware_class, budget, floor
+    if (found := known.choices.get(alike)) is None:
+        try:
+            found = _choose(node, seen, floor)
+        except NoFit as error:
+            found = error
+        known.choices[alike] = found
+    if isinstance(found, NoFit):
+        raise NoFit(found.message, hint=found.hint)
+    return found
+
+
+def _choose(node: FleetNode, seen: RolloutView, floor: float | None) -> Measured:
+    assert node.presence is not None
+    least = accuracy_floor(node, seen) if floor is None else floor
+    return choose(node.id, node.presence, offered(node, seen), seen.measurements, model=seen.rollout.model, floor=least)
 
 
 def accuracy_floor(node: FleetNode, seen: RolloutView) -> float:
@@ -119,8 +152,12 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-RULES: tuple[Rule, ...] = (named, accepted, has_runtime, can_take, keeps_interface, reads_what_travels)
-"""Before anything is measured: by the node's last report, connected or not."""
+OWN_RULES: tuple[Rule, ...] = (named, accepted)
+RULES_OF_ALIKE: tuple[Rule, ...] = (has_runtime, can_take, keeps_interface, reads_what_travels)
+"""Both before anything is measured: by the node's last report, connected or not."""
+
+FITS_BUDGET = "fits-budget"
+"""The rule of `chosen_for`: some candidate was measured, is inside the budget, and is not much worse than what is served."""
 
 ABSENT = "connected"
 """The rule of `absence`: what it refuses may be otherwise as soon as the node is back."""
@@ -136,9 +173,19 @@ def absent(node: FleetNode, now: float) -> str:
     return "has not come yet" if node.presence is None else f"is {node.there(now)}"
 
 
-def refusal(node: FleetNode, seen: RolloutView, rules: tuple[Rule, ...]) -> Ineligible | None:
-    """The first no; None: the node may have it."""
+def refusal(node: FleetNode, seen: RolloutView) -> Ineligible | None:
+    """The first no of OWN_RULES and RULES_OF_ALIKE; None: the node may have it."""
+    if (no := _first_no(node, seen, OWN_RULES)) is None:
+        known, alike = seen.known.refusals, traits(node, seen)
+        if alike not in known:
+            known[alike] = _first_no(node, seen, RULES_OF_ALIKE)
+        no = known[alike]
+    return Ineligible(node_id=node.id, rule=no[0], reason=no[1]) if no is not None else None
+
+
+def _first_no(node: FleetNode, seen: RolloutView, rules: Sequence[Rule]) -> tuple[str, str] | None:
+    """The rule's name, and its reason."""
     for rule in rules:
         if (reason := rule(node, seen)) is not None:
-            return Ineligible(node_id=node.id, rule=rule.__name__.replace("_", "-"), reason=reason)
+            return rule.__name__.replace("_", "-"), reason
     return None

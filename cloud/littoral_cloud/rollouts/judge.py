@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from littoral_cloud.fleet.limits import takes
-from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
-from littoral_cloud.rollouts.eligibility import ABSENT, RULES, absence, absent, offered, refusal
+from littoral_cloud.rollouts.eligibility import ABSENT, absence, absent, refusal
+from littoral_cloud.rollouts.measuring import still_to_measure
 from littoral_cloud.rollouts.plan import make_plan, next_wave, passed_probation
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
@@ -22,6 +21,7 @@ from littoral_cloud.rollouts.state import (
     Assignment,
     Ineligible,
     LastWavePassed,
+    MeasurersWanted,
     NobodyCan,
     NobodyNow,
     NothingToDo,
@@ -38,9 +38,7 @@ from littoral_cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
-
-_TOLD = 5
-"""Nodes that are named one by one."""
+from littoral_cloud.rollouts.wording import first_of
 
 BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
 
@@ -72,7 +70,7 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
         return RolloutExpired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
     if before:
         return Waits(tuple(f"rollout {id} to end" for id in before), rollout.deadline)
-    refused = [no for node in seen.nodes.values() if (no := refusal(node, seen, RULES)) is not None]
+    refused = [no for node in seen.nodes.values() if (no := refusal(node, seen)) is not None]
     out = {no.node_id for no in refused}
     could = [seen.nodes[id] for id in sorted(seen.nodes) if id not in out]
     if not could:
@@ -98,17 +96,11 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
         return RolloutAborted(f"aborted by {rollout.aborted_by}")
-    waits, until, missed = [], rollout.deadline, []
-    for node_id in rollout.cohort:
-        node = seen.nodes.get(node_id)
-        if node is None or node.presence is None or node.node.enrolment is not Enrolment.ACCEPTED:
-            continue
-        if (missing := unmeasured(node, seen)) and node.there(now) is not There.OFFLINE:
-            waits.append(f"{node.name} to measure {len(missing)} of {len(seen.candidates)} candidates")
-            missed.append(node_id)
-            until = until if node.connected else min(until, node.presence.gone_at)
-    if waits and now < rollout.deadline:
-        return Waits(tuple(waits), until, frozenset(missed))
+    left = still_to_measure(seen, rollout.cohort, now)
+    if left.ask and now < rollout.deadline:
+        return MeasurersWanted(left.ask)
+    if left.nodes and now < rollout.deadline:
+        return Waits(left.waits_for, min(rollout.deadline, left.until), left.nodes)
     plan = make_plan(seen, now)
     coming = next_wave(seen, plan.assignments, now)
     if coming.nodes:
@@ -134,10 +126,12 @@ def _observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
     running = frozenset(rollout.running_wave.nodes if rollout.running_wave else ())
     awaited = {a.node_id: a for a in ours if a.node_id in running and answer_in_wave(a, seen) is NodeAnswer.AWAITED}
     due = {node_id: _due(seen.nodes[node_id], rollout) for node_id in awaited}
-    if late := [_no_answer(a, seen) for node_id, a in awaited.items() if now >= due[node_id]]:
-        return RolloutStopped(f"{', '.join(late)}, after {limit_s(rollout.policy, RolloutState.WAVE):g} s")
+    if late := [a for node_id, a in awaited.items() if now >= due[node_id]]:
+        silent = ", ".join(first_of(late, lambda a: _no_answer(a, seen)))
+        return RolloutStopped(f"{silent}, after {limit_s(rollout.policy, RolloutState.WAVE):g} s")
     if awaited:
-        return Waits(tuple(_no_answer(a, seen) for a in awaited.values()), min(due.values()), frozenset(awaited))
+        told = first_of(list(awaited.values()), lambda a: _no_answer(a, seen))
+        return Waits(told, min(due.values()), frozenset(awaited))
     return _after_wave(seen, dropped, now)
 
 
@@ -195,7 +189,7 @@ def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> Ro
         return LastWavePassed(dropped)
     if gone := coming.offline:
         return NobodyNow("no node is there that can take it: " + _listed(_absent([seen.nodes[id] for id in sorted(gone)], now)))
-    return NobodyCan("no node is left: " + "; ".join(f"{id} {why}" for id, why in sorted(dropped.items())))
+    return NobodyCan("no node is left: " + _listed(first_of(sorted(dropped.items()), " ".join)))
 
 
 def _due(node: FleetNode, rollout: Rollout) -> float:
@@ -209,7 +203,8 @@ def _due(node: FleetNode, rollout: Rollout) -> float:
 def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     waits: dict[str, str] = {}
-    remarks: list[str] = []
+    failed: list[str] = []
+    kept: list[str] = []
     for a in rollout.assignments:
         node = seen.nodes.get(a.node_id)
         if not a.touched or node is None or node.node.enrolment is not Enrolment.ACCEPTED:
@@ -217,16 +212,17 @@ def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
         report = node.report(rollout.model)
         if not a.restore_generation:
             if report is not None and report.serving == a.manifest_digest:
-                remarks.append(f"{node.name} had nothing to go back to, and keeps {a.name}")
+                kept.append(f"{node.name} had nothing to go back to, and keeps {a.name}")
             continue
         answer = answer_of_way_back(a, seen)
         if answer is NodeAnswer.BAD and report is not None:
-            remarks.append(f"{node.name} could not go back: {report.reason}: {report.detail}")
+            failed.append(f"{node.name} could not go back: {report.reason}: {report.detail}")
         elif answer is NodeAnswer.AWAITED:
             waits[a.node_id] = f"{node.name} to go back"
     if waits and now < rollout.deadline:
-        return Waits(tuple(waits.values()), rollout.deadline, frozenset(waits))
-    return Restored((*remarks, *(f"{who}: not heard of yet, it will when it is back" for who in waits.values())))
+        return Waits(first_of(list(waits.values())), rollout.deadline, frozenset(waits))
+    silent = first_of(list(waits.values()), lambda who: f"{who}: not heard of yet, it will when it is back")
+    return Restored((*first_of(failed), *first_of(kept), *silent))
 
 
 def answer_of_way_back(a: Assignment, seen: RolloutView) -> NodeAnswer:
@@ -241,22 +237,6 @@ def answer_of_way_back(a: Assignment, seen: RolloutView) -> NodeAnswer:
     if report.state in BAD_ENDS:
         return NodeAnswer.BAD
     return NodeAnswer.PASSED if report.state is UpdateState.SUCCEEDED else NodeAnswer.AWAITED
-
-
-def unmeasured(node: FleetNode, seen: RolloutView) -> tuple[str, ...]:
-    """Candidates that this node can take, and that neither it nor its class of hardware has measured; manifest digests.
-
-    A failure counts for the node that had it alone: the candidate may run here.
-    """
-    if (presence := node.presence) is None:
-        return ()
-    able = [candidate.manifest_digest for candidate in offered(node, seen) if takes(candidate, presence)]
-    return tuple(
-        digest
-        for digest in able
-        if seen.measurements.of_node(digest, node.id) is None
-        and seen.measurements.of_class(digest, presence.hardware_class) is None
-    )
 
 
 def not_ours(node: FleetNode | None, a: Assignment, rollout: Rollout) -> str | None:
@@ -277,8 +257,7 @@ def _waits_for_return(away: Sequence[str], seen: RolloutView, now: float) -> Wai
 
 def _absent(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:
     """That each is away or offline, in words; of many, the first."""
-    told = tuple(f"{node.name} {absent(node, now)}" for node in nodes[:_TOLD])
-    return (*told, f"and {len(nodes) - _TOLD} more") if len(nodes) > _TOLD else told
+    return first_of(nodes, lambda node: f"{node.name} {absent(node, now)}")
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -288,6 +267,8 @@ def _listed(words: Sequence[str]) -> str:
 def _summary(refused: Sequence[Ineligible], seen: RolloutView) -> str:
     if not refused:
         return "no node is enrolled"
-    names = {node.id: node.name for node in seen.nodes.values()}
-    told = _listed([f"{names.get(no.node_id, no.node_id)} {no.reason}" for no in refused[:_TOLD]])
-    return told + (f"; and {len(refused) - _TOLD} more" if len(refused) > _TOLD else "")
+
+    def name(node_id: str) -> str:
+        return seen.nodes[node_id].name if node_id in seen.nodes else node_id
+
+    return _listed(first_of(refused, lambda no: f"{name(no.node_id)} {no.reason}"))

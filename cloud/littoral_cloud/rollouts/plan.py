@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from littoral.errors import NoFit
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
-from littoral_cloud.rollouts.eligibility import RULES, absence, chosen_for, fits_budget, interface_change, refusal
+from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, chosen_for, interface_change, refusal
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import Assignment, Ineligible, Wave
 
@@ -39,11 +39,15 @@ def make_plan(seen: RolloutView, now: float) -> RolloutPlan:
         if (node := seen.nodes.get(node_id)) is None:
             refused.append(Ineligible(node_id=node_id, rule="accepted", reason="is not enrolled any more"))
             continue
-        if (no := refusal(node, seen, RULES) or absence(node, now) or refusal(node, seen, (fits_budget,))) is not None:
+        if (no := refusal(node, seen) or absence(node, now)) is not None:
             refused.append(no)
             continue
         assert node.presence is not None
-        chosen = chosen_for(node, seen)
+        try:
+            chosen = chosen_for(node, seen)
+        except NoFit as error:
+            refused.append(Ineligible(node_id=node_id, rule=FITS_BUDGET, reason=error.message))
+            continue
         wanted = node.wanted(seen.rollout.model)
         if node.serving(seen.rollout.model) == chosen.manifest_digest and (
             wanted is None or wanted.manifest_digest == chosen.manifest_digest
@@ -81,12 +85,12 @@ def previous(node: FleetNode, seen: RolloutView) -> str:
 
 def split(node_ids: Sequence[str], sizes: Sequence[int]) -> tuple[Wave, ...]:
     """Waves of these sizes, and one more of all that are left."""
-    waves, rest = [], tuple(node_ids)
+    waves, start = [], 0
     for size in sizes:
-        if rest:
-            waves.append(Wave(nodes=rest[:size]))
-            rest = rest[size:]
-    return (*waves, Wave(nodes=rest)) if rest else tuple(waves)
+        if start < len(node_ids):
+            waves.append(Wave(nodes=tuple(node_ids[start : start + size])))
+            start += size
+    return (*waves, Wave(nodes=tuple(node_ids[start:]))) if start < len(node_ids) else tuple(waves)
 
 
 def passed_probation(assignment: Assignment, seen: RolloutView) -> bool:
@@ -164,7 +168,8 @@ def with_waves(
     started: Sequence[Wave], nodes: tuple[str, ...], assignments: Sequence[Assignment], sizes: Sequence[int], now: float
 ) -> tuple[Wave, ...]:
     """The waves that have started, the one that starts now, and those that are planned."""
-    rest = [a.node_id for a in assignments if not a.touched and not a.dropped and a.node_id not in nodes]
+    now_on = frozenset(nodes)
+    rest = [a.node_id for a in assignments if not a.touched and not a.dropped and a.node_id not in now_on]
     return (*started, Wave(nodes=nodes, started_at=now), *split(rest, sizes[1:]))
 
 

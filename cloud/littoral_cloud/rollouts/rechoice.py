@@ -18,10 +18,10 @@ from littoral.errors import NoFit
 from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.measurements import MeasurementIndex
 from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, Release, dump
-from littoral_cloud.rollouts.artifact_choice import LEAST, candidates_for, choose
+from littoral_cloud.rollouts.artifact_choice import LEAST, candidates_for
 from littoral_cloud.rollouts.decide import next_generation
-from littoral_cloud.rollouts.eligibility import RULES, accuracy_floor, offered, refusal
-from littoral_cloud.rollouts.judge import unmeasured
+from littoral_cloud.rollouts.eligibility import FITS_BUDGET, chosen_for, refusal
+from littoral_cloud.rollouts.measuring import unmeasured
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 
@@ -60,16 +60,23 @@ class Fleet:
         return release is not None and bool(release.withdrawn)
 
     @cached_property
-    def live(self) -> Mapping[str, Rollout]:
-        """Rollouts that have not ended, by id."""
-        return {id: rollout for id, rollout in self.rollouts.items() if rollout.state not in ENDED}
+    def live(self) -> Mapping[str, Mapping[str, Rollout]]:
+        """Rollouts that have not ended, by model and id."""
+        found: dict[str, dict[str, Rollout]] = {}
+        for id, rollout in self.rollouts.items():
+            if rollout.state not in ENDED:
+                found.setdefault(rollout.model, {})[id] = rollout
+        return found
 
     def place(self, rollout_id: str, node_id: str) -> PlaceInRollout:
-        return self._places[rollout_id].get(node_id, PlaceInRollout.NONE)
+        if (places := self._places.get(rollout_id)) is None:
+            places = self._places[rollout_id] = _places_in(self.rollouts[rollout_id])
+        return places.get(node_id, PlaceInRollout.NONE)
 
     @cached_property
-    def _places(self) -> Mapping[str, Mapping[str, PlaceInRollout]]:
-        return {id: _places_in(rollout) for id, rollout in self.rollouts.items()}
+    def _places(self) -> dict[str, Mapping[str, PlaceInRollout]]:
+        """By rollout and node, of the rollouts that were asked for."""
+        return {}
 
     def _seen(self, id: str, rollout: Rollout) -> RolloutView:
         release = self.releases.get(rollout.release_id)
@@ -151,14 +158,7 @@ def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
 
 def holder(node: FleetNode, model: str, fleet: Fleet) -> str | None:
     """The rollout that has touched this node and may still take back what it asked for; its id. None: there is none."""
-    return next(
-        (
-            id
-            for id, rollout in fleet.live.items()
-            if rollout.model == model and fleet.place(id, node.id) is PlaceInRollout.TOUCHED
-        ),
-        None,
-    )
+    return next((id for id in fleet.live.get(model, ()) if fleet.place(id, node.id) is PlaceInRollout.TOUCHED), None)
 
 
 def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
@@ -168,9 +168,9 @@ def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
     wanted = node.wanted(model)
     found = []
     for seen in fleet.promoted.get(model, ()):
-        if seen.rollout.policy.nodes and node.id not in seen.rollout.policy.nodes:
+        if seen.named and node.id not in seen.named:
             continue
-        holds = wanted is not None and any(a.manifest_digest == wanted.manifest_digest for a in seen.candidates)
+        holds = wanted is not None and wanted.manifest_digest in seen.digests
         place = fleet.place(seen.rollout_id, node.id)
         if not holds and fleet.withdrawn(seen):
             continue
@@ -183,13 +183,11 @@ def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
 
 def _open_to(node: FleetNode, model: str, fleet: Fleet) -> Sequence[Followed]:
     """What is followed, without what the node cannot take; where a rollout has a turn for it, without what went out before."""
-    awaited = any(
-        rollout.model == model and fleet.place(id, node.id) is PlaceInRollout.WAITS for id, rollout in fleet.live.items()
-    )
+    awaited = any(fleet.place(id, node.id) is PlaceInRollout.WAITS for id in fleet.live.get(model, ()))
     return [
         source
         for source in followed(node, model, fleet)
-        if not source.joins or (not awaited and refusal(node, source.seen, RULES) is None)
+        if not source.joins or (not awaited and refusal(node, source.seen) is None)
     ]
 
 
@@ -199,13 +197,14 @@ def _to_measure(node: FleetNode, source: Followed, now: float) -> tuple[str, ...
     assert node.presence is not None
     seen = source.seen
     late = now >= node.presence.since + seen.rollout.policy.measure_s
-    if late and candidates_for(node.id, node.presence, seen.candidates, seen.measurements):
+    missing = unmeasured(node, seen)
+    if missing and late and candidates_for(node.id, node.presence, seen.candidates, seen.measurements):
         return ()
-    return unmeasured(node, seen)
+    return missing
 
 
 def _trials(desired: Desired, source: Followed, missing: Sequence[str]) -> tuple[str, ...]:
-    ours = {candidate.manifest_digest for candidate in source.seen.candidates} - set(missing)
+    ours = source.seen.digests.difference(missing)
     return tuple(dict.fromkeys((*(trial for trial in desired.benchmarks if trial not in ours), *missing)))
 
 
@@ -219,9 +218,8 @@ def _chosen(node: FleetNode, model: str, sources: Sequence[Followed]) -> _Found 
         if stands and not source.joins:
             continue
         seen = source.seen
-        floor = accuracy_floor(node, seen) if source.joins else LEAST  # what its own rollout would have demanded
-        try:
-            chosen = choose(node.id, node.presence, offered(node, seen), seen.measurements, model=model, floor=floor)
+        try:  # of one that joins, what its own rollout would have demanded
+            chosen = chosen_for(node, seen, None if source.joins else LEAST)
         except NoFit as error:
             last = last if source.joins else _Found(source, error)
         else:
@@ -267,7 +265,7 @@ def _places_in(rollout: Rollout) -> Mapping[str, PlaceInRollout]:
     """By node id."""
     places = dict.fromkeys(rollout.cohort, PlaceInRollout.WAITS)
     for no in rollout.refused:
-        places[no.node_id] = PlaceInRollout.OUT_OF_BUDGET if no.rule == "fits-budget" else PlaceInRollout.NONE
+        places[no.node_id] = PlaceInRollout.OUT_OF_BUDGET if no.rule == FITS_BUDGET else PlaceInRollout.NONE
     for a in rollout.assignments:
         places[a.node_id] = PlaceInRollout.NONE if a.dropped else PlaceInRollout.TOUCHED if a.touched else PlaceInRollout.WAITS
     return places

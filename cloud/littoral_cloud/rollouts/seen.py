@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from littoral.errors import NotFound
+from littoral.budget import Measured
+from littoral.errors import NoFit, NotFound
 from littoral_cloud.fleet.ledger import Doc, Ledger
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
@@ -63,7 +65,17 @@ class FleetNode:
         return report.serving if report else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class KnownAnswers:
+    """Answers that are the same for all nodes that are alike, each worked out once; see littoral_cloud.rollouts.eligibility."""
+
+    changes: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # of the interface; by served and by candidate
+    refusals: dict[Hashable, tuple[str, str] | None] = field(default_factory=dict)  # rule and reason
+    choices: dict[Hashable, Measured | NoFit] = field(default_factory=dict)
+    measured: int = 0  # version of the measurements that `choices` were made from
+
+
+@dataclass(frozen=True)
 class RolloutView:
     rollout_id: str
     generation: int  # of the rollout's document
@@ -73,6 +85,20 @@ class RolloutView:
     nodes: Mapping[str, FleetNode]  # by node id
     measurements: MeasurementIndex
     others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Ids of the nodes that the rollout was started for; empty: for every node that it fits."""
+        return frozenset(self.rollout.policy.nodes)
+
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """Manifest digests of the candidates."""
+        return frozenset(candidate.manifest_digest for candidate in self.candidates)
+
+    @cached_property
+    def known(self) -> KnownAnswers:
+        return KnownAnswers()
 
 
 @dataclass(frozen=True, slots=True)

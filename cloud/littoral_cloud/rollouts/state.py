@@ -1,7 +1,7 @@
 """A rollout: what it is, what may happen to it when, as a table, and for how long a state may last.
 
     PENDING       waits until no older rollout of the model runs, and until some node is there that can take it
-    MEASURING     nodes measure the candidates that they can run and that were not measured on them or their class of hardware
+    MEASURING     a few nodes of each hardware class measure the candidates that the class can run and has not measured
     WAVE          some nodes get their candidate; the rollout waits until each has passed its probation
     ROLLING_BACK  every node that was touched goes back to what it had
     SUCCEEDED, ROLLED_BACK, FAILED    ends; FAILED: no node could take it, and none has it
@@ -140,6 +140,13 @@ class TurnCame(RolloutEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class MeasurersWanted(RolloutEvent):
+    """Of those that were asked to measure too few are left: they failed, are offline, or left the fleet. Others are asked."""
+
+    ask: Mapping[str, tuple[str, ...]]  # manifest digests by node id
+
+
+@dataclass(frozen=True, slots=True)
 class Planned(RolloutEvent):
     """Measured, as far as it goes, and at least one node takes a candidate."""
 
@@ -217,6 +224,7 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.PENDING, RolloutExpired): S.FAILED,
     (S.PENDING, RolloutAborted): S.ROLLED_BACK,
     (S.MEASURING, Waits): S.MEASURING,
+    (S.MEASURING, MeasurersWanted): S.MEASURING,
     (S.MEASURING, Planned): S.WAVE,
     (S.MEASURING, NothingToDo): S.SUCCEEDED,
     (S.MEASURING, NobodyNow): S.PENDING,
@@ -234,7 +242,7 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
 """Every pair of state and event that is not here is refused on purpose: `decide` raises IllegalMove."""
 
 EVENTS: tuple[type[RolloutEvent], ...] = (
-    *(Waits, TurnCame, Planned, NothingToDo, NobodyNow, NobodyCan, WavePassed, LastWavePassed),
+    *(Waits, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan, WavePassed, LastWavePassed),
     *(RolloutStopped, RolloutExpired, RolloutAborted, Restored),
 )
 

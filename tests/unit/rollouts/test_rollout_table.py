@@ -16,6 +16,7 @@ from littoral_cloud.rollouts.state import (
     Assignment,
     IllegalRolloutMove,
     LastWavePassed,
+    MeasurersWanted,
     NobodyCan,
     NobodyNow,
     NothingToDo,
@@ -41,6 +42,7 @@ PLANNED = Assignment(node_id="b", manifest_digest=GOOD.manifest_digest, name="go
 EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
     Waits: Waits(("for ever",), 2e9),
     TurnCame: TurnCame(("a", "b"), ()),
+    MeasurersWanted: MeasurersWanted({"b": (GOOD.manifest_digest,)}),
     Planned: Planned((PLANNED,), ()),
     NothingToDo: NothingToDo(()),
     NobodyNow: NobodyNow("nobody is there"),
@@ -73,10 +75,13 @@ def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: RolloutStat
         decision = apply(seen, EXAMPLES[event], 2_000.0)
         moved = decision.rollout
         assert moved.state is MOVES[state, event]
-        if event is not Waits:
+        if event is MeasurersWanted:  # time goes on for those that are asked later, too
+            assert moved == seen.rollout
+            assert decision.desired["b"].benchmarks == (GOOD.manifest_digest,)
+        elif event is not Waits:
             assert (moved.ended_at == 2_000.0) == (moved.state in ENDED)
             assert moved.deadline == 2_000.0 + (0 if moved.state in ENDED else limit_s(moved.policy, moved.state))
-            decision.change(seen)  # it can be written down
+        decision.change(seen)  # it can be written down
     else:
         with pytest.raises(IllegalRolloutMove):
             apply(seen, EXAMPLES[event], 2_000.0)
