@@ -25,6 +25,7 @@ from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
+from littoral_cloud.rollouts.wording import first_of
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.terminal.text import printable
@@ -172,7 +173,7 @@ async def _follow(core: Core, rollout_id: str, settings: CloudSettings, format: 
         while True:
             _, rollout = await read_rollout(core.ledger, rollout_id)
             wave = rollout.running_wave
-            who = ", ".join(names.get(node_id, node_id) for node_id in wave.nodes) if wave else ""
+            who = ", ".join(first_of(wave.nodes, lambda node_id: names.get(node_id, node_id))) if wave else ""
             missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
             if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != printed:
                 printed = line
