@@ -10,6 +10,8 @@ The rules, in order:
     5. The dataclass accepts the values: `__post_init__`, or `check_decoded` where it has one, may raise BadInput, or BadField for
        one field. (`check_decoded` is for what others may send: in memory its dataclass takes any value of the right type.)
 
+A type that is no table by itself, such as an array of counts, has `from_plain`, which may raise ValueError, and `to_plain`.
+
 A refusal names the field by its path, the value, and what it must be:
 
     >>> decode(File, {"path": "model.onnx", "bytes": "12"}, "manifest.files[0]")
@@ -83,6 +85,8 @@ def plain(value: Any) -> Any:
     kind = type(value)
     if kind in _SCALARS:
         return value
+    if hasattr(kind, "to_plain"):
+        return value.to_plain()
     if is_dataclass(kind):
         return {name: part if type(part := getattr(value, name)) in _SCALARS else plain(part) for name in _names_of(kind)}
     if isinstance(value, Mapping):
@@ -186,6 +190,8 @@ def _reader(kind: Any) -> Reader:
         return _list_reader(kind, origin or kind, inner)
     if origin in (dict, Mapping) or kind in (dict, Mapping):
         return _mapping_reader(kind, _reader(inner[1]) if inner and inner[1] is not Any else None)
+    if hasattr(kind, "from_plain"):
+        return _own_reader(kind)
     if is_dataclass(kind):
         return lambda value: _record(kind, value)
     if kind is float:
@@ -200,6 +206,16 @@ def _exact_reader(kind: Any) -> Reader:
         if type(value) is kind:
             return value
         raise _type_error(kind, value)
+
+    return read
+
+
+def _own_reader(kind: Any) -> Reader:
+    def read(value: Any) -> Any:
+        try:
+            return kind.from_plain(value)
+        except ValueError as error:
+            raise _Wrong(str(error), "") from error
 
     return read
 

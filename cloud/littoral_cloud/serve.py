@@ -29,6 +29,7 @@ from littoral_cloud.app import Clock, Core, open_core
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
+from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
@@ -93,7 +94,8 @@ async def serve(
         room = room_for(limits()[0])
         log.info("%s", room)
         async with open_core(settings, clock=clock) as core:
-            hub = SessionHub(core.ledger, clock, coordinator, former=former, room=room)
+            flush_s = min(settings.telemetry_flush_s, FLUSH_INTERVALS * settings.telemetry_interval_s)
+            hub = SessionHub(core.ledger, clock, coordinator, former=former, room=room, flush_s=flush_s)
             await _serve(core, hub, room, stop=stop, ready=ready, asked=asked or asyncio.Event())
 
 

@@ -62,6 +62,13 @@ class CloudSettings(BaseSettings):
     public_names: tuple[str, ...] = Field(default=(), description="The DNS names and addresses of this server, for nodes.")
     heartbeat_interval_s: float = Field(default=10.0, gt=0, le=3_600, description="Seconds between the heartbeats of a session.")
     telemetry_interval_s: float = Field(default=10.0, gt=0, le=86_400, description="Seconds between a node's telemetry reports.")
+    telemetry_flush_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=86_400,
+        description="Seconds for which reports are added up before they are written, but never more than six report intervals; "
+        "0: each report is written at once. A node keeps its reports until they are written.",
+    )
     answer_escalations: bool = Field(default=False, description="Answer unsure nodes by the teacher of their model.")
     keep_sample_inputs: bool = Field(default=False, description="Record the inputs of escalations with the samples too.")
     auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")

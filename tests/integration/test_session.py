@@ -356,6 +356,19 @@ async def test_telemetry_is_counted_once_over_repeats_and_restarts(fleet: Fleet)
     assert sum(doc.body["totals"]["latency_counts"]) == 30
 
 
+async def test_reports_are_written_together_and_acknowledged_then(ledger: Ledger, tmp_path: Path) -> None:
+    async with open_fleet(ledger, tmp_path, flush_s=3600.0) as fleet:
+        async with fleet.client(await fleet.enrol("n1")) as client:
+            line = await client.begin()
+            for sequence in range(1, 20):
+                word = session_pb2.TelemetryReport(boot_id=BOOT, sequence=sequence, model_name="digits", requests=1)
+                await line.say(telemetry=word)
+            assert [(await line.hear("telemetry_ack")).sequence for _ in range(2)] == [1, 18]
+        async with asyncio.timeout(PATIENCE_S), fleet.ledger.watch("telemetry") as news:
+            while (doc := await fleet.ledger.get("telemetry", "n1:digits")) is None or doc.body["totals"]["requests"] < 19:
+                await anext(news)  # what waited when the session ended is written too
+
+
 # -- who does not keep to it -------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from littoral.fleet.v1 import blob_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
 from littoral_cloud.api.blob_service import BlobServicer
@@ -24,6 +24,7 @@ from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.teacher_service.service import Escalation, TeacherAnswer, TeacherService
 from tests.kit.certificates import Authority, Credential
+from tests.kit.loud import Loud
 from tests.kit.node_client import NodeClient
 from tests.kit.patience import PATIENCE_S
 
@@ -106,11 +107,14 @@ async def until_written(ledger: Ledger, kind: str, id: str, **fields: Any) -> Do
 
 
 @asynccontextmanager
-async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0) -> AsyncIterator[Fleet]:
+async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0, flush_s: float = 0.0) -> AsyncIterator[Fleet]:
+    """Args:
+    flush_s: for how long telemetry waits; 0: a report is written at once, and its write is announced.
+    """
     authority, clock = Authority(), MovedClock()
     server = authority.issue("server", server=True)
     blobs = BlobFolder(folder)
-    hub = SessionHub(ledger, clock)
+    hub = SessionHub(cast(Ledger, Loud(ledger)), clock, flush_s=flush_s)
     terms = SessionTerms("test", heartbeat_s, 1.0, clock, random.Random(7))
 
     escalation = EscalationDoor(TeacherService(ledger, blobs, {}, None, SampleFiles(folder / "samples"), clock))

@@ -25,6 +25,7 @@ from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.fleet.sessions import Reason, SessionRefusal
+from littoral_cloud.fleet.telemetry_desk import FLUSH_S, TelemetryDesk
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class SessionHub:
         coordinator: the id of this process; no two coordinators have the same. None: a new one.
         former: the coordinator that served the same data folder before, and has ended; "": none.
         room: for how many nodes there is room, and why; None: for any number.
+        flush_s: for how long telemetry waits at most before it is written.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class SessionHub:
         *,
         former: str = "",
         room: ConnectionLimits | None = None,
+        flush_s: float = FLUSH_S,
     ) -> None:
         self.coordinator = coordinator or secrets.token_hex(8)
+        self.desk = TelemetryDesk(ledger, clock, flush_s=flush_s)
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
@@ -144,6 +148,8 @@ class SessionHub:
         self._open.discard(session)
         if not self._open:
             self._empty.set()
+        if node_id not in self._sessions:
+            self.desk.leave(node_id)
         self._mark(node_id)
 
     async def run(self) -> None:
@@ -152,6 +158,7 @@ class SessionHub:
             tasks.create_task(self._coordinators.run(self._mark_all), name="coordinators")
             tasks.create_task(self._wake(), name="wake sessions")
             tasks.create_task(self._keep_presence(), name="keep presence")
+            tasks.create_task(self.desk.run(), name="telemetry")
 
     async def drain(self, within_s: float) -> None:
         """Refuses new sessions, ends the open ones, and writes that their nodes went."""
@@ -161,6 +168,7 @@ class SessionHub:
         try:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
+                await self.desk.write_all()
                 await self._write_presence()
                 await self._coordinators.leave()
         except (TimeoutError, Conflict, Unavailable) as error:

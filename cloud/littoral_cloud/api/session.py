@@ -1,8 +1,9 @@
 """One node's session: Hello, Welcome, then what should be goes down and what is comes up until one side ends it.
 
-Five loops share the stream. `_read` takes messages off the wire and answers heartbeats at once, so that a node whose messages
-wait for Redis is not given up. `_process` writes messages to the ledger one after another. `_push` sends the desired state
-whenever its generation grew. The last two end the session when `end` was called, or when the node's certificate expires.
+Three loops share the stream. `_read` takes messages off the wire and answers heartbeats at once, so that a node whose messages
+wait for Redis is not given up. `_process` takes messages one after another, and ends when none waits. `_push` sends the desired
+state whenever its generation grew, and acknowledgements. A session that is at rest has one task and one timer: its deadline is
+the end of the node's certificate, or the moment at which `end` was called.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from littoral.errors import BadInput, Unavailable
+from littoral.errors import BadInput
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
-from littoral_cloud.api.session_stream import RETRY_S, SessionEnded, SessionStream, ended
+from littoral_cloud.api.session_patience import ledger_soon, patiently
+from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
 from littoral_cloud.fleet import presence as there
-from littoral_cloud.fleet import renewal, sessions, telemetry, windows
+from littoral_cloud.fleet import renewal, sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.fleet.sessions import Peer, Reason, SessionRefusal
+from littoral_cloud.fleet.telemetry import WindowReport
+from littoral_cloud.fleet.telemetry_desk import Taken, TelemetryDesk
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +39,6 @@ T = TypeVar("T")
 
 QUEUED_MESSAGES = 64
 """Messages of one node that wait for the ledger; with more, the node itself waits."""
-
-REPAIR_S = 60.0
-"""The desired state is read again after about this long, in case an announcement was lost."""
-
-HELLO_LEDGER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Hub(Protocol):
     Attributes:
         coordinator: the id of this process.
         spread_s: nodes that lose their sessions at one time come back spread over this time.
+        desk: counts what the nodes report.
     """
 
     @property
@@ -65,6 +66,9 @@ class Hub(Protocol):
 
     @property
     def spread_s(self) -> float: ...
+
+    @property
+    def desk(self) -> TelemetryDesk: ...
 
     def allowance_of(self, node_id: str) -> NodeAllowance:
         """What an accepted node may still send."""
@@ -91,23 +95,32 @@ class CoordinatorSession:
         self._terms = terms
         self._hub = hub
         self._stream = SessionStream(context, terms.heartbeat_interval_s * SILENT_INTERVALS)
-        self._messages: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(QUEUED_MESSAGES)
-        self._look = asyncio.Event()
-        self._ending: asyncio.Future[SessionRefusal] = asyncio.get_running_loop().create_future()
+        self._messages: deque[session_pb2.ConnectRequest] = deque()
+        self._acknowledgements: dict[str, int] = {}  # to be sent: of each boot, the last report that is stored
+        self._unread = True  # something about this node was written
+        self._to_send = asyncio.Event()
+        self._refused: SessionRefusal | None = None  # why it was ended
+        self._deadline: asyncio.Timeout | None = None  # while the loops run
         self.boot_id = ""  # names one start of the agent; "" until its hello arrives
         self._sent_generation = -1
         self._allowance: NodeAllowance  # once it was let in
-        self._classes: dict[str, int] = {}  # of the artifacts that it reports, by manifest digest
         self._said_over = False
 
     def look_again(self) -> None:
         """Something about this node was written: read what should be, and whether it is still accepted."""
-        self._look.set()
+        self._unread = True
+        self._to_send.set()
+
+    def acknowledge(self, boot_id: str, sequence: int) -> None:
+        """Every report of this boot up to this one is stored."""
+        self._acknowledgements[boot_id] = sequence
+        self._to_send.set()
 
     def end(self, refused: SessionRefusal) -> None:
         """Tells the node why, and ends the session; the first reason counts."""
-        if not self._ending.done():
-            self._ending.set_result(refused)
+        self._refused = self._refused or refused
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(0.0)
 
     async def run(self) -> None:
         """Until either side ends it."""
@@ -120,15 +133,15 @@ class CoordinatorSession:
             entered = True
             if self.twins:
                 presence = replace(presence, twins=self.twins, twins_at=self._terms.clock())
-            await self._ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence, self._allowance))
-            await self._ledger_soon(renewal.shown(self._ledger, self.peer))
+            await ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence, self._allowance))
+            await ledger_soon(renewal.shown(self._ledger, self.peer))
             self._hub.greeted(self)
             await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
             await self._attend()
         except SessionEnded as over:
             await self._part(over)
             if entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
-                await self._patiently(lambda: forget_if_out(self._ledger, self.peer.node_id))
+                await self._patiently(self._forget_if_out)
         finally:
             if entered:
                 self._hub.leave(self)
@@ -140,7 +153,7 @@ class CoordinatorSession:
         if (refused := sessions.version_refusal(message.hello.protocol_version)) is not None:
             raise SessionEnded(refused)
         now = self._terms.clock()
-        if (refused := await self._ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
+        if (refused := await ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
             raise SessionEnded(refused)
         try:
             said = wire.presence_from(message.hello, now)
@@ -160,10 +173,17 @@ class CoordinatorSession:
         )
 
     async def _attend(self) -> None:
+        now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for loop in (self._read, self._process, self._push, self._until_ended, self._until_expired):
-                    tasks.create_task(loop(), name=f"{self.peer.node_id} {loop.__name__}")
+            async with asyncio.timeout_at(now + max(0.0, self.peer.expires_at - self._terms.clock())) as self._deadline:
+                if self._refused is not None:
+                    raise SessionEnded(self._refused)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._push(), name=f"{self.peer.node_id} push")
+                    await self._read(tasks)
+        except TimeoutError:
+            detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
+            raise SessionEnded(self._refused or SessionRefusal(Reason.NODE_REVOKED, detail)) from None
         except ExceptionGroup as group:
             overs, others = group.split(SessionEnded)
             if others is not None:
@@ -171,6 +191,8 @@ class CoordinatorSession:
             assert overs is not None
             first = overs.exceptions[0]
             raise first from None
+        finally:
+            self._deadline = None
 
     async def _part(self, over: SessionEnded) -> None:
         if over.refused is None:
@@ -183,7 +205,8 @@ class CoordinatorSession:
 
     # -- the loops -------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        processing: asyncio.Task[None] | None = None
         while True:
             message = await self._stream.next_message()
             kind = message.WhichOneof("message")
@@ -193,28 +216,31 @@ class CoordinatorSession:
                 what = "an empty message" if kind is None else "a second hello"
                 raise ended(Reason.PROTOCOL_VIOLATION, f"{what} in an open session")
             else:
-                await self._messages.put(message)
+                self._messages.append(message)
+                if processing is None or processing.done():
+                    processing = tasks.create_task(self._process(), name=f"{self.peer.node_id} process")
+                if len(self._messages) >= QUEUED_MESSAGES:
+                    await asyncio.wait({processing})
             if (pause := self._allowance.message()) > 0:
                 await asyncio.sleep(pause)  # unread words wait on the wire, and behind them the node
 
     async def _process(self) -> None:
-        while True:
-            message = await self._messages.get()
+        while self._messages:
             try:
-                await self._take(message)
+                await self._take(self._messages.popleft())
             except BadInput as error:
                 raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
 
     async def _take(self, message: session_pb2.ConnectRequest) -> None:
-        node_id, now, ledger, allowance = self.peer.node_id, self._terms.clock(), self._ledger, self._allowance
+        node_id, ledger, allowance = self.peer.node_id, self._ledger, self._allowance
         match message.WhichOneof("message"):
             case "reported":
                 reported = wire.reported_from(message.reported, self.boot_id)
                 await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported, allowance))
             case "telemetry":
-                await self._take_telemetry(wire.report_from(message.telemetry), now)
+                await self._take_telemetry(wire.report_from(message.telemetry))
             case "measurement":
-                measurement = wire.measurement_from(message.measurement, node_id, now)
+                measurement = wire.measurement_from(message.measurement, node_id, self._terms.clock())
                 if not await self._patiently(lambda: sessions.note_measurement(ledger, measurement)):
                     log.warning("session of %s: measured %s, which is no artifact here", node_id, measurement.manifest_digest)
             case "budget_change":
@@ -229,32 +255,30 @@ class CoordinatorSession:
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):
                     log.info("session of %s: answered %s late or again", node_id, answer.message_id)
 
-    async def _take_telemetry(self, report: telemetry.WindowReport, now: float) -> None:
-        node_id, ledger = self.peer.node_id, self._ledger
-        taken = await self._patiently(
-            lambda: windows.take(ledger, node_id, report, now, classes=self._classes, allowance=self._allowance)
-        )
-        if taken is windows.Taken.OVER_THE_LIMIT and not self._said_over:
+    async def _take_telemetry(self, report: WindowReport) -> None:
+        desk, node_id = self._hub.desk, self.peer.node_id
+        taken = await self._patiently(lambda: desk.take(node_id, report, self.acknowledge, self._allowance))
+        if taken is Taken.OVER_THE_LIMIT and not self._said_over:
             self._said_over = True
             log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
-        ack = session_pb2.TelemetryAck(sequence=report.sequence, boot_id=report.boot_id)
-        await self._stream.send(session_pb2.ConnectResponse(telemetry_ack=ack))
 
     async def _push(self) -> None:
         while True:
-            self._look.clear()
-            await self._patiently(self._push_once)
-            try:
-                async with asyncio.timeout(REPAIR_S * self._terms.rng.uniform(0.5, 1.5)):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
+            self._to_send.clear()
+            while self._acknowledgements:
+                boot_id, sequence = self._acknowledgements.popitem()
+                ack = session_pb2.TelemetryAck(sequence=sequence, boot_id=boot_id)
+                await self._stream.send(session_pb2.ConnectResponse(telemetry_ack=ack))
+            if self._unread:
+                self._unread = False
+                await self._patiently(self._push_once)
+            await self._to_send.wait()
 
     async def _push_once(self) -> None:
-        if (refused := await sessions.admission(self._ledger, self.peer, self._terms.clock())) is not None:
+        refused, generation, desired = await sessions.state_of(self._ledger, self.peer, self._terms.clock())
+        if refused is not None:
             raise SessionEnded(refused)
         await count_left_out(self._ledger, self._allowance)
-        generation, desired = await sessions.desired_of(self._ledger, self.peer.node_id)
         if generation <= self._sent_generation:
             return
         message = session_pb2.ConnectResponse(desired=wire.desired_to(generation, desired))
@@ -264,29 +288,9 @@ class CoordinatorSession:
         await self._stream.send(message)
         self._sent_generation = generation
 
-    async def _until_ended(self) -> None:
-        raise SessionEnded(await self._ending)
-
-    async def _until_expired(self) -> None:
-        await asyncio.sleep(max(0.0, self.peer.expires_at - self._terms.clock()))
-        detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
-        raise ended(Reason.NODE_REVOKED, detail)
-
-    # -- the ledger ------------------------------------------------------------------------------------------------
-
-    async def _ledger_soon(self, work: Awaitable[T]) -> T:
-        """Before Welcome a node waits only briefly for Redis. Raises SessionEnded: the node comes again."""
-        try:
-            async with asyncio.timeout(HELLO_LEDGER_S):
-                return await work
-        except (Unavailable, TimeoutError):
-            raise ended(Reason.UNAVAILABLE, "the cloud cannot reach its Redis now", RETRY_S) from None
-
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """In an open session messages wait for as long as Redis is away."""
-        while True:
-            try:
-                return await work()
-            except Unavailable as error:
-                log.warning("session of %s: waits for Redis: %s", self.peer.node_id, error.message)
-                await asyncio.sleep(RETRY_S * self._terms.rng.uniform(0.25, 1.0))
+        return await patiently(self.peer.node_id, self._terms.rng, work)
+
+    async def _forget_if_out(self) -> None:
+        await self._hub.desk.write(self.peer.node_id)  # what waits would come back after it was deleted
+        await forget_if_out(self._ledger, self.peer.node_id)

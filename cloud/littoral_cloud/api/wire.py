@@ -253,7 +253,7 @@ def _sketch_from(sketch: session_pb2.InputSketch) -> Counted:
     cells = sketch.features * sketch.bins
     if not 0 < cells <= MAX_SKETCH_CELLS or len(sketch.counts) != cells:
         raise BadInput(f"telemetry.inputs: {len(sketch.counts)} counts for {sketch.features} features of {sketch.bins} bins")
-    counts = np.array(sketch.counts, np.uint32).reshape(sketch.features, sketch.bins)
+    counts = np.fromiter(sketch.counts, np.uint32, cells).reshape(sketch.features, sketch.bins)
     if (counts.sum(axis=1, dtype=np.uint64) != sketch.examples).any():
         raise BadInput(f"telemetry.inputs: a feature's counts do not add up to {sketch.examples} examples")
     return Counted(_text(sketch.sketch_id, 64), counts, sketch.examples)

@@ -48,6 +48,9 @@ def serve(
     telemetry_interval: Annotated[
         float | None, typer.Option(help="Seconds between a node's telemetry reports. Default: 10.")
     ] = None,
+    telemetry_flush: Annotated[
+        float | None, typer.Option(help="Seconds for which reports are added up before they are written; 0: none. Default: 60.")
+    ] = None,
     auto_loop: Annotated[bool | None, typer.Option(help="Start federated runs and releases when nodes drift.")] = None,
     answer_escalations: Annotated[bool | None, typer.Option(help="Answer unsure nodes by their model's teacher.")] = None,
     keep_sample_inputs: Annotated[bool | None, typer.Option(help="Record the inputs with the samples too.")] = None,
@@ -68,6 +71,7 @@ def serve(
         public_names=tuple(public_name) if public_name else None,
         heartbeat_interval_s=heartbeat_interval,
         telemetry_interval_s=telemetry_interval,
+        telemetry_flush_s=telemetry_flush,
         auto_loop=auto_loop,
         answer_escalations=answer_escalations,
         keep_sample_inputs=keep_sample_inputs,

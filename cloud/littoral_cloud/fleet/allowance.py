@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Take, Write
+from littoral_cloud.fleet.ledger import Audit, Change, Committed, Ledger, Take, Write
 
 MESSAGES_PER_SECOND = 32.0
 MESSAGES_AT_ONCE = 512
@@ -98,17 +98,17 @@ class NodeAllowance:
 
 async def commit(
     ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequence[Audit], allowance: NodeAllowance | None
-) -> None:
+) -> Committed:
     """Commits what a node's message changes, with as many lines as its allowance has; None: all.
 
     Raises what Ledger.commit raises.
     """
     if allowance is None:
-        await ledger.commit(Change(writes, tuple(lines)))
-        return
+        return await ledger.commit(Change(writes, tuple(lines)))
     allowed = allowance.allowed(lines)
-    await ledger.commit(Change(writes, allowed.lines))
+    committed = await ledger.commit(Change(writes, allowed.lines))
     allowance.written(allowed)
+    return committed
 
 
 async def count_left_out(ledger: Ledger, allowance: NodeAllowance, *, at_last: bool = False) -> None:

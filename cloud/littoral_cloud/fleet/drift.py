@@ -15,19 +15,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from littoral.sketch import Counted, Counts, shift
+from littoral.sketch import Counted, shift
 from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
-from littoral_cloud.fleet.records import dump, load
+from littoral_cloud.fleet.ledger import Audit, Ledger
 
 KIND = "inputs"
 ACTOR = "drift"
 
-Rows = tuple[tuple[int, ...], ...]  # features x bins
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountTable:
+    """Counts of (features, bins). In JSON a list of rows."""
+
+    cells: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_plain(cls, value: Any) -> CountTable:
+        """Raises ValueError where it is no list of rows of whole numbers."""
+        cells = np.array(value)
+        if cells.ndim != 2 or cells.dtype != np.int64:
+            raise ValueError("is no table of counts: a list of lists of whole numbers, all of one length")
+        return cls(cells)
+
+    def to_plain(self) -> list[list[int]]:
+        rows: list[list[int]] = self.cells.tolist()
+        return rows
+
+    def zeros(self) -> CountTable:
+        """Of the same shape."""
+        return CountTable(np.zeros_like(self.cells))
+
+    def __add__(self, other: CountTable) -> CountTable:
+        return CountTable(self.cells + other.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +65,15 @@ class DriftPolicy:
     windows: int = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inputs:
     """What is known of one model's inputs on one node."""
 
     sketch_id: str
-    baseline: Rows
+    baseline: CountTable
     baseline_examples: int
     baseline_full: bool
-    window: Rows  # being gathered
+    window: CountTable  # being gathered
     window_examples: int
     boot_id: str  # of the last report that was counted, and its number: one repeated is not counted again
     sequence: int
@@ -95,25 +119,25 @@ def step(
         now: seconds since 1970-01-01 UTC, by the coordinator's clock.
         boot_id, sequence: of the report.
     """
-    rows = _rows(counted.counts)
-    if before is None or before.sketch_id != counted.sketch_id or _shape(before.baseline) != _shape(rows):
+    rows = CountTable(counted.counts.astype(np.int64))
+    if before is None or before.sketch_id != counted.sketch_id or before.baseline.cells.shape != rows.cells.shape:
         return _begun(counted, rows, now, policy, boot_id, sequence)
     seen = replace(before, boot_id=boot_id, sequence=sequence, updated_at=now)
     if not seen.baseline_full:
         examples = seen.baseline_examples + counted.examples
         return replace(
             seen,
-            baseline=_sum(seen.baseline, rows),
+            baseline=seen.baseline + rows,
             baseline_examples=examples,
             baseline_full=examples >= policy.baseline_examples,
         )
-    seen = replace(seen, window=_sum(seen.window, rows), window_examples=seen.window_examples + counted.examples)
+    seen = replace(seen, window=seen.window + rows, window_examples=seen.window_examples + counted.examples)
     return _judged(seen, now, policy) if seen.window_examples >= policy.window_examples else seen
 
 
 def rebaselined(before: Inputs, now: float) -> Inputs:
     """Nothing is known of the inputs any more but how they are sketched: the next reports make a new baseline."""
-    zero = _sum(before.baseline, before.baseline, times=0)
+    zero = before.baseline.zeros()
     return Inputs(
         sketch_id=before.sketch_id,
         baseline=zero,
@@ -127,22 +151,14 @@ def rebaselined(before: Inputs, now: float) -> Inputs:
     )
 
 
-async def change_of(
-    ledger: Ledger, node_id: str, report: InputReport, now: float, *, policy: DriftPolicy | None = None
-) -> Change:
-    """What the inputs of one report change, to commit together with its other changes; empty where it has no inputs, or was
-    counted already. Raises Unavailable."""
+def counted_in(before: Inputs | None, report: InputReport, now: float, policy: DriftPolicy) -> Inputs | None:
+    """What is known after a report; None where it has no inputs, or was counted already. Pure."""
     counted = report.inputs
     if counted is None or counted.examples == 0:
-        return Change(())
-    policy, id = policy or DriftPolicy(), inputs_id(node_id, report.model)
-    doc = await ledger.get(KIND, id)
-    before = load(Inputs, doc) if doc else None
+        return None
     if before is not None and before.boot_id == report.boot_id and report.sequence <= before.sequence:
-        return Change(())
-    after = step(before, counted, now, policy, boot_id=report.boot_id, sequence=report.sequence)
-    write = Write(KIND, id, dump(after), doc.generation if doc else 0)
-    return Change((write,), _lines(id, before, after, policy))
+        return None
+    return step(before, counted, now, policy, boot_id=report.boot_id, sequence=report.sequence)
 
 
 async def rebaseline(ledger: Ledger, node_ids: Iterable[str], model: str, now: float) -> None:
@@ -162,11 +178,11 @@ async def acknowledge(ledger: Ledger, node_ids: Iterable[str], model: str, now: 
 
 
 async def _update(ledger: Ledger, id: str, decide: Callable[[Inputs | None], Inputs | None]) -> None:
-    await edit(ledger, Inputs, KIND, id, decide, lambda before, after: _lines(id, before, after, None))
+    await edit(ledger, Inputs, KIND, id, decide, lambda before, after: lines(id, bool(before and before.drifted), after))
 
 
-def _lines(id: str, before: Inputs | None, after: Inputs, policy: DriftPolicy | None) -> tuple[Audit, ...]:
-    was = before is not None and before.drifted
+def lines(id: str, was: bool, after: Inputs, policy: DriftPolicy | None = None) -> tuple[Audit, ...]:
+    """Of the audit trail, where drift began or ended. `was`: whether they had drifted before."""
     if was == after.drifted:
         return ()
     details: dict[str, object] = {"score": after.score, "examples": after.baseline_examples}
@@ -175,13 +191,13 @@ def _lines(id: str, before: Inputs | None, after: Inputs, policy: DriftPolicy | 
     return (Audit("drift.detected" if after.drifted else "drift.ended", id, ACTOR, details),)
 
 
-def _begun(counted: Counted, rows: Rows, now: float, policy: DriftPolicy, boot_id: str, sequence: int) -> Inputs:
+def _begun(counted: Counted, rows: CountTable, now: float, policy: DriftPolicy, boot_id: str, sequence: int) -> Inputs:
     return Inputs(
         sketch_id=counted.sketch_id,
         baseline=rows,
         baseline_examples=counted.examples,
         baseline_full=counted.examples >= policy.baseline_examples,
-        window=_sum(rows, rows, times=0),
+        window=rows.zeros(),
         window_examples=0,
         boot_id=boot_id,
         sequence=sequence,
@@ -191,13 +207,13 @@ def _begun(counted: Counted, rows: Rows, now: float, policy: DriftPolicy, boot_i
 
 def _judged(seen: Inputs, now: float, policy: DriftPolicy) -> Inputs:
     """Compares a full window with the baseline, and starts the next one."""
-    score = shift(np.asarray(seen.baseline), np.asarray(seen.window))
+    score = shift(seen.baseline.cells, seen.window.cells)
     against = (score <= policy.threshold) if seen.drifted else (score > policy.threshold)
     run = seen.run + 1 if against else 0
     turns = run >= policy.windows or (not seen.drifted and score > policy.far)
     judged = replace(
         seen,
-        window=_sum(seen.window, seen.window, times=0),
+        window=seen.window.zeros(),
         window_examples=0,
         score=round(score, 6),
         windows=seen.windows + 1,
@@ -207,16 +223,3 @@ def _judged(seen: Inputs, now: float, policy: DriftPolicy) -> Inputs:
         return judged
     drifted = not seen.drifted
     return replace(judged, drifted=drifted, since=now if drifted else None, acknowledged_at=None)
-
-
-def _rows(counts: Counts) -> Rows:
-    return tuple(tuple(int(cell) for cell in row) for row in counts)
-
-
-def _shape(rows: Rows) -> tuple[int, int]:
-    return len(rows), len(rows[0]) if rows else 0
-
-
-def _sum(left: Rows, right: Rows, *, times: int = 1) -> Rows:
-    """Cell by cell; `times` 0 gives zeros of the same shape."""
-    return tuple(tuple((a + b) * times for a, b in zip(x, y, strict=True)) for x, y in zip(left, right, strict=True))

@@ -105,6 +105,13 @@ async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
     return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
 
 
+async def state_of(ledger: Ledger, peer: Peer, now: float) -> tuple[SessionRefusal | None, int, Desired]:
+    """Why the node may not stay (None: it may), and what should be; generation 0 where nothing was ever wanted of it."""
+    node, desired = await ledger.get_many([("node", peer.node_id), ("desired", peer.node_id)])
+    refused = admission_refusal(load(Node, node) if node else None, peer, now)
+    return refused, desired.generation if desired else 0, load(Desired, desired) if desired else Desired()
+
+
 async def note_hello(ledger: Ledger, node_id: str, presence: Presence, allowance: NodeAllowance | None = None) -> None:
     doc = await ledger.get("presence", node_id)
     before = load(Presence, doc) if doc else None

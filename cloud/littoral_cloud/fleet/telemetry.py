@@ -2,7 +2,7 @@
 
 A report counts one window of one model on one node. Reports are repeated when an acknowledgement was lost and come late when
 the cloud was away, so its boot and its sequence number identify it, and it is counted once. The totals
-outlive restarts of the node and of the coordinator. cloud/littoral_cloud/fleet/windows.py writes them.
+outlive restarts of the node and of the coordinator. cloud/littoral_cloud/fleet/telemetry_desk.py writes them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
+from operator import add
 
 from littoral.digest import check_digest
 from littoral.errors import BadInput
@@ -174,4 +175,6 @@ def fold(before: TelemetryTotals | None, report: WindowReport, now: float) -> Te
 
 
 def _added(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]:
+    if len(left) == len(right):
+        return tuple(map(add, left, right))
     return tuple(a + b for a, b in zip_longest(left, right, fillvalue=0))

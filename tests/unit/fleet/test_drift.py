@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from littoral.errors import FleetError
 from littoral.sketch import Counted, Sketch, fit
 from littoral_cloud.fleet.drift import (
     KIND,
     DriftPolicy,
     Inputs,
     acknowledge,
-    change_of,
+    counted_in,
     inputs_id,
+    lines,
     node_and_model,
     rebaseline,
     rebaselined,
     step,
 )
-from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.records import load
+from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
+from littoral_cloud.fleet.records import dump, load
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -94,7 +98,7 @@ def test_drift_ends_when_inputs_are_for_long_enough_what_they_were() -> None:
 
 def test_a_model_that_sketches_in_the_same_way_keeps_the_baseline_another_begins_anew() -> None:
     seen = after(*SAME)
-    assert step(seen, inputs(20), 9.0, POLICY).baseline == seen.baseline
+    assert step(seen, inputs(20), 9.0, POLICY).baseline is seen.baseline
     other = step(seen, inputs(20, id="t"), 9.0, POLICY)
     assert (other.sketch_id, other.baseline_examples, other.drifted) == ("t", 20, False)
     odd = Counted("s", np.full((2, 3), 10, np.uint32), 30)
@@ -122,8 +126,8 @@ def test_no_input_is_lost_or_counted_twice(reports: list[tuple[int, float]]) -> 
         if before is not None and seen.windows > before.windows:
             judged += before.window_examples + examples
         assert seen.baseline_examples + seen.window_examples + judged == total
-        assert sum(seen.baseline[0]) == seen.baseline_examples
-        assert sum(seen.window[0]) == seen.window_examples < POLICY.window_examples
+        assert seen.baseline.cells[0].sum() == seen.baseline_examples
+        assert seen.window.cells[0].sum() == seen.window_examples < POLICY.window_examples
         assert seen.drifted == (seen.since is not None)
         assert seen.baseline_full == (seen.baseline_examples >= POLICY.baseline_examples)
 
@@ -138,9 +142,14 @@ class Report:
 
 async def ingest(ledger: Ledger, node_id: str, report: Report, now: float) -> bool:
     """Whether the report changed something."""
-    change = await change_of(ledger, node_id, report, now)
-    await ledger.commit(change)
-    return bool(change.writes)
+    id = inputs_id(node_id, report.model)
+    doc = await ledger.get(KIND, id)
+    before = load(Inputs, doc) if doc else None
+    if (after := counted_in(before, report, now, POLICY)) is None:
+        return False
+    write = Write(KIND, id, dump(after), doc.generation if doc else 0)
+    await ledger.commit(Change((write,), lines(id, before is not None and before.drifted, after)))
+    return True
 
 
 async def held(ledger: Ledger, node_id: str = "n1") -> Inputs:
@@ -177,3 +186,10 @@ async def test_a_new_baseline_and_an_acknowledgement_are_kept(ledger: Ledger) ->
     one, two = await held(ledger, "n1"), await held(ledger, "n2")
     assert (one.drifted, one.acknowledged_at, one.baseline_examples) == (False, None, 0)
     assert (two.drifted, two.acknowledged_at) == (True, 9.0)
+
+
+@pytest.mark.parametrize("odd", [[[1, 2], [3]], [[1.0, 2.0]], [1, 2], [], "x", [[True]], [["1"]], [[2**80]]])
+def test_what_is_no_table_of_counts_is_refused_by_its_name(odd: object) -> None:
+    body = dump(after(inputs(10)))
+    with pytest.raises(FleetError, match=re.escape("inputs n1:m.window: ")):
+        load(Inputs, Doc(KIND, "n1:m", 1, {**body, "window": odd}))
