@@ -10,8 +10,6 @@ The rules, in order:
     5. The dataclass accepts the values: `__post_init__`, or `check_decoded` where it has one, may raise BadInput, or BadField for
        one field. (`check_decoded` is for what others may send: in memory its dataclass takes any value of the right type.)
 
-A type that is no table by itself, such as an array of counts, has `from_plain`, which may raise ValueError, and `to_plain`.
-
 A refusal names the field by its path, the value, and what it must be:
 
     >>> decode(File, {"path": "model.onnx", "bytes": "12"}, "manifest.files[0]")
@@ -191,7 +189,7 @@ def _reader(kind: Any) -> Reader:
     if origin in (dict, Mapping) or kind in (dict, Mapping):
         return _mapping_reader(kind, _reader(inner[1]) if inner and inner[1] is not Any else None)
     if hasattr(kind, "from_plain"):
-        return _own_reader(kind)
+        return lambda value: _by_itself(kind, value)
     if is_dataclass(kind):
         return lambda value: _record(kind, value)
     if kind is float:
@@ -210,14 +208,12 @@ def _exact_reader(kind: Any) -> Reader:
     return read
 
 
-def _own_reader(kind: Any) -> Reader:
-    def read(value: Any) -> Any:
-        try:
-            return kind.from_plain(value)
-        except ValueError as error:
-            raise _Wrong(str(error), "") from error
-
-    return read
+def _by_itself(kind: Any, value: Any) -> Any:
+    """Of a class with `to_plain` and `from_plain`, which may raise ValueError."""
+    try:
+        return kind.from_plain(value)
+    except ValueError as error:
+        raise _Wrong(str(error), "") from error
 
 
 def _float(value: Any) -> float:

@@ -23,8 +23,8 @@ from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.open_files import ConnectionLimits, limits, room_for
 from littoral_cloud.api.server import Listener, TlsIdentity
-from littoral_cloud.api.session import SessionTerms
 from littoral_cloud.api.session_service import SessionServicer
+from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.app import Clock, Core, open_core
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.records import Presence, load
+from littoral_cloud.fleet.profile import presence_of
 from littoral_node.identity.folder import NodeFolder
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.certificates import Credential
@@ -45,7 +45,9 @@ async def test_what_the_node_did_is_told_and_told_again_after_a_lost_session(
     first, second = maker.artifact("first"), maker.artifact("second", weights=good_weights() * 2)
     maker.install(folder, first)
     agent = await (await AgentProcess.start(folder.root, "--budget", "artifact<=20KB,runtime=onnxruntime")).ready()
-    presence = load(Presence, await fleet.until("presence", NODE, connected=True))
+    await fleet.until("presence", NODE, connected=True)
+    presence = await presence_of(fleet.ledger, NODE)
+    assert presence is not None
     assert presence.budget_for(MODEL).artifact_bytes == 20_000
     assert presence.hardware_class
     assert "onnxruntime" in presence.runtimes

@@ -111,7 +111,7 @@ async def test_a_node_that_is_taken_out_leaves_its_name_and_the_trail_alone(flee
             while (kept := await kinds_by_node(fleet.ledger))["out"] != ["node"]:
                 await anext(news)
     assert sorted(kept["stays"]) == sorted(
-        ["desired", "inputs", "measurement", "node", "node-models", "presence", "reported", "telemetry", "uploads"]
+        ["desired", "inputs", "measurement", "node", "node-models", "presence", "profile", "reported", "telemetry", "uploads"]
     )
     assert "node.decommissioned" in [entry.action for entry in await fleet.ledger.audit() if entry.subject == "out"]
 

@@ -13,7 +13,8 @@ from littoral.quota import NodeLimits
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.nodes import view_nodes
-from littoral_cloud.fleet.records import Artifact, Desired, Presence, dump, load
+from littoral_cloud.fleet.profile import presence_of
+from littoral_cloud.fleet.records import Artifact, Desired, dump, load
 from littoral_node.identity.folder import NodeFolder
 from tests.kit.agent import NODE, QUICK, AgentProcess, Maker, examples, good_weights
 from tests.kit.fleet import Fleet
@@ -144,8 +145,9 @@ async def test_the_cloud_is_told_of_the_whole_and_of_each_models_quota(fleet: Fl
     flags = ("--memory", "40MB", "--requests", "64", "--budget", "p95<=5ms", "--budgets", "digits: quota=50%; faces: disk<=2MB")
     agent = await (await AgentProcess.start(folder.root, *flags)).ready()
     await agent.until("session-open")
-    doc = await fleet.until("presence", NODE, connected=True)
-    presence = load(Presence, doc)
+    await fleet.until("presence", NODE, connected=True)
+    presence = await presence_of(fleet.ledger, NODE)
+    assert presence is not None
     assert presence.limits == NodeLimits(memory_bytes=40_000_000, requests=64)
     assert (presence.budgets["digits"].quota, presence.budgets["faces"].disk_bytes) == (0.5, 2_000_000)
     shared = presence.sharing({"words"})

@@ -60,13 +60,15 @@ async def test_a_node_is_welcomed_is_present_and_hears_what_should_be(fleet: Fle
         assert line.desired.generation == generation
         assert line.desired.models["digits"].manifest_digest == MANIFEST
         presence = (await fleet.until("presence", "n1", connected=True)).body
-        assert (presence["boot_id"], presence["labelled_examples"]) == (BOOT, {"digits": 40})
-        assert presence["budgets"][""]["artifact_bytes"] == 20_000
+        assert presence["boot_id"] == BOOT
+        profile = (await fleet.until("profile", "n1")).body
+        assert profile["labelled_examples"] == {"digits": 40}
+        assert profile["budgets"][""]["artifact_bytes"] == 20_000
         # Files come to a node while its session is open; a word without a count, as older agents say it, changes none.
         await line.say(budget_change=session_pb2.BudgetChange(budgets=budgets, labelled_examples={"digits": 41}))
-        await fleet.until("presence", "n1", labelled_examples={"digits": 41})
+        await fleet.until("profile", "n1", labelled_examples={"digits": 41})
         await line.say(budget_change=session_pb2.BudgetChange())
-        assert (await fleet.until("presence", "n1", budgets={})).body["labelled_examples"] == {"digits": 41}
+        assert (await fleet.until("profile", "n1", budgets={})).body["labelled_examples"] == {"digits": 41}
     await fleet.until("presence", "n1", connected=False)
 
 
@@ -270,7 +272,7 @@ async def test_what_a_node_says_of_itself_is_kept_without_what_steers_a_terminal
         )
         await line.say(reported=session_pb2.ReportedState(generation=1, problem="\x9b2J", models={"digits": model}))
         reported = (await fleet.until("reported", "n1", generation=1)).body
-        presence = (await fleet.until("presence", "n1")).body
+        presence = [(await fleet.until(kind, "n1")).body for kind in ("presence", "profile")]
     assert (reported["problem"], reported["models"]["digits"]["reason"]) == ("\\x9b2J", "\\x1b[31m")
     assert reported["models"]["digits"]["detail"] == "two\\x0alines"
     for text in (*texts_in(reported), *texts_in(presence)):

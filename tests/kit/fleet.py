@@ -16,8 +16,8 @@ from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.server import Listener, TlsIdentity
-from littoral_cloud.api.session import SessionTerms
 from littoral_cloud.api.session_service import SessionServicer
+from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 from littoral_cloud.store.blobs import BlobFolder

@@ -11,8 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from itertools import chain, islice
 
 from littoral.errors import Conflict, Unavailable
 from littoral_cloud.api.open_files import ConnectionLimits
@@ -21,9 +20,9 @@ from littoral_cloud.api.session_stream import SessionEnded
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.clones import SessionTurns, Start, came
 from littoral_cloud.fleet.coordinators import Coordinators
-from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.records import Presence
+from littoral_cloud.fleet.ledger import Announcement, Body, Change, Doc, Ledger, Write
+from littoral_cloud.fleet.profile import PRESENCE
+from littoral_cloud.fleet.records import Presence, load
 from littoral_cloud.fleet.sessions import Reason, SessionRefusal
 from littoral_cloud.fleet.telemetry_desk import FLUSH_S, TelemetryDesk
 
@@ -36,7 +35,10 @@ WELCOMES_A_SECOND = 100
 """That one processor manages: so quickly a fleet is asked to come back."""
 GREETINGS_MOST = 200
 """Nodes between their connection and their Welcome. More would wait for longer than they have patience, for nothing."""
+AT_ONCE = 500
+"""Presences that are read and corrected at one time."""
 _AGAIN_S = 1.0
+_CONFLICT_S = 0.05
 
 
 class SessionHub:
@@ -175,24 +177,31 @@ class SessionHub:
             log.warning("drain: not all was written down in %g s: %s", within_s, error or "timeout")
 
     async def _wake(self) -> None:
-        async with self._ledger.watch("desired", "node", "presence") as announcements:
-            for session in tuple(self._open):  # what was written before we listened
+        async with self._ledger.watch("desired", "node", PRESENCE) as announcements:
+            for session in self._all():  # what was written before we listened
                 session.look_again()
             async for announcement in announcements:
-                if announcement.kind == "presence":
-                    self._written(announcement.id)
+                if announcement.kind == PRESENCE:
+                    self._written(announcement)
                     continue
-                named = self._sessions.get(announcement.id)
-                everyone = tuple(self._open) if not announcement.id else ()  # Redis was away: anything may have been written
-                for session in everyone if named is None else (named,):
+                for session in self._of(announcement.id) if announcement.id else self._all():
                     session.look_again()
 
-    def _written(self, node_id: str) -> None:
-        """Somebody wrote a presence, perhaps we: of a node whose session is here it must say so."""
-        if not node_id:
+    def _all(self) -> tuple[CoordinatorSession, ...]:
+        """Also those that only greet: they have read already what they will send first."""
+        return (*self._open, *chain.from_iterable(self._greeting.values()))
+
+    def _of(self, node_id: str) -> tuple[CoordinatorSession, ...]:
+        session = self._sessions.get(node_id)
+        return (*self._greeting.get(node_id, ()), *((session,) if session is not None else ()))
+
+    def _written(self, announcement: Announcement) -> None:
+        """Somebody wrote a presence: of a node whose session is here it must say so. The one that its hello wrote does."""
+        session = self._sessions.get(announcement.id)
+        if not announcement.id:
             self._mark_all()
-        elif node_id in self._sessions:
-            self._mark(node_id)
+        elif session is not None and not 0 < announcement.generation <= session.presence_generation:
+            self._mark(announcement.id)
 
     async def _keep_presence(self) -> None:
         while True:
@@ -205,26 +214,38 @@ class SessionHub:
     async def _write_presence(self) -> None:
         """Compares and corrects, so that it does not matter in which order sessions came and went."""
         while self._changed:
-            node_id = next(iter(self._changed))
-            session = self._sessions.get(node_id)
-            if session is None and node_id in self._allowances:
-                await count_left_out(self._ledger, self._allowances[node_id], at_last=True)
-            await edit(self._ledger, Presence, "presence", node_id, partial(self._corrected, node_id))
-            if session is self._sessions.get(node_id):
-                self._changed.discard(node_id)
+            nodes = tuple(islice(self._changed, AT_ONCE))
+            sessions = {node_id: self._sessions.get(node_id) for node_id in nodes}
+            gone = (self._allowances.get(node_id) for node_id, session in sessions.items() if session is None)
+            await asyncio.gather(*(count_left_out(self._ledger, each, at_last=True) for each in gone if each is not None))
+            docs = await self._ledger.get_many([(PRESENCE, node_id) for node_id in nodes])
+            right = await asyncio.gather(*(self._correct(doc) for doc in docs))
+            for node_id, is_right in zip(nodes, right, strict=True):
+                if is_right and self._sessions.get(node_id) is sessions[node_id]:
+                    self._changed.discard(node_id)
+            if not all(right):
+                await asyncio.sleep(_CONFLICT_S)
         self._presence_due.clear()
 
-    def _corrected(self, node_id: str, presence: Presence | None) -> Presence | None:
+    async def _correct(self, doc: Doc | None) -> bool:
+        """False where somebody wrote it meanwhile."""
+        if doc is None or (corrected := self._corrected(doc.id, load(Presence, doc))) is None:
+            return True
+        try:
+            await self._ledger.commit(Change((Write(PRESENCE, doc.id, {**doc.body, **corrected}, doc.generation),)))
+        except Conflict:
+            return False
+        return True
+
+    def _corrected(self, node_id: str, presence: Presence) -> Body | None:
         """What it must say instead; None: it is right, or not ours to change."""
-        if presence is None:
-            return None
         session = self._sessions.get(node_id)
         ours = presence.coordinator == self.coordinator
         if session is None:
-            return replace(presence, connected=False, since=self._clock()) if ours and presence.connected else None
+            return {"connected": False, "since": self._clock()} if ours and presence.connected else None
         if presence.connected and (not ours or presence.session == session.id):
             return None
-        return replace(presence, connected=True, since=self._clock(), coordinator=self.coordinator, session=session.id)
+        return {"connected": True, "since": self._clock(), "coordinator": self.coordinator, "session": session.id}
 
     def _mark_all(self) -> None:
         for node_id in self._sessions:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from littoral.errors import BadInput
@@ -23,12 +22,14 @@ from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
 from littoral_cloud.api.session_patience import ledger_soon, patiently
 from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
+from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import renewal, sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
+from littoral_cloud.fleet.hello import Known, known_of, note_hello
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
-from littoral_cloud.fleet.records import Presence
+from littoral_cloud.fleet.records import Desired, Presence
 from littoral_cloud.fleet.sessions import Peer, Reason, SessionRefusal
 from littoral_cloud.fleet.telemetry import WindowReport
 from littoral_cloud.fleet.telemetry_desk import Taken, TelemetryDesk
@@ -39,17 +40,6 @@ T = TypeVar("T")
 
 QUEUED_MESSAGES = 64
 """Messages of one node that wait for the ledger; with more, the node itself waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTerms:
-    """What every session of this server has in common: intervals, clock and random numbers."""
-
-    server_version: str
-    heartbeat_interval_s: float
-    telemetry_interval_s: float
-    clock: Callable[[], float]  # seconds since 1970-01-01 UTC
-    rng: random.Random
 
 
 class Hub(Protocol):
@@ -97,10 +87,11 @@ class CoordinatorSession:
         self._stream = SessionStream(context, terms.heartbeat_interval_s * SILENT_INTERVALS)
         self._messages: deque[session_pb2.ConnectRequest] = deque()
         self._acknowledgements: dict[str, int] = {}  # to be sent: of each boot, the last report that is stored
-        self._unread = True  # something about this node was written
+        self._unread = False  # something about this node was written
         self._to_send = asyncio.Event()
         self._refused: SessionRefusal | None = None  # why it was ended
         self._deadline: asyncio.Timeout | None = None  # while the loops run
+        self.presence_generation = 0  # of the presence that its hello wrote
         self.boot_id = ""  # names one start of the agent; "" until its hello arrives
         self._sent_generation = -1
         self._allowance: NodeAllowance  # once it was let in
@@ -126,18 +117,15 @@ class CoordinatorSession:
         """Until either side ends it."""
         entered = False
         try:
-            presence = await self._begin()
+            known, said = await self._begin()
             self._allowance = self._hub.allowance_of(self.peer.node_id)
             await asyncio.sleep(self._allowance.message())
             self._hub.enter(self)
             entered = True
-            if self.twins:
-                presence = replace(presence, twins=self.twins, twins_at=self._terms.clock())
-            await ledger_soon(sessions.note_hello(self._ledger, self.peer.node_id, presence, self._allowance))
-            await ledger_soon(renewal.shown(self._ledger, self.peer))
+            await ledger_soon(self._note_hello(known, said))
             self._hub.greeted(self)
             await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
-            await self._attend()
+            await self._attend(known)
         except SessionEnded as over:
             await self._part(over)
             if entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
@@ -146,14 +134,16 @@ class CoordinatorSession:
             if entered:
                 self._hub.leave(self)
 
-    async def _begin(self) -> Presence:
+    async def _begin(self) -> tuple[Known, Presence]:
         message = await self._stream.next_message()
         if message.WhichOneof("message") != "hello":
             raise ended(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {message.WhichOneof('message')}")
         if (refused := sessions.version_refusal(message.hello.protocol_version)) is not None:
             raise SessionEnded(refused)
         now = self._terms.clock()
-        if (refused := await ledger_soon(sessions.admission(self._ledger, self.peer, now))) is not None:
+        self._unread = False  # the hub tells what is written from here on
+        known = await ledger_soon(known_of(self._ledger, self.peer.node_id))
+        if (refused := sessions.admission_refusal(known.node, self.peer, now)) is not None:
             raise SessionEnded(refused)
         try:
             said = wire.presence_from(message.hello, now)
@@ -161,7 +151,14 @@ class CoordinatorSession:
             raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
         self.boot_id = said.boot_id
         patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
-        return replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
+        return known, replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
+
+    async def _note_hello(self, known: Known, said: Presence) -> None:
+        if self.twins:
+            said = replace(said, twins=self.twins, twins_at=self._terms.clock())
+        self.presence_generation = await note_hello(self._ledger, self.peer.node_id, said, self._allowance, known)
+        if known.node is not None and known.node.renewed_from:
+            await renewal.shown(self._ledger, self.peer)
 
     def _welcome(self) -> session_pb2.Welcome:
         return session_pb2.Welcome(
@@ -172,14 +169,14 @@ class CoordinatorSession:
             reconnect_spread_s=self._hub.spread_s,
         )
 
-    async def _attend(self) -> None:
+    async def _attend(self, known: Known) -> None:
         now = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(now + max(0.0, self.peer.expires_at - self._terms.clock())) as self._deadline:
                 if self._refused is not None:
                     raise SessionEnded(self._refused)
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._push(), name=f"{self.peer.node_id} push")
+                    tasks.create_task(self._push(known), name=f"{self.peer.node_id} push")
                     await self._read(tasks)
         except TimeoutError:
             detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
@@ -262,7 +259,8 @@ class CoordinatorSession:
             self._said_over = True
             log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
 
-    async def _push(self) -> None:
+    async def _push(self, known: Known) -> None:
+        await self._send_desired(known.desired_generation, known.desired)
         while True:
             self._to_send.clear()
             while self._acknowledgements:
@@ -279,6 +277,9 @@ class CoordinatorSession:
         if refused is not None:
             raise SessionEnded(refused)
         await count_left_out(self._ledger, self._allowance)
+        await self._send_desired(generation, desired)
+
+    async def _send_desired(self, generation: int, desired: Desired) -> None:
         if generation <= self._sent_generation:
             return
         message = session_pb2.ConnectResponse(desired=wire.desired_to(generation, desired))

@@ -10,7 +10,8 @@ from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral_cloud.api import wire
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.peer import peer_of
-from littoral_cloud.api.session import CoordinatorSession, SessionTerms
+from littoral_cloud.api.session import CoordinatorSession
+from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.fleet.enrolment import Issuer
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.renewal import renew

@@ -15,7 +15,8 @@ from littoral_cloud.data.dataset import Examples
 from littoral_cloud.demo.processes import NodeProcess
 from littoral_cloud.demo.report import NodeRow, RolloutRow, StudentRow
 from littoral_cloud.fleet.ledger import AuditEntry, Doc
-from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
+from littoral_cloud.fleet.profile import presence_of
+from littoral_cloud.fleet.records import Artifact, Reported, load
 from littoral_cloud.packaging.package import Packaged, answers_of
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.rollouts.artifact_choice import as_measured, measurement_for
@@ -70,9 +71,9 @@ async def node_row(core: Core, node: NodeProcess) -> NodeRow:
     digest = await serving(core, node)
     tally = node.stream.tally if node.stream is not None else None
     requests, failed = (tally.requests, tally.failed) if tally else (0, 0)
-    presence = await core.ledger.get("presence", node.node_id)
+    presence = await presence_of(core.ledger, node.node_id)
     records = await measurements(core.ledger)
-    figures = measurement_for(node.node_id, load(Presence, presence), digest, records) if presence and digest else None
+    figures = measurement_for(node.node_id, presence, digest, records) if presence and digest else None
     if figures is None:
         return NodeRow(node.machine.name, "", "", math.nan, math.nan, node.peak_rss, node.machine.budget, False, requests, failed)
     served = await artifact(core, digest)

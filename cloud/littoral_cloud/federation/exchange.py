@@ -22,7 +22,8 @@ from littoral_cloud.federation.faults import NOT_FINITE
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write, next_announcement
-from littoral_cloud.fleet.records import Desired, FederatedTask, Presence, load
+from littoral_cloud.fleet.profile import presence_of
+from littoral_cloud.fleet.records import Desired, FederatedTask, load
 
 CODED = "coded-messages"
 """A node with this feature takes coded messages."""
@@ -145,8 +146,8 @@ class Exchange:
 
     async def _coded(self, node: str, message: bytes) -> bytes:
         """The message as it travels to a node."""
-        doc = await self._ledger.get("presence", node)
-        if doc is None or CODED not in load(Presence, doc).features:
+        presence = await presence_of(self._ledger, node)
+        if presence is None or CODED not in presence.features:
             return message
         return await asyncio.to_thread(codec.encode, message, quick=True)
 

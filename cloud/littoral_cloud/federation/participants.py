@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from littoral.errors import FleetError
 from littoral_cloud.fleet.ledger import Ledger, next_announcement
 from littoral_cloud.fleet.presence import There, there
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presence_of, presences
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, load
 
 FEATURE = "federated"
@@ -48,9 +49,9 @@ class Participants:
 
     async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
         nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
-        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence")}
+        found = await presences(self._ledger)
         wanted = (set(cohort) or set(nodes)) - set(without)
-        return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, presences.get(id), model)))
+        return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, found.get(id), model)))
 
     async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
         """Whether a node that could take part went a moment ago."""
@@ -58,13 +59,13 @@ class Participants:
             return False
         wanted = [doc for doc in await self._ledger.all("node") if (not cohort or doc.id in cohort) and doc.id not in without]
         nodes = {doc.id: load(Node, doc) for doc in wanted}
-        presences = {doc.id: load(Presence, doc) for doc in await self._ledger.all("presence") if doc.id in nodes}
-        return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in presences.items())
+        found = await presences(self._ledger)
+        return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in found.items() if id in nodes)
 
     async def examples_of(self, node: str, model: str) -> int:
         """Labelled examples that a node reports for a model; 0 where it reports none."""
-        doc = await self._ledger.get("presence", node)
-        return load(Presence, doc).examples_of(model) if doc else 0
+        presence = await presence_of(self._ledger, node)
+        return presence.examples_of(model) if presence else 0
 
     async def gather_nodes(
         self,
@@ -85,7 +86,7 @@ class Participants:
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
-        async with self._ledger.watch("presence", "node") as news:
+        async with self._ledger.watch(PRESENCE, PROFILE, "node") as news:
             while True:
                 able_now = await self.able_nodes(model, cohort, without)
                 waited = loop.time() - start

@@ -13,7 +13,8 @@ from littoral.manifest import Manifest
 from littoral_cloud.federation.run import Run, create_run
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.records import Artifact, Presence, Reported, load
+from littoral_cloud.fleet.profile import presences
+from littoral_cloud.fleet.records import Artifact, Reported, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +160,5 @@ async def _served(ledger: Ledger, model: str) -> set[str]:
 
 
 async def _budgets(ledger: Ledger, model: str, node_ids: Sequence[str]) -> list[Budget]:
-    docs = [doc for node_id in node_ids if (doc := await ledger.get("presence", node_id)) is not None]
-    return [load(Presence, doc).budget_for(model) for doc in docs]
+    found = await presences(ledger, *node_ids) if node_ids else {}
+    return [found[node_id].budget_for(model) for node_id in node_ids if node_id in found]

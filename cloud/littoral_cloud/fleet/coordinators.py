@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from littoral.errors import Conflict, Unavailable
@@ -137,4 +137,4 @@ def _gone(doc: Doc, ended: Callable[[str], bool], now: float) -> Write | None:
     presence = load(Presence, doc)
     if not presence.connected or not ended(presence.coordinator):
         return None
-    return Write("presence", doc.id, dump(replace(presence, connected=False, since=now)), doc.generation)
+    return Write("presence", doc.id, {**doc.body, "connected": False, "since": now}, doc.generation)

@@ -51,7 +51,7 @@ class ModelReports:
         self._is_stored()
 
     def stored(self, node_id: str, generations: Mapping[tuple[str, str], int]) -> None:
-        """What is held was written."""
+        """What was counted is written."""
         id = telemetry_id(node_id, self.name)
         self.totals_generation = generations.get((telemetry.KIND, id), self.totals_generation)
         self.inputs_generation = generations.get((drift.KIND, id), self.inputs_generation)
@@ -101,7 +101,7 @@ class ModelReports:
 
 @dataclass(slots=True)
 class NodeReports:
-    """Of one node whose session is here. `lock` is held by whoever changes it."""
+    """Of one node whose session is here. Take the `lock` before a change."""
 
     node_id: str
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

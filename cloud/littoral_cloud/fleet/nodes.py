@@ -13,6 +13,7 @@ from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.presence import There, there
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presences
 from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, Presence, Reported, UpdateState, load, models_on
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import TelemetryTotals, telemetry_id
@@ -20,7 +21,7 @@ from littoral_cloud.fleet.transfers import UPLOADS
 from littoral_cloud.fleet.windows import MODELS
 
 DAY_S = 86_400.0
-OF_A_NODE = ("desired", "reported", "presence", MODELS, UPLOADS)
+OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS)
 """Kinds of which there is one document for each node, and none for one that is out of the fleet."""
 _AT_ONCE = 200
 LIST_HINT = "see `littoral-cloud node list`"
@@ -84,7 +85,7 @@ class NodeView:
 async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
     """Every node, by name."""
     nodes = [load(Node, doc) for doc in await ledger.all("node")]
-    presences = {doc.id: load(Presence, doc) for doc in await ledger.all("presence")}
+    there_are = await presences(ledger)
     reports = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
     desired = {doc.id: load(Desired, doc) for doc in await ledger.all("desired")}
     names = {doc.id: load(Artifact, doc).name for doc in await ledger.all("artifact")}
@@ -92,7 +93,7 @@ async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
     views = [
         _view(
             node,
-            presences.get(node.node_id),
+            there_are.get(node.node_id),
             desired.get(node.node_id, Desired()),
             reports.get(node.node_id),
             names,

@@ -2,7 +2,7 @@
 
 kind          id                          record
 node          node id                     Node
-presence      node id                     Presence
+presence      node id                     Presence      (stored in two documents: littoral_cloud/fleet/profile)
 desired       node id                     Desired       (its document's generation is DesiredState.generation)
 reported      node id                     Reported
 artifact      manifest digest             Artifact
@@ -93,14 +93,14 @@ class Presence:
     connected: bool
     since: float  # of the last connect or disconnect
     boot_id: str
-    agent_version: str
-    protocol_version: int
-    features: tuple[str, ...]
-    hardware: Mapping[str, Any]  # HardwareProfile as JSON with proto field names
-    hardware_class: str
-    runtimes: tuple[str, ...]
-    budgets: Mapping[str, Budget]  # by model name; "" for the others
-    labelled_examples: Mapping[str, int]
+    agent_version: str = ""
+    protocol_version: int = 0
+    features: tuple[str, ...] = ()
+    hardware: Mapping[str, Any] = field(default_factory=dict)  # HardwareProfile as JSON with proto field names
+    hardware_class: str = ""
+    runtimes: tuple[str, ...] = ()
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  # by model name; "" for the others
+    labelled_examples: Mapping[str, int] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
     limits: NodeLimits = field(default_factory=NodeLimits)  # of all models of the node together
     coordinator: str = ""  # whose the session is or was; see littoral_cloud.api.hub

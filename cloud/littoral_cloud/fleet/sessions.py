@@ -16,9 +16,10 @@ from littoral import PROTOCOL_VERSION
 from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
-from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs, profile_of
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, Presence, Reported, ReportedModel, UpdateState, dump, load
 
 MAX_GENERATION = 2**53
@@ -112,18 +113,6 @@ async def state_of(ledger: Ledger, peer: Peer, now: float) -> tuple[SessionRefus
     return refused, desired.generation if desired else 0, load(Desired, desired) if desired else Desired()
 
 
-async def note_hello(ledger: Ledger, node_id: str, presence: Presence, allowance: NodeAllowance | None = None) -> None:
-    doc = await ledger.get("presence", node_id)
-    before = load(Presence, doc) if doc else None
-    lines = budget_lines(node_id, before, presence) if before else ()
-    twice = before is not None and before.runs_twice(presence.since)
-    if before is not None and twice and not presence.twins:  # seen a while ago, by a coordinator that was restarted since
-        presence = replace(presence, twins=before.twins, twins_at=before.twins_at)
-    if presence.twins and not twice:
-        lines = (Audit("node.twice", node_id, node_id, {"from": list(presence.twins)}), *lines)
-    await commit(ledger, (Write("presence", node_id, dump(presence), None),), lines, allowance)
-
-
 async def note_budgets(
     ledger: Ledger,
     node_id: str,
@@ -135,22 +124,19 @@ async def note_budgets(
 ) -> bool:
     """Keeps what a node may spend, how it stands and how many examples it holds (empty: as before); False where it is known."""
 
-    def change(before: Presence | None) -> Presence | None:
-        if before is None:
-            return None
+    async def attempt() -> bool:
+        presence, profile = await ledger.get_many([(PRESENCE, node_id), (PROFILE, node_id)])
+        if (before := joined_docs(presence, profile)) is None:
+            return False
         examples = labelled or before.labelled_examples
-        return replace(before, budgets=budgets, conditions=conditions, labelled_examples=examples)
+        after = replace(before, budgets=budgets, conditions=conditions, labelled_examples=examples)
+        if after == before:
+            return False
+        write = Write(PROFILE, node_id, dump(profile_of(after)), profile.generation if profile else 0)
+        await commit(ledger, (write,), budget_lines(node_id, before, after), allowance)
+        return True
 
-    edited = await edit(
-        ledger,
-        Presence,
-        "presence",
-        node_id,
-        change,
-        lambda before, after: budget_lines(node_id, before or after, after),
-        commit=lambda made: commit(ledger, made.writes, made.audit, allowance),
-    )
-    return edited.written
+    return await repeat_on_conflict(attempt)
 
 
 def budget_lines(node_id: str, before: Presence, after: Presence) -> tuple[Audit, ...]:

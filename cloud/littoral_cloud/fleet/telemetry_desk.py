@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_S = 60.0
 FLUSH_INTERVALS = 6
-"""And no longer than so many of the nodes' intervals between two reports."""
+"""Intervals between a node's reports: no report waits for more of them."""
 TOGETHER_S = 0.25
 """Nodes whose time comes within this are written in one group."""
 AGAIN_S = 2.0
@@ -155,7 +155,7 @@ class TelemetryDesk:
             self._due.pop(node_id, None)
             self._nodes.pop(node_id, None)
 
-    # -- one node, whose lock is held --------------------------------------------------------------------------------
+    # -- one node: call with its lock --------------------------------------------------------------------------------
 
     async def _count(self, node: NodeReports, report: WindowReport) -> Taken:
         if report.model not in node.models:

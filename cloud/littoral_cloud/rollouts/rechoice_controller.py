@@ -17,6 +17,7 @@ from littoral.errors import Conflict, FleetError, LostLease, Unavailable
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Change, Fence, Ledger
 from littoral_cloud.fleet.measurements import node_of
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE
 from littoral_cloud.fleet.records import Artifact, Release, load
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
 from littoral_cloud.rollouts.seen import FleetNode, SeenFleet, measurements
@@ -24,7 +25,7 @@ from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 
 log = logging.getLogger(__name__)
 
-WATCH = ControllerSpec("choice", "choice", ("presence", "measurement", KIND), coalesce_s=0.05)
+WATCH = ControllerSpec("choice", "choice", (PRESENCE, PROFILE, "measurement", KIND), coalesce_s=0.05)
 TURN_NODES = 50
 """That are looked at, one after another; then others have a turn."""
 
@@ -127,7 +128,7 @@ class Rechooser:
         rollouts = self._fleet.view.of(KIND)
         if any(each.kind == KIND and (held := rollouts.get(each.id)) and held.record.state in ENDED for each in news):
             return None
-        came = {each.id for each in news if each.kind == "presence"}
+        came = {each.id for each in news if each.kind in (PRESENCE, PROFILE)}
         measured = {node_of(each.id) for each in news if each.kind == "measurement"}
         now = self._clock()
         late = {id for id, until in self._measuring.items() if until <= now}

@@ -12,6 +12,7 @@ from littoral.errors import NoFit, NotFound
 from littoral_cloud.fleet.ledger import Doc, Ledger
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs
 from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
@@ -27,7 +28,7 @@ from littoral_cloud.fleet.records import (
 from littoral_cloud.fleet.view import FleetView, Held
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
-NODE_KINDS = ("node", "presence", "desired", "reported")
+NODE_KINDS = ("node", PRESENCE, PROFILE, "desired", "reported")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +244,10 @@ def nodes_of(by_kind: Mapping[str, Mapping[str, Doc]]) -> dict[str, FleetNode]:
     """By id; `by_kind`: documents by id, of NODE_KINDS."""
     views = {}
     for id, doc in by_kind["node"].items():
-        presence, reported = by_kind["presence"].get(id), by_kind["reported"].get(id)
+        reported = by_kind["reported"].get(id)
         views[id] = view_of(
             load(Node, doc),
-            load(Presence, presence) if presence else None,
+            joined_docs(by_kind[PRESENCE].get(id), by_kind[PROFILE].get(id)),
             by_kind["desired"].get(id),
             load(Reported, reported) if reported else None,
         )

@@ -10,6 +10,7 @@ import pytest
 from littoral.budget import Budget
 from littoral.quota import NodeLimits
 from littoral_cloud.fleet import sessions
+from littoral_cloud.fleet.hello import note_hello
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import DesiredModel, Enrolment, Node, Presence, UpdateState, dump
@@ -230,7 +231,7 @@ async def test_the_coordinator_gives_it_as_soon_as_the_node_says_hello(ledger: L
     world.put("presence", "late", None)
     await copied(world, ledger)
     async with choosing(ledger):
-        await sessions.note_hello(ledger, "late", replace(presence, budgets={}))
+        await note_hello(ledger, "late", replace(presence, budgets={}))
         await until_wanted(ledger, "late", BEST.manifest_digest)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from littoral.budget import Budget
 from littoral_cloud.fleet import sessions
+from littoral_cloud.fleet.hello import note_hello
 from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Presence, dump, load
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
@@ -96,7 +97,7 @@ async def test_a_node_that_comes_back_with_another_budget_is_chosen_for(ledger: 
     await copied(world, ledger)
     async with choosing(ledger):
         presence = world.of(Presence, "presence")["a"]
-        await sessions.note_hello(ledger, "a", replace(presence, budgets={"": NARROW}, boot_id="1" * 32))
+        await note_hello(ledger, "a", replace(presence, budgets={"": NARROW}, boot_id="1" * 32))
         desired = await until_wanted(ledger, "a", CHEAP.manifest_digest)
     assert desired.models[MODEL].chosen_for == NARROW
 

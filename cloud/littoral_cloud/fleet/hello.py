@@ -1,0 +1,85 @@
+"""What a hello reads and writes: one reading of all that is known of the node, and one commit.
+
+The session part of a presence is written with each hello, the profile where it differs from what is stored
+(littoral_cloud/fleet/profile).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from littoral_cloud.fleet.allowance import NodeAllowance, commit
+from littoral_cloud.fleet.edit import repeat_on_conflict
+from littoral_cloud.fleet.ledger import Audit, Body, Doc, Ledger, Write
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs, stored
+from littoral_cloud.fleet.records import Desired, Node, Presence, load
+from littoral_cloud.fleet.sessions import budget_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Of one node, as it stood at one moment. Generations are 0 where there is no document."""
+
+    node: Node | None
+    presence: Presence | None
+    presence_generation: int
+    profile: Body | None  # as it is stored
+    profile_generation: int
+    desired: Desired
+    desired_generation: int
+
+
+async def known_of(ledger: Ledger, node_id: str) -> Known:
+    node, presence, profile, desired = await ledger.get_many(
+        [("node", node_id), (PRESENCE, node_id), (PROFILE, node_id), ("desired", node_id)]
+    )
+    return Known(
+        load(Node, node) if node else None,
+        joined_docs(presence, profile),
+        _generation(presence),
+        profile.body if profile else None,
+        _generation(profile),
+        load(Desired, desired) if desired else Desired(),
+        _generation(desired),
+    )
+
+
+async def note_hello(
+    ledger: Ledger, node_id: str, said: Presence, allowance: NodeAllowance | None = None, known: Known | None = None
+) -> int:
+    """Writes what a node says of itself. Gives the generation of its presence.
+
+    Args:
+        known: what was read before; None, or where it is not so any more: it is read here.
+    """
+
+    async def attempt() -> int:
+        nonlocal known
+        before, known = known or await known_of(ledger, node_id), None
+        presence = _with_twins(before.presence, said)
+        session, profile = stored(presence)
+        writes = [Write(PRESENCE, node_id, session, before.presence_generation)]
+        if before.profile != profile:
+            writes.append(Write(PROFILE, node_id, profile, before.profile_generation))
+        committed = await commit(ledger, tuple(writes), _lines(node_id, before.presence, presence), allowance)
+        return committed[PRESENCE, node_id]
+
+    return await repeat_on_conflict(attempt)
+
+
+def _with_twins(before: Presence | None, said: Presence) -> Presence:
+    """Twins that were seen a while ago, by a coordinator that was restarted since, stay."""
+    if before is None or said.twins or not before.runs_twice(said.since):
+        return said
+    return replace(said, twins=before.twins, twins_at=before.twins_at)
+
+
+def _lines(node_id: str, before: Presence | None, after: Presence) -> tuple[Audit, ...]:
+    lines = budget_lines(node_id, before, after) if before else ()
+    if after.twins and (before is None or not before.runs_twice(after.since)):
+        return (Audit("node.twice", node_id, node_id, {"from": list(after.twins)}), *lines)
+    return lines
+
+
+def _generation(doc: Doc | None) -> int:
+    return doc.generation if doc else 0
