@@ -26,7 +26,7 @@ from littoral_cloud.app import Core
 from littoral_cloud.fleet.coordinators import Coordinators
 from littoral_cloud.fleet.records import Probation, Reported, load
 from littoral_cloud.fleet.sessions import note_budgets, note_reported
-from littoral_cloud.fleet.windows import take
+from littoral_cloud.fleet.telemetry_desk import TelemetryDesk
 from littoral_cloud.releases.catalogue import read_release
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState
@@ -161,7 +161,8 @@ async def _event(core: Core, id: str, turn: int, number: int) -> None:
         word = telemetry_report(MODEL, "")
         word.boot_id, word.sequence = BOOT, 1_000 * (turn + 1) + number
         word.ClearField("class_counts")
-        await take(core.ledger, id, report_from(word), core.clock())
+        desk = TelemetryDesk(core.ledger, core.clock, flush_s=0.0)
+        await desk.take(id, report_from(word), lambda boot_id, last: None)
 
 
 def made(rows: Mapping[int, Row]) -> tuple[Table, dict[str, Figure]]:

@@ -19,6 +19,7 @@ from littoral_cloud.api.wire import presence_from, report_from
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, stored
 from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, Node, Reported, ReportedModel, UpdateState, dump
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import fold, telemetry_id
@@ -58,8 +59,9 @@ def _written(nodes: int, digests: Sequence[str], now: float, coordinator: str, c
     presences = []
     for hello in hellos():
         hello.boot_id = BOOT
-        body = dump(presence_from(hello, now - DAY_S if not connected else now))
-        presences.append({**body, "connected": connected, "coordinator": coordinator, "session": "5e" * 8})
+        session, profile = stored(presence_from(hello, now - DAY_S if not connected else now))
+        session |= {"connected": connected, "coordinator": coordinator, "session": "5e" * 8}
+        presences.append({PRESENCE: session, PROFILE: profile})
     node = dump(
         Node(
             node_id="",
@@ -83,7 +85,7 @@ def _written(nodes: int, digests: Sequence[str], now: float, coordinator: str, c
         yield [
             Write("node", id, {**node, "node_id": id, "name": name}, None, quiet=True),
             Write("node-name", name, {"node_id": id}, None, quiet=True),
-            Write("presence", id, presences[number % len(presences)], None, quiet=True),
+            *(Write(kind, id, body, None, quiet=True) for kind, body in presences[number % len(presences)].items()),
             Write("desired", id, desired, None, quiet=True),
             Write("reported", id, reported, None, quiet=True),
             Write(MODELS, id, models, None, quiet=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from littoral_cloud.fleet.ledger import Change, Committed, Fence, Ledger, Write
+from littoral_cloud.fleet.ledger import Change, CommittedChange, Fence, Ledger, Write
 
 
 class Loud:
@@ -14,7 +14,7 @@ class Loud:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def commit(self, change: Change, *, fence: Fence | None = None) -> Committed:
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
         writes = tuple(replace(write, quiet=False) if isinstance(write, Write) else write for write in change.writes)
         return await self._ledger.commit(replace(change, writes=writes), fence=fence)
 

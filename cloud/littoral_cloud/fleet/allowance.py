@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from littoral_cloud.fleet.ledger import Audit, Change, Committed, Ledger, Take, Write
+from littoral_cloud.fleet.ledger import Audit, Change, CommittedChange, Ledger, Take, Write
 
 MESSAGES_PER_SECOND = 32.0
 MESSAGES_AT_ONCE = 512
@@ -98,7 +98,7 @@ class NodeAllowance:
 
 async def commit(
     ledger: Ledger, writes: tuple[Write | Take, ...], lines: Sequence[Audit], allowance: NodeAllowance | None
-) -> Committed:
+) -> CommittedChange:
     """Commits what a node's message changes, with as many lines as its allowance has; None: all.
 
     Raises what Ledger.commit raises.

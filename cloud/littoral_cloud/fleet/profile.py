@@ -47,10 +47,10 @@ def profile_of(presence: Presence) -> Profile:
     return Profile(**{name: getattr(presence, name) for name in _FIELDS})
 
 
-def joined(presence: Presence | None, profile: Profile | None) -> Presence | None:
-    """None: it has enrolled and never came."""
+def with_profile(presence: Presence | None, profile: Profile | None) -> Presence | None:
+    """None: it has enrolled and never came, or only the first half of its first hello was read so far."""
     if presence is None or profile is None:
-        return presence
+        return presence if presence is not None and presence.protocol_version else None
     return replace(presence, **{name: getattr(profile, name) for name in _FIELDS})
 
 
@@ -61,7 +61,7 @@ def stored(presence: Presence) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def joined_docs(presence: Doc | None, profile: Doc | None) -> Presence | None:
-    return joined(load(Presence, presence) if presence else None, load(Profile, profile) if profile else None)
+    return with_profile(load(Presence, presence) if presence else None, load(Profile, profile) if profile else None)
 
 
 async def presence_of(ledger: Ledger, node_id: str) -> Presence | None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from littoral_cloud.fleet.ledger import Announcement
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE
 from littoral_cloud.rollouts.eligibility import refusal
 from littoral_cloud.rollouts.judge import NodeAnswer, answer_in_wave, answer_of_way_back
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
@@ -69,9 +70,9 @@ class Attention:
     def _node_matters(self, kind: str, node_id: str) -> bool:
         seen, state = self.seen, self.seen.rollout.state
         if state is RolloutState.PENDING:
-            return kind in ("node", "presence") and self._could_begin(node_id)
+            return kind in ("node", PRESENCE, PROFILE) and self._could_begin(node_id)
         if state is RolloutState.MEASURING:
-            return kind in ("node", "presence") and node_id in self.awaited
+            return kind in ("node", PRESENCE, PROFILE) and node_id in self.awaited
         if (assignment := self.touched.get(node_id)) is None:
             return node_id in self.awaited  # its turn is waited for
         answer = _ANSWERS[state](assignment, seen)

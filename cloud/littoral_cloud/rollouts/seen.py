@@ -12,7 +12,7 @@ from littoral.errors import NoFit, NotFound
 from littoral_cloud.fleet.ledger import Doc, Ledger
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
-from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, Profile, joined_docs, with_profile
 from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
@@ -153,7 +153,8 @@ def snapshot_of(docs: Iterable[Doc], *, also: str = "") -> Snapshot:
 
 RECORDS: Mapping[str, type] = {
     "node": Node,
-    "presence": Presence,
+    PRESENCE: Presence,
+    PROFILE: Profile,
     "desired": Desired,
     "reported": Reported,
     "artifact": Artifact,
@@ -208,10 +209,11 @@ class SeenFleet:
         if (node := of("node").get(id)) is None:
             self.nodes.pop(id, None)
             return
-        presence, desired, reported = of("presence").get(id), of("desired").get(id), of("reported").get(id)
+        presence, profile = of(PRESENCE).get(id), of(PROFILE).get(id)
+        desired, reported = of("desired").get(id), of("reported").get(id)
         self.nodes[id] = joined(
             node.record,
-            presence.record if presence else None,
+            with_profile(presence.record if presence else None, profile.record if profile else None),
             desired.record if desired else Desired(),
             desired.generation if desired else 0,
             reported.record if reported else None,

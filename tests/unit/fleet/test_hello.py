@@ -11,9 +11,9 @@ import pytest
 from littoral.budget import Budget
 from littoral.quota import NodeLimits
 from littoral_cloud.fleet.hello import known_of, note_hello
-from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.profile import Profile, joined, presence_of, presences, profile_of, stored
-from littoral_cloud.fleet.records import Presence, dump
+from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
+from littoral_cloud.fleet.profile import Profile, presence_of, presences, profile_of, stored, with_profile
+from littoral_cloud.fleet.records import Presence, dump, load
 from littoral_cloud.fleet.sessions import note_budgets
 
 pytest_plugins = ("tests.kit.redis",)
@@ -61,9 +61,12 @@ def test_what_is_stored_in_two_is_read_as_one() -> None:
     session, profile = stored(SAID)
     assert not session.keys() & profile.keys() - {"schema"}
     assert len(json.dumps(session)) < 400
-    assert joined(SAID, None) == SAID
-    assert joined(SAID, profile_of(replace(SAID, runtimes=()))) == replace(SAID, runtimes=())
-    assert joined(None, profile_of(SAID)) is None
+    assert with_profile(SAID, None) == SAID
+    assert with_profile(SAID, profile_of(replace(SAID, runtimes=()))) == replace(SAID, runtimes=())
+    assert with_profile(None, profile_of(SAID)) is None
+    half = load(Presence, Doc("presence", "n1", 1, session))
+    assert half.connected
+    assert with_profile(half, None) is None  # no node that can do nothing, but one of which too little is read
 
 
 async def test_a_hello_is_one_reading_and_one_commit_and_writes_a_profile_only_where_it_changed(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import pytest
 from littoral.errors import BadInput, Unavailable
 from littoral.sketch import Counted
 from littoral_cloud.fleet import drift, telemetry
-from littoral_cloud.fleet.ledger import Change, Committed, Fence, Ledger, Write
+from littoral_cloud.fleet.ledger import Change, CommittedChange, Fence, Ledger, Write
 from littoral_cloud.fleet.node_reports import MOST_CELLS, MOST_WAITING
 from littoral_cloud.fleet.records import Desired, DesiredModel, dump
 from littoral_cloud.fleet.telemetry_desk import Taken, TelemetryDesk
@@ -74,7 +74,7 @@ class Cut:
         self.commits = 0
         self.refused = asyncio.Event()
 
-    async def commit(self, change: Change, *, fence: Fence | None = None) -> Committed:
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
         self.commits += 1
         if self.commits == 1:
             if self._written:
