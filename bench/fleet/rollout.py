@@ -25,8 +25,8 @@ END_S = 600.0
 LOOK_S = 2.0
 
 COLUMNS = (
-    *("nodes", "outcome", "rollout_s", "cpu_s", "cpu_ms_a_node", "redis_s", "events", "reads_an_event", "lost_sessions"),
-    *("kb_after", "load", "commit"),
+    *("nodes", "outcome", "rollout_s", "cpu_s", "cpu_ms_a_node", "ms_an_event", "redis_s", "events", "reads_an_event"),
+    *("lost_sessions", "kb_after", "load", "commit"),
 )
 
 
@@ -54,6 +54,7 @@ async def measured(given: Given) -> Row:
             "rollout_s": round(whole.seconds, 1),
             "cpu_s": round(whole.coordinator_s, 2),
             "cpu_ms_a_node": round(1e3 * whole.coordinator_s / given.nodes, 1),
+            "ms_an_event": round(1e3 * whole.coordinator_s / max(1, events), 2),
             "redis_s": round(whole.redis_s, 2),
             "events": events,
             "reads_an_event": round((read["documents_read"] - said["documents_read"]) / max(1, events), 2),
