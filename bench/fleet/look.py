@@ -66,7 +66,7 @@ def plan(fleet: SeenFleet, release_id: str) -> None:
         {id: held.record for id, held in of("release").items()},
         {id: held.record for id, held in of("artifact").items()},
         fleet.nodes,
-        [held.record for held in of("measurement").values()],
+        fleet.measurements,
     ).of(ROLLOUT)
     began, before_s = time.perf_counter(), cpu_s(os.getpid())
     made = make_plan(seen, seen_at + 1)  # a second after they went: they are away, and are waited for
