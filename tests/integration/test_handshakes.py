@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from littoral.fleet.v1 import session_pb2_grpc
+from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral_cloud.api.server import Listener, TlsIdentity
 from littoral_cloud.trust.ca import open_ca
@@ -79,18 +81,19 @@ async def test_two_thousand_handshakes_leave_the_coordinator_where_it_was(proces
     assert processes.coordinator.running
 
 
-class Silent(session_pb2_grpc.SessionServiceServicer):
-    """Keeps every stream open until its node has said a second word."""
+class Awaits(session_pb2_grpc.SessionServiceServicer):
+    """Answers a node's first word, and keeps its stream open until the second."""
 
-    async def Connect(self, request_iterator: object, context: object) -> None:
-        await context.read()  # type: ignore[attr-defined]
-        await context.read()  # type: ignore[attr-defined]
+    async def Connect(self, request_iterator: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await context.read()
+        await context.write(session_pb2.ConnectResponse(welcome={}))  # the stream is open at this server
+        await context.read()
 
 
 @asynccontextmanager
 async def listening(identity: TlsIdentity) -> AsyncIterator[Listener]:
     listener = await Listener.start(
-        "fleet", "127.0.0.1", 0, identity, lambda server: session_pb2_grpc.add_SessionServiceServicer_to_server(Silent(), server)
+        "fleet", "127.0.0.1", 0, identity, lambda server: session_pb2_grpc.add_SessionServiceServicer_to_server(Awaits(), server)
     )
     try:
         yield listener
@@ -114,6 +117,7 @@ async def test_another_certificate_is_shown_to_newcomers_and_open_streams_go_on(
         assert await shake(listener.address, context) == der(first)
         line = client.open()
         await line.say(hello={})
+        await line.hear("welcome")  # a stream that is not yet at the server would be turned away
         place = listener.address
         await listener.renew(identity(second))
         assert listener.address == place
