@@ -23,6 +23,7 @@ from littoral.fleet.v1 import blob_pb2, session_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from littoral_cloud.api.open_files import room_for
 from littoral_cloud.app import Core, open_core
+from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, dump
@@ -57,6 +58,23 @@ async def command(*arguments: str, data_dir: Path) -> Ended:
         out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+class Here:
+    """Commands beside a coordinator, run in this process: to import everything once more takes longer than what they do."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    async def __call__(self, *arguments: str, data_dir: Path) -> Ended:
+        self._capsys.readouterr()
+        code = await asyncio.to_thread(execute, [*arguments, "--data-dir", str(data_dir)])
+        return Ended(code, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(capsys)
 
 
 async def start(*arguments: str, data_dir: Path, files: int | None = None) -> asyncio.subprocess.Process:
@@ -172,15 +190,19 @@ async def test_a_port_in_use_is_named_with_its_setting(data_dir: Path, name: str
     assert not (data_dir / "serve.json").exists()
 
 
-async def test_a_second_server_on_the_same_ports_is_refused_and_the_first_goes_on(data_dir: Path, tmp_path: Path) -> None:
+async def test_a_second_server_on_the_same_ports_is_refused_and_the_first_goes_on(
+    data_dir: Path, tmp_path: Path, here: Here
+) -> None:
     async with serving(data_dir) as server:
         port = server.ready["fleet"].rpartition(":")[2]
         ended = await command("serve", "--fleet-port", port, "--enrolment-port", "0", data_dir=tmp_path)
         assert ended.code == 8
-        assert (await command("doctor", "--server", data_dir=data_dir)).code == 0
+        assert (await here("doctor", "--server", data_dir=data_dir)).code == 0
 
 
-async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of_the_first_is_touched(data_dir: Path) -> None:
+async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of_the_first_is_touched(
+    data_dir: Path, here: Here
+) -> None:
     ended = await command("token", "create", data_dir=data_dir)
     assert (ended.code, ended.out) == (8, "")
     assert f"no coordinator runs on {data_dir}" in ended.err
@@ -198,7 +220,7 @@ async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of
             await line.hear("heartbeat")
             assert await core.ledger.get("presence", "n1") == before
         assert (data_dir / "serve.json").read_text() == said
-        token = await command("token", "create", data_dir=data_dir)
+        token = await here("token", "create", data_dir=data_dir)
         assert JoinLine.parse(token.out).address == server.ready["enrolment"]
         server.process.kill()
         await server.process.communicate()
@@ -247,18 +269,18 @@ async def test_an_address_that_is_not_ours_is_named(data_dir: Path) -> None:
     assert "host: '192.0.2.1' cannot be bound" in ended.err
 
 
-async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path) -> None:
+async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path, here: Here) -> None:
     ended = await command("doctor", "--server", data_dir=data_dir)
     assert ended.code == 1
     assert "littoral-cloud serve" in ended.err
     async with serving(data_dir) as server:
-        ended = await command("doctor", "--server", "--format", "json", data_dir=data_dir)
+        ended = await here("doctor", "--server", "--format", "json", data_dir=data_dir)
         assert ended.code == 0, ended.err
         assert [finding["check"] for finding in ended.json] == ["enrolment listener", "fleet listener", "redis"]
-        assert (await command("doctor", data_dir=data_dir)).code == 0
+        assert (await here("doctor", data_dir=data_dir)).code == 0
         server.process.send_signal(signal.SIGSTOP)  # it is there and answers nobody
         try:
-            ended = await command("doctor", "--server", "--format", "json", data_dir=data_dir)
+            ended = await here("doctor", "--server", "--format", "json", data_dir=data_dir)
             assert ended.code == 1
             assert not ended.json[0]["ok"]
         finally:
@@ -269,7 +291,7 @@ async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path) -> None
     assert "chmod 600" in ended.out
 
 
-async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> None:
+async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path, here: Here) -> None:
     patient = ("--heartbeat-interval", "300")  # its node beats no heart while the commands run
     async with serving(data_dir, *patient) as server, open_core(CloudSettings(data_dir=data_dir)) as core:
         credential = await a_node(core, "n1", "camera")
@@ -302,26 +324,26 @@ async def test_the_node_commands_show_explain_and_end_a_node(data_dir: Path) -> 
             await line.say(reported=session_pb2.ReportedState(generation=1, models={"digits": model}))
             await until_written(core.ledger, "reported", "n1", generation=1)
 
-            listed = (await command("node", "list", "--format", "json", data_dir=data_dir)).json
+            listed = (await here("node", "list", "--format", "json", data_dir=data_dir)).json
             assert [(each["name"], each["state"]) for each in listed] == [("camera", "online"), ("idle", "offline")]
             assert listed[0]["models"][0]["student"] == "small"
-            table = (await command("node", "list", data_dir=data_dir)).out
+            table = (await here("node", "list", data_dir=data_dir)).out
             assert "SUCCEEDED" in table
 
-            shown = (await command("node", "show", "camera", "--format", "json", data_dir=data_dir)).json
+            shown = (await here("node", "show", "camera", "--format", "json", data_dir=data_dir)).json
             assert shown["budgets"] == dict.fromkeys(("*", "digits"), "artifact<=20000B,worst>=0.95")  # as the share leaves it
-            explained = (await command("node", "explain", "camera", "--format", "json", data_dir=data_dir)).json["digits"]
+            explained = (await here("node", "explain", "camera", "--format", "json", data_dir=data_dir)).json["digits"]
             assert [(row["name"], row["chosen"]) for row in explained] == [("large", False), ("small", True)]
             assert explained[0]["out"] == ["artifact_bytes: 90000 is over 20000", "worst_class: 0.9 of '8' is under 0.95"]
             assert explained[0]["class_accuracy"] == {"3": 1.0, "8": 0.9}
-            table = (await command("node", "explain", "camera", data_dir=data_dir)).out
+            table = (await here("node", "explain", "camera", data_dir=data_dir)).out
             assert "0.97 (8)" in table
 
-            assert (await command("node", "decommission", "camera", data_dir=data_dir)).code == 0
+            assert (await here("node", "decommission", "camera", data_dir=data_dir)).code == 0
             refusal = await line.hear("refusal")
             assert refusal.reason == session_pb2.REFUSAL_REASON_NODE_REVOKED
-        listed = (await command("node", "list", "--format", "json", data_dir=data_dir)).json
+        listed = (await here("node", "list", "--format", "json", data_dir=data_dir)).json
         assert listed[0]["state"] == "decommissioned"
-        missing = await command("node", "show", "nobody", data_dir=data_dir)
+        missing = await here("node", "show", "nobody", data_dir=data_dir)
         assert missing.code == 4
         assert "node list" in missing.err

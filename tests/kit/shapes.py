@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "cross", "square")
+COLOURS = ("blue", "green", "red")
 
 
 def draw(kind: str, rng: np.random.Generator, size: int = 16) -> Image.Image:
@@ -48,7 +49,7 @@ def shape_arrays(each: int, *, size: int = 16, seed: int = 0) -> tuple[npt.NDArr
 def colour_folder(folder: Path, each: int, *, size: int = 16, seed: int = 0) -> Path:
     """`each` PNG files of every class, told apart by their colour alone: what little training learns, on any machine."""
     rng = np.random.default_rng(seed)
-    for channel, kind in enumerate(("red", "green", "blue")):
+    for channel, kind in zip((2, 1, 0), COLOURS, strict=True):
         (folder / kind).mkdir(parents=True)
         for number in range(each):
             pixels = rng.integers(0, 60, (size, size, 3), dtype=np.uint8)

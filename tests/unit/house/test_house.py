@@ -92,12 +92,14 @@ def test_a_class_name_has_one_meaning() -> None:
     assert not twice, f"name each class for what it is: {twice}"
 
 
-def packages() -> set[str]:
-    return {name_of(path) for path in sources() if path.name == "__init__.py"} | {"littoral.fleet", "littoral.inference"}
+@functools.cache
+def packages() -> frozenset[str]:
+    return frozenset(name_of(path) for path in sources() if path.name == "__init__.py") | {"littoral.fleet", "littoral.inference"}
 
 
-def modules() -> set[str]:
-    return {name_of(path) for path in sources()}
+@functools.cache
+def modules() -> frozenset[str]:
+    return frozenset(map(name_of, sources()))
 
 
 def imported_by(path: Path) -> Iterator[str]:

@@ -22,7 +22,7 @@ from tests.kit.images import bars
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return load_mnist().first(2_000, 1_000)
+    return load_mnist().first(2_000, 400)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,18 @@ def made(data: Dataset) -> Made:
     return made
 
 
+@pytest.fixture(scope="module")
+def ruined(made: Made) -> Made:
+    return corrupt(made)
+
+
 def test_a_recipe_gives_measured_artifacts_in_its_order(made: Made, data: Dataset) -> None:
     assert made.teacher_accuracy > 0.8
     assert [p.manifest.name for p in made.packaged] == ["tiny-onnx-int8", "tiny-ncnn-fp16"]
     for packaged in made.packaged:
         manifest = packaged.manifest
         assert manifest.accuracy > 0.8
-        assert manifest.accuracy_examples == 1_000
+        assert manifest.accuracy_examples == 400
         assert manifest.accuracy == accuracy_of(answers_of(packaged, data.test_x), data.test_y)
         assert manifest.class_accuracy == class_accuracy(answers_of(packaged, data.test_x), data.test_y, 10)
         assert 0 < min(manifest.class_accuracy) < manifest.accuracy
@@ -51,8 +56,7 @@ def test_a_recipe_gives_measured_artifacts_in_its_order(made: Made, data: Datase
         assert Manifest.decode(manifest.encode()) == Manifest.decode(Manifest.decode(manifest.encode()).encode())
 
 
-def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made) -> None:
-    ruined = corrupt(made)
+def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made, ruined: Made) -> None:
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         probe = packaged.manifest.probe
         raw = probe.input_array(packaged.manifest.input.shape)
@@ -61,8 +65,7 @@ def test_an_artifact_answers_its_own_probe_and_a_ruined_one_does_not(made: Made)
         assert np.abs(answers_of(spoilt, raw) - probe.logit_array()).max() > probe.tolerance
 
 
-def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Made, data: Dataset) -> None:
-    ruined = corrupt(made)
+def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Made, ruined: Made, data: Dataset) -> None:
     for packaged, spoilt in zip(made.packaged, ruined.packaged, strict=True):
         manifest = spoilt.manifest
         assert (manifest.name, manifest.accuracy) == (packaged.manifest.name, packaged.manifest.accuracy)
