@@ -28,20 +28,31 @@ SIDE_BY_SIDE := -n auto --dist worksteal
 test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes)
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
-test-unit: $(STAMP)  ## the unit tests alone: no Redis, no agent, within two minutes
+test-unit: $(STAMP)  ## the unit tests alone: nothing is trained for long, no agent runs; some use a Redis of their own; within two minutes
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/unit tests/replay tests/golden
 
 test-durations: $(STAMP)  ## the same, and the twenty slowest tests
 	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=20
 
+# The types take as long as all else together, so two at a time; older makes do not keep their lines apart.
+LINT := lint-types lint-style lint-imports lint-pages proto-check
+
 lint: $(STAMP)  ## style, types, imports, generated files
+	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(LINT)
+
+lint-types: $(STAMP)
+	$(BIN)/mypy
+
+lint-style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+lint-imports: $(STAMP)
 	$(BIN)/lint-imports
+
+lint-pages: $(STAMP)
 	$(BIN)/python docs/write_reference.py --check
 	$(BIN)/python docs/write_benchmarks.py --check
-	$(MAKE) --no-print-directory proto-check
 
 proto: $(STAMP)  ## write the code for proto/ to littoral/
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
@@ -118,4 +129,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-unit test-durations lint proto proto-check bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) kill-loop clean
+.PHONY: help install constraints demo test test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) kill-loop clean
