@@ -1,4 +1,4 @@
-"""From a folder of images to a served student by the commands of the README, and by those of a new project's own README."""
+"""From a folder of images to a served student by the commands in the README of a new project, as they stand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from littoral_cloud.app import open_core
 from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.settings import load_settings
 from tests.kit.patience import PATIENCE_S
-from tests.kit.shapes import CLASSES, colour_folder, shape_folder
+from tests.kit.shapes import COLOURS, colour_folder
 from tests.kit.unrunnable import unrunnable
 
 CLOUD = script("littoral-cloud")
@@ -88,54 +88,57 @@ async def release_of_no_network(data_dir: Path) -> None:
         await create_release(core.ledger, "broken", [made.manifest_digest], "manual", "", core.clock())
 
 
-@pytest.mark.timeout(900)
-async def test_train_and_up_serve_a_folder_of_images(tmp_path: Path) -> None:
-    photos = shape_folder(tmp_path / "My Photos", 16)
-    there = ["--data-dir", str(tmp_path / "cloud")]
-    await run_to_end("train", [CLOUD, "train", "--data", str(photos), *there], tmp_path / "train.log")
-    up = [CLOUD, "up", *there]
-    async with served(tmp_path, up) as said:
-        assert list(said["models"]) == ["my-photos"]
-        asked = [(label, path) for label, kind in enumerate(CLASSES) for path in sorted((photos / kind).iterdir())[:6]]
-        assert said["folder"] == str(tmp_path / "cloud" / "node")
-        pasted = await asyncio.create_subprocess_exec("sh", "-c", said["ask"]["my-photos"].partition("\n\npython")[0], stdout=-1)
-        out, _ = await pasted.communicate()
-        assert [output["name"] for output in json.loads(out)["outputs"]] == ["logits", "label"]
-        right = [await answer(said["url"], "my-photos", path) == label for label, path in asked]
-        assert sum(right) >= 12  # of 18
-        [node] = [pid for pid in mentioning(tmp_path) if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(node, signal.SIGKILL)
-        await told(tmp_path / "up.log", "node: runs again")
-        await answer(said["url"], "my-photos", photos / "cross" / "000.png")  # where it answered before
-    await release_of_no_network(tmp_path / "cloud")
-    async with served(tmp_path, up) as again:  # the same node, with what it had
-        await told(tmp_path / "up.log", "release broken-1: FAILED")  # said, and no reason to serve nothing
-        assert (again["node_id"], again["models"]) == (said["node_id"], said["models"])
-        await answer(again["url"], "my-photos", photos / "cross" / "000.png")
-    nothing = [*up, "--http", "127.0.0.1:0", "--budget", "artifact<=10B"]  # another budget is another choice
-    with pytest.raises(FleetError, match="inside artifact<=10B"):
-        await run_to_end("up", nothing, tmp_path / "up.log")
+def in_haste(recipe: Path) -> None:
+    """Few epochs, narrow networks, and the one student of one format: what a user would change to see something soon."""
+    quick = re.sub(r"widths = \[.*?\]", "widths = [8, 16]", re.sub(r"epochs = \d+", "epochs = 30", recipe.read_text()))
+    head, *students = re.sub(r"variants = \[.*?\]", 'variants = ["onnx-int8"]', quick).split("[[student]]")
+    recipe.write_text("[[student]]".join([head, next(student for student in students if "compact_cnn" in student)]))
 
 
-@pytest.mark.timeout(900)
-async def test_the_commands_in_a_new_projects_readme_run_as_they_stand(tmp_path: Path) -> None:
-    photos, project = colour_folder(tmp_path / "photos", 8), tmp_path / "new project"
-    told = await run_to_end("init", [CLOUD, "init", str(project), "--data", str(photos)], tmp_path / "init.log")
+async def commands_of(project: Path, photos: Path, log: Path) -> list[list[str]]:
+    """What the README of a new project says: train, up, curl."""
+    told = await run_to_end("init", [CLOUD, "init", str(project), "--data", str(photos)], log)
     lines = (project / "README.md").read_text().splitlines()
     commands = [shlex.split(line) for line in lines if line.startswith("    ")]
     assert len(lines) <= 10
     assert [command[:2] for command in commands] == [["littoral-cloud", "train"], ["littoral-cloud", "up"], ["curl", "-s"]]
     assert told.splitlines()[-1] == f"next: cd {shlex.quote(str(project))} && {lines[4].strip()}"
-    recipe = project / "recipe.toml"
-    head, *students = re.sub(r"epochs = \d+", "epochs = 30", recipe.read_text()).split("[[student]]")
-    recipe.write_text("[[student]]".join([head, next(one for one in students if "onnx" in one)]))  # as a user would, in haste
-    train, up, curl = ([CLOUD, *command[1:]] if command[0] == "littoral-cloud" else command for command in commands)
     in_project = ["env", "-C", str(project)]
-    await run_to_end("train", [*in_project, *train], tmp_path / "train.log")
-    async with served(tmp_path, [*in_project, *up]) as said:
-        assert said["models"].keys() == {"photos"}
+    return [[*in_project, CLOUD, *command[1:]] if command[0] == "littoral-cloud" else command for command in commands]
+
+
+async def is_served(said: dict[str, Any], curl: list[str], photos: Path) -> None:
+    """What curl asks for, what `up` says to paste, and the images are answered."""
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         url = curl[-1].replace("http://127.0.0.1:8080", said["url"])
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
-            assert (await client.get(url)).json()["name"] == "photos"
-    assert json.loads(await run_to_end("list", [CLOUD, "node", "list", "--data-dir", str(project / "cloud"), "--format", "json"],
-                                       tmp_path / "list.log"))  # fmt: skip
+        assert (await client.get(url)).json()["name"] == "my-photos"
+    pasted = await asyncio.create_subprocess_exec("sh", "-c", said["ask"]["my-photos"].partition("\n\npython")[0], stdout=-1)
+    out, _ = await pasted.communicate()
+    assert [output["name"] for output in json.loads(out)["outputs"]] == ["logits", "label"]
+    asked = [(label, path) for label, kind in enumerate(COLOURS) for path in sorted((photos / kind).iterdir())[:6]]
+    right = [await answer(said["url"], "my-photos", path) == label for label, path in asked]
+    assert sum(right) >= 12  # of 18
+
+
+@pytest.mark.timeout(900)
+async def test_the_commands_in_a_new_projects_readme_train_and_serve_a_folder_of_images(tmp_path: Path) -> None:
+    photos, project = colour_folder(tmp_path / "My Photos", 8), tmp_path / "new project"
+    train, up, curl = await commands_of(project, photos, tmp_path / "init.log")
+    in_haste(project / "recipe.toml")
+    await run_to_end("train", train, tmp_path / "train.log")
+    async with served(tmp_path, up) as said:
+        assert list(said["models"]) == ["my-photos"]
+        assert Path(said["folder"]).name == "node"
+        await is_served(said, curl, photos)
+        [node] = [pid for pid in mentioning(tmp_path) if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(node, signal.SIGKILL)
+        await told(tmp_path / "up.log", "node: runs again")
+        await answer(said["url"], "my-photos", photos / COLOURS[1] / "000.png")  # where it answered before
+    await release_of_no_network(project / "cloud")
+    async with served(tmp_path, up) as again:  # the same node, with what it had
+        await told(tmp_path / "up.log", "release broken-1: FAILED")  # said, and no reason to serve nothing
+        assert (again["node_id"], again["models"]) == (said["node_id"], said["models"])
+        await answer(again["url"], "my-photos", photos / COLOURS[1] / "000.png")
+    nothing = [*up, "--http", "127.0.0.1:0", "--budget", "artifact<=10B"]  # another budget is another choice
+    with pytest.raises(FleetError, match="inside artifact<=10B"):
+        await run_to_end("up", nothing, tmp_path / "up.log")

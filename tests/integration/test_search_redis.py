@@ -150,7 +150,7 @@ async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_tw
 
 @pytest.mark.timeout(400)  # two processes that import torch
 async def test_two_workers_share_one_search_and_train_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, RECIPE.replace("trials = 2\nbatch = 2", "trials = 6\nbatch = 6").replace("epochs = 40", "epochs = 8"))
+    write(tmp_path, RECIPE.replace("trials = 2\nbatch = 2", "trials = 4\nbatch = 4").replace("epochs = 40", "epochs = 8"))
     files = ["compress", str(tmp_path / "mine.toml"), "--data", str(tmp_path / "bars.npz"), "--data-dir", str(tmp_path / "cloud")]
     code = await asyncio.to_thread(execute, [*files, "--workers", "2", "--format", "json"])
     said = capsys.readouterr()
@@ -159,7 +159,7 @@ async def test_two_workers_share_one_search_and_train_nothing_twice(tmp_path: Pa
     name = recipe.name(dataset.digest)
     async with embedded_redis(tmp_path / "cloud" / "redis") as socket:
         runs = await asyncio.to_thread(Study(name, recipe, RedisSearch(Endpoint(socket=socket), name)).runs)
-    assert Counter(run.rung for run in runs if run.state == "done") == {0: 6, 1: 3}
+    assert Counter(run.rung for run in runs if run.state == "done") == {0: 4, 1: 2}
     assert set(Counter((run.number, run.rung) for run in runs if run.state == "done").values()) == {1}
 
 
