@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -13,6 +14,8 @@ from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.records import load
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from littoral_cloud.settings import load_settings
+from tests.kit.choices import one_student
+from tests.kit.models import CLASSES, SHAPE
 from tests.kit.patience import PATIENCE_S
 from tests.kit.whole import Fleet, ask
 
@@ -20,15 +23,14 @@ pytest_plugins = ("tests.kit.whole_fixture",)
 
 
 async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it_and_without_one_nodes_serve_what_they_have(
-    processes: Fleet, images: Path
+    processes: Fleet, tmp_path: Path
 ) -> None:
     await processes.join("one")
     await processes.join("two")
-    made = json.loads(
-        await processes.cloud("train", "--data", str(images), "--model", "digits", "--recipe", "tiny", "--format", "json")
-    )
-    started = json.loads(await processes.cloud("rollout", "start", made["release"], "--probation-s", "2", "--format", "json"))
     async with open_core(load_settings(data_dir=processes.root / "cloud"), clock=time.time) as core:  # noqa: TID251
+        release = await one_student(core, tmp_path / "made", "digits")
+        words = ("rollout", "start", release.release_id, "--probation-s", "2", "--format", "json")
+        started = json.loads(await processes.cloud(*words))
 
         async def in_its_first_wave() -> bool | None:
             doc = await core.ledger.get(KIND, started["rollout"])
@@ -55,7 +57,7 @@ async def test_a_coordinator_killed_in_a_rollout_goes_on_with_it_and_without_one
     os.kill(child.pid, signal.SIGKILL)
     await child.end()
     await processes.run("one")
-    image = {"name": "input", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
+    image = {"name": "x", "shape": [1, *SHAPE], "datatype": "UINT8", "data": [0] * math.prod(SHAPE)}
     answer = await ask(f"{processes.nodes['one'][1]}/v2/models/digits/infer", {"inputs": [image]})
     assert answer.status_code == 200
-    assert len(answer.json()["outputs"][0]["data"]) == 10
+    assert len(answer.json()["outputs"][0]["data"]) == CLASSES
