@@ -67,7 +67,7 @@ class WorkersGrid(Grid):
             name_message(message, names[-1])
             data = to_bytes(message)
             self.bytes_down += len(data)
-            call = self.workers[message.metadata.dst_node_id].call(data)
+            call = self.workers[message.metadata.dst_node_id].train(data)
             self.calls[names[-1]] = asyncio.run_coroutine_threadsafe(call, self.loop)
         return names
 

@@ -54,16 +54,14 @@ def examples_at_fault(outputs: Mapping[str, Any], count: int) -> npt.NDArray[np.
     return found
 
 
-def finite(values: Array) -> bool:
-    """Whether all values are finite. For floats a finite sum of squares proves it, in a third of the time."""
-    if values.dtype.char in "fd" and math.isfinite(np.vdot(values, values)):
-        return True
-    return bool(np.isfinite(values).all())
+def small(values: Array) -> bool:
+    """True: all of these floats are finite, and so is the sum of their squares. A third of the work of looking at each."""
+    return values.dtype.char in "fd" and math.isfinite(np.vdot(values, values))
 
 
 def _not_numbers(answers: Mapping[str, Array], *, infinite: bool) -> str:
     for name, values in answers.items():
-        if values.dtype.kind != "f" or finite(values):
+        if values.dtype.kind != "f" or small(values) or np.isfinite(values).all():
             continue
         if not infinite or np.isnan(values).any():
             return f"answers {name} with values that are not numbers"

@@ -19,15 +19,15 @@ ESTIMATE = "estimate"
 """Source of an energy figure that is an estimate from processor time: no limit binds it."""
 
 _BYTES = {"": "1", "b": "1", "kb": "1e3", "mb": "1e6", "kib": "1024", "mib": "1048576"}
-_UNITS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "p95": ("latency_ms", "<=", {"": "1", "ms": "1", "us": "1e-3", "s": "1e3"}),
-    "artifact": ("artifact_bytes", "<=", _BYTES),
-    "rss": ("peak_rss_bytes", "<=", _BYTES),
-    "energy": ("energy_mj", "<=", {"": "1", "mj": "1", "uj": "1e-3", "j": "1e3"}),
-    "worst": ("worst_class", ">=", {"": "1", "%": "1e-2"}),
-    "disk": ("disk_bytes", "<=", _BYTES),
+_UNITS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "artifact": ("artifact_bytes", "<=", "B", _BYTES),
+    "p95": ("latency_ms", "<=", "ms", {"": "1", "ms": "1", "us": "1e-3", "s": "1e3"}),
+    "rss": ("peak_rss_bytes", "<=", "B", _BYTES),
+    "energy": ("energy_mj", "<=", "mJ", {"": "1", "mj": "1", "uj": "1e-3", "j": "1e3"}),
+    "worst": ("worst_class", ">=", "", {"": "1", "%": "1e-2"}),
+    "disk": ("disk_bytes", "<=", "B", _BYTES),
 }
-"""By the name that an operator writes: the field, the direction of the bound, and the units."""
+"""By the name that an operator writes: the field, the direction of the bound, the field's unit, and all units."""
 _COSTS = ("latency_ms", "artifact_bytes", "peak_rss_bytes", "energy_mj")
 """The fields that are measured costs of one candidate."""
 
@@ -62,19 +62,11 @@ class Budget:
         return budget
 
     def __str__(self) -> str:
-        terms = []
-        if self.artifact_bytes is not None:
-            terms.append(f"artifact<={self.artifact_bytes}B")
-        if self.latency_ms is not None:
-            terms.append(f"p95<={_digits(self.latency_ms)}ms")
-        if self.peak_rss_bytes is not None:
-            terms.append(f"rss<={self.peak_rss_bytes}B")
-        if self.energy_mj is not None:
-            terms.append(f"energy<={_digits(self.energy_mj)}mJ")
-        if self.worst_class is not None:
-            terms.append(f"worst>={_digits(self.worst_class)}")
-        if self.disk_bytes is not None:
-            terms.append(f"disk<={self.disk_bytes}B")
+        terms = [
+            f"{name}{bound}{_digits(value)}{unit}"
+            for name, (field, bound, unit, _) in _UNITS.items()
+            if (value := getattr(self, field)) is not None
+        ]
         if self.quota is not None:
             terms.append(f"quota={_digits(self.quota)}")
         terms += [f"runtime={name}" for name in self.runtimes]
@@ -100,11 +92,11 @@ def _limit(term: str) -> dict[str, Any]:
     """{field: value} of one `NAME<=NUMBER UNIT`. Raises BadInput."""
     match = _TERM.fullmatch(term)
     if match is None or match[1] not in _UNITS or match[2] != _UNITS[match[1]][1]:
-        known = ", ".join(f"{name}{bound}" for name, (_, bound, _) in _UNITS.items())
+        known = ", ".join(f"{name}{bound}" for name, (_, bound, _, _) in _UNITS.items())
         raise BadInput(
             f"budget: {term!r} is not a limit", hint=f"write one of {known} with a number and its unit, or runtime=NAME"
         )
-    field, _, units = _UNITS[match[1]]
+    field, _, _, units = _UNITS[match[1]]
     if match[4].lower() not in units:
         raise BadInput(f"budget: unknown unit {match[4]!r} in {term!r}", hint=f"one of {', '.join(filter(None, units))}")
     value = Decimal(match[3]) * Decimal(units[match[4].lower()])

@@ -97,7 +97,7 @@ class NotFound(FleetError):
 
 
 class Conflict(FleetError):
-    """Somebody else wrote first: read again, decide again."""
+    """Another writer came first: read again, decide again."""
 
     code = "conflict"
     retryable = True

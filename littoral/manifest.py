@@ -201,19 +201,12 @@ class Manifest:
         for file in body["files"]:
             if file["transfer"] is None:
                 del file["transfer"]
-        if self.lineage is None:
-            del body["lineage"]
-        if not self.remarks:
-            del body["remarks"]
-        if not self.measured_classes:
-            del body["measured_classes"]
-        if self.task == "classification":
+        for name in ("lineage", "remarks", "measured_classes", "metric", "signature"):
+            if not body[name]:
+                del body[name]
+        if self.task == TASKS[0]:
             del body["task"]
-        if self.metric is None:
-            del body["metric"]
-        if self.signature is None:
-            del body["signature"]
-        else:
+        if self.signature is not None:
             del body["input"], body["probe"]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 

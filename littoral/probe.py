@@ -24,11 +24,11 @@ class Probe:
 
     @classmethod
     def of(cls, inputs: npt.NDArray[Any], logits: npt.NDArray[np.float32], tolerance: float) -> Probe:
-        kept = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+        raw = inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
         return cls(
-            base64.b64encode(np.ascontiguousarray(kept).tobytes()).decode(),
-            str(kept.dtype),
-            len(kept),
+            base64.b64encode(np.ascontiguousarray(raw).tobytes()).decode(),
+            str(raw.dtype),
+            len(raw),
             base64.b64encode(np.ascontiguousarray(logits, dtype=np.float32).tobytes()).decode(),
             tolerance,
         )

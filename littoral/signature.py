@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,15 +100,15 @@ class Packed:
     @classmethod
     def repeated(cls, array: Array, *, most: int) -> Packed:
         """An input. `most`: values to store; they come from all over the array, each where `filled` puts it back."""
-        kept = min(array.size, most)
-        at = np.arange(kept, dtype=np.int64)
-        return cls._packed(array, at + (_places(array.size, kept) - at) // max(1, kept) * kept)
+        count = min(array.size, most)
+        at = np.arange(count, dtype=np.int64)
+        return cls._packed(array, at + (_places(array.size, count) - at) // max(1, count) * count)
 
     @classmethod
     def _packed(cls, array: Array, places: npt.NDArray[np.int64]) -> Packed:
         datatype = datatype_of(array)
-        kept = np.ascontiguousarray(array, DATATYPES[datatype]).reshape(-1)[places]
-        return cls(datatype, tuple(array.shape), base64.b64encode(kept.tobytes()).decode())
+        values = np.ascontiguousarray(array, DATATYPES[datatype]).reshape(-1)[places]
+        return cls(datatype, tuple(array.shape), base64.b64encode(values.tobytes()).decode())
 
     def values(self) -> Array:
         """The stored ones. Raises ValueError where `data` is no whole number of values."""
@@ -123,8 +123,8 @@ class Packed:
         return array.reshape(-1)[_places(array.size, len(self.values()))]
 
 
-def _places(size: int, kept: int) -> npt.NDArray[np.int64]:
-    return np.arange(kept, dtype=np.int64) * size // max(1, kept)
+def _places(size: int, count: int) -> npt.NDArray[np.int64]:
+    return np.arange(count, dtype=np.int64) * size // max(1, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +198,3 @@ def datatype_of(array: Array) -> str:
     if name is None:
         raise ValueError(f"{array.dtype} has no name in the Open Inference Protocol")
     return name
-
-
-def encoded(signature: Signature) -> dict[str, Any]:
-    """As JSON values."""
-    return asdict(signature)

@@ -156,13 +156,6 @@ class Sketch:
         return taken
 
 
-def merge(left: Counts, right: Counts) -> Counts:
-    """The sum of both windows. Raises BadInput where their shapes differ."""
-    if left.shape != right.shape:
-        raise BadInput(f"sketch: counts of {left.shape} and {right.shape} cannot be added up")
-    return left + right
-
-
 def shift(baseline_counts: npt.NDArray[Any], window_counts: npt.NDArray[Any]) -> float:
     """How far a window lies from the baseline; about 0 where nothing moved, for any two sizes; grows with the move.
 

@@ -35,7 +35,10 @@ TAKEN_BACK = """\
 ## What takes back a model on a node
 
 `littoral_node/supervision/failures.py`: who counts a failure, up to which limit, and what follows. The update's table above takes
-its bad ends from here. A restart of the machine counts against no model."""
+its bad ends from here. A restart of the machine counts against no model.
+
+Without a count: a step that cannot reach the cloud runs again after a pause, and so does an isolated process in service.
+An inference that its runtime cannot end ends the agent; its next start counts a crash of the model."""
 
 
 def moves(of: Mapping[Any, StrEnum]) -> str:

@@ -40,8 +40,8 @@ from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
 from littoral_node.transfer.blobs import NodeBlobs
-from littoral_node.update.build import kit_from
 from littoral_node.update.desired import Updates
+from littoral_node.update.job import Kit
 from littoral_node.update.local import LocalRepository
 
 
@@ -71,7 +71,7 @@ class Agent:
         self._clock, self._notify, self._log, self._boot_id = clock, notify, log, boot_id
         self._damage = damage = CorruptFiles(folder.root, log)
         self.certificate = certificate = CertificateRenewal(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
-        root, limits, lock = settings.machine_root, settings.limits, settings.measure_lock
+        root = settings.machine_root
         # Reading takes a second: what was served before comes first.
         self._hardware = hardware = hardware or cache(lambda: profile(folder.root, facts(), threads=threads, root=root))
         self._slots, counters = Slots(), TelemetryWindows()
@@ -91,15 +91,23 @@ class Agent:
         )
         self._blobs = blobs_in(folder.blobs)
         artifacts = Artifacts(folder.artifacts, self._blobs, certificate.signing_keys)
-        kit = kit_from(settings, folder, artifacts, self._slots, counters, hardware, threads, monotonic, rng, log, damage)
-
-        def report() -> None:
-            session.send_made(self._updates.message)
-
-        self._updates = Updates(folder, kit, self._blobs, report, now=now, beside=self._problems_of_the_folder)
-        self._benchmarks = Benchmarks(
-            artifacts, kit.usage, hardware=hardware, threads=threads, lock=lock, machine_root=root, send=send, log=log, rng=rng
+        kit = Kit(
+            settings=settings,
+            folder=folder,
+            artifacts=artifacts,
+            slots=self._slots,
+            counters=counters,
+            hardware=hardware,
+            threads=threads,
+            monotonic=monotonic,
+            rng=rng,
+            log=log,
+            damaged=damage,
         )
+        self._updates = Updates(
+            kit, self._blobs, lambda: session.send_made(self._updates.message), now=now, beside=self._problems_of_the_folder
+        )
+        self._benchmarks = Benchmarks(kit, send)
         local, most, batch = LocalRepository(self._updates), settings.requests, settings.batch
         service = Service(self._slots, counters, max_in_flight=most, repository=local, split=kit.usage.requests, batch=batch)
         service.problems = self._problems
@@ -107,27 +115,20 @@ class Agent:
         spool = Spool(folder.telemetry)
         self._telemetry = TelemetryOutbox(counters, boot_id, send, lambda: session.connected, spool, log, damage)
         self._close_offload = attach_offload(
-            service,
-            settings,
-            folder,
-            counters,
-            open=certificate.channel,
-            connected=lambda: session.connected,
-            metered=lambda: situation.metered,
-            clock=clock,
-            monotonic=monotonic,
-            log=log,
+            service, kit, certificate.channel, lambda: session.connected, lambda: situation.metered, clock
         )
         federated = blobs_in(folder.federation / "blobs")
         self._federation = Participation(federated, settings.labelled, folder.federation, send, situation.look, log)
 
         def hello() -> session_pb2.Hello:
             features, now = ("measure", *FEATURES, *self._federation.features), situation
-            return hello_to(boot_id, features, hardware(), now.budgets(), now.conditions(), limits, now.count())
+            return hello_to(boot_id, features, hardware(), now.budgets(), now.conditions(), settings.limits, now.count())
 
-        resumed = (situation.messages, self._updates.messages, self._benchmarks.results)
+        def states() -> list[session_pb2.ConnectRequest]:
+            return [situation.message(), self._updates.message(), *self._benchmarks.results()]
+
         following = (self._updates, self._benchmarks, self._federation)
-        self._messages = SessionMessages(hello, resumed, self._telemetry, following, certificate.look_again)
+        self._messages = SessionMessages(hello, states, self._telemetry, following, certificate.look_again)
         self._reading = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None], stop: asyncio.Event | None = None) -> None:

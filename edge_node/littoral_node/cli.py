@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from littoral import __version__, streams
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--format", choices=("text", "json"), default="text", help="Output format. Default: text.")
 
     def command(name: str, text: str, example: str) -> argparse.ArgumentParser:
-        return nouns.add_parser(name, parents=[common], help=text, description=text, epilog=f"Example: littoral-node {example}")
+        return client.add_command(nouns, name, text, f"littoral-node {example}", common)
 
     enroll = command("enroll", "Join a fleet.", "enroll littoral-join-1.WyJjb... --data /var/lib/littoral --name gateway")
     enroll.add_argument(
@@ -102,23 +103,6 @@ def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeF
     return NodeFolder(place.expanduser().absolute())
 
 
-def _join_text(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
-    if parsed.join_line:
-        return str(parsed.join_line)
-    if parsed.join_file is not None:
-        try:
-            return str(parsed.join_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(
-                f"--join-file {parsed.join_file}: cannot be read: {error}", hint="name a file that this user may read"
-            ) from error
-    if text := environment.get(f"{PREFIX}JOIN"):
-        return text
-    raise BadInput(
-        "JOIN_LINE: is missing", hint=f"paste what `littoral-cloud token create` printed, or --join-file, or {PREFIX}JOIN"
-    )
-
-
 def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
     comes_back = None
@@ -135,7 +119,11 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from littoral_node.machine.wire import hardware_to
     from littoral_node.runtimes import facts
 
-    line = JoinLine.parse(_join_text(parsed, environment))
+    if not (text := installing.join_line_of(parsed, environment)):
+        raise BadInput(
+            "JOIN_LINE: is missing", hint=f"paste what `littoral-cloud token create` printed, or --join-file, or {PREFIX}JOIN"
+        )
+    line = JoinLine.parse(text)
 
     def retrying(error: FleetError, after_s: float) -> None:
         again = {"error": error.as_dict(), "again_in_s": round(after_s, 1)}
@@ -160,11 +148,11 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
             )
         )
     if comes_back:
-        _print(parsed.format, f"{identity.node_name} ({identity.node_id}) is back, with a new certificate",
-               node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
-        return 0
-    _print(parsed.format, f"enrolled as {identity.node_name} ({identity.node_id}); next: littoral-node run --data {folder.root}",
-           node_id=identity.node_id, node_name=identity.node_name, enrolled_before=False)  # fmt: skip
+        text = f"{identity.node_name} ({identity.node_id}) is back, with a new certificate"
+    else:
+        text = f"enrolled as {identity.node_name} ({identity.node_id}); next: littoral-node run --data {folder.root}"
+    enrolled_before = comes_back is not None
+    _print(parsed.format, text, node_id=identity.node_id, node_name=identity.node_name, enrolled_before=enrolled_before)
     return 0
 
 
@@ -201,9 +189,9 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else it starts a thread for every core of the host
     from littoral_node.agent import Agent
     from littoral_node.supervision.log import Log
-    from littoral_node.supervision.notify import notifier
+    from littoral_node.supervision.notify import Notifier
 
-    notify = notifier()
+    notify = Notifier.from_environment(os.environ, os.getpid())
     log = Log(time.time, as_json=parsed.format == "json")  # noqa: TID251 - the command line is where the clock comes in
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -236,15 +224,10 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from littoral_node.client.doctor import examine, exit_code
 
-    findings = asyncio.run(
-        examine(
-            _folder(parsed, environment),
-            environment,
-            now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
-        )
-    )
+    now = time.time()  # noqa: TID251 - the command line is where the clock comes in
+    findings = asyncio.run(examine(_folder(parsed, environment), environment, now=now))
     if parsed.format == "json":
-        sys.stdout.write(json.dumps({"findings": [finding.as_dict() for finding in findings]}) + "\n")
+        sys.stdout.write(json.dumps({"findings": [asdict(finding) for finding in findings]}) + "\n")
     else:
         sys.stdout.writelines(f"{finding}\n" for finding in findings)
     return exit_code(findings)

@@ -24,7 +24,7 @@ class AsyncWorker(WorkerProcess):
         """One that is ready. Raises what the child could not prepare, and as `call`. Cancelled, it ends the child."""
         worker = cls(spec)
         try:
-            await worker._exchange(worker._first, {}, ready_s)
+            await worker.call(worker._first, {}, limit_s=ready_s)
         except BaseException:
             worker.end()
             raise
@@ -37,9 +37,6 @@ class AsyncWorker(WorkerProcess):
 
         Raises TooLarge, an error that the child answered with, `raised.died`, `raised.hung`.
         """
-        return await self._exchange(head, arrays, limit_s)
-
-    async def _exchange(self, head: Mapping[str, Any], arrays: Arrays, limit_s: float | None) -> Message:
         async with self._turn:
             parts = self._packed(head, arrays)
             try:

@@ -105,6 +105,6 @@ def allow_memory(more: int) -> None:
 
     Not beside an NVIDIA device: its driver's own mappings count as allocated, many times what a model takes.
     """
-    held = memory().get("VmData")
-    if held is not None and not Path("/dev/nvidiactl").exists():  # None: not Linux
-        bound(resource.RLIMIT_DATA, held + more)
+    allocated = memory().get("VmData")
+    if allocated is not None and not Path("/dev/nvidiactl").exists():  # None: not Linux
+        bound(resource.RLIMIT_DATA, allocated + more)

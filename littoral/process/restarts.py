@@ -33,14 +33,14 @@ class RestartPolicy:
 class SupervisedCommand:
     """Args:
     start: starts the command; called again for each new start.
-    tell: called with a message about each end and each new start.
+    report: called with a message about each end and each new start.
     """
 
     def __init__(
-        self, start: Callable[[], Awaitable[Command]], tell: Callable[[str], None], policy: RestartPolicy | None = None
+        self, start: Callable[[], Awaitable[Command]], report: Callable[[str], None], policy: RestartPolicy | None = None
     ) -> None:
         self._start = start
-        self._tell = tell
+        self._report = report
         self._policy = policy or RestartPolicy()
         self._command: Command | None = None
 
@@ -59,13 +59,13 @@ class SupervisedCommand:
             what = f"{command.name}: ended by itself with {how_ended(code)}"
             if (pause_s := self._policy.pause(ends, now)) is None:
                 return f"{what}, {len(ends)} times now: {command.last_words()}"
-            self._tell(f"{what}; started again in {pause_s:g} s")
+            self._report(f"{what}; started again in {pause_s:g} s")
             await asyncio.sleep(pause_s)
             try:
                 await self.begin()
-                self._tell(f"{command.name}: runs again")
+                self._report(f"{command.name}: runs again")
             except FleetError as error:
-                self._tell(error.message)
+                self._report(error.message)
                 await self._command.end()  # one that hangs in its start has not ended
         return "it was never started"
 

@@ -204,16 +204,13 @@ class BlockingWorker(WorkerProcess):
 
     def ready(self, limit_s: float) -> dict[str, Any]:
         """Waits for READY and gives what it says. Raises what the child could not prepare, and as `call`."""
-        return self._exchange(self._first, {}, limit_s)[0]
+        return self.call(self._first, {}, limit_s=limit_s)[0]
 
     def call(self, head: Mapping[str, Any], arrays: Arrays, *, limit_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
         """One question and its answer.
 
         Raises TooLarge, an error that the child answered with, `raised.died`, `raised.hung`.
         """
-        return self._exchange(head, arrays, limit_s)
-
-    def _exchange(self, head: Mapping[str, Any], arrays: Arrays, limit_s: float) -> Message:
         with self._turn:
             parts = self._packed(head, arrays)
             deadline = time.monotonic() + limit_s

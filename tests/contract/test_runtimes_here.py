@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from littoral.errors import RuntimeFailure
-from littoral_node.runtimes import REGISTRY, available, load, why_not
+from littoral_node.runtimes import REGISTRY, facts, load, why_not
 from tests.kit.models import FILES_OF, HERE, artifact
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.parametrize("runtime", sorted(REGISTRY))
 
 def test_it_is_here_or_says_why_not_and_every_runtime_of_the_registry_has_these_cases(runtime: str, tmp_path: Path) -> None:
     assert set(FILES_OF) == set(REGISTRY)
-    assert set(HERE) <= set(available())
+    assert set(HERE) <= set(facts())
     missing = why_not(runtime)
-    assert (missing is None) == (runtime in available())
+    assert (missing is None) == (runtime in facts())
     if missing is None:
         load(artifact(tmp_path, runtime), tmp_path, 1).close()
         return
@@ -54,7 +54,7 @@ for line in sys.stdin:  # an inference for each line, which wakes its threads; t
 def test_a_model_with_two_threads_costs_no_cpu_while_nobody_asks(runtime: str, tmp_path: Path) -> None:
     """CPU seconds of the process over a second of waiting, between two inferences; what the second one takes is in it."""
     if runtime not in HERE:
-        assert runtime not in available()  # its threads are those of what stands in for it
+        assert runtime not in facts()  # its threads are those of what stands in for it
         return
     command = [sys.executable, "-c", _IDLE, str(tmp_path), runtime]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:

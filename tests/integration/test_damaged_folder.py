@@ -29,7 +29,7 @@ from littoral_node.machine.hardware import HardwareProfile, profile
 from littoral_node.runtimes import facts
 from littoral_node.runtimes.using import VARIABLE
 from littoral_node.supervision.log import Log
-from littoral_node.supervision.notify import notifier
+from littoral_node.supervision.notify import Notifier
 from tests.kit.agent import MODEL, NODE, SHAPE, Maker, examples, good_weights, reported, want
 from tests.kit.fleet import Fleet
 from tests.kit.patience import PATIENCE_S
@@ -153,7 +153,7 @@ async def agent_on(place: Path, hardware: HardwareProfile) -> AsyncIterator[Runn
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     folder.prepare()
     with folder.claimed():
-        agent = Agent(folder, NodeSettings(http_port=0, grpc=None), log, notifier(), hardware=lambda: hardware)
+        agent = Agent(folder, NodeSettings(http_port=0, grpc=None), log, Notifier(""), hardware=lambda: hardware)
         running = asyncio.create_task(agent.run(ready.set_result, stop))
         await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():

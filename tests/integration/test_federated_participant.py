@@ -179,7 +179,7 @@ async def test_a_worker_that_gets_no_message_says_so_and_stays(node: Node) -> No
     worker = WarmWorker(node.labelled, node.state)
     for _ in range(2):
         with pytest.raises(TrainingFailed, match="not a Flower message") as failed:
-            await worker.call(b"\xff\xff")
+            await worker.train(b"\xff\xff")
         assert failed.value.code == "bad-input"
     worker.end()
     assert worker.pid is None

@@ -23,6 +23,7 @@ from littoral_node.artifacts.manifest_file import ENVELOPE
 from littoral_node.identity.files import write_json
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.serving.access import Access
+from littoral_node.serving.listen_options import ListenOptions
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.tls import tls_of
@@ -136,7 +137,7 @@ async def test_beyond_loopback_the_certificate_is_compared_before_the_token_is_s
     token.write_text("a-token-of-some-length")
     token.chmod(0o600)
     service = Service(slots_with(served(tmp_path / "model", seed=SEED, input=RULE)), TelemetryWindows())
-    server = HttpServer(service, everywhere, 0, access=Access(token.read_text()), tls=tls)
+    server = HttpServer(service, everywhere, 0, ListenOptions(Access(token.read_text()), tls))
     await server.start()
     try:
         address = f"{everywhere}:{server.port}"
@@ -224,10 +225,10 @@ async def test_every_image_is_asked_about_once_also_over_a_kill(node: Node, data
     assert watcher.lines[-1] == {"event": "stopped"}
     assert {line["file"]: line["label"] for line in results(found)} == labels
     assert len(results(found)) == len(labels)
-    before = node.telemetry.counters("tiny")[0]
+    before = node.telemetry.counts("tiny").requests
     watcher = await Watcher.start(folder, "--data", data, "--results", found, "--once")
     assert await watcher.end(signal.SIGCONT) == 0  # it ends by itself: all is done
-    assert node.telemetry.counters("tiny")[0] == before
+    assert node.telemetry.counts("tiny").requests == before
     saved(folder / "a.png", 9)  # written anew: another image
     watcher = await Watcher.start(folder, "--data", data, "--results", found, "--once")
     assert (await watcher.file("a.png"))["label"] == label_of(images(1, 9))

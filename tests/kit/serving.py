@@ -20,6 +20,7 @@ from littoral.probe import NO_PROBE
 from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
 from littoral_node.runtimes import load
 from littoral_node.serving.grpc_server import GrpcServer
+from littoral_node.serving.listen_options import ListenOptions
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import MAX_IN_FLIGHT, Service
 from littoral_node.serving.slots import Served, Slots
@@ -117,8 +118,8 @@ def slots_with(*models: Served) -> Slots:
 
 @asynccontextmanager
 async def open_grpc(service: Service, **options: Any) -> AsyncIterator[GrpcServer]:
-    """`options` are GrpcServer's."""
-    server = GrpcServer(service, "127.0.0.1", 0, **options)
+    """`options` are those of ListenOptions."""
+    server = GrpcServer(service, "127.0.0.1", 0, ListenOptions(**options))
     await server.start()
     try:
         yield server
@@ -128,10 +129,10 @@ async def open_grpc(service: Service, **options: Any) -> AsyncIterator[GrpcServe
 
 @asynccontextmanager
 async def open_node(*models: Served, max_in_flight: int = MAX_IN_FLIGHT, **options: Any) -> AsyncIterator[Node]:
-    """Serving the last of `models`; `options` are HttpServer's."""
+    """Serving the last of `models`; `options` are those of ListenOptions."""
     slots, telemetry = slots_with(*models), TelemetryWindows()
     service = Service(slots, telemetry, max_in_flight=max_in_flight)
-    server = HttpServer(service, "127.0.0.1", 0, **options)
+    server = HttpServer(service, "127.0.0.1", 0, ListenOptions(**options))
     await server.start()
     base = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=PATIENCE_S) as client:

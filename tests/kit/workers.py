@@ -109,7 +109,7 @@ async def training(folder: Path, waits: Waits) -> AsyncIterator[Once]:
 
     async def once() -> None:
         try:
-            await worker.call(b"no message")
+            await worker.train(b"no message")
         except TrainingFailed as error:  # an answer: that there is no message
             assert error.code == "bad-input"  # noqa: PT017
 

@@ -94,7 +94,7 @@ def _check_outputs(model: Model, manifest: Manifest, signature: Signature) -> No
                 f"probe: {name}: {share:.2%} of {spec.name} are infinite at other places, allowed are {_INFINITE:.2%}",
                 hint=_WAY_OUT,
             )
-        apart = found[both].astype(np.float64) - wanted[both].astype(np.float64)
-        furthest = float(np.abs(apart).max(initial=0.0))
+        difference = found[both].astype(np.float64) - wanted[both].astype(np.float64)
+        furthest = float(np.abs(difference).max(initial=0.0))
         if furthest > allowed:
             raise ProbeMismatch(f"probe: {name}: {spec.name} is off by {furthest:.4g}, allowed is {allowed:g}", hint=_WAY_OUT)

@@ -186,8 +186,8 @@ class Artifacts:
 
     def sweep(self, keep: Collection[str]) -> list[str]:
         """Deletes every artifact that is not in `keep`; gives their digests' hex digits."""
-        kept = {hex_of(digest) for digest in keep}
-        gone = [entry.name for entry in self._root.iterdir() if entry.name.removeprefix(".").removesuffix(".new") not in kept]
+        retained = {hex_of(digest) for digest in keep}
+        gone = [entry.name for entry in self._root.iterdir() if entry.name.removeprefix(".").removesuffix(".new") not in retained]
         for name in gone:
             shutil.rmtree(self._root / name, ignore_errors=True)
         return gone

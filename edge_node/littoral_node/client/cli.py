@@ -14,10 +14,13 @@ from typing import Any
 from littoral.errors import BadInput, FleetError
 from littoral_node.client.error_output import print_error
 
-_EXAMPLES = {
-    "infer": "Example: littoral-node infer photo.jpg other.png --top 3",
-    "watch": "Example: littoral-node watch /srv/camera --results /srv/camera.jsonl --sort /srv/sorted",
-}
+
+def add_command(nouns: Any, name: str, text: str, example: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """`text`: what it does; `example`: a command line."""
+    made: argparse.ArgumentParser = nouns.add_parser(
+        name, parents=parents, help=text, description=text, epilog=f"Example: {example}"
+    )
+    return made
 
 
 def add_commands(nouns: Any) -> None:
@@ -43,13 +46,8 @@ def add_commands(nouns: Any) -> None:
     )
     common.add_argument("--top", type=int, default=3, metavar="K", help="How many classes to print. Default: 3.")
 
-    infer = nouns.add_parser(
-        "infer",
-        parents=[common],
-        help="Print what the served model predicts for files.",
-        description="Print what the served model predicts for files.",
-        epilog=_EXAMPLES["infer"],
-    )
+    example = "littoral-node infer photo.jpg other.png --top 3"
+    infer = add_command(nouns, "infer", "Print what the served model predicts for files.", example, common)
     infer.add_argument(
         "files",
         nargs="+",
@@ -58,13 +56,8 @@ def add_commands(nouns: Any) -> None:
         help="An image (PNG, JPEG, WebP, BMP, TIFF, AVIF, PGM, PPM, NPY) or rows of numbers (NPY, JSON, CSV).",
     )
 
-    watch = nouns.add_parser(
-        "watch",
-        parents=[common],
-        help="Predict every image that arrives in a folder.",
-        description="Predict every image that arrives in a folder, once.",
-        epilog=_EXAMPLES["watch"],
-    )
+    example = "littoral-node watch /srv/camera --results /srv/camera.jsonl --sort /srv/sorted"
+    watch = add_command(nouns, "watch", "Predict every image that arrives in a folder, once.", example, common)
     watch.add_argument("folder", type=Path, metavar="FOLDER", help="The folder to watch, without its subfolders.")
     watch.add_argument(
         "--results", type=Path, metavar="FILE", help="Write a line of JSON for each image. Default: FOLDER/results.jsonl."

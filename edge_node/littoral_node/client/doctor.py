@@ -9,10 +9,9 @@ import http.client
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from littoral.errors import FleetError
 from littoral_node.client.node import NodeAddress
@@ -50,9 +49,6 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.verdict:<5} {self.check:<12} {self.detail}" + (f"\n      {'':<12} -> {self.hint}" if self.hint else "")
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def exit_code(findings: Sequence[Finding]) -> int:
     return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0
@@ -84,7 +80,7 @@ def _settings(folder: NodeFolder, environment: Mapping[str, str]) -> list[Findin
     except FleetError as error:
         return [Finding("settings", Verdict.BAD, error.message, error.hint)]
     settle_on(Using(settings.providers))  # look up the runtimes as the agent does
-    budget = str(settings.node_budget())
+    budget = str(settings.node_budgets()[""])
     decides = {
         name: f"{origin(where, name, folder.root)} {text}" for where in ORDER for name, text in what.get(where, {}).items()
     }
@@ -108,7 +104,7 @@ def _problems(folder: NodeFolder) -> list[Finding]:
     finally:
         connection.close()
     return [
-        Finding("problem", Verdict.WARN, str(words), "docs/identity.md: what the agent does info it")
+        Finding("problem", Verdict.WARN, str(words), "docs/identity.md: what the agent does about it")
         for words in health.get("problems", [])
     ]
 
@@ -207,14 +203,6 @@ def _disk(root: Path) -> Finding:
 
 async def _reach(identity: Identity) -> Finding:
     if why := await unreachable(identity, _REACH_S):
-        return _unreached(identity, why)
+        hint = "the node still serves its verified models; does the cloud run, is it reachable, is its certificate for this name?"
+        return Finding("cloud", Verdict.BAD, f"{identity.fleet_address}: {why}", hint)
     return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and accepts this node's certificate")
-
-
-def _unreached(identity: Identity, why: str) -> Finding:
-    return Finding(
-        "cloud",
-        Verdict.BAD,
-        f"{identity.fleet_address}: {why}",
-        "the node still serves its verified models; does the cloud run, is it reachable, is its certificate for this name?",
-    )

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from littoral.errors import unwritten
 from littoral_node.identity.files import append_synced
@@ -19,16 +18,12 @@ from littoral_node.identity.files import append_synced
 _MOST_LINE = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
+class FileVersion(NamedTuple):
     """One content of one file, by name, size and time of change: a file that is written again is another version."""
 
     name: str
     size: int
     changed_ns: int
-
-    def as_list(self) -> list[Any]:
-        return [self.name, self.size, self.changed_ns]
 
 
 class ResultLog:
@@ -64,7 +59,7 @@ class ResultLog:
 
     def write(self, seen: FileVersion, line: Mapping[str, Any]) -> None:
         """Writes a line and syncs it. Raises BadInput, NoSpace."""
-        body = {**line, "seen": seen.as_list()}
+        body = {**line, "seen": seen}
         try:
             if self._path.stat().st_size > self._most:
                 self._turn_over()

@@ -26,36 +26,25 @@ _NOT_A_SETTING = {"JOIN", "NAME", "DATA"}  # of `enroll` and of every command: w
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """Settings of `littoral-node run`.
-
-    `threads`: how many one inference may use; on a small model a second thread costs more time than it saves.
-    `max_download_rate` is bytes a second, None: unlimited.
-    `on_...` are budgets while a condition holds: see littoral_node.machine.overlay and docs/fit.md.
-    `providers` are of littoral_node.runtimes.using.PROVIDERS.
-    `keep_free` is disk space, bytes, that a download never takes.
-    `inference_limit` is how long one inference may take, seconds: a longer one counts as a hang and is ended.
-    `budgets` are of single models, by name: each replaces `budget`, and gives the model's quota.
-    `memory` and `disk` are what all models may take together, bytes, None: unbounded; `requests`: how many may
-    wait or run at one time.
-    """
+    """Settings of `littoral-node run`; descriptions.py says what each means. Sizes are bytes, times seconds; None: no limit."""
 
     budget: Budget = field(default_factory=Budget)
     runtimes: tuple[str, ...] = ()  # empty: every one that this machine has
     http_host: str = "127.0.0.1"
     http_port: int = 8080  # 0: any free port
     grpc: tuple[str, int] | None = ("127.0.0.1", 8081)  # None: no gRPC; unset: the port after HTTP's
-    grpc_told: bool = False  # `grpc` was set
+    grpc_is_set: bool = False  # `grpc` was set
     batch: int = 32  # examples of several requests in one run; 1: never together
-    token_file: Path | None = None  # the three of them: where a listener can be reached from elsewhere
+    token_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     allow_load: bool = False
     labelled: Path | None = None
     measure_lock: Path | None = None
-    max_download_rate: float | None = None
+    max_download_rate: float | None = None  # a second
     keep_free: int = 16_000_000
-    threads: int = 1
-    providers: tuple[str, ...] = SAFE  # what runtimes may run on, in this order; the CPU is always the last
+    threads: int = 1  # of one inference: on a small model a second one costs more time than it saves
+    providers: tuple[str, ...] = SAFE  # in this order; the CPU is always the last
     inference_limit: float = 30.0
     on_battery_low: Budget = field(default_factory=Budget)  # takes the place of the same limits of `budget` while that holds
     on_battery: Budget = field(default_factory=Budget)
@@ -65,7 +54,7 @@ class NodeSettings:
     hot_at: float | None = None  # degrees Celsius; None: where the kernel says so
     metered: bool | None = None  # None: ask the machine
     machine_root: Path = Path("/")  # below which the machine's /sys, /proc, /dev and /run lie
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  # by model: each replaces `budget`, and gives the quota
     memory: int | None = None
     disk: int | None = None
     requests: int = REQUESTS
@@ -96,16 +85,10 @@ class NodeSettings:
     def limits(self) -> NodeLimits:
         return NodeLimits(self.memory, self.disk, self.requests)
 
-    def node_budget(self) -> Budget:
-        """The budget as the cloud gets it: `runtimes` narrows it."""
-        return self._narrowed(self.budget)
-
     def node_budgets(self) -> dict[str, Budget]:
-        """By model name, as the cloud gets them; "" for the models that are not named."""
-        return {"": self.node_budget(), **{name: self._narrowed(budget) for name, budget in self.budgets.items()}}
-
-    def _narrowed(self, budget: Budget) -> Budget:
-        return replace(budget, runtimes=budget.runtimes or self.runtimes)
+        """By model name, as the cloud gets them: `runtimes` narrows them; "" for the models that are not named."""
+        budgets = {"": self.budget, **self.budgets}
+        return {name: replace(budget, runtimes=budget.runtimes or self.runtimes) for name, budget in budgets.items()}
 
 
 _YES_NO = values.one_of({"yes": True, "no": False})
@@ -265,7 +248,7 @@ def settings_from(data_dir: Path, what: GivenSettings) -> NodeSettings:
             else:
                 found[name] = value
     if "grpc" in found:
-        found["grpc_told"] = True
+        found["grpc_is_set"] = True
     elif "http_port" in found:
         port = found["http_port"]
         found["grpc"] = (found["http_host"], port + 1 if 0 < port < 65535 else 0)

@@ -56,7 +56,7 @@ def count(folder: Path) -> int:
 class Count:
     """How many examples a folder holds now; files are looked into again where one came, went or changed.
 
-    `log`: told once of each state of the folder that cannot be read; it counts as None then, as where there is no folder.
+    A folder that cannot be read counts as None, like none at all, and is logged once for each of its states.
     """
 
     def __init__(self, folder: Path | None, log: Callable[..., None]) -> None:

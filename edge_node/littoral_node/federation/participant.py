@@ -12,13 +12,13 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 from littoral.digest import digest_of
 from littoral.errors import FleetError
 from littoral.fleet.v1.session_pb2 import FederatedReply, FederatedTask
 from littoral_node.federation.warm import TrainingFailed, WarmWorker, WorkerDied
 from littoral_node.identity.files import write_atomic
+from littoral_node.transfer.blobs import NodeBlobs
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +27,6 @@ TRIES = 2
 
 AGAIN_S = 5.0
 """Pause before a task is tried again whose message or reply could not be moved: the cloud is away or refuses."""
-
-
-class BlobChannel(Protocol):
-    """littoral_node.transfer.blobs.Blobs, as far as it is needed here."""
-
-    async def get(self, digest: str, size: int | None = None) -> Path: ...
-
-    async def put(self, data: bytes) -> str: ...
-
-    def drop(self, digest: str) -> None: ...
 
 
 class Participant:
@@ -48,7 +38,7 @@ class Participant:
 
     def __init__(
         self,
-        blobs: BlobChannel,
+        blobs: NodeBlobs,
         labelled: Path,
         state: Path,
         send: Callable[[FederatedReply], None],
@@ -133,7 +123,7 @@ class Participant:
             message = await asyncio.to_thread(path.read_bytes)
         for last in (*[False] * (TRIES - 1), True):
             try:
-                reply = await self._worker.call(message)
+                reply = await self._worker.train(message)
             except WorkerDied as error:
                 log.warning("federated task %s: %s", task.message_id, error)
                 if last:

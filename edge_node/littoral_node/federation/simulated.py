@@ -1,4 +1,4 @@
-"""Data of the nodes that `flwr run` simulates: every so-many-th image of MNIST. Real nodes read
+"""Data of the nodes that `flwr run` simulates: each one every n-th image of MNIST. Real nodes read
 littoral_node/federation/labelled.py's."""
 
 from __future__ import annotations

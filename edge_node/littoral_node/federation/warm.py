@@ -47,7 +47,7 @@ class TrainingFailed(FleetError):
     code = "training-failed"
 
 
-class WarmWorker:
+class WarmWorker(OnDemand):
     """Starts the process with the first message, and again with the next one after it has ended.
 
     Args:
@@ -59,27 +59,18 @@ class WarmWorker:
         self._labelled = labelled
         self._state = state
         self._ready_s = ready_s
-        self._worker = OnDemand(self._start)
+        super().__init__(self._started)
 
-    @property
-    def pid(self) -> int | None:
-        """None: there is no process now."""
-        return self._worker.pid
-
-    async def call(self, message: bytes) -> bytes:
+    async def train(self, message: bytes) -> bytes:
         """The reply to one Flower message, both as bytes. Cancelled, it ends the process.
 
         Raises:
             WorkerDied: it ended before it answered. TrainingFailed: it answered that it could not.
         """
-        _, arrays = await self._worker.call({}, {"message": np.frombuffer(message, np.uint8)}, limit_s=None)
+        _, arrays = await self.call({}, {"message": np.frombuffer(message, np.uint8)}, limit_s=None)
         return arrays["reply"].tobytes()
 
-    def end(self) -> None:
-        """Ends the process and gives its memory back."""
-        self._worker.end()
-
-    async def _start(self) -> AsyncWorker:
+    async def _started(self) -> AsyncWorker:
         self._state.mkdir(parents=True, exist_ok=True)
         return await AsyncWorker.start(
             WorkerSpec(

@@ -81,9 +81,8 @@ def life_of(certificate_pem: bytes) -> Life:
     return Life(certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
 
 
-def parts_of(identity: Identity) -> dict[str, str]:
-    pems = {"key": identity.key_pem, "certificate": identity.certificate_pem, "ca": identity.ca_pem}
-    return {name: hashlib.sha256(pem).hexdigest() for name, pem in pems.items()}
+def _pems_of(identity: Identity) -> dict[str, bytes]:
+    return {"key": identity.key_pem, "certificate": identity.certificate_pem, "ca": identity.ca_pem}
 
 
 def node_body(identity: Identity) -> dict[str, Any]:
@@ -94,14 +93,13 @@ def node_body(identity: Identity) -> dict[str, Any]:
         "node_name": identity.node_name,
         "fleet_address": identity.fleet_address,
         "signing_keys": {name: base64.b64encode(raw).decode() for name, raw in identity.signing_keys.items()},
-        "parts": parts_of(identity),
+        "parts": {name: hashlib.sha256(pem).hexdigest() for name, pem in _pems_of(identity).items()},
     }
 
 
 def copy_body(identity: Identity) -> dict[str, Any]:
     """Of identity.json: everything."""
-    pems = {"key": identity.key_pem, "certificate": identity.certificate_pem, "ca": identity.ca_pem}
-    return {**node_body(identity), "pems": {name: pem.decode("ascii") for name, pem in pems.items()}}
+    return {**node_body(identity), "pems": {name: pem.decode("ascii") for name, pem in _pems_of(identity).items()}}
 
 
 def identity_from(body: Mapping[str, Any], pems: Mapping[str, bytes | None]) -> Identity:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from littoral.errors import BadInput
+from littoral_node.client.cli import add_command
 from littoral_node.identity.folder import DATA
 from littoral_node.installing.layout import PREFIX, USER
 
@@ -35,7 +37,7 @@ def add_commands(nouns: Any) -> None:
     origin.add_argument("--offline", action="store_true", help="Use no index: the folder of --from holds all packages.")
     origin.add_argument("--constraint", type=Path, metavar="FILE", help="Versions of packages, in pip's format.")
 
-    install = _command(
+    install = add_command(
         nouns,
         "install",
         "Install the agent: an environment, a user, a data folder and a systemd unit.",
@@ -63,7 +65,7 @@ def add_commands(nouns: Any) -> None:
         "--root", type=Path, metavar="DIR", help="Put all files below DIR and start nothing: for a look, or for an image."
     )
 
-    upgrade = _command(
+    upgrade = add_command(
         nouns,
         "upgrade",
         "Install a new release beside the old one, and go back if it fails.",
@@ -76,10 +78,10 @@ def add_commands(nouns: Any) -> None:
     )
     upgrade.add_argument("--keep", type=int, choices=(0, 1), default=1, help="How many old releases to keep. Default: 1.")
 
-    uninstall = _command(
+    uninstall = add_command(
         nouns,
         "uninstall",
-        "Remove the agent from this machine, and its data if you wish.",
+        "Remove the agent from this machine, and its data too with --purge.",
         "sudo littoral-node uninstall --keep-data",
         common,
     )
@@ -88,11 +90,16 @@ def add_commands(nouns: Any) -> None:
     fate.add_argument("--keep-data", action="store_true", help="Keep the data folder: a later install is the same node.")
 
 
-def _command(nouns: Any, name: str, text: str, example: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = nouns.add_parser(
-        name, parents=parents, help=text, description=text, epilog=f"Example: {example}"
-    )
-    return made
+def join_line_of(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    """Of the command line, its file or the environment; "": there is none. Raises BadInput where the file cannot be read."""
+    if parsed.join_line or parsed.join_file is None:
+        return parsed.join_line or environment.get("LITTORAL_NODE_JOIN", "")
+    try:
+        return str(parsed.join_file.read_text(encoding="utf-8")).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"--join-file {parsed.join_file}: cannot be read: {error}", hint="name a file that this user may read"
+        ) from error
 
 
 def _called(name: str) -> Callable[[argparse.Namespace, Mapping[str, str]], int]:

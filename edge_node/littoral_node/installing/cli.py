@@ -13,11 +13,11 @@ from pathlib import Path
 from littoral import __version__
 from littoral.errors import BadInput
 from littoral_node.identity.folder import DATA
-from littoral_node.installing.arguments import ALWAYS, EXTRAS, INFERS, MEMORY, TRAINS
+from littoral_node.installing.arguments import ALWAYS, EXTRAS, INFERS, MEMORY, TRAINS, join_line_of
 from littoral_node.installing.environments import Source, base_python, pip_of, version_of, wheel_of
 from littoral_node.installing.install import InstallRequest, install_steps, node_command
 from littoral_node.installing.layout import COMMAND, PREFIX, UNIT, Install, Layout
-from littoral_node.installing.system import Systemd, SystemService, is_root, why_no_systemd
+from littoral_node.installing.system import Systemd, is_root, why_no_systemd
 from littoral_node.installing.uninstall import uninstall_steps
 from littoral_node.installing.upgrade import upgrade_steps
 from littoral_node.installing.work import InstallStep, carried_out
@@ -47,7 +47,7 @@ def install(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     why = "" if staged else "--no-systemd" if parsed.no_systemd else why_no_systemd()
     service = None if staged or why else Systemd(UNIT)
     with _sources(parsed, chosen.python, __version__) as (wheel, pip, source):
-        request = InstallRequest(chosen, wheel, version_of(wheel), source, pip, _join(parsed, environment), parsed.name)
+        request = InstallRequest(chosen, wheel, version_of(wheel), source, pip, join_line_of(parsed, environment), parsed.name)
         printer = _Printer(parsed.format, parsed.dry_run)
         _carried_out(Layout(Path(chosen.prefix)), install_steps(request, service), printer, dry=parsed.dry_run)
     command = Path(chosen.command or node_command(Layout(Path(chosen.prefix))))
@@ -136,19 +136,8 @@ def _layout(parsed: argparse.Namespace) -> Layout:
     return Layout((parsed.prefix or (own if (own / "install.json").is_file() else PREFIX)).expanduser().absolute())
 
 
-def _service(done: Install) -> SystemService | None:
+def _service(done: Install) -> Systemd | None:
     return Systemd(UNIT) if done.unit == str(UNIT) and not why_no_systemd() else None
-
-
-def _join(parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
-    if parsed.join_file is None:
-        return parsed.join_line or environment.get("LITTORAL_NODE_JOIN", "")
-    try:
-        return str(parsed.join_file.read_text(encoding="utf-8")).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"--join-file {parsed.join_file}: cannot be read: {error}", hint="name a file that this user may read"
-        ) from error
 
 
 @contextmanager

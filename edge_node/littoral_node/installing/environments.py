@@ -164,16 +164,5 @@ def fill(where: Path, wheel: Path, extras: Sequence[str], pip: Sequence[str], so
     """Installs littoral with its extras into an environment."""
     beside = ("--find-links", str(source.place)) if source.place is not None and source.place.is_dir() else ()
     requirement = f"littoral[{','.join(extras)}] @ {wheel.as_uri()}" if extras else f"littoral @ {wheel.as_uri()}"
-    ran(
-        [
-            *pip,
-            "--python",
-            where / "bin" / "python",
-            "install",
-            "--quiet",
-            "--no-cache-dir",
-            *beside,
-            *source.options,
-            requirement,
-        ]
-    )
+    into = (*pip, "--python", str(where / "bin" / "python"), "install", "--quiet", "--no-cache-dir")
+    ran([*into, *beside, *source.options, requirement])

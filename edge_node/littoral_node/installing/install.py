@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from littoral.errors import unwritten
 from littoral_node.identity.files import write_atomic
 from littoral_node.installing.environments import Source, fill, make, ran
 from littoral_node.installing.layout import Install, Layout, relink
-from littoral_node.installing.system import SystemService, add_user, give, has_user
+from littoral_node.installing.system import Systemd, add_user, give, has_user
 from littoral_node.installing.unit import SystemdUnit
 from littoral_node.installing.work import InstallStep
 
@@ -56,8 +57,9 @@ def environment_steps(layout: Layout, request: InstallRequest, name: str) -> Ite
     extras = ",".join(request.install.extras)
 
     def made() -> None:
-        layout.prefix.mkdir(parents=True, exist_ok=True)
-        make(python, place)
+        with _explained(layout.prefix):
+            layout.prefix.mkdir(parents=True, exist_ok=True)
+            make(python, place)
 
     def filled() -> None:
         try:
@@ -69,16 +71,14 @@ def environment_steps(layout: Layout, request: InstallRequest, name: str) -> Ite
     def checked() -> str:
         return ran([node_command(layout, name), "--version"], user=request.install.user).strip()
 
-    yield InstallStep(f"make an environment of {python} in {place}", _explained(layout.prefix, made))
+    yield InstallStep(f"make an environment of {python} in {place}", made)
     yield InstallStep(f"install {request.wheel.name} with [{extras}] into it", filled)
-    if request.install.user:
-        yield InstallStep(f"check that {request.install.user} can run it", checked)
-    else:
-        yield InstallStep("check that it runs", checked)
+    user = request.install.user
+    yield InstallStep(f"check that {user} can run it" if user else "check that it runs", checked)
     yield InstallStep(f"mark {name} as complete", lambda: layout.mark_complete(name, request.version))
 
 
-def install_steps(request: InstallRequest, service: SystemService | None) -> Iterator[InstallStep]:
+def install_steps(request: InstallRequest, service: Systemd | None) -> Iterator[InstallStep]:
     """`service` None: without systemd."""
     install = request.install
     layout, data = Layout(Path(install.prefix)), Path(install.data)
@@ -109,57 +109,40 @@ def removal_steps(layout: Layout, retained: Collection[str]) -> Iterator[Install
 
 def write_unit(install: Install) -> None:
     unit = Path(install.unit)
-
-    def written() -> None:
+    with _explained(unit):
         unit.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(unit, unit_of(install).text().encode())
-
-    _explained(unit, written)()
 
 
 def enrol(layout: Layout, request: InstallRequest) -> str:
     """Passes the join line in the environment: every user can read the arguments of a process."""
-    command = [
-        node_command(layout),
-        "enroll",
-        "--data",
-        request.install.data,
-        *(("--name", request.name) if request.name else ()),
-    ]
+    name = ("--name", request.name) if request.name else ()
+    command = [node_command(layout), "enroll", "--data", request.install.data, *name]
     return ran(command, user=request.install.user, environment={"LITTORAL_NODE_JOIN": request.join}).strip()
 
 
 def _data(data: Path, user: str) -> None:
-    def made() -> None:
+    with _explained(data):
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         data.chmod(0o700)
         if user:
             give(data, user)
 
-    _explained(data, made)()
-
 
 def _link(link: Path, target: Path) -> str:
     if link.exists() and not link.is_symlink():
         return f"left unchanged: {link} is not a link of ours"
-
-    def linked() -> None:
+    with _explained(link):
         link.parent.mkdir(parents=True, exist_ok=True)
         relink(link, target)
-
-    _explained(link, linked)()
     return ""
 
 
-def _explained(what: Path, work: Callable[[], None]) -> Callable[[], None]:
-    """The same work; an OSError becomes a FleetError that names the path, with a hint."""
-
-    def explained() -> None:
-        try:
-            work()
-        except OSError as error:
-            raise unwritten(
-                str(what), error, hint="run it as root, or name --prefix and --data of your own with --no-systemd"
-            ) from error
-
-    return explained
+@contextmanager
+def _explained(what: Path) -> Iterator[None]:
+    """An OSError becomes a FleetError that names the path, with a hint."""
+    try:
+        yield
+    except OSError as error:
+        hint = "run it as root, or name --prefix and --data of your own with --no-systemd"
+        raise unwritten(str(what), error, hint=hint) from error

@@ -7,7 +7,6 @@ import pwd
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from littoral_node.installing.environments import ran
 
@@ -15,41 +14,30 @@ BOOTED = Path("/run/systemd/system")
 _IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
-class SystemService(Protocol):
-    """The agent as a service of this machine."""
-
-    def start(self) -> None:
-        """Starts it now and at every boot. Returns when it is ready. Raises InstallFailed."""
-        ...
-
-    def restart(self, within_s: float) -> None:
-        """Returns when it is ready. Raises InstallFailed where that takes longer than `within_s`."""
-        ...
-
-    def remove(self) -> None:
-        """Stops it, and disables its start at boot."""
-        ...
-
-
 class Systemd:
-    """Args:
-    unit: the file, for example /etc/systemd/system/littoral-node.service.
+    """The agent as a service of this machine.
+
+    Args:
+        unit: the file, for example /etc/systemd/system/littoral-node.service.
     """
 
     def __init__(self, unit: Path) -> None:
         self._unit = unit
 
     def start(self) -> None:
+        """Starts it now and at every boot. Returns when it is ready. Raises InstallFailed."""
         ran(["systemctl", "daemon-reload"])
         ran(["systemctl", "enable", self._unit.name])
         ran(["systemctl", "restart", self._unit.name])
 
     def restart(self, within_s: float) -> None:
+        """Returns when it is ready. Raises InstallFailed where that takes longer than `within_s`."""
         ran(["systemctl", "daemon-reload"])
         ran(["timeout", f"{within_s:g}", "systemctl", "restart", self._unit.name])
         ran(["systemctl", "is-active", "--quiet", self._unit.name])
 
     def remove(self) -> None:
+        """Stops it, and disables its start at boot."""
         ran(["systemctl", "disable", "--now", self._unit.name])
 
 

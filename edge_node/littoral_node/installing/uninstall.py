@@ -11,13 +11,13 @@ from pathlib import Path
 from littoral.errors import BadInput
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.installing.layout import Install, Layout
-from littoral_node.installing.system import SystemService
+from littoral_node.installing.system import Systemd
 from littoral_node.installing.work import InstallStep
 
 _OURS = ("node.json", "artifacts", "models", "blobs", ".lock")
 
 
-def uninstall_steps(install: Install, service: SystemService | None, *, purge: bool) -> Iterator[InstallStep]:
+def uninstall_steps(install: Install, service: Systemd | None, *, purge: bool) -> Iterator[InstallStep]:
     """`purge`: remove the data folder too, with the node's identity and models. Raises BadInput where it is no node's folder."""
     layout, data, unit = Layout(Path(install.prefix)), Path(install.data), Path(install.unit)
     if purge and data.is_dir() and not _a_nodes(data):

@@ -11,7 +11,7 @@ from littoral.errors import FleetError
 from littoral_node.installing.environments import InstallFailed, ran
 from littoral_node.installing.install import InstallRequest, environment_steps, node_command, removal_steps, write_unit
 from littoral_node.installing.layout import Layout
-from littoral_node.installing.system import SystemService
+from littoral_node.installing.system import Systemd
 from littoral_node.installing.work import InstallStep
 
 
@@ -21,7 +21,7 @@ class UpgradeRefused(FleetError):
     code = "upgrade-refused"
 
 
-def upgrade_steps(request: InstallRequest, service: SystemService | None, *, within_s: float, keep: int) -> Iterator[InstallStep]:
+def upgrade_steps(request: InstallRequest, service: Systemd | None, *, within_s: float, keep: int) -> Iterator[InstallStep]:
     """Args:
     service: None: restart nothing.
     within_s: the time for the new release to get ready, seconds.
@@ -68,7 +68,7 @@ def tested(layout: Layout, request: InstallRequest, old: str, new: str) -> str:
     return f"loads {', '.join(loaded)}" if loaded else "no model is served yet"
 
 
-def restarted(layout: Layout, service: SystemService, old: str, new: str, within_s: float) -> str:
+def restarted(layout: Layout, service: Systemd, old: str, new: str, within_s: float) -> str:
     """Restarts the service. Raises UpgradeRefused where the new release is not ready; then the old one runs, if it starts."""
     try:
         service.restart(within_s)

@@ -6,45 +6,41 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from littoral.fleet.v1 import session_pb2
+from littoral_node.telemetry.outbox import TelemetryOutbox
 
 
 class Following(Protocol):
     def set_desired(self, desired: session_pb2.DesiredState) -> None: ...
 
 
-class SentTelemetry(Protocol):
-    def every(self, interval_s: float) -> None: ...
-
-    def resume(self) -> Iterable[session_pb2.ConnectRequest]: ...
-
-    def acknowledge(self, sequence: int, boot_id: str = "") -> None: ...
-
-
 class SessionMessages:
-    """Args:
-    hello: makes the first message of a stream.
-    resumed: each gives messages that follow Welcome, in this order; telemetry comes last.
-    following: take each desired state.
-    welcomed: called after each Welcome.
+    """What a stream carries. No method blocks.
+
+    Args:
+        hello: makes the first message of a stream.
+        states: gives the messages that follow each Welcome; telemetry comes last.
+        following: take each desired state.
+        welcomed: called after each Welcome.
     """
 
     def __init__(
         self,
         hello: Callable[[], session_pb2.Hello],
-        resumed: Iterable[Callable[[], Iterable[session_pb2.ConnectRequest]]],
-        telemetry: SentTelemetry,
+        states: Callable[[], Iterable[session_pb2.ConnectRequest]],
+        telemetry: TelemetryOutbox,
         following: Iterable[Following],
         welcomed: Callable[[], None],
     ) -> None:
         self.hello = hello
-        self._resumed = tuple(resumed)
+        self._states = states
         self._telemetry = telemetry
         self._following = tuple(following)
         self._welcomed = welcomed
 
     def resume(self) -> Iterable[session_pb2.ConnectRequest]:
-        for messages in (*self._resumed, self._telemetry.resume):
-            yield from messages()
+        """Follow each Welcome: the reported states, and what is not acknowledged."""
+        yield from self._states()
+        yield from self._telemetry.resume()
 
     def welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._telemetry.every(welcome.telemetry_interval_s)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -17,6 +17,7 @@ import grpc.aio
 from littoral.errors import FleetError, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import MAX_MESSAGE_BYTES
+from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import FLAPS_MOST, pause_s
 from littoral_node.link.state import (
     SLOW_RETRY_S,
@@ -38,22 +39,6 @@ WAITING_MESSAGES = 1024
 """Messages that may wait for a cloud that does not read; one more ends the stream."""
 
 
-class StreamMessages(Protocol):
-    """What a stream carries; see littoral_node.link.messages. No method may block."""
-
-    def hello(self) -> session_pb2.Hello: ...
-
-    def resume(self) -> Iterable[session_pb2.ConnectRequest]:
-        """Follows each Welcome: the reported state, and what is not acknowledged."""
-        ...
-
-    def welcomed(self, welcome: session_pb2.Welcome) -> None: ...
-
-    def desired(self, desired: session_pb2.DesiredState) -> None: ...
-
-    def acknowledged(self, ack: session_pb2.TelemetryAck) -> None: ...
-
-
 class NodeSession:
     """Args:
     messages: asked at each stream.
@@ -64,7 +49,7 @@ class NodeSession:
 
     def __init__(
         self,
-        messages: Callable[[], StreamMessages],
+        messages: Callable[[], SessionMessages],
         *,
         open: Callable[[], grpc.aio.Channel],
         log: Callable[..., None],

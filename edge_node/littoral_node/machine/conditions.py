@@ -59,15 +59,15 @@ class ConditionsInForce:
         return min((since + STEADY_S for since in self.ending.values()), default=math.inf)
 
 
-def step(held: ConditionsInForce, reading: Reading, thresholds: Thresholds, now: float) -> ConditionsInForce:
+def step(before: ConditionsInForce, reading: Reading, thresholds: Thresholds, now: float) -> ConditionsInForce:
     """What holds after a reading."""
     in_force, ending = set(), {}
     for name in NAMES:
-        was = name in held.in_force
-        if _holds(name, was, held, reading, thresholds):
+        was = name in before.in_force
+        if _holds(name, was, before, reading, thresholds):
             in_force.add(name)
         elif was:
-            since = held.ending.get(name, now)
+            since = before.ending.get(name, now)
             if now - since < STEADY_S:
                 in_force.add(name)
                 ending[name] = since
@@ -83,7 +83,7 @@ def is_hot(reading: Reading, thresholds: Thresholds, gap: float = 0.0) -> bool |
     return None if reading.over_trip is None else reading.over_trip > -gap
 
 
-def _holds(name: str, was: bool, held: ConditionsInForce, reading: Reading, thresholds: Thresholds) -> bool:
+def _holds(name: str, was: bool, before: ConditionsInForce, reading: Reading, thresholds: Thresholds) -> bool:
     match name:
         case "battery_low":
             percent, bound = reading.battery_percent, thresholds.battery_low + (BATTERY_GAP if was else 0.0)
@@ -91,7 +91,7 @@ def _holds(name: str, was: bool, held: ConditionsInForce, reading: Reading, thre
         case "on_battery":
             return reading.on_mains is False
         case "hot":
-            again = held.throttles is not None and reading.throttles > held.throttles and thresholds.hot_at is None
+            again = before.throttles is not None and reading.throttles > before.throttles and thresholds.hot_at is None
             return again or is_hot(reading, thresholds, HEAT_GAP if was else 0.0) is True
     return reading.metered is True
 
@@ -187,16 +187,16 @@ def _throttles(root: Path) -> int:
     return int(sum(count for count in counts if count is not None and count >= 0))
 
 
-def yes_or_no(said: str) -> bool | None:
+def yes_or_no(words: str) -> bool | None:
     """Of "yes", "no (guessed)", "1"; None for anything else."""
-    word = said.split()[0].lower() if said.split() else ""
+    word = words.split()[0].lower() if words.split() else ""
     return {"yes": True, "1": True, "true": True, "no": False, "0": False, "false": False}.get(word)
 
 
-def number(said: str) -> float | None:
+def number(digits: str) -> float | None:
     """None where it is no finite number."""
     try:
-        value = float(said)
+        value = float(digits)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

@@ -48,16 +48,12 @@ def counters(root: Path) -> tuple[Counter, ...]:
     found = []
     for zone in _packages(root):
         place = zone / "energy_uj"
-        why = "" if number(text(place)) is not None else f"{_path(place, root)} is readable by root alone: see docs/fit.md"
+        why = "" if number(text(place)) is not None else f"/{place.relative_to(root)} is readable by root alone: see docs/fit.md"
         found.append(Counter(f"rapl:{text(zone / 'name') or zone.name}", why))
     for battery in batteries(root):
         why = "" if _watts(battery) is not None else "it says no power"
         found.append(Counter(f"battery:{battery.name}", why))
     return tuple(found)
-
-
-def has_battery(root: Path) -> bool:
-    return bool(batteries(root))
 
 
 def spent(
@@ -78,7 +74,10 @@ def spent(
     if packages:
         before = [_microjoules(zone) for zone in packages]
         count, _, _ = _run(once, _RAPL_S, clock, processor)
-        used = sum(between(b, _microjoules(zone), _range(zone)) for zone, b in zip(packages, before, strict=True))
+        used = sum(
+            between(b, _microjoules(zone), _microjoules(zone, "max_energy_range_uj"))
+            for zone, b in zip(packages, before, strict=True)
+        )
         if used > 0:
             return EnergySpent(used / 1_000 / count, "rapl")
     draining = [battery for battery in batteries(root) if text(battery / "status") == "Discharging"]
@@ -113,12 +112,8 @@ def _packages(root: Path) -> list[Path]:
     return [zone for zone in zones if text(zone / "name").startswith("package")]
 
 
-def _microjoules(zone: Path) -> float:
-    return number(text(zone / "energy_uj")) or 0.0
-
-
-def _range(zone: Path) -> float:
-    return number(text(zone / "max_energy_range_uj")) or 0.0
+def _microjoules(zone: Path, file: str = "energy_uj") -> float:
+    return number(text(zone / file)) or 0.0
 
 
 def _watts(battery: Path) -> float | None:
@@ -128,7 +123,3 @@ def _watts(battery: Path) -> float | None:
         amperes, volts = number(text(battery / "current_now")), number(text(battery / "voltage_now"))
         micro = None if amperes is None or volts is None else amperes * volts / 1e6
     return None if micro is None else abs(micro) / 1e6  # some drivers count what leaves as negative
-
-
-def _path(place: Path, root: Path) -> str:
-    return f"/{place.relative_to(root)}"

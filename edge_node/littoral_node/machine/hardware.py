@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from littoral_node.machine.accelerators import Accelerator, accelerators
-from littoral_node.machine.energy import Counter, counters, has_battery
+from littoral_node.machine.conditions import batteries
+from littoral_node.machine.energy import Counter, counters
 from littoral_node.machine.runtime_facts import RuntimeFacts
 
 _CGROUPS = Path("sys/fs/cgroup")
@@ -84,10 +85,10 @@ def profile(data_dir: Path, runtimes: Mapping[str, RuntimeFacts], *, threads: in
         threads=threads,
         accelerators=accelerators(root),
         energy_counters=counters(root),
-        has_battery=has_battery(root),
+        has_battery=bool(batteries(root)),
         facts=tuple(sorted(runtimes.items(), key=lambda item: item[0])),
     )
-    return _with_class(found)
+    return replace(found, hardware_class=class_of(found))
 
 
 def threads_allowed(root: Path = Path("/")) -> int:
@@ -121,10 +122,6 @@ def class_of(profile: HardwareProfile) -> str:
     return hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
 
 
-def _with_class(found: HardwareProfile) -> HardwareProfile:
-    return replace(found, hardware_class=class_of(found))
-
-
 def cpu_model(cpuinfo: str) -> str:
     """From /proc/cpuinfo; on ARM boards the board's own name, else what part numbers there are."""
     fields = _cpu_fields(cpuinfo)
@@ -155,8 +152,7 @@ def _cpu_fields(cpuinfo: str) -> dict[str, str]:
 def cpu_limit_v2(cpu_max: str) -> int | None:
     """Thousandths of a CPU, of cgroup v2's cpu.max ("200000 100000" or "max 100000"); None: no limit, or 0."""
     quota, _, period = cpu_max.strip().partition(" ")
-    known = quota.isdecimal() and period.isdecimal() and int(period) > 0
-    return int(quota) * 1000 // int(period) or None if known else None
+    return cpu_limit_v1(quota, period)
 
 
 def cpu_limit_v1(quota_us: str, period_us: str) -> int | None:

@@ -47,11 +47,11 @@ async def _answer(nmcli: str, interface: str) -> bool | None:
         return None
     try:
         async with asyncio.timeout(_ANSWER_S):
-            said, _ = await process.communicate()
+            answer, _ = await process.communicate()
     except (TimeoutError, asyncio.CancelledError) as ended:
         process.kill()
         await process.wait()
         if isinstance(ended, asyncio.CancelledError):
             raise
         return None
-    return yes_or_no(said.decode(errors="replace"))
+    return yes_or_no(answer.decode(errors="replace"))

@@ -51,22 +51,22 @@ class Situation:
         labelled: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._plain, self._overlays, self._thresholds = plain, overlays, thresholds
-        self._root, self._line, self._said_line = root, line, line
+        self._root, self._line, self._asked_line = root, line, line
         self._changed, self._log, self._monotonic = changed, log, monotonic
         self._labelled, self.examples = labelled, labelled()
         self._asked_at = -math.inf
         self._reading = read(root, line)
-        self._held = step(ConditionsInForce(), self._reading, thresholds, monotonic())
+        self._conditions = step(ConditionsInForce(), self._reading, thresholds, monotonic())
         self._woken = asyncio.Event()
 
     @property
     def in_force(self) -> tuple[str, ...]:
         """Conditions that hold and that have a budget; in the order of the settings."""
-        return tuple(name for name in self._overlays if name in self._held.in_force)
+        return tuple(name for name in self._overlays if name in self._conditions.in_force)
 
     def budgets(self) -> dict[str, Budget]:
         """By model name, the budget now."""
-        return overlay.in_force(self._plain, self._overlays, self._held.in_force)
+        return overlay.in_force(self._plain, self._overlays, self._conditions.in_force)
 
     @property
     def metered(self) -> bool | None:
@@ -79,7 +79,7 @@ class Situation:
             on_mains=reading.on_mains,
             battery_percent=reading.battery_percent,
             celsius=reading.celsius,
-            hot="hot" in self._held.in_force or is_hot(reading, self._thresholds),
+            hot="hot" in self._conditions.in_force or is_hot(reading, self._thresholds),
             metered=reading.metered,
             in_force=self.in_force,
         )
@@ -97,17 +97,13 @@ class Situation:
             change.labelled_examples[""] = self.examples
         return session_pb2.ConnectRequest(budget_change=change)
 
-    def messages(self) -> list[session_pb2.ConnectRequest]:
-        """What a new session starts with."""
-        return [self.message()]
-
     async def run(self) -> None:
         """Until cancelled."""
         with self._listening() as heard:
             poll = POLL_S if heard else POLL_ELSEWHERE_S if self._root != Path("/") else POLL_S / 3
             while True:
                 await self.look()
-                pause = min(poll, max(0.0, self._held.next_end() - self._monotonic()) + 0.01)
+                pause = min(poll, max(0.0, self._conditions.next_end() - self._monotonic()) + 0.01)
                 with suppress(TimeoutError):  # nothing was announced: time to look anyway
                     async with asyncio.timeout(pause):
                         await self._woken.wait()
@@ -121,13 +117,13 @@ class Situation:
         self._take(reading, examples)
 
     def _take(self, reading: Reading, examples: int | None) -> None:
-        before, stood = self._held, self._stands()
+        before, stood = self._conditions, self._stands()
         self._reading, self.examples = reading, examples
-        self._held = step(before, reading, self._thresholds, self._monotonic())
-        if self._held.in_force != before.in_force:
+        self._conditions = step(before, reading, self._thresholds, self._monotonic())
+        if self._conditions.in_force != before.in_force:
             self._log(
                 "conditions",
-                holds=",".join(sorted(self._held.in_force)),
+                holds=",".join(sorted(self._conditions.in_force)),
                 budget=str(self.budgets().get("", Budget())),
                 battery=reading.battery_percent,
                 mains=reading.on_mains,
@@ -137,14 +133,14 @@ class Situation:
 
     def _stands(self) -> tuple[object, ...]:
         """The state to report to the cloud; without every percent of a battery."""
-        return self._reading.on_mains, self._reading.metered, self._held.in_force, self.budgets(), self.examples
+        return self._reading.on_mains, self._reading.metered, self._conditions.in_force, self.budgets(), self.examples
 
     async def _metered(self) -> bool | None:
         if self._line is not None:
             return self._line
         if (now := self._monotonic()) - self._asked_at >= LINE_S:
-            self._asked_at, self._said_line = now, await metered.asked(self._root)
-        return self._said_line
+            self._asked_at, self._asked_line = now, await metered.asked(self._root)
+        return self._asked_line
 
     @contextmanager
     def _listening(self) -> Iterator[bool]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral_node.machine.hardware import HardwareProfile
-from littoral_node.machine.runtime_facts import RuntimeFacts
 
 
 def budget_to(budget: Budget) -> session_pb2.Budget:
@@ -32,7 +31,16 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
         storage_free_bytes=profile.storage_free_bytes,
         operating_system=profile.operating_system,
         libc=profile.libc,
-        runtimes=[runtime_to(name, facts) for name, facts in profile.facts],
+        runtimes=[
+            hardware_pb2.Runtime(
+                name=name,
+                version=found.version,
+                highest_ir=found.highest_ir,
+                highest_opset=found.highest_opset,
+                devices=found.devices,
+            )
+            for name, found in profile.facts
+        ],
         hardware_class=profile.hardware_class,
         threads=profile.threads,
         accelerators=[hardware_pb2.Accelerator(kind=a.kind, name=a.name, device=a.device) for a in profile.accelerators],
@@ -40,14 +48,4 @@ def hardware_to(profile: HardwareProfile) -> hardware_pb2.HardwareProfile:
             hardware_pb2.EnergyCounter(name=c.name, readable=c.readable, reason=c.why) for c in profile.energy_counters
         ],
         has_battery=profile.has_battery,
-    )
-
-
-def runtime_to(name: str, found: RuntimeFacts) -> hardware_pb2.Runtime:
-    return hardware_pb2.Runtime(
-        name=name,
-        version=found.version,
-        highest_ir=found.highest_ir,
-        highest_opset=found.highest_opset,
-        devices=found.devices,
     )

@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 
 from littoral.digest import check_digest
 from littoral.errors import FleetError, Unavailable
 from littoral.fleet.v1 import session_pb2
 from littoral.measuring import MeasurementResult, Measurer
 from littoral_node.artifacts.fitness import check_runnable
-from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import NodeUsage
-from littoral_node.machine.hardware import HardwareProfile
+from littoral_node.update.job import Kit
 
 _PAUSE_S = 10.0
 
 
 class Benchmarks:
     """Args:
-    lock: a machine-wide lock file, so that nodes on one machine do not measure each other; None: none.
     send: hands a message to the session; what it cannot take goes out again with `results`.
     """
 
-    def __init__(
-        self,
-        artifacts: Artifacts,
-        usage: NodeUsage,
-        *,
-        hardware: Callable[[], HardwareProfile],
-        threads: int,
-        lock: Path | None,
-        machine_root: Path = Path("/"),
-        send: Callable[[session_pb2.ConnectRequest], bool],
-        log: Callable[..., None],
-        rng: random.Random,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._artifacts = artifacts
-        self._usage = usage
-        self._hardware = hardware
-        self._measurer = Measurer(threads, lock, machine_root=machine_root)
-        self._send = send
-        self._log = log
-        self._rng = rng
-        self._sleep = sleep
+    def __init__(self, kit: Kit, send: Callable[[session_pb2.ConnectRequest], bool]) -> None:
+        self._kit, self._log, self._send = kit, kit.log, send
+        self._measurer = Measurer(kit.threads, kit.settings.measure_lock, machine_root=kit.settings.machine_root)
         self._desired: tuple[str, ...] = ()
         self._done: dict[str, session_pb2.Measurement] = {}
         self._wake = asyncio.Event()
@@ -72,9 +48,9 @@ class Benchmarks:
                     result = await self._measured(digest)
                 except Unavailable as error:  # the cloud cannot be reached now: not the candidate's fault
                     self._log("benchmark-waits", manifest=digest, detail=str(error))
-                    await self._sleep(self._rng.uniform(0, _PAUSE_S))
+                    await asyncio.sleep(self._kit.rng.uniform(0, _PAUSE_S))
                     continue
-                self._usage.spare(digest)
+                self._kit.usage.spare(digest)
                 if digest in self._desired:
                     self._done[digest] = result
                     self._send(session_pb2.ConnectRequest(measurement=result))
@@ -83,34 +59,24 @@ class Benchmarks:
     async def _measured(self, digest: str) -> session_pb2.Measurement:
         try:
             check_digest(digest)
-            manifest = await self._artifacts.manifest(digest)
-            check_runnable(manifest, self._hardware().runtime_names)
-            self._usage.check_disk(manifest.model, digest, manifest, benchmark=True)
-            manifest, folder = await self._artifacts.obtain(digest)
+            manifest = await self._kit.artifacts.manifest(digest)
+            check_runnable(manifest, self._kit.hardware().runtime_names)
+            self._kit.usage.check_disk(manifest.model, digest, manifest, benchmark=True)
+            manifest, folder = await self._kit.artifacts.obtain(digest)
             result = await self._measurer.measure(manifest, folder)
         except Unavailable:
             raise
-        except FleetError as error:
+        except (FleetError, OSError) as error:
             if digest not in self._desired:  # called off meanwhile, and its files were deleted under it
                 self._log("benchmark-called-off", manifest=digest)
-                return self._failed(digest, "called-off", "the cloud has called it off")
-            self._log("benchmark-failed", manifest=digest, reason=error.code, detail=str(error))
-            return self._failed(digest, error.code, str(error))
-        except OSError as error:
-            if digest not in self._desired:
-                self._log("benchmark-called-off", manifest=digest)
-                return self._failed(digest, "called-off", "the cloud has called it off")
-            self._log("benchmark-failed", manifest=digest, reason="disk", detail=str(error))
-            return self._failed(digest, "disk", str(error))
+                return self._message(digest, MeasurementResult("called-off", "the cloud has called it off"))
+            reason = error.code if isinstance(error, FleetError) else "disk"
+            self._log("benchmark-failed", manifest=digest, reason=reason, detail=str(error))
+            return self._message(digest, MeasurementResult(reason, str(error)))
         self._log("benchmark-done", manifest=digest, student=manifest.name, p95_ms=round(result.p95_ms, 4))
-        return _message(digest, result, self._hardware().hardware_class)
+        return self._message(digest, result)
 
-    def _failed(self, digest: str, code: str, detail: str) -> session_pb2.Measurement:
-        return session_pb2.Measurement(
-            manifest_digest=digest, failure=code, detail=detail[:500], hardware_class=self._hardware().hardware_class
-        )
-
-
-def _message(digest: str, result: MeasurementResult, hardware_class: str) -> session_pb2.Measurement:
-    fields = {**asdict(result), "detail": result.detail[:500]}
-    return session_pb2.Measurement(manifest_digest=digest, hardware_class=hardware_class, **fields)
+    def _message(self, digest: str, result: MeasurementResult) -> session_pb2.Measurement:
+        fields = {**asdict(result), "detail": result.detail[:500]}
+        hardware_class = self._kit.hardware().hardware_class
+        return session_pb2.Measurement(manifest_digest=digest, hardware_class=hardware_class, **fields)

@@ -18,10 +18,18 @@ IDLE_S = 60.0
 
 
 class NoAnswer(FleetError):
-    """The cloud's teacher did not answer: the node's own answer stands."""
+    """The cloud's teacher did not answer: the node's own answer stands.
+
+    Args:
+        reason: a stable code: the cloud's own, or one of this package.
+    """
 
     code = "no-answer"
     retryable = True
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
 
 
 class OffloadChannel:
@@ -40,7 +48,7 @@ class OffloadChannel:
         self._closing: asyncio.Task[None] | None = None
 
     async def ask(self, question: escalation_pb2.EscalateRequest, deadline_s: float) -> escalation_pb2.EscalateResponse:
-        """Raises NoAnswer, whose message begins with a stable code: the cloud's own, or "deadline", "cloud-away"."""
+        """Raises NoAnswer."""
         if self._channel is None:
             self._channel = self._open()
         self._asking += 1
@@ -48,7 +56,7 @@ class OffloadChannel:
             stub: Any = escalation_pb2_grpc.EscalationServiceStub(self._channel)
             answer: escalation_pb2.EscalateResponse = await stub.Escalate(question, timeout=deadline_s)
         except grpc.aio.AioRpcError as error:
-            raise NoAnswer(_why(error)) from error
+            raise _no_answer(error) from error
         finally:
             self._asking -= 1
             self._rest_later()
@@ -71,14 +79,14 @@ class OffloadChannel:
             self._closing = asyncio.get_running_loop().create_task(self.close(), name="offload channel at rest")
 
 
-def _why(error: grpc.aio.AioRpcError) -> str:
+def _no_answer(error: grpc.aio.AioRpcError) -> NoAnswer:
     """The cloud's errors are "code: message"; gRPC's own have no such code."""
     details = error.details() or ""
-    code, colon, _ = details.partition(": ")
+    code, colon, message = details.partition(": ")
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"deadline: {details}"
+        return NoAnswer("deadline", details)
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        return f"escalation-off: this cloud is older: {details}"
+        return NoAnswer("escalation-off", f"this cloud is older: {details}")
     if colon and code.replace("-", "").isalpha() and code.islower():
-        return details
-    return f"cloud-away: {error.code().name}: {details}"
+        return NoAnswer(code, message)
+    return NoAnswer("cloud-away", f"{error.code().name}: {details}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from littoral_node.offload.channel import NoAnswer
 from littoral_node.offload.samples import SampleFile
 from littoral_node.offload.spending import OffloadBudget, OffloadSpending, refusal, spend
 from littoral_node.serving.results import InferenceResult, tensors_of
+from littoral_node.telemetry.counting import TelemetryWindows
 
 AT_ONCE = 4
 """Questions that wait for the cloud; more are answered by the node."""
@@ -39,7 +40,7 @@ _PAUSES = {
     "cloud-away": AWAY_S,
     "teacher-starting": STARTING_S,
 }
-_WORD = 512  # bytes that a message takes beside what it says
+_ENVELOPE_BYTES = 512  # of a message, around the question
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,6 @@ class OffloadTerms:
     deadline_s: float = 1.0
     on_metered: bool = False
     keep_inputs: bool = False
-
-
-class OffloadCounter(Protocol):
-    """What offload asks of telemetry."""
-
-    def offloaded(self, model: str, manifest_digest: str, *, answered: bool) -> None: ...
 
 
 class Offload:
@@ -74,7 +69,7 @@ class Offload:
         terms: OffloadTerms,
         ask: Callable[[escalation_pb2.EscalateRequest, float], Awaitable[escalation_pb2.EscalateResponse]],
         samples: SampleFile,
-        counter: OffloadCounter,
+        counter: TelemetryWindows,
         *,
         connected: Callable[[], bool],
         metered: Callable[[], bool | None],
@@ -108,9 +103,8 @@ class Offload:
         try:
             given = await self._asked(model, manifest, answer, logits, unsure, threshold)
         except NoAnswer as error:
-            why = error.message.partition(":")[0]
-            self._log("offload-own-answer", model=model, reason=why, detail=error.message[:300])
-            return replace(answer, parameters={"answered_by": "node", "offload": why})
+            self._log("offload-own-answer", model=model, reason=error.reason, detail=error.message[:300])
+            return replace(answer, parameters={"answered_by": "node", "offload": error.reason})
         joined = logits.copy()
         joined[unsure] = given
         asked = set(unsure.tolist())
@@ -134,11 +128,11 @@ class Offload:
             raw = await asyncio.to_thread(manifest.input.sized, answer.request.raw[unsure])
             question = _question(model, answer.manifest_digest, raw, logits[unsure], threshold)
             size = question.ByteSize()
-            if size + _WORD > MAX_MESSAGE_BYTES:
-                raise NoAnswer(f"too-large: {size} bytes, a question has {MAX_MESSAGE_BYTES} at most")
+            if size + _ENVELOPE_BYTES > MAX_MESSAGE_BYTES:
+                raise NoAnswer("too-large", f"{size} bytes, a question has {MAX_MESSAGE_BYTES} at most")
             now = self._clock()
             if why := refusal(self._spent, self._terms.budget, size, now):
-                raise NoAnswer(f"{why}: {self._terms.budget}")
+                raise NoAnswer(why, str(self._terms.budget))
             self._spent = spend(self._spent, size, now)
             given, size = await self._answered(model, answer.manifest_digest, question, size, logits[unsure].shape)
             await self._write_down(model, answer, raw, logits[unsure], given, threshold, size)
@@ -150,16 +144,16 @@ class Offload:
         for key in ("", manifest_digest):
             until, why = self._paused.get(key, (0.0, ""))
             if why and self._monotonic() < until:
-                raise NoAnswer(f"{why}: not asked again for {until - self._monotonic():.0f} s")
+                raise NoAnswer(why, f"not asked again for {until - self._monotonic():.0f} s")
             self._paused.pop(key, None)
         if not self._connected():
-            raise NoAnswer("cloud-away: there is no session")
+            raise NoAnswer("cloud-away", "there is no session")
         if self._metered() and not self._terms.on_metered:
-            raise NoAnswer("metered: the line is paid by the byte")
+            raise NoAnswer("metered", "the line is paid by the byte")
         if self._asking >= AT_ONCE:
-            raise NoAnswer(f"busy: {self._asking} questions wait for the cloud")
+            raise NoAnswer("busy", f"{self._asking} questions wait for the cloud")
         if examples > MOST_EXAMPLES:
-            raise NoAnswer(f"too-large: {examples} examples, a question has {MOST_EXAMPLES} at most")
+            raise NoAnswer("too-large", f"{examples} examples, a question has {MOST_EXAMPLES} at most")
 
     async def _answered(
         self, model: str, manifest_digest: str, question: escalation_pb2.EscalateRequest, size: int, shape: tuple[int, ...]
@@ -172,18 +166,16 @@ class Offload:
             self._spent = spend(self._spent, back, self._clock(), questions=0)
             given = np.array(response.logits, np.float32)
             if given.size != shape[0] * shape[1] or not np.isfinite(given).all():
-                raise NoAnswer(f"bad-answer: {given.size} numbers, wanted {list(shape)}")
+                raise NoAnswer("bad-answer", f"{given.size} numbers, wanted {list(shape)}")
             answered = True
             return given.reshape(shape), size + back
         except NoAnswer as error:
-            self._pause(error.message.partition(":")[0], manifest_digest)
+            if (pause_s := _PAUSES.get(error.reason)) is not None:
+                key = manifest_digest if error.reason in _CANNOT else ""
+                self._paused[key] = (self._monotonic() + pause_s, error.reason)
             raise
         finally:
             self._counter.offloaded(model, manifest_digest, answered=answered)
-
-    def _pause(self, code: str, manifest_digest: str) -> None:
-        if (pause_s := _PAUSES.get(code)) is not None:
-            self._paused[manifest_digest if code in _CANNOT else ""] = (self._monotonic() + pause_s, code)
 
     async def _write_down(
         self,

@@ -66,13 +66,8 @@ class Model(Protocol):
         ...
 
 
-def available() -> dict[str, str]:
-    """Version by name, of every runtime that can be used here. Looked up once a process, in children of it."""
-    return {name: found.version for name, found in facts().items()}
-
-
 def facts() -> dict[str, RuntimeFacts]:
-    """What each runtime is that can be used here, by name; looked up as `available` is."""
+    """What each runtime is that can be used here, by name. Looked up once a process, in children of it."""
     return {name: found for name, (found, _) in _looked_up(*REGISTRY).items() if found is not None}
 
 

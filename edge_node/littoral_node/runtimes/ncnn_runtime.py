@@ -90,9 +90,9 @@ class NcnnModel:
         self._free_when_done()
 
     def _one(self, row: Tensor) -> Tensor:
-        held = np.ascontiguousarray(row)  # ncnn reads this very memory: it must outlive the run
+        values = np.ascontiguousarray(row)  # ncnn reads this very memory: it must outlive the run
         with self._net.create_extractor() as run:
-            if (code := run.input(self._input, self._ncnn.Mat(held))) != 0:
+            if (code := run.input(self._input, self._ncnn.Mat(values))) != 0:
                 raise RuntimeFailure(f"ncnn: {self._name} does not take {self._input}: code {code}")
             code, answer = run.extract(self._output)
             if code != 0:

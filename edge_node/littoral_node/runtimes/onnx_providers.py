@@ -50,8 +50,8 @@ def options_of(device: str, cache: Path | None) -> dict[str, str]:
     if device == "tensorrt":
         return {"trt_fp16_enable": "0", "trt_int8_enable": "0", **engine_cache(cache)}
     if device == "coreml":
-        kept = {} if cache is None else {"ModelCacheDirectory": str(_made(cache / "coreml"))}
-        return {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", **kept}
+        stored = {} if cache is None else {"ModelCacheDirectory": str(_made(cache / "coreml"))}
+        return {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", **stored}
     return {}
 
 
@@ -77,12 +77,11 @@ def _made(folder: Path) -> Path:
 def opened(onnxruntime: Any, source: str | bytes, options: Any, providers: Wanted) -> Any:
     """A session on the first of the providers that takes the model; on the CPU alone where the others fail with it."""
     try:
-        session = onnxruntime.InferenceSession(source, options, providers=providers)
+        return onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception:
         if len(providers) == 1:
             raise
-        session = onnxruntime.InferenceSession(source, options, providers=providers[-1:])
-    return session
+        return onnxruntime.InferenceSession(source, options, providers=providers[-1:])
 
 
 def ran_on(session: Any) -> tuple[str, ...]:
@@ -112,19 +111,19 @@ def why_missing(onnxruntime: Any, model: bytes, options: Callable[[], Any], devi
     """None where the device makes a session with a tiny model. `built`: providers that the library was built with."""
     if NAMES[device] not in built:
         return f"onnxruntime {onnxruntime.__version__} was built without {NAMES[device]}"
-    said: list[str] = []
-    with _stderr(said):
+    written: list[str] = []
+    with _stderr(written):
         try:
             session = onnxruntime.InferenceSession(
                 model, options(), providers=[(NAMES[device], options_of(device, None)), (NAMES["cpu"], {})]
             )
             has = ran_on(session)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base
-            has, said = (), [str(error)]
+            has, written = (), [str(error)]
     if device in has:
         return None
-    why = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in "\n".join(said).splitlines() if line.strip()]
-    return f"onnxruntime has {NAMES[device]}, and it does not work here: {why[0][:300] if why else 'it says not why'}"
+    why = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in "\n".join(written).splitlines() if line.strip()]
+    return f"onnxruntime has {NAMES[device]}, and it does not work here: {why[0][:300] if why else 'it does not say why'}"
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from littoral_node.machine.runtime_facts import RuntimeFacts
 from littoral_node.runtimes import Array, Tensor, check_names, checked, only_file, onnx_limits
 from littoral_node.runtimes.ended import BadValues
 from littoral_node.runtimes.onnx_providers import NAMES, Wanted, devices_here, opened, ran_on, wanted
-from littoral_node.runtimes.onnx_stopping import StoppableSession
 from littoral_node.runtimes.using import in_use
 
 _INDEX = re.compile(r"within bounds|out of (data )?bounds|out of range")
@@ -63,7 +62,9 @@ class OnnxModel:
     None: as many as come."""
 
     def __init__(self, session: Any, manifest: Manifest, most: int | None = None) -> None:
-        self._session: Any = StoppableSession(session)
+        self._session: Any = session
+        self._new_run_options: Any = importlib.import_module("onnxruntime").RunOptions
+        self._run_options: Any = self._new_run_options()  # of all runs at one time, which costs nothing
         self.devices = ran_on(session)
         self._most = most
         self._shape = manifest.input.shape
@@ -93,16 +94,16 @@ class OnnxModel:
 
     def _logits(self, session: Any, x: Tensor) -> Any:
         if self._most is None or len(x) <= self._most:
-            return session.run(self._outputs, {self._input: x})[0]
-        parts = range(0, len(x), self._most)
-        return np.concatenate([session.run(self._outputs, {self._input: x[i : i + self._most]})[0] for i in parts])
+            return session.run(self._outputs, {self._input: x}, self._run_options)[0]
+        parts = (x[i : i + self._most] for i in range(0, len(x), self._most))
+        return np.concatenate([session.run(self._outputs, {self._input: part}, self._run_options)[0] for part in parts])
 
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         session, signature = self._session, self._signature
         if session is None or signature is None:
             raise RuntimeFailure(f"{self._name}: {'was closed' if session is None else 'has no signature'}")
         try:
-            found = session.run([spec.name for spec in signature.outputs], dict(feeds))
+            found = session.run([spec.name for spec in signature.outputs], dict(feeds), self._run_options)
         except Exception as error:  # onnxruntime's errors share no base
             kind = BadValues if _of_the_values(error, signature) else RuntimeFailure
             raise kind(f"onnxruntime: {self._name}: {error}") from error
@@ -112,9 +113,9 @@ class OnnxModel:
         return answers
 
     def stop(self) -> None:
-        """Ends every inference that runs now, from another thread."""
-        if (session := self._session) is not None:
-            session.stop()
+        """Ends every inference that runs now, between two operations; those that begin after this go on. From another thread."""
+        running, self._run_options = self._run_options, self._new_run_options()
+        running.terminate = True
 
     def close(self) -> None:
         if self._session is not None:

@@ -42,13 +42,13 @@ def provider_options(manifest: Manifest, cache: Path | None) -> dict[str, str]:
 
     Raises RuntimeFailure where the manifest says a precision or batches that are not known.
     """
-    told = manifest.runtime_options
-    precision = told.get("precision", "fp32")
+    options = manifest.runtime_options
+    precision = options.get("precision", "fp32")
     if precision not in PRECISIONS:
         raise RuntimeFailure(
             f"tensorrt: runtime_options.precision: {str(precision)[:40]!r}", hint=f"one of {', '.join(PRECISIONS)}"
         )
-    least, usual, most = batches_of(told)
+    least, usual, most = batches_of(options)
     sizes = "x".join(map(str, manifest.input.shape))
     profiles = {
         f"trt_profile_{name}_shapes": f"{manifest.input.name}:{count}x{sizes}"

@@ -1,8 +1,8 @@
 """Who may ask this node what.
 
-On loopback anybody on the machine may do anything, but a web page that is open in a browser on it may not: it would ask under a
-name of its own (DNS rebinding) or across origins, and a browser says so. As soon as a listener is reachable from elsewhere,
-callers need the token and the connection TLS, and models are not loaded or unloaded unless that was allowed.
+On loopback every program on the machine may do anything, but a web page that is open in a browser on it may not: it would ask
+under a name of its own (DNS rebinding) or across origins, and a browser says so. As soon as a listener is reachable from
+elsewhere, callers need the token and the connection TLS, and models are not loaded or unloaded unless that was allowed.
 """
 
 from __future__ import annotations
@@ -114,21 +114,6 @@ def is_here(authority: str) -> bool:
     return True
 
 
-def read_token(path: Path | None, listens: str) -> str:
-    """What a listener asks for.
-
-    Args:
-        listens: the setting that makes it needed, with its value.
-
-    Raises:
-        BadInput: there is none, it is too short, or others on this machine may read it.
-    """
-    way_out = "head -c 24 /dev/urandom | base64 > FILE; chmod 600 FILE; then --token-file FILE; or listen on 127.0.0.1"
-    if path is None:
-        raise BadInput(f"{listens}: can be reached from elsewhere, and no token is set (token-file)", hint=way_out)
-    return token_in(path, way_out)
-
-
 def token_in(path: Path, way_out: str) -> str:
     """The token in a file. Raises BadInput: it cannot be read, is too short, or others on this machine may read it."""
     try:
@@ -139,12 +124,19 @@ def token_in(path: Path, way_out: str) -> str:
     if len(token) < MIN_TOKEN or not token.isascii() or any(c.isspace() for c in token):
         raise BadInput(f"token-file {path}: must hold one word of at least {MIN_TOKEN} ASCII characters", hint=way_out)
     if mode & 0o004 and path.stat().st_uid == os.getuid():
-        raise BadInput(f"token-file {path}: everybody on this machine may read it", hint=f"chmod 600 {path}")
+        raise BadInput(f"token-file {path}: every user of this machine may read it", hint=f"chmod 600 {path}")
     return token
 
 
 def access_of(host: str, listens: str, token_file: Path | None, *, allow_load: bool) -> Access:
-    """What a listener on this host asks of its callers. Raises BadInput where it would have to ask for a token and has none."""
+    """What a listener on this host asks of its callers. Raises BadInput where it would have to ask for a token and has none.
+
+    Args:
+        listens: the setting of the host, with its value.
+    """
     if is_loopback(host):
         return Access()
-    return Access(read_token(token_file, listens), allow_load)
+    way_out = "head -c 24 /dev/urandom | base64 > FILE; chmod 600 FILE; then --token-file FILE; or listen on 127.0.0.1"
+    if token_file is None:
+        raise BadInput(f"{listens}: can be reached from elsewhere, and no token is set (token-file)", hint=way_out)
+    return Access(token_in(token_file, way_out), allow_load)

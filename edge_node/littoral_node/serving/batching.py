@@ -66,19 +66,19 @@ class Merger:
             try:
                 return list(self._merged(entries))
             except FleetError:
-                return self._apart(entries)
+                return self._one_by_one(entries)
         if len(entries) > 1 and self.together is None:
             return self._both(entries)
-        return self._apart(entries)
+        return self._one_by_one(entries)
 
     def _both(self, entries: Sequence[BatchEntry]) -> list[Result]:
         began = self.clock()
-        apart = self._apart(entries)
+        single = self._one_by_one(entries)
         between = self.clock()
-        if any(isinstance(result, BaseException) for result in apart):
-            return apart
+        if any(isinstance(result, BaseException) for result in single):
+            return single
         try:
-            agreed = all(map(_same, apart, self._merged(entries)))
+            agreed = all(map(_same, single, self._merged(entries)))
         except FleetError:
             agreed = False
         self._spent[0] += between - began
@@ -88,9 +88,9 @@ class Merger:
             self.together = False
         elif self._trials == TRIALS:
             self.together = self._spent[1] <= WORTH * self._spent[0]
-        return apart
+        return single
 
-    def _apart(self, entries: Sequence[BatchEntry]) -> list[Result]:
+    def _one_by_one(self, entries: Sequence[BatchEntry]) -> list[Result]:
         results: list[Result] = []
         for entry in entries:
             try:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from littoral.errors import Unavailable
-from littoral.transport import is_loopback, join_address, try_to_listen
+from littoral.transport import is_loopback, join_address
 from littoral_node.config.settings import NodeSettings
 from littoral_node.identity.files import Damaged, ignore_damage
-from littoral_node.serving.access import Access, access_of
+from littoral_node.serving.access import access_of
 from littoral_node.serving.body_memory import BodyMemory
 from littoral_node.serving.grpc_server import GrpcServer
+from littoral_node.serving.listen_options import ListenOptions
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
-from littoral_node.serving.tls import Tls, tls_of
+from littoral_node.serving.tls import tls_of
 
 
 class Front:
@@ -36,28 +37,20 @@ class Front:
         now: float,
         damaged: Damaged = ignore_damage,
     ) -> None:
-        self._service = service
-        self._settings = settings
-        self._log = log
-        http = settings.http_host
-        access, self._grpc_access = self._access("http", http), Access()
-        hosts = [http]
-        if settings.grpc is not None:
-            hosts.append(settings.grpc[0])
-            self._grpc_access = self._access("grpc", settings.grpc[0])
-        elsewhere = tuple(host for host in hosts if not is_loopback(host))
+        self._service, self._settings, self._log = service, settings, log
+        hosts = {"http": settings.http_host, **({"grpc": settings.grpc[0]} if settings.grpc is not None else {})}
+        access = {
+            name: access_of(host, f"--{name} {host}", settings.token_file, allow_load=settings.allow_load)
+            for name, host in hosts.items()
+        }
+        elsewhere = tuple(host for host in hosts.values() if not is_loopback(host))
         self._tls = tls_of(folder, elsewhere, settings.tls, now=now, damaged=damaged) if elsewhere else None
-        self._memory = BodyMemory()
-        self._http = HttpServer(
-            service, http, settings.http_port, access=access, tls=self._tls_on(http), body_memory=self._memory
-        )
+        memory = BodyMemory()
+        self._options = {
+            name: ListenOptions(access[name], None if is_loopback(host) else self._tls, memory) for name, host in hosts.items()
+        }
+        self._http = HttpServer(service, settings.http_host, settings.http_port, self._options["http"])
         self._grpc: GrpcServer | None = None
-
-    def _access(self, name: str, host: str) -> Access:
-        return access_of(host, f"--{name} {host}", self._settings.token_file, allow_load=self._settings.allow_load)
-
-    def _tls_on(self, host: str) -> Tls | None:
-        return None if is_loopback(host) else self._tls
 
     async def start(self) -> dict[str, str]:
         """Where requests are taken, by protocol, once they are. Raises Unavailable where a port is in use or may not be bound."""
@@ -87,27 +80,13 @@ class Front:
         self._service.close()
 
     async def _grpc_on(self, host: str, port: int) -> GrpcServer:
-        server = GrpcServer(self._service, host, port, access=self._grpc_access, tls=self._tls_on(host), body_memory=self._memory)
+        server = GrpcServer(self._service, host, port, self._options["grpc"])
         try:
-            _check_free(host, port)
             await server.start()
         except Unavailable as error:
-            if self._settings.grpc_told:
+            if self._settings.grpc_is_set:
                 raise
             self._log("grpc-elsewhere", detail=f"{error.message}: it is the default, so another free port is used")
-            server = GrpcServer(
-                self._service, host, 0, access=self._grpc_access, tls=self._tls_on(host), body_memory=self._memory
-            )
+            server = GrpcServer(self._service, host, 0, self._options["grpc"])
             await server.start()
         return server
-
-
-def _check_free(host: str, port: int) -> None:
-    """Before gRPC finds out, which says so in lines of its own. Raises Unavailable."""
-    try:
-        try_to_listen(host, port)
-    except OSError as error:
-        raise Unavailable(
-            f"grpc: cannot listen on {join_address(host, port)}: {error.strerror}",
-            hint="choose another with --grpc HOST:PORT, or --grpc off",
-        ) from error

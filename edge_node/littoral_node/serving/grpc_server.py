@@ -10,27 +10,25 @@ import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from littoral.errors import BadInput, Conflict, FleetError, NotFound, RuntimeFailure, TooLarge, Unavailable
 from littoral.inference.v2 import inference_pb2 as pb
+from littoral.transport import join_address, try_to_listen
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
-from littoral_node.serving.access import Access, NoToken
-from littoral_node.serving.body_memory import BodyMemory
+from littoral_node.serving.access import NoToken
 from littoral_node.serving.concurrency import TooManyRequests
+from littoral_node.serving.listen_options import ListenOptions
 from littoral_node.serving.messages import answer_to, large, metadata_to, parsed, request_of
-from littoral_node.serving.service import MAX_BODY_BYTES, Forbidden, Service
+from littoral_node.serving.service import Forbidden, Service
 from littoral_node.serving.tensors import Asked
-from littoral_node.serving.tls import Tls
 
 SERVICE = "inference.GRPCInferenceService"
-BODY_S = 10.0
 GRACE_S = 5.0
 MAX_CONNECTIONS = 256
 SLOW_S, MOST_SLOW = 0.5, 4
@@ -55,7 +53,6 @@ STATUS: Mapping[type[FleetError], grpc.StatusCode] = {
     RuntimeFailure: grpc.StatusCode.INTERNAL,
 }
 
-T = TypeVar("T")
 _Answering = Callable[[Any], Awaitable[Any]]
 
 
@@ -75,63 +72,46 @@ class _Coming:
 
 class GrpcServer:
     """Args:
-    port: 0 takes any free one; `port` tells which.
-    body_s: how long a request may take to come; seconds.
-    max_connections: open at one time; further ones are closed.
-    access: what is asked of callers; None: nothing.
-    tls: None: plain.
-    body_memory: for messages; shared with other listeners.
+    port: 0: any free one; then `port` is its number.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        host: str,
-        port: int,
-        *,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        body_s: float = BODY_S,
-        max_connections: int = MAX_CONNECTIONS,
-        access: Access | None = None,
-        tls: Tls | None = None,
-        body_memory: BodyMemory | None = None,
-    ) -> None:
+    def __init__(self, service: Service, host: str, port: int, options: ListenOptions | None = None) -> None:
+        options = options or ListenOptions()
         self._service = service
         self._host = host
         self.port = port
-        self._body_s = body_s
-        self._access = access or Access()
-        self._tls = tls
-        self._body_memory = body_memory or BodyMemory()
+        self._body_s, self._access, self._tls = options.body_s, options.access, options.tls
+        self._body_memory = options.body_memory
         self._coming: set[_Coming] = set()
         self._looking: asyncio.TimerHandle | None = None
-        self._reader: ThreadPoolExecutor | None = None
         self._options = (
-            ("grpc.max_receive_message_length", max_body_bytes + _ENVELOPE_BYTES),
+            ("grpc.max_receive_message_length", options.max_body_bytes + _ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
             ("grpc.max_concurrent_streams", service.max_in_flight),
-            ("grpc.max_allowed_incoming_connections", max_connections),
-            ("grpc.server_handshake_timeout_ms", round(body_s * 1000)),
+            ("grpc.max_allowed_incoming_connections", options.max_connections or MAX_CONNECTIONS),
+            ("grpc.server_handshake_timeout_ms", round(options.body_s * 1000)),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         )
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
         """Returns once requests are taken. Raises Unavailable where the port is in use or may not be bound."""
-        self._server = grpc.aio.server(options=self._options)
-        self._server.add_generic_rpc_handlers((self._handlers(),))
-        address = f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
+        address = join_address(self._host, self.port)
         try:
+            try_to_listen(self._host, self.port)  # gRPC says in lines of its own that it cannot, and not why
+            self._server = grpc.aio.server(options=self._options)
+            self._server.add_generic_rpc_handlers((self._handlers(),))
             if self._tls is None:
                 self.port = self._server.add_insecure_port(address)
             else:
                 pair = (self._tls.key.read_bytes(), self._tls.certificate.read_bytes())
                 self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             self._server = None
+            why = error.strerror if isinstance(error, OSError) else error
             raise Unavailable(
-                f"grpc: cannot listen on {address}", hint="choose another with --grpc HOST:PORT, or --grpc off"
+                f"grpc: cannot listen on {address}: {why}", hint="choose another with --grpc HOST:PORT, or --grpc off"
             ) from error
         await self._server.start()
 
@@ -143,9 +123,6 @@ class GrpcServer:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
-        if self._reader is not None:
-            self._reader.shutdown()
-            self._reader = None
 
     def _handlers(self) -> grpc.GenericRpcHandler:
         answering: Mapping[str, tuple[_Answering, Any, bool]] = {
@@ -255,7 +232,7 @@ class GrpcServer:
                 asked: Asked = partial(request_of, request)
             else:
                 reserved = self._body_memory.reserve(len(data), 0)
-                request, asked = await self._beside(large, data)
+                request, asked = await self._service.beside(large, data)
             model = request.model_name
             return answer_to(await self._service.infer(model, asked, request.model_version))
         except FleetError as error:
@@ -263,12 +240,6 @@ class GrpcServer:
             raise
         finally:
             self._body_memory.release(reserved)
-
-    async def _beside(self, work: Callable[[bytes], T], data: bytes) -> T:
-        """In a thread, one at a time."""
-        if self._reader is None:
-            self._reader = ThreadPoolExecutor(1, thread_name_prefix="large messages")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, work, data)
 
     async def _index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         response = pb.RepositoryIndexResponse()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from littoral.answers import fault_of
+from littoral.answers import fault_of, small
 from littoral.errors import BadInput, FleetError, RuntimeFailure
 from littoral.preparation import Input
 from littoral_node.runtimes.ended import BadValues, RuntimeCrash, RuntimeHang
@@ -20,7 +20,7 @@ from littoral_node.serving.batching import BATCH_FROM_S, Batcher, Feeds, Merger
 from littoral_node.serving.results import InferenceResult, tensors_of
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.serving.tensors import LABEL, Asked
-from littoral_node.serving.values import Array, small
+from littoral_node.serving.values import Array
 from littoral_node.telemetry.counting import TelemetryWindows
 
 INLINE_S = 0.002

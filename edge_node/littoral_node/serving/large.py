@@ -43,7 +43,7 @@ def large_json(body: Body | memoryview) -> Any:
     """
     text = bytes(body) if isinstance(body, memoryview) else body
     mark = secrets.token_hex(16)
-    skeleton, values = _taken_apart(text, mark)
+    skeleton, values = _skeleton_of(text, mark)
     try:
         parsed = orjson.loads(skeleton)
     except orjson.JSONDecodeError as error:
@@ -57,14 +57,14 @@ def large_json(body: Body | memoryview) -> Any:
     return parsed
 
 
-def _taken_apart(text: Body, mark: str) -> tuple[bytes, list[tuple[int, int]]]:
+def _skeleton_of(text: Body, mark: str) -> tuple[bytes, list[tuple[int, int]]]:
     """The JSON with marks in place of long values, and where those are."""
     pieces: list[Body] = []
     values: list[tuple[int, int]] = []
-    size = kept = at = 0  # of the skeleton; up to where it was taken over; where the next string is looked for
+    size = copied = at = 0  # of the skeleton; up to where it was copied; where the next string is looked for
     while (quote := text.find(b'"', at)) >= 0:
         at = _behind_string(text, quote)
-        if size + at - kept > SKELETON_BYTES:
+        if size + at - copied > SKELETON_BYTES:
             raise _too_much(len(text))
         if text[quote:at] != b'"data"' or (colon := _VALUE.match(text, at)) is None:
             continue
@@ -72,13 +72,13 @@ def _taken_apart(text: Body, mark: str) -> tuple[bytes, list[tuple[int, int]]]:
         end = _behind_values(text, begin)
         if end - begin < _LONG:
             continue
-        pieces += (text[kept:begin], f'"{mark}{len(values)}"'.encode())
-        size += begin - kept
+        pieces += (text[copied:begin], f'"{mark}{len(values)}"'.encode())
+        size += begin - copied
         values.append((begin, end))
-        kept = at = end
-    if size + len(text) - kept > SKELETON_BYTES:
+        copied = at = end
+    if size + len(text) - copied > SKELETON_BYTES:
         raise _too_much(len(text))
-    return b"".join([*pieces, text[kept:]]), values
+    return b"".join([*pieces, text[copied:]]), values
 
 
 def _too_much(size: int) -> BadInput:

@@ -29,8 +29,7 @@ import orjson
 
 from littoral.errors import FleetError, NotFound, Unavailable
 from littoral_node.machine.memory import give_back, trim
-from littoral_node.serving.access import Access
-from littoral_node.serving.body_memory import UNCOUNTED_BYTES, BodyMemory
+from littoral_node.serving.body_memory import UNCOUNTED_BYTES
 from littoral_node.serving.http.coalescing import Coalescer
 from littoral_node.serving.http.connection import Connection
 from littoral_node.serving.http.errors import HttpError
@@ -39,26 +38,25 @@ from littoral_node.serving.http.handler import ClientConnection, HttpLimits, Rep
 from littoral_node.serving.http.handshake import Handshake
 from littoral_node.serving.http.http1 import Head, head_of
 from littoral_node.serving.http.listening import bound
+from littoral_node.serving.listen_options import ListenOptions
 from littoral_node.serving.metrics import CONTENT_TYPE, exposition
 from littoral_node.serving.rest_inference import RestInference
 from littoral_node.serving.rest_requests import (
     BadMethod,
     check_plain,
     headers_of,
-    inferred_model,
+    inferred,
     methods_of,
     only_ready,
     status_of,
 )
-from littoral_node.serving.service import MAX_BODY_BYTES, Service
-from littoral_node.serving.tls import Tls
+from littoral_node.serving.service import Service
 from littoral_node.supervision.notify import answers
 
 MAX_CONNECTIONS = 512
 MAX_DRAINED = 16
 """Connections whose request was refused and that still send. What more connections send is not read."""
 PATIENCE_S = 10.0
-BODY_S = 10.0
 BACKLOG = 256
 SWEEP_S = 1.0
 LIVE_PARTS = ("v2", "health", "live")
@@ -67,35 +65,19 @@ LIVE_PARTS = ("v2", "health", "live")
 class HttpServer:
     """Args:
     port: 0: any free one; then `port` is its number.
-    body_s: how long a body may take to come; seconds.
-    max_connections: open at one time; further ones are closed.
-    access: what callers must show; None: nothing.
-    tls: None: plain.
-    body_memory: for bodies; shared with other listeners.
     """
 
     errors: tuple[type[Exception], ...] = (FleetError,)
 
-    def __init__(
-        self,
-        service: Service,
-        host: str,
-        port: int,
-        *,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        body_s: float = BODY_S,
-        max_connections: int = MAX_CONNECTIONS,
-        access: Access | None = None,
-        tls: Tls | None = None,
-        body_memory: BodyMemory | None = None,
-    ) -> None:
+    def __init__(self, service: Service, host: str, port: int, options: ListenOptions | None = None) -> None:
+        options = options or ListenOptions()
+        body_s, body_bytes = options.body_s, options.max_body_bytes
         self._service = service
         self._host = host
         self.port = port
-        self._limits = HttpLimits(head_s=body_s, body_s=body_s, body_bytes=max_body_bytes, uncounted_bytes=UNCOUNTED_BYTES)
-        self._max_connections = max_connections
-        self._access = access or Access()
-        self._tls = tls
+        self._limits = HttpLimits(head_s=body_s, body_s=body_s, body_bytes=body_bytes, uncounted_bytes=UNCOUNTED_BYTES)
+        self._max_connections = options.max_connections or MAX_CONNECTIONS
+        self._access, self._tls = options.access, options.tls
         self._server: asyncio.Server | None = None
         self._connections: set[ClientConnection] = set()
         self._refused: set[ClientConnection] = set()  # and drained
@@ -104,9 +86,9 @@ class HttpServer:
         self._answered = self._answered_before = 0
         self.coalesce = Coalescer().coalesce
         self.later = FairQueue().later
-        self.body_memory = body_memory or BodyMemory()
+        self.body_memory = options.body_memory
         self.reserve, self.release = self.body_memory.reserve, self.body_memory.release
-        self._inference = RestInference(service, self.body_memory, max_body_bytes)
+        self._inference = RestInference(service, self.body_memory, body_bytes)
         self._set_date()
 
     async def start(self) -> None:
@@ -141,7 +123,6 @@ class HttpServer:
                 connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._inference.close()
         await self._server.wait_closed()
         self._server = None
 
@@ -178,13 +159,9 @@ class HttpServer:
             self._access.check_page(head.authority, head.headers)
             if head.parts != LIVE_PARTS:
                 self._access.check(head.headers.get("authorization"))
-        match head.parts if head.method == "POST" else ():
-            case ["v2", "models", name, "infer"]:
-                self._service.check_version(name)
-            case ["v2", "models", name, "versions", version, "infer"]:
-                self._service.check_version(name, version)
-            case _:
-                return None
+        if (asked := inferred(head)) is None:
+            return None
+        self._service.check_version(*asked)
         self._service.enter()
         return self._service.leave
 
@@ -200,8 +177,8 @@ class HttpServer:
 
     def refusal(self, error: Exception, head: Head | None) -> Reply:
         assert isinstance(error, FleetError | HttpError)
-        if head is not None and (model := inferred_model(head)) is not None:
-            self._service.refused(model, error)
+        if head is not None and (asked := inferred(head)) is not None:
+            self._service.refused(asked[0], error)
         status = status_of(error)
         return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers_of(status, head))
 
@@ -209,11 +186,9 @@ class HttpServer:
 
     async def _routed(self, head: Head, body: bytes | bytearray) -> Reply:
         service = self._service
+        if (asked := inferred(head)) is not None:
+            return await self._inference.answer(*asked, head, body)
         match "GET" if head.method == "HEAD" else head.method, head.parts:
-            case "POST", ["v2", "models", name, "infer"]:
-                return await self._inference.answer(name, "", head, body)
-            case "POST", ["v2", "models", name, "versions", version, "infer"]:
-                return await self._inference.answer(name, version, head, body)
             case "GET", ["v2"]:
                 return _ok(service.about())
             case "GET", ["v2", "health", "live"]:
@@ -235,15 +210,10 @@ class HttpServer:
                 return _ok({"name": name, "ready": True})
             case "POST", ["v2", "repository", "index"]:
                 return _ok(service.index(ready=only_ready(body)))
-            case "POST", ["v2", "repository", "models", name, "load"]:
+            case "POST", ["v2", "repository", "models", name, "load" | "unload" as action]:
                 self._access.check_repository()
                 check_plain(body)
-                await service.repository.load(name)
-                return _ok({})
-            case "POST", ["v2", "repository", "models", name, "unload"]:
-                self._access.check_repository()
-                check_plain(body)
-                await service.repository.unload(name)
+                await (service.repository.load if action == "load" else service.repository.unload)(name)
                 return _ok({})
         if methods := methods_of(head.parts):
             if head.method == "OPTIONS":

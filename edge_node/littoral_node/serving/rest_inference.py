@@ -1,16 +1,12 @@
 """Answers requests for inference over REST: unpacks the body, reads its JSON and tensors, and encodes the answer.
 
-Small bodies are read in the event loop itself. Long work goes through one thread, piece by piece.
+Small bodies are read in the event loop itself. Long work goes through the thread of the service, piece by piece.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from littoral_node.serving.body_memory import BodyMemory
 from littoral_node.serving.http.errors import BodyTooLarge
@@ -21,8 +17,6 @@ from littoral_node.serving.rest_requests import HEADER_LENGTH, INLINE_BYTES, jso
 from littoral_node.serving.service import Service
 from littoral_node.serving.tensors import asked
 from littoral_node.serving.values import has_truths
-
-T = TypeVar("T")
 
 
 class RestInference:
@@ -35,20 +29,14 @@ class RestInference:
 
     def __init__(self, service: Service, memory: BodyMemory, max_bytes: int) -> None:
         self._service, self._memory, self._max_bytes = service, memory, max_bytes
-        self._reader: ThreadPoolExecutor | None = None
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.shutdown()
-            self._reader = None
 
     async def answer(self, name: str, version: str, head: Head, body: bytes | bytearray) -> Reply:
         if "content-encoding" in head.headers:
             return await self._packed(name, version, head, body)
         text, tail = split(body, head.headers.get(HEADER_LENGTH))
-        parsed = json_of(text) if len(text) <= INLINE_BYTES else await self._beside(large_json, text)
+        parsed = json_of(text) if len(text) <= INLINE_BYTES else await self._service.beside(large_json, text)
         answer = await self._service.infer(name, asked(parsed, tail, truths=has_truths(text)), version)
-        encoded, length = await self._beside(answer.encode) if answer.large else answer.encode()
+        encoded, length = await self._service.beside(answer.encode) if answer.large else answer.encode()
         if length is None:
             return Reply(200, encoded)
         return Reply(200, encoded, ((HEADER_LENGTH, str(length)),), "application/octet-stream")
@@ -66,10 +54,4 @@ class RestInference:
         if len(body) <= INLINE_BYTES:
             with suppress(BodyTooLarge):
                 return unpacked(body, coding, min(INLINE_BYTES, self._max_bytes))
-        return await self._beside(unpacked, body, coding, self._max_bytes)
-
-    async def _beside(self, work: Callable[..., T], *given: Any) -> T:
-        """Runs long work in a thread, one piece at a time, so that the event loop keeps a core."""
-        if self._reader is None:
-            self._reader = ThreadPoolExecutor(1, thread_name_prefix="large requests")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, work, *given)
+        return await self._service.beside(unpacked, body, coding, self._max_bytes)

@@ -65,11 +65,13 @@ def headers_of(status: int, head: Head | None) -> tuple[tuple[str, str], ...]:
     return _HEADERS.get(status, ())
 
 
-def inferred_model(head: Head) -> str | None:
-    """The model of a request for inference; None: it is another request."""
+def inferred(head: Head) -> tuple[str, str] | None:
+    """The model and the version ("": any) of a request for inference; None: it is another request."""
     match head.parts if head.method == "POST" else ():
-        case ["v2", "models", name, "infer"] | ["v2", "models", name, "versions", _, "infer"]:
-            return name
+        case ["v2", "models", name, "infer"]:
+            return name, ""
+        case ["v2", "models", name, "versions", version, "infer"]:
+            return name, version
     return None
 
 

@@ -6,9 +6,11 @@ refused in the same words.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from littoral import __version__
 from littoral.errors import FleetError, NotFound, RuntimeFailure, Unavailable
@@ -26,7 +28,7 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_IN_FLIGHT = 256
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-
+T = TypeVar("T")
 
 _SERVERS_FAULT = (RuntimeFailure, Unavailable)
 
@@ -117,6 +119,7 @@ class Service:
         self.repository = repository or OnlyServed(slots)
         self.max_in_flight = max_in_flight
         self._in_flight = 0
+        self._reader: ThreadPoolExecutor | None = None
 
     def enter(self) -> None:
         """Counts a request as in flight, from before its body is read to its answer. Raises TooManyRequests at the limit."""
@@ -178,5 +181,14 @@ class Service:
         """
         return [entry for entry in self.repository.entries() if entry.state == READY or not ready]
 
+    async def beside(self, work: Callable[..., T], *given: Any) -> T:
+        """Runs long work on a request or an answer in a thread, one piece at a time, so that the event loop keeps a core."""
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="large requests")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work, *given)
+
     def close(self) -> None:
         self.inference.close()
+        if self._reader is not None:
+            self._reader.shutdown()
+            self._reader = None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from littoral.answers import small
 from littoral.errors import BadInput
 from littoral.signature import DATATYPES
 
@@ -111,11 +112,6 @@ def _finite(values: Array, datatype: str, at: str) -> Array:
     if values.dtype.kind == "f" and not small(values) and not np.isfinite(values).all():
         raise BadInput(f"{at}.data: holds a value that is not finite as {datatype}")
     return values
-
-
-def small(values: Array) -> bool:
-    """True: all of these floats are finite, and so is the sum of their squares. A third of the work of looking."""
-    return values.dtype.char in "fd" and math.isfinite(np.vdot(values, values))
 
 
 def kind_of(value: Any) -> str:

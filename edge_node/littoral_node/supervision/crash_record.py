@@ -86,7 +86,8 @@ def reopened(book: Book, machine: str, trying: Mapping[str, str]) -> tuple[Book,
     """
     started = replace(book, machine=machine, clean=False, blamed=None)
     if book.clean:
-        calm = {name: replace(count, crashes=_after_orderly_end(count)) for name, count in book.models.items()}
+        # The count starts again, but a model that is given up stays given up.
+        calm = {name: count if gives_up(count.crashes) else replace(count, crashes=0) for name, count in book.models.items()}
         return replace(started, models=calm, ends=0), {}
     if book.machine != machine:
         return started, {}
@@ -112,17 +113,8 @@ def reopened(book: Book, machine: str, trying: Mapping[str, str]) -> tuple[Book,
     return replace(started, models=models), crashes
 
 
-def _after_orderly_end(count: CrashCount) -> int:
-    """An orderly end starts the count again; a model that is given up stays given up."""
-    return count.crashes if gives_up(count.crashes) else 0
-
-
 def loading(book: Book, model: str, manifest_digest: str) -> Book:
     return replace(book, blamed=Blamed(model, manifest_digest, "was loaded"))
-
-
-def hung(book: Book, model: str, manifest_digest: str) -> Book:
-    return replace(book, blamed=Blamed(model, manifest_digest, "hung"))
 
 
 def loaded(book: Book, model: str, manifest_digest: str) -> Book:
@@ -130,10 +122,6 @@ def loaded(book: Book, model: str, manifest_digest: str) -> Book:
     again = before is not None and before.manifest_digest == manifest_digest and not gives_up(before.crashes)
     count = replace(before, proved=False) if before is not None and again else CrashCount(manifest_digest)
     return replace(book, blamed=None, models={**book.models, model: count})
-
-
-def not_loaded(book: Book) -> Book:
-    return replace(book, blamed=None)
 
 
 def proved(book: Book, models: Mapping[str, str]) -> Book:
@@ -181,13 +169,13 @@ class CrashBook:
         self._turn(lambda book: loaded(book, model, manifest_digest))
 
     def not_loaded(self) -> None:
-        self._turn(not_loaded)
+        self._turn(lambda book: replace(book, blamed=None))
 
     def hung(self, model: str, manifest_digest: str) -> None:
         """Call it before the process ends for it."""
         detail = "its runtime does not end an inference that hangs: the agent ends, to be started again"
         self._log("runtime-stuck", model=model, manifest=manifest_digest, detail=detail)
-        self._turn(lambda book: hung(book, model, manifest_digest))
+        self._turn(lambda book: replace(book, blamed=Blamed(model, manifest_digest, "hung")))
 
     def proved(self, models: Mapping[str, str]) -> None:
         self._turn(lambda book: proved(book, models))
@@ -212,14 +200,12 @@ class CrashBook:
     def _turn(self, change: Callable[[Book], Book]) -> None:
         with self._turns:
             before, self._book = self._book, change(self._book)
-            if self._book != before:
-                self._write()
-
-    def _write(self) -> None:
-        try:
-            write_record(self._path, self._book)
-        except OSError as error:
-            self._log("crashes-not-written", detail=str(error))
+            if self._book == before:
+                return
+            try:
+                write_record(self._path, self._book)
+            except OSError as error:
+                self._log("crashes-not-written", detail=str(error))
 
 
 def _machine(folder: Path) -> str:

@@ -1,6 +1,6 @@
-"""Everything that can take back a model on this node, in one table: who counts a failure, up to which limit, what follows.
+"""What can take back a model on this node, in one table: who counts a failure, up to which limit, what follows.
 
-1. A failure has a phase (how far the model is) and a kind (what goes wrong). FAILURES has a row for each pair that can happen.
+1. A failure has a phase (how far the model is) and a kind (what goes wrong). FAILURES has a row for each pair that counts.
 2. Below the limit of its row, `below` follows; at the limit, `at_limit`. A row without a limit never gives a model up.
 3. `at_limit` may need the previous artifact. Where there is none, `without_previous` follows.
 4. A restart of the machine is no failure of a model, and a model that has proved itself counts from 0 again.
@@ -31,23 +31,18 @@ class Phase(StrEnum):
     VERIFYING = "update VERIFYING"
     PROBATION = "update in PROBATION"
     IN_SERVICE = "in service, in the agent's process"
-    ISOLATED = "in service, in an isolated process"
 
 
 class Failure(StrEnum):
-    UNREACHABLE = "the cloud cannot be reached"
-    STEP_FAILED = "a step fails: signature, digest, disk, memory, budget, runtime, probe"
+    STEP_FAILED = "a step fails: signature, digest, disk, memory, budget, runtime, probe; or the isolated process ends"
     TIMED_OUT = "the state lasts longer than its limit"
     AGENT_CRASHED = "the agent ends without a message"
-    PROCESS_ENDED = "the isolated process crashes, hangs or takes too much memory"
-    JUDGED_WORSE = "accuracy falls, or more requests fail or are refused than allowed"
+    JUDGED_WORSE = "accuracy falls, more requests fail or are refused than allowed, or the isolated process ends"
     HUNG = "an inference takes too long, and the runtime ends it"
-    STUCK = "an inference takes too long, and the runtime cannot end it"
     NOT_SERVABLE = "the artifact is damaged, cannot be loaded, or does not fit beside the other models"
 
 
 class Consequence(StrEnum):
-    RETRY = "the step runs again after a pause"
     RESUME = "the update continues after the restart, a probation from VERIFYING"
     FAILED = "the update is FAILED; what is in service stays"
     ROLLED_BACK = "the update is ROLLED_BACK; the model before it answers again"
@@ -55,8 +50,6 @@ class Consequence(StrEnum):
     PREVIOUS = "the previous artifact becomes the active one; the update of the other one is ROLLED_BACK"
     SUBSTITUTE = "the previous artifact becomes the active one until the cloud reconciles the node"
     ISOLATED = "the model is served from an isolated process"
-    AGENT_ENDS = "the agent ends; its next start counts a crash of this model"
-    RESTARTED = "the process starts again after a pause"
     NOT_SERVED = "the model is not served; the node reports the problem"
 
 
@@ -67,36 +60,28 @@ class FailureRule:
     counted_by: str
     limit: int | None
     at_limit: Consequence
-    below: Consequence = Consequence.RETRY
+    below: Consequence = Consequence.RESUME
     without_previous: Consequence | None = None
     within_s: float | None = None
     resets: str = ""
 
 
 _STEP = "the step that ran"
-_JOURNAL = "update.json"
 _AT_ONCE_FAILED = FailureRule(_STEP, 1, Consequence.FAILED)
 _AT_ONCE_BACK = FailureRule(_STEP, 1, Consequence.ROLLED_BACK)
-_FOREVER = FailureRule("-", None, Consequence.RETRY)
 
 FAILURES: Mapping[tuple[Phase, Failure], FailureRule] = {
-    (Phase.FETCHING, Failure.UNREACHABLE): _FOREVER,
     (Phase.FETCHING, Failure.STEP_FAILED): _AT_ONCE_FAILED,
     (Phase.FETCHING, Failure.TIMED_OUT): _AT_ONCE_FAILED,
     (Phase.FETCHING, Failure.AGENT_CRASHED): FailureRule("-", None, Consequence.RESUME),
-    (Phase.VERIFYING, Failure.UNREACHABLE): _FOREVER,  # a damaged file is fetched again
     (Phase.VERIFYING, Failure.STEP_FAILED): _AT_ONCE_FAILED,
     (Phase.VERIFYING, Failure.TIMED_OUT): _AT_ONCE_FAILED,
-    (Phase.VERIFYING, Failure.PROCESS_ENDED): _AT_ONCE_FAILED,
-    (Phase.VERIFYING, Failure.AGENT_CRASHED): FailureRule(
-        _JOURNAL, CRASHES, Consequence.FAILED, Consequence.RESUME, resets="another update"
-    ),
+    (Phase.VERIFYING, Failure.AGENT_CRASHED): FailureRule("update.json", CRASHES, Consequence.FAILED, resets="another update"),
     (Phase.PROBATION, Failure.STEP_FAILED): _AT_ONCE_BACK,
     (Phase.PROBATION, Failure.TIMED_OUT): _AT_ONCE_BACK,
-    (Phase.PROBATION, Failure.PROCESS_ENDED): _AT_ONCE_BACK,
     (Phase.PROBATION, Failure.JUDGED_WORSE): _AT_ONCE_BACK,
     (Phase.PROBATION, Failure.AGENT_CRASHED): FailureRule(
-        _JOURNAL, CRASHES, Consequence.ROLLED_BACK, Consequence.RESUME, resets="another update"
+        "update.json", CRASHES, Consequence.ROLLED_BACK, resets="another update"
     ),
     (Phase.IN_SERVICE, Failure.AGENT_CRASHED): FailureRule(
         "crashes.json",
@@ -115,12 +100,9 @@ FAILURES: Mapping[tuple[Phase, Failure], FailureRule] = {
         within_s=HANGS_WITHIN_S,
         resets="another artifact, or a restart",
     ),
-    (Phase.IN_SERVICE, Failure.STUCK): FailureRule("the watchdog", 1, Consequence.AGENT_ENDS),
     (Phase.IN_SERVICE, Failure.NOT_SERVABLE): FailureRule(
         "the start of the agent", 1, Consequence.SUBSTITUTE, without_previous=Consequence.NOT_SERVED
     ),
-    (Phase.ISOLATED, Failure.PROCESS_ENDED): FailureRule("-", None, Consequence.RESTARTED),
-    (Phase.ISOLATED, Failure.NOT_SERVABLE): FailureRule("the start of the process", 1, Consequence.NOT_SERVED),
 }
 """A pair that is not here cannot happen: `outcome` raises KeyError for it."""
 

@@ -6,6 +6,7 @@ import datetime
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO
 
 
@@ -19,7 +20,6 @@ class Log:
         self._clock = clock
         self._as_json = as_json
         self._stream = stream
-        self.lost = 0  # lines that could not be written
 
     def __call__(self, event: str, **fields: Any) -> None:
         at = (
@@ -30,11 +30,9 @@ class Log:
         else:
             line = " ".join([at, event, *(f"{name}={_worded(value)}" for name, value in fields.items())])
         stream = self._stream or sys.stderr
-        try:
+        with suppress(OSError):  # a full disk under the log must not stop what is logged
             stream.write(line + "\n")
             stream.flush()
-        except OSError:  # a full disk under the log must not stop what is logged
-            self.lost += 1
 
 
 def _worded(value: Any) -> str:

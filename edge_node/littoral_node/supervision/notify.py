@@ -11,7 +11,6 @@ Without NOTIFY_SOCKET in the environment, as in a container or a shell, nothing 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -93,12 +92,12 @@ async def answers(host: str, port: int, *, tls: bool = False) -> str:
     try:
         writer.write(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         await writer.drain()
-        said = await reader.read(_LARGEST_REPLY)
+        reply = await reader.read(_LARGEST_REPLY)
     except OSError as error:
         return f"{reached}:{port}: {error.strerror or error}"
     finally:
         writer.close()
-    line = said.split(b"\r\n", 1)[0].decode("latin-1")
+    line = reply.split(b"\r\n", 1)[0].decode("latin-1")
     return "" if line.split(" ")[1:2] == ["200"] else f"{reached}:{port}: answered {line[:80]!r}"
 
 
@@ -107,8 +106,3 @@ def _unchecked() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
-
-
-def notifier() -> Notifier:
-    """Of this process."""
-    return Notifier.from_environment(os.environ, os.getpid())

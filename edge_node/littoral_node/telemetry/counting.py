@@ -20,8 +20,6 @@ from littoral.telemetry import LATENCY_BOUNDS_MS
 
 _BATCH = 64
 _BATCH_BYTES = 1_000_000
-_OF_THE_REQUEST = ("bad-input", "bad-values", "too-large")
-"""Codes of refusals for what a request holds, not for when it came or who sent it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -45,27 +43,35 @@ class TelemetryReport:
 
 
 @dataclass(slots=True)
-class Total:
-    """Of one model since the process began; all of it only grows."""
-
+class _Counts:
     requests: int = 0
     failed: int = 0
     offload_asked: int = 0
     offload_answered: int = 0
-    refused: dict[str, int] = field(default_factory=dict)  # requests that never reached the model, or that it does not take
-    turned_away: int = 0  # of the refused ones, those that the model before would have answered
-    seconds: float = 0.0  # of those that were answered
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
 
 @dataclass(slots=True)
-class _Window:
-    manifest_digest: str
+class Total(_Counts):
+    """Of one model since the process began; all of it only grows."""
+
+    refused: dict[str, int] = field(default_factory=dict)  # requests that never reached the model, or that it does not take
+    turned_away: int = 0  # of the refused ones, those that the model before would have answered
+    seconds: float = 0.0  # of those that were answered
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """Of one model since the process began. `turned_away`: requests that only the model on trial refused."""
+
     requests: int = 0
     failed: int = 0
-    offload_asked: int = 0
-    offload_answered: int = 0
-    latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
+    turned_away: int = 0
+
+
+@dataclass(slots=True)
+class _Window(_Counts):
+    manifest_digest: str = ""
     classes: list[int] | None = None
     sketch: Sketch | None = None
     waiting: list[npt.NDArray[Any]] = field(default_factory=list)  # inputs that are not sketched yet
@@ -147,10 +153,9 @@ class TelemetryWindows:
             window.offload_asked += 1
             window.offload_answered += answered
 
-    def counters(self, model: str) -> tuple[int, int]:
-        """(requests, failed requests) since the process started; both only grow."""
+    def counts(self, model: str) -> RequestCounts:
         total = self._totals.get(model)
-        return (total.requests, total.failed) if total is not None else (0, 0)
+        return RequestCounts(total.requests, total.failed, total.turned_away) if total is not None else RequestCounts()
 
     def refuse(self, model: str, code: str) -> None:
         """One request of a model that is served was refused: the client's fault, or it came when there was no room.
@@ -161,19 +166,9 @@ class TelemetryWindows:
         refused = self._total(model).refused
         refused[code] = refused.get(code, 0) + 1
 
-    def refused(self, model: str) -> int:
-        """Requests that were refused for what they hold, since the process started. `counters` has none of them."""
-        total = self._totals.get(model)
-        return sum(total.refused.get(code, 0) for code in _OF_THE_REQUEST) if total is not None else 0
-
     def turn_away(self, model: str) -> None:
         """One request was refused by a model on trial, and the one before would have answered it."""
         self._total(model).turned_away += 1
-
-    def turned_away(self, model: str) -> int:
-        """Requests that only the model on trial refused, since the process started."""
-        total = self._totals.get(model)
-        return total.turned_away if total is not None else 0
 
     def totals(self) -> Mapping[str, Total]:
         """By model, since the process started."""
@@ -226,7 +221,7 @@ class TelemetryWindows:
             before.sketch_now()
             self._closed.append((model, before))
         window = _Window(
-            manifest_digest,
+            manifest_digest=manifest_digest,
             classes=[0] * len(manifest.output.labels) if manifest.output.labels else None,
             # A model that was imported without data, or whose inputs have no one size, has no baseline.
             sketch=Sketch(manifest.sketch, int(np.prod(manifest.input.shape))) if manifest.sketch.edges else None,

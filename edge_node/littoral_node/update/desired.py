@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
 from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import LONGEST_PROBATION_S
-from littoral_node.identity.files import Damaged, ignore_damage
+from littoral_node.identity.files import Damaged
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.supervision.failures import PROVED_S
 from littoral_node.transfer.blobs import NodeBlobs
-from littoral_node.update.events import Findings
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal
 from littoral_node.update.state import ProbationPolicy
@@ -34,7 +34,7 @@ class Generation:
     from a copy, must not send what the cloud takes for old. A clock that is behind does no harm.
     """
 
-    def __init__(self, folder: NodeFolder, now: float, damaged: Damaged = ignore_damage) -> None:
+    def __init__(self, folder: NodeFolder, now: float, damaged: Damaged) -> None:
         self._folder = folder
         self._bound = self.value = max(folder.reported_generation(damaged), int(now * 1000))
 
@@ -54,21 +54,19 @@ class Updates:
 
     def __init__(
         self,
-        folder: NodeFolder,
         kit: Kit,
         blobs: NodeBlobs,
-        on_change: Callable[[], None],
+        on_change: Callable[[], object],
         *,
         now: float,
         beside: Callable[[], Sequence[str]] = list,
     ) -> None:
-        self._folder = folder
         self._kit = kit
         self._blobs = blobs
         self._on_change = on_change
         self._beside = beside
         self._updaters: dict[str, ModelUpdater] = {}
-        self._generation = Generation(folder, now, kit.damaged)
+        self._generation = Generation(kit.folder, now, kit.damaged)
         self._desired: session_pb2.DesiredState | None = None
         self._observed = 0
         self._refused = ""  # why parts of the desired state are refused
@@ -85,7 +83,7 @@ class Updates:
         """Serves what this node has proved before."""
         self._loop = asyncio.get_running_loop()
         self._kit.watchdog.follow(self._hung)
-        updaters = [self._updater(name) for name in self._folder.model_names()]
+        updaters = [self._updater(name) for name in self._kit.folder.model_names()]
         crashes = self._kit.crashes.reopen({updater.model: digest for updater in updaters if (digest := updater.trying())})
         for updater in updaters:
             await updater.start(crashes.get(updater.model))
@@ -116,7 +114,7 @@ class Updates:
         """Records which models have proved themselves, until cancelled: a later crash of the agent does not count against
         them."""
         while True:
-            await self._kit.sleep(PROVED_S / 2)
+            await asyncio.sleep(PROVED_S / 2)
             self._kit.crashes.proved(
                 {name: digest for name, updater in self._updaters.items() if (digest := updater.in_service.proved())}
             )
@@ -156,10 +154,6 @@ class Updates:
     def message(self) -> session_pb2.ConnectRequest:
         return session_pb2.ConnectRequest(reported=self.reported())
 
-    def messages(self) -> list[session_pb2.ConnectRequest]:
-        """What a new session starts with."""
-        return [self.message()]
-
     def _here(self) -> dict[str, set[str]]:
         """Models that are on this node or coming to it, and what each needs on the disk."""
         return {
@@ -190,7 +184,7 @@ class Updates:
             if len(self._updaters) >= MOST_MODELS:
                 raise BadInput(f"model {name[:40]!r}: this node serves {MOST_MODELS} already")
             self._updaters[name] = ModelUpdater(
-                name, UpdateJournal(self._folder.model(name), self._kit.damaged), self._kit, self._changed
+                name, UpdateJournal(self._kit.folder.model(name), self._kit.damaged), self._kit, self._changed
             )
         return self._updaters[name]
 
@@ -242,26 +236,12 @@ def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage) -> session_
         incident=service.incidents.incident,
         usage=usage,
     )
-    if (update := updater.update) is None:
-        return model
-    last = session_pb2.ReportedModel(
-        state=f"UPDATE_STATE_{update.state}",
-        desired_generation=update.generation,
-        target_manifest_digest=update.manifest_digest,
-        reason=update.reason,
-        detail=update.detail,
-    )
-    model.MergeFrom(last)
-    if update.findings is not None:
-        model.probation.CopyFrom(_findings_to(update.findings))
+    if (update := updater.update) is not None:
+        last = session_pb2.ReportedModel(state=f"UPDATE_STATE_{update.state}", reason=update.reason, detail=update.detail)
+        model.MergeFrom(last)
+        model.desired_generation, model.target_manifest_digest = update.generation, update.manifest_digest
+        if update.findings is not None:
+            found = asdict(update.findings)
+            del found["turned_away"]  # the cloud does not ask for it
+            model.probation.CopyFrom(session_pb2.ProbationResult(**found))
     return model
-
-
-def _findings_to(findings: Findings) -> session_pb2.ProbationResult:
-    return session_pb2.ProbationResult(
-        accuracy=findings.accuracy,
-        previous_accuracy=findings.previous_accuracy,
-        examples=findings.examples,
-        requests=findings.requests,
-        failed_requests=findings.failed_requests,
-    )

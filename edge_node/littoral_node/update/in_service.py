@@ -5,24 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from littoral.backoff import Backoff
 from littoral.errors import Conflict, DigestMismatch, FleetError, NotFound, Unavailable
 from littoral_node.artifacts.usage import OverQuota
 from littoral_node.serving.slots import Served
 from littoral_node.supervision.crash_record import Crash
-from littoral_node.supervision.failures import Consequence, Failure, Phase, outcome
+from littoral_node.supervision.failures import CRASHES, Consequence, Failure, Phase, outcome
 from littoral_node.update.incidents import ModelIncidents
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import CommittedSlots, UpdateJournal
-from littoral_node.update.last_resort import isolated_problem, restart_isolated, serve_isolated
+from littoral_node.update.last_resort import restart_isolated, serve_isolated
 from littoral_node.update.load import load_here
-
-_BACKOFF = Backoff(0.5, 30.0)
-
-
-async def pause(kit: Kit, pauses: int) -> None:
-    """Exponential backoff with full jitter; `pauses`: how many came before."""
-    await kit.sleep(_BACKOFF.pause_s(pauses, kit.rng))
 
 
 class InService:
@@ -72,8 +64,8 @@ class InService:
 
     def proved(self) -> str:
         """See ModelIncidents.proved."""
-        requests, failed = self._kit.counters.counters(self.model)
-        return self.incidents.proved(self._kit.slots.get(self.model), requests - failed, self._kit.monotonic())
+        counts = self._kit.counters.counts(self.model)
+        return self.incidents.proved(self._kit.slots.get(self.model), counts.requests - counts.failed, self._kit.monotonic())
 
     def given_up(self, digest: str) -> bool:
         """Whether an artifact crashed the agent too often."""
@@ -204,7 +196,10 @@ class InService:
         except (FleetError, OSError) as error:
             self._not_servable(digest, error)
             return
-        self.problem = isolated_problem(self.model, digest)
+        self.problem = (
+            f"{self.model}: artifact {digest[:19]} crashed the agent {CRASHES} times in a row, and there is no previous one: "
+            f"it is served from an isolated process"
+        )
         self._restarting = asyncio.create_task(self._restart_isolated(served), name=f"process of {self.model}")
 
     async def _restart_isolated(self, served: Served) -> None:
@@ -213,7 +208,7 @@ class InService:
             self._changed()
 
         try:
-            await restart_isolated(self._kit, self.model, served, ended, lambda pauses: pause(self._kit, pauses))
+            await restart_isolated(self._kit, self.model, served, ended)
         except (FleetError, OSError) as error:
             self._not_servable(served.manifest_digest, error)
             self._changed()

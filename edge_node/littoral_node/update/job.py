@@ -1,76 +1,67 @@
-"""What the steps of an update work with, and how a step reports what came of it."""
+"""What the steps of an update work with."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
+from littoral.backoff import Backoff
 from littoral.budget import Budget
 from littoral.manifest import Manifest
 from littoral_node.artifacts.repository import Artifacts
 from littoral_node.artifacts.usage import NodeUsage
-from littoral_node.identity.files import Damaged, ignore_damage
+from littoral_node.config.settings import NodeSettings
+from littoral_node.identity.files import Damaged
+from littoral_node.identity.folder import NodeFolder
 from littoral_node.machine.hardware import HardwareProfile
+from littoral_node.machine.overlay import widest
 from littoral_node.serving.slots import Served, Slots
 from littoral_node.supervision.crash_record import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
+from littoral_node.telemetry.counting import RequestCounts, TelemetryWindows
 from littoral_node.update.events import UpdateEvent
 from littoral_node.update.journal import UpdateJournal
 from littoral_node.update.state import Update
 
-
-class Counters(Protocol):
-    """What probation asks of telemetry."""
-
-    def counters(self, model: str) -> tuple[int, int]:
-        """(requests, failed requests) since the start; both only grow."""
-        ...
-
-    def turned_away(self, model: str) -> int:
-        """Requests since the start that only the model on trial refused."""
-        ...
+_BACKOFF = Backoff(0.5, 30.0)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestCounts:
-    """Of one model since the start of the agent."""
-
-    requests: int = 0
-    failed: int = 0
-    turned_away: int = 0
-
-    @classmethod
-    def of(cls, counters: Counters, model: str) -> RequestCounts:
-        return cls(*counters.counters(model), counters.turned_away(model))
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class Kit:
-    """What all updates of this agent share. `labelled`: folder of labelled examples, None: the node holds none."""
+    """What the updates, the benchmarks and the offload of this agent share."""
 
+    settings: NodeSettings
+    folder: NodeFolder
     artifacts: Artifacts
     slots: Slots
-    counters: Counters
-    crashes: CrashBook
-    watchdog: Watchdog
-    hardware: Callable[[], HardwareProfile]  # looked at once requests are answered
-    budgets: Mapping[str, Budget]  # by model name, the widest that may ever hold; "" for the models that are not named
-    usage: NodeUsage
-    labelled: Path | None
-    threads: int
-    limit_s: float  # what one inference may take
+    counters: TelemetryWindows
+    hardware: Callable[[], HardwareProfile]  # called once requests are answered
+    threads: int  # of one inference
     monotonic: Callable[[], float]
     rng: random.Random
     log: Callable[..., None]
-    damaged: Damaged = ignore_damage
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    damaged: Damaged
+    crashes: CrashBook = field(init=False)
+    watchdog: Watchdog = field(init=False)
+    usage: NodeUsage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.crashes = CrashBook(self.folder.root / "crashes.json", self.log, self.damaged)
+        self.watchdog = Watchdog(self.settings.inference_limit, self.crashes.hung)
+        limits, budgets = self.settings.limits, self.settings.node_budgets()
+        self.usage = NodeUsage(self.folder, limits, budgets, self.slots, self.artifacts, self.log, self.damaged)
+
+    async def pause(self, pauses: int) -> None:
+        """Exponential backoff with full jitter; `pauses`: how many came before."""
+        await asyncio.sleep(_BACKOFF.pause_s(pauses, self.rng))
 
     def budget_for(self, model: str) -> Budget:
-        return self.budgets.get(model) or self.budgets.get("") or Budget()
+        """The widest that may ever hold."""
+        budgets = self.settings.node_budgets()
+        return widest(budgets.get(model) or budgets[""], tuple(self.settings.overlays().values()))
 
 
 @dataclass(slots=True)
@@ -82,7 +73,7 @@ class Job:
     kit: Kit
     candidate: Served | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
     swapped: bool = False
-    counted: RequestCounts = RequestCounts()  # when it was swapped in
+    counted: RequestCounts = field(default_factory=RequestCounts)  # when it was swapped in
 
     async def manifest(self) -> Manifest:
         return await self.kit.artifacts.manifest(self.update.manifest_digest)

@@ -35,7 +35,7 @@ async def load_isolated(kit: Kit, digest: str) -> Served:
     manifest, folder = await kit.artifacts.open(digest)
     own, quota = kit.budget_for(manifest.model).peak_rss_bytes, kit.usage.quota(manifest.model).memory_bytes
     memory = min((most for most in (own, quota) if most), default=0) or available_bytes()
-    model = await open_isolated(folder, kit.threads, memory=memory, limit_s=kit.limit_s)
+    model = await open_isolated(folder, kit.threads, memory=memory, limit_s=kit.settings.inference_limit)
     return Served(manifest, digest, model, isolated=True)
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from littoral.errors import FleetError
-from littoral_node.supervision.failures import Consequence, Failure, Phase, outcome
+from littoral_node.supervision.failures import FAILURES, Consequence, Failure, Phase, outcome
 from littoral_node.update.events import (
     AgentCrashed,
     AgentDrained,
@@ -188,7 +188,7 @@ def step(update: Update, event: UpdateEvent, now: float) -> tuple[Update, tuple[
 
 def counts_crashes(state: S) -> bool:
     """Whether an update in this state counts a crash of the agent itself; else the crash record counts it."""
-    return state in (S.VERIFYING, S.PROBATION)
+    return state in PHASES and FAILURES[PHASES[state], Failure.AGENT_CRASHED].limit is not None
 
 
 def _entered(update: Update, event: UpdateEvent, state: S, now: float) -> tuple[Update, tuple[UpdateEffect, ...]]:

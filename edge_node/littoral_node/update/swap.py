@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from littoral.errors import NotFound
 from littoral_node.update.events import Committed, Swapped, UpdateEvent
-from littoral_node.update.job import Job, RequestCounts
+from littoral_node.update.job import Job
 from littoral_node.update.journal import CommittedSlots
 
 
@@ -16,7 +16,7 @@ async def run(job: Job) -> UpdateEvent:
     update, kit = job.update, job.kit
     if job.candidate is None:
         raise NotFound(f"update of {update.model}: nothing is loaded")
-    job.counted = RequestCounts.of(kit.counters, update.model)
+    job.counted = kit.counters.counts(update.model)
     job.swapped = True
     if update.proved:
         kit.slots.swap(update.model, job.candidate)

@@ -33,7 +33,7 @@ from littoral_node.update.events import (
     UpdateEffect,
     UpdateEvent,
 )
-from littoral_node.update.in_service import InService, pause
+from littoral_node.update.in_service import InService
 from littoral_node.update.job import Job, Kit
 from littoral_node.update.journal import JournalEntry, UpdateJournal
 from littoral_node.update.state import ENDS, IllegalUpdateMove, ProbationPolicy, S, Update, counts_crashes, step
@@ -147,7 +147,7 @@ class ModelUpdater:
     def hung(self, digest: str) -> None:
         """The watchdog ended an inference of this artifact. After too many the previous artifact becomes the active one."""
         service = self.in_service
-        count = service.incidents.hung(digest, self._kit.limit_s, self._kit.monotonic())
+        count = service.incidents.hung(digest, self._kit.settings.inference_limit, self._kit.monotonic())
         self._kit.log("model-hung", model=self.model, manifest=digest, detail=service.incidents.incident)
         self._changed()
         following = outcome(Phase.IN_SERVICE, Failure.HUNG, count, previous=bool(service.before))
@@ -197,7 +197,7 @@ class ModelUpdater:
     async def _until_the_end(self, following: RunStep | RetryStep | None) -> None:
         while following is not None:
             if isinstance(following, RetryStep):
-                await pause(self._kit, self._pauses)
+                await self._kit.pause(self._pauses)
                 self._pauses += 1
             event = await self._perform(following.step)
             if not isinstance(event, Deferred):

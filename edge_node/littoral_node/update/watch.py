@@ -24,8 +24,9 @@ from littoral_node.federation.labelled import read_labelled, split
 from littoral_node.isolated.model import IsolatedModel
 from littoral_node.runtimes import Model
 from littoral_node.serving.slots import Served
+from littoral_node.telemetry.counting import RequestCounts
 from littoral_node.update.events import Findings, ProbationFailed, ProbationPassed, UpdateEvent
-from littoral_node.update.job import Job, RequestCounts, in_thread
+from littoral_node.update.job import Job, in_thread
 from littoral_node.update.state import ProbationPolicy
 
 BATCH = 16
@@ -73,7 +74,7 @@ async def _probation(job: Job, served: Served) -> UpdateEvent:
             return ProbationFailed(update.generation, *wrong, findings)
         if left <= 0:
             break
-        await kit.sleep(min(left, LOOK_S))
+        await asyncio.sleep(min(left, LOOK_S))
     if not findings.requests and findings.accuracy is None:
         kit.log("probation-unseen", model=update.model, detail="no request came: it was judged by its probe alone")
     return ProbationPassed(update.generation, findings)
@@ -104,7 +105,7 @@ def _too_often(findings: Findings, policy: ProbationPolicy, before: RequestCount
 
 
 def _with_requests(findings: Findings, job: Job) -> Findings:
-    now, before = RequestCounts.of(job.kit.counters, job.update.model), job.counted
+    now, before = job.kit.counters.counts(job.update.model), job.counted
     return replace(
         findings,
         requests=now.requests - before.requests,
@@ -116,13 +117,13 @@ def _with_requests(findings: Findings, job: Job) -> Findings:
 async def _judge(job: Job, served: Served) -> Findings:
     """Both models on the same examples. Without examples, or with ones that cannot be read, nothing is found."""
     manifest = served.manifest
-    if job.kit.labelled is None:
+    if (labelled := job.kit.settings.labelled) is None:
         return Findings()
     if manifest.signature is not None:
         job.kit.log("labelled-unused", detail=f"{manifest.name} was imported: it is judged by its probe and by failed requests")
         return Findings()
     try:
-        x, y = await in_thread(lambda: _held_out(job.kit.labelled, manifest))
+        x, y = await in_thread(lambda: _held_out(labelled, manifest))
     except BadData as error:
         job.kit.log("labelled-unreadable", detail=str(error))
         return Findings()
@@ -139,8 +140,8 @@ async def _judge(job: Job, served: Served) -> Findings:
     return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
 
 
-def _held_out(folder: Path | None, manifest: Manifest) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    if folder is None or not folder.is_dir():
+def _held_out(folder: Path, manifest: Manifest) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if not folder.is_dir():
         raise BadData(f"labelled data: {folder} is no folder")
     _, held = split(*read_labelled(folder, manifest.input.shape))
     return held

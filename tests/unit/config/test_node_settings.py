@@ -132,8 +132,10 @@ def test_tls_that_nobody_would_speak_is_refused(tmp_path: Path, flags: dict[str,
 
 
 def test_runtimes_narrow_the_budget() -> None:
-    assert NodeSettings(runtimes=("ncnn",)).node_budget().runtimes == ("ncnn",)
-    assert NodeSettings(budget=Budget.parse("runtime=onnxruntime"), runtimes=("ncnn",)).node_budget().runtimes == ("onnxruntime",)
+    assert NodeSettings(runtimes=("ncnn",)).node_budgets()[""].runtimes == ("ncnn",)
+    assert NodeSettings(budget=Budget.parse("runtime=onnxruntime"), runtimes=("ncnn",)).node_budgets()[""].runtimes == (
+        "onnxruntime",
+    )
 
 
 def test_budgets_of_single_models_are_a_table_or_a_text(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ class Recorder:
         self.session = NodeSession(
             lambda: SessionMessages(
                 lambda: session_pb2.Hello(protocol_version=1, boot_id="b"),
-                [lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))]],
+                lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))],
                 telemetry,
                 [self],
                 lambda: None,

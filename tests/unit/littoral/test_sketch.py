@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from littoral.errors import BadInput
 from littoral.manifest import SketchSpec
-from littoral.sketch import MIN_EXAMPLES, Sketch, fit, merge, shift, sketch_id
+from littoral.sketch import MIN_EXAMPLES, Sketch, fit, shift, sketch_id
 
 RNG = np.random.default_rng(5)
 SPEC = fit(RNG.integers(0, 256, (500, 1, 6, 6), dtype=np.uint8), seed=3)
@@ -45,7 +45,7 @@ def test_windows_add_up_however_they_were_cut(left: npt.NDArray[np.uint8], right
     whole = Sketch(SPEC)
     for one in np.concatenate([left, right]):
         whole.add(one[None])
-    assert (merge(counted(SPEC, left), counted(SPEC, right)) == whole.counts).all()
+    assert (counted(SPEC, left) + counted(SPEC, right) == whole.counts).all()
 
 
 @given(batches)

@@ -14,6 +14,7 @@ import pytest
 
 from littoral_cloud.local.snippets import USUAL, Where, curl, snippets, triton
 from littoral_node.serving.slots import Served
+from littoral_node.telemetry.counting import RequestCounts
 from tests.kit.foreign import house_prices, made, peaks, tokens
 from tests.kit.serving import MODEL, imported, open_grpc, open_node, served
 
@@ -63,7 +64,7 @@ async def test_each_snippet_asks_the_model_that_it_was_made_for(name: str, tmp_p
         [output] = [output for output in answer["outputs"] if output["name"] == wanted]
         printed = [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e[+-]?\d+)?", by_triton)]
         assert printed[:2] == pytest.approx(output["data"][:2], rel=1e-3)
-        assert node.telemetry.counters(MODEL) == (2, 0)
+        assert node.telemetry.counts(MODEL) == RequestCounts(2, 0)
 
 
 def test_all_of_it_names_the_ports_and_the_folder(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from littoral.budget import ESTIMATE
 from littoral_node.machine.accelerators import Accelerator, accelerators
-from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, EnergySpent, between, counters, has_battery, spent
+from littoral_node.machine.conditions import batteries
+from littoral_node.machine.energy import WATTS_OF_A_CORE, Counter, EnergySpent, between, counters, spent
 from littoral_node.machine.hardware import profile
 from littoral_node.machine.wire import hardware_to
 from tests.kit.machine import Machine
@@ -25,7 +26,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_a_machine_without_any_has_none(machine: Machine) -> None:
     assert accelerators(machine.root) == ()
     assert counters(machine.root) == ()
-    assert not has_battery(machine.root)
+    assert not batteries(machine.root)
 
 
 def test_each_card_is_found_once_by_what_its_driver_says(machine: Machine) -> None:
@@ -77,7 +78,7 @@ def test_counters_say_whether_they_can_be_read_and_why_not(machine: Machine) -> 
     assert (found[1].name, found[1].readable) == ("rapl:package-1", False)
     assert "/sys/class/powercap/intel-rapl:2/energy_uj" in found[1].why
     assert found[2:] == (Counter("battery:BAT0"), Counter("battery:BAT1", "it says no power"))
-    assert has_battery(machine.root)
+    assert batteries(machine.root)
 
 
 class Clock:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from littoral.errors import DigestMismatch
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import Manifest
-from littoral.quota import NodeLimits
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.artifacts.usage import NodeUsage
+from littoral_node.config.settings import NodeSettings
+from littoral_node.identity.files import ignore_damage
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.measuring.benchmarks import Benchmarks
 from littoral_node.serving.slots import Slots
+from littoral_node.telemetry.counting import TelemetryWindows
+from littoral_node.update.job import Kit
 from tests.kit.patience import PATIENCE_S
 
 DIGEST = "sha256:" + "a" * 64
@@ -44,17 +47,20 @@ async def test_a_benchmark_that_was_called_off_is_not_called_a_digest_mismatch(t
 
     artifacts = Swept(tmp_path, None, {})  # type: ignore[arg-type]  # nothing is fetched
     artifacts.wanted = wanted
-    usage = NodeUsage(NodeFolder(tmp_path), NodeLimits(), {}, Slots(), artifacts, note)
-    artifacts.benchmarks = Benchmarks(
-        artifacts,
-        usage,
+    kit = Kit(
+        settings=NodeSettings(),
+        folder=NodeFolder(tmp_path),
+        artifacts=artifacts,
+        slots=Slots(),
+        counters=TelemetryWindows(),
         hardware=lambda: type("H", (), {"hardware_class": "h", "runtime_names": frozenset()})(),
         threads=1,
-        lock=None,
-        send=lambda word: said.append(word) or True,
-        log=note,
+        monotonic=time.monotonic,
         rng=random.Random(1),
+        log=note,
+        damaged=ignore_damage,
     )
+    artifacts.benchmarks = Benchmarks(kit, lambda message: said.append(message) or True)
     artifacts.benchmarks.set_desired(session_pb2.DesiredState(benchmarks=[DIGEST]))
     running = asyncio.create_task(artifacts.benchmarks.run())
     async with asyncio.timeout(PATIENCE_S):

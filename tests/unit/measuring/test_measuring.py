@@ -19,7 +19,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest
 from littoral.measuring import ABSENT, MeasurementResult, Measurer
 from littoral.probe import Probe
-from littoral_node.runtimes import available
+from littoral_node.runtimes import facts
 from tests.kit.machine import Machine
 from tests.kit.models import HERE, SHAPE, artifact, images
 from tests.kit.patience import PATIENCE_S
@@ -94,7 +94,7 @@ async def test_every_runtime_is_measured_by_one_child(measurer: Measurer, tmp_pa
         assert result.start_ms > 0
         assert result.samples >= 200
         assert result.load_average >= 0
-        assert result.runtime_version == available()[runtime]
+        assert result.runtime_version == facts()[runtime].version
         assert result.energy_mj is not None
         assert result.energy_mj > 0
         assert result.energy_source in (ESTIMATE, "rapl", "battery")

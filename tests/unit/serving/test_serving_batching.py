@@ -19,7 +19,7 @@ from littoral.errors import RuntimeFailure
 from littoral_node.serving.batching import TRIALS, BatchEntry, Batcher, Feeds, Merger, Result
 from littoral_node.serving.inference import INLINE_S, Inference
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import TelemetryWindows
+from littoral_node.telemetry.counting import RequestCounts, TelemetryWindows
 from tests.kit.models import images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, asked_of, served
@@ -197,6 +197,6 @@ async def test_a_real_runtime_answers_the_same_together_and_one_by_one(tmp_path:
     runs = slow.runs[before:]
     assert sum(runs) == 40
     assert (max(runs) > 1) is (batch > 1)
-    assert telemetry.counters(MODEL) == (1 + 40 * (TRIALS + 1), 0)
+    assert telemetry.counts(MODEL) == RequestCounts(1 + 40 * (TRIALS + 1), 0)
     inference.close()
     slots.close()

@@ -16,7 +16,7 @@ from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.rest_requests import HEADER_LENGTH
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import TelemetryWindows
+from littoral_node.telemetry.counting import RequestCounts, TelemetryWindows
 from tests.kit.models import CLASSES, SHAPE, images, logits_of, weights
 from tests.kit.patience import PATIENCE_S
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
@@ -139,9 +139,9 @@ async def test_a_wrong_request_is_refused_by_name_and_says_nothing_about_the_mod
     huge = await node.infer(request_of(np.full((1, *SHAPE), 1e300), "FP64"))
     assert huge.status_code == 400
     assert "too large" in huge.json()["error"]
-    assert node.telemetry.counters(MODEL) == (0, 0)
+    assert node.telemetry.counts(MODEL) == RequestCounts(0, 0)
     await node.logits(images(1))
-    assert node.telemetry.counters(MODEL) == (1, 0)
+    assert node.telemetry.counts(MODEL) == RequestCounts(1, 0)
 
 
 async def test_a_model_that_fails_is_counted_and_answers_500(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_a_model_that_fails_is_counted_and_answers_500(tmp_path: Path) -> 
         answer = await node.infer(request_of(images(1)))
         assert answer.status_code == 500
         assert "closed" in answer.json()["error"]
-        assert node.telemetry.counters(MODEL) == (1, 1)
+        assert node.telemetry.counts(MODEL) == RequestCounts(1, 1)
 
 
 async def test_a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from littoral.errors import BadInput, RuntimeFailure
 from littoral.preparation import Input
 from littoral_node.serving.inference import INLINE_VALUES, Inference
 from littoral_node.serving.slots import Slots
-from littoral_node.telemetry.counting import TelemetryWindows
+from littoral_node.telemetry.counting import RequestCounts, TelemetryWindows
 from tests.kit.models import HERE, SHAPE, images, logits_of, weights
 from tests.kit.serving import MODEL, asked_of, served
 
@@ -100,9 +100,9 @@ async def test_values_that_are_too_large_once_they_are_prepared_are_refused_and_
     for x, datatype in ((np.full((1, *SHAPE), 1e10, np.float32), "FP32"), (np.full((1, *SHAPE), 2**60, np.int64), "INT64")):
         with pytest.raises(BadInput, match="too large for this model's input"):
             await inference.answer(MODEL, asked_of(x, datatype))
-    assert telemetry.counters(MODEL) == (0, 0)
+    assert telemetry.counts(MODEL) == RequestCounts(0, 0)
     await inference.answer(MODEL, asked_of(np.ones((1, *SHAPE), np.float32), "FP32"))
-    assert telemetry.counters(MODEL) == (1, 0)
+    assert telemetry.counts(MODEL) == RequestCounts(1, 0)
     slots.close()
 
 
@@ -111,7 +111,7 @@ async def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
     slots.swap(MODEL, served(tmp_path, input=Input("x", SHAPE, 1.0, (0.0,), (1.0,))))
     with pytest.raises(RuntimeFailure, match="not numbers"):
         await Inference(slots, telemetry).answer(MODEL, asked_of(np.full((1, *SHAPE), 3e38), "FP64"))
-    assert telemetry.counters(MODEL) == (1, 1)
+    assert telemetry.counts(MODEL) == RequestCounts(1, 1)
     slots.close()
 
 

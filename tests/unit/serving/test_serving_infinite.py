@@ -14,6 +14,7 @@ import tritonclient.grpc.aio as grpc_client
 import tritonclient.http.aio as http_client
 from tritonclient.utils import InferenceServerException
 
+from littoral_node.telemetry.counting import RequestCounts
 from tests.kit.foreign import logarithms
 from tests.kit.serving import MODEL, Node, imported, open_grpc, open_node
 
@@ -81,7 +82,7 @@ async def test_what_is_not_a_number_is_the_models_failure_over_each_transport(no
                 await asking
             assert (caught.value.status(), said in caught.value.message()) == (status, True)
     await http.close()
-    assert node.telemetry.counters(MODEL) == (3, 3)
+    assert node.telemetry.counts(MODEL) == RequestCounts(3, 3)
 
 
 async def test_a_client_may_not_send_what_it_may_be_sent(node: Node) -> None:

@@ -14,6 +14,7 @@ from littoral.errors import RuntimeFailure
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral_node.runtimes.ended import BadValues
 from littoral_node.serving.grpc_server import SERVICE
+from littoral_node.telemetry.counting import RequestCounts
 from tests.kit.foreign import made, tokens
 from tests.kit.models import images
 from tests.kit.serving import MODEL, Node, imported, open_grpc, open_node, request_of, served
@@ -36,8 +37,7 @@ async def test_an_id_that_is_not_in_the_vocabulary_is_the_clients_fault(node: No
         assert answer.status_code == 422
         assert "idx=99" in answer.json()["error"]
     assert (await node.infer({"inputs": []})).status_code == 400
-    assert node.telemetry.counters(MODEL) == (1, 0)
-    assert node.telemetry.refused(MODEL) == 4
+    assert node.telemetry.counts(MODEL) == RequestCounts(1, 0)
     assert node.telemetry.totals()[MODEL].refused == {"bad-values": 3, "bad-input": 1}
     assert (await node.infer(ids(3, 5, 19))).status_code == 200
 
@@ -50,8 +50,8 @@ async def test_over_grpc_it_is_an_invalid_argument_and_counted_alike(node: Node)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ask(message)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert node.telemetry.counters(MODEL) == (0, 0)
-    assert node.telemetry.refused(MODEL) == 1
+    assert node.telemetry.counts(MODEL) == RequestCounts(0, 0)
+    assert node.telemetry.totals()[MODEL].refused == {"bad-values": 1}
 
 
 async def test_metrics_tell_refusals_by_code(tmp_path: Path) -> None:

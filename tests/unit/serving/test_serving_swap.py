@@ -46,9 +46,9 @@ async def test_fifty_swaps_under_load_drop_nothing(runtime: str, tmp_path: Path)
                 await grew.wait_for(lambda version=version, before=before: answers[version] > before)  # type: ignore[misc]
         stop.set()
         await asyncio.wait(clients)
-        requests, failed = node.telemetry.counters(MODEL)
-        assert failed == 0
-        assert requests == sum(answers.values()) >= SWAPS
+        counts = node.telemetry.counts(MODEL)
+        assert counts.failed == 0
+        assert counts.requests == sum(answers.values()) >= SWAPS
         for old in made[:-1]:
             with pytest.raises(RuntimeFailure, match="closed"):
                 old.model.infer(x.astype(np.float32))

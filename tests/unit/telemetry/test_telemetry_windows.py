@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from littoral.manifest import Manifest
 from littoral.sketch import Sketch, sketch_id
 from littoral.telemetry import LATENCY_BOUNDS_MS, quantile
-from littoral_node.telemetry.counting import TelemetryReport, TelemetryWindows
+from littoral_node.telemetry.counting import RequestCounts, TelemetryReport, TelemetryWindows
 from tests.kit.models import CLASSES, artifact, images, logits_of, weights
 
 MODEL = "tiny"
@@ -67,12 +67,12 @@ def test_a_window_holds_what_came_since_the_one_before(manifest: Manifest) -> No
 
 def test_counters_only_grow_and_outlive_windows_and_swaps(manifest: Manifest) -> None:
     telemetry = TelemetryWindows()
-    assert telemetry.counters(MODEL) == (0, 0)
+    assert telemetry.counts(MODEL) == RequestCounts(0, 0)
     answer(telemetry, manifest)
     fail(telemetry, manifest, "two")
     telemetry.reports(1.0)
     answer(telemetry, manifest, "two")
-    assert telemetry.counters(MODEL) == (3, 1)
+    assert telemetry.counts(MODEL) == RequestCounts(3, 1)
 
 
 def test_each_manifest_has_its_own_window(manifest: Manifest) -> None:
