@@ -19,7 +19,7 @@ from typing import cast
 
 from bench.fleet.rows import FleetPart, keep, kept, stamped, tell
 from bench.fleet.stage import Given
-from bench.report import printed, record
+from bench.report import commit, printed, record
 from littoral_cloud.api.open_files import raise_limit
 
 PARTS = ("steady", "fanout", "rollout", "recovery", "registered", "growth", "soak")
@@ -64,8 +64,8 @@ def run(name: str, nodes: tuple[int, ...] | None, seconds: float | None, *, quic
     rows = {} if quick else kept(name)
     for number in nodes or part.NODES:
         given = Given(number, seconds)
-        began = time.monotonic()
-        row = stamped(asyncio.run(part.measured(given)), given, time.monotonic() - began)
+        began, of = time.monotonic(), commit()
+        row = stamped(asyncio.run(part.measured(given)), given, time.monotonic() - began, of)
         rows[number] = row
         if not quick:
             keep(name, row)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.fleet.stage import PLACE, Given
-from bench.report import Cell, Figure, Table, commit
+from bench.report import Cell, Figure, Table
 
 ROWS = PLACE / "rows"
 SHORT = 10
@@ -47,8 +47,9 @@ def kept(part: str, place: Path = ROWS) -> dict[int, Row]:
     return {row["nodes"]: row for row in sorted(rows, key=lambda row: row["nodes"])}
 
 
-def stamped(row: Row, given: Given, seconds: float) -> Row:
-    return {"nodes": given.nodes, "seconds": round(seconds, 1), "commit": commit()[:SHORT], **row}
+def stamped(row: Row, given: Given, seconds: float, commit: str) -> Row:
+    """`commit`: that was checked out when the measurement began."""
+    return {"nodes": given.nodes, "seconds": round(seconds, 1), "commit": commit[:SHORT], **row}
 
 
 def cells(rows: Mapping[int, Row], columns: Sequence[str]) -> list[list[Cell]]:

@@ -19,7 +19,7 @@ async def test_twenty_nodes_are_measured_and_written_down(tmp_path: Path) -> Non
     assert row["reports_a_s"] > 0
     assert row["kb_per_node"] > 0
     assert row["reads_a_report"] > 0
-    keep("steady", stamped(row, given, 1.0), tmp_path / "rows")
+    keep("steady", stamped(row, given, 1.0, "c0ffee"), tmp_path / "rows")
     table, figures = steady.made(kept("steady", tmp_path / "rows"))
     record("fleet", command="test", seconds=1.0, figures=figures, table=("steady", table), results=tmp_path)
     written = json.loads((tmp_path / "fleet.json").read_text())
@@ -29,7 +29,7 @@ async def test_twenty_nodes_are_measured_and_written_down(tmp_path: Path) -> Non
 
 def test_what_was_measured_at_another_number_of_nodes_stays(tmp_path: Path) -> None:
     for nodes in (2_000, 100):
-        keep("rollout", stamped({"reads_an_event": nodes / 50}, Given(nodes), 1.0), tmp_path)
+        keep("rollout", stamped({"reads_an_event": nodes / 50}, Given(nodes), 1.0, "c0ffee"), tmp_path)
     assert list(kept("rollout", tmp_path)) == [100, 2_000]
 
 
