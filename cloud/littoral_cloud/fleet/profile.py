@@ -47,11 +47,18 @@ def profile_of(presence: Presence) -> Profile:
     return Profile(**{name: getattr(presence, name) for name in _FIELDS})
 
 
-def with_profile(presence: Presence | None, profile: Profile | None) -> Presence | None:
-    """None: it has enrolled and never came, or only the first half of its first hello was read so far."""
+def with_profile(
+    presence: Presence | None, profile: Profile | None, budgets: Mapping[str, Budget] | None = None
+) -> Presence | None:
+    """None: it has enrolled and never came, or only the first half of its first hello was read so far.
+
+    Args:
+        budgets: in place of the profile's.
+    """
     if presence is None or profile is None:
         return presence if presence is not None and presence.protocol_version else None
-    return replace(presence, **{name: getattr(profile, name) for name in _FIELDS})
+    values = {name: getattr(profile, name) for name in _FIELDS}
+    return replace(presence, **(values if budgets is None else values | {"budgets": budgets}))
 
 
 def stored(presence: Presence) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -30,8 +30,8 @@ from typing import Any, Generic, TypeVar
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, Unavailable
 from littoral_cloud.fleet.feed import AnnouncementQueue
+from littoral_cloud.fleet.interning import Interner
 from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write
-from littoral_cloud.fleet.records import load
 
 R = TypeVar("R")
 
@@ -50,6 +50,9 @@ class Held(Generic[R]):
     record: R
 
 
+ALIKE = frozenset({"profile", "desired"})
+"""Kinds of which many documents are equal."""
+
 Follower = Callable[[str, str, Held[Any] | None], None]
 """Called with kind, id and what the view holds now (None: it was deleted), at each change."""
 
@@ -67,6 +70,7 @@ class FleetView:
         self._held: dict[str, dict[str, Held[Any]]] = {kind: {} for kind in records}
         self._followers: list[tuple[frozenset[str], Follower]] = []
         self._watchers: set[AnnouncementQueue] = set()
+        self._interner = Interner(ALIKE)
         self._reading = asyncio.Lock()  # an older reading is never applied after a newer one
         self._ready = asyncio.Event()
         self._feed: AnnouncementFeed | None = None
@@ -180,7 +184,7 @@ class FleetView:
         after: Held[Any] | None = None
         if doc is not None:
             try:
-                after = Held(doc.generation, load(self._records[kind], doc))
+                after = Held(doc.generation, self._interner.record(self._records[kind], doc))
             except FleetError as error:
                 log.error("view: left out: %s", error)
         if after is None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from littoral.budget import Measured
+from littoral.budget import Budget, Measured
 from littoral.errors import NoFit, NotFound
+from littoral.quota import within_quotas
 from littoral_cloud.fleet.ledger import Doc, Ledger
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
@@ -28,6 +29,9 @@ from littoral_cloud.fleet.records import (
 from littoral_cloud.fleet.view import FleetView, Held
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
+_NOTHING = Desired()
+SHARED_BUDGETS = 4096
+"""That are remembered, of different profiles and models."""
 NODE_KINDS = ("node", PRESENCE, PROFILE, "desired", "reported")
 
 
@@ -176,6 +180,7 @@ class SeenFleet:
         self.view = view
         self.nodes: dict[str, FleetNode] = {}
         self.measurements = MeasurementIndex()
+        self._shared_budgets: dict[tuple[int, frozenset[str]], tuple[Profile, Mapping[str, Budget]]] = {}
         view.follow(NODE_KINDS, self._join)
         view.follow(("measurement",), self._index)
 
@@ -209,15 +214,27 @@ class SeenFleet:
         if (node := of("node").get(id)) is None:
             self.nodes.pop(id, None)
             return
-        presence, profile = of(PRESENCE).get(id), of(PROFILE).get(id)
-        desired, reported = of("desired").get(id), of("reported").get(id)
-        self.nodes[id] = joined(
-            node.record,
-            with_profile(presence.record if presence else None, profile.record if profile else None),
-            desired.record if desired else Desired(),
-            desired.generation if desired else 0,
-            reported.record if reported else None,
-        )
+        held_presence, held_profile = of(PRESENCE).get(id), of(PROFILE).get(id)
+        held_desired, held_reported = of("desired").get(id), of("reported").get(id)
+        desired: Desired = held_desired.record if held_desired else _NOTHING
+        reported: Reported | None = held_reported.record if held_reported else None
+        presence: Presence | None = held_presence.record if held_presence else None
+        if held_profile is None:  # earlier coordinators stored both in one
+            presence = with_profile(presence, None)
+            presence = presence.sharing(models_on(desired, reported)) if presence else None
+        else:
+            profile: Profile = held_profile.record
+            presence = with_profile(presence, profile, self._budgets(profile, models_on(desired, reported)))
+        self.nodes[id] = FleetNode(node.record, presence, desired, held_desired.generation if held_desired else 0, reported)
+
+    def _budgets(self, profile: Profile, models: frozenset[str]) -> Mapping[str, Budget]:
+        """As Presence.sharing: worked out once for all nodes that are alike, whose profile is one object."""
+        key = (id(profile), models)
+        if (known := self._shared_budgets.get(key)) is None or known[0] is not profile:
+            if len(self._shared_budgets) >= SHARED_BUDGETS:
+                self._shared_budgets.clear()
+            known = self._shared_budgets[key] = (profile, within_quotas(profile.limits, profile.budgets, models))
+        return known[1]
 
 
 async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
