@@ -50,7 +50,7 @@ def test_every_step_runs_from_the_data_to_a_students_answers() -> None:
     notebook = cells()
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
     lines = list(said(notebook))
-    assert lines[0].startswith("mnist (1, 28, 28) 1500 training examples")
+    assert lines[0].startswith("mnist (1, 28, 28) 2500 training examples")
     [chosen] = [line.removeprefix("chosen: ") for line in lines if line.startswith("chosen: ")]
     assert chosen in ("small-onnx-int8", "qat-onnx-int8"), "the others are over 12 KB"
     assert any(line.startswith("on the test split: found-") for line in lines)
