@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from littoral.errors import NotFound, unwritten
 from littoral_cloud.fleet.ledger import Ledger
@@ -16,6 +17,8 @@ from littoral_cloud.store.connection import Endpoint, endpoint_from
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.store.searches import RedisSearch
+from littoral_cloud.trust.audit_archive import FOLDER as AUDIT_FOLDER
+from littoral_cloud.trust.audit_archive import AuditArchive
 from littoral_cloud.trust.store import Trust, has_trust, open_trust
 from littoral_cloud.trust.witness import Witness
 
@@ -54,10 +57,16 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock) -> A
             raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
         endpoint = await stack.enter_async_context(_redis(settings))
         ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
-        witness = Witness(settings.data_dir / "audit-head.json", clock)
+        witness = Witness(settings.data_dir / "audit-head.json", clock, trust.signing_keys())
         await witness.look(ledger)
         yield Core(settings, ledger, blobs, trust, clock, witness)
         await witness.end(ledger)
+
+
+def audit_archive(core: Core, to: Path | None = None) -> AuditArchive:
+    """`to`: the folder of the files; None: the one in the data folder."""
+    folder = to or core.settings.data_dir / AUDIT_FOLDER
+    return AuditArchive(core.ledger, folder, core.trust.signing_key, core.witness, core.clock)
 
 
 @asynccontextmanager

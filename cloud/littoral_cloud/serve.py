@@ -33,6 +33,8 @@ from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
+from littoral_cloud.retention.controller import Retention
+from littoral_cloud.retention.parts import parts_of
 from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
@@ -149,6 +151,7 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
         "rollouts": rollouts.Controller(core.ledger, fleet, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
+        "retention": Retention(core.ledger, parts_of(core), core.clock, rng).run(),
     }
     if core.settings.auto_loop:
         running["loop"] = Loop(core, view, rng).run()

@@ -71,6 +71,9 @@ class CloudSettings(BaseSettings):
     )
     answer_escalations: bool = Field(default=False, description="Answer unsure nodes by the teacher of their model.")
     keep_sample_inputs: bool = Field(default=False, description="Record the inputs of escalations with the samples too.")
+    audit_days: int = Field(
+        default=0, ge=0, le=36_500, description="Days that the audit trail stays in Redis; older lines go to files. 0: all stay."
+    )
     auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
 
 

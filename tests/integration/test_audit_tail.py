@@ -47,7 +47,7 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
     another: Callable[[], AbstractAsyncContextManager[RedisLedger]],
 ) -> None:
     path = tmp_path / "audit-head.json"
-    witness = Witness(path, lambda: 7.0)
+    witness = Witness(path, lambda: 7.0, {})
     assert await witness.missing(ledger) == ()
     await said(ledger, 3)
     await witness.end(ledger)
@@ -59,7 +59,7 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
     await forget(ledger, redis_socket, fleet_name, 2)
 
     async with another() as fresh:
-        later = Witness(path, lambda: 8.0)
+        later = Witness(path, lambda: 8.0, {})
         await later.look(fresh)
         [lost] = await later.missing(fresh)
         assert (lost.id, lost.chain, lost.at) == (last.id, last.chain, 7.0)
@@ -73,7 +73,7 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
         assert [(e.action, e.details["chain"]) for e in await fresh.audit() if e.action == ACTION] == [(ACTION, last.chain)]
         await said(fresh, 2)
         await later.end(fresh)
-        again = Witness(path, lambda: 9.0)
+        again = Witness(path, lambda: 9.0, {})
         await again.look(fresh)
         assert await again.missing(fresh) == (lost,)
         assert again.read().last is not None
@@ -82,7 +82,7 @@ async def test_a_tail_that_was_cut_off_is_told_for_ever_and_written_into_the_tra
 async def test_a_line_that_was_written_anew_under_the_same_id_is_missing(
     ledger: RedisLedger, redis_socket: Path, fleet_name: str, tmp_path: Path
 ) -> None:
-    witness = Witness(tmp_path / "head.json", lambda: 7.0)
+    witness = Witness(tmp_path / "head.json", lambda: 7.0, {})
     await said(ledger, 1)
     await witness.end(ledger)
     [entry] = await ledger.audit()
@@ -96,7 +96,7 @@ async def test_a_line_that_was_written_anew_under_the_same_id_is_missing(
 async def test_a_damaged_file_is_named_and_left_alone(
     ledger: RedisLedger, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    witness = Witness(tmp_path / "head.json", lambda: 7.0)
+    witness = Witness(tmp_path / "head.json", lambda: 7.0, {})
     witness.path.write_bytes(content)
     await said(ledger, 1)
     await witness.look(ledger)
@@ -108,7 +108,7 @@ async def test_a_damaged_file_is_named_and_left_alone(
 
 
 async def test_a_bit_that_the_disk_turned_is_told_from_a_cut(ledger: Ledger, tmp_path: Path) -> None:
-    witness = Witness(tmp_path / "head.json", lambda: 7.0)
+    witness = Witness(tmp_path / "head.json", lambda: 7.0, {})
     await said(ledger, 1)
     await witness.end(ledger)
     whole = witness.path.read_bytes()

@@ -125,7 +125,7 @@ async def test_a_coordinators_folder_is_read_whole(old: Path) -> None:
 
     trail = [AuditEntry(**row) for row in rows(data / "audit.jsonl")]
     assert verify(trail) is None
-    last = Witness(data / "audit-head.json", lambda: 0.0).read().last
+    last = Witness(data / "audit-head.json", lambda: 0.0, {}).read().last
     assert last is not None
     assert (last.id, last.chain) in [(entry.id, entry.chain) for entry in trail]
 

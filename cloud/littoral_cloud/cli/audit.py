@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import getpass
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from littoral.errors import Untrusted
-from littoral_cloud.app import open_existing
+from littoral.errors import BadInput, Untrusted
+from littoral_cloud.app import audit_archive, open_existing
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.fleet.ledger import AuditEntry, Ledger
+from littoral_cloud.cli.token import seconds
+from littoral_cloud.fleet.ledger import AuditEntry
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.terminal.text import printable
-from littoral_cloud.trust.audit_chain import GENESIS, verify
+from littoral_cloud.trust.audit_archive import FOLDER, LEASE
+from littoral_cloud.trust.audit_check import check_trail, lines
+from littoral_cloud.trust.audit_checkpoint import read_checkpoints
 from littoral_cloud.trust.witness import words
 
 app = noun("Read and verify the audit trail.", "littoral-cloud audit show --follow")
-
-PAGE = 1000
 
 
 @app.command(epilog="Example: littoral-cloud audit show --follow")
@@ -36,6 +40,9 @@ def show(
 async def _show(settings: CloudSettings, follow: bool, format: Format) -> None:
     async with open_existing(settings) as core, core.ledger.watch("audit") as announcements:
         last = "-"
+        for checkpoint in (await read_checkpoints(core.ledger, core.trust.signing_keys()))[-1:]:
+            old = f"{checkpoint.lines_until:,} older lines are in files, the last ones in {checkpoint.folder}/{checkpoint.file}"
+            typer.echo(printable(f"{old} (littoral-cloud audit verify --archived)"), err=True)
         async for entry in lines(core.ledger, last):
             last = _print(entry, format)
         if not follow:
@@ -57,42 +64,70 @@ def _print(entry: AuditEntry, format: Format) -> str:
 @app.command("verify", epilog="Example: littoral-cloud audit verify --head 9f2c...")
 def verify_(
     head: Annotated[str, typer.Option(help="A head that an earlier verify printed; it must be in the trail.")] = "",
+    archived: Annotated[bool, typer.Option("--archived", help="Read and verify the archived files, too.")] = False,
     data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Verify the hash chain of all lines and print its head. Keep the head elsewhere, for --head.
 
-    DATA/audit-head.json holds a recent line outside of Redis: the trail was cut off where it lacks that line.
+    It starts from the newest signed checkpoint, if lines were archived. DATA/audit-head.json holds a recent line outside of
+    Redis: the trail was cut off where it lacks that line.
     """
-    asyncio.run(_verify(load_settings(data_dir=data_dir), head, format))
+    asyncio.run(_verify(load_settings(data_dir=data_dir), head, archived, format))
 
 
-async def _verify(settings: CloudSettings, wanted: str, format: Format) -> None:
-    chain, count, seen = GENESIS, 0, wanted in ("", GENESIS)
+async def _verify(settings: CloudSettings, wanted: str, archived: bool, format: Format) -> None:
     async with open_existing(settings) as core:
-        async for entry in lines(core.ledger, "-"):
-            if (broken := verify([entry], chain)) is not None:
-                raise Untrusted(
-                    f"audit: line {count + 1} ({broken.entry.id}, {broken.entry.action} {broken.entry.subject}) was changed, "
-                    "or lines before it are gone",
-                    hint="compare with a backup of Redis; nothing before this line is affected",
-                )
-            chain, count = entry.chain, count + 1
-            seen = seen or chain == wanted
-        stored = await core.ledger.audit_head()
+        folder = settings.data_dir / FOLDER if archived else None
+        found = await check_trail(core.ledger, core.trust.signing_keys(), wanted=wanted, folder=folder)
         missing = await core.witness.missing(core.ledger)
-        if stored != chain and not [entry async for entry in lines(core.ledger, entry.id if count else "-")]:
-            raise Untrusted("audit: lines at the end are gone", hint="compare with a backup of Redis")
     if missing:
         raise Untrusted(words(missing, core.witness.path), hint="compare with a backup of Redis")
-    if not seen:
-        raise Untrusted(f"audit: no line has the chain {wanted}: the trail was written anew", hint="compare with a backup")
-    emit({"lines": count, "head": chain, "whole": True}, format)
+    emit({**asdict(found), "whole": True}, format)
 
 
-async def lines(ledger: Ledger, after: str) -> AsyncIterator[AuditEntry]:
-    """All lines after an id, page by page."""
-    while page := await ledger.audit(after=after, count=PAGE):
-        for entry in page:
-            yield entry
-        after = page[-1].id
+@app.command(epilog="Example: littoral-cloud audit archive --older-than 90d")
+def archive(
+    before: Annotated[str, typer.Option(help="Lines from before this day, or this time in UTC: 2026-01-31T12:00.")] = "",
+    older_than: Annotated[str, typer.Option(help="Lines older than this: 24h, 90d.")] = "",
+    to: Annotated[Path | None, typer.Option(help=f"A folder for the files. Default: DATA/{FOLDER}.", show_default=False)] = None,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Move old lines of the audit trail from Redis into files.
+
+    A signed checkpoint says what is in each file, so that `audit verify` goes on from it. Safe while the coordinator runs, and
+    safe to stop: the same command continues.
+    """
+    settings = load_settings(data_dir=data_dir)
+    if bool(before) == bool(older_than):
+        raise BadInput("audit archive: give --before or --older-than", hint="like --older-than 90d")
+    age_s = seconds(older_than, "--older-than") if older_than else None
+    asyncio.run(_archive(settings, age_s, _time_of(before) if before else 0.0, to, format))
+
+
+async def _archive(settings: CloudSettings, age_s: float | None, before: float, to: Path | None, format: Format) -> None:
+    async with open_existing(settings) as core:
+        archive = audit_archive(core, to)
+        async with core.ledger.lease(LEASE) as fence:
+            until = before if age_s is None else core.clock() - age_s
+            made = await archive.archive(until, fence, actor=getpass.getuser())
+    rows = [
+        {
+            "file": str(Path(each.folder, each.file)),
+            "lines": each.lines,
+            "first": each.first,
+            "last": each.last,
+            "bytes": each.file_bytes,
+        }
+        for each in made
+    ]
+    emit(rows, format)
+
+
+def _time_of(text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"--before: {text!r} is no day or time", hint="like 2026-01-31 or 2026-01-31T12:00") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

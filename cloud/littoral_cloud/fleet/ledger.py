@@ -201,6 +201,14 @@ class Ledger(Protocol):
         """The chain of the last line that was written; 64 zeros before the first."""
         ...
 
+    async def cut_audit(self, last: str, chain: str) -> int:
+        """Deletes the lines up to this one, and gives how many: 0 where they are gone already. What archives them is
+        littoral_cloud.trust.audit_archive.
+
+        Raises Conflict where the line of that id is missing or has another chain; nothing was deleted.
+        """
+        ...
+
 
 async def next_announcement(news: AnnouncementFeed, within_s: float) -> Announcement | None:
     """The next announcement; None where none comes in time."""

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from littoral.errors import BadInput
+from littoral.errors import BadInput, Conflict
 from littoral_cloud.fleet.ledger import AnnouncementFeed, AuditEntry, Change, CommittedChange, Doc, Fence, Take
 from littoral_cloud.store.announcements import Announcements
 from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
 from littoral_cloud.store.leases import Leases
-from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, GET_MANY, PAGE, SCAN
+from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, GET_MANY, PAGE, SCAN
 from littoral_cloud.trust.audit_chain import GENESIS
 
 PAGE_DOCUMENTS = 1000
@@ -139,6 +139,17 @@ class RedisLedger:
     async def audit_head(self) -> str:
         head: bytes | None = await self._connections.command("GET", self._key("audit-head"))
         return GENESIS if head is None else head.decode()
+
+    async def cut_audit(self, last: str, chain: str) -> int:
+        if not re.fullmatch(r"\d+-\d+", last):
+            raise BadInput(f"last: {last!r} is not the id of an audit line", hint='give "milliseconds-sequence"')
+        at, _, sequence = last.partition("-")
+        result = await self._connections.run_durably(CUT_AUDIT, [self._key("audit")], [last, chain, f"{at}-{int(sequence) + 1}"])
+        if result[0] != b"cut":
+            raise Conflict(
+                f"audit: line {last} is not there, or was changed: nothing was cut", hint="run `littoral-cloud audit verify`"
+            )
+        return int(result[1])
 
     def _docs(self, kind: str) -> str:
         return self._key("docs", kind)

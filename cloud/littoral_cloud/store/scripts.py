@@ -134,6 +134,22 @@ AUDIT = Script("return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV
 # KEYS 1 audit stream
 AUDIT_LAST = Script("return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)")
 
+# KEYS 1 audit stream   ARGV 1 id of the last line to cut  2 its chain  3 the first id after it
+# Gives {"cut", how many} or {"other"} where that line is missing or has another chain. A repeated one cuts nothing.
+CUT_AUDIT = Script(
+    """
+if #redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', 1) == 0 then return {'cut', 0} end
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found then return {'other'} end
+local chain
+for i = 1, #found[2], 2 do
+  if found[2][i] == 'chain' then chain = found[2][i + 1] end
+end
+if chain ~= ARGV[2] then return {'other'} end
+return {'cut', redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[3])}
+"""
+)
+
 # KEYS 1 any of the fleet, for its place   ARGV 1 cursor, "0" to begin  2 pattern. Gives {cursor, keys}; "0" again: that was all.
 SCAN = Script("return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', 1000)")
 

@@ -3,7 +3,8 @@
 A chain shows that a line was changed. It does not show that its tail was cut off, for the rest is a whole chain. So a file beside
 Redis has the id and the chain of a recent line, and that line must stay in the trail for ever. While a coordinator runs, the file
 follows a few seconds behind, for a power loss may take the last second of Redis (littoral_cloud.store.embedded). An orderly end
-brings it up to date. Where the line is missing, every start and `audit verify` report it, and the file stays as it is until an
+brings it up to date. A line that is not later than a signed checkpoint was archived (littoral_cloud.trust.audit_archive), and
+is not missing. Where the line is missing, every start and `audit verify` report it, and the file stays as it is until an
 operator moves it away.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from littoral import decoder, json_text
 from littoral.errors import BadInput, FleetError
 from littoral_cloud.fleet.ledger import Audit, AuditEntry, Change, Ledger
+from littoral_cloud.trust.audit_checkpoint import id_key, read_checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,13 @@ class Witness:
     """Args:
     path: of the file.
     clock: seconds since 1970-01-01 UTC.
+    trusted: raw Ed25519 public keys by key id, of checkpoints.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], trusted: Mapping[str, bytes]) -> None:
         self.path = path
         self._clock = clock
+        self._trusted = trusted
         self._kept: tuple[str, str] | None = None  # id and chain of the line that the file has
         self._cut = False  # the trail lacks what the file knows: it is not written until that is in the trail
 
@@ -82,12 +86,22 @@ class Witness:
             ) from error
 
     async def missing(self, ledger: Ledger) -> tuple[Mark, ...]:
-        """Lines that were in the trail and are not there now. Raises FleetError as `read`."""
+        """Lines that were in the trail, and are neither there nor archived now. Raises FleetError as `read`; Untrusted where a
+        checkpoint is not ours."""
         witnessed = self.read()
-        if witnessed.last is None or await _there(ledger, witnessed.last):
+        if witnessed.last is None or await _there(ledger, witnessed.last) or await self._archived(ledger, witnessed.last):
             return witnessed.lost
         self._cut = True
         return (*witnessed.lost, witnessed.last)
+
+    async def _archived(self, ledger: Ledger, mark: Mark) -> bool:
+        """Whether it is in front of a cut, and not the line at the cut with another chain."""
+        first = await ledger.audit(count=1)
+        if first and id_key(first[0].id) <= id_key(mark.id):
+            return False  # another line has its id, or it is missing between others
+        checkpoints = await read_checkpoints(ledger, self._trusted)
+        at = next((each for each in checkpoints if id_key(mark.id) <= id_key(each.last)), None)
+        return at is not None and (mark.id != at.last or mark.chain == at.chain)
 
     async def look(self, ledger: Ledger) -> None:
         """At a start: reports that the end of the trail is missing. Only coordinators and `audit verify` report what a

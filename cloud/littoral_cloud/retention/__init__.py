@@ -1,0 +1,1 @@
+"""Bounds what ended: once a day, by one coordinator."""
