@@ -7,13 +7,14 @@ A real release of a table, made once by `littoral-cloud train`, lies in each fol
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ async def staged(part: str, given: Given) -> AsyncIterator[Stage]:
     root = (given.place / f"{part}-{given.nodes}").absolute()
     shutil.rmtree(root, ignore_errors=True)
     if given.trained:
-        template = await _template()
+        with _alone():
+            template = await _template()
         shutil.copytree(template / "cloud", root / "cloud")
         made: dict[str, Any] = json.loads((template / "release.json").read_text())
         stage = Stage(root, MadeRelease(made["id"], tuple(made["digests"])))
@@ -148,6 +150,18 @@ async def staged(part: str, given: Given) -> AsyncIterator[Stage]:
         yield stage
     finally:
         await stage.end()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Of two parts that start at once, one trains and the other waits for it."""
+    PLACE.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(PLACE, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def _template() -> Path:
