@@ -18,6 +18,7 @@ from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_chain import GENESIS, verify
 from tests.kit.patience import PATIENCE_S
+from tests.kit.raw_redis import raw_redis
 from tests.kit.redis_server import next_fleet
 
 pytest_plugins = ("tests.kit.redis",)
@@ -215,6 +216,28 @@ async def test_every_document_of_a_kind_comes_in_pages(ledger: Ledger) -> None:
     assert {doc.id for page in pages for doc in page} == ids
     assert 2 < len(pages) < 12
     assert [doc.id for doc in await ledger.all("thing")] == sorted(ids)
+
+
+async def test_a_kind_in_order_is_read_page_by_page_by_id(ledger: Ledger) -> None:
+    def named(name: str, body: dict[str, object] | None = None) -> Write:
+        return Write("node-name", name, body or {"node_id": name}, None)
+
+    await ledger.commit(Change(tuple(named(name) for name in ("delta", "alfa", "charlie", "bravo"))))
+    await ledger.commit(Change((named("alfa", {"node_id": "changed"}), Write("node-name", "charlie", None, None))))
+    first = await ledger.page("node-name", count=2)
+    assert [(doc.id, doc.generation, doc.body["node_id"]) for doc in first] == [("alfa", 2, "changed"), ("bravo", 1, "bravo")]
+    assert [doc.id for doc in await ledger.page("node-name", after="bravo", count=2)] == ["delta"]
+    assert await ledger.page("node-name", after="delta") == []
+    await ledger.commit(Change((named("charlie"),)))
+    assert [doc.id for doc in await ledger.page("node-name")] == ["alfa", "bravo", "charlie", "delta"]
+
+
+async def test_ids_that_were_written_before_they_were_in_order_are_put_in_order(
+    ledger: Ledger, redis_socket: Path, fleet_name: str
+) -> None:
+    await ledger.commit(Change(tuple(Write("node-name", name, {}, None) for name in ("b", "a"))))
+    assert raw_redis(redis_socket, "DEL", "ids:node-name", fleet=fleet_name) == 1
+    assert [doc.id for doc in await ledger.page("node-name")] == ["a", "b"]
 
 
 async def test_a_quiet_write_is_not_announced(ledger: Ledger) -> None:

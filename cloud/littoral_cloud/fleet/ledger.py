@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 Body = Mapping[str, Any]
 
+IN_ORDER = frozenset({"node-name"})
+"""Kinds whose documents can be read by id, in order, some at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doc:
@@ -156,6 +159,10 @@ class Ledger(Protocol):
     def pages(self, kind: str, size: int = 1000) -> AsyncIterator[Sequence[Doc]]:
         """Every document of a kind, about `size` at a time, in no order. One that is written meanwhile may come twice, in the
         older or the newer form; one that is there all the time comes."""
+        ...
+
+    async def page(self, kind: str, *, after: str = "", count: int = 100) -> Sequence[Doc]:
+        """The next documents behind an id, by id, of a kind of IN_ORDER; "": the first ones."""
         ...
 
     async def position(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from littoral.errors import BadInput, NotFound
@@ -24,6 +24,8 @@ DAY_S = 86_400.0
 OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS)
 """Kinds of which there is one document for each node, and none for one that is out of the fleet."""
 _AT_ONCE = 200
+PAGE_NODES = 500
+"""Whose documents are read at one time."""
 LIST_HINT = "see `littoral-cloud node list`"
 
 
@@ -84,25 +86,41 @@ class NodeView:
 
 async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
     """Every node, by name."""
-    nodes = [load(Node, doc) for doc in await ledger.all("node")]
-    there_are = await presences(ledger)
-    reports = {doc.id: load(Reported, doc) for doc in await ledger.all("reported")}
-    desired = {doc.id: load(Desired, doc) for doc in await ledger.all("desired")}
-    names = {doc.id: load(Artifact, doc).name for doc in await ledger.all("artifact")}
-    totals = {doc.id: load(TelemetryTotals, doc) for doc in await ledger.all("telemetry")}
-    views = [
-        _view(
-            node,
-            there_are.get(node.node_id),
-            desired.get(node.node_id, Desired()),
-            reports.get(node.node_id),
-            names,
-            totals,
-            now,
-        )
-        for node in nodes
+    views: dict[str, NodeView] = {}
+    async for page in ledger.pages("node", PAGE_NODES):
+        views |= {view.node.node_id: view for view in await _views_of(ledger, [load(Node, doc) for doc in page], now)}
+    return sorted(views.values(), key=lambda view: (view.node.name, view.node.node_id))
+
+
+async def view_some_nodes(ledger: Ledger, now: float, *, after: str, count: int) -> list[NodeView]:
+    """The next nodes behind a name, by name; "": the first ones. What is read does not grow with the fleet."""
+    names = await ledger.page("node-name", after=after, count=count)
+    found = await ledger.get_many([("node", str(doc.body["node_id"])) for doc in names])
+    return await _views_of(ledger, [load(Node, doc) for doc in found if doc is not None], now)
+
+
+async def view_node(ledger: Ledger, node: Node, now: float) -> NodeView:
+    [view] = await _views_of(ledger, [node], now)
+    return view
+
+
+async def _views_of(ledger: Ledger, nodes: Sequence[Node], now: float) -> list[NodeView]:
+    ids = [node.node_id for node in nodes]
+    if not ids:
+        return []
+    there_are = await presences(ledger, *ids)
+    docs = await ledger.get_many([(kind, id) for kind in ("reported", "desired") for id in ids])
+    reports = {doc.id: load(Reported, doc) for doc in docs if doc is not None and doc.kind == "reported"}
+    desired = {doc.id: load(Desired, doc) for doc in docs if doc is not None and doc.kind == "desired"}
+    served = {(id, model): each.serving for id, report in reports.items() for model, each in report.models.items()}
+    artifacts = await ledger.get_many([("artifact", digest) for digest in sorted({*served.values()} - {""})])
+    counted = await ledger.get_many([(TELEMETRY, telemetry_id(id, model)) for id, model in served])
+    names = {doc.id: load(Artifact, doc).name for doc in artifacts if doc is not None}
+    totals = {doc.id: load(TelemetryTotals, doc) for doc in counted if doc is not None}
+    return [
+        _view(node, there_are.get(id), desired.get(id, Desired()), reports.get(id), names, totals, now)
+        for id, node in zip(ids, nodes, strict=True)
     ]
-    return sorted(views, key=lambda view: (view.node.name, view.node.node_id))
 
 
 def _view(

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, Unavailable
-from littoral_cloud.fleet.ledger import Change, CommittedChange, Fence, Take, Write
+from littoral_cloud.fleet.ledger import IN_ORDER, Change, CommittedChange, Fence, Take, Write
 from littoral_cloud.store.connection import Script
 from littoral_cloud.store.scripts import COMMIT
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
@@ -191,7 +191,7 @@ class Commits:
             args += ["1" if each.remembered else "", each.fence.token if each.fence else "", len(each.change.writes)]
             for write, body in zip(each.change.writes, each.bodies, strict=True):
                 keys += [self._key("docs", write.kind), self._key("gone", write.kind, write.id)]
-                args += [write.kind, write.id, *body, "1" if isinstance(write, Write) and write.quiet else ""]
+                args += [write.kind, write.id, *body, _letters(write)]
         for line, chain in zip(lines, chains, strict=True):
             args += [line, chain]
         return keys, args
@@ -208,6 +208,11 @@ def _sent(write: Write | Take) -> _Sent:
         return expected, json.dumps(dict(write.body), separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BadInput(f"{write.kind} {write.id}: is not JSON: {error}") from error
+
+
+def _letters(write: Write | Take) -> str:
+    quiet = "q" if isinstance(write, Write) and write.quiet else ""
+    return quiet + ("i" if write.kind in IN_ORDER else "")
 
 
 def _settled(waiting: _Waiting, status: bytes, *rest: bytes) -> bool:

@@ -13,12 +13,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from littoral.errors import BadInput, Conflict
-from littoral_cloud.fleet.ledger import AnnouncementFeed, AuditEntry, Change, CommittedChange, Doc, Fence, Take
+from littoral_cloud.fleet.ledger import IN_ORDER, AnnouncementFeed, AuditEntry, Change, CommittedChange, Doc, Fence, Take
 from littoral_cloud.store.announcements import Announcements
 from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
 from littoral_cloud.store.leases import Leases
-from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, GET_MANY, PAGE, SCAN
+from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, GET_MANY, PAGE, PAGE_IN_ORDER, SCAN
 from littoral_cloud.trust.audit_chain import GENESIS
 
 PAGE_DOCUMENTS = 1000
@@ -92,6 +92,13 @@ class RedisLedger:
             yield [_doc(kind, id.decode(), value) for id, value in zip(values[::2], values[1::2], strict=True)]
             if cursor == b"0":
                 return
+
+    async def page(self, kind: str, *, after: str = "", count: int = 100) -> Sequence[Doc]:
+        if kind not in IN_ORDER:
+            raise ValueError(f"{kind}: its ids are not in order")
+        keys = [self._docs(kind), self._key("ids", kind)]
+        values = await self._connections.run(PAGE_IN_ORDER, keys, [f"({after}" if after else "-", count])
+        return [_doc(kind, id.decode(), value) for id, value in zip(values[::2], values[1::2], strict=True)]
 
     async def position(self) -> int:
         return int(await self._connections.command("GET", self._key("changes-count")) or 0)

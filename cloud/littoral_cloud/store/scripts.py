@@ -29,8 +29,8 @@ end
 # ARGV  1 ms that a change is remembered  2 audit head that was chained from, or "" without audit  3 the new head
 #       4 ms that a tombstone stays  5 entries that the stream of changes has at most  6 nonce  7 number of changes
 #       then for each change: "1" where it is remembered  fencing token or ""  number of writes
-#       and for each of its writes: kind, id, expected generation or "", JSON or "" to delete, "1" where it is quiet;
-#       or kind, id, "take", the name of the number that is to be one less, quiet
+#       and for each of its writes: kind, id, expected generation or "", JSON or "" to delete, "q" where it is quiet and "i" where
+#       ids of its kind are in order; or kind, id, "take", the name of the number that is to be one less, the same letters
 #       then for each audit line: canonical JSON, chain
 # Gives {"done", position, replies "1,2,0" ...} | {"head", head there}
 #       | {"some", results ...} where a change cannot be written, or was before. A result is {"fits"} | {"done", "1,2,0"}
@@ -52,7 +52,7 @@ for c = 1, tonumber(ARGV[7]) do
     result = {'lost'}
   end
   for i = 0, count - 1 do
-    local kind, id, expected, body, quiet = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
+    local kind, id, expected, body, letters = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
     local docs, tombstone = KEYS[key], KEYS[key + 1]
     key, arg = key + 2, arg + 5
     if result[1] == 'fits' then
@@ -71,7 +71,7 @@ for c = 1, tonumber(ARGV[7]) do
       if generation == 0 and body ~= '' then
         generation = tonumber(redis.call('GET', tombstone) or '0')
       end
-      plan.writes[i + 1] = {docs, tombstone, kind, id, generation, body, quiet}
+      plan.writes[i + 1] = {docs, tombstone, kind, id, generation, body, letters, not stored}
     end
   end
   all_fit = all_fit and result[1] == 'fits'
@@ -86,7 +86,7 @@ local fields, replies = {}, {}
 for c, plan in ipairs(plans) do
   local reply = {}
   for i, write in ipairs(plan.writes) do
-    local docs, tombstone, kind, id, generation, body, quiet = unpack(write)
+    local docs, tombstone, kind, id, generation, body, letters, is_new = unpack(write)
     local new = body == '' and '0' or string.format('%d', generation + 1)
     reply[i] = new
     if body ~= '' then
@@ -95,7 +95,11 @@ for c, plan in ipairs(plans) do
       redis.call('HDEL', docs, id)
       redis.call('SET', tombstone, string.format('%d', generation), 'PX', ARGV[4])
     end
-    if quiet ~= '1' then
+    if string.find(letters, 'i') then
+      local ids = string.gsub(docs, ':docs:', ':ids:', 1)
+      if body == '' then redis.call('ZREM', ids, id) elseif is_new then redis.call('ZADD', ids, 0, id) end
+    end
+    if not string.find(letters, 'q') then
       fields[#fields + 1] = kind
       fields[#fields + 1] = new .. ' ' .. id
     end
@@ -121,6 +125,22 @@ GET_MANY = Script(
     """
 local found = {}
 for i, docs in ipairs(KEYS) do found[i] = redis.call('HGET', docs, ARGV[i]) end
+return found
+"""
+)
+
+# KEYS 1 a kind's hash  2 its ids in order   ARGV 1 "-", or "(ID" for those behind it  2 how many
+# Gives {id, "GENERATION JSON", ...}. Ids of a kind that was written before its ids were in order are put in order first.
+PAGE_IN_ORDER = Script(
+    """
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do redis.call('ZADD', KEYS[2], 0, id) end
+end
+local found = {}
+for _, id in ipairs(redis.call('ZRANGEBYLEX', KEYS[2], ARGV[1], '+', 'LIMIT', 0, ARGV[2])) do
+  found[#found + 1] = id
+  found[#found + 1] = redis.call('HGET', KEYS[1], id)
+end
 return found
 """
 )
