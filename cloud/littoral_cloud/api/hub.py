@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 DRAIN_RETRY_S = 2.0
 FULL_RETRY_S = 60.0
 BUSY_RETRY_S = 1.0
-WELCOMES_A_SECOND = 100
+WELCOMES_A_SECOND = 250
 """That one processor manages: so quickly a fleet is asked to come back."""
 GREETINGS_MOST = 200
 """Nodes between their connection and their Welcome. More would wait for longer than they have patience, for nothing."""

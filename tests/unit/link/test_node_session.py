@@ -20,7 +20,7 @@ from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
-from littoral_node.link.retry import BACKOFF, FLAPS_MOST, SPREAD_MOST_S, pause_s
+from littoral_node.link.retry import BACKOFF, FLAPS_MOST, RECENT_S, SOON, SPREAD_MOST_S, pause_s
 from littoral_node.link.session import NodeSession
 from littoral_node.link.state import SLOW_RETRY_S, Deliver, Leave, LinkPhase, LinkState, Lost, Opened, Received, Send, Tick, step
 from littoral_node.telemetry.counting import TelemetryWindows
@@ -143,6 +143,7 @@ def test_a_fleet_comes_back_as_spread_as_the_cloud_asked_and_never_before_a_refu
     assert pause_s(attempt, 0.0, rng, 100.0) == 0.0
     assert 2.0 <= pause_s(attempt, 2.0, rng) <= 2.0 + BACKOFF.most_s
     assert pause_s(attempt, None, rng, 1e9) <= SPREAD_MOST_S
+    assert pause_s(attempt, None, rng, lost_s=RECENT_S - 1) <= SOON.most_s
     assert max(pause_s(0, None, random.Random(seed + n), 100.0) for n in range(64)) > 50.0
 
 
