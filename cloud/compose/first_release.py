@@ -45,17 +45,17 @@ def say(text: str) -> None:
     print(f"first-release: {text}", flush=True)
 
 
-async def kept_rollouts(core: Core) -> list[Rollout]:
+async def passed_rollouts(core: Core) -> list[Rollout]:
     """Of the model, those that succeeded."""
     rollouts = [load(Rollout, doc) for doc in await core.ledger.all(KIND)]
     return [rollout for rollout in rollouts if rollout.model == QUICK.model and rollout.state is RolloutState.SUCCEEDED]
 
 
 async def release_to_serve(core: Core) -> Release:
-    """The newest release of the model that a rollout kept, else the newest; made now where there is none."""
+    """The newest release of the model that passed a rollout, else the newest; made now where there is none."""
     if there := [release for release in await all_releases(core.ledger) if release.model == QUICK.model]:
-        kept = {rollout.release_id for rollout in await kept_rollouts(core)}
-        release = next((release for release in reversed(there) if release.release_id in kept), there[-1])
+        passed = {rollout.release_id for rollout in await passed_rollouts(core)}
+        release = next((release for release in reversed(there) if release.release_id in passed), there[-1])
         say(f"{release.release_id} is there")
         return release
     say(f"training a teacher and {STUDENT} on {MNIST}, one epoch each")
@@ -81,7 +81,7 @@ async def main() -> int:
         return 0
     torch.set_num_threads(1)  # what the container may have of the machine, not what the machine has
     async with open_core(load_settings(), clock=time.time) as core:  # noqa: TID251 - a command; the clock comes in here
-        if promoted := [rollout for rollout in await kept_rollouts(core) if not rollout.policy.nodes]:
+        if promoted := [rollout for rollout in await passed_rollouts(core) if not rollout.policy.nodes]:
             newest = max(promoted, key=lambda rollout: rollout.ended_at or 0.0)
             say(f"{newest.release_id} was promoted for the fleet: whoever joins gets it")
             return 0

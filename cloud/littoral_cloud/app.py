@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import NotFound, unwritten
-from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.store.connection import Endpoint, endpoint_from
@@ -22,7 +22,6 @@ from littoral_cloud.trust.audit_archive import AuditArchive
 from littoral_cloud.trust.store import Trust, has_trust, open_trust
 from littoral_cloud.trust.witness import Witness
 
-Clock = Callable[[], float]
 _wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
 
 
@@ -34,7 +33,7 @@ class Core:
     ledger: Ledger
     blobs: BlobFolder
     trust: Trust
-    clock: Clock  # seconds since 1970-01-01 UTC
+    clock: Clock
     witness: Witness
 
 
@@ -70,7 +69,7 @@ def audit_archive(core: Core, to: Path | None = None) -> AuditArchive:
 
 
 @asynccontextmanager
-async def open_existing(settings: CloudSettings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+async def open_existing(settings: CloudSettings) -> AsyncIterator[Core]:
     """As open_core, for commands that look at what is there, or go on with it: a mistyped path does not become a coordinator.
 
     Raises NotFound where the data folder holds no coordinator's data, having made nothing; what open_core raises.
@@ -80,7 +79,7 @@ async def open_existing(settings: CloudSettings, *, clock: Clock = _wall_clock) 
             f"data folder: {settings.data_dir} holds no coordinator's data",
             hint="name the folder of `littoral-cloud serve` or `train` with --data-dir or LITTORAL_DATA_DIR",
         )
-    async with open_core(settings, clock=clock) as core:
+    async with open_core(settings) as core:
         yield core
 
 

@@ -185,17 +185,7 @@ class Loop:
         core = self._core
         run_id = f"{re.sub('[^A-Za-z0-9]', '-', seen.model)[:48]}-run-{1 + sum(r.model == seen.model for r in seen.runs)}"
         try:
-            await start_run(
-                core.ledger,
-                core.blobs,
-                core.trust.signing_keys(),
-                run_id=run_id,
-                model=seen.model,
-                now=core.clock(),
-                for_nodes=nodes,
-                origin="loop",
-                actor=ACTOR,
-            )
+            await start_run(core, run_id=run_id, model=seen.model, for_nodes=nodes, origin="loop", actor=ACTOR)
         except (NotFound, BadInput, Untrusted) as error:
             await self._give_up(seen, doc, run_id, "loop.run-refused", str(error), fence)
 

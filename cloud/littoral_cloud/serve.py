@@ -10,13 +10,12 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import Any
 
 from littoral import __version__
 from littoral.errors import FleetError
 from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
-from littoral.transport import join_address
+from littoral.transport import asked_at, join_address
 from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.enrolment_service import EnrolmentServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
@@ -25,10 +24,11 @@ from littoral_cloud.api.open_files import ConnectionLimits, limits, room_for
 from littoral_cloud.api.server import Listener, TlsIdentity
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.api.session_terms import SessionTerms
-from littoral_cloud.app import Clock, Core, open_core
+from littoral_cloud.app import Core, open_core
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
+from littoral_cloud.fleet.ledger import Clock
 from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.local.discovery import Serving, claimed
@@ -63,14 +63,7 @@ def reachable_host(settings: CloudSettings) -> str:
 
     A server that binds every address and was given no public name has a certificate for this machine's own names alone.
     """
-    return settings.public_names[0] if settings.public_names else _bound_name(settings.host)
-
-
-def _bound_name(host: str) -> str:
-    try:
-        return "127.0.0.1" if ip_address(host).is_unspecified else host
-    except ValueError:
-        return host
+    return settings.public_names[0] if settings.public_names else asked_at(settings.host)
 
 
 async def serve(
@@ -191,7 +184,7 @@ class _Certificates:
 
     def _issue(self) -> None:
         settings, now = self._core.settings, self._core.clock()
-        self._issued = self._core.trust.ca.issue_server((*settings.public_names, _bound_name(settings.host)), now)
+        self._issued = self._core.trust.ca.issue_server((*settings.public_names, asked_at(settings.host)), now)
         self._renew_at = now + (self._issued.expires_at - now) * RENEW_SHARE
 
 

@@ -43,7 +43,7 @@ def test_the_story_is_a_tree_from_the_data_to_the_node(shop: Shop, said: Any) ->
 
 def test_what_a_fleet_learnt_leads_back_to_what_the_run_began_with(shop: Shop, said: Any) -> None:
     told = said("artifact", "show", "learnt")
-    assert "\n+- federated run r1: fedavg, 2 rounds, 1 nodes, seed 3\n" in told
+    assert "\n+- federated run r1: fedavg, 2 rounds, 1 node, seed 3\n" in told
     assert f"\n|  `- served (tiny, onnxruntime)  {shop.digests['served']}\n" in told
     whole = said("artifact", "show", shop.digests["learnt"][7:20], "--format", "json")
     assert (whole["run"], whole["base"], whole["roles"]) == ("r1", shop.digests["served"], ["data", "weights", "base"])
@@ -147,7 +147,7 @@ def test_what_nobody_needs_is_said_first_and_then_deleted_and_audited(shop: Shop
         "base": "artifact tuned was made from it",
     }
     assert dry["deleted"] is None
-    assert "2 of 6 artifacts are not needed" in said("artifact", "gc", "--dry-run")
+    assert "not needed: 2 of 6 artifacts; with them go " in said("artifact", "gc", "--dry-run")
     held = {path: path.stat().st_size for path in (shop.folder / "blobs").rglob("*") if path.is_file()}
     done = said("artifact", "gc", "--format", "json")["deleted"]
     left = {path for path in (shop.folder / "blobs").rglob("*") if path.is_file()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
 from littoral_cloud.app import Core, open_core
-from littoral_cloud.federation.run import failed, read_run, update_run
+from littoral_cloud.federation.participants import waits_for
+from littoral_cloud.federation.run import all_runs, failed, read_run, started, update_run
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.settings import load_settings
 from littoral_cloud.training.weights import arrays_of, weights_bytes
+from littoral_node.federation.training import LocalSchedule, train
 from tests.kit.federation import CLASSES, INPUT, SPEC, enrol
 
 SHAPE = (1, 8, 8)
@@ -31,13 +33,13 @@ FILE = b"stands for a model: nothing here runs it"
 
 
 class Packaged:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, architecture: Mapping[str, object] = SPEC) -> None:
         x = np.zeros((2, *SHAPE), np.uint8)
         self.files = {"model.onnx": FILE}
         self.manifest = Manifest(
             model="corners",
             name=name,
-            architecture=SPEC,
+            architecture=architecture,
             parameters=1,
             runtime="onnxruntime",
             runtime_options={},
@@ -124,3 +126,50 @@ async def test_a_run_is_stopped_once(core: Core) -> None:
     code, _, err = await command(core, "stop", run_id)
     assert code == 1
     assert "is FAILED, not PENDING or RUNNING" in err
+
+
+async def test_a_run_says_at_once_what_it_waits_for(core: Core) -> None:
+    start = ("start", "--model", "corners", "--format", "json")
+    code, out, _ = await command(core, *start)
+    assert code == 0
+    assert json.loads(out)["waits_for"] == ["a running coordinator: littoral-cloud serve"]
+    first = await read_run(core.ledger, json.loads(out)["id"])
+    await enrol(core.ledger, "n-b", connected=False)
+    await enrol(core.ledger, "n-c", examples=2)
+    assert await waits_for(core.ledger, first, core.clock()) == [
+        "nodes: 1 of 3 can take part, 2 are needed; without them it fails in 120 s",
+        "n-b: not connected",
+        "n-c: 2 labelled examples of corners, needs 5",
+    ]
+    running = await update_run(core.ledger, first.run_id, lambda run: started(run, 100.0))
+    assert "fails in 20 s" in (await waits_for(core.ledger, running, 200.0))[0]
+    _, out, _ = await command(core, *start)
+    second = await read_run(core.ledger, json.loads(out)["id"])
+    assert await waits_for(core.ledger, second, core.clock()) == [f"run {first.run_id}: one run learns at a time"]
+    await enrol(core.ledger, "n-b")
+    assert await waits_for(core.ledger, running, 200.0) == []
+    assert await waits_for(core.ledger, failed(running, "x", "", 1.0), 200.0) == []
+
+
+async def test_a_linear_model_learns_with_its_head(core: Core) -> None:
+    net = build({"name": "linear"}, channels=1, height=8, width=8, classes=CLASSES)
+    linear = Packaged("linear", {"name": "linear"})
+    await publish(core, linear, core.clock(), weights=weights_bytes(arrays_of(net)), data="somewhere")
+    code, out, err = await command(core, "start", "--model", "corners", "--artifact", "linear", "--format", "json")
+    assert (code, err) == (0, "")
+    run = await read_run(core.ledger, json.loads(out)["id"])
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(20, *SHAPE)).astype(np.float32), rng.integers(0, CLASSES, 20)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    train(net, x, y, LocalSchedule(1, run.learning_rate, run.batch_size, 1, run.calibration, run.freeze_head))
+    assert all(not torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seed", "9" * 20), ("--rounds", "9" * 20), ("--min-nodes", "9" * 20), ("--timeout", "inf")]
+)
+async def test_a_number_out_of_range_is_refused_before_a_worker_starts(core: Core, option: str, value: str) -> None:
+    code, _, err = await command(core, "start", "--model", "corners", option, value)
+    assert code == 2
+    assert option.lstrip("-").replace("-", "_") in err
+    assert await all_runs(core.ledger) == []

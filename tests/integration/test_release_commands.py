@@ -54,11 +54,15 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     assert execute(["rollout", "abort", "digits-1-r1"]) == 0
     assert said_table(capsys) == "digits-1-r1 is asked to stop\n"
     assert [row["aborted_by"] != "" for row in said("rollout", "list")] == [True]
-    [row] = said("release", "create", "--artifact", digest.removeprefix("sha256:")[:12])["artifacts"]
-    assert row["digest"] == digest
+    for wanted in (digest.removeprefix("sha256:")[:12], "cnn"):
+        assert [row["digest"] for row in said("release", "create", "--artifact", wanted)["artifacts"]] == [digest]
+    assert execute(["release", "create", "--artifact", "0" * 12]) == 4
+    assert "artifact: '000000000000' is no artifact" in capsys.readouterr().err
     for option, value in (("--probation-s", "1e99"), ("--probation-s", "nan"), ("--max-drop-vs-served", "nan")):
         assert execute(["rollout", "start", "digits-1", option, value]) == 2
         assert f"{option}: {float(value):g} must lie between 0 and" in capsys.readouterr().err
+    assert execute(["rollout", "start", "digits-1", "--waves", "9" * 20]) == 2
+    assert "wave_sizes: " in capsys.readouterr().err
     assert execute(["run", "start", "--no-such-option", "--format", "json"]) == 2
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "bad-input"
 

@@ -24,8 +24,7 @@ from littoral.architectures import build
 from littoral.preparation import Input
 from littoral.process.command import Command
 from littoral_cloud.app import open_core, open_existing
-from littoral_cloud.cli.audit import lines
-from littoral_cloud.fleet.ledger import until
+from littoral_cloud.fleet.ledger import trail, until
 from littoral_cloud.releases.catalogue import create_release
 from littoral_cloud.releases.teacher_records import keep
 from littoral_cloud.releases.teacher_store import described
@@ -108,9 +107,9 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 async def write_ledger(data: Path, to: Path) -> None:
     async with open_existing(load_settings(data_dir=data)) as core:
         docs = [doc for kind in await core.ledger.kinds() for doc in await core.ledger.all(kind)]
-        trail = [entry async for entry in lines(core.ledger, "-")]
+        audit = [entry async for entry in trail(core.ledger)]
     write_lines(to / "documents.jsonl", map(asdict, docs))
-    write_lines(to / "audit.jsonl", map(asdict, trail))
+    write_lines(to / "audit.jsonl", map(asdict, audit))
 
 
 def copy(parts: Iterable[str], source: Path, to: Path) -> None:

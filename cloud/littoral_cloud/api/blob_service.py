@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc.aio
 
@@ -17,7 +15,7 @@ from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
 from littoral_cloud.api.errors import OutOfRange, WrongOffset
 from littoral_cloud.api.peer import accepted
-from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.fleet.transfers import Readers, note_upload, task_of
 from littoral_cloud.store.blobs import BlobFolder
 
@@ -25,21 +23,15 @@ SILENCE_S = 60.0
 """An upload that sends nothing for this long is ended; the bytes that came stay stored."""
 
 
-@dataclass(slots=True)
-class _Upload:
-    lock: asyncio.Lock
-    users: int = 0
-
-
 class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
     """An accepted node may get what its desired state names; one that a federated run waits for may put its reply."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobFolder, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, blobs: BlobFolder, clock: Clock) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._clock = clock
         self._readers = Readers(ledger, blobs)
-        self._uploads: dict[str, _Upload] = {}
+        self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by digest
 
     async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         peer = await accepted(context, self._ledger, self._clock())
@@ -77,7 +69,9 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         if header.total_bytes > MAX_BLOB_BYTES:
             raise TooLarge(f"blob {digest[:19]}: {header.total_bytes} bytes, at most {MAX_BLOB_BYTES} are taken")
         await note_upload(self._ledger, peer.node_id, task, digest, header.total_bytes)
-        async with self._upload_of(digest):
+        # One upload of a digest at a time; a second waits, and finds the blob whole.
+        uploading = self._uploads.setdefault(digest, asyncio.Lock())
+        async with uploading:
             if not self._blobs.has(digest):
                 await self._receive(context, digest, header.offset, header.total_bytes)
         return blob_pb2.PutBlobResponse(total_bytes=header.total_bytes)
@@ -96,19 +90,6 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         if stored < total:
             raise Unavailable(f"blob {digest[:19]}: ended at {stored} of {total} bytes", hint="go on from there")
         await asyncio.to_thread(self._blobs.complete, digest, total)
-
-    @asynccontextmanager
-    async def _upload_of(self, digest: str) -> AsyncIterator[None]:
-        """One upload of a digest at a time; a second waits, and finds the blob whole."""
-        upload = self._uploads.setdefault(digest, _Upload(asyncio.Lock()))
-        upload.users += 1
-        try:
-            async with upload.lock:
-                yield
-        finally:
-            upload.users -= 1
-            if not upload.users:
-                del self._uploads[digest]
 
 
 async def _next_part(context: Any, *, first: bool = True) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +21,7 @@ from littoral.errors import (
     TooLarge,
     Unavailable,
     Untrusted,
+    is_full,
 )
 from littoral_cloud.fleet.renewal import NotDue
 
@@ -99,26 +99,16 @@ def _guarded(behaviour: Behaviour, method: str) -> Behaviour:
     async def call(request: Any, context: Any) -> Any:
         try:
             return await behaviour(request, context)
-        except FleetError as error:
-            status, details = status_of(error), details_of(error)
-            if status is grpc.StatusCode.INTERNAL:
-                log.error("%s: %s", method, details)
-                details = INTERNAL_DETAILS
         except grpc.aio.AbortError:
             raise
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                full = NoSpace("disk: the cloud's data folder is full", hint="make room there")
-                status, details = status_of(full), details_of(full)
+        except Exception as error:
+            full = isinstance(error, OSError) and is_full(error)
+            known = NoSpace("disk: the cloud's data folder is full", hint="make room there") if full else error
+            if isinstance(known, FleetError) and status_of(known) is not grpc.StatusCode.INTERNAL:
+                status, details = status_of(known), details_of(known)
             else:
-                log.exception("%s: failed", method)
-                status, details = grpc.StatusCode.INTERNAL, INTERNAL_DETAILS
-        except Exception:
-            log.exception("%s: failed", method)
-            status, details = grpc.StatusCode.INTERNAL, INTERNAL_DETAILS
+                log.error("%s: %s", method, error, exc_info=not isinstance(error, FleetError))
+                status, details = grpc.StatusCode.INTERNAL, "internal: the cloud failed; its log says why"
         await context.abort(status, details)
 
     return call
-
-
-INTERNAL_DETAILS = "internal: the cloud failed; its log says why"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,21 @@ from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 from littoral.signature import DATATYPES
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api.peer import accepted
-from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.teacher_service.service import Escalation, TeacherService
 
 _KINDS = {name: DATATYPES[name] for name in ("UINT8", "FP32")}
 
 
+@dataclass(frozen=True)
 class EscalationServicer(escalation_pb2_grpc.EscalationServiceServicer):
-    """Args:
-    clock: seconds since 1970-01-01 UTC.
-    """
-
-    def __init__(self, ledger: Ledger, teachers: TeacherService, clock: Callable[[], float]) -> None:
-        self._ledger = ledger
-        self._teachers = teachers
-        self._clock = clock
+    ledger: Ledger
+    teachers: TeacherService
+    clock: Clock
 
     async def Escalate(self, request: Any, context: Any) -> escalation_pb2.EscalateResponse:
-        peer = await accepted(context, self._ledger, self._clock())
-        answer = await self._teachers.escalate(peer.node_id, escalation_from(request))
+        peer = await accepted(context, self.ledger, self.clock())
+        answer = await self.teachers.escalate(peer.node_id, escalation_from(request))
         return escalation_pb2.EscalateResponse(
             logits=answer.logits.reshape(-1).tolist(), teacher_name=answer.teacher, teacher_digest=answer.teacher_digest
         )

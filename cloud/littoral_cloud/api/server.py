@@ -31,7 +31,7 @@ OLD_SERVER_S = 30 * 24 * 3600.0
 """Streams that began under an old certificate are ended after this long; a node's come back at once."""
 
 _REBIND_S = 0.05
-_LOOKS_TOLD = 200
+_LOOKS_LOGGED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Listener:
                 return await self._open(self.port, identity)
             except FleetError as error:  # the old server lets go of the port a moment later; or somebody else took it
                 looks += 1
-                if looks % _LOOKS_TOLD == 0:
+                if looks % _LOOKS_LOGGED == 0:
                     log.error("%s listener: does not listen, and tries again: %s", self.name, error)
                 await asyncio.sleep(_REBIND_S)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -50,28 +51,30 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
 
 def limits_from(limits: session_pb2.NodeLimits) -> NodeLimits:
     return NodeLimits(
-        memory_bytes=limits.memory_bytes if limits.HasField("memory_bytes") else None,
-        disk_bytes=limits.disk_bytes if limits.HasField("disk_bytes") else None,
+        memory_bytes=_given(limits, "memory_bytes"),
+        disk_bytes=_given(limits, "disk_bytes"),
         requests=limits.requests or REQUESTS,
     )
 
 
 def labelled_from(examples: Mapping[str, int], field: str) -> dict[str, int]:
     """Labelled examples by model name. Raises BadInput, naming the field."""
-    if len(examples) > _MAX_MODELS:
-        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
-    for name in set(examples) - {""}:
-        check_model_name(name, field)
+    _check_models(examples, field)
     return dict(examples)
 
 
 def budgets_from(budgets: Mapping[str, session_pb2.Budget], field: str) -> dict[str, Budget]:
     """By model name. Raises BadInput, naming the field."""
-    if len(budgets) > _MAX_MODELS:
-        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
-    for name in set(budgets) - {""}:
-        check_model_name(name, field)
+    _check_models(budgets, field)
     return {name: budget_from(budget, field) for name, budget in budgets.items()}
+
+
+def _check_models(names: Collection[str], field: str) -> None:
+    """ "" stands for every model that is not named."""
+    if len(names) > _MAX_MODELS:
+        raise BadInput(f"{field}: names more than {_MAX_MODELS} models")
+    for name in set(names) - {""}:
+        check_model_name(name, field)
 
 
 def conditions_from(conditions: hardware_pb2.Conditions) -> dict[str, Any]:
@@ -93,23 +96,20 @@ def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
 
 def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
     """Raises BadInput, naming the field."""
-    latency = budget.latency_ms if budget.HasField("latency_ms") else None
-    energy = budget.energy_mj if budget.HasField("energy_mj") else None
-    worst = budget.worst_class if budget.HasField("worst_class") else None
+    worst, fraction = _given(budget, "worst_class"), _given(budget.quota, "fraction")
     if worst is not None and not 0 <= worst <= 1:
         raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
-    fraction = budget.quota.fraction if budget.quota.HasField("fraction") else None
     if fraction is not None and not 0 < fraction <= 1:
         raise BadInput(f"{field}.quota: {fraction} is not a fraction between 0 and 1")
     return Budget(
-        latency_ms=None if latency is None else _finite(latency, f"{field}.latency_ms"),
-        artifact_bytes=budget.artifact_bytes if budget.HasField("artifact_bytes") else None,
-        peak_rss_bytes=budget.peak_rss_bytes if budget.HasField("peak_rss_bytes") else None,
-        energy_mj=None if energy is None else _finite(energy, f"{field}.energy_mj"),
+        latency_ms=_finite_given(budget, "latency_ms", field),
+        artifact_bytes=_given(budget, "artifact_bytes"),
+        peak_rss_bytes=_given(budget, "peak_rss_bytes"),
+        energy_mj=_finite_given(budget, "energy_mj", field),
         runtimes=tuple(_text(runtime, 100) for runtime in budget.runtimes),
         worst_class=worst,
         quota=fraction,
-        disk_bytes=budget.quota.disk_bytes if budget.quota.HasField("disk_bytes") else None,
+        disk_bytes=_given(budget.quota, "disk_bytes"),
     )
 
 
@@ -121,11 +121,7 @@ def desired_to(generation: int, desired: Desired) -> session_pb2.DesiredState:
                 manifest_digest=model.manifest_digest,
                 rollout_id=model.rollout_id,
                 generation=model.generation,
-                probation=session_pb2.ProbationPolicy(
-                    duration_s=model.probation.duration_s,
-                    max_accuracy_drop=model.probation.max_accuracy_drop,
-                    max_failure_rate=model.probation.max_failure_rate,
-                ),
+                probation=session_pb2.ProbationPolicy(**asdict(model.probation)),
             )
         )
     if (task := desired.federated) is not None:
@@ -195,11 +191,9 @@ def _state_from(state: int) -> UpdateState:
 
 
 def _probation_from(result: session_pb2.ProbationResult) -> ProbationResult:
-    accuracy = result.accuracy if result.HasField("accuracy") else None
-    previous = result.previous_accuracy if result.HasField("previous_accuracy") else None
     return ProbationResult(
-        accuracy=None if accuracy is None else _finite(accuracy, "reported.probation.accuracy"),
-        previous_accuracy=None if previous is None else _finite(previous, "reported.probation.previous_accuracy"),
+        accuracy=_finite_given(result, "accuracy", "reported.probation"),
+        previous_accuracy=_finite_given(result, "previous_accuracy", "reported.probation"),
         examples=result.examples,
         requests=result.requests,
         failed_requests=result.failed_requests,
@@ -222,7 +216,7 @@ def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) ->
         samples=word.samples,
         load_average=_finite(word.load_average, "measurement.load_average"),
         runtime_version=_text(word.runtime_version, 100),
-        energy_mj=_finite(word.energy_mj, "measurement.energy_mj") if word.HasField("energy_mj") else None,
+        energy_mj=_finite_given(word, "energy_mj", "measurement"),
         energy_source=_text(word.energy_source, 100),
         measured_at=now,
     )
@@ -280,6 +274,17 @@ def _cleaned(value: Any) -> Any:
     if isinstance(value, dict):
         return {printable(name): _cleaned(part) for name, part in value.items()}
     return [_cleaned(part) for part in value] if isinstance(value, list) else value
+
+
+def _given(message: Any, field: str) -> Any:
+    """The value of an optional field; None where it was not sent."""
+    return getattr(message, field) if message.HasField(field) else None
+
+
+def _finite_given(message: Any, field: str, of: str) -> float | None:
+    """As `_given`. `of`: the message's place, for the error."""
+    value = _given(message, field)
+    return None if value is None else _finite(value, f"{of}.{field}")
 
 
 def _finite(value: float, field: str) -> float:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.errors import BadInput
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, emit_remarks, remarked
+from littoral_cloud.terminal.output import (
+    DataDirOption,
+    Format,
+    FormatOption,
+    by_class,
+    emit_parts,
+    emit_remarks,
+    notice,
+    remarked,
+)
 
 if TYPE_CHECKING:
     from littoral_cloud.packaging.package import Packaged
@@ -45,9 +54,12 @@ def import_(
         list[str] | None, typer.Option(help="The size of an input without --data, like NAME=1,3,224,224 (repeatable).")
     ] = None,
     name: Annotated[str, typer.Option(help="The artifacts' name. Default: the file's.")] = "",
-    memory: Annotated[int, typer.Option(help="The memory limit for opening and running the model here, bytes.", min=1 << 28)] = 4
-    << 30,
-    seconds: Annotated[float, typer.Option(help="The time limit for each call of the model here, seconds.", min=1.0)] = 300.0,
+    memory: Annotated[
+        int, typer.Option(help="The memory limit for opening and running the model here, bytes.", min=1 << 28, max=1 << 50)
+    ] = 4 << 30,
+    seconds: Annotated[
+        float, typer.Option(help="The time limit for each call of the model here, seconds.", min=1.0, max=86_400.0)
+    ] = 300.0,
     int8_loss: Annotated[
         float, typer.Option(help="The share of the metric that int8 may lose; above it int8 is not released.", min=0.0, max=1.0)
     ] = 0.05,
@@ -85,16 +97,11 @@ def import_(
         int8_loss=int8_loss,
         anyway=yes,
     )
-    made = import_model(file, plan, data=data, tell=lambda words: typer.echo(words, err=True))
+    made = import_model(file, plan, data=data, tell=notice)
     taken, released = asyncio.run(_released(settings, made, plan.model, file, data, rollout))
     rows = [_row(packaged, format) for packaged in taken]
     emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in taken)
-    if format == Format.JSON:
-        emit({**released, "artifacts": rows}, format)
-        return
-    emit(released, format)
-    typer.echo()
-    emit(rows, format)
+    emit_parts(released, "artifacts", rows, format)
 
 
 async def _released(
@@ -106,7 +113,7 @@ async def _released(
     from littoral_cloud.releases.catalogue import create_release, publish
     from littoral_cloud.rollouts.commands import start_rollout
 
-    made = await taken_by_a_node(made, lambda words: typer.echo(words, err=True))
+    made = await taken_by_a_node(made, notice)
     where, actor = str(data.resolve()) if data else "", getpass.getuser()
     async with open_core(settings) as core:
         now = core.clock()

@@ -15,12 +15,12 @@ from littoral.errors import BadInput, Untrusted
 from littoral_cloud.app import audit_archive, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
-from littoral_cloud.fleet.ledger import AuditEntry
+from littoral_cloud.fleet.ledger import AuditEntry, trail
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
 from littoral_cloud.terminal.text import printable
 from littoral_cloud.trust.audit_archive import FOLDER, LEASE
-from littoral_cloud.trust.audit_check import check_trail, lines
+from littoral_cloud.trust.audit_check import check_trail
 from littoral_cloud.trust.audit_checkpoint import read_checkpoints
 from littoral_cloud.trust.witness import words
 
@@ -43,12 +43,12 @@ async def _show(settings: CloudSettings, follow: bool, format: Format) -> None:
         for checkpoint in (await read_checkpoints(core.ledger, core.trust.signing_keys()))[-1:]:
             old = f"{checkpoint.lines_until:,} older lines are in files, the last ones in {checkpoint.folder}/{checkpoint.file}"
             typer.echo(printable(f"{old} (littoral-cloud audit verify --archived)"), err=True)
-        async for entry in lines(core.ledger, last):
+        async for entry in trail(core.ledger, last):
             last = _print(entry, format)
         if not follow:
             return
         async for _ in announcements:
-            async for entry in lines(core.ledger, last):
+            async for entry in trail(core.ledger, last):
                 last = _print(entry, format)
 
 

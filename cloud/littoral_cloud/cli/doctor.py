@@ -18,13 +18,15 @@ from typing import Annotated
 import typer
 
 from littoral.errors import FleetError, Unavailable
+from littoral.transport import asked_at, split_address
 from littoral_cloud.api.open_files import limits, room_for
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import view_nodes
-from littoral_cloud.local.discovery import Serving
+from littoral_cloud.local.discovery import SERVE_FILE, Serving
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
+from littoral_cloud.terminal.text import counted
 
 app = noun("Check this machine and the running coordinator.")
 
@@ -68,7 +70,9 @@ def doctor(
     emit(findings, format)
     bad = [finding for finding in findings if not finding.ok]
     if bad:
-        raise Unfit(f"{len(bad)} of {len(findings)} checks failed: {', '.join(f.check for f in bad)}", hint=bad[0].hint)
+        raise Unfit(
+            f"{len(bad)} of {counted(len(findings), 'check')} failed: {', '.join(f.check for f in bad)}", hint=bad[0].hint
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,8 @@ async def _listeners(patient: _Patient) -> list[CheckResult]:
     if serving is None:
         return list(_ports(settings))
     findings = []
-    for name, port in (("enrolment", _port(serving.enrolment)), ("fleet", _port(serving.fleet))):
+    for name, address in (("enrolment", serving.enrolment), ("fleet", serving.fleet)):
+        _, port = split_address(address, SERVE_FILE)
         try:
             await _handshake(settings, port)
             findings.append(CheckResult(f"{name} listener", True, f"answers on port {port}"))
@@ -162,21 +167,12 @@ async def _listeners(patient: _Patient) -> list[CheckResult]:
 
 async def _handshake(settings: CloudSettings, port: int) -> None:
     """Checks TCP and the server's certificate. A listener that demands ours refuses us after that."""
-    host = settings.host if not _unspecified(settings.host) else "127.0.0.1"
     context = ssl.create_default_context(cafile=str(settings.data_dir / "ca" / "ca.pem"))
     context.set_alpn_protocols(["h2"])
     context.check_hostname = False  # a server on this machine: our CA's signature is enough
     async with asyncio.timeout(ANSWER_S):
-        _, writer = await asyncio.open_connection(host, port, ssl=context)
+        _, writer = await asyncio.open_connection(asked_at(settings.host), port, ssl=context)
     writer.transport.abort()
-
-
-def _unspecified(host: str) -> bool:
-    return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
 
 
 def _ports(settings: CloudSettings) -> Iterator[CheckResult]:
@@ -225,10 +221,10 @@ async def _certificates(ledger: Ledger, now: float) -> list[CheckResult]:
     views = await view_nodes(ledger, now)
     late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
     if not late:
-        return [CheckResult("certificates", True, f"of {len(views)} nodes: all valid for two weeks or longer")]
+        return [CheckResult("certificates", True, f"of {counted(len(views), 'node')}: valid for two weeks or longer")]
     listed = "; ".join(f"{name}: {warning}" for name, warning in sorted(late.items()))
     hint = "a connected node renews its own; else a new join line brings it back under its id: littoral-node enroll"
-    return [CheckResult("certificates", True, f"warning: {len(late)} of {len(views)} nodes: {listed}", hint)]
+    return [CheckResult("certificates", True, f"warning: {len(late)} of {counted(len(views), 'node')}: {listed}", hint)]
 
 
 def _listens(path: Path) -> bool:

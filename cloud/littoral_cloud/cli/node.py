@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,13 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from littoral.budget import ESTIMATE
-from littoral_cloud.app import open_existing
+from littoral_cloud.app import Core
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
 from littoral_cloud.rollouts.artifact_choice import Row
 from littoral_cloud.rollouts.explain import Explained, explain_node
-from littoral_cloud.settings import CloudSettings, load_settings
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, by_class, emit, when, worth
+from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, when, worth
 
 app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
 
@@ -28,20 +27,15 @@ _WAY_OUT = "a connected node renews it; else enrol the node again with a new joi
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
-@app.command("list", epilog="Example: littoral-cloud node list --format json")
-def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, "list", example="node list --format json")
+async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
     """List all nodes, their state and what they serve."""
-    asyncio.run(_list(load_settings(data_dir=data_dir), format))
-
-
-async def _list(settings: CloudSettings, format: Format) -> None:
-    async with open_existing(settings) as core:
-        now = core.clock()
-        views = await view_nodes(core.ledger, now)
+    now = core.clock()
+    views = await view_nodes(core.ledger, now)
     if format == Format.JSON:
         emit([_full(view, now) for view in views], format)
         return
-    emit([row for view in views for row in _rows(view)], format, columns=_COLUMNS)
+    emit([row for view in views for row in _rows(view)], columns=_COLUMNS, empty="no nodes")
     for view in views:
         if warning := view.certificate_warning(now):
             emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
@@ -49,68 +43,46 @@ async def _list(settings: CloudSettings, format: Format) -> None:
             emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it again")
 
 
-@app.command(epilog="Example: littoral-cloud node show gateway")
-def show(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, example="node show gateway")
+async def show(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Show everything about one node."""
-    asyncio.run(_show(load_settings(data_dir=data_dir), node, format))
-
-
-async def _show(settings: CloudSettings, wanted: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        node_id = (await find_node(core.ledger, wanted)).node_id
-        now = core.clock()
-        [view] = [view for view in await view_nodes(core.ledger, now) if view.node.node_id == node_id]
-        full = _full(view, now)
-    if format == Format.JSON:
-        emit(full, format)
-        return
+    node_id, now = (await find_node(core.ledger, node)).node_id, core.clock()
+    [view] = [view for view in await view_nodes(core.ledger, now) if view.node.node_id == node_id]
+    full = _full(view, now)
     models = full.pop("models")
-    emit(full, format)
-    if models:
-        emit("")
-        emit(models, format)
+    emit_parts(full, "models", models, format)
 
 
-@app.command("decommission", epilog="Example: littoral-cloud node decommission gateway")
-def decommission_(node: NodeArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, "decommission", example="node decommission gateway")
+async def decommission_(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Remove a node from the fleet for ever: ends its session now and refuses its certificate."""
-    asyncio.run(_decommission(load_settings(data_dir=data_dir), node, format))
+    gone = await decommission(core.ledger, node, actor=getpass.getuser())
+    body = {"id": gone.node_id, "name": gone.name, "state": "decommissioned"}
+    emit(body if format == Format.JSON else f"{gone.name} ({gone.node_id}) is decommissioned", format)
 
 
-async def _decommission(settings: CloudSettings, wanted: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        node = await decommission(core.ledger, wanted, actor=getpass.getuser())
-    body = {"id": node.node_id, "name": node.name, "state": "decommissioned"}
-    emit(body if format == Format.JSON else f"{node.name} ({node.node_id}) is decommissioned", format)
-
-
-@app.command(epilog="Example: littoral-cloud node explain camera --model digits")
-def explain(
+@command(app, example="node explain camera --model digits")
+async def explain(
+    core: Core,
     node: NodeArgument,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show all candidates with their figures, measured on this node or its hardware class, and the limits that exclude them.
 
     A ~ before an energy: estimated from processor time. Budgets ignore estimates.
     """
-    asyncio.run(_explain(load_settings(data_dir=data_dir), node, model, format))
-
-
-async def _explain(settings: CloudSettings, wanted: str, model: str | None, format: Format) -> None:
-    async with open_existing(settings) as core:
-        found = await explain_node(core.ledger, wanted, model)
-        names = {} if format == Format.JSON else await names_of(core.ledger)
+    found = await explain_node(core.ledger, node, model)
     if format == Format.JSON:
         emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)
         return
+    names = await names_of(core.ledger)
     for name, of in found.items():
         holds = f" ({', '.join(of.conditions)})" if of.conditions else ""
         emit(f"{name}: {of.release or 'no release yet'}; budget: {str(of.budget) or 'no limits'}{holds}")
         if of.remark:
             emit(of.remark)
-        emit([_line(row, of, names, format) for row in of.rows], format)
+        emit([_line(row, of, names, format) for row in of.rows], empty="no candidates")
         for row in of.rows:
             for note in row.notes:
                 emit(f"{row.name}: {note}")
@@ -150,28 +122,25 @@ def _line(row: Row, of: Explained, names: Mapping[str, str], format: Format) -> 
 
 def _rows(view: NodeView) -> list[dict[str, Any]]:
     """A row for each model; one for a node without models."""
-    return [
-        {
-            "name": view.node.name,
-            "id": view.node.node_id,
-            "state": view.state,
-            "since": when(view.presence.since) if view.presence else None,
-            "model": model.model if model else None,
-            "student": model.student if model else None,
-            "update": _update(model),
-            "requests": model.requests if model else None,
-            "failed": model.failed_requests if model else None,
-            "p50_ms": model.p50_ms if model else None,
-            "p95_ms": model.p95_ms if model else None,
-        }
-        for model in view.models or (None,)
-    ]
+    node = {
+        "name": view.node.name,
+        "id": view.node.node_id,
+        "state": view.state,
+        "since": when(view.presence.since) if view.presence else None,
+    }
+    return [node | (_served(model) if model else {}) for model in view.models or (None,)]
 
 
-def _update(model: ServedModel | None) -> str | None:
-    if model is None:
-        return None
-    return f"{model.state.value} ({model.reason})" if model.reason else model.state.value
+def _served(model: ServedModel) -> dict[str, Any]:
+    return {
+        "model": model.model,
+        "student": model.student,
+        "update": f"{model.state.value} ({model.reason})" if model.reason else model.state.value,
+        "requests": model.requests,
+        "failed": model.failed_requests,
+        "p50_ms": model.p50_ms,
+        "p95_ms": model.p95_ms,
+    }
 
 
 def _full(view: NodeView, now: float) -> dict[str, Any]:

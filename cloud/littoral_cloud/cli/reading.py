@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from littoral_cloud.terminal.output import notice
+
 if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
 
@@ -33,7 +35,7 @@ def read_data(path: Path, resize: str = "", *, keep: bool = True) -> Dataset:
     rule = sized(path, resize) if resize else None
     examples = load_dataset(path, rule=rule)
     if rule is not None and keep and keep_rule(path, rule):
-        typer.echo(f"{path / RULE}: now has the size of all images", err=True)
+        notice(f"{path / RULE}: now has the size of all images")
     return examples
 
 
@@ -43,7 +45,7 @@ def remark_on(examples: Dataset) -> None:
     from littoral_cloud.training.preparation import noted
 
     for remark in (*examples.reading, *repeated(examples), *noted(examples)):
-        typer.echo(f"{examples.name}: {remark}", err=True)
+        notice(f"{examples.name}: {remark}")
 
 
 def described(examples: Dataset) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import typer
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.app import Core, open_core, open_existing
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.fleet.records import Release
@@ -27,13 +28,17 @@ from littoral_cloud.terminal.output import (
     FormatOption,
     by_class,
     emit,
+    emit_parts,
     emit_remarks,
+    notice,
     remarked,
     when,
     worth,
 )
 
 app = noun("Manage releases: artifacts of one model for the fleet.", "littoral-cloud release list --model digits")
+
+ReleaseArgument = Annotated[str, typer.Argument(help="The release's id.")]
 
 _COLUMNS = ("id", "model", "kind", "artifacts", "created", "note", "withdrawn")
 
@@ -69,17 +74,13 @@ def create(
         asyncio.run(_from_artifacts(settings, artifact or [], note, format))
 
 
-def _warn(words: str) -> None:
-    typer.echo(words, err=True)
-
-
 async def _from_run(settings: CloudSettings, run_id: str, format: Format, *, yes: bool) -> None:
     from littoral_cloud.federation.release import release_run
     from littoral_cloud.federation.run import read_run
 
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
-        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=_warn, worse_too=yes)
+        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=notice, worse_too=yes)
         await _print_release(core, release, format)
 
 
@@ -105,7 +106,7 @@ async def _from_weights(
             name=path.stem,
             note=note or path.name,
             actor=getpass.getuser(),
-            tell=_warn,
+            tell=notice,
         )
         await _print_release(core, release, format)
 
@@ -133,58 +134,40 @@ def _architecture(text: str) -> dict[str, Any]:
     return spec
 
 
-@app.command("list", epilog="Example: littoral-cloud release list --format json")
-def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, "list", example="release list --format json")
+async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
     """List all releases, oldest first."""
-    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+    shown = asdict if format == Format.JSON else _row
+    emit([shown(release) for release in await all_releases(core.ledger)], format, columns=_COLUMNS, empty="no releases")
 
 
-async def _list(settings: CloudSettings, format: Format) -> None:
-    async with open_existing(settings) as core:
-        releases = await all_releases(core.ledger)
-    emit([asdict(r) if format == Format.JSON else _row(r) for r in releases], format, columns=_COLUMNS)
-
-
-@app.command(epilog="Example: littoral-cloud release show digits-1")
-def show(
-    release: Annotated[str, typer.Argument(help="The release's id.")],
-    data_dir: DataDirOption = None,
-    format: FormatOption = Format.TABLE,
-) -> None:
+@command(app, example="release show digits-1")
+async def show(core: Core, release: ReleaseArgument, format: FormatOption = Format.TABLE) -> None:
     """Show a release and its artifacts."""
-    asyncio.run(_show(load_settings(data_dir=data_dir), release, format))
+    await _print_release(core, await read_release(core.ledger, release), format)
 
 
-async def _show(settings: CloudSettings, release_id: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        await _print_release(core, await read_release(core.ledger, release_id), format)
-
-
-@app.command("withdraw", epilog="Example: littoral-cloud release withdraw digits-2 --why 'blind to sevens'")
-def withdraw_(
-    release: Annotated[str, typer.Argument(help="The release's id.")],
+@command(app, "withdraw", example="release withdraw digits-2 --why 'blind to sevens'")
+async def withdraw_(
+    core: Core,
+    release: ReleaseArgument,
     why: Annotated[str, typer.Option(help="The reason, for people and the audit trail.")],
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Withdraw a release and stop its rollouts. Nodes that serve it continue; see rollout back."""
-    asyncio.run(_withdraw(load_settings(data_dir=data_dir), release, why, format))
-
-
-async def _withdraw(settings: CloudSettings, release_id: str, why: str, format: Format) -> None:
     if not why.strip():
         raise BadInput("--why: is empty", hint="--why 'blind to sevens'")
-    async with open_existing(settings) as core:
-        release, stopped = await withdraw_everywhere(core.ledger, release_id, why, getpass.getuser())
-        serving = await serving_nodes(core.ledger, release)
-        try:
-            await release_before(core.ledger, release.model)
-            way_back = f"littoral-cloud rollout back {release.model}"
-        except NotFound as error:
-            way_back = f"{error.message}: release another, and roll it out"
-    emit({**_row(release), "rollouts_stopped": list(stopped), "served_by": serving}, format)
-    if serving and format != Format.JSON:
-        emit(f"nodes that still serve it: {len(serving)}; next: {way_back}", format)
+    withdrawn, stopped = await withdraw_everywhere(core.ledger, release, why, getpass.getuser())
+    serving = await serving_nodes(core.ledger, withdrawn)
+    emit({**_row(withdrawn), "rollouts_stopped": list(stopped), "served_by": serving}, format)
+    if not serving or format == Format.JSON:
+        return
+    try:
+        await release_before(core.ledger, withdrawn.model)
+        way_back = f"littoral-cloud rollout back {withdrawn.model}"
+    except NotFound as error:
+        way_back = f"{error.message}: release another, and roll it out"
+    emit(f"nodes that still serve it: {len(serving)}; next: {way_back}")
 
 
 async def _print_release(core: Core, release: Release, format: Format) -> None:
@@ -202,12 +185,7 @@ async def _print_release(core: Core, release: Release, format: Format) -> None:
         for a in artifacts
     ]
     emit_remarks((a.name, a.remarks) for a in artifacts)
-    if format == Format.JSON:
-        emit({**_row(release), "artifacts": rows}, format)
-        return
-    emit(_row(release), format)
-    typer.echo()
-    emit(rows, format)
+    emit_parts(_row(release), "artifacts", rows, format)
 
 
 def _row(release: Release) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from littoral.errors import BadInput, FleetError
-from littoral_cloud.app import Core, open_existing
+from littoral_cloud.app import Core
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.fleet.records import Probation, load
@@ -26,8 +25,7 @@ from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
 from littoral_cloud.rollouts.wording import first_of
-from littoral_cloud.settings import CloudSettings, load_settings
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
 from littoral_cloud.terminal.text import printable
 
 app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout watch digits-1-r1")
@@ -51,8 +49,9 @@ _EXIT = f"Exit code {NotPromoted.exit_code} where the rollout did not succeed."
 WatchOption = Annotated[bool, typer.Option("--watch", help=f"Print each change until the end. {_EXIT}")]
 
 
-@app.command(epilog="Example: littoral-cloud rollout start digits-2 --canary gateway --waves 1,4 --watch")
-def start(
+@command(app, example="rollout start digits-2 --canary gateway --waves 1,4 --watch")
+async def start(
+    core: Core,
     release: Annotated[str, typer.Argument(help="The release's id.")],
     canary: Annotated[str, typer.Option(help="The name or id of the first node. Default: a node with labelled examples.")] = "",
     nodes: Annotated[
@@ -72,7 +71,6 @@ def start(
         bool, typer.Option("--allow-interface-change", help="Also replace a model whose clients the new one would refuse.")
     ] = False,
     watch_: WatchOption = False,
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
@@ -80,95 +78,59 @@ def start(
         sizes = tuple(int(size) for size in waves.split(","))
     except ValueError as error:
         raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
-    limits = Probation(duration_s=probation, max_accuracy_drop=probation_max_drop)
+    found = await read_release(core.ledger, release)
     policy = RolloutPolicy(
+        canary=(await find_node(core.ledger, canary)).node_id if canary else "",
+        nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes or ()]),
         wave_sizes=sizes,
-        probation=limits,
+        probation=Probation(duration_s=probation, max_accuracy_drop=probation_max_drop),
         max_accuracy_loss=max_drop_vs_served,
         allow_interface_change=allow_interface_change,
     )
-    asyncio.run(_start(load_settings(data_dir=data_dir), release, policy, canary, nodes or [], watch_, format))
+    rollout_id = await start_rollout(core.ledger, found, core.clock(), policy, actor=getpass.getuser())
+    await _print_or_follow(core, rollout_id, watch_, format)
 
 
-async def _start(
-    settings: CloudSettings, release_id: str, policy: RolloutPolicy, canary: str, nodes: list[str], watching: bool, format: Format
-) -> None:
-    async with open_existing(settings) as core:
-        release = await read_release(core.ledger, release_id)
-        chosen = replace(
-            policy,
-            canary=(await find_node(core.ledger, canary)).node_id if canary else "",
-            nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes]),
-        )
-        rollout_id = await start_rollout(core.ledger, release, core.clock(), chosen, actor=getpass.getuser())
-        await _print_or_follow(core, rollout_id, watching, settings, format)
-
-
-async def _print_or_follow(core: Core, rollout_id: str, watching: bool, settings: CloudSettings, format: Format) -> None:
+async def _print_or_follow(core: Core, rollout_id: str, watching: bool, format: Format) -> None:
     if watching:
-        await _follow(core, rollout_id, settings, format)
+        await _follow(core, rollout_id, format)
         return
     _, rollout = await read_rollout(core.ledger, rollout_id)
     emit({"rollout": rollout_id, "state": rollout.state}, format)
 
 
-@app.command("list", epilog="Example: littoral-cloud rollout list --format json")
-def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, "list", example="rollout list --format json")
+async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
     """List all rollouts, oldest first."""
-    asyncio.run(_list(load_settings(data_dir=data_dir), format))
-
-
-async def _list(settings: CloudSettings, format: Format) -> None:
-    async with open_existing(settings) as core:
-        found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
+    found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
     ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
-    if format == Format.JSON:
-        emit([{"id": id, **asdict(rollout)} for id, rollout in ordered], format)
-    else:
-        emit([_row(id, rollout) for id, rollout in ordered], format, columns=_COLUMNS)
+    rows = [{"id": id, **asdict(each)} if format == Format.JSON else _row(id, each) for id, each in ordered]
+    emit(rows, format, columns=_COLUMNS, empty="no rollouts")
 
 
-@app.command(epilog="Example: littoral-cloud rollout show digits-1-r1")
-def show(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, example="rollout show digits-1-r1")
+async def show(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
     """Show the state of a rollout, what it waits for, what each node gets, and why others get nothing."""
-    asyncio.run(_show(load_settings(data_dir=data_dir), rollout, format))
+    _, found = await read_rollout(core.ledger, rollout)
+    waits: tuple[str, ...] = ()
+    if found.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout in snapshot.rollouts:
+        event = observe(snapshot.of(rollout), core.clock())
+        waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
+    head = {"id": rollout, **asdict(found)} if format == Format.JSON else {**_row(rollout, found), "remarks": found.remarks}
+    emit_parts({**head, "waits_for": waits}, "nodes", _nodes(found, await names_of(core.ledger)), format)
 
 
-async def _show(settings: CloudSettings, rollout_id: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        _, rollout = await read_rollout(core.ledger, rollout_id)
-        names = await names_of(core.ledger)
-        waits: tuple[str, ...] = ()
-        if rollout.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout_id in snapshot.rollouts:
-            event = observe(snapshot.of(rollout_id), core.clock())
-            waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
-    nodes = _nodes(rollout, names)
-    if format == Format.JSON:
-        emit({"id": rollout_id, **asdict(rollout), "waits_for": waits, "nodes": nodes}, format)
-        return
-    emit({**_row(rollout_id, rollout), "waits_for": waits, "remarks": rollout.remarks}, format)
-    if nodes:
-        typer.echo()
-        emit(nodes, format)
+@command(app, example="rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")
+async def watch(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+    await _follow(core, rollout, format)
 
 
-@app.command(epilog="Example: littoral-cloud rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")
-def watch(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    asyncio.run(_watch(load_settings(data_dir=data_dir), rollout, format))
-
-
-async def _watch(settings: CloudSettings, rollout_id: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        await _follow(core, rollout_id, settings, format)
-
-
-async def _follow(core: Core, rollout_id: str, settings: CloudSettings, format: Format) -> None:
-    names, printed = await names_of(core.ledger), ""
+async def _follow(core: Core, rollout_id: str, format: Format) -> None:
+    names, printed, settings = await names_of(core.ledger), "", core.settings
     _, rollout = await read_rollout(core.ledger, rollout_id)
     if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
         elsewhere = ", or one that serves this Redis from another machine" if settings.redis_url else ""
-        words = f"no coordinator runs on {settings.data_dir}: the rollout waits for one: littoral-cloud serve{elsewhere}"
-        print(printable(words), file=sys.stderr, flush=True)
+        notice(f"no coordinator runs on {settings.data_dir}: the rollout waits for one: littoral-cloud serve{elsewhere}")
     async with core.ledger.watch(KIND) as news:
         while True:
             _, rollout = await read_rollout(core.ledger, rollout_id)
@@ -192,34 +154,24 @@ async def _follow(core: Core, rollout_id: str, settings: CloudSettings, format: 
         print(f"\n{names.get(first.node_id, first.node_id)} serves {printable(first.name)}. Ask it:\n\n{words}", flush=True)
 
 
-@app.command(epilog="Example: littoral-cloud rollout back digits --watch")
-def back(
+@command(app, example="rollout back digits --watch")
+async def back(
+    core: Core,
     model: Annotated[str, typer.Argument(help="The model's name.")],
     to: Annotated[str, typer.Option(help="A release's id. Default: the last one that passed its rollout.")] = "",
     watch_: WatchOption = False,
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Give every node the release before, one node first, without another probation."""
-    asyncio.run(_back(load_settings(data_dir=data_dir), model, to, watch_, format))
+    rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
+    await _print_or_follow(core, rollout_id, watch_, format)
 
 
-async def _back(settings: CloudSettings, model: str, to: str, watching: bool, format: Format) -> None:
-    async with open_existing(settings) as core:
-        rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
-        await _print_or_follow(core, rollout_id, watching, settings, format)
-
-
-@app.command(epilog="Example: littoral-cloud rollout abort digits-1-r1")
-def abort(rollout: RolloutArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, example="rollout abort digits-1-r1")
+async def abort(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
     """Stop a rollout, and restore the old model on every node that it changed."""
-    asyncio.run(_abort(load_settings(data_dir=data_dir), rollout, format))
-
-
-async def _abort(settings: CloudSettings, rollout_id: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        await ask_to_abort(core.ledger, rollout_id, actor=getpass.getuser())
-    emit({"rollout": rollout_id, "abort": True} if format == Format.JSON else f"{rollout_id} is asked to stop", format)
+    await ask_to_abort(core.ledger, rollout, actor=getpass.getuser())
+    emit({"rollout": rollout, "abort": True} if format == Format.JSON else f"{rollout} is asked to stop", format)
 
 
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
@@ -241,26 +193,21 @@ def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
 def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """A row for each node: its wave and artifact, or why it gets nothing."""
     wave_of = {node_id: number for number, wave in enumerate(rollout.waves, 1) for node_id in wave.nodes}
-    rows = [
-        {
-            "node": names.get(a.node_id, a.node_id),
-            "wave": wave_of.get(a.node_id),
-            "candidate": a.name,
-            "changed": a.touched,
-            "went_back": a.restore_generation > 0,
-            "words": a.dropped or "; ".join(a.interface),
-        }
+
+    def row(
+        node_id: str, words: str, *, candidate: str | None = None, changed: bool = False, back: bool = False
+    ) -> dict[str, Any]:
+        node, wave = names.get(node_id, node_id), wave_of.get(node_id) if candidate else None
+        return {"node": node, "wave": wave, "candidate": candidate, "changed": changed, "went_back": back, "words": words}
+
+    given = [
+        row(
+            a.node_id,
+            a.dropped or "; ".join(a.interface),
+            candidate=a.name,
+            changed=a.touched,
+            back=a.restore_generation > 0,
+        )
         for a in rollout.assignments
     ]
-    rows += [
-        {
-            "node": names.get(no.node_id, no.node_id),
-            "wave": None,
-            "candidate": None,
-            "changed": False,
-            "went_back": False,
-            "words": f"{no.rule}: {no.reason}",
-        }
-        for no in rollout.refused
-    ]
-    return rows
+    return given + [row(no.node_id, f"{no.rule}: {no.reason}") for no in rollout.refused]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import secrets
 from collections.abc import Sequence
@@ -11,14 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from littoral.errors import FleetError
-from littoral_cloud.app import Core, open_existing
+from littoral_cloud.app import Core
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.federation.evaluation import by_nodes
+from littoral_cloud.federation.participants import waits_for
 from littoral_cloud.federation.run import KIND, Run, RunState, all_runs, read_run, sitting_out, stop_run
 from littoral_cloud.federation.start import RunTerms, start_run
 from littoral_cloud.fleet.nodes import find_node
-from littoral_cloud.settings import CloudSettings, load_settings
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
+from littoral_cloud.lineage.find import all_artifacts, find
+from littoral_cloud.local.discovery import Serving
+from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
+from littoral_cloud.terminal.text import counted
 
 app = noun("Manage federated runs.", "littoral-cloud run list")
 
@@ -34,8 +37,9 @@ class RunFailed(FleetError):
     code = "run-failed"
 
 
-@app.command(epilog="Example: littoral-cloud run start --model digits --rounds 3 --for camera")
-def start(
+@command(app, example="run start --model digits --rounds 3 --for camera")
+async def start(
+    core: Core,
     model: Annotated[str, typer.Option(help="The name under which nodes serve the model.")],
     rounds: Annotated[int, typer.Option(min=1, help="The number of rounds.")] = DEFAULT.rounds,
     local_epochs: Annotated[int, typer.Option(min=1, help="The epochs of each node in each round.")] = DEFAULT.local_epochs,
@@ -43,10 +47,15 @@ def start(
     batch_size: Annotated[int, typer.Option(min=1, help="The nodes' batch size.")] = DEFAULT.batch_size,
     strategy: Annotated[str, typer.Option(help="The strategy that makes the next model of the replies.")] = DEFAULT.strategy,
     artifact: Annotated[
-        str, typer.Option(help="The base, by name or digest. Default: the most accurate one that is served.")
+        str,
+        typer.Option(
+            help="The base, by its name, its digest or the first characters of that. Default: the most accurate served one."
+        ),
     ] = "",
-    node: Annotated[list[str] | None, typer.Option("--nodes", help="Only these nodes (repeatable). Default: every node.")] = None,
-    for_node: Annotated[
+    nodes: Annotated[
+        list[str] | None, typer.Option("--nodes", help="Only these nodes (repeatable). Default: every node.")
+    ] = None,
+    for_nodes: Annotated[
         list[str] | None, typer.Option("--for", help="The base must fit this node's budget (repeatable).")
     ] = None,
     fraction: Annotated[
@@ -55,7 +64,6 @@ def start(
     min_nodes: Annotated[int | None, typer.Option(min=1, help="The run fails with fewer nodes. Default: 2.")] = None,
     timeout: Annotated[float, typer.Option(help="How long a round waits for its nodes, seconds.")] = DEFAULT.round_timeout_s,
     seed: Annotated[int, typer.Option(help="The seed of the sampling of nodes.")] = DEFAULT.seed,
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a run: the nodes learn from their own labelled data. The coordinator performs it; see `run watch`."""
@@ -70,117 +78,86 @@ def start(
         round_timeout_s=timeout,
         seed=seed,
     )
-    asyncio.run(_start(load_settings(data_dir=data_dir), model, terms, artifact, node or [], for_node or [], format))
-
-
-async def _start(
-    settings: CloudSettings,
-    model: str,
-    terms: RunTerms,
-    artifact: str,
-    nodes: Sequence[str],
-    for_nodes: Sequence[str],
-    format: Format,
-) -> None:
-    async with open_existing(settings) as core:
-        run = await start_run(
-            core.ledger,
-            core.blobs,
-            core.trust.signing_keys(),
-            run_id=f"{model[:40]}-{secrets.token_hex(4)}".replace(".", "-").replace("_", "-"),
-            model=model,
-            now=core.clock(),
-            terms=terms,
-            artifact=artifact,
-            for_nodes=await _ids(core, for_nodes),
-            cohort=await _ids(core, nodes),
-            origin="operator",
-            actor=getpass.getuser(),
-        )
-    emit(_full(run) if format == Format.JSON else _row(run), format)
+    of_model = [each for each in await all_artifacts(core.ledger) if each.model == model]
+    run = await start_run(
+        core,
+        run_id=f"{model[:40]}-{secrets.token_hex(4)}".replace(".", "-").replace("_", "-"),
+        model=model,
+        terms=terms,
+        base=find(of_model, artifact) if artifact else None,
+        for_nodes=await _ids(core, for_nodes or ()),
+        cohort=await _ids(core, nodes or ()),
+        actor=getpass.getuser(),
+    )
+    row = _full(run) if format == Format.JSON else _row(run)
+    emit({**row, "waits_for": await _waits_for(core, run)}, format)
 
 
 async def _ids(core: Core, names: Sequence[str]) -> list[str]:
     return [(await find_node(core.ledger, name)).node_id for name in names]
 
 
-@app.command("list", epilog="Example: littoral-cloud run list --format json")
-def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+async def _waits_for(core: Core, run: Run) -> list[str]:
+    if not run.state.terminal and core.settings.redis_url is None and Serving.read(core.settings.data_dir) is None:
+        return ["a running coordinator: littoral-cloud serve"]
+    return await waits_for(core.ledger, run, core.clock())
+
+
+@command(app, "list", example="run list --format json")
+async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
     """List all runs, oldest first."""
-    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+    shown = _full if format == Format.JSON else _row
+    emit([shown(run) for run in await all_runs(core.ledger)], format, columns=_COLUMNS, empty="no runs")
 
 
-async def _list(settings: CloudSettings, format: Format) -> None:
-    async with open_existing(settings) as core:
-        runs = await all_runs(core.ledger)
-    emit([_full(run) if format == Format.JSON else _row(run) for run in runs], format, columns=_COLUMNS)
-
-
-@app.command(epilog="Example: littoral-cloud run show digits-1f0c9a3e")
-def show(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Show everything about one run."""
-    asyncio.run(_show(load_settings(data_dir=data_dir), run, format))
-
-
-async def _show(settings: CloudSettings, run_id: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        run = await read_run(core.ledger, run_id)
-    full = _full(run)
+@command(app, example="run show digits-1f0c9a3e")
+async def show(core: Core, run: RunArgument, format: FormatOption = Format.TABLE) -> None:
+    """Show everything about one run, and what it waits for."""
+    found = await read_run(core.ledger, run)
+    full = {**_full(found), "waits_for": await _waits_for(core, found)}
     rounds = full.pop("finished")
-    if format == Format.JSON:
-        emit({**full, "finished": rounds}, format)
-        return
-    emit(full, format)
-    if rounds:
-        emit("")
-        emit(rounds, format)
+    emit_parts(full, "finished", rounds, format)
 
 
-@app.command(
-    epilog="Example: littoral-cloud run watch digits-1f0c9a3e --format json",
+@command(
+    app,
+    example="run watch digits-1f0c9a3e --format json",
     help=f"Print a line for each round until the end. Exit code {RunFailed.exit_code} where the run failed.",
 )
-def watch(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    asyncio.run(_watch(load_settings(data_dir=data_dir), run, format))
-
-
-async def _watch(settings: CloudSettings, run_id: str, format: Format) -> None:
-    async with open_existing(settings) as core, core.ledger.watch(KIND) as news:
+async def watch(core: Core, run: RunArgument, format: FormatOption = Format.TABLE) -> None:
+    for line in await _waits_for(core, await read_run(core.ledger, run)):
+        notice(f"waits for {line}")
+    async with core.ledger.watch(KIND) as news:
         printed = 0
         while True:
-            run = await read_run(core.ledger, run_id)
-            for finished in run.finished[printed:]:
+            seen = await read_run(core.ledger, run)
+            for finished in seen.finished[printed:]:
                 if format == Format.JSON:
                     emit_line(finished)
                 else:
-                    who = f"{len(finished.participants)} nodes"
                     failed = ", ".join(f"{node} ({code})" for node, code in finished.failed.items())
-                    without = f", without {failed}" if failed else ""
-                    emit(f"round {finished.number} of {run.rounds}: {finished.seconds:.1f} s, {who}{without}")
-            printed = run.done
-            if run.state.terminal:
+                    who = counted(len(finished.participants), "node") + (f", without {failed}" if failed else "")
+                    emit(f"round {finished.number} of {seen.rounds}: {finished.seconds:.1f} s, {who}")
+            printed = seen.done
+            if seen.state.terminal:
                 break
             await anext(news)
-    if run.state is RunState.FAILED:
-        raise RunFailed(f"run {run.run_id}: {run.reason}: {run.detail}", hint="its log is DATA/federation/RUN_ID.log")
+    if seen.state is RunState.FAILED:
+        raise RunFailed(f"run {run}: {seen.reason}: {seen.detail}", hint="its log is DATA/federation/RUN_ID.log")
     if format != Format.JSON:
-        if (found := by_nodes(run)) is not None:
+        if (found := by_nodes(seen)) is not None:
             emit(
                 f"accuracy on the nodes' held-out examples: {found[0]:.4f} before the first round, {found[1]:.4f} before the last"
             )
-        emit(f"{run.run_id}: {run.state}; next: littoral-cloud release create --run {run.run_id}")
+        emit(f"{run}: {seen.state}; next: littoral-cloud release create --run {run}")
 
 
-@app.command(epilog="Example: littoral-cloud run stop digits-1f0c9a3e")
-def stop(run: RunArgument, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, example="run stop digits-1f0c9a3e")
+async def stop(core: Core, run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Stop a run: it fails with the reason `stopped`, its worker ends, and the nodes drop their tasks."""
-    asyncio.run(_stop(load_settings(data_dir=data_dir), run, format))
-
-
-async def _stop(settings: CloudSettings, run_id: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        run = await stop_run(core.ledger, run_id, core.clock(), actor=getpass.getuser())
-    emit(_full(run) if format == Format.JSON else f"{run.run_id} is stopped after {run.done} of {run.rounds} rounds", format)
+    ended = await stop_run(core.ledger, run, core.clock(), actor=getpass.getuser())
+    words = f"{run} is stopped after {ended.done} of {counted(ended.rounds, 'round')}"
+    emit(_full(ended) if format == Format.JSON else words, format)
 
 
 def _row(run: Run) -> dict[str, Any]:

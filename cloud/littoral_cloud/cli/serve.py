@@ -16,7 +16,7 @@ import typer
 from littoral.streams import unheard
 from littoral_cloud.api.open_files import raise_limit
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.settings import PREFIX, CloudSettings, load_settings
+from littoral_cloud.settings import CloudSettings, load_settings, to_environment
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def serve(
     Prints one line when both listeners answer, with their addresses, and writes them to DATA/serve.json. Logs to standard error.
     SIGUSR1 logs one line with the counts since the start: sessions that are open, and documents read from Redis.
     """
-    for name, value in (("DATA_DIR", data_dir), ("REDIS_URL", redis_url), ("REDIS_PASSWORD_FILE", redis_password_file)):
-        if value is not None:
-            os.environ[PREFIX + name] = str(value)  # our own child processes read the same settings
+    to_environment(DATA_DIR=data_dir, REDIS_URL=redis_url, REDIS_PASSWORD_FILE=redis_password_file)
     settings = load_settings(
         host=host,
         enrolment_port=enrolment_port,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import typer
+from littoral_cloud.terminal.output import notice
 
 TERMINATED = 143
 """The exit status after SIGTERM; after SIGINT see littoral_cloud.cli.INTERRUPTED."""
@@ -27,10 +27,7 @@ class StopSignals:
         self.stop.set()
         for name in SIGNALS:
             signal.signal(name, signal.SIG_DFL)
-        typer.echo(
-            "stopping at the next step, with a checkpoint; a second signal ends it at once and loses nothing that is done",
-            err=True,
-        )
+        notice("stopping at the next step, with a checkpoint; a second signal ends it at once and loses nothing that is done")
 
 
 @contextmanager

@@ -11,17 +11,17 @@ import typer
 
 from littoral.errors import BadInput, Unavailable
 from littoral.identity import JoinLine
-from littoral.transport import join_address
-from littoral_cloud.app import open_core, open_existing
+from littoral.transport import asked_at, join_address, split_address
+from littoral_cloud.app import Core, open_core
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.issued_tokens import TokenState, create_token, list_tokens, revoke_token
-from littoral_cloud.local.discovery import Serving
+from littoral_cloud.local.discovery import SERVE_FILE, Serving
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
 
 app = noun("Manage join tokens for new nodes.", "littoral-cloud token create --name gateway --ttl 24h")
 
-_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -56,42 +56,32 @@ async def _create(
         emit(line)  # the line alone, so that it can be piped
 
 
-@app.command("list", epilog="Example: littoral-cloud token list --format json")
-def list_(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
+@command(app, "list", example="token list --format json")
+async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
     """List all tokens, without their secrets."""
-    asyncio.run(_list(load_settings(data_dir=data_dir), format))
+    now = core.clock()
+    rows = [
+        {
+            "id": id[:12] if format == Format.TABLE else id,
+            "name": token.name,
+            "state": TokenState.of(token, now).value,
+            "uses_left": token.uses_left,
+            "expires": when(token.expires_at),
+            "labels": dict(token.labels),
+        }
+        for id, token in await list_tokens(core.ledger)
+    ]
+    emit(rows, format, empty="no tokens")
 
 
-async def _list(settings: CloudSettings, format: Format) -> None:
-    async with open_existing(settings) as core:
-        now = core.clock()
-        rows = [
-            {
-                "id": id[:12] if format == Format.TABLE else id,
-                "name": token.name,
-                "state": TokenState.of(token, now).value,
-                "uses_left": token.uses_left,
-                "expires": when(token.expires_at),
-                "labels": dict(token.labels),
-            }
-            for id, token in await list_tokens(core.ledger)
-        ]
-    emit(rows, format)
-
-
-@app.command(epilog="Example: littoral-cloud token revoke 3f9a0c")
-def revoke(
+@command(app, example="token revoke 3f9a0c")
+async def revoke(
+    core: Core,
     token: Annotated[str, typer.Argument(help="The token's name or id, or the first characters of its id.")],
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Revoke a token. Nodes that enrolled with it stay."""
-    asyncio.run(_revoke(load_settings(data_dir=data_dir), token, format))
-
-
-async def _revoke(settings: CloudSettings, wanted: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        id = await revoke_token(core.ledger, wanted, actor="operator")
+    id = await revoke_token(core.ledger, token, actor="operator")
     emit({"id": id, "state": "revoked"} if format == Format.JSON else f"revoked {id[:12]}", format)
 
 
@@ -124,10 +114,8 @@ def default_address(settings: CloudSettings) -> str:
             f"no coordinator runs on {settings.data_dir}, so no node could enrol",
             hint="start it: littoral-cloud serve; or name another coordinator with --address HOST:PORT",
         )
-    bound, port = serving.enrolment.rsplit(":", 1)
-    bound = bound.strip("[]")
-    host = settings.public_names[0] if settings.public_names else "127.0.0.1" if bound in _ANY else bound
-    return join_address(host, int(port))
+    bound, port = split_address(serving.enrolment, SERVE_FILE)
+    return join_address(settings.public_names[0] if settings.public_names else asked_at(bound), port)
 
 
 def _check_address(address: str) -> None:

@@ -12,7 +12,7 @@ from littoral_cloud.lineage.find import short
 from littoral_cloud.lineage.history import Origin, Story
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.terminal.output import when
-from littoral_cloud.terminal.text import printable
+from littoral_cloud.terminal.text import counted, printable
 
 LINES = 12
 """The newest lines of the audit trail that the tree has."""
@@ -47,7 +47,8 @@ def _origin(origin: Origin) -> Branch:
     parents = parents_by_role(manifest)
     made = [_weights(origin, parents)]
     if (run := origin.run) is not None:
-        words = f"federated run {run.run_id}: {run.strategy}, {run.done} rounds, {len(run.participants)} nodes, seed {run.seed}"
+        size = f"{counted(run.done, 'round')}, {counted(len(run.participants), 'node')}"
+        words = f"federated run {run.run_id}: {run.strategy}, {size}, seed {run.seed}"
         made.append(Branch(words, (_origin(origin.base),) if origin.base else _unknown_base(parents)))
     elif origin.base is not None:
         made.append(_origin(origin.base))
@@ -111,11 +112,11 @@ def _figures(origin: Origin) -> tuple[Branch, ...]:
         Branch(f"{file.path}: {file.bytes:,} bytes" + (f", {file.transfer.bytes:,} travel" if file.transfer else ""))
         for file in manifest.files
     )
-    sizes = f"{manifest.artifact_bytes:,} bytes, {manifest.transfer_bytes:,} travel, {manifest.parameters:,} parameters"
+    sizes = f"{manifest.artifact_bytes:,} bytes, {manifest.transfer_bytes:,} travel, {counted(manifest.parameters, 'parameter')}"
     remarks = tuple(Branch(f"remark: {remark}") for remark in origin.artifact.remarks)
     return (
         *remarks,
-        Branch(f"{task}{score} on {manifest.accuracy_examples:,} examples{worst}"),
+        Branch(f"{task}{score} on {counted(manifest.accuracy_examples, 'example')}{worst}"),
         Branch(f"size {sizes}", files),
     )
 
@@ -131,15 +132,17 @@ def _became(story: Story) -> Iterator[Branch]:
     for id, rollout in story.rollouts.items():
         given = sum(a.manifest_digest == digest and a.touched for a in rollout.assignments)
         rollouts.append(
-            Branch(f"{id}: {rollout.state}, given to {given} nodes" + (f": {rollout.reason}" if rollout.reason else ""))
+            Branch(
+                f"{id}: {rollout.state}, given to {counted(given, 'node')}" + (f": {rollout.reason}" if rollout.reason else "")
+            )
         )
     if rollouts:
         yield Branch("rolled out", tuple(rollouts))
     yield Branch(f"served by {', '.join(story.served_by) or 'no node'}")
     if waiting := [name for name in story.wanted_by if name not in story.served_by]:
         yield Branch(f"desired on {', '.join(waiting)}")
-    if story.kept_by:
-        yield Branch(f"retained to go back to by {', '.join(story.kept_by)}")
+    if story.retained_by:
+        yield Branch(f"retained to go back to by {', '.join(story.retained_by)}")
     if story.children:
         children = tuple(Branch(f"{a.name}  {short(a.manifest_digest)}  {when(a.created_at)}") for a in story.children)
         yield Branch("made from it", children)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +12,7 @@ import typer
 
 from littoral.streams import unheard
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
-from littoral_cloud.terminal.text import printable
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, notice
 
 if TYPE_CHECKING:
     from littoral_cloud.local.up import LocalFleet, Up
@@ -77,6 +75,6 @@ async def _until_signalled(place: LocalFleet, format: Format) -> None:
                 print(f"\nAsk it ({model}):\n\n{found.ask[model]}", flush=True)
 
     try:
-        await run(place, lambda words: print(printable(words), file=sys.stderr, flush=True), ready, stop)
+        await run(place, notice, ready, stop)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None

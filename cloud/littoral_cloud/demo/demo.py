@@ -17,6 +17,7 @@ from littoral_cloud.demo.report import DriftRow, FederationRow, Report, RolloutR
 from littoral_cloud.demo.settings import DemoSettings
 from littoral_cloud.demo.terminal import Terminal
 from littoral_cloud.factory.production import Made
+from littoral_cloud.releases.catalogue import read_artifact
 from littoral_cloud.releases.release import release_made
 from littoral_cloud.settings import load_settings
 
@@ -74,7 +75,7 @@ async def after_training(demo: Demo, made: Made, shards: steps.Shards, *, learns
     processes.start_streams(demo.dataset.test, shards.before, SEED)
     processes.start_watch()
     for node in processes.nodes.values():
-        served = await evidence.artifact(core, await evidence.serving(core, node))
+        served = await read_artifact(core.ledger, await evidence.serving(core, node))
         terminal.message(f"{node.machine.name} serves {served.name}: {served.accuracy:.2%}, {served.artifact_bytes:,} bytes")
     learning = await learn(demo, shards) if learns else None
     if learning is None:

@@ -14,22 +14,17 @@ from littoral_cloud.app import Core
 from littoral_cloud.data.dataset import Examples
 from littoral_cloud.demo.processes import NodeProcess
 from littoral_cloud.demo.report import NodeRow, RolloutRow, StudentRow
-from littoral_cloud.fleet.ledger import AuditEntry, Doc
+from littoral_cloud.fleet.ledger import trail
 from littoral_cloud.fleet.profile import presence_of
-from littoral_cloud.fleet.records import Artifact, Reported, load
+from littoral_cloud.fleet.records import Reported, load
 from littoral_cloud.packaging.package import Packaged, answers_of
+from littoral_cloud.releases.catalogue import read_artifact
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.rollouts.artifact_choice import as_measured, measurement_for
 from littoral_cloud.rollouts.seen import measurements
 from littoral_cloud.rollouts.state import Rollout
 from littoral_cloud.training.train import accuracy_of
 from littoral_cloud.trust.audit_chain import verify
-
-
-async def artifact(core: Core, digest: str) -> Artifact:
-    doc = await core.ledger.get("artifact", digest)
-    assert doc is not None, digest
-    return load(Artifact, doc)
 
 
 async def serving(core: Core, node: NodeProcess) -> str:
@@ -47,7 +42,7 @@ async def accuracy_on(core: Core, digest: str, examples: Examples) -> float:
 
 
 async def student_row(core: Core, digest: str) -> StudentRow:
-    found = await artifact(core, digest)
+    found = await read_artifact(core.ledger, digest)
     parents = parents_by_role(Manifest.open(core.blobs.read(digest), core.trust.signing_keys()))
     label, worst = found.worst_class or ("", None)
     return StudentRow(
@@ -76,7 +71,7 @@ async def node_row(core: Core, node: NodeProcess) -> NodeRow:
     figures = measurement_for(node.node_id, presence, digest, records) if presence and digest else None
     if figures is None:
         return NodeRow(node.machine.name, "", "", math.nan, math.nan, node.peak_rss, node.machine.budget, False, requests, failed)
-    served = await artifact(core, digest)
+    served = await read_artifact(core.ledger, digest)
     return NodeRow(
         name=node.machine.name,
         runtime=served.runtime,
@@ -97,25 +92,14 @@ async def largest_load(core: Core) -> float:
     return max((record.load_average for record in records), default=math.nan)
 
 
-async def trail(core: Core) -> list[AuditEntry]:
-    """The whole audit trail, oldest line first."""
-    lines: list[AuditEntry] = []
-    after = "-"
-    while page := await core.ledger.audit(after=after):
-        lines += page
-        after = page[-1].id
-    return lines
-
-
 async def audit_state(core: Core) -> dict[str, Any]:
     """How many lines the trail has, of which actions, and whether its chain holds."""
-    lines = await trail(core)
+    lines = [line async for line in trail(core.ledger)]
     counts = Counter(line.action for line in lines)
     return {"lines": len(lines), "intact": verify(lines) is None, "actions": dict(sorted(counts.items()))}
 
 
-def rollout_row(doc: Doc, kind: str, names: Mapping[str, str]) -> RolloutRow:
-    rollout = load(Rollout, doc)
+def rollout_row(rollout: Rollout, kind: str, names: Mapping[str, str]) -> RolloutRow:
     waves: Sequence[Sequence[str]] = [wave.nodes for wave in rollout.waves if wave.started_at is not None]
     return RolloutRow(
         rollout.release_id,

@@ -108,9 +108,8 @@ class Processes:
             rng = np.random.default_rng((seed, index))
             node.shard = shards[name]
             chosen = _like(test, node.shard, rng)
-            node.stream = RequestStream(
-                node.url, self.model, chosen.x, chosen.y, per_second=REQUESTS_PER_SECOND, rng=rng, clock=self.clock
-            )
+            url = f"{node.url}/v2/models/{self.model}/infer"
+            node.stream = RequestStream(url, chosen.x, chosen.y, REQUESTS_PER_SECOND, rng, self.clock)
             self.tasks.append(asyncio.create_task(node.stream.run(self.stop), name=f"stream to {name}"))
 
     def turn(self, node: NodeProcess, test: Examples) -> None:

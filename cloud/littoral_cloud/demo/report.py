@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from littoral_cloud.demo.participants import Promises
+from littoral_cloud.trust.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,7 @@ class Report:
     def write(self, path: Path) -> None:
         """Writes the file atomically. A figure that was never measured is null."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        draft.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
-        draft.replace(path)
+        write_atomically(path, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
 
 
 def left_out(report: Report, promises: Promises) -> dict[str, str]:

@@ -19,7 +19,6 @@ from littoral.errors import FleetError
 from littoral_cloud.app import Core
 from littoral_cloud.data.dataset import Dataset, Examples
 from littoral_cloud.data.shards import dirichlet_shards, rotate
-from littoral_cloud.demo import evidence
 from littoral_cloud.demo.participants import DRIFT_DEGREES, DemoMachine
 from littoral_cloud.demo.processes import NodeProcess, Processes
 from littoral_cloud.demo.report import TeacherRow
@@ -27,12 +26,12 @@ from littoral_cloud.demo.terminal import Terminal
 from littoral_cloud.factory.corruption import corrupt
 from littoral_cloud.factory.production import Execution, Made, make_students
 from littoral_cloud.federation.run import Run, RunState
-from littoral_cloud.fleet.drift import Inputs
-from littoral_cloud.fleet.ledger import Doc, until
+from littoral_cloud.fleet.drift import Inputs, node_and_model
+from littoral_cloud.fleet.ledger import trail, until
 from littoral_cloud.fleet.records import Presence, Release, load
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.releases.release import release_made
-from littoral_cloud.rollouts.commands import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout, wait
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 
 # Upper bounds, so that a demo ends. On a busy machine a step may take many times as long as on an idle one.
@@ -135,14 +134,6 @@ def teacher_row(made: Made) -> TeacherRow:
     return TeacherRow(made.teacher_accuracy, made.teacher.parameters, round(made.teacher.seconds, 1))
 
 
-async def ended_rollout(core: Core, rollout_id: str) -> Doc:
-    async def look() -> Doc | None:
-        doc = await core.ledger.get("rollout", rollout_id)
-        return doc if doc is not None and load(Rollout, doc).state in ENDED else None
-
-    return await until(core.ledger, ("rollout",), look, seconds=ROLLOUT_WAIT_S, what=f"rollout {rollout_id} to end")
-
-
 async def wait_for_sessions(core: Core, processes: Processes) -> None:
     """Returns when every node has a session: a node serves before it connects."""
 
@@ -186,8 +177,8 @@ async def drift_inputs(core: Core, processes: Processes, shards: Shards, test: E
 async def drifted_nodes(core: Core, processes: Processes) -> tuple[str, ...]:
     """Names of all nodes with a `drift.detected` line in the audit trail."""
     names = {node.node_id: name for name, node in processes.nodes.items()}
-    lines = [line for line in await evidence.trail(core) if line.action == "drift.detected"]
-    return tuple(sorted({names[line.subject.split(":")[0]] for line in lines}))
+    subjects = [line.subject async for line in trail(core.ledger) if line.action == "drift.detected"]
+    return tuple(sorted({names[node_and_model(subject)[0]] for subject in subjects}))
 
 
 async def watch_run(core: Core, terminal: Terminal) -> Run:
@@ -206,36 +197,30 @@ async def watch_run(core: Core, terminal: Terminal) -> Run:
     return await until(core.ledger, ("run",), look, seconds=RUN_WAIT_S, what="the federated run to end")
 
 
-async def watch_loop_rollout(core: Core, terminal: Terminal) -> Doc:
+async def watch_loop_rollout(core: Core, terminal: Terminal) -> Rollout:
     """Waits for the end of the rollout of the release that the loop made of the run."""
 
-    async def look() -> Doc | None:
-        for doc in await core.ledger.all("rollout"):
-            rollout = load(Rollout, doc)
-            found = await core.ledger.get("release", rollout.release_id)
-            if found is not None and load(Release, found).kind == "federated" and rollout.state in ENDED:
-                return doc
+    async def look() -> Rollout | None:
+        for rollout in [load(Rollout, doc) for doc in await core.ledger.all("rollout")]:
+            if rollout.kind == "federated" and rollout.state in ENDED:
+                return rollout
         return None
 
-    doc = await until(
-        core.ledger, ("rollout", "release"), look, seconds=ROLLOUT_WAIT_S, what="the rollout of the federated release"
-    )
-    terminal.message(f"federated release: {load(Rollout, doc).state}")
-    return doc
+    rollout = await until(core.ledger, ("rollout",), look, seconds=ROLLOUT_WAIT_S, what="the rollout of the federated release")
+    terminal.message(f"federated release: {rollout.state}")
+    return rollout
 
 
-async def roll_out(core: Core, released: Release, terminal: Terminal) -> Doc:
+async def roll_out(core: Core, released: Release, terminal: Terminal) -> Rollout:
     """Starts a rollout and waits for its end."""
     rollout_id = await start_rollout(core.ledger, released, now=core.clock(), actor="demo")
-    doc = await ended_rollout(core, rollout_id)
-    rollout = load(Rollout, doc)
+    rollout = await wait(core.ledger, rollout_id, ROLLOUT_WAIT_S)
     terminal.message(f"{released.kind} release {released.release_id}: {rollout.state} {rollout.reason}".rstrip())
-    return doc
+    return rollout
 
 
-def check_served(initial: Doc) -> None:
+def check_served(rollout: Rollout) -> None:
     """Raises FleetError where the nodes do not serve the first release: the demo cannot go on."""
-    rollout = load(Rollout, initial)
     if rollout.state is not RolloutState.SUCCEEDED:
         raise FleetError(
             f"release {rollout.release_id}: {rollout.state}: {rollout.reason}", hint="the nodes' logs are in OUT/logs"
@@ -248,7 +233,7 @@ def write_data(dataset: Dataset, path: Path) -> str:
     return str(path)
 
 
-async def release_corrupted(core: Core, made: Made, terminal: Terminal) -> Doc:
+async def release_corrupted(core: Core, made: Made, terminal: Terminal) -> Rollout:
     """Releases weights that were corrupted after they were measured; the manifest is signed and claims the old accuracy."""
     terminal.heading("A bad release, signed like any other")
     corrupted = await asyncio.to_thread(corrupt, made)

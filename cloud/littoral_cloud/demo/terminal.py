@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from littoral_cloud.demo.report import Report
-from littoral_cloud.terminal.progress import ProgressLines
+from littoral_cloud.terminal.progress import progress_of
 
 
 class Terminal:
     """Prints to one console. Never reads text from outside as markup."""
 
-    def __init__(self, clock: Callable[[], float], *, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, highlight=False, stderr=True, width=_width(sys.stderr))
-        self._quiet = quiet
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._console = Console(highlight=False, stderr=True, width=_width(sys.stderr))
         self._clock = clock
         self._started_at = clock()
 
@@ -35,23 +33,15 @@ class Terminal:
     def message(self, text: str) -> None:
         self._console.print(Text(f"{self.seconds:6.1f} s  ", style="dim") + Text(text))
 
-    @contextmanager
-    def bar(self, title: str) -> Iterator[Callable[[float], None]]:
+    def bar(self, title: str) -> AbstractContextManager[Callable[[float], None]]:
         """A progress bar, or lines where there is no terminal. Call the value with the share that is done, 0..1."""
-        if not self._console.is_terminal:
-            yield ProgressLines(title, self.message, self._clock)
-            return
-        title_column, share_column = TextColumn("{task.description}", markup=False), TextColumn("{task.percentage:>3.0f}%")
-        columns = (title_column, BarColumn(), share_column, TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(f"          {title}", total=1.0)
-            yield lambda share: progress.update(task, completed=share)
+        return progress_of(title, self._console, self._clock, self.message)
 
     def summary(self, report: Report, broken: Mapping[str, str], *, answer: bool) -> None:
         """`answer`: the tables are the command's answer and go to standard output; else to standard error."""
         tables = _students(report), _nodes(report)
         if answer:
-            Console(quiet=self._quiet, highlight=False, width=_width(sys.stdout)).print(*tables)
+            Console(highlight=False, width=_width(sys.stdout)).print(*tables)
         else:
             self._console.print(*tables)
         teacher, drift, federation = report.teacher, report.drift, report.federation
@@ -74,39 +64,43 @@ class Terminal:
 
 
 def _nodes(report: Report) -> Table:
-    nodes = Table(title="The fleet at the end", title_justify="left")
-    for column in ("node", "budget", "student", "runtime", "p50 ms", "p95 ms", "agent MB", "requests", "failed"):
-        nodes.add_column(column, justify="left" if column in ("node", "budget", "student", "runtime") else "right")
-    for row in report.nodes:
-        nodes.add_row(
-            Text(row.name),
-            Text(row.budget or "-"),
-            Text(row.student),
-            Text(row.runtime),
-            f"{row.p50_ms:.3f}",
-            f"{row.p95_ms:.3f}",
-            f"{row.rss_bytes / 1e6:.0f}",
-            str(row.requests),
-            str(row.failed_requests),
+    words = ("node", "budget", "student", "runtime")
+    numbers = ("p50 ms", "p95 ms", "agent MB", "requests", "failed")
+    rows = [
+        (
+            *(row.name, row.budget or "-", row.student, row.runtime),
+            *(
+                f"{row.p50_ms:.3f}",
+                f"{row.p95_ms:.3f}",
+                f"{row.rss_bytes / 1e6:.0f}",
+                str(row.requests),
+                str(row.failed_requests),
+            ),
         )
-    return nodes
+        for row in report.nodes
+    ]
+    return _table("The fleet at the end", words, numbers, rows)
 
 
 def _students(report: Report) -> Table:
-    students = Table(title="Students", title_justify="left")
-    for column in ("student", "architecture", "runtime", "accuracy", "worst class", "bytes", "parameters"):
-        students.add_column(column, justify="left" if column in ("student", "architecture", "runtime") else "right")
-    for student in report.students:
-        students.add_row(
-            Text(student.name),
-            Text(student.architecture),
-            Text(student.runtime),
-            f"{student.accuracy:.2%}",
-            Text("-" if student.worst_class is None else f"{student.worst_class:.2%} ({student.worst_label})"),
-            f"{student.bytes:,}",
-            f"{student.parameters:,}",
-        )
-    return students
+    words = ("student", "architecture", "runtime")
+    numbers = ("accuracy", "worst class", "bytes", "parameters")
+    rows = []
+    for row in report.students:
+        worst = "-" if row.worst_class is None else f"{row.worst_class:.2%} ({row.worst_label})"
+        figures = f"{row.accuracy:.2%}", worst, f"{row.bytes:,}", f"{row.parameters:,}"
+        rows.append((row.name, row.architecture, row.runtime, *figures))
+    return _table("Students", words, numbers, rows)
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """`words`, `numbers`: the columns, those of numbers flush right."""
+    table = Table(title=title, title_justify="left")
+    for column in (*words, *numbers):
+        table.add_column(column, justify="right" if column in numbers else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _width(stream: TextIO) -> int | None:

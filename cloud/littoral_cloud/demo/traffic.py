@@ -45,47 +45,38 @@ class Tally:
         return accuracy
 
 
+@dataclass(slots=True)
 class RequestStream:
     """Sends one random image of `images` at a time, until stopped. `exchange` replaces the images while it runs."""
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        images: Images,
-        labels: Labels,
-        *,
-        per_second: float,
-        rng: np.random.Generator,
-        clock: Callable[[], float],
-    ) -> None:
-        self._url = f"{url}/v2/models/{model}/infer"
-        self._images, self._labels = images, labels
-        self._interval = 1.0 / per_second
-        self._rng = rng
-        self._clock = clock
-        self.tally = Tally()
+    url: str  # of the model's inference
+    images: Images
+    labels: Labels
+    per_second: float
+    rng: np.random.Generator
+    clock: Callable[[], float]
+    tally: Tally = field(default_factory=Tally)
 
     def exchange(self, images: Images, labels: Labels) -> None:
-        self._images, self._labels = images, labels
+        self.images, self.labels = images, labels
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set. Counts a failed request; never raises one."""
         async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
-            due = self._clock()
+            due = self.clock()
             while not stop.is_set():
                 await self._send(client)
-                due = max(due + self._interval, self._clock() - 1.0)
-                pause = due - self._clock()
+                due = max(due + 1.0 / self.per_second, self.clock() - 1.0)
+                pause = due - self.clock()
                 if pause > 0:
                     await _wait(stop, pause)
 
     async def _send(self, client: httpx.AsyncClient) -> None:
-        index = int(self._rng.integers(len(self._images)))
-        image, wanted = self._images[index], int(self._labels[index])
+        index = int(self.rng.integers(len(self.images)))
+        image, wanted = self.images[index], int(self.labels[index])
         self.tally.requests += 1
         try:
-            reply = await client.post(self._url, content=_body(image), headers={"content-type": "application/json"})
+            reply = await client.post(self.url, content=_body(image), headers={"content-type": "application/json"})
             reply.raise_for_status()
             answer = _label(orjson.loads(reply.content))
         except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:

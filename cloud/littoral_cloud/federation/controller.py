@@ -11,7 +11,8 @@ import contextlib
 import logging
 import random
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
@@ -20,10 +21,22 @@ from littoral.errors import NotFound, Unavailable
 from littoral.process.command import Command
 from littoral.process.limits import command_of
 from littoral_cloud.federation.exchange import forget_run
-from littoral_cloud.federation.run import KIND, STOPPED, Run, RunState, all_runs, crashed, failed, read_run, started, update_run
+from littoral_cloud.federation.run import (
+    KIND,
+    STOPPED,
+    Run,
+    RunState,
+    all_runs,
+    crashed,
+    failed,
+    next_run,
+    read_run,
+    started,
+    update_run,
+)
 from littoral_cloud.federation.worker import LEASE, TRY_AGAIN
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
-from littoral_cloud.fleet.ledger import Audit, Fence, Ledger
+from littoral_cloud.fleet.ledger import Audit, Clock, Fence, Ledger
 from littoral_cloud.fleet.records import Desired, load
 
 log = logging.getLogger(__name__)
@@ -35,63 +48,43 @@ BACKOFF = Backoff(2.0, 30.0)
 WATCH = ControllerSpec("federation", LEASE, (KIND,))
 
 
-def next_run(runs: Sequence[Run]) -> Run | None:
-    """The run to work on: one that is RUNNING, else the oldest that is PENDING. `runs`: oldest first."""
-    for state in (RunState.RUNNING, RunState.PENDING):
-        for run in runs:
-            if run.state is state:
-                return run
-    return None
-
-
+@dataclass(frozen=True, slots=True)
 class RunController:
-    """Args:
-    data_dir: the coordinator's data folder, for the worker; its logs go to DATA/federation/RUN_ID.log.
-    rng: for jitter.
-    """
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        data_dir: Path,
-        clock: Callable[[], float],
-        rng: random.Random,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._ledger = ledger
-        self._data_dir = data_dir
-        self._clock = clock
-        self._rng = rng
-        self._sleep = sleep
+    ledger: Ledger
+    data_dir: Path  # the coordinator's, for the worker; its logs go to DATA/federation/RUN_ID.log
+    clock: Clock
+    rng: random.Random  # for jitter
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        await keep_advancing(self._ledger, WATCH, self._advance, self._clock, self._rng, self._sleep)
+        await keep_advancing(self.ledger, WATCH, self._advance, self.clock, self.rng, self.sleep)
 
     async def _advance(self, news: News, fence: Fence) -> float:
         """Works on every run that there is, one after another."""
         if news is None:
             await self._sweep(fence)
-        while (run := next_run(await all_runs(self._ledger))) is not None:
+        while (run := next_run(await all_runs(self.ledger))) is not None:
             await self._drive(run, fence)
         return inf
 
     async def _sweep(self, fence: Fence) -> None:
         """Takes tasks of runs that are over from the nodes: their worker died before it could."""
-        live = {run.run_id for run in await all_runs(self._ledger) if not run.state.terminal}
-        tasks = [load(Desired, doc).federated for doc in await self._ledger.all("desired")]
+        live = {run.run_id for run in await all_runs(self.ledger) if not run.state.terminal}
+        tasks = [load(Desired, doc).federated for doc in await self.ledger.all("desired")]
         for run_id in {task.run_id for task in tasks if task is not None} - live:
-            await forget_run(self._ledger, run_id, fence)
+            await forget_run(self.ledger, run_id, fence)
 
     async def _drive(self, run: Run, fence: Fence) -> None:
         """Works on one run until it is over."""
         if run.state is RunState.PENDING:
-            run = await update_run(self._ledger, run.run_id, started, Audit("run.started", run.run_id, "federation"), fence=fence)
+            audit, now = Audit("run.started", run.run_id, "federation"), self.clock()
+            run = await update_run(self.ledger, run.run_id, lambda r: started(r, now), audit, fence=fence)
         attempt = 0
         while not run.state.terminal:
             code = await self._work(run.run_id, fence)
             try:
-                run = await read_run(self._ledger, run.run_id)
+                run = await read_run(self.ledger, run.run_id)
             except NotFound:
                 return
             if run.state.terminal:
@@ -99,32 +92,32 @@ class RunController:
             if code != TRY_AGAIN:
                 run = await self._note_crash(run, code, fence)
             if not run.state.terminal:
-                await self._sleep(BACKOFF.pause_s(attempt, self._rng))
+                await self.sleep(BACKOFF.pause_s(attempt, self.rng))
                 attempt += 1
-        await forget_run(self._ledger, run.run_id, fence)
+        await forget_run(self.ledger, run.run_id, fence)
 
     async def _note_crash(self, run: Run, code: int, fence: Fence) -> Run:
         if run.crashes >= MAX_CRASHES:
             detail = f"the worker process ended {run.crashes + 1} times, last with {code}; see {self._log(run.run_id)}"
             audit = Audit("run.failed", run.run_id, "federation", {"reason": "worker-crashed", "detail": detail})
-            now = self._clock()
+            now = self.clock()
             return await update_run(
-                self._ledger, run.run_id, lambda r: failed(r, "worker-crashed", detail, now), audit, fence=fence
+                self.ledger, run.run_id, lambda r: failed(r, "worker-crashed", detail, now), audit, fence=fence
             )
         audit = Audit("run.worker-crashed", run.run_id, "federation", {"code": code, "crashes": run.crashes + 1})
-        return await update_run(self._ledger, run.run_id, crashed, audit, fence=fence)
+        return await update_run(self.ledger, run.run_id, crashed, audit, fence=fence)
 
     async def _stopped(self, run_id: str) -> None:
         """Returns when an operator has stopped the run."""
-        async with self._ledger.watch(KIND) as news:
+        async with self.ledger.watch(KIND) as news:
             while True:
                 with contextlib.suppress(Unavailable):
-                    if (await read_run(self._ledger, run_id)).reason == STOPPED:
+                    if (await read_run(self.ledger, run_id)).reason == STOPPED:
                         return
                 await anext(news)
 
     def _log(self, run_id: str) -> Path:
-        return self._data_dir / "federation" / f"{run_id}.log"
+        return self.data_dir / "federation" / f"{run_id}.log"
 
     async def _work(self, run_id: str, fence: Fence) -> int:
         """One life of the worker process; its exit code. Cancelled, it takes the process with it."""
@@ -132,7 +125,7 @@ class RunController:
             f"run {run_id}",
             (
                 *command_of("littoral_cloud.federation.worker"),
-                *(run_id, "--data", str(self._data_dir), "--fence", str(fence.token)),
+                *(run_id, "--data", str(self.data_dir), "--fence", str(fence.token)),
             ),
             self._log(run_id),
             how=signal.SIGKILL,  # it has no state that the ledger lacks

@@ -69,8 +69,8 @@ def judged(
         reply if isinstance(reply, Fault) else _beside_others(reply, good, scale, known=most is not None)
         for reply, most in zip(found, reported, strict=True)
     ]
-    kept = [set(verdict.metrics) for verdict in verdicts if isinstance(verdict, _Reply)]
-    common = set.intersection(*kept) if kept else set()
+    named = [set(verdict.metrics) for verdict in verdicts if isinstance(verdict, _Reply)]
+    common = set.intersection(*named) if named else set()
     return [
         verdict if isinstance(verdict, Fault) else _cleaned(reply, verdict, common, arrays=sent is not None)
         for reply, verdict in zip(replies, verdicts, strict=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from littoral.errors import FleetError
-from littoral_cloud.fleet.ledger import Ledger, next_announcement
+from littoral_cloud.federation.run import Run, all_runs, next_run, sitting_out
+from littoral_cloud.fleet.ledger import Clock, Ledger, next_announcement
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presence_of, presences
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, load
@@ -26,45 +28,72 @@ class TooFewNodes(FleetError):
     code = "too-few-nodes"
 
 
-def able(node: Node, presence: Presence | None, model: str) -> bool:
-    """Whether a node can take part: accepted, connected, with the feature and labelled examples of the model."""
-    return presence is not None and presence.connected and fit(node, presence, model)
-
-
-def fit(node: Node, presence: Presence, model: str) -> bool:
-    """As `able`, wherever the node is now."""
+def unfit(node: Node, presence: Presence | None, model: str) -> str:
+    """Why a node cannot take part, wherever it is now; "": it can, while it is connected."""
     if node.enrolment is not Enrolment.ACCEPTED:
-        return False
-    return FEATURE in presence.features and presence.examples_of(model) >= FEWEST_EXAMPLES
+        return str(node.enrolment)
+    if presence is None:
+        return "never connected"
+    if FEATURE not in presence.features:
+        return f"without the feature {FEATURE!r}: pip install 'littoral[edge-train]'"
+    if (examples := presence.examples_of(model)) < FEWEST_EXAMPLES:
+        return f"{examples} labelled examples of {model}, needs {FEWEST_EXAMPLES}"
+    return ""
 
 
+def unable(node: Node, presence: Presence | None, model: str) -> str:
+    """Why a node cannot take part now; "": it can."""
+    return unfit(node, presence, model) or ("" if presence is not None and presence.connected else "not connected")
+
+
+async def _asked(
+    ledger: Ledger, cohort: Collection[str], without: Collection[str] = ()
+) -> Mapping[str, tuple[Node, Presence | None]]:
+    """By id: the nodes of the cohort, of an empty one all, except those in `without`."""
+    found = await presences(ledger)
+    nodes = {doc.id: load(Node, doc) for doc in await ledger.all("node")}
+    return {id: (node, found.get(id)) for id, node in nodes.items() if (not cohort or id in cohort) and id not in without}
+
+
+async def waits_for(ledger: Ledger, run: Run, now: float) -> list[str]:
+    """What a run that has not ended waits for, in words: the run before it, or the nodes that it lacks, and why others are not
+    able; empty: nothing but the nodes' work."""
+    if run.state.terminal or run.open_round is not None:
+        return []
+    before = next_run(await all_runs(ledger))
+    if before is not None and before.run_id != run.run_id:
+        return [f"run {before.run_id}: one run learns at a time"]
+    asked = await _asked(ledger, run.cohort, sitting_out(run))
+    why_not = {node.name: why for node, presence in asked.values() if (why := unable(node, presence, run.model))}
+    able = len(asked) - len(why_not)
+    if able >= run.min_nodes:
+        return []
+    left_s = max(0.0, (run.started_at or now) + run.round_timeout_s - now)
+    fails = "" if run.finished else f"; without them it fails in {left_s:.0f} s"
+    return [f"nodes: {able} of {len(asked)} can take part, {run.min_nodes} are needed{fails}"] + [
+        f"{name}: {why}" for name, why in sorted(why_not.items())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class Participants:
-    """Args:
-    clock: seconds since 1970-01-01 UTC. None: no node that is not connected is waited for, as it is not known since when.
-    """
-
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] | None = None) -> None:
-        self._ledger = ledger
-        self._clock = clock
+    ledger: Ledger
+    clock: Clock | None = None  # None: no node that is not connected is waited for, as it is not known since when
 
     async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
-        nodes = {doc.id: load(Node, doc) for doc in await self._ledger.all("node")}
-        found = await presences(self._ledger)
-        wanted = (set(cohort) or set(nodes)) - set(without)
-        return tuple(sorted(id for id, node in nodes.items() if id in wanted and able(node, found.get(id), model)))
+        asked = await _asked(self.ledger, cohort, without)
+        return tuple(sorted(id for id, (node, presence) in asked.items() if not unable(node, presence, model)))
 
     async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
         """Whether a node that could take part went a moment ago."""
-        if (now := self._clock() if self._clock is not None else None) is None:
+        if (now := self.clock() if self.clock is not None else None) is None:
             return False
-        wanted = [doc for doc in await self._ledger.all("node") if (not cohort or doc.id in cohort) and doc.id not in without]
-        nodes = {doc.id: load(Node, doc) for doc in wanted}
-        found = await presences(self._ledger)
-        return any(there(each, now) is There.AWAY and fit(nodes[id], each, model) for id, each in found.items() if id in nodes)
+        asked = await _asked(self.ledger, cohort, without)
+        return any(there(presence, now) is There.AWAY and not unfit(node, presence, model) for node, presence in asked.values())
 
     async def examples_of(self, node: str, model: str) -> int:
         """Labelled examples that a node reports for a model; 0 where it reports none."""
-        presence = await presence_of(self._ledger, node)
+        presence = await presence_of(self.ledger, node)
         return presence.examples_of(model) if presence else 0
 
     async def gather_nodes(
@@ -86,7 +115,7 @@ class Participants:
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
-        async with self._ledger.watch(PRESENCE, PROFILE, "node") as news:
+        async with self.ledger.watch(PRESENCE, PROFILE, "node") as news:
             while True:
                 able_now = await self.able_nodes(model, cohort, without)
                 waited = loop.time() - start

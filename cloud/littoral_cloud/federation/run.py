@@ -6,7 +6,7 @@ PENDING --started--> RUNNING --round_started, round_finished ...--> SUCCEEDED
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -15,14 +15,22 @@ from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError, NotFound
 from littoral_cloud.federation.faults import BAD
 from littoral_cloud.federation.strategies import check_strategy
-from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.releases.catalogue import unchanged_artifact
 
 KIND = "run"
 LONGEST_ROUND_S = 7 * 86_400.0
-WIDE = (("min_nodes", 1, 100_000), ("seed", 0, 2**63 - 1))  # a seed is an int64 in Flower's messages
+RANGES: Mapping[str, tuple[int, int]] = {
+    "rounds": (1, 1000),
+    "local_epochs": (1, 100),
+    "batch_size": (1, 4096),
+    "classes": (2, 100_000),
+    "min_nodes": (1, 100_000),
+    "seed": (0, 2**63 - 1),  # int64 in Flower's messages
+}
+"""The smallest and largest value of a run's integers."""
 STOPPED = "stopped"
 """The reason of a run that an operator ended."""
 
@@ -96,6 +104,7 @@ class Run:
     detail: str = ""
     origin: Literal["operator", "loop"] = "operator"  # who asked for it: an operator, or the closed loop
     created_at: float = 0.0
+    started_at: float = 0.0  # 0: not yet
     finished_at: float = 0.0
     schema: int = 1
 
@@ -132,9 +141,9 @@ def _in(run: Run, *states: RunState) -> None:
         raise WrongState(f"run {run.run_id}: is {run.state}, not {' or '.join(states)}")
 
 
-def started(run: Run) -> Run:
+def started(run: Run, now: float) -> Run:
     _in(run, RunState.PENDING)
-    return replace(run, state=RunState.RUNNING)
+    return replace(run, state=RunState.RUNNING, started_at=now)
 
 
 def round_started(run: Run, number: int, pool: tuple[str, ...], now: float) -> Run:
@@ -186,13 +195,7 @@ def checked(run: Run) -> Run:
     """Gives a new run back. Raises BadInput, naming the field, where it cannot work."""
     if not run.run_id or len(run.run_id) > 64 or not run.run_id.replace("-", "").isalnum():
         raise BadInput(f"run id: {run.run_id!r} must be letters, digits and '-', at most 64")
-    for name, low, high in (
-        ("rounds", 1, 1000),
-        ("local_epochs", 1, 100),
-        ("batch_size", 1, 4096),
-        ("classes", 2, 100_000),
-        *WIDE,
-    ):
+    for name, (low, high) in RANGES.items():
         if not low <= getattr(run, name) <= high:
             raise BadInput(f"{name}: {getattr(run, name)} must lie between {low} and {high}")
     if (
@@ -223,9 +226,9 @@ async def create_run(ledger: Ledger, run: Run, *, actor: str) -> Run:
     Raises BadInput where it cannot work, NotFound where its base is no artifact, Conflict where there is a run of that id or
     the base was written or deleted at this moment.
     """
-    kept = (await unchanged_artifact(ledger, run.base_manifest),) if run.base_manifest else ()
+    base = (await unchanged_artifact(ledger, run.base_manifest),) if run.base_manifest else ()
     audit = Audit("run.created", run.run_id, actor, {"model": run.model, "rounds": run.rounds, "strategy": run.strategy})
-    await ledger.commit(Change((Write(KIND, run.run_id, dump(checked(run)), 0), *kept), (audit,)))
+    await ledger.commit(Change((Write(KIND, run.run_id, dump(checked(run)), 0), *base), (audit,)))
     return run
 
 
@@ -246,6 +249,11 @@ async def all_runs(ledger: Ledger) -> list[Run]:
     return sorted((load(Run, doc) for doc in await ledger.all(KIND)), key=lambda run: (run.created_at, run.run_id))
 
 
+def next_run(runs: Sequence[Run]) -> Run | None:
+    """The run to work on: one that is RUNNING, else the oldest that is PENDING. `runs`: oldest first."""
+    return next((run for state in (RunState.RUNNING, RunState.PENDING) for run in runs if run.state is state), None)
+
+
 async def stop_run(ledger: Ledger, run_id: str, now: float, *, actor: str) -> Run:
     """Ends a run: FAILED with the reason STOPPED. Its controller then ends the worker and the nodes' tasks.
 
@@ -260,12 +268,4 @@ async def update_run(ledger: Ledger, run_id: str, step: Callable[[Run], Run], *a
 
     Raises WrongState where the transition is not allowed, LostLease where the fence is not valid any more.
     """
-
-    def change(before: Run | None) -> Run:
-        if before is None:
-            raise _no_run(run_id)
-        return step(before)
-
-    edited = await edit(ledger, Run, KIND, run_id, change, lambda before, after: audit, fence=fence)
-    assert edited.record is not None
-    return edited.record
+    return await revise(ledger, Run, KIND, run_id, step, *audit, missing=_no_run(run_id), fence=fence)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from littoral.budget import Budget, worst_class_shortfall
 from littoral.errors import BadInput, NotFound
 from littoral.manifest import Manifest
+from littoral_cloud.app import Core
 from littoral_cloud.federation.run import Run, create_run
-from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.profile import presences
 from littoral_cloud.fleet.records import Artifact, Reported, load
@@ -75,15 +75,12 @@ def choose_base(artifacts: Sequence[Artifact], served: Collection[str], budgets:
 
 
 async def start_run(
-    ledger: Ledger,
-    blobs: BlobStore,
-    trusted: Mapping[str, bytes],
+    core: Core,
     *,
     run_id: str,
     model: str,
-    now: float,
     terms: RunTerms | None = None,
-    artifact: str = "",
+    base: Artifact | None = None,
     for_nodes: Sequence[str] = (),
     cohort: Sequence[str] = (),
     origin: Literal["operator", "loop"] = "operator",
@@ -92,38 +89,30 @@ async def start_run(
     """Writes a PENDING run; the coordinator's controller does the rest.
 
     Args:
-        trusted: raw public keys by key id, for the base's manifest: `core.trust.signing_keys()`.
-        artifact: name or manifest digest of the base; empty: choose_base decides.
+        base: None: choose_base decides.
         for_nodes: ids of the nodes that the new model is for, such as those that drifted: it should fit their budgets.
         cohort: ids of the nodes that may take part; empty: every node that can.
         origin: who asks for it; the closed loop goes on with its own runs alone.
 
     Raises:
-        NotFound: there is no such artifact, or none with weights. BadInput: terms that cannot work.
+        NotFound: no artifact of the model has weights. BadInput: terms that cannot work.
     """
-    terms = terms or RunTerms()
-    known = [a for a in (load(Artifact, doc) for doc in await ledger.all("artifact")) if a.model == model]
-    base = (
-        _named(known, artifact)
-        if artifact
-        else choose_base(known, await _served(ledger, model), await _budgets(ledger, model, for_nodes))
-    )
+    terms, ledger = terms or RunTerms(), core.ledger
+    if base is None:
+        known = [a for a in (load(Artifact, doc) for doc in await ledger.all("artifact")) if a.model == model]
+        base = choose_base(known, await _served(ledger, model), await _budgets(ledger, model, for_nodes))
     if not base.weights:
         raise BadInput(f"artifact {base.name}: the weights that it was made from are not here", hint="choose another one")
-    envelope = await asyncio.to_thread(blobs.read, base.manifest_digest)
-    manifest = Manifest.open(envelope, trusted)
+    envelope = await asyncio.to_thread(core.blobs.read, base.manifest_digest)
+    manifest = Manifest.open(envelope, core.trust.signing_keys())
     min_nodes = terms.min_nodes if terms.min_nodes is not None else (1 if len(cohort) == 1 else 2)
+    # A linear model is a head and nothing else.
+    freeze_head = terms.freeze_head and manifest.architecture.get("name") != "linear"
+    asked = {**asdict(terms), "min_nodes": min_nodes, "min_replies": terms.min_replies or min_nodes, "freeze_head": freeze_head}
     run = Run(
+        **asked,
         run_id=run_id,
         model=model,
-        strategy=terms.strategy,
-        rounds=terms.rounds,
-        local_epochs=terms.local_epochs,
-        learning_rate=terms.learning_rate,
-        batch_size=terms.batch_size,
-        seed=terms.seed,
-        calibration=terms.calibration,
-        freeze_head=terms.freeze_head and manifest.architecture.get("name") != "linear",  # that is a head and nothing else
         architecture=manifest.architecture,
         input={
             "shape": list(manifest.input.shape),
@@ -136,22 +125,10 @@ async def start_run(
         base_manifest=base.manifest_digest,
         data=base.data,
         cohort=tuple(sorted(set(cohort))),
-        fraction=terms.fraction,
-        min_nodes=min_nodes,
-        min_replies=terms.min_replies if terms.min_replies is not None else min_nodes,
-        round_timeout_s=terms.round_timeout_s,
         origin=origin,
-        created_at=now,
+        created_at=core.clock(),
     )
     return await create_run(ledger, run, actor=actor)
-
-
-def _named(artifacts: Sequence[Artifact], wanted: str) -> Artifact:
-    """The newest of that name, or the one of that digest."""
-    found = [a for a in artifacts if wanted in (a.name, a.manifest_digest)]
-    if not found:
-        raise NotFound(f"artifact {wanted!r}: there is none of this model", hint="littoral-cloud artifact list")
-    return max(found, key=lambda a: (a.created_at, a.manifest_digest))
 
 
 async def _served(ledger: Ledger, model: str) -> set[str]:

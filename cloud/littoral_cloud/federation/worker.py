@@ -24,6 +24,7 @@ from littoral.process.limits import training_environment
 
 if TYPE_CHECKING:
     from littoral_cloud.federation.run import Run
+    from littoral_cloud.fleet.blobs import BlobStore
     from littoral_cloud.fleet.ledger import Fence, Ledger
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
@@ -74,18 +75,16 @@ async def _work(run_id: str, data: Path, token: int | None) -> None:
         await forget_run(core.ledger, run_id, fence)
 
 
-async def _rounds(ledger: Ledger, blobs: object, run: Run, fence: Fence | None) -> None:
+async def _rounds(ledger: Ledger, blobs: BlobStore, run: Run, fence: Fence | None) -> None:
     from flwr.app import Array, ArrayRecord, Context, RecordDict
 
     from littoral.flower_private import SERVER_NODE, number_of
     from littoral_cloud.federation.grid import FleetGrid
     from littoral_cloud.federation.server_app import app
-    from littoral_cloud.fleet.blobs import BlobStore
     from littoral_cloud.training.weights import arrays_from
 
-    store: BlobStore = blobs  # type: ignore[assignment]
-    grid = FleetGrid(ledger, store, run, fence=fence, clock=time.time, loop=asyncio.get_running_loop())  # noqa: TID251 - composition root
-    arrays = arrays_from(await asyncio.to_thread(store.read, run.weights), what=f"run {run.run_id}, {run.weights}")
+    grid = FleetGrid(ledger, blobs, run, fence=fence, clock=time.time, loop=asyncio.get_running_loop())  # noqa: TID251 - composition root
+    arrays = arrays_from(await asyncio.to_thread(blobs.read, run.weights), what=f"run {run.run_id}, {run.weights}")
     state = RecordDict({"arrays": ArrayRecord({name: Array(value) for name, value in arrays.items()})})
     context = Context(number_of(run.run_id), SERVER_NODE, {}, state, run_config_of(run))
     await asyncio.to_thread(app, grid, context)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from littoral.backoff import Backoff
-from littoral.errors import Conflict, LostLease
+from littoral.errors import Conflict, FleetError, LostLease
 from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 
@@ -71,6 +71,28 @@ async def edit(
         return Edited(after, written=True)
 
     return await repeat_on_conflict(attempt)
+
+
+async def revise(
+    ledger: Ledger,
+    record: type[R],
+    kind: str,
+    id: str,
+    change: Callable[[R], R],
+    *audit: Audit,
+    missing: FleetError,
+    fence: Fence | None = None,
+) -> R:
+    """Changes a document that must be there, with these lines of the trail; gives the record as it is then. Raises `missing`."""
+
+    def present(before: R | None) -> R:
+        if before is None:
+            raise missing
+        return change(before)
+
+    edited = await edit(ledger, record, kind, id, present, lambda before, after: audit, fence=fence)
+    assert edited.record is not None
+    return edited.record
 
 
 async def repeat_on_conflict(

@@ -42,36 +42,36 @@ def breaks(before: Interface | None, after: Interface | None) -> tuple[str, ...]
     """Why a client of `before` is not understood by `after`, a clause each; empty: it is. None: not known, nothing breaks."""
     if before is None or after is None:
         return ()
-    said = [*_inputs(before, after), *_outputs(before.outputs, after.outputs)]
+    changes = [*_inputs(before, after), *_outputs(before.outputs, after.outputs)]
     if before.labels != after.labels:
-        said.append(f"labels {_listed(before.labels)} become {_listed(after.labels)}")
-    return tuple(said)
+        changes.append(f"labels {_listed(before.labels)} become {_listed(after.labels)}")
+    return tuple(changes)
 
 
 def _inputs(before: Interface, after: Interface) -> list[str]:
-    said = []
+    changes = []
     had = {spec.name: spec for spec in before.inputs}
     for spec in after.inputs:
         if (old := had.pop(spec.name, None)) is None:
-            said.append(f"wants an input {spec.name!r}")
+            changes.append(f"wants an input {spec.name!r}")
             continue
         if spec.datatype not in (ANY_NUMBER, old.datatype):
-            said.append(f"input {spec.name!r} becomes {spec.datatype}, is {old.datatype}")
+            changes.append(f"input {spec.name!r} becomes {spec.datatype}, is {old.datatype}")
         if not after.resized and (before.resized or not _covers(spec.shape, old.shape)):
             was = f"images of any size, like {old.sizes}" if before.resized else old.sizes
-            said.append(f"input {spec.name!r} becomes {spec.sizes}, is {was}")
-    return said + [f"has no input {name!r}" for name in had]
+            changes.append(f"input {spec.name!r} becomes {spec.sizes}, is {was}")
+    return changes + [f"has no input {name!r}" for name in had]
 
 
 def _outputs(before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> list[str]:
-    said = []
+    changes = []
     gives = {spec.name: spec for spec in after}
     for old in before:
         if (spec := gives.get(old.name)) is None:
-            said.append(f"has no output {old.name!r}")
+            changes.append(f"has no output {old.name!r}")
         elif spec.datatype != old.datatype or not _covers(old.shape, spec.shape):
-            said.append(f"output {old.name!r} becomes {spec.datatype} {spec.sizes}, is {old.datatype} {old.sizes}")
-    return said
+            changes.append(f"output {old.name!r} becomes {spec.datatype} {spec.sizes}, is {old.datatype} {old.sizes}")
+    return changes
 
 
 def _covers(wide: tuple[int, ...], narrow: tuple[int, ...]) -> bool:

@@ -18,6 +18,8 @@ from littoral.errors import FleetError
 T = TypeVar("T")
 
 Body = Mapping[str, Any]
+Clock = Callable[[], float]
+"""Gives seconds since 1970-01-01 UTC."""
 
 IN_ORDER = frozenset({"node-name"})
 """Kinds whose documents can be read by id, in order, some at a time."""
@@ -215,6 +217,14 @@ class Ledger(Protocol):
         Raises Conflict where the line of that id is missing or has another chain; nothing was deleted.
         """
         ...
+
+
+async def trail(ledger: Ledger, after: str = "-") -> AsyncIterator[AuditEntry]:
+    """All lines of the audit trail after an id, oldest first."""
+    while page := await ledger.audit(after=after):
+        for entry in page:
+            yield entry
+        after = page[-1].id
 
 
 async def next_announcement(news: AnnouncementFeed, within_s: float) -> Announcement | None:

@@ -20,5 +20,5 @@ def checked_name(what: str, name: str) -> str:
 
 def name_from(text: str, other: str) -> str:
     """The name nearest to a text, of a file say; `other` where nothing of it can stay."""
-    kept = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:48].rstrip("-._")
-    return kept if _FORM.fullmatch(kept) else other
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:48].rstrip("-._")
+    return name if _FORM.fullmatch(name) else other

@@ -9,7 +9,7 @@ from littoral.errors import BadInput, NotFound
 from littoral.quota import quotas_of
 from littoral.validity import EXPIRES_SOON_S
 from littoral_cloud.fleet import drift
-from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.presence import There, there
@@ -136,35 +136,29 @@ def _view(
     quotas = quotas_of(presence.limits, presence.budgets, on_it) if presence is not None else {}
     models = []
     for name, model in sorted(reported.models.items()) if reported else ():
-        total = totals.get(telemetry_id(node.node_id, name))
+        total, quota = totals.get(telemetry_id(node.node_id, name)), quotas.get(name)
+        current = total if total is not None and total.manifest_digest == model.serving else None
+        counts = current.serving if current else None
+        timed = counts if counts and any(counts.latency_counts) else None
         served = ServedModel(
             model=name,
             student=names.get(model.serving, model.serving[:19]),
             manifest_digest=model.serving,
             state=model.state,
             reason=model.reason,
+            requests=counts.requests if counts else None,
+            failed_requests=counts.failed_requests if counts else None,
+            p50_ms=timed.latency_ms(0.5) if timed else None,
+            p95_ms=timed.latency_ms(0.95) if timed else None,
+            rss_bytes=current.rss_bytes if current else None,
             memory_bytes=model.memory_bytes or None,
+            memory_quota=quota.memory_bytes if quota else None,
             disk_bytes=model.disk_bytes,
+            disk_quota=quota.disk_bytes if quota else None,
+            requests_quota=quota.requests if quota else None,
+            offload_asked=counts.offload_asked if counts else None,
+            offload_answered=counts.offload_answered if counts else None,
         )
-        if (quota := quotas.get(name)) is not None:
-            served = replace(
-                served,
-                memory_quota=quota.memory_bytes,
-                disk_quota=quota.disk_bytes,
-                requests_quota=quota.requests,
-            )
-        if total is not None and total.manifest_digest == model.serving:
-            counted = any(total.serving.latency_counts)
-            served = replace(
-                served,
-                requests=total.serving.requests,
-                failed_requests=total.serving.failed_requests,
-                p50_ms=total.serving.latency_ms(0.5) if counted else None,
-                p95_ms=total.serving.latency_ms(0.95) if counted else None,
-                rss_bytes=total.rss_bytes,
-                offload_asked=total.serving.offload_asked,
-                offload_answered=total.serving.offload_answered,
-            )
         models.append(served)
     return NodeView(
         node=node,
@@ -200,24 +194,18 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
 
     A node that is out already is returned as it is, and what its last messages left behind is deleted. Raises NotFound.
     """
-    node_id = (await find_node(ledger, name_or_id)).node_id
-
-    def change(node: Node | None) -> Node:
-        if node is None:
-            raise NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT)
-        return replace(node, enrolment=Enrolment.DECOMMISSIONED)
-
-    edited = await edit(
+    found = await find_node(ledger, name_or_id)
+    node = await revise(
         ledger,
         Node,
         "node",
-        node_id,
-        change,
-        lambda before, after: (Audit("node.decommissioned", node_id, actor, {"name": after.name}),),
+        found.node_id,
+        lambda node: replace(node, enrolment=Enrolment.DECOMMISSIONED),
+        Audit("node.decommissioned", found.node_id, actor, {"name": found.name}),
+        missing=NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT),
     )
-    await forget(ledger, node_id)
-    assert edited.record is not None
-    return edited.record
+    await forget(ledger, node.node_id)
+    return node
 
 
 async def forget_if_out(ledger: Ledger, node_id: str) -> None:
@@ -230,9 +218,9 @@ async def forget_if_out(ledger: Ledger, node_id: str) -> None:
 async def forget(ledger: Ledger, node_id: str) -> None:
     """Deletes the documents of a node that is out of the fleet: desired and reported state, measurements, uploads. The next
     `artifact gc` deletes the blobs that only these named. May be repeated."""
-    kept = [(kind, node_id) for kind in OF_A_NODE]
+    documents = [(kind, node_id) for kind in OF_A_NODE]
     for kind in (TELEMETRY, drift.KIND):
-        kept += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]
-    kept += [("measurement", doc.id) for doc in await ledger.all("measurement") if node_of(doc.id) == node_id]
-    for start in range(0, len(kept), _AT_ONCE):
-        await ledger.commit(Change(tuple(Write(kind, id, None, None) for kind, id in kept[start : start + _AT_ONCE])))
+        documents += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]
+    documents += [("measurement", doc.id) for doc in await ledger.all("measurement") if node_of(doc.id) == node_id]
+    for start in range(0, len(documents), _AT_ONCE):
+        await ledger.commit(Change(tuple(Write(kind, id, None, None) for kind, id in documents[start : start + _AT_ONCE])))

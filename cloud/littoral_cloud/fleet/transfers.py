@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from littoral.errors import FleetError, NotAccepted, NotFound, TooLarge
 from littoral_cloud.fleet.blobs import BlobStore
@@ -40,8 +40,7 @@ class Readers:
 
     def __init__(self, ledger: Ledger, blobs: BlobStore) -> None:
         self._ledger = ledger
-        self._blobs = blobs
-        self._files: OrderedDict[str, frozenset[str]] = OrderedDict()  # by manifest digest
+        self._files = lru_cache(_REMEMBERED)(lambda manifest: files_of(blobs.read(manifest)))
 
     async def check(self, node_id: str, digest: str) -> None:
         """Raises NotAccepted where nothing that is wanted of the node names this blob."""
@@ -60,16 +59,10 @@ class Readers:
         )
 
     async def _named_by(self, manifest: str) -> frozenset[str]:
-        if manifest not in self._files:
-            try:
-                envelope = await asyncio.to_thread(self._blobs.read, manifest)
-            except NotFound:
-                return frozenset()
-            self._files[manifest] = files_of(envelope)
-            if len(self._files) > _REMEMBERED:
-                self._files.popitem(last=False)
-        self._files.move_to_end(manifest)
-        return self._files[manifest]
+        try:
+            return await asyncio.to_thread(self._files, manifest)
+        except NotFound:
+            return frozenset()
 
 
 def manifests_of(desired: Desired) -> tuple[str, ...]:

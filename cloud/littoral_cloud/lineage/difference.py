@@ -42,7 +42,7 @@ def differences(before: Manifest, after: Manifest) -> list[Difference]:
 def _sections(manifest: Manifest) -> dict[str, Any]:
     """In the order in which they are shown. Every field of a manifest is in one of them, also one that is not known here."""
     parents = parents_by_role(manifest)
-    told = {*_ARTIFACT, *_MADE, *_FIGURES}
+    compared = {*_ARTIFACT, *_MADE, *_FIGURES}
     making = asdict(manifest.lineage) if manifest.lineage else {}
     return {
         "artifact": {name: getattr(manifest, name) for name in _ARTIFACT},
@@ -63,7 +63,7 @@ def _sections(manifest: Manifest) -> dict[str, Any]:
             "parameters": manifest.parameters,
             "file": {file.path: {"bytes": file.bytes, "digest": file.digest} for file in manifest.files},
         },
-        "contract": {f.name: _plain(getattr(manifest, f.name)) for f in fields(manifest) if f.name not in told},
+        "contract": {f.name: _plain(getattr(manifest, f.name)) for f in fields(manifest) if f.name not in compared},
     }
 
 

@@ -118,20 +118,20 @@ def decide(seen: CollectionView) -> tuple[list[Retained], list[Artifact]]:
             if parent.manifest_digest not in why:
                 why[parent.manifest_digest] = f"artifact {child.name} was made from it"
                 children.append(parent)
-    kept = [Retained(a, why[a.manifest_digest]) for a in artifacts if a.manifest_digest in why]
-    return kept, [a for a in artifacts if a.manifest_digest not in why]
+    retained = [Retained(a, why[a.manifest_digest]) for a in artifacts if a.manifest_digest in why]
+    return retained, [a for a in artifacts if a.manifest_digest not in why]
 
 
 def plan(seen: CollectionView, blobs: BlobStore) -> CollectionPlan:
     """Raises FleetError where the manifest of an artifact that stays cannot be read: then it is not known what it needs."""
-    kept, gone = decide(seen)
+    retained, gone = decide(seen)
     needed = set(seen.named)
-    for stays in kept:
+    for stays in retained:
         needed |= {stays.artifact.manifest_digest, stays.artifact.weights, *_named_in(blobs, stays.artifact)}
     doomed = {e.digest: e.bytes for e in blobs.entries() if e.digest not in needed and e.changed < seen.cutoff}
     going = {a.manifest_digest for a in gone}
     measurements = sum(doc.body.get("manifest_digest") in going for doc in seen.measurements)
-    return CollectionPlan(tuple(gone), tuple(kept), measurements, doomed, *blobs.unfinished(seen.cutoff))
+    return CollectionPlan(tuple(gone), tuple(retained), measurements, doomed, *blobs.unfinished(seen.cutoff))
 
 
 async def collect(ledger: Ledger, blobs: BlobStore, now: float, older_than_s: float, fence: Fence, *, actor: str) -> Collected:

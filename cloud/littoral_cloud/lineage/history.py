@@ -10,7 +10,7 @@ from littoral.lineage import BASE
 from littoral.manifest import Manifest
 from littoral_cloud.federation.run import Run, RunState, all_runs
 from littoral_cloud.fleet.blobs import BlobStore
-from littoral_cloud.fleet.ledger import AuditEntry, Ledger
+from littoral_cloud.fleet.ledger import AuditEntry, Ledger, trail
 from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.fleet.records import Artifact, Desired, Release, Reported, load
 from littoral_cloud.lineage.find import all_artifacts
@@ -18,8 +18,6 @@ from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
 from littoral_cloud.rollouts.state import Rollout
-
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Story:
     rollouts: Mapping[str, Rollout]  # that brought it to a node, or meant to
     served_by: tuple[str, ...]
     wanted_by: tuple[str, ...]
-    kept_by: tuple[str, ...]  # nodes that would go back to it
+    retained_by: tuple[str, ...]  # nodes that would go back to it
     children: tuple[Artifact, ...]  # made from its weights, or from itself
     audit: tuple[AuditEntry, ...]
 
@@ -65,7 +63,7 @@ async def story_of(ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes
     }
     origin = _origin(blobs, trusted, artifact, artifacts, runs, seen=())
     subjects = {digest, *mine, *(r.release_id for r in releases), *((origin.run.run_id,) if origin.run else ())}
-    audit = await _lines_about(ledger, subjects)
+    audit = tuple([line async for line in trail(ledger) if line.subject in subjects])
     names = await names_of(ledger)
     reported = {doc.id: load(Reported, doc).models.get(artifact.model) for doc in await ledger.all("reported")}
     desired = {doc.id: load(Desired, doc).models.get(artifact.model) for doc in await ledger.all("desired")}
@@ -124,12 +122,3 @@ def _base(artifact: Artifact, manifest: Manifest, run: Run | None, artifacts: Se
         return next((a for a in artifacts if a.manifest_digest == run.base_manifest), None)
     parents = set(parents_by_role(manifest).get(BASE, ()))
     return next((a for a in artifacts if {a.manifest_digest, a.weights} & parents and a != artifact), None)
-
-
-async def _lines_about(ledger: Ledger, subjects: Collection[str]) -> tuple[AuditEntry, ...]:
-    found: list[AuditEntry] = []
-    after = "-"
-    while page := await ledger.audit(after=after, count=PAGE):
-        found += [line for line in page if line.subject in subjects]
-        after = page[-1].id
-    return tuple(found)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from littoral import decoder, json_text
 from littoral.errors import BadInput, Unavailable, unwritten
+from littoral_cloud.trust.files import write_atomically
 
 LOCK_FILE = "serve.lock"
 SERVE_FILE = "serve.json"
@@ -34,9 +35,7 @@ class Serving:
 
     def write(self, data_dir: Path) -> Path:
         path = data_dir / SERVE_FILE
-        draft = path.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(self)) + "\n")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(self)).encode() + b"\n")
         return path
 
     def withdraw(self, data_dir: Path) -> None:

@@ -27,7 +27,7 @@ def node_here(data_dir: Path) -> Where:
     """Where the node beside this data folder answers; where there is none, the default addresses."""
     folder = data_dir / NODE_FOLDER
     try:
-        said = json.loads((folder / "serving.json").read_text())
-        return Where(str(said["http"]), str(said.get("grpc", "")), str(folder))
+        serving = json.loads((folder / "serving.json").read_text())
+        return Where(str(serving["http"]), str(serving.get("grpc", "")), str(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return USUAL

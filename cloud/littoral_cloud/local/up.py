@@ -25,15 +25,15 @@ from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask
 from littoral_cloud.local.snippets import Where
 from littoral_cloud.rollouts.back import releases_in_force
-from littoral_cloud.rollouts.commands import start_rollout
+from littoral_cloud.rollouts.commands import start_rollout, wait
 from littoral_cloud.rollouts.explain import explain_node
-from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
+from littoral_cloud.rollouts.state import RolloutState
 from littoral_cloud.settings import CloudSettings
 
 PORTS_FILE = "up.json"
 ROLLOUT_S = 600.0
 CONNECT_S = 180.0
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class NodeEnded(FleetError):
@@ -69,7 +69,7 @@ class LocalFleet:
         return self.settings.data_dir / "logs"
 
 
-async def up(place: LocalFleet, tell: Tell, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
+async def up(place: LocalFleet, report: Report, ready: Callable[[Up], None], stop: asyncio.Event) -> None:
     """Starts both, rolls out what is newest, calls `ready`, and serves until `stop`. Both have ended when it returns. A node that
     ends by itself is started again, see littoral.process.restarts.
 
@@ -81,14 +81,14 @@ async def up(place: LocalFleet, tell: Tell, ready: Callable[[Up], None], stop: a
     began = await _check(place)
     async with AsyncExitStack() as stack:
         coordinator = await stack.enter_async_context(_coordinator(place))
-        tell("coordinator is up: enrolment under TLS, the fleet under mutual TLS, on loopback")
-        node, where, node_id = await stack.enter_async_context(_node(place, tell))
-        tell(f"node enrolled and running, its folder is {place.node}")
+        report("coordinator is up: enrolment under TLS, the fleet under mutual TLS, on loopback")
+        node, where, node_id = await stack.enter_async_context(_node(place, report))
+        report(f"node enrolled and running, its folder is {place.node}")
         core = await stack.enter_async_context(open_existing(place.settings))
         await until(
             core.ledger, ("presence",), lambda: _connected(core, node_id, began), seconds=CONNECT_S, what="the node's session"
         )
-        models = await _served(core, node_id, tell)
+        models = await _served(core, node_id, report)
         ask = {
             model: how_to_ask(core, model, digest, where)
             for model, digest in await _newest_first(core, await _serves(core, node_id))
@@ -128,7 +128,7 @@ async def _coordinator(place: LocalFleet) -> AsyncIterator[Command]:
 
 
 @asynccontextmanager
-async def _node(place: LocalFleet, tell: Tell) -> AsyncIterator[tuple[asyncio.Task[str], Where, str]]:
+async def _node(place: LocalFleet, report: Report) -> AsyncIterator[tuple[asyncio.Task[str], Where, str]]:
     """What keeps it running, where it answers and its id."""
     node, log, folder = script("littoral-node"), place.logs / "node.log", ["--data", str(place.node)]
     # Enrolling again where there is an identity gives that one, and spends nothing.
@@ -140,13 +140,13 @@ async def _node(place: LocalFleet, tell: Tell) -> AsyncIterator[tuple[asyncio.Ta
     async def start() -> Command:
         return await Command.start("node", [node, "run", *folder, "--http", http, "--format", "json", *budget], log)
 
-    running = SupervisedCommand(start, tell)
+    running = SupervisedCommand(start, report)
     lasts: asyncio.Task[str] | None = None
     try:
-        said = json.loads(await running.begin())
-        http = said["http"]  # the port that it found free: started again, it answers there
+        ready = json.loads(await running.begin())
+        http = ready["http"]  # the port that it found free: started again, it answers there
         lasts = asyncio.create_task(running.supervise(), name="node")
-        yield lasts, Where(http, said.get("grpc", ""), str(place.node)), said["node_id"]
+        yield lasts, Where(http, ready.get("grpc", ""), str(place.node)), ready["node_id"]
     finally:
         if lasts is not None:
             lasts.cancel()
@@ -154,7 +154,7 @@ async def _node(place: LocalFleet, tell: Tell) -> AsyncIterator[tuple[asyncio.Ta
         await running.end()
 
 
-async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
+async def _served(core: Core, node_id: str, report: Report) -> dict[str, str]:
     """Rolls out the release in force of each model that the node does not serve yet; gives what it serves then, by model.
 
     A release that cannot be served is reported, and the others are served. Raises FleetError where none can be.
@@ -163,12 +163,12 @@ async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
     for model, release in in_force.items():
         if (await _serves(core, node_id)).get(model) in await _fitting(core, node_id, release):
             continue
-        tell(f"release {release.release_id}: measured on this machine, then served")
+        report(f"release {release.release_id}: measured on this machine, then served")
         try:
             await _rolled_out(core, release)
         except FleetError as error:
             failed.append(str(error))
-            tell(failed[-1])
+            report(failed[-1])
     if len(failed) == len(in_force):
         raise FleetError("; ".join(failed), hint="littoral-cloud rollout list")
     names = {}
@@ -181,7 +181,7 @@ async def _served(core: Core, node_id: str, tell: Tell) -> dict[str, str]:
 async def _rolled_out(core: Core, release: Release) -> None:
     """Raises FleetError where it did not pass, saying why."""
     rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
-    rollout = await _ended(core, rollout_id)
+    rollout = await wait(core.ledger, rollout_id, ROLLOUT_S)
     if rollout.state is not RolloutState.SUCCEEDED:
         why = rollout.reason or "; ".join(refused.reason for refused in rollout.refused)
         raise FleetError(
@@ -202,15 +202,6 @@ async def _fitting(core: Core, node_id: str, release: Release) -> set[str]:
     within = [row for row in rows if row.manifest_digest in release.artifacts and not row.out]
     best = max((row.score for row in within), default=None)
     return {row.manifest_digest for row in within if row.score == best}
-
-
-async def _ended(core: Core, rollout_id: str) -> Rollout:
-    async def look() -> Rollout | None:
-        doc = await core.ledger.get(KIND, rollout_id)
-        rollout = load(Rollout, doc) if doc else None
-        return rollout if rollout and rollout.state in ENDED else None
-
-    return await until(core.ledger, (KIND,), look, seconds=ROLLOUT_S, what=f"rollout {rollout_id} to end")
 
 
 async def _serves(core: Core, node_id: str) -> dict[str, str]:

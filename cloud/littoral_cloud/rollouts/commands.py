@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral.transport import LONGEST_PROBATION_S
-from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
+from littoral_cloud.fleet.edit import revise
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
 from littoral_cloud.fleet.records import Release, dump, load
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, limit_s
+
+LARGEST_WAVE = 1_000_000
 
 
 async def start_rollout(
@@ -26,9 +28,10 @@ async def start_rollout(
     doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
     if doc is not None and (why := load(Release, doc).withdrawn):
         raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
-    if any(size < 1 for size in policy.wave_sizes) or not policy.wave_sizes:
+    if any(not 1 <= size <= LARGEST_WAVE for size in policy.wave_sizes) or not policy.wave_sizes:
         raise BadInput(
-            f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1", hint="1,4 is a canary, then four, then the rest"
+            f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1 to {LARGEST_WAVE:,}",
+            hint="1,4 is a canary, then four, then the rest",
         )
     limits = (
         ("probation-s", policy.probation.duration_s, LONGEST_PROBATION_S),
@@ -78,25 +81,23 @@ def _no_rollout(rollout_id: str) -> NotFound:
     return NotFound(f"rollout {rollout_id!r}: there is none", hint="littoral-cloud rollout list")
 
 
-async def wait(ledger: Ledger, rollout_id: str) -> Rollout:
-    """Until it has ended."""
-    async with ledger.watch(KIND) as news:
-        while True:
-            _, rollout = await read_rollout(ledger, rollout_id)
-            if rollout.state in ENDED:
-                return rollout
-            await anext(news)
+async def wait(ledger: Ledger, rollout_id: str, within_s: float = float("inf")) -> Rollout:
+    """Returns when it has ended. Raises FleetError where it has not after this time."""
+
+    async def look() -> Rollout | None:
+        _, rollout = await read_rollout(ledger, rollout_id)
+        return rollout if rollout.state in ENDED else None
+
+    return await until(ledger, (KIND,), look, seconds=within_s, what=f"rollout {rollout_id} to end")
 
 
 async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
     """Asks for a rollout to stop: what it touched goes back. Raises NotFound; BadInput where it has ended."""
 
-    def change(rollout: Rollout | None) -> Rollout:
-        if rollout is None:
-            raise _no_rollout(rollout_id)
+    def change(rollout: Rollout) -> Rollout:
         if rollout.state in ENDED or rollout.state is RolloutState.ROLLING_BACK:
             raise BadInput(f"rollout {rollout_id}: is {rollout.state} already", hint=f"littoral-cloud rollout show {rollout_id}")
         return replace(rollout, aborted_by=actor)
 
     line = Audit("rollout.abort-asked", rollout_id, actor)
-    await edit(ledger, Rollout, KIND, rollout_id, change, lambda before, after: (line,))
+    await revise(ledger, Rollout, KIND, rollout_id, change, line, missing=_no_rollout(rollout_id))

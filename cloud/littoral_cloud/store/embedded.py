@@ -29,7 +29,8 @@ from littoral.backoff import Backoff
 from littoral.errors import NoSpace, Unavailable, unwritten
 from littoral.process.tether import tethered
 from littoral_cloud.store.binary import Binary, find_binary
-from littoral_cloud.store.redis_files import MAX_LOG_BYTES, cut_off, last_line, size_of, sync_grown, write_atomically
+from littoral_cloud.store.redis_files import MAX_LOG_BYTES, cut_off, last_line, size_of, sync_grown
+from littoral_cloud.trust.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +137,11 @@ class _Server:
         _private(self.socket.parent)
         attempt = 0
         while True:
-            said = size_of(self.folder / "redis.log")
+            logged = size_of(self.folder / "redis.log")
             process = await self._start(binary)
             try:
                 await self._answers(process)
-                if lines := cut_off(self.folder, since=said):
+                if lines := cut_off(self.folder, since=logged):
                     log.error(
                         "redis: its append-only file was damaged, and what stood behind the damage is gone, also what was "
                         "acknowledged: compare with a backup of %s (redis says: %s)",

@@ -55,9 +55,3 @@ def last_line(path: Path) -> str:
     except OSError as error:
         return f"no log ({error})"
     return lines[-1].strip() if lines else "nothing in its log"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -6,8 +6,8 @@ import asyncio
 import base64
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from littoral.errors import BadInput, RuntimeFailure, Unavailable
 from littoral.offload import MOST_EXAMPLES, softmax
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import Ledger
+from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.fleet.records import Artifact
 from littoral_cloud.fleet.telemetry import check_model_name
 from littoral_cloud.releases.teacher_records import StoredTeacher, teacher_of
@@ -85,38 +85,23 @@ class Process(Protocol):
     async def ask(self, digest: str, stored: StoredTeacher, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
 
 
+@dataclass(frozen=True, slots=True)
 class TeacherService:
-    """Args:
-    process: runs the teachers; None: escalation is off.
-    keep_inputs: whether samples hold the inputs as well.
-    """
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        blobs: BlobStore,
-        trusted: Mapping[str, bytes],
-        process: Process | None,
-        samples: SampleFiles,
-        clock: Callable[[], float],
-        *,
-        keep_inputs: bool = False,
-    ) -> None:
-        self._ledger = ledger
-        self._blobs = blobs
-        self._trusted = trusted
-        self._process = process
-        self._hints = samples
-        self._clock = clock
-        self._keep_inputs = keep_inputs
-        self._known: dict[str, tuple[str, StoredTeacher, Artifact]] = {}
-        self._answering: dict[asyncio.Task[TeacherAnswer], str] = {}  # by whom it was asked
+    ledger: Ledger
+    blobs: BlobStore
+    trusted: Mapping[str, bytes]
+    process: Process | None  # runs the teachers; None: escalation is off
+    samples: SampleFiles
+    clock: Clock
+    keep_inputs: bool = False  # samples hold the inputs as well
+    _known: dict[str, tuple[str, StoredTeacher, Artifact]] = field(default_factory=dict)
+    _answering: dict[asyncio.Task[TeacherAnswer], str] = field(default_factory=dict)  # by whom it was asked
 
     async def open(self) -> None:
         """Starts the process of the teachers before a node waits for it. Where it fails, the next question tries again."""
-        if self._process is not None:
+        if self.process is not None:
             try:
-                await self._process.begin()
+                await self.process.begin()
             except RuntimeFailure as error:
                 log.error("escalation: %s", error)
 
@@ -126,16 +111,16 @@ class TeacherService:
 
         Raises EscalationOff, BadInput, NotFound, TeacherMissing, TeacherStarting, TeacherBusy, RuntimeFailure.
         """
-        if self._process is None:
+        if self.process is None:
             raise EscalationOff("escalation: is off on this coordinator", hint="littoral-cloud serve --answer-escalations")
         check_model_name(question.model, "escalate.model_name")
         check_digest(question.manifest_digest, "escalate.manifest_digest")
         if (many := sum(asked == node_id for asked in self._answering.values())) >= MOST_AT_ONCE:
             raise TeacherBusy(f"escalation: {many} questions of this node wait already", hint="the node answers by itself")
-        answering = asyncio.create_task(self._answer(node_id, question, self._process))
+        answering = asyncio.create_task(self._answer(node_id, question, self.process))
         self._answering[answering] = node_id
         answering.add_done_callback(self._ended)
-        if self._process.starting:
+        if self.process.starting:
             raise TeacherStarting("escalation: the teacher's process is not up yet", hint="the node answers by itself meanwhile")
         return await asyncio.shield(answering)
 
@@ -147,7 +132,7 @@ class TeacherService:
     async def _answer(self, node_id: str, question: Escalation, process: Process) -> TeacherAnswer:
         known = self._known.get(question.manifest_digest)
         if known is None:
-            known = await teacher_of(self._ledger, self._blobs, self._trusted, question.manifest_digest)
+            known = await teacher_of(self.ledger, self.blobs, self.trusted, question.manifest_digest)
             while len(self._known) >= _CACHED:
                 del self._known[next(iter(self._known))]
             self._known[question.manifest_digest] = known
@@ -166,7 +151,7 @@ class TeacherService:
         artifact: Artifact,
         logits: npt.NDArray[np.float32],
     ) -> None:
-        now = self._clock()
+        now = self.clock()
         own, other = softmax(question.logits), softmax(logits)
         labels = tuple(artifact.class_accuracy) if len(artifact.class_accuracy) == stored.classes else ()
         samples = []
@@ -184,7 +169,7 @@ class TeacherService:
                 "node_answer": [round(float(p), 4) for p in own[i]],
                 "teacher_answer": [round(float(p), 4) for p in other[i]],
             }
-            if self._keep_inputs:
+            if self.keep_inputs:
                 x = question.x[i]
                 sample["input"] = {
                     "shape": list(x.shape),
@@ -193,7 +178,7 @@ class TeacherService:
                 }
             samples.append(sample)
         try:
-            await asyncio.to_thread(self._hints.add, question.model, samples)
+            await asyncio.to_thread(self.samples.add, question.model, samples)
         except OSError as error:  # a full disk: the node gets its answer all the same
             log.error("escalation: samples are not recorded: %s", error)
         agreed = int((own.argmax(axis=1) == other.argmax(axis=1)).sum())
@@ -206,7 +191,7 @@ class TeacherService:
             before = before or EscalationCount()
             return replace(before, examples=before.examples + examples, agreed=before.agreed + agreed)
 
-        await edit(self._ledger, EscalationCount, KIND, id, change)
+        await edit(self.ledger, EscalationCount, KIND, id, change)
 
     async def settled(self) -> None:
         """Returns once each question that came so far has its sample, or has failed."""

@@ -33,13 +33,19 @@ FormatOption = Annotated[Format, typer.Option("--format", help="Output format; j
 
 
 def emit(
-    data: Any, format: Format | str = Format.TABLE, *, columns: Sequence[str] | None = None, out: TextIO | None = None
+    data: Any,
+    format: Format | str = Format.TABLE,
+    *,
+    columns: Sequence[str] | None = None,
+    empty: str = "nothing",
+    out: TextIO | None = None,
 ) -> None:
     """Prints a result.
 
     Args:
         data: a mapping, a dataclass, or a sequence of them; with `Format.JSON` any JSON value.
         columns: of the table, in this order; None: every key of the rows. JSON always has every key.
+        empty: the line of a table without rows, like "no nodes".
     """
     stream = sys.stdout if out is None else out
     plain = _plain(data)
@@ -48,23 +54,30 @@ def emit(
     elif isinstance(plain, Mapping):
         stream.writelines(_columns([(f"{name}:", _cell(value)) for name, value in plain.items()]))
     elif isinstance(plain, list):
-        stream.writelines(table(plain, columns))
+        stream.writelines(table(plain, columns) if plain else [f"{empty}\n"])
     else:
         stream.write(f"{_cell(plain)}\n")
     stream.flush()
 
 
-def emit_line(data: Any, out: TextIO | None = None) -> None:
+def emit_parts(head: Mapping[str, Any], name: str, rows: Sequence[Any], format: Format) -> None:
+    """Prints what there is of one thing, and below it the rows of its parts; for programs these are the key `name`."""
+    if format == Format.JSON:
+        emit({**head, name: rows}, format)
+        return
+    emit(head)
+    if rows:
+        sys.stdout.write("\n")
+        emit(rows)
+
+
+def emit_line(data: Any) -> None:
     """Prints one JSON value on one line, for commands that print several."""
-    stream = sys.stdout if out is None else out
-    stream.write(json.dumps(_plain(data), allow_nan=False) + "\n")
-    stream.flush()
+    print(json.dumps(_plain(data), allow_nan=False), flush=True)
 
 
 def table(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Iterable[str]:
-    """Lines of aligned columns under a heading; the line "nothing" without rows."""
-    if not rows:
-        return ["nothing\n"]
+    """Lines of aligned columns under a heading."""
     names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
     return _columns(
         [[name.upper().replace("_", " ") for name in names], *([_cell(row.get(name)) for name in names] for row in rows)]
@@ -82,11 +95,16 @@ def emit_error(error: FleetError, format: Format = Format.TABLE, out: TextIO | N
         stream.write(f"  hint: {printable(error.hint)}\n")
 
 
-def emit_remarks(named: Iterable[tuple[str, Iterable[str]]], out: TextIO | None = None) -> None:
+def emit_remarks(named: Iterable[tuple[str, Iterable[str]]]) -> None:
     """Prints a warning to standard error for each remark, with the name of its subject."""
-    stream = sys.stderr if out is None else out
-    stream.writelines(f"warning: {printable(name)}: {printable(remark)}\n" for name, remarks in named for remark in remarks)
-    stream.flush()
+    for name, remarks in named:
+        for remark in remarks:
+            notice(f"warning: {name}: {remark}")
+
+
+def notice(text: str) -> None:
+    """Prints a line about the work to standard error."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def remarked(remarks: Sequence[str], format: Format) -> dict[str, Any]:

@@ -34,10 +34,12 @@ class ProgressLines:
 
 
 @contextmanager
-def progress_of(what: str, console: Console, clock: Callable[[], float]) -> Iterator[Callable[[float], None]]:
-    """Yields a function that takes the share that is done."""
+def progress_of(
+    what: str, console: Console, clock: Callable[[], float], write: Callable[[str], object] | None = None
+) -> Iterator[Callable[[float], None]]:
+    """Yields a function that takes the share that is done, 0..1. `write`: prints a line where there is no terminal."""
     if not console.is_terminal:
-        yield ProgressLines(what, console.print, clock)
+        yield ProgressLines(what, write or console.print, clock)
         return
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""Text from elsewhere, made safe for a terminal and a log."""
+"""Text for people: made safe for a terminal and a log, and in the right number."""
 
 from __future__ import annotations
 
@@ -6,3 +6,8 @@ from __future__ import annotations
 def printable(text: str) -> str:
     """The text with every character that could control a terminal written as \\x1b."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """1 node, 2 nodes, 1,000 nodes."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import BadInput, NotFound, Untrusted
-from littoral_cloud.fleet.ledger import AuditEntry, Ledger
-from littoral_cloud.trust.audit_archive import PAGE, check_file
+from littoral_cloud.fleet.ledger import Ledger, trail
+from littoral_cloud.trust.audit_archive import check_file
 from littoral_cloud.trust.audit_chain import GENESIS, verify
 from littoral_cloud.trust.audit_checkpoint import AuditCheckpoint, id_key, read_checkpoints
 from littoral_cloud.trust.audit_files import read_lines
@@ -56,7 +56,7 @@ async def _check(ledger: Ledger, checkpoints: Sequence[AuditCheckpoint], wanted:
             seen = await asyncio.to_thread(_check_archived, each, folder, wanted) or seen
     chain, count, last = (cut[-1].chain, 0, cut[-1].last) if cut else (GENESIS, 0, "-")
     signed = {each.last: each.chain for each in checkpoints}
-    async for entry in lines(ledger, "-"):
+    async for entry in trail(ledger):
         if verify([entry], chain) is not None or signed.get(entry.id, entry.chain) != entry.chain:
             raise Untrusted(
                 f"audit: line {count + 1} ({entry.id}, {entry.action} {entry.subject}) was changed, or lines before it are gone",
@@ -64,7 +64,7 @@ async def _check(ledger: Ledger, checkpoints: Sequence[AuditCheckpoint], wanted:
             )
         chain, count, last = entry.chain, count + 1, entry.id
         seen = seen or chain == wanted
-    if await ledger.audit_head() != chain and not [entry async for entry in lines(ledger, last)]:
+    if await ledger.audit_head() != chain and not [entry async for entry in trail(ledger, last)]:
         raise Untrusted("audit: lines at the end are gone", hint=HINT)
     if not seen:
         raise _not_seen(wanted, unread=bool(cut) and folder is None)
@@ -75,14 +75,6 @@ def _not_seen(wanted: str, *, unread: bool) -> Untrusted:
     if unread:
         return Untrusted(f"audit: no line in Redis has the chain {wanted}", hint="give --archived: it may be in an archived file")
     return Untrusted(f"audit: no line has the chain {wanted}: the trail was written anew", hint="compare with a backup")
-
-
-async def lines(ledger: Ledger, after: str) -> AsyncIterator[AuditEntry]:
-    """All lines in Redis after an id, page by page."""
-    while page := await ledger.audit(after=after, count=PAGE):
-        for entry in page:
-            yield entry
-        after = page[-1].id
 
 
 def where_it_is(checkpoint: AuditCheckpoint, folder: Path) -> Path | None:

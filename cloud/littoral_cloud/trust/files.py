@@ -31,16 +31,37 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
             if not folder.is_dir():
                 raise
             return False
-        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        sync_folder(folder.parent)
         return True
     except OSError as error:
         raise unwritten(f"keys: {folder}", error, hint="check the owner of it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_atomically(path: Path, data: bytes, *, synced: bool = False) -> None:
+    """Replaces a file: readers see the old bytes or the new ones. `synced`: a power loss later does not undo it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    if synced:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Syncs the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_private(path: Path) -> bytes:

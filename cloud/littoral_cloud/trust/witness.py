@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from littoral import decoder, json_text
 from littoral.errors import BadInput, FleetError
 from littoral_cloud.fleet.ledger import Audit, AuditEntry, Change, Ledger
 from littoral_cloud.trust.audit_checkpoint import id_key, read_checkpoints
+from littoral_cloud.trust.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -166,20 +166,7 @@ class Witness:
     def _write(self, kept: Witnessed) -> None:
         body: dict[str, object] = {"schema": _SCHEMA, **decoder.plain(kept)}
         body["sha256"] = _sum_of(body)
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                file.write(json.dumps(body, indent=1).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_atomically(self.path, json.dumps(body, indent=1).encode() + b"\n", synced=True)
 
 
 def words(missing: tuple[Mark, ...], path: Path) -> str:

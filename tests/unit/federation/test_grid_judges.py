@@ -76,7 +76,7 @@ async def node(ledger: Ledger, blobs: BlobFolder, name: str, answer: Answer) -> 
 async def held(ledger: Ledger, blobs: BlobFolder, *, rounds: int = 3) -> Run:
     """A run over the nodes that are there, from zeros; the quorum is two."""
     await create_run(ledger, small_run("r", blobs.put(b"base"), rounds=rounds), actor="test")
-    run = await update_run(ledger, "r", started)
+    run = await update_run(ledger, "r", lambda run: started(run, 1.0))
     grid = FleetGrid(ledger, blobs, run, fence=None, clock=lambda: 0.0, loop=asyncio.get_running_loop())
     strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=1, on_round=grid.round_finished, grid_judges=True)
     zeros = ArrayRecord({"w": Array(np.zeros(3, np.float32))})

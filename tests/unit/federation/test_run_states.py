@@ -9,7 +9,6 @@ import pytest
 
 from littoral.budget import Budget
 from littoral.errors import BadInput, NotFound
-from littoral_cloud.federation.controller import next_run
 from littoral_cloud.federation.run import (
     FinishedRound,
     Run,
@@ -18,6 +17,7 @@ from littoral_cloud.federation.run import (
     checked,
     crashed,
     failed,
+    next_run,
     round_finished,
     round_started,
     started,
@@ -51,7 +51,7 @@ def after(run: Run, rounds: int) -> Run:
 
 
 def test_a_run_goes_from_pending_through_its_rounds_to_its_end_and_adds_up_what_it_cost() -> None:
-    run = started(small_run("r", DIGEST))
+    run = started(small_run("r", DIGEST), 1.0)
     assert run.weights == DIGEST
     run = succeeded(after(run, 3), 9.0)
     assert (run.state, run.done, run.finished_at) == (RunState.SUCCEEDED, 3, 9.0)
@@ -61,18 +61,18 @@ def test_a_run_goes_from_pending_through_its_rounds_to_its_end_and_adds_up_what_
 
 
 def test_a_round_that_is_started_again_keeps_its_nodes_and_its_clock() -> None:
-    run = round_started(started(small_run("r", DIGEST)), 1, ("a", "b"), 5.0)
+    run = round_started(started(small_run("r", DIGEST), 1.0), 1, ("a", "b"), 5.0)
     assert round_started(run, 1, ("a",), 99.0) == run
 
 
 def test_crashes_are_counted_within_a_round_only() -> None:
-    run = crashed(crashed(round_started(started(small_run("r", DIGEST)), 1, ("a", "b"), 5.0)))
+    run = crashed(crashed(round_started(started(small_run("r", DIGEST), 1.0), 1, ("a", "b"), 5.0)))
     assert run.crashes == 2
     assert round_finished(run, finished(1)).crashes == 0
 
 
 MOVES: dict[str, tuple[Callable[[Run], Run], set[RunState]]] = {
-    "started": (started, {RunState.PENDING}),
+    "started": (lambda run: started(run, 1.0), {RunState.PENDING}),
     "round_started": (lambda run: round_started(run, run.done + 1, (), 1.0), {RunState.RUNNING}),
     "round_finished": (lambda run: round_finished(run, finished(1)), set()),
     "crashed": (crashed, {RunState.RUNNING}),
@@ -94,7 +94,7 @@ def test_every_pair_of_state_and_move_is_a_move_or_a_refusal(move: str, state: R
 
 
 def test_a_round_out_of_turn_and_an_early_end_are_refused() -> None:
-    run = started(small_run("r", DIGEST))
+    run = started(small_run("r", DIGEST), 1.0)
     for number in (0, 2):
         with pytest.raises(WrongState):
             round_started(run, number, (), 1.0)
@@ -108,7 +108,7 @@ def test_a_round_out_of_turn_and_an_early_end_are_refused() -> None:
     "wrong",
     [{"rounds": 0}, {"learning_rate": 0.0}, {"fraction": 1.5}, {"min_replies": 3}, {"base_weights": "x"}, {"cohort": ("a",)},
      {"run_id": "a/b"}, {"calibration": 2.0}, {"local_epochs": 0}, {"seed": 10**20}, {"seed": -1}, {"min_nodes": 10**20},
-     {"round_timeout_s": float("inf")}],
+     {"round_timeout_s": float("inf")}, {"round_timeout_s": float("nan")}, {"batch_size": 10**20}],
 )  # fmt: skip
 def test_a_run_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadInput):
@@ -118,7 +118,7 @@ def test_a_run_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:
 def test_a_running_run_goes_before_older_ones_that_wait_and_one_that_is_over_does_not_count() -> None:
     runs = [small_run(name, DIGEST, created_at=i) for i, name in enumerate("abc")]
     assert next_run(runs) == runs[0]
-    assert next_run([runs[0], started(runs[1]), runs[2]]) == started(runs[1])
+    assert next_run([runs[0], started(runs[1], 1.0), runs[2]]) == started(runs[1], 1.0)
     assert next_run([failed(run, "x", "", 1.0) for run in runs]) is None
 
 

@@ -29,24 +29,20 @@ def files(blobs: BlobFolder) -> list[Path]:
     return [path for path in blobs.root.rglob("*") if path.is_file()]
 
 
-def test_what_is_put_can_be_read_by_its_digest(blobs: BlobFolder, tmp_path: Path) -> None:
+def test_what_is_put_can_be_read_by_its_digest(blobs: BlobFolder) -> None:
     assert blobs.put(DATA) == blobs.put(DATA) == DIGEST
-    (tmp_path / "file").write_bytes(DATA)
-    assert blobs.put_file(tmp_path / "file") == DIGEST
     assert blobs.read(DIGEST) == blobs.path(DIGEST).read_bytes() == DATA
     assert blobs.has(DIGEST)
     assert blobs.stored_bytes(DIGEST) == len(DATA)
     assert files(blobs) == [blobs.path(DIGEST)]
 
 
-def test_what_is_not_there_is_not_found(blobs: BlobFolder, tmp_path: Path) -> None:
+def test_what_is_not_there_is_not_found(blobs: BlobFolder) -> None:
     for ask in (blobs.path, blobs.read):
         with pytest.raises(NotFound, match=DIGEST):
             ask(DIGEST)
     assert not blobs.has(DIGEST)
     assert blobs.stored_bytes(DIGEST) == 0
-    with pytest.raises(NotFound):
-        blobs.put_file(tmp_path / "nothing")
 
 
 @given(
@@ -150,7 +146,6 @@ def test_who_collects_leaves_what_was_put_or_renewed_since(blobs: BlobFolder) ->
         lambda: blobs.put(DATA),
         lambda: blobs.renew(DIGEST),
         lambda: blobs.complete(DIGEST, len(DATA)),
-        lambda: blobs.put_file(path),
     ):
         os.utime(path, (1000, 1000))
         renews()
@@ -202,14 +197,12 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 blobs = BlobFolder(Path(sys.argv[1]))
 big = b"x" * 30_000
 digest = digest_of(big)
-source = Path(sys.argv[2])
-for full in (lambda: blobs.put(big), lambda: blobs.put_file(source)):
-    try:
-        full()
-    except NoSpace as error:
-        assert error.hint and digest.removeprefix("sha256:") in str(error), error
-    else:
-        raise SystemExit("a full disk was not noticed")
+try:
+    blobs.put(big)
+except NoSpace as error:
+    assert error.hint and digest.removeprefix("sha256:") in str(error), error
+else:
+    raise SystemExit("a full disk was not noticed")
 assert [p for p in blobs.root.rglob("*") if p.is_file()] == []
 blobs.append(digest, 0, big[:8_000])
 try:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from littoral.errors import NotFound
+from littoral_cloud.cli import execute
 from littoral_cloud.terminal.output import Format, emit, emit_error, when, worth
+from littoral_cloud.terminal.text import counted
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,9 @@ class Row:
     there: bool = True
 
 
-def said(data: object, format: Format = Format.TABLE, columns: tuple[str, ...] | None = None) -> str:
+def said(data: object, format: Format = Format.TABLE, columns: tuple[str, ...] | None = None, empty: str = "nothing") -> str:
     out = io.StringIO()
-    emit(data, format, columns=columns, out=out)
+    emit(data, format, columns=columns, empty=empty, out=out)
     return out.getvalue()
 
 
@@ -31,8 +33,24 @@ def test_rows_are_columns_under_a_heading() -> None:
         "NAME    SIZE      TAGS  THERE\na       1.5       -     yes\nlonger  0.123457  x,y   no\n"
     )
     assert said([Row("a", 1.5)], columns=("there", "name")) == "THERE  NAME\nyes    a\n"
-    assert said([]) == "nothing\n"
+    assert said([], empty="no nodes") == "no nodes\n"
+    assert json.loads(said([], Format.JSON, empty="no nodes")) == []
     assert said({"lines": 3, "whole": True}) == "lines:  3\nwhole:  yes\n"
+
+
+def test_one_is_singular() -> None:
+    assert [counted(count, "node") for count in (0, 1, 2, 1_000)] == ["0 nodes", "1 node", "2 nodes", "1,000 nodes"]
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "start"), ("run", "start", "--no-such-option"), ("run", "stat"), ("sample", "list", "--last", "9" * 20)]
+)
+def test_a_usage_error_is_json_where_that_is_asked(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute([*words, "--format", "json"]) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["code"] == "bad-input"
+    assert error["message"]
+    assert error["hint"].endswith("--help")
 
 
 def test_json_is_for_programs() -> None:
