@@ -138,7 +138,7 @@ def said_table(capsys: pytest.CaptureFixture[str]) -> str:
         (("release", "show", "nothing"), 4, "release 'nothing': there is none"),
         (("artifact", "show", "nothing"), 4, "artifact: 'nothing' is no artifact"),
         (("rollout", "start", "nothing"), 4, "release 'nothing': there is none"),
-        (("rollout", "start", "x", "--waves", "1,two"), 2, "--waves: '1,two' must be whole numbers"),
+        (("rollout", "start", "x", "--waves", "1,two"), 2, "--waves: 'two' is neither a number of nodes nor a percent"),
         (("rollout", "show", "nothing"), 4, "rollout 'nothing': there is none"),
         (("rollout", "back", "nothing"), 4, "model 'nothing': has no release"),
         (("release", "withdraw", "nothing", "--why", "x"), 4, "release 'nothing': there is none"),

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from littoral.errors import BadInput, FleetError
+from littoral.errors import FleetError
 from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.fleet.records import Probation, load
 from littoral_cloud.local.discovery import Serving
@@ -24,6 +25,7 @@ from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
+from littoral_cloud.rollouts.waves import parse_waves
 from littoral_cloud.rollouts.wording import first_of
 from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
 from littoral_cloud.terminal.text import printable
@@ -49,7 +51,7 @@ _EXIT = f"Exit code {NotPromoted.exit_code} where the rollout did not succeed."
 WatchOption = Annotated[bool, typer.Option("--watch", help=f"Print each change until the end. {_EXIT}")]
 
 
-@command(app, example="rollout start digits-2 --canary gateway --waves 1,4 --watch")
+@command(app, example="rollout start digits-2 --canary gateway --waves 1,5%,25% --watch")
 async def start(
     core: Core,
     release: Annotated[str, typer.Argument(help="The release's id.")],
@@ -57,7 +59,15 @@ async def start(
     nodes: Annotated[
         list[str] | None, typer.Option("--nodes", help="Only these nodes (repeatable). Default: every eligible node.")
     ] = None,
-    waves: Annotated[str, typer.Option(help="The sizes of the first waves; one more wave takes all other nodes.")] = "1",
+    waves: Annotated[
+        str,
+        typer.Option(
+            help="The first waves: a number of nodes, or the percent of nodes that have the release afterwards. Then all others."
+        ),
+    ] = ",".join(map(str, DEFAULT.wave_sizes)),
+    most_nodes: Annotated[
+        int, typer.Option("--most-nodes", min=1, help="The most nodes of one wave; a larger one is divided.")
+    ] = DEFAULT.most_nodes,
     probation: Annotated[
         float, typer.Option("--probation-s", min=0, help="The length of probation on each node, seconds.")
     ] = DEFAULT.probation.duration_s,
@@ -70,24 +80,27 @@ async def start(
     allow_interface_change: Annotated[
         bool, typer.Option("--allow-interface-change", help="Also replace a model whose clients the new one would refuse.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Also where the first wave has more than a fifth of the nodes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print who would get what, and when; write nothing.")] = False,
     watch_: WatchOption = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
-    try:
-        sizes = tuple(int(size) for size in waves.split(","))
-    except ValueError as error:
-        raise BadInput(f"--waves: {waves!r} must be whole numbers with commas", hint="like 1,4") from error
     found = await read_release(core.ledger, release)
     policy = RolloutPolicy(
         canary=(await find_node(core.ledger, canary)).node_id if canary else "",
         nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes or ()]),
-        wave_sizes=sizes,
+        wave_sizes=parse_waves(waves),
+        most_nodes=most_nodes,
         probation=Probation(duration_s=probation, max_accuracy_drop=probation_max_drop),
         max_accuracy_loss=max_drop_vs_served,
         allow_interface_change=allow_interface_change,
     )
-    rollout_id = await start_rollout(core.ledger, found, core.clock(), policy, actor=getpass.getuser())
+    if dry_run:
+        await print_preview(core, found, policy, format)
+        return
+    actor = getpass.getuser()
+    rollout_id = await start_rollout(core.ledger, found, core.clock(), policy, large_first_wave=yes, actor=actor)
     await _print_or_follow(core, rollout_id, watch_, format)
 
 

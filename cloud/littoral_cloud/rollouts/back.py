@@ -15,6 +15,7 @@ from littoral_cloud.rollouts.decide import UNJUDGED
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
 
 BACK = RolloutPolicy(
+    wave_sizes=(1,),
     probation=UNJUDGED,
     max_accuracy_loss=1.0,
     allow_interface_change=True,

@@ -8,54 +8,41 @@ from littoral.errors import BadInput, Conflict, NotFound
 from littoral.transport import LONGEST_PROBATION_S
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
-from littoral_cloud.fleet.records import Release, dump, load
+from littoral_cloud.fleet.records import Enrolment, Node, Release, dump, load
+from littoral_cloud.rollouts.eligibility import refusal
+from littoral_cloud.rollouts.preview import could_take, new_rollout, read_before
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, limit_s
+from littoral_cloud.rollouts.waves import checked_sizes, first_wave, is_large, may_be_large
+from littoral_cloud.rollouts.wording import first_of
 
-LARGEST_WAVE = 1_000_000
+MOST_NODES = 100_000
+"""The largest bound of a wave: one step writes its nodes' desired state."""
 
 
 async def start_rollout(
-    ledger: Ledger, release: Release, now: float, policy: RolloutPolicy | None = None, *, number: int = 0, actor: str = "operator"
+    ledger: Ledger,
+    release: Release,
+    now: float,
+    policy: RolloutPolicy | None = None,
+    *,
+    number: int = 0,
+    large_first_wave: bool = False,
+    actor: str = "operator",
 ) -> str:
     """Asks for a rollout of a release; the coordinator's controller carries it out. Gives its id, RELEASE-rNUMBER.
 
     Args:
         number: for a caller that must not start one twice: the number that it must get. 0: the next.
+        large_first_wave: also where the first wave has more than a fifth of the nodes that could take the release.
 
     Raises BadInput where the policy cannot be, or the release was withdrawn; Conflict where the given number is taken.
     """
     policy = policy or RolloutPolicy()
-    doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
-    if doc is not None and (why := load(Release, doc).withdrawn):
-        raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
-    if any(not 1 <= size <= LARGEST_WAVE for size in policy.wave_sizes) or not policy.wave_sizes:
-        raise BadInput(
-            f"wave_sizes: {policy.wave_sizes} must hold whole numbers from 1 to {LARGEST_WAVE:,}",
-            hint="1,4 is a canary, then four, then the rest",
-        )
-    limits = (
-        ("probation-s", policy.probation.duration_s, LONGEST_PROBATION_S),
-        ("probation-max-drop", policy.probation.max_accuracy_drop, 1.0),
-        ("max-drop-vs-served", policy.max_accuracy_loss, 1.0),
-    )
-    for name, value, most in limits:
-        if not 0 <= value <= most:  # nan is refused, too
-            raise BadInput(f"--{name}: {value:g} must lie between 0 and {most:g}")
-    if policy.canary and policy.nodes and policy.canary not in policy.nodes:
-        raise BadInput(f"canary: {policy.canary} is not among the nodes that were named", hint="name it with --nodes, too")
-    for node_id in {*policy.nodes, *filter(None, (policy.canary,))}:
-        if await ledger.get("node", node_id) is None:
-            raise BadInput(f"node {node_id!r}: is not enrolled", hint="littoral-cloud node list")
-    rollout = Rollout(
-        release_id=release.release_id,
-        model=release.model,
-        kind=release.kind,
-        policy=policy,
-        state=RolloutState.PENDING,
-        created_at=now,
-        entered_at=now,
-        deadline=now + limit_s(policy, RolloutState.PENDING),
-    )
+    await check_start(ledger, release, policy)
+    if not large_first_wave and may_be_large(policy):
+        _refuse_large_first_wave(await read_before(ledger, release, policy, now), now)
+    rollout = new_rollout(release, policy, now, now + limit_s(policy, RolloutState.PENDING))
     wanted = number or 1
     while True:
         id = f"{release.release_id}-r{wanted}"
@@ -68,6 +55,44 @@ async def start_rollout(
             wanted += 1
             continue
         return id
+
+
+async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -> None:
+    """Raises BadInput where the policy cannot be, or the release was withdrawn."""
+    doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
+    if doc is not None and (why := load(Release, doc).withdrawn):
+        raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
+    checked_sizes(policy.wave_sizes, "wave_sizes")
+    limits = (
+        ("probation-s", policy.probation.duration_s, 0, LONGEST_PROBATION_S),
+        ("probation-max-drop", policy.probation.max_accuracy_drop, 0, 1.0),
+        ("max-drop-vs-served", policy.max_accuracy_loss, 0, 1.0),
+        ("most-nodes", policy.most_nodes, 1, MOST_NODES),
+    )
+    for name, value, least, most in limits:
+        if not least <= value <= most:  # nan is refused, too
+            raise BadInput(f"--{name}: {value:g} must lie between {least} and {most:g}")
+    if policy.canary and policy.nodes and policy.canary not in policy.nodes:
+        raise BadInput(f"canary: {policy.canary} is not among the nodes that were named", hint="name it with --nodes, too")
+    enrolled = {node_id: await ledger.get("node", node_id) for node_id in {*policy.nodes, *filter(None, (policy.canary,))}}
+    for node_id, doc in enrolled.items():
+        if doc is None:
+            raise BadInput(f"node {node_id!r}: is not enrolled", hint="littoral-cloud node list")
+    named = [load(Node, doc) for node_id, doc in enrolled.items() if doc is not None and node_id in policy.nodes]
+    if named and not any(node.enrolment is Enrolment.ACCEPTED for node in named):
+        said = ", ".join(first_of(named, lambda node: f"{node.name} is {node.enrolment.value}"))
+        raise BadInput(f"--nodes: matches no node of the fleet: {said}", hint="littoral-cloud node list")
+
+
+def _refuse_large_first_wave(seen: RolloutView, now: float) -> None:
+    """Raises BadInput where the first wave is large. Where no node is there, those that could take it later count."""
+    planned = len(could_take(seen, now)[0]) or sum(refusal(node, seen) is None for node in seen.nodes.values())
+    first = first_wave(seen.rollout.policy, planned)
+    if is_large(first, planned):
+        raise BadInput(
+            f"waves: the first has {first} of {planned} nodes: a bad release would reach them all at once",
+            hint="begin with a smaller wave, like 1,5%,25%; --yes starts it all the same",
+        )
 
 
 async def read_rollout(ledger: Ledger, rollout_id: str) -> tuple[Doc, Rollout]:

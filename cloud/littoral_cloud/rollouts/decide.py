@@ -9,7 +9,7 @@ from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
 from littoral_cloud.rollouts.judge import not_ours, observe
 from littoral_cloud.rollouts.measuring import still_to_measure
-from littoral_cloud.rollouts.plan import ended, next_wave, passed_probation, previous, sizes_left, unproved, with_waves
+from littoral_cloud.rollouts.plan import next_wave, passed_probation, previous, sizes_left, unproved
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
@@ -35,6 +35,7 @@ from littoral_cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
+from littoral_cloud.rollouts.waves import ended, with_waves
 from littoral_cloud.rollouts.wording import first_of, nodes_in_audit
 
 ACTOR = "rollouts"
@@ -151,7 +152,8 @@ def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mappin
                 a, generation=generation, previous=previous(node, seen), previous_for=before.chosen_for if before else None
             )
         touched.append(a)
-    waves = with_waves(rollout.waves, chosen.nodes, touched, sizes_left(seen, touched), now)
+    sizes = sizes_left(seen, touched)
+    waves = with_waves(rollout.waves, chosen.nodes, touched, sizes, rollout.policy.most_nodes, now)
     number = sum(wave.started_at is not None for wave in waves)
     line = _line(seen, "rollout.wave-started", {"wave": number, **nodes_in_audit("nodes", chosen.nodes)})
     return Decision(replace(rollout, assignments=tuple(touched), waves=waves), changed, (line,))

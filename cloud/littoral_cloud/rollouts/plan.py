@@ -10,7 +10,8 @@ from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, chosen_for, interface_change, refusal
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
-from littoral_cloud.rollouts.state import Assignment, Ineligible, Wave
+from littoral_cloud.rollouts.state import Assignment, Ineligible
+from littoral_cloud.rollouts.waves import sizes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,6 @@ def previous(node: FleetNode, seen: RolloutView) -> str:
     return report.previous if report.state is UpdateState.PROBATION else report.serving
 
 
-def split(node_ids: Sequence[str], sizes: Sequence[int]) -> tuple[Wave, ...]:
-    """Waves of these sizes, and one more of all that are left."""
-    waves, start = [], 0
-    for size in sizes:
-        if start < len(node_ids):
-            waves.append(Wave(nodes=tuple(node_ids[start : start + size])))
-            start += size
-    return (*waves, Wave(nodes=tuple(node_ids[start:]))) if start < len(node_ids) else tuple(waves)
-
-
 def passed_probation(assignment: Assignment, seen: RolloutView) -> bool:
     """The node reports that it serves its candidate, after probation."""
     node = seen.nodes.get(assignment.node_id)
@@ -118,7 +109,7 @@ def sizes_left(seen: RolloutView, assignments: Sequence[Assignment]) -> tuple[in
     has proved nothing, and does not count."""
     stands = {a.node_id for a in assignments if a.touched and not a.dropped}
     proved = sum(wave.started_at is not None and not stands.isdisjoint(wave.nodes) for wave in seen.rollout.waves)
-    return seen.rollout.policy.wave_sizes[proved:]
+    return sizes_of(seen.rollout.policy, len(assignments))[proved:]
 
 
 def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) -> NextWave:
@@ -126,7 +117,7 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
     got nothing, so nothing has to be undone. A node that is away for a moment has a later turn, except the operator's canary."""
     sizes = sizes_left(seen, assignments)
     waiting = [a for a in assignments if not a.touched and not a.dropped]
-    size = sizes[0] if sizes else len(waiting)
+    size = sizes[0] if sizes else seen.rollout.policy.most_nodes
     chosen: dict[str, Assignment] = {}
     dropped: dict[str, str] = {}
     away: list[str] = []
@@ -162,17 +153,3 @@ def _for_now(assignment: Assignment, node: FleetNode, seen: RolloutView) -> Assi
     chosen, budget = chosen_for(node, seen), node.presence.budget_for(model)
     change = interface_change(node, seen.artifacts[chosen.manifest_digest], seen)
     return replace(assignment, manifest_digest=chosen.manifest_digest, name=chosen.name, chosen_for=budget, interface=change)
-
-
-def with_waves(
-    started: Sequence[Wave], nodes: tuple[str, ...], assignments: Sequence[Assignment], sizes: Sequence[int], now: float
-) -> tuple[Wave, ...]:
-    """The waves that have started, the one that starts now, and those that are planned."""
-    now_on = frozenset(nodes)
-    rest = [a.node_id for a in assignments if not a.touched and not a.dropped and a.node_id not in now_on]
-    return (*started, Wave(nodes=nodes, started_at=now), *split(rest, sizes[1:]))
-
-
-def ended(waves: Sequence[Wave], now: float) -> tuple[Wave, ...]:
-    """The waves that have started, the last of them ended; plans are dropped."""
-    return tuple(replace(w, ended_at=now) if w.ended_at is None else w for w in waves if w.started_at is not None)

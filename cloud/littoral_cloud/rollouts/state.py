@@ -21,6 +21,8 @@ from littoral.errors import FleetError
 from littoral_cloud.fleet.records import Probation
 
 KIND = "rollout"
+WaveSize = int | str
+"""A number of nodes, or a percent of the planned nodes such as "5%": littoral_cloud.rollouts.waves has the rules."""
 
 
 class RolloutState(StrEnum):
@@ -42,7 +44,8 @@ class RolloutPolicy:
 
     canary: str = ""  # node id; "": the rollout chooses one
     nodes: tuple[str, ...] = ()  # only these node ids; empty: every node that it fits
-    wave_sizes: tuple[int, ...] = (1,)  # of the first waves; all that are left go in one more
+    wave_sizes: tuple[WaveSize, ...] = (1, "5%", "25%")  # of the first waves; then all that are left
+    most_nodes: int = 1_000  # of one wave
     probation: Probation = field(default_factory=Probation)
     max_accuracy_loss: float = 0.02  # by the manifests: so much worse than what it serves may a node's candidate be; 1: any
     allow_interface_change: bool = False  # a node may get a candidate that clients of what it serves do not understand

@@ -223,7 +223,7 @@ def test_a_look_at_nodes_that_measure_grows_with_their_number_alone() -> None:
 
 def in_wave(count: int, index: MeasurementIndex) -> RolloutView:
     """A rollout whose second wave is every node but the canary; none of them has said anything of it."""
-    seen = measuring(count, index)
+    seen = measuring(count, index, wave_sizes=(1,), most_nodes=count)
     return told(seen := after_wave(told(seen, planned(seen))), planned(seen))
 
 

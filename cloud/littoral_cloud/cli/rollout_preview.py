@@ -1,0 +1,82 @@
+"""littoral-cloud rollout start --dry-run: what a rollout would do, printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from littoral.manifest import Manifest
+from littoral_cloud.app import Core
+from littoral_cloud.fleet.records import Release
+from littoral_cloud.rollouts.commands import check_start
+from littoral_cloud.rollouts.preview import RolloutPreview, preview, read_before
+from littoral_cloud.rollouts.state import RolloutPolicy
+from littoral_cloud.rollouts.wording import first_of
+from littoral_cloud.terminal.output import Format, emit
+
+_MOST_ROWS = 20
+
+
+async def print_preview(core: Core, release: Release, policy: RolloutPolicy, format: Format) -> None:
+    """Raises what start_rollout raises, but for a large first wave."""
+    await check_start(core.ledger, release, policy)
+    seen = await read_before(core.ledger, release, policy, core.clock())
+    keys = core.trust.signing_keys()
+    travels = {
+        digest: Manifest.open(core.blobs.read(digest), keys).transfer_bytes
+        for digest in (c.manifest_digest for c in seen.candidates)
+    }
+    found = preview(seen, core.clock(), travels)
+    if format == Format.JSON:
+        emit({"release": release.release_id, "written": False, **_json(found)}, format)
+        return
+    _print(found, release.release_id)
+
+
+def _json(found: RolloutPreview) -> dict[str, Any]:
+    waves = [{"nodes": names, "bytes": size} for names, size in found.waves]
+    return {**asdict(found), "waves": waves, "bytes": found.bytes}
+
+
+def _print(found: RolloutPreview, release_id: str) -> None:
+    waves = [
+        {"wave": number, "nodes": len(names), "bytes": size, "first": ", ".join(first_of(names))}
+        for number, (names, size) in enumerate(found.waves, 1)
+    ]
+    shares = [
+        {
+            "class": share.hardware_class,
+            "student": share.student,
+            "nodes": share.nodes,
+            "bytes_each": share.bytes_each,
+            "bytes": share.nodes * share.bytes_each,
+        }
+        for share in found.shares
+    ]
+    out = [
+        {"left_out_by": each.rule, "nodes": len(each.nodes), "reason": each.reason, "first": ", ".join(first_of(each.nodes))}
+        for each in found.left_out
+    ]
+    for rows in filter(None, (waves, shares, out)):
+        emit(rows[:_MOST_ROWS], Format.TABLE)
+        if len(rows) > _MOST_ROWS:
+            typer.echo(f"and {len(rows) - _MOST_ROWS} more rows: --format json has them all")
+        typer.echo()
+    for line in _lines(found, release_id):
+        emit(line)
+
+
+def _lines(found: RolloutPreview, release_id: str) -> list[str]:
+    planned = sum(len(names) for names, _ in found.waves)
+    lines = [f"{release_id}: {planned} nodes in {len(found.waves)} waves, at most {found.bytes} bytes to download"]
+    if found.already:
+        lines.append(f"{found.already} nodes serve their student already")
+    if found.unmeasured:
+        first = ", ".join(first_of(found.unmeasured))
+        lines.append(f"not measured yet, so in no wave above: {len(found.unmeasured)} nodes: {first}")
+    lines += [f"first: {who}" for who in found.to_measure]
+    if found.waits_for:
+        lines.append(f"after rollout {', '.join(first_of(found.waits_for))}")
+    return [*lines, "nothing was written"]

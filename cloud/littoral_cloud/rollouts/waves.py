@@ -1,0 +1,127 @@
+"""How many nodes a wave has, and what stands in the list of waves. Pure.
+
+Rules, in order:
+
+1. A number is the size of one wave. A percent says which part of the planned nodes has the release after the wave, rounded up; so
+   its wave is what is still missing.
+2. A percent wave that would not be larger than the wave before it counts as done.
+3. A wave of more than `most_nodes` is several waves of at most so many.
+4. All nodes that are left go in one more wave, or in several by rule 3.
+
+Example: 1, 5 %, 25 % of 1,000 nodes are waves of 1, 49, 200 and 750; of 20, waves of 1, 4 and 15; of four, one and then three. Of
+10,000 they are 1, 499, two of 1,000, then seven of 1,000 and one of 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from littoral.errors import BadInput
+from littoral_cloud.rollouts.state import Assignment, RolloutPolicy, Wave, WaveSize
+
+HINT = "1,5%,25% is a canary, then 5 and then 25 percent of the nodes, then the rest"
+LARGE_SHARE = Fraction(1, 5)
+"""A first wave of more than this part of the nodes, and of more than FEW_NODES, is large."""
+FEW_NODES = 3
+LARGEST_WAVE = 1_000_000
+
+
+def parse_waves(text: str) -> tuple[WaveSize, ...]:
+    """From a command line, like 1,5%,25%. Raises BadInput, with the part that is wrong."""
+    parts = [part.strip() for part in text.split(",")]
+    return checked_sizes([int(part) if part.isdecimal() and part.isascii() else part for part in parts], "--waves")
+
+
+def checked_sizes(sizes: Sequence[WaveSize], at: str) -> tuple[WaveSize, ...]:
+    """Args:
+    at: where they stand, for messages.
+
+    Raises BadInput, with the part that is wrong.
+    """
+    if not sizes:
+        raise BadInput(f"{at}: names no wave", hint=HINT)
+    for size in sizes:
+        if isinstance(size, int) and not 1 <= size <= LARGEST_WAVE:
+            raise BadInput(f"{at}: {size} is no number of nodes from 1 to {LARGEST_WAVE:,}", hint=HINT)
+        if isinstance(size, str) and not _is_percent(size):
+            raise BadInput(f"{at}: {size!r} is neither a number of nodes nor a percent above 0 and up to 100", hint=HINT)
+    return tuple(sizes)
+
+
+def _is_percent(text: str) -> bool:
+    digits = text.removesuffix("%")
+    plain = digits.isascii() and digits.replace(".", "", 1).isdecimal() and len(digits) <= len("99.999999")
+    return plain and text.endswith("%") and 0 < Fraction(digits) <= 100
+
+
+def sizes_of(policy: RolloutPolicy, planned: int) -> tuple[int, ...]:
+    """Of the first waves, for so many planned nodes; all that are left go in waves of at most `most_nodes`."""
+    found: list[int] = []
+    done = before = 0
+    for size in policy.wave_sizes:
+        wanted = size if isinstance(size, int) else _reached(size, planned) - done
+        if isinstance(size, str) and wanted <= before:
+            continue
+        before = min(wanted, planned - done)
+        found += _bounded(before, policy.most_nodes)
+        done += before
+    return tuple(found)
+
+
+def _reached(percent: str, planned: int) -> int:
+    """How many nodes this percent is, rounded up."""
+    return -int(-planned * Fraction(percent.removesuffix("%")) // 100)
+
+
+def _bounded(nodes: int, most: int) -> list[int]:
+    whole, rest = divmod(nodes, most)
+    return [most] * whole + [rest] * bool(rest)
+
+
+def first_wave(policy: RolloutPolicy, planned: int) -> int:
+    """How many nodes it has."""
+    return next(iter(sizes_of(policy, planned)), 0)
+
+
+def may_be_large(policy: RolloutPolicy) -> bool:
+    """Whether there is a number of nodes for which the first wave is large."""
+    first = policy.wave_sizes[0]
+    share = LARGE_SHARE * 100
+    return first > FEW_NODES if isinstance(first, int) else Fraction(first.removesuffix("%")) > share
+
+
+def is_large(first: int, planned: int) -> bool:
+    """Whether a first wave of so many nodes is a risk that somebody has to confirm."""
+    return first > FEW_NODES and first > LARGE_SHARE * planned
+
+
+def split(node_ids: Sequence[str], sizes: Sequence[int], most: int) -> tuple[Wave, ...]:
+    """Waves of these sizes, and more of all that are left."""
+    waves: list[Wave] = []
+    start = 0
+    while start < len(node_ids):
+        size = sizes[len(waves)] if len(waves) < len(sizes) else most
+        waves.append(Wave(nodes=tuple(node_ids[start : start + size])))
+        start += size
+    return tuple(waves)
+
+
+def with_waves(
+    started: Sequence[Wave],
+    nodes: tuple[str, ...],
+    assignments: Sequence[Assignment],
+    sizes: Sequence[int],
+    most: int,
+    now: float,
+) -> tuple[Wave, ...]:
+    """The waves that have started, the one that starts now, and those that are planned."""
+    now_on = frozenset(nodes)
+    rest = [a.node_id for a in assignments if not a.touched and not a.dropped and a.node_id not in now_on]
+    return (*started, Wave(nodes=nodes, started_at=now), *split(rest, sizes[1:], most))
+
+
+def ended(waves: Sequence[Wave], now: float) -> tuple[Wave, ...]:
+    """The waves that have started, the last of them ended; plans are dropped."""
+    return tuple(replace(w, ended_at=now) if w.ended_at is None else w for w in waves if w.started_at is not None)

@@ -1,0 +1,107 @@
+"""What a rollout would do: the same plan as the rollout itself makes, and nothing written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from littoral.budget import Budget
+from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
+from littoral_cloud.fleet.records import Enrolment, Node, Release, dump
+from littoral_cloud.rollouts.preview import PREVIEW, LeftOut, RolloutPreview, Share, new_rollout, preview
+from littoral_cloud.rollouts.seen import RolloutView
+from littoral_cloud.rollouts.state import RolloutPolicy
+from tests.kit.rollout_world import Fate, World, artifact
+from tests.unit.rollouts.test_rollout_behaviour import run
+
+OLD, LARGE, SMALL = artifact("old"), artifact("large", accuracy=0.99, size=9_000), artifact("small", accuracy=0.985, size=500)
+TRAVELS = {LARGE.manifest_digest: 4_000, SMALL.manifest_digest: 300}
+
+
+def fleet(count: int) -> World:
+    """Two classes; nodes of the second may take little."""
+    world = World([OLD, LARGE, SMALL])
+    for number in range(count):
+        little = number % 2 == 1
+        world.add_node(
+            f"n{number:02}",
+            serving=OLD.manifest_digest,
+            kind="weak" if little else "strong",
+            budget=Budget(artifact_bytes=1_000) if little else Budget(),
+        )
+    return world
+
+
+def measured(world: World, kind: str, node_id: str = "elsewhere") -> None:
+    for digest in TRAVELS:
+        record = MeasurementRecord(
+            manifest_digest=digest, node_id=node_id, hardware_class=kind, p95_ms=1.0, peak_rss_bytes=1_000, samples=10
+        )
+        world.put("measurement", measurement_id(digest, node_id), dump(record))
+
+
+def before(world: World, release: Release, policy: RolloutPolicy | None = None) -> RolloutView:
+    snapshot = world.snapshot()
+    mine = {PREVIEW: (0, new_rollout(release, policy or RolloutPolicy(), world.now, world.now))}
+    return replace(snapshot, rollouts={**snapshot.rollouts, **mine}).of(PREVIEW)
+
+
+def looked(world: World, release: Release, policy: RolloutPolicy | None = None) -> RolloutPreview:
+    return preview(before(world, release, policy), world.now, TRAVELS)
+
+
+def test_the_preview_is_what_the_rollout_then_does() -> None:
+    world = fleet(20)
+    for kind in ("strong", "weak"):
+        measured(world, kind, f"elsewhere-{kind}")
+    release = world.release(1, LARGE, SMALL)
+    documents = dict(world.docs)
+    said = looked(world, release)
+    assert world.docs == documents, "nothing is written"
+    assert [(len(names), size) for names, size in said.waves] == [(1, 4_000), (4, 8_600), (15, 30_400)]
+    assert said.shares == (Share("strong", "large", 10, 4_000), Share("weak", "small", 10, 300))
+    assert (said.bytes, said.left_out, said.unmeasured, said.to_measure) == (43_000, (), (), ())
+    ended = run(world, world.start(release))
+    assert [tuple(f"name-{id}" for id in wave.nodes) for wave in ended.waves] == [names for names, _ in said.waves]
+
+
+def test_who_is_left_out_is_grouped_by_reason() -> None:
+    world = fleet(8)
+    for kind in ("strong", "weak"):
+        measured(world, kind, f"elsewhere-{kind}")
+    world.edit("node", "n00", Node, enrolment=Enrolment.REJECTED)
+    world.add_node("bare-1", runtimes=("coreml",))
+    world.add_node("bare-2", runtimes=("coreml",))
+    gone = world.add_node("gone", Fate(away=((0.0, 1e9),)), serving=OLD.manifest_digest)
+    world.tick(1.0)
+    world.tick(3_600.0)
+    assert world.away(gone)
+    said = looked(world, world.release(1, LARGE, SMALL))
+    assert said.left_out == (
+        LeftOut("has-runtime", "has coreml, the release needs onnxruntime", ("name-bare-1", "name-bare-2")),
+        LeftOut("accepted", "is rejected", ("name-n00",)),
+        LeftOut("connected", "is offline", ("name-gone",)),
+    )
+    assert sum(len(names) for names, _ in said.waves) == 7
+
+
+def test_what_is_not_measured_yet_is_in_no_wave_and_is_said() -> None:
+    world = fleet(6)
+    measured(world, "strong")
+    said = looked(world, world.release(1, LARGE, SMALL))
+    assert said.unmeasured == ("name-n01", "name-n03", "name-n05")
+    assert said.to_measure == ("name-n01, name-n03, name-n05 to measure 2 of 2 candidates for weak",)
+    assert said.left_out == ()
+    assert [names for names, _ in said.waves] == [("name-n00",), ("name-n02", "name-n04")]
+
+
+def test_nodes_that_serve_their_student_are_counted_and_older_rollouts_are_named() -> None:
+    world = fleet(4)
+    for kind in ("strong", "weak"):
+        measured(world, kind, f"elsewhere-{kind}")
+    release = world.release(1, LARGE, SMALL)
+    first = world.start(release)
+    run(world, first)
+    running = world.start(world.release(2, SMALL))
+    said = looked(world, release)
+    assert (said.already, said.waves, said.waits_for) == (4, (), (running,))
+    assert looked(world, release, RolloutPolicy(nodes=("n00",))).already == 1
