@@ -80,8 +80,8 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
             raise BadInput(f"node {node_id!r}: is not enrolled", hint="littoral-cloud node list")
     named = [load(Node, doc) for node_id, doc in enrolled.items() if doc is not None and node_id in policy.nodes]
     if named and not any(node.enrolment is Enrolment.ACCEPTED for node in named):
-        said = ", ".join(first_of(named, lambda node: f"{node.name} is {node.enrolment.value}"))
-        raise BadInput(f"--nodes: matches no node of the fleet: {said}", hint="littoral-cloud node list")
+        states = ", ".join(first_of(named, lambda node: f"{node.name} is {node.enrolment.value}"))
+        raise BadInput(f"--nodes: matches no node of the fleet: {states}", hint="littoral-cloud node list")
 
 
 def _refuse_large_first_wave(seen: RolloutView, now: float) -> None:

@@ -5,7 +5,7 @@ Rules, in order:
 1. A number is the size of one wave. A percent says which part of the planned nodes has the release after the wave, rounded up; so
    its wave is what is still missing.
 2. A percent wave that would not be larger than the wave before it counts as done.
-3. A wave of more than `most_nodes` is several waves of at most so many.
+3. A wave of more than `most_nodes` is divided into several waves.
 4. All nodes that are left go in one more wave, or in several by rule 3.
 
 Example: 1, 5 %, 25 % of 1,000 nodes are waves of 1, 49, 200 and 750; of 20, waves of 1, 4 and 15; of four, one and then three. Of
@@ -57,7 +57,7 @@ def _is_percent(text: str) -> bool:
 
 
 def sizes_of(policy: RolloutPolicy, planned: int) -> tuple[int, ...]:
-    """Of the first waves, for so many planned nodes; all that are left go in waves of at most `most_nodes`."""
+    """Of the first waves, for this number of planned nodes; all that are left go in waves of at most `most_nodes`."""
     found: list[int] = []
     done = before = 0
     for size in policy.wave_sizes:
@@ -93,7 +93,7 @@ def may_be_large(policy: RolloutPolicy) -> bool:
 
 
 def is_large(first: int, planned: int) -> bool:
-    """Whether a first wave of so many nodes is a risk that somebody has to confirm."""
+    """Whether a first wave of `first` nodes is a risk that somebody has to confirm."""
     return first > FEW_NODES and first > LARGE_SHARE * planned
 
 
