@@ -88,8 +88,8 @@ def first_wave(policy: RolloutPolicy, planned: int) -> int:
 def may_be_large(policy: RolloutPolicy) -> bool:
     """Whether there is a number of nodes for which the first wave is large."""
     first = policy.wave_sizes[0]
-    share = LARGE_SHARE * 100
-    return first > FEW_NODES if isinstance(first, int) else Fraction(first.removesuffix("%")) > share
+    never = LARGE_SHARE * FEW_NODES / (FEW_NODES + 1) * 100  # percent: rounded up, up to there it is a fifth or a few nodes
+    return first > FEW_NODES if isinstance(first, int) else Fraction(first.removesuffix("%")) > never
 
 
 def is_large(first: int, planned: int) -> bool:
