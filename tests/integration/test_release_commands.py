@@ -62,7 +62,7 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
         assert execute(["rollout", "start", "digits-1", option, value]) == 2
         assert f"{option}: {float(value):g} must lie between 0 and" in capsys.readouterr().err
     assert execute(["rollout", "start", "digits-1", "--waves", "9" * 20]) == 2
-    assert "wave_sizes: " in capsys.readouterr().err
+    assert "--waves: " in capsys.readouterr().err
     assert execute(["run", "start", "--no-such-option", "--format", "json"]) == 2
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "bad-input"
 
