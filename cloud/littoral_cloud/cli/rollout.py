@@ -86,11 +86,12 @@ async def start(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
+    sizes = parse_waves(waves)
     found = await read_release(core.ledger, release)
     policy = RolloutPolicy(
         canary=(await find_node(core.ledger, canary)).node_id if canary else "",
         nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes or ()]),
-        wave_sizes=parse_waves(waves),
+        wave_sizes=sizes,
         most_nodes=most_nodes,
         probation=Probation(duration_s=probation, max_accuracy_drop=probation_max_drop),
         max_accuracy_loss=max_drop_vs_served,
