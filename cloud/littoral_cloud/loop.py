@@ -123,6 +123,13 @@ def step(seen: ModelView, now: float) -> Move:
     return StartRun(tuple(sorted(seen.drifted))) if now >= due else WaitUntil(due)
 
 
+def next_run_id(model: str, runs: Sequence[Run]) -> str:
+    """Its number is above that of every run that is there: old ones were archived."""
+    before = [run.run_id for run in runs if run.model == model]
+    numbers = [int(found[1]) for id in before if (found := re.search(r"-run-(\d{1,9})$", id))]
+    return f"{re.sub('[^A-Za-z0-9]', '-', model)[:48]}-run-{1 + max(len(before), *numbers, 0)}"
+
+
 class Loop:
     """Makes the moves that `step` decides; littoral_cloud/fleet/controller.py says when.
 
@@ -183,7 +190,7 @@ class Loop:
 
     async def _start_run(self, seen: ModelView, doc: Doc | None, nodes: Sequence[str], fence: Fence) -> None:
         core = self._core
-        run_id = f"{re.sub('[^A-Za-z0-9]', '-', seen.model)[:48]}-run-{1 + sum(r.model == seen.model for r in seen.runs)}"
+        run_id = next_run_id(seen.model, seen.runs)
         try:
             await start_run(core, run_id=run_id, model=seen.model, for_nodes=nodes, origin="loop", actor=ACTOR)
         except (NotFound, BadInput, Untrusted) as error:

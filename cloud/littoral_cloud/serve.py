@@ -144,7 +144,7 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
         "rollouts": rollouts.Controller(core.ledger, fleet, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
-        "retention": Retention(core.ledger, parts_of(core), core.clock, rng).run(),
+        "retention": Retention(core.ledger, parts_of(core, view), core.clock, rng).run(),
     }
     if core.settings.auto_loop:
         running["loop"] = Loop(core, view, rng).run()

@@ -74,6 +74,9 @@ class CloudSettings(BaseSettings):
     audit_days: int = Field(
         default=0, ge=0, le=36_500, description="Days that the audit trail stays in Redis; older lines go to files. 0: all stay."
     )
+    ended_kept: int = Field(
+        default=200, ge=10, le=100_000, description="Ended rollouts and runs of a model that stay; older ones go to files."
+    )
     auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
 
 

@@ -11,6 +11,7 @@ import typer
 
 from littoral.errors import FleetError
 from littoral_cloud.app import Core
+from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.rollout_preview import print_preview
@@ -125,13 +126,17 @@ async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
 @command(app, example="rollout show digits-1-r1")
 async def show(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
     """Show the state of a rollout, what it waits for, what each node gets, and why others get nothing."""
-    _, found = await read_rollout(core.ledger, rollout)
+    found, place = await or_archived(core, Rollout, KIND, rollout, _read(core, rollout))
     waits: tuple[str, ...] = ()
     if found.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout in snapshot.rollouts:
         event = observe(snapshot.of(rollout), core.clock())
         waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
     head = {"id": rollout, **asdict(found)} if format == Format.JSON else {**_row(rollout, found), "remarks": found.remarks}
-    emit_parts({**head, "waits_for": waits}, "nodes", _nodes(found, await names_of(core.ledger)), format)
+    emit_parts({**head, "waits_for": waits, **place}, "nodes", _nodes(found, await names_of(core.ledger)), format)
+
+
+async def _read(core: Core, rollout_id: str) -> Rollout:
+    return (await read_rollout(core.ledger, rollout_id))[1]
 
 
 @command(app, example="rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")

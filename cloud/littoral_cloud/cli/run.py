@@ -11,6 +11,7 @@ import typer
 
 from littoral.errors import FleetError
 from littoral_cloud.app import Core
+from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.federation.evaluation import by_nodes
@@ -113,8 +114,8 @@ async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
 @command(app, example="run show digits-1f0c9a3e")
 async def show(core: Core, run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Show everything about one run, and what it waits for."""
-    found = await read_run(core.ledger, run)
-    full = {**_full(found), "waits_for": await _waits_for(core, found)}
+    found, place = await or_archived(core, Run, KIND, run, read_run(core.ledger, run))
+    full = {**_full(found), "waits_for": await _waits_for(core, found), **place}
     rounds = full.pop("finished")
     emit_parts(full, "finished", rounds, format)
 

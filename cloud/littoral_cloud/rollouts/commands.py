@@ -10,6 +10,7 @@ from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
 from littoral_cloud.fleet.records import Enrolment, Node, Release, dump, load
 from littoral_cloud.rollouts.eligibility import refusal
+from littoral_cloud.rollouts.numbers import highest_archived, rollout_id
 from littoral_cloud.rollouts.preview import could_take, new_rollout, read_before
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, limit_s
@@ -43,9 +44,12 @@ async def start_rollout(
     if not large_first_wave and may_be_large(policy):
         _refuse_large_first_wave(await read_before(ledger, release, policy, now), now)
     rollout = new_rollout(release, policy, now, now + limit_s(policy, RolloutState.PENDING))
-    wanted = number or 1
+    archived = await highest_archived(ledger, release.release_id)
+    if 0 < number <= archived:
+        raise Conflict(f"rollout {rollout_id(release.release_id, number)}: was started, and is archived")
+    wanted = number or archived + 1
     while True:
-        id = f"{release.release_id}-r{wanted}"
+        id = rollout_id(release.release_id, wanted)
         line = Audit("rollout.started", id, actor, {"release": release.release_id, "kind": release.kind})
         try:
             await ledger.commit(Change((Write(KIND, id, dump(rollout), 0),), (line,)))

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from littoral.digest import digest_of
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
-from littoral_cloud.loop import GATHER_S, MakeRelease, Memory, ModelView, Settle, StartRollout, StartRun, WaitUntil, step
+from littoral_cloud.loop import (
+    GATHER_S,
+    MakeRelease,
+    Memory,
+    ModelView,
+    Settle,
+    StartRollout,
+    StartRun,
+    WaitUntil,
+    next_run_id,
+    step,
+)
 from littoral_cloud.rollouts.state import Assignment, Rollout, RolloutPolicy, RolloutState
 from tests.kit.federation import small_run
 from tests.kit.rollout_world import MODEL
@@ -134,3 +145,9 @@ def test_it_comes_to_rest_whatever_fails(rng: random.Random) -> None:
 def settle(seen: ModelView, move: Settle) -> ModelView:
     left = {node: since for node, since in seen.drifted.items() if since > move.until}
     return replace(seen, drifted=left, memory=Memory(settled=(*seen.memory.settled, move.what)))
+
+
+def test_the_number_of_a_run_is_above_all_that_are_there_though_old_ones_were_archived() -> None:
+    assert next_run_id(MODEL, ()) == f"{MODEL}-run-1"
+    assert next_run_id(MODEL, (run(id=f"{MODEL}-run-7"), run(id=f"{MODEL}-run-9"))) == f"{MODEL}-run-10"
+    assert next_run_id(MODEL, (run(id="by-hand"), run(id="other"))) == f"{MODEL}-run-3"
