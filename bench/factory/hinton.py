@@ -32,6 +32,7 @@ from bench.report import Figure, Table
 from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.augmentation import Augment
+from littoral_cloud.training.constraint import Constraint
 from littoral_cloud.training.preparation import INPUT_NAME, SCALE, input_of
 from littoral_cloud.training.schedule import Logits, Schedule
 from littoral_cloud.training.seeding import seeded
@@ -98,19 +99,16 @@ class Net(nn.Module):
         return logits
 
 
-class MaxNorm:
+class MaxNorm(Constraint):
     """The weight constraint: the weights into a hidden unit have at most this length (Hinton et al., 2012,
-    https://arxiv.org/abs/1207.0580). A Constraint, see cloud/littoral_cloud/training/constraint.py."""
+    https://arxiv.org/abs/1207.0580)."""
 
     def __init__(self, most: float) -> None:
         self._most = most
-        self.key = f"max-norm {most}"
 
-    def attach(self, module: nn.Module) -> None:
-        """Nothing to prepare."""
-
-    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """Gradients stay."""
+    @property
+    def key(self) -> str:
+        return f"max-norm {self._most}"
 
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
         if not isinstance(module, Net):
@@ -118,12 +116,6 @@ class MaxNorm:
         for layer in (module.layer1, module.layer2):
             weight = layer.weight.detach()
             weight.mul_((self._most / weight.norm(dim=1, keepdim=True).clamp_min_(1e-12)).clamp_max_(1.0))
-
-    def tensors(self) -> Mapping[str, torch.Tensor]:
-        return {}
-
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Nothing was kept."""
 
 
 def train(

@@ -167,15 +167,13 @@ class _NoCoder:
         return bit
 
 
-def after(dictionary: bytes) -> TextModel:
-    """A model that has read a dictionary."""
+@lru_cache(maxsize=8)
+def _read(dictionary: bytes) -> TextModel:
+    """A model that has read a dictionary; copy it before it goes on."""
     model, reading = TextModel(), _NoCoder()
     for byte in dictionary:
         model.code(reading, byte)
     return model
-
-
-_read = lru_cache(maxsize=8)(after)
 
 
 def code_text(coder: Encoder, text: bytes, dictionary: bytes = b"", *, most: float = math.inf) -> None:

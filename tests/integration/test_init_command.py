@@ -10,7 +10,7 @@ import pytest
 from littoral.budget import Budget
 from littoral_cloud.cli import execute
 from littoral_cloud.recipes.recipe import DEMO
-from littoral_cloud.recipes.recipe_file import read_recipe
+from littoral_cloud.recipes.recipe_file import recipe_named
 from littoral_node.config.settings import load_settings
 from tests.kit.shapes import shape_folder
 
@@ -22,7 +22,7 @@ def test_it_writes_a_recipe_that_fits_a_budget_and_a_readme(tmp_path: Path, caps
     said = json.loads(capsys.readouterr().out)
     assert said["files"] == ["recipe.toml", "node/node.toml", "README.md"]
     assert said["next"].startswith(f"cd {project} && littoral-cloud train --data {photos} ")
-    recipe = read_recipe(project / "recipe.toml")
+    recipe = recipe_named(str(project / "recipe.toml"))
     assert recipe.model == "shapes"
     assert "3 classes, 12 training examples of 3x16x16" in (project / "recipe.toml").read_text()
     assert load_settings(project / "node", {}, {}).budget == Budget.parse("artifact<=100KB")
@@ -32,7 +32,7 @@ def test_it_writes_a_recipe_that_fits_a_budget_and_a_readme(tmp_path: Path, caps
 def test_without_data_it_is_the_demos_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["init", str(tmp_path / "project")]) == 0
     assert "YOUR_DATA" in capsys.readouterr().out
-    assert read_recipe(tmp_path / "project" / "recipe.toml") == DEMO
+    assert recipe_named(str(tmp_path / "project" / "recipe.toml")) == DEMO
 
 
 def test_it_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from littoral.digest import digest_of
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.federation.run import RunState, create_run
-from littoral_cloud.packaging.package import candidates_from
+from littoral_cloud.packaging.package import Bench, Provenance, candidates_from
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.settings import load_settings
 from littoral_cloud.training.schedule import Schedule
@@ -33,7 +33,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     everything = {"x": np.concatenate([data.train_x, data.test_x]), "y": np.concatenate([data.train_y, data.test_y])}
     np.savez(folder / "bars.npz", **everything)
     trained = train_teacher(data, SPEC, epochs=4, seed=1, schedule=Schedule(batch=16, learning_rate=1e-2))
-    [packaged] = candidates_from(trained.module, SPEC, data, ("ncnn",), model="bars", name="bars-s", parents=(data.digest,))
+    provenance = Provenance((data.digest,))
+    [packaged] = candidates_from(trained, Bench.of(data), ("ncnn",), model="bars", name="bars-s", provenance=provenance)
     base = weights_bytes(arrays_of(trained.module))
     for parameter in trained.module.parameters():
         parameter.data.zero_()

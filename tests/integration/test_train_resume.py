@@ -19,7 +19,7 @@ from littoral_cloud.cli import INTERRUPTED, execute
 from littoral_cloud.cli.train import TERMINATED
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import make_students
-from littoral_cloud.recipes.recipe_file import read_recipe
+from littoral_cloud.recipes.recipe_file import recipe_named
 from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.settings import load_settings
 from tests.kit.images import bars
@@ -114,7 +114,7 @@ async def test_killed_and_stopped_it_goes_on_and_makes_the_same_artifacts(
     assert list(training.iterdir()) == []  # what is released is not kept twice
     assert kept < 720
 
-    recipe = read_recipe(folder / "mine.toml")
+    recipe = recipe_named(str(folder / "mine.toml"))
     whole = await asyncio.to_thread(make_students, load_dataset(folder / "bars.npz"), recipe)
     [made], [wanted] = await released(folder), [packaged.manifest for packaged in whole.packaged]
     assert made.parents == wanted.parents  # the weights first: a manifest is long to read

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
+from typing import ClassVar
 
 from littoral.errors import BadInput
+from littoral_cloud.compression.method import Method
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    @property
-    def kind(self) -> str:
-        return "failing"
-
-    def resolved(self) -> dict[str, Any]:
-        return {"kind": self.kind}
-
-    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-        return module
+class Failing(Method):
+    kind: ClassVar[str] = "failing"
 
     def apply(self, student: Trained, trainer: Trainer) -> Trained:
         raise BadInput("failing: as it was made to")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -21,13 +20,14 @@ from littoral.process.tether import tethered
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
 from littoral_cloud.cli.search_progress import SearchProgress
-from littoral_cloud.cli.stopping import TERMINATED, StopSignals, stop_on_signal
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
+from littoral_cloud.cli.stopping import stop_on_signal
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks, warn
+from littoral_cloud.terminal.progress import error_console
 
 if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
     from littoral_cloud.factory.baseline import Baseline
-    from littoral_cloud.search import SearchRecipe, SearchResult
+    from littoral_cloud.search import SearchControl, SearchRecipe, SearchResult
     from littoral_cloud.settings import CloudSettings
 
 app = noun("Search for students that are accurate, small and fast.")
@@ -79,6 +79,7 @@ def compress(
     Processes with one LITTORAL_REDIS_URL, recipe and data share a search. After a stop or a kill the same command continues.
     """
     from littoral.budget import Budget
+    from littoral_cloud.search.control import SearchControl
     from littoral_cloud.search.recipe import names, search_named, with_trials
     from littoral_cloud.search.report import rows_of
     from littoral_cloud.search.starting import search_for
@@ -96,15 +97,14 @@ def compress(
         search_named(recipe, model=model)  # a wrong recipe fails before the data are read
     examples = read_data(data, resize, keep=not dry_run)
     plan = with_trials(search_for(recipe, examples, model=model), trials)
+    name = plan.name(examples.digest)
     if dry_run:
         from littoral_cloud.search.estimate import estimated
 
         search_data = SearchData.of(examples, plan.settings.held_out)
         plan.check(search_data.dataset)
-        name = plan.name(examples.digest)
         emit({"search": name, **asdict(estimated(plan, search_data, clock=time.perf_counter))}, format)
         return
-    name = plan.name(examples.digest)
     place = None if only_work else report or settings.data_dir / FOLDER / name
     if place is not None:
         made_writable(place, "--report", hint="name another folder")
@@ -112,25 +112,18 @@ def compress(
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with stop_on_signal() as signals, _others(workers - 1, same):
-        found = asyncio.run(_searched(settings, plan, examples, budget, seconds, signals, every, place, release or rollout))
+        control = SearchControl(stop=signals.stop, time_budget_s=seconds, releasing=release or rollout, every=every)
+        found = asyncio.run(_searched(settings, plan, examples, budget, control, place))
     if only_work:
         return
-    body: dict[str, Any] = {
-        "search": name,
-        "ended": found.reason,
-        "trials": len(found.trials),
-        "seconds": round(found.seconds, 1),
-    }
+    body = {"search": name, "ended": found.reason, "trials": len(found.trials), "seconds": round(found.seconds, 1)}
     body |= {"best": found.best.number if found.best else None, "report": str(place)}
-    fits = found.best is not None
-    if found.reason != "stopped" and fits and (release or rollout):
+    if found.reason != "stopped" and found.best is not None and (release or rollout):
         body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
     _emitted(body, found.baseline, rows_of(found, found.front), format)
     if found.reason == "stopped":
-        typer.echo(f"search {name}: stopped after {len(found.trials)} trials; the same command continues from there", err=True)
-        if signals.received and signals.received[0] == signal.SIGTERM:
-            raise typer.Exit(TERMINATED)
-        raise KeyboardInterrupt
+        warn(f"search {name}: stopped after {len(found.trials)} trials; the same command continues from there")
+        signals.leave()
     found.check()
 
 
@@ -145,29 +138,17 @@ def _seconds(text: str) -> float | None:
 
 
 async def _searched(
-    settings: CloudSettings,
-    plan: SearchRecipe,
-    examples: Dataset,
-    budget: str,
-    seconds: float | None,
-    signals: StopSignals,
-    every: int,
-    report: Path | None,
-    releasing: bool,
+    settings: CloudSettings, plan: SearchRecipe, examples: Dataset, budget: str, control: SearchControl, report: Path | None
 ) -> SearchResult:
-    from rich.console import Console
-
     from littoral_cloud.app import open_search
     from littoral_cloud.search.compress import compress as searched
-    from littoral_cloud.search.control import SearchControl
     from littoral_cloud.search.report import write_report
 
-    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    name = plan.name(examples.digest)
+    console, name = error_console(), plan.name(examples.digest)
     async with open_search(settings, name) as store:
         begins = f"begins with {', '.join(plan.starts)}, then at most " if plan.starts else ""
         console.print(f"search {name}: {begins}{plan.settings.trials} trials")
-        with SearchProgress(console, plan, budget, seconds, time.perf_counter) as shown:
+        with SearchProgress(console, plan, budget, control.time_budget_s, time.perf_counter) as shown:
             found = await asyncio.to_thread(
                 searched,
                 None,
@@ -176,14 +157,7 @@ async def _searched(
                 recipe=plan,
                 store=store,
                 folder=settings.data_dir / FOLDER,
-                control=SearchControl(
-                    watch=shown,
-                    tell=console.print,
-                    stop=signals.stop,
-                    time_budget_s=seconds,
-                    releasing=releasing,
-                    every=every,
-                ),
+                control=replace(control, watch=shown, tell=console.print),
             )
         if report is not None:
             await asyncio.to_thread(write_report, found, report)
@@ -208,12 +182,8 @@ async def _released(
     settings: CloudSettings, found: SearchResult, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
 ) -> dict[str, Any]:
     from littoral.budget import Budget, excesses
-    from littoral_cloud.app import open_core
-    from littoral_cloud.cli.students import students_of
+    from littoral_cloud.cli.students import release_students, students_of
     from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
-    from littoral_cloud.packaging.node_check import taken_by_a_node
-    from littoral_cloud.releases.release import release_made
-    from littoral_cloud.rollouts.commands import start_rollout
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
     if found.best is not None and found.best not in inside:  # another one outside the budget beats it in everything
@@ -227,21 +197,14 @@ async def _released(
     if made.teacher_accuracy:  # it was trained here, and measured
         emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, packaged, base))])
     emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
-    going = await taken_by_a_node(worth_releasing(packaged, base, yes=yes), lambda words: typer.echo(words, err=True))
-    async with open_core(settings) as core:
-        now = core.clock()
-        out = await release_made(
-            core, replace(made, packaged=going), now, kind="initial", note=f"search {found.name}", data=str(data.resolve())
-        )
-        started = await start_rollout(core.ledger, out, now) if rollout else ""
-    chosen = found.artifact_of(found.best) if found.best else None
+    made = replace(made, packaged=worth_releasing(packaged, base, yes=yes))
+    taken, released = await release_students(settings, made, f"search {found.name}", data, rollout=rollout)
     return {
-        "release": out.release_id,
-        "rollout": started,
-        "chosen": chosen,  # on the held-out examples
-        "students": [p.manifest.name for p in going],
+        **released,
+        "chosen": found.artifact_of(found.best) if found.best else None,  # on the held-out examples
+        "students": [p.manifest.name for p in taken],
         "test_baseline": asdict(base),
-        "artifacts": students_of(packaged, base, going, format),
+        "artifacts": students_of(packaged, base, taken, format),
     }
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from littoral_cloud.terminal.output import notice
 
@@ -28,6 +29,12 @@ class StopSignals:
         for name in SIGNALS:
             signal.signal(name, signal.SIG_DFL)
         notice("stopping at the next step, with a checkpoint; a second signal ends it at once and loses nothing that is done")
+
+    def leave(self) -> NoReturn:
+        """Ends the command: after SIGTERM with status TERMINATED, else as an interrupt."""
+        if self.received and self.received[0] == signal.SIGTERM:
+            raise typer.Exit(TERMINATED) from None
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +15,10 @@ import typer
 from littoral.errors import BadInput, NoFit
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.reading import ResizeOption, described, read_data, remark_on
-from littoral_cloud.cli.stopping import TERMINATED, stop_on_signal
+from littoral_cloud.cli.stopping import stop_on_signal
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks
-from littoral_cloud.terminal.progress import progress_of
+from littoral_cloud.terminal.progress import error_console, progress_of
 
 if TYPE_CHECKING:
     from littoral_cloud.data.dataset import Dataset
@@ -67,14 +66,11 @@ def train(
 
     Checkpoints stay in the data folder until the release: after a stop or a kill the same command continues from them.
     """
-    from littoral_cloud.cli.students import students_of
-    from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
     from littoral_cloud.factory.checks import check_recipe, check_teacher
     from littoral_cloud.recipes.fitted import ABOUT, NAME, fitted
-    from littoral_cloud.recipes.recipe import trained_teachers
     from littoral_cloud.recipes.recipe_file import about, names, recipe_named
     from littoral_cloud.settings import load_settings
-    from littoral_cloud.training.resume import WorkFolders, made_writable
+    from littoral_cloud.training.resume import WorkFolders
 
     if recipes:
         emit([{"recipe": NAME, "about": ABOUT}, *({"recipe": name, "about": about(name)} for name in names())], format)
@@ -93,14 +89,23 @@ def train(
         remark_on(examples)
         _print_plan(plan, examples, format)
         return
-    kept = WorkFolders(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
-    for folder in (settings.data_dir / TRAINING, settings.data_dir / ANSWERS):
-        made_writable(folder, "train", hint="name another --data-dir")
+    folders = WorkFolders(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
+    folders.make_writable("train", hint="name another --data-dir")
     remark_on(examples)
-    made = _made(plan, examples, kept)
-    base = baseline_of(examples)
+    _release(settings, _made(plan, examples, folders), f"recipe {Path(recipe).stem}", data, rollout, yes, format)
+    if not keep:
+        folders.forget()
+
+
+def _release(settings: CloudSettings, made: Made, note: str, data: Path, rollout: bool, yes: bool, format: Format) -> None:
+    """Releases the students that are worth it, and prints them."""
+    from littoral_cloud.cli.students import release_students, students_of
+    from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
+    from littoral_cloud.recipes.recipe import trained_teachers
+
+    base = baseline_of(made.bench.dataset)
     made = replace(made, packaged=with_baseline(made.packaged, base))
-    if made.teacher and trained_teachers(plan.teacher):
+    if made.teacher and trained_teachers(made.production.teacher):
         emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, made.packaged, base))])
     emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in made.packaged)
     try:
@@ -108,55 +113,30 @@ def train(
     except NoFit:
         emit(students_of(made.packaged, base, made.packaged[:0], format), Format.TABLE, out=sys.stderr)
         raise
-    worth, released = asyncio.run(_released(settings, worth, Path(recipe).stem, data, rollout))
+    taken, released = asyncio.run(release_students(settings, worth, note, data, rollout=rollout))
     released["teacher_accuracy"] = made.teacher_accuracy if made.teacher else None
-    students = students_of(made.packaged, base, worth.packaged, format)
+    students = students_of(made.packaged, base, taken, format)
     if format == Format.JSON:
         emit({**released, "baseline": base, "students": students}, format)
     else:
         emit(released, format)
         typer.echo()
         emit(students, format)
-    if not keep:
-        kept.forget()
 
 
-def _made(plan: Production, examples: Dataset, kept: WorkFolders) -> Made:
-    from rich.console import Console
-
+def _made(plan: Production, examples: Dataset, folders: WorkFolders) -> Made:
     from littoral_cloud.factory.production import Execution, make_students
     from littoral_cloud.training.resume import Stopped
 
-    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    console = error_console()
     try:
         with progress_of(TRAINING, console, time.perf_counter) as progress, stop_on_signal() as signals:
-            return make_students(
-                examples,
-                plan,
-                Execution(folders=kept, progress=progress, tell=console.print, stop=signals.stop, clock=time.perf_counter),
-            )
+            return make_students(examples, plan, Execution(folders, progress, tell=console.print, stop=signals.stop))
     except Stopped as stopped:
         if not signals.received:
             raise
         console.print(f"{stopped.message}; the same command continues from there")
-        if signals.received[0] == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise typer.Exit(TERMINATED) from None
-
-
-async def _released(settings: CloudSettings, made: Made, recipe: str, data: Path, rollout: bool) -> tuple[Made, dict[str, Any]]:
-    """Releases the artifacts that a node accepts."""
-    from littoral_cloud.app import open_core
-    from littoral_cloud.packaging.node_check import taken_by_a_node
-    from littoral_cloud.releases.release import release_made
-    from littoral_cloud.rollouts.commands import start_rollout
-
-    made = replace(made, packaged=await taken_by_a_node(made.packaged, lambda words: typer.echo(words, err=True)))
-    async with open_core(settings) as core:
-        now = core.clock()
-        release = await release_made(core, made, now, kind="initial", note=f"recipe {recipe}", data=str(data.resolve()))
-        started = await start_rollout(core.ledger, release, now) if rollout else ""
-    return made, {"release": release.release_id, "rollout": started}
+        signals.leave()
 
 
 def _print_plan(plan: Production, examples: Dataset, format: Format) -> None:

@@ -17,7 +17,7 @@ import importlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -29,8 +29,7 @@ from littoral.architectures.pruned import FIELD, sizes_of
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import dependency_graph_of, layers_of
 from littoral_cloud.compression.magnitude_pruning import sparse_or_free
-from littoral_cloud.compression.method import check_layers, check_teaching
-from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.compression.method import Method, check_layers
 from littoral_cloud.training.seeding import computing, seeded
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Trainer
@@ -41,17 +40,15 @@ _ROUNDING = 1e-3  # of the largest logit: sums over fewer terms round differentl
 
 
 @dataclass(frozen=True, slots=True)
-class Channels:
-    """Takes channels out of convolutions and units out of linear layers, in `steps` of pruning and fine-tuning.
+class Channels(Method):
+    """Takes channels out of convolutions and units out of linear layers, in `steps` of pruning and fine-tuning, over
+    which the epochs are spread.
 
     `ratio`: the fraction of the channels of each layer that goes; `layers`: other ratios by layer name; `skip`: layers that
     keep all outputs, as the logits always do. Layers whose outputs are added together lose the same channels: name one of them.
     """
 
     kind: ClassVar[str] = "channels"
-    epochs: int  # in all, spread over the steps
-    schedule: Schedule
-    seed: int
     ratio: float = 0.5
     layers: Mapping[str, float] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
@@ -68,10 +65,7 @@ class Channels:
             raise BadInput(f"channels.round_to: {self.round_to}", hint="at least 1")
         if both := sorted(set(self.skip) & set(self.layers)):
             raise BadInput(f"channels.skip: {both[0]} has a ratio of its own", hint="name it in one of both")
-        check_teaching(self.kind, self.epochs, self.seed)
-
-    def resolved(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        Method.__post_init__(self)
 
     def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """See littoral_cloud.compression.method.Method."""

@@ -49,8 +49,8 @@ class Quantiser:
         if prices is None:
             borders = (values[1:] + values[:-1]) / 2
         else:
-            borders, kept = _borders(values, prices[order])
-            order = order[kept]
+            borders, cheapest = _borders(values, prices[order])
+            order = order[cheapest]
         if guess is None:
             return np.take(order, np.searchsorted(borders, x))
         low, high = np.full(len(values), np.inf), np.full(len(values), -np.inf)
@@ -159,20 +159,20 @@ def _borders(values: Floats, price: Floats) -> tuple[Floats, Indices]:
     (x - v)^2 + p is least where v^2 + p - 2 v x is least: the lower envelope of lines whose slope falls as v grows.
     """
     heights = values * values + price
-    kept: list[int] = []
+    cheapest: list[int] = []
     starts: list[float] = []  # from which x on each is the cheapest
     for place in range(len(values)):
         start = -np.inf
-        while kept:
-            gap, rise = float(values[place] - values[kept[-1]]), float(heights[place] - heights[kept[-1]])
+        while cheapest:
+            gap, rise = float(values[place] - values[cheapest[-1]]), float(heights[place] - heights[cheapest[-1]])
             # Of two equal levels the cheaper one is the cheapest everywhere.
             start = rise / (2 * gap) if gap > 0 else np.inf if rise >= 0 else -np.inf
             if start > starts[-1]:
                 break
-            kept.pop()
+            cheapest.pop()
             starts.pop()
             start = -np.inf
         if start < np.inf:
-            kept.append(place)
+            cheapest.append(place)
             starts.append(start)
-    return np.array(starts[1:]), np.array(kept, np.int64)
+    return np.array(starts[1:]), np.array(cheapest, np.int64)

@@ -17,8 +17,8 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -26,9 +26,8 @@ from torch import nn
 from littoral.digest import digest_of
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
-from littoral_cloud.compression.method import check_layers, check_teaching
-from littoral_cloud.training.constraint import FREE, Constraint
-from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.compression.method import Method, check_layers
+from littoral_cloud.training.constraint import FREE, Constraint, under
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Trainer
 
@@ -37,7 +36,7 @@ Keep = Mapping[str, int | float]
 
 
 @dataclass(frozen=True, slots=True)
-class Magnitude:
+class Magnitude(Method):
     """Prunes weights of convolutions and linear layers, never biases or norms, while the trainer trains; see the module.
 
     `sparsity`: the fraction that becomes 0, of the layers that `keep` does not name, each with its own share (see `erk`); None:
@@ -46,9 +45,6 @@ class Magnitude:
     """
 
     kind: ClassVar[str] = "magnitude"
-    epochs: int
-    schedule: Schedule
-    seed: int
     sparsity: float | None = None
     keep: Keep = field(default_factory=dict)
     begin: float = 0.0  # of all steps: where the first weights go
@@ -64,10 +60,7 @@ class Magnitude:
             raise BadInput(f"magnitude: begin {self.begin}, end {self.end}", hint="0 <= begin < end <= 1, fractions of the steps")
         if self.every < 1:
             raise BadInput(f"magnitude.every: {self.every}", hint="at least 1 step")
-        check_teaching(self.kind, self.epochs, self.seed)
-
-    def resolved(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        Method.__post_init__(self)
 
     def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """See littoral_cloud.compression.method.Method."""
@@ -79,15 +72,7 @@ class Magnitude:
         module = copy.deepcopy(student.module)
         counts = counts_of(module, self.sparsity, self.keep)
         graph = dependency_graph_of(module, student.input.shape, threads=trainer.threads)
-        seconds = trainer.teach(
-            module,
-            name=f"{student.name}-{self.kind}",
-            epochs=self.epochs,
-            schedule=self.schedule,
-            seed=self.seed,
-            constraint=Gradual(counts, self.begin, self.end, self.every, graph),
-        )
-        return Trained.of(student.name, module, student.spec, student.input, seconds)
+        return self.tuned(student, trainer, module, Gradual(counts, self.begin, self.end, self.every, graph))
 
 
 def counts_of(module: nn.Module, sparsity: float | None, keep: Keep) -> dict[str, int]:
@@ -126,7 +111,7 @@ def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, int]
     return sizes
 
 
-class FixedMask:
+class FixedMask(Constraint):
     """A constraint: where the mask of a parameter is False, its weights stay 0, never -0."""
 
     def __init__(self, masks: Mapping[str, torch.Tensor]) -> None:
@@ -140,9 +125,6 @@ class FixedMask:
     def attach(self, module: nn.Module) -> None:
         self.after_step(module, 0, 0)
 
-    def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-        """The gradients stay: AdamW moves each weight by its own gradient, and `after_step` puts zeros back."""
-
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
         for name, gone in self._gone.items():
@@ -152,7 +134,7 @@ class FixedMask:
         return {f"gone.{name}": gone for name, gone in self._gone.items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self._gone = {name.removeprefix("gone."): gone for name, gone in tensors.items()}
+        self._gone = under("gone.", tensors)
 
 
 def pruned_mask_of(module: nn.Module) -> FixedMask:
@@ -166,7 +148,7 @@ def sparse_or_free(module: nn.Module) -> Constraint:
     return pruned_mask_of(module) if pruned else FREE
 
 
-class Gradual:
+class Gradual(Constraint):
     """The constraint of Magnitude: tighter and tighter masks over a dense copy, then one mask that stays. Weights that are 0
     at the start stay 0."""
 
@@ -213,12 +195,12 @@ class Gradual:
 
     def _settle(self, module: nn.Module) -> None:
         """Fixes the mask. Neurons without incoming or without outgoing weights lose the others as well."""
-        kept = {name: ~gone & (self._dense[name] != 0) for name, gone in self._gone.items()}
-        masks = {f"{name}.weight": mask for name, mask in kept.items()}
+        staying = {name: ~gone & (self._dense[name] != 0) for name, gone in self._gone.items()}
+        masks = {f"{name}.weight": mask for name, mask in staying.items()}
         for name, layer in layers_of(module).items():
-            if name not in kept and (layer.weight == 0).any():
+            if name not in staying and (layer.weight == 0).any():
                 masks[f"{name}.weight"] = layer.weight.detach() != 0
-        for name, dead in self._graph.dead(module, kept).items():
+        for name, dead in self._graph.dead(module, staying).items():
             masks[name] = masks.get(name, torch.ones_like(dead)) & ~dead
         self._dense, self._gone = {}, {}
         self._final = FixedMask(masks)
@@ -230,10 +212,7 @@ class Gradual:
         return {f"dense.{k}": v for k, v in self._dense.items()} | {f"masked.{k}": v for k, v in self._gone.items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        def under(prefix: str) -> dict[str, torch.Tensor]:
-            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-        self._dense, self._gone, final = under("dense."), under("masked."), under("final.")
+        self._dense, self._gone, final = (under(prefix, tensors) for prefix in ("dense.", "masked.", "final."))
         self._final = FixedMask({}) if final else None
         if self._final:
             self._final.restore(final)

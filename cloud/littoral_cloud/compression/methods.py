@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import is_dataclass
-from typing import Any, cast
+from typing import Any
 
 from littoral import decoder, type_words
 from littoral.errors import BadInput
@@ -20,12 +19,10 @@ METHODS: Mapping[str, str] = {
 }
 
 
-def method_class(kind: str, registry: Mapping[str, str] = METHODS) -> type[Any]:
-    """The dataclass behind a name. Imports its module, and with it torch."""
+def method_class(kind: str, registry: Mapping[str, str] = METHODS) -> type[Method]:
+    """The class behind a name. Imports its module, and with it torch."""
     module, _, name = registry[kind].partition(":")
-    found: type[Any] = getattr(importlib.import_module(module), name)
-    if not is_dataclass(found):
-        raise TypeError(f"{registry[kind]} is not a dataclass")
+    found: type[Method] = getattr(importlib.import_module(module), name)
     return found
 
 
@@ -45,15 +42,11 @@ def method_from(
         problem = f"{kind!r} is not known" if "kind" in table else "is missing"
         raise BadInput(f"{at}.kind: {problem}", hint=f"{type_words.nearest(str(kind), registry)}one of {', '.join(registry)}")
     settings = {key: value for key, value in table.items() if key != "kind"}
-    found = method_class(kind, registry)
-    return cast(Method, decoder.decode(found, _inherited(found, settings, student or {}), f"{at}.{kind}"))
+    return decoder.decode(method_class(kind, registry), _inherited(settings, student or {}), f"{at}.{kind}")
 
 
-def _inherited(found: type[Any], settings: Mapping[str, Any], student: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in decoder.settable(found)}
-    own = dict(settings)
-    if "seed" in names and "seed" not in own:
-        own["seed"] = student.get("seed", 1)
-    if "schedule" in names and isinstance(own.get("schedule", {}), Mapping) and isinstance(student.get("schedule", {}), Mapping):
-        own["schedule"] = {**student.get("schedule", {}), **own.get("schedule", {})}
-    return own
+def _inherited(settings: Mapping[str, Any], student: Mapping[str, Any]) -> dict[str, Any]:
+    own, usual = settings.get("schedule", {}), student.get("schedule", {})
+    if isinstance(own, Mapping) and isinstance(usual, Mapping):
+        own = {**usual, **own}
+    return {"seed": student.get("seed", 1), **settings, "schedule": own}

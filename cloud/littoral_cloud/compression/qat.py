@@ -10,8 +10,8 @@ goes on at a low learning rate. The variant "onnx-int8" of the result has these 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,36 +22,25 @@ from littoral.errors import BadInput
 from littoral.preparation import Input
 from littoral_cloud.compression.folding import folded_student
 from littoral_cloud.compression.magnitude_pruning import sparse_or_free
-from littoral_cloud.compression.method import check_teaching
+from littoral_cloud.compression.method import Method
 from littoral_cloud.data.dataset import Images
 from littoral_cloud.training.preparation import tensor_of
-from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.seeding import computing
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
-class Qat:
+class Qat(Method):
     """Trains for int8; see the module. `examples`: training examples for the first ranges."""
 
     kind: ClassVar[str] = "qat"
-    epochs: int
-    schedule: Schedule
-    seed: int
     examples: int = 512
 
     def __post_init__(self) -> None:
         if self.examples < 1:
             raise BadInput(f"qat.examples: {self.examples}", hint="at least 1; some hundred")
-        check_teaching(self.kind, self.epochs, self.seed)
-
-    def resolved(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
-
-    def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-        """See littoral_cloud.compression.method.Method."""
-        return module
+        Method.__post_init__(self)
 
     def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method. Raises BadInput for a network that is quantized already."""
@@ -62,15 +51,7 @@ class Qat:
         images = trainer.dataset.train_x
         some = images[np.linspace(0, len(images) - 1, min(self.examples, len(images))).astype(np.int64)]
         measure(module, student.input, some, threads=trainer.threads)
-        seconds = trainer.teach(
-            module,
-            name=f"{student.name}-{self.kind}",
-            epochs=self.epochs,
-            schedule=self.schedule,
-            seed=self.seed,
-            constraint=sparse_or_free(module),
-        )
-        return Trained.of(student.name, module, {**plain.spec, FIELD: True}, student.input, seconds)
+        return self.tuned(student, trainer, module, sparse_or_free(module), {**plain.spec, FIELD: True})
 
 
 def measure(module: nn.Module, given: Input, x: Images, *, threads: int = 1) -> None:

@@ -13,17 +13,17 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import DependencyGraph, dependency_graph_of, layers_of
-from littoral_cloud.compression.magnitude_pruning import FixedMask
-from littoral_cloud.compression.method import check_teaching
-from littoral_cloud.training.schedule import Schedule
+from littoral_cloud.compression.magnitude_pruning import FixedMask, pruned_mask_of
+from littoral_cloud.compression.method import Method
+from littoral_cloud.training.constraint import Constraint, under
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Trainer
 
@@ -31,14 +31,11 @@ _MEMORY = 0.99  # of the mean square of the gradient, a step
 
 
 @dataclass(frozen=True, slots=True)
-class Saliency:
+class Saliency(Method):
     """Keeps the `keep` weights (a whole number, or a fraction of all) of greatest saliency in convolutions and linear layers.
     A neuron without incoming or without outgoing weights loses the others as well."""
 
     kind: ClassVar[str] = "saliency"
-    epochs: int
-    schedule: Schedule
-    seed: int
     keep: int | float
     end: float = 0.75  # of all steps: where the last weights have gone, and fine-tuning begins
     every: int = 25  # steps between two cuts
@@ -48,10 +45,7 @@ class Saliency:
             raise BadInput(f"saliency.keep: {self.keep!r}", hint="a whole number of weights, or a fraction of them below 1.0")
         if not 0 < self.end <= 1 or self.every < 1:
             raise BadInput(f"saliency: end {self.end}, every {self.every}", hint="end over 0 up to 1, every from 1 step")
-        check_teaching(self.kind, self.epochs, self.seed)
-
-    def resolved(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        Method.__post_init__(self)
 
     def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """See littoral_cloud.compression.method.Method."""
@@ -69,21 +63,11 @@ class Saliency:
     def apply(self, student: Trained, trainer: Trainer) -> Trained:
         """See littoral_cloud.compression.method.Method."""
         module = copy.deepcopy(student.module)
-        keep = self._count(module)
-        seconds = trainer.teach(
-            module,
-            name=f"{student.name}-{self.kind}",
-            epochs=self.epochs,
-            schedule=self.schedule,
-            seed=self.seed,
-            constraint=Cuts(
-                keep, self.end, self.every, dependency_graph_of(module, student.input.shape, threads=trainer.threads)
-            ),
-        )
-        return Trained.of(student.name, module, student.spec, student.input, seconds)
+        graph = dependency_graph_of(module, student.input.shape, threads=trainer.threads)
+        return self.tuned(student, trainer, module, Cuts(self._count(module), self.end, self.every, graph))
 
 
-class Cuts:
+class Cuts(Constraint):
     """The constraint of Saliency: fewer and fewer weights, then one mask that stays."""
 
     def __init__(self, keep: int, end: float, every: int, graph: DependencyGraph) -> None:
@@ -100,7 +84,7 @@ class Cuts:
         layers = layers_of(module)
         self._squares = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
         self._begin = sum(int((layer.weight != 0).sum()) for layer in layers.values())
-        self._mask = FixedMask({f"{name}.weight": layer.weight.detach() != 0 for name, layer in layers.items()})
+        self._mask = pruned_mask_of(module)
 
     @torch.no_grad()
     def before_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -108,7 +92,6 @@ class Cuts:
             gradient = module.get_parameter(f"{name}.weight").grad
             if gradient is not None:
                 square.mul_(_MEMORY).addcmul_(gradient, gradient, value=1 - _MEMORY)
-        self._mask.before_step(module, step, steps)
 
     @torch.no_grad()
     def after_step(self, module: nn.Module, step: int, steps: int) -> None:
@@ -124,10 +107,10 @@ class Cuts:
         saliency = {name: layer.weight.detach() ** 2 * self._squares[name] for name, layer in layers.items()}
         # A weight that is gone has no saliency, and never returns.
         flat = torch.cat([torch.where(layers[name].weight == 0, -1.0, values).reshape(-1) for name, values in saliency.items()])
-        kept = torch.zeros(flat.numel(), dtype=torch.bool)
-        kept[torch.topk(flat, min(count, flat.numel()), sorted=False).indices] = True
-        kept &= flat >= 0
-        parts = torch.split(kept, [values.numel() for values in saliency.values()])
+        staying = torch.zeros(flat.numel(), dtype=torch.bool)
+        staying[torch.topk(flat, min(count, flat.numel()), sorted=False).indices] = True
+        staying &= flat >= 0
+        parts = torch.split(staying, [values.numel() for values in saliency.values()])
         masks = {name: part.reshape(values.shape) for (name, values), part in zip(saliency.items(), parts, strict=True)}
         fixed = {f"{name}.weight": mask for name, mask in masks.items()}
         for name, dead in self._graph.dead(module, masks).items():
@@ -139,6 +122,6 @@ class Cuts:
         return squares | {"begin": torch.tensor(self._begin)} | {f"mask.{k}": v for k, v in self._mask.tensors().items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self._squares = {k.removeprefix("square."): v for k, v in tensors.items() if k.startswith("square.")}
+        self._squares = under("square.", tensors)
         self._begin = int(tensors["begin"])
-        self._mask.restore({k.removeprefix("mask."): v for k, v in tensors.items() if k.startswith("mask.")})
+        self._mask.restore(under("mask.", tensors))

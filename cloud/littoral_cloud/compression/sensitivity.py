@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -47,12 +47,7 @@ class Sensitivity:
 
     def resolved(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "whole": self.whole,
-            "examples": self.examples,
-            "levels": list(self.levels),
-            "accuracy": {name: list(row) for name, row in self.accuracy.items()},
-        }
+        return asdict(self)
 
 
 def sensitivity(

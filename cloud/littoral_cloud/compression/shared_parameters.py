@@ -14,7 +14,34 @@ from torch import nn
 from littoral_cloud.compression.kmeans import Floats, binary, k_means, prices, uniform
 
 
-class RoundedParameter:
+class HeldParameter:
+    """How one parameter is treated; the base of all ways."""
+
+    def before_step(self, parameter: nn.Parameter) -> None:
+        """The gradient is there; the parameter has not moved yet."""
+
+    def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
+        """The parameter has moved. `rate`: the price of a bit; `due`: values may change their level now."""
+
+    def fix(self) -> None:
+        """From here on no value changes its level."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What `restore` needs to continue after a crash."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Takes what `tensors` returned."""
+
+
+class ZeroParameter(HeldParameter):
+    """A parameter that stays 0."""
+
+    def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
+        parameter.zero_()
+
+
+class RoundedParameter(HeldParameter):
     """Values that float16 holds exactly, over a float copy that the optimiser moves."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
@@ -32,9 +59,6 @@ class RoundedParameter:
         self._copy.copy_(parameter)
         self._show(parameter)
 
-    def fix(self) -> None:
-        """Nothing to fix: the values keep moving."""
-
     def tensors(self) -> dict[str, torch.Tensor]:
         return {"copy": self._copy}
 
@@ -42,26 +66,7 @@ class RoundedParameter:
         self._copy = tensors["copy"]
 
 
-class ZeroParameter:
-    """A parameter that stays 0."""
-
-    def before_step(self, parameter: nn.Parameter) -> None:
-        """Nothing to prepare: `after_step` puts zeros back."""
-
-    def after_step(self, parameter: nn.Parameter, rate: float, due: bool) -> None:
-        parameter.zero_()
-
-    def fix(self) -> None:
-        """Nothing to fix."""
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Nothing to restore."""
-
-
-class SharedParameter:
+class SharedParameter(HeldParameter):
     """Values of which those that are not 0 share a few.
 
     Before `fix` each has a float copy and takes the level nearest to it; afterwards the assignment stays and the levels move.
@@ -155,8 +160,8 @@ class SharedParameter:
         self._copy = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        kept = {"values": torch.from_numpy(self._quantiser.values), "index": torch.from_numpy(self._index)}
-        return kept if self._copy is None else kept | {"copy": self._copy}
+        stored = {"values": torch.from_numpy(self._quantiser.values), "index": torch.from_numpy(self._index)}
+        return stored if self._copy is None else stored | {"copy": self._copy}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._quantiser = replace(self._quantiser, values=tensors["values"].numpy())

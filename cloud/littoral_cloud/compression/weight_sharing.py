@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -36,10 +36,10 @@ from littoral.codec.choice import FEWEST
 from littoral.errors import BadInput
 from littoral_cloud.compression.dependency_graph import layers_of
 from littoral_cloud.compression.folding import folded_student, move_biases
-from littoral_cloud.compression.method import check_layers, check_teaching
-from littoral_cloud.compression.shared_parameters import RoundedParameter, SharedParameter, ZeroParameter
+from littoral_cloud.compression.method import Method, check_layers
+from littoral_cloud.compression.shared_parameters import HeldParameter, RoundedParameter, SharedParameter, ZeroParameter
+from littoral_cloud.training.constraint import Constraint, under
 from littoral_cloud.training.preparation import tensor_of
-from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import Trained
 from littoral_cloud.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ _RAMP = 0.5  # of the steps in which values may change: the rate grows until the
 
 
 @dataclass(frozen=True, slots=True)
-class WeightSharing:
+class WeightSharing(Method):
     """Shares the weights of convolutions and linear layers; see the module.
 
     `bits`: 2^bits values in each layer besides 0; `conv_bits` for convolutions, `layers` for single layers. With `quantiser`
@@ -63,9 +63,6 @@ class WeightSharing:
     """
 
     kind: ClassVar[str] = "weight-sharing"
-    epochs: int
-    schedule: Schedule
-    seed: int
     bits: int = 4
     conv_bits: int | None = None
     layers: Mapping[str, int] = field(default_factory=dict)
@@ -102,10 +99,7 @@ class WeightSharing:
             raise BadInput(f"weight-sharing.every: {self.every}", hint="at least 1 step")
         if not 2 <= self.digits <= 24:
             raise BadInput(f"weight-sharing.digits: {self.digits}", hint="2 to 24 significant bits")
-        check_teaching(self.kind, self.epochs, self.seed)
-
-    def resolved(self) -> dict[str, Any]:
-        return {"kind": self.kind, **asdict(self)}
+        Method.__post_init__(self)
 
     def rehearsed(self, module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """See littoral_cloud.compression.method.Method."""
@@ -122,15 +116,7 @@ class WeightSharing:
         if self.move_biases:
             few = tensor_of(student.input, trainer.dataset.train_x[:_FEW])
             bits |= {f"{name}.bias": 0 for name in move_biases(plain.module, few, threads=trainer.threads)}
-        seconds = trainer.teach(
-            plain.module,
-            name=f"{student.name}-{self.kind}",
-            epochs=self.epochs,
-            schedule=self.schedule,
-            seed=self.seed,
-            constraint=Shared(bits, self),
-        )
-        return Trained.of(student.name, plain.module, plain.spec, student.input, seconds)
+        return self.tuned(student, trainer, plain.module, Shared(bits, self), plain.spec)
 
     def bits_of(self, module: nn.Module) -> dict[str, int]:
         """Bits by parameter name; 16: rounded to float16 alone."""
@@ -145,12 +131,12 @@ class WeightSharing:
         return bits
 
 
-class Shared:
+class Shared(Constraint):
     """The constraint of WeightSharing. `bits`: by parameter; 16 rounds it to float16 alone, 0 makes it 0."""
 
     def __init__(self, bits: Mapping[str, int], plan: WeightSharing) -> None:
         self._bits, self._plan = dict(bits), plan
-        self._parameters: dict[str, SharedParameter | RoundedParameter | ZeroParameter] = {}
+        self._parameters: dict[str, HeldParameter] = {}
         self._squares: dict[str, float] = {}  # by parameter that has a price: mean square of its gradient
 
     @property
@@ -219,4 +205,4 @@ class Shared:
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._squares = {k.removesuffix(f"/{_SQUARE}"): float(v) for k, v in tensors.items() if k.endswith(f"/{_SQUARE}")}
         for name, one in self._parameters.items():
-            one.restore({k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+            one.restore(under(f"{name}/", tensors))

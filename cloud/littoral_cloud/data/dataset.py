@@ -95,8 +95,8 @@ class Dataset:
             )
         if count == 0:
             return self, Examples(self.train_x[:0], self.train_y[:0])
-        kept = self._again(self.name, self.train_x[:-count], self.train_y[:-count], self.test_x, self.test_y)
-        return kept, Examples(self.train_x[-count:], self.train_y[-count:])
+        rest = self._again(self.name, self.train_x[:-count], self.train_y[:-count], self.test_x, self.test_y)
+        return rest, Examples(self.train_x[-count:], self.train_y[-count:])
 
     def without(self, out: npt.NDArray[np.bool_]) -> Dataset:
         """The data set without some of its training examples, True where one goes. Raises BadData where a class has none left."""
@@ -108,8 +108,8 @@ class Dataset:
 
     def for_validation(self, count: int) -> Dataset:
         """The last `count` training examples take the place of the test split: what choices are made on."""
-        kept, held = self.hold_back(count)
-        return self._again(f"{self.name}-validation", kept.train_x, kept.train_y, held.x, held.y)
+        rest, held = self.hold_back(count)
+        return self._again(f"{self.name}-validation", rest.train_x, rest.train_y, held.x, held.y)
 
     def judged_on_every(self, every: int) -> tuple[Dataset, Dataset]:
         """Of each class every `every`-th training example is held out, in the order of the source.
@@ -122,11 +122,8 @@ class Dataset:
         """
         out = split_every(self.train_y, every)
         x, y = self.train_x[~out], self.train_y[~out]
-        kept = self._again(self.name, x, y, self.test_x, self.test_y)
-        return kept, self._again(f"{self.name}-held-out", x, y, self.train_x[out], self.train_y[out])
-
-    def renamed(self, name: str) -> Dataset:
-        return replace(self, name=name)
+        rest = self._again(self.name, x, y, self.test_x, self.test_y)
+        return rest, self._again(f"{self.name}-held-out", x, y, self.train_x[out], self.train_y[out])
 
     def _again(self, name: str, train_x: Inputs, train_y: Labels, test_x: Inputs, test_y: Labels) -> Dataset:
         """Other examples of the same."""

@@ -29,21 +29,21 @@ class Listing:
 
 def listed(folder: Path) -> Listing:
     """Raises BadData for a class without an image, and where there is none at all."""
-    said: list[str] = []
+    remarks: list[str] = []
     splits = {child.name.lower(): child for child in sorted(folder.iterdir()) if _is_split(child)}
     train, test, validation = (_first(splits, names) for names in (TRAIN, TEST, VALIDATION))
     if train is None:
-        found = _classes(folder, folder, said)
-        return Listing(found, None, tuple(said))
+        found = _classes(folder, folder, remarks)
+        return Listing(found, None, tuple(remarks))
     if test is None and validation is not None:
-        said.append(f"{validation.name}/ is the test split: there is no test/")
+        remarks.append(f"{validation.name}/ is the test split: there is no test/")
         test, validation = validation, None
     extra = [child for child in sorted(folder.iterdir()) if child.is_dir() and child not in (train, test)]
     counts = {child.name: sum(map(_is_image, child.rglob("*"))) for child in extra}
-    said += [f"{name}/ beside {train.name}/ is left out, with {count} images" for name, count in counts.items() if count]
+    remarks += [f"{name}/ beside {train.name}/ is left out, with {count} images" for name, count in counts.items() if count]
     if test is None:
-        said.append(f"there is no test/ beside {train.name}/: every fifth image of a class is a test image")
-    return Listing(_classes(train, folder, said), None if test is None else _classes(test, folder, said), tuple(said))
+        remarks.append(f"there is no test/ beside {train.name}/: every fifth image of a class is a test image")
+    return Listing(_classes(train, folder, remarks), None if test is None else _classes(test, folder, remarks), tuple(remarks))
 
 
 def holds_images(folder: Path) -> bool:
@@ -65,7 +65,7 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _classes(split: Path, folder: Path, said: list[str]) -> list[tuple[Path, str]]:
+def _classes(split: Path, folder: Path, remarks: list[str]) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     loose, deeper, odd, others, linked = [], [], [], [], []
     for kind in sorted(split.iterdir()):
@@ -104,7 +104,7 @@ def _classes(split: Path, folder: Path, said: list[str]) -> list[tuple[Path, str
         ("images are links out of the folder, and are read from there", linked),
     ):
         if paths:
-            said.append(f"{len(paths)} {what} (first: {paths[0].relative_to(folder)})")
+            remarks.append(f"{len(paths)} {what} (first: {paths[0].relative_to(folder)})")
     return found
 
 

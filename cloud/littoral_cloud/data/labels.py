@@ -123,7 +123,9 @@ def check_classes(name: str, y: npt.NDArray[Any]) -> None:
     alone = rows > 2 and len(values) == rows
     if not alone and (y.dtype.kind not in "iu" or len(values) <= max(20, rows // 4)):
         return
-    said = f"{name}: the labels have {len(values)} different values in {rows} rows, from {values[0]!s:.40} to {values[-1]!s:.40}"
+    problem = (
+        f"{name}: the labels have {len(values)} different values in {rows} rows, from {values[0]!s:.40} to {values[-1]!s:.40}"
+    )
     if y.dtype.kind in "iu" and len(values) > 20:
-        raise BadData(said, hint=REGRESSION)
-    raise BadData(said, hint="every class needs two examples at least; if these are measured values, " + REGRESSION)
+        raise BadData(problem, hint=REGRESSION)
+    raise BadData(problem, hint="every class needs two examples at least; if these are measured values, " + REGRESSION)

@@ -57,8 +57,10 @@ def _read(dataset: Dataset) -> Dataset:
     if dataset.kind != "series":
         return dataset
     channels, steps = dataset.shape
-    said = f"floats of three dimensions are series: {channels} channels of {steps} steps; grey images are whole numbers, 0 to 255"
-    return replace(dataset, reading=(said,))
+    remark = (
+        f"floats of three dimensions are series: {channels} channels of {steps} steps; grey images are whole numbers, 0 to 255"
+    )
+    return replace(dataset, reading=(remark,))
 
 
 def _claimed(path: Path, wanted: Collection[str] | None) -> int:

@@ -8,17 +8,17 @@ from littoral_cloud.data.dataset import Dataset, Inputs
 def repeated(dataset: Dataset) -> list[str]:
     """What repeats, a sentence each with its count; empty: nothing does. Equal is equal in every value of the input."""
     train, test = _digests(dataset.train_x), _digests(dataset.test_x)
-    said = []
+    remarks = []
     if both := sum(digest in known for known in [frozenset(train)] for digest in test):
-        said.append(f"{both} of {len(test)} test examples are among the training examples too: the accuracy says too much")
+        remarks.append(f"{both} of {len(test)} test examples are among the training examples too: the accuracy says too much")
     if again := len(train) - len(set(train)):
-        said.append(f"{again} of {len(train)} training examples repeat another one")
+        remarks.append(f"{again} of {len(train)} training examples repeat another one")
     labels: dict[int, set[int]] = {}
     for digest, label in zip((*train, *test), (*dataset.train_y.tolist(), *dataset.test_y.tolist()), strict=True):
         labels.setdefault(digest, set()).add(label)
     if torn := sum(len(held) > 1 for held in labels.values()):
-        said.append(f"{torn} examples lie there under more than one label")
-    return said
+        remarks.append(f"{torn} examples lie there under more than one label")
+    return remarks
 
 
 def _digests(x: Inputs) -> list[int]:

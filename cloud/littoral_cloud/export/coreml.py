@@ -31,17 +31,10 @@ from littoral_cloud.export.lacking import layer_lacking
 _WAY_OUT = "use another layer in its place, or another architecture for coreml nodes"
 
 
-def export(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
-    """float32 weights and arithmetic; see Exporter."""
-    return _export(module, given, "FLOAT32")
-
-
-def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
-    """float16 weights and arithmetic, which the neural engine needs; see Exporter."""
-    return _export(module, given, "FLOAT16")
-
-
-def _export(module: nn.Module, given: Input, precision: str) -> Exported:
+def export(
+    module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS, precision: str = "FLOAT32"
+) -> Exported:
+    """Weights and arithmetic of a precision: FLOAT32, or FLOAT16, which the neural engine needs; see Exporter."""
     coremltools = load_coremltools()
     network = _without_shuffles(folded(module))
     try:
@@ -113,8 +106,8 @@ def _without_shuffles(network: fx.GraphModule) -> fx.GraphModule:
 def _shuffled(x: torch.Tensor, groups: int) -> torch.Tensor:
     _, channels, height, width = (int(size) for size in x.shape)  # constants of the trace
     # Four dimensions at most in between: five are slow on the neural engine.
-    apart = x.reshape(groups, channels // groups, height, width)
-    return apart.transpose(0, 1).reshape(1, channels, height, width)
+    grouped = x.reshape(groups, channels // groups, height, width)
+    return grouped.transpose(0, 1).reshape(1, channels, height, width)
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:

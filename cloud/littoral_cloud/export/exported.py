@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -122,6 +124,18 @@ def folded(module: nn.Module) -> fx.GraphModule:
     graph.delete_all_unused_submodules()
     graph.recompile()
     return unstrided(graph.eval())
+
+
+@contextmanager
+def hushed(name: str | None = None) -> Iterator[None]:
+    """Hides the warnings of a logger; None: of the root."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def unstrided(network: fx.GraphModule) -> fx.GraphModule:

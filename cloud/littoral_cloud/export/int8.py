@@ -14,10 +14,8 @@ these, and old runtimes have convolutions for them (ConvInteger).
 from __future__ import annotations
 
 import copy
-import logging
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,7 @@ from littoral.manifest import FULL_RANGE
 from littoral.preparation import Input
 from littoral_cloud.export import tensorrt
 from littoral_cloud.export.calibration import CalibrationBatches
-from littoral_cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, unstrided
+from littoral_cloud.export.exported import DEFAULTS, Calibration, Exported, Options, Prepared, hushed, unstrided
 from littoral_cloud.export.onnx import converted, to_onnx, written
 from littoral_cloud.export.qdq import Rounded, with_integer_weights
 
@@ -130,22 +128,11 @@ def quantized(
 
 
 def _by_onnxruntime(model: onnx.ModelProto, quantize: Callable[[onnx.ModelProto, str], None]) -> onnx.ModelProto:
-    with tempfile.TemporaryDirectory(prefix="littoral-int8-") as scratch, _quiet():
+    # The root logger warns that the graph did not go through onnxruntime's own pre-processing.
+    with tempfile.TemporaryDirectory(prefix="littoral-int8-") as scratch, hushed():
         path = Path(scratch, "int8.onnx")
         try:
             quantize(model, str(path))
         except (ValueError, RuntimeError, TypeError) as error:
             raise RuntimeFailure(f"int8: onnxruntime cannot quantize the graph: {error}") from error
         return onnx.load(str(path))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides the warning that the graph did not go through onnxruntime's own pre-processing."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

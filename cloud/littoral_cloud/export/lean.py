@@ -131,6 +131,6 @@ def _lower(node: onnx.NodeProto, arrays: dict[str, np.ndarray[Any, Any]], opset:
         del node.input[1:]
     if node.op_type == "Split" and opset < 18 and len(node.input) < 2:
         # Without sizes, older opsets cut into equal parts.
-        kept = [attribute for attribute in node.attribute if attribute.name != "num_outputs"]
+        others = [attribute for attribute in node.attribute if attribute.name != "num_outputs"]
         del node.attribute[:]
-        node.attribute.extend(kept)
+        node.attribute.extend(others)

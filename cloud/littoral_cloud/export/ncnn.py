@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,17 +34,10 @@ _FILES, _SPARE_BYTES = 6, 1_000_000  # files with all weights while pnnx works, 
 _WAY_OUT = "use another layer in its place, or another architecture for ncnn nodes"
 
 
-def export(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
-    """float32 weights; see Exporter."""
-    return _export(module, given, half=False)
-
-
-def export_fp16(module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS) -> Exported:
-    """float16 weights, float32 arithmetic; see Exporter."""
-    return _export(module, given, half=True)
-
-
-def _export(module: nn.Module, given: Input, *, half: bool) -> Exported:
+def export(
+    module: nn.Module, given: Input, *, calibration: Prepared, options: Options = DEFAULTS, half: bool = False
+) -> Exported:
+    """float32 weights, or with `half` float16; see Exporter."""
     network = folded(module)
     try:
         param, weights = _converted(network, given, half=half)
@@ -124,7 +119,14 @@ def _named(param: str, input_name: str) -> str:
 
 
 def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised: bool = True) -> Logits:
-    """Logits from ncnn, one input after another. `optimised=False` turns off its faster algorithms: another rounding.
+    """Logits from ncnn, one input after another. `optimised=False` turns off its faster algorithms: another rounding."""
+    with opened(exported, threads=threads, optimised=optimised) as one:
+        return np.stack([one(row) for row in prepared])
+
+
+@contextmanager
+def opened(exported: Exported, *, threads: int = 1, optimised: bool = True) -> Iterator[Callable[[Prepared], Logits]]:
+    """An artifact loaded in ncnn, as a function from one input, (*input.shape), to its logits, (classes,).
 
     Raises RuntimeFailure from ncnn's return codes; ncnn itself raises nothing.
     """
@@ -143,16 +145,19 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
         net.opt = option
         if net.load_param(str(Path(scratch, PARAM))) != 0 or net.load_model(str(Path(scratch, BIN))) != 0:
             raise RuntimeFailure("ncnn: cannot load the artifact")
-        input_name = net.input_names()[0]
-        rows = []
-        for row in prepared:
-            memory = np.ascontiguousarray(row)  # ncnn reads it without a copy
-            with net.create_extractor() as run:
-                if run.input(input_name, ncnn.Mat(memory)) != 0:
-                    raise RuntimeFailure(f"ncnn: does not take {input_name}")
-                code, logits = run.extract(OUTPUT_NAME)
-                if code != 0:
-                    raise RuntimeFailure(f"ncnn: inference ended with {code}")
-                rows.append(np.array(logits, dtype=np.float32).reshape(-1))
+    input_name = net.input_names()[0]
+
+    def one(row: Prepared) -> Logits:
+        memory = np.ascontiguousarray(row)  # ncnn reads it without a copy
+        with net.create_extractor() as run:
+            if run.input(input_name, ncnn.Mat(memory)) != 0:
+                raise RuntimeFailure(f"ncnn: does not take {input_name}")
+            code, logits = run.extract(OUTPUT_NAME)
+            if code != 0:
+                raise RuntimeFailure(f"ncnn: inference ended with {code}")
+            return np.array(logits, dtype=np.float32).reshape(-1)
+
+    try:
+        yield one
+    finally:
         net.clear()
-    return np.stack(rows)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from torch import fx, nn
 from littoral.errors import RuntimeFailure
 from littoral.manifest import FULL_RANGE
 from littoral.preparation import Input
-from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded
+from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Logits, Options, Prepared, folded, hushed
 from littoral_cloud.export.lacking import layer_lacking
 from littoral_cloud.export.lean import stripped
 
@@ -149,13 +148,7 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hides that torch's exporter reports at each export that torchvision is missing, and warns of its own internals."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+    with hushed("torch.onnx._internal.exporter._registration"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield

@@ -163,6 +163,6 @@ def _small(x: npt.NDArray[np.float32], side: tuple[int, ...]) -> npt.NDArray[np.
     for axis, size in enumerate(side, 1):
         block = x.shape[axis] // size
         if block > 1:
-            kept = np.moveaxis(x, axis, -1)[..., : block * size]
-            x = np.moveaxis(kept.reshape(*kept.shape[:-1], size, block).mean(axis=-1), -1, axis)
+            whole = np.moveaxis(x, axis, -1)[..., : block * size]
+            x = np.moveaxis(whole.reshape(*whole.shape[:-1], size, block).mean(axis=-1), -1, axis)
     return x

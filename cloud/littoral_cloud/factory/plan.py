@@ -27,7 +27,7 @@ class Stage:
 
     name: str  # of its checkpoint
     schedule: Schedule
-    steps: int  # as expected: a method that does not name its epochs trains as long as its student
+    steps: int
     copies: tuple[ImageCopy, ...]  # in the order of need
 
 
@@ -91,27 +91,19 @@ def plan_of(recipe: Production, dataset: Dataset) -> ProductionPlan:
 
 
 def student_plan(student: StudentRecipe, examples: int) -> StudentPlan:
-    """A method without a schedule of its own follows its student's."""
     name, *names = stages(student)
     return StudentPlan(
         student,
         _stage(name, student.schedule, student.epochs, examples),
         tuple(
-            (_stage(name, _own_schedule(method) or student.schedule, getattr(method, "epochs", None), examples, student), method)
+            (_stage(name, method.schedule, method.epochs, examples), method)
             for name, method in zip(names, student.methods, strict=True)
         ),
     )
 
 
-def _stage(name: str, schedule: Schedule, epochs: int | None, examples: int, student: StudentRecipe | None = None) -> Stage:
-    """`epochs` None: of a method that does not name them; it learns from every copy, for as long as its `student`."""
-    copies = schedule.augment.copies if schedule.augment else 1
-    used = tuple((schedule.augment, schedule.copy(epoch)) for epoch in range(min(copies, copies if epochs is None else epochs)))
-    expected = epochs if epochs is not None else student.epochs if student else 1
-    steps = 1 if schedule.optimiser == "lbfgs" else int(expected) * max(1, examples // schedule.batch)
+def _stage(name: str, schedule: Schedule, epochs: int, examples: int) -> Stage:
+    copies = min(schedule.augment.copies if schedule.augment else 1, epochs)
+    used = tuple((schedule.augment, schedule.copy(epoch)) for epoch in range(copies))
+    steps = 1 if schedule.optimiser == "lbfgs" else epochs * max(1, examples // schedule.batch)
     return Stage(name, schedule, steps, used)
-
-
-def _own_schedule(method: Method) -> Schedule | None:
-    own = getattr(method, "schedule", None)
-    return own if isinstance(own, Schedule) else None

@@ -17,15 +17,15 @@ from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.checks import check_plan
 from littoral_cloud.factory.plan import ProductionPlan, Stage, StudentPlan, plan_of
-from littoral_cloud.factory.progress import ProductionProgress, Share, no_share
-from littoral_cloud.packaging.package import Bench, Packaged, candidates_from
+from littoral_cloud.factory.progress import ProductionProgress, Share
+from littoral_cloud.packaging.package import Bench, Packaged, Provenance, candidates_from
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, Teacher, ready_teacher
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.preparation import input_of
-from littoral_cloud.training.resume import StoppableCheckpoints, Stopped, Tell, WorkFolders, tell_nobody
-from littoral_cloud.training.schedule import Progress, no_progress
+from littoral_cloud.training.resume import StoppableCheckpoints, Stopped, Tell, WorkFolders
+from littoral_cloud.training.schedule import Progress, ignore
 from littoral_cloud.training.train import Trained, accuracy_of, taught, train_teacher
 from littoral_cloud.training.trainer import Trainer
 
@@ -67,9 +67,9 @@ class Execution:
     """
 
     folders: WorkFolders | None = None
-    progress: Share = no_share
-    steps: Progress = no_progress
-    tell: Tell = tell_nobody
+    progress: Share = ignore
+    steps: Progress = ignore
+    tell: Tell = ignore
     stop: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.perf_counter
     teacher: Teacher | None = None
@@ -88,44 +88,30 @@ def make_students(dataset: Dataset, recipe: Production, how: Execution | None = 
         TrainingDiverged, RuntimeFailure: see train_teacher, distil, candidates_from; what a teacher or a method raises.
     """
     how = how or Execution()
-    plan = plan_of(recipe, dataset)
-    progress = _progress(plan, how)
-    taught = _taught(dataset, plan, how, progress)
+    with _work(dataset, recipe, how) as work:
+        taught = work.taught()
     bench = Bench.of(dataset)
-    packaged = package_all(recipe, bench, taught.teacher, taught.students, progress.artifact)
+    packaged = package_all(recipe, bench, taught.teacher, taught.students, work.progress.artifact)
     how.progress(1.0)
     return Made(recipe, bench, taught.teacher, taught.teacher_accuracy, taught.students, packaged)
 
 
 def teach_students(dataset: Dataset, recipe: Production, how: Execution | None = None) -> TaughtStudents:
     """The networks of a recipe, without exporting them: see make_students."""
-    how = how or Execution()
-    plan = plan_of(recipe, dataset)
-    return _taught(dataset, plan, how, _progress(plan, how))
+    with _work(dataset, recipe, how or Execution()) as work:
+        return work.taught()
 
 
 def ready_for(dataset: Dataset, recipe: Production, how: Execution | None = None) -> Teacher | None:
     """The teacher of a recipe, trained or loaded, for several calls of make_students, and as they raise; None: it has none."""
-    how = how or Execution()
-    plan = plan_of(recipe, dataset)
-    with _work(dataset, plan, how, _progress(plan, how)) as work:
+    with _work(dataset, recipe, how or Execution()) as work:
         return work.teacher()
 
 
-def _progress(plan: ProductionPlan, how: Execution) -> ProductionProgress:
-    return ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None)
-
-
-def _taught(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: ProductionProgress) -> TaughtStudents:
-    check_plan(plan, dataset)
-    with _work(dataset, plan, how, progress) as work:
-        teacher = how.teacher or work.teacher()
-        accuracy = work.judged(teacher) if teacher and how.teacher is None else 0.0
-        return TaughtStudents(teacher, accuracy, work.students(work.logits(teacher) if teacher else {}))
-
-
 @contextmanager
-def _work(dataset: Dataset, plan: ProductionPlan, how: Execution, progress: ProductionProgress) -> Iterator[_Work]:
+def _work(dataset: Dataset, recipe: Production, how: Execution) -> Iterator[_Work]:
+    plan = plan_of(recipe, dataset)
+    progress = ProductionProgress(plan, how.progress, how.steps, how.stop, stops=how.folders is None)
     with ExitStack() as stack:
         checkpoints = StoppableCheckpoints.of(how.folders, how.stop, how.tell) if how.folders else None
         if checkpoints:
@@ -148,6 +134,12 @@ class _Work:
     folder: Path  # of the teacher's logits
     checkpoints: StoppableCheckpoints | None
     input: Input
+
+    def taught(self) -> TaughtStudents:
+        check_plan(self.plan, self.dataset)
+        teacher = self.how.teacher or self.teacher()
+        accuracy = self.judged(teacher) if teacher and self.how.teacher is None else 0.0
+        return TaughtStudents(teacher, accuracy, self.students(self.logits(teacher) if teacher else {}))
 
     def teacher(self) -> Teacher | None:
         recipe = self.plan.recipe.teacher
@@ -251,18 +243,17 @@ def package_all(
     """Each student in its variants, measured. `progress` gets the name of each artifact before it is made."""
     packaged: list[Packaged] = []
     members = [member.digest for member in teacher.members] if isinstance(teacher, Ensemble) else []
+    parents = (teacher.digest, *members) if teacher else ()
+    roles = (TEACHER, *(MEMBER for _ in members))[: len(parents)]
     for plan, student in zip(recipe.students, students, strict=True):
+        how = {"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None}
         packaged += candidates_from(
-            student.module,
-            student.spec,
-            bench.dataset,
+            student,
+            bench,
             plan.variants,
             model=recipe.model,
             name=plan.name,
-            bench=bench,
-            parents=(teacher.digest, *members) if teacher else (),
-            roles=(TEACHER, *(MEMBER for _ in members)) if teacher else (),
-            recipe={"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None},
+            provenance=Provenance(parents, roles, how),
             options=plan.export,
             progress=progress,
         )

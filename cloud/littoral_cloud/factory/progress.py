@@ -13,14 +13,10 @@ Share = Callable[[float], None]
 """Gets the share that is done, 0 to 1."""
 
 
-def no_share(_: float) -> None:
-    """For callers that show nothing."""
-
-
 # What steps cost relative to each other is not known beforehand; packaging is taken for this share of the whole.
 _PACKAGING = 0.2
 _ANSWERED_PER_STEP = 400  # images that a teacher answers in the time of one step of training, roughly
-_TELL_EVERY = 50  # steps
+_REPORT_EVERY = 50  # steps
 
 
 class ProductionProgress:
@@ -33,19 +29,19 @@ class ProductionProgress:
         self._done = dict.fromkeys(self._steps, 0)
         self._answers = plan.answered_copies * plan.examples / _ANSWERED_PER_STEP
         self._artifacts = max(1, plan.artifacts)
-        self._stop, self._stops, self._note = stop, stops, steps
+        self._stop, self._stops, self._observe = stop, stops, steps
         self._tell, self._lock = tell, threading.Lock()
         self._answered = self._share = 0.0
         self._packaged = 0
 
     def step(self, step: Step) -> None:
-        self._note(step)
+        self._observe(step)
         with self._lock:
             self._steps[step.name], self._done[step.name] = step.steps, step.step
-            if step.step % _TELL_EVERY == 0 or step.step == step.steps:
-                self._say()
+            if step.step % _REPORT_EVERY == 0 or step.step == step.steps:
+                self._report()
         if self._stops:
-            self._look()
+            self._check_stop()
 
     def trained(self, name: str) -> None:
         """A training ended; one that went on from its last checkpoint may have had no step left."""
@@ -55,21 +51,21 @@ class ProductionProgress:
     def answered(self, count: int) -> None:
         with self._lock:
             self._answered += count / _ANSWERED_PER_STEP
-            self._say()
-        self._look()
+            self._report()
+        self._check_stop()
 
     def artifact(self, _: str) -> None:
         with self._lock:
             self._packaged += 1
-            self._say()
-        self._look()
+            self._report()
+        self._check_stop()
 
-    def _say(self) -> None:
+    def _report(self) -> None:
         done = sum(self._done.values()) + min(self._answered, self._answers)
         share = (1 - _PACKAGING) * done / max(1.0, sum(self._steps.values()) + self._answers)
         self._share = max(self._share, min(share + _PACKAGING * self._packaged / self._artifacts, 0.99))
         self._tell(self._share)
 
-    def _look(self) -> None:
+    def _check_stop(self) -> None:
         if self._stop.is_set():
             raise Stopped("training: stopped", hint="the same command starts it again")

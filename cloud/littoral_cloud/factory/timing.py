@@ -17,7 +17,7 @@ from littoral_cloud.training.schedule import Step
 from littoral_cloud.training.train import Trained, logits_of, taught
 from littoral_cloud.training.trainer import Trainer
 
-KEPT_BYTES = 3 * 4
+CHECKPOINT_BYTES = 3 * 4
 """Of a parameter in a checkpoint: its value and two moments."""
 PACKAGE_S = 3.0
 """An artifact's export, coding and measuring, roughly; seconds."""
@@ -49,18 +49,18 @@ class Timed:
         return self.step_s * plan.taught.steps + more
 
     @property
-    def kept_bytes(self) -> int:
-        return KEPT_BYTES * self.found.parameters * (1 + len(self.methods))
+    def checkpoint_bytes(self) -> int:
+        return CHECKPOINT_BYTES * self.found.parameters * (1 + len(self.methods))
 
 
 def costs_of(recipe: Production, dataset: Dataset, clock: Callable[[], float]) -> Costs:
     """Raises what training raises."""
-    seconds, kept = teacher_seconds(recipe, dataset, clock), plan_of(recipe, dataset).logits_bytes
+    seconds, disk_bytes = teacher_seconds(recipe, dataset, clock), plan_of(recipe, dataset).logits_bytes
     for student in recipe.students:
         found = timed(student, dataset, clock)
         seconds += found.run_s(student, dataset) + PACKAGE_S * len(student.variants)
-        kept += found.kept_bytes
-    return Costs(round(seconds, 1), kept)
+        disk_bytes += found.checkpoint_bytes
+    return Costs(round(seconds, 1), disk_bytes)
 
 
 def timed(student: StudentRecipe, dataset: Dataset, clock: Callable[[], float]) -> Timed:
@@ -125,5 +125,4 @@ def few(dataset: Dataset, batch: int) -> Dataset:
 
 def _short(method: Method) -> Method:
     """The same method, taught for a few steps."""
-    epochs = {"epochs": max(_STEPS, getattr(method, "steps", 0))} if hasattr(method, "epochs") else {}
-    return replace(method, **epochs)  # type: ignore[type-var]
+    return replace(method, epochs=max(_STEPS, getattr(method, "steps", 0)))

@@ -15,10 +15,10 @@ from littoral_cloud.federation.evaluation import WorseThanBase, judgement
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.packaging.node_check import taken_by_a_node
-from littoral_cloud.packaging.package import Bench, candidates_from
+from littoral_cloud.packaging.package import Bench, Provenance, candidates_from
 from littoral_cloud.releases.catalogue import create_release, publish, release_of_run
 from littoral_cloud.training.preparation import INPUT_NAME
-from littoral_cloud.training.train import accuracy_of, logits_of
+from littoral_cloud.training.train import Trained, accuracy_of, logits_of
 from littoral_cloud.training.weights import arrays_from, module_of
 
 RUN_VARIANTS = ("onnx-int8", "ncnn-fp16")
@@ -60,18 +60,11 @@ async def release_run(
     found = judgement(run, was, became)
     if found.worse and not worse_too:
         raise WorseThanBase(f"run {run.run_id}: {found.remark}", hint="release it all the same with --yes, or start another run")
-    made = candidates_from(
-        module,
-        run.architecture,
-        dataset,
-        RUN_VARIANTS,
-        bench=Bench.of(dataset, given),  # as the nodes prepared theirs
-        model=run.model,
-        name=run.run_id,
-        parents=(run.base_weights,),
-        roles=(BASE,),
-        recipe={"run": {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}},
-    )
+    network = Trained.of(run.run_id, module, run.architecture, given, 0.0)
+    how = {"strategy": run.strategy, "rounds": run.rounds, "local_epochs": run.local_epochs, "seed": run.seed}
+    provenance = Provenance((run.base_weights,), (BASE,), {"run": how})
+    bench = Bench.of(dataset, given)  # as the nodes prepared theirs
+    made = candidates_from(network, bench, RUN_VARIANTS, model=run.model, name=run.run_id, provenance=provenance)
     if found.remark:
         made = [replace(p, manifest=replace(p.manifest, remarks=(*p.manifest.remarks, found.remark))) for p in made]
     taken = await taken_by_a_node(made, tell)

@@ -48,16 +48,18 @@ class Faults:
         what = "finite" if self.finite else "numbers, which nodes refuse"
         anyway = "" if self.where.all() else " --yes releases it all the same, with a remark"
         return BadInput(
-            f"model: {self._said()} {what}",
+            f"model: {self._description()} {what}",
             hint=f"are the data as it learnt from them (--prepare, --mean and --std)?{anyway}",
         )
 
     def remarks(self) -> tuple[str, ...]:
         if not self.where.any():
             return ()
-        return (f"{self._said()} {'finite: they are not in its measure' if self.finite else 'numbers: such a request fails'}",)
+        return (
+            f"{self._description()} {'finite: they are not in its measure' if self.finite else 'numbers: such a request fails'}",
+        )
 
-    def _said(self) -> str:
+    def _description(self) -> str:
         count = f"{int(self.where.sum())} of {len(self.where)} examples"
         return f"{count} are answered with values in {', '.join(self.outputs)} that are not"
 
@@ -124,8 +126,8 @@ def worth_by_metric(answers: Mapping[str, Any], targets: Mapping[str, Array], ou
     if faults.where.all():
         raise faults.refusal()
     answered = ~faults.where
-    kept = {name: _where(values, answered) for name, values in answers.items()}
-    metric = measure.metric(kept, {name: values[answered] for name, values in targets.items()}, output)
+    judged = {name: _where(values, answered) for name, values in answers.items()}
+    metric = measure.metric(judged, {name: values[answered] for name, values in targets.items()}, output)
     nothing: tuple[str, ...] = ()
     if guess is not None and metric.score <= replace(metric, value=guess).score:
         nothing = (f"learnt nothing: {metric.name} is {metric.value:.4g}, and always answering the mean of y has {guess:.4g}",)
@@ -150,5 +152,5 @@ def lost(whole: Worth, small: Worth) -> float:
     return gone / of if of else 1.0
 
 
-def _where(values: Any, kept: npt.NDArray[np.bool_]) -> Any:
-    return values[kept] if isinstance(values, np.ndarray) else [row for row, keep in zip(values, kept, strict=True) if keep]
+def _where(values: Any, where: npt.NDArray[np.bool_]) -> Any:
+    return values[where] if isinstance(values, np.ndarray) else [row for row, keep in zip(values, where, strict=True) if keep]

@@ -157,7 +157,7 @@ class _Import:
         gone, may = lost(whole.worth, small.worth), self.plan.int8_loss
         if gone > may + chance_of(may, small.worth):
             raise RuntimeFailure(
-                f"int8: lost {gone:.1%} of what it is worth ({_told(whole.worth)} to {_told(small.worth)}), at most "
+                f"int8: lost {gone:.1%} of what it is worth ({_score_text(whole.worth)} to {_score_text(small.worth)}), at most "
                 f"{may:.0%} may go, and what is chance on {small.worth.examples} examples (--int8-loss)"
             )
         return replace(small, lost=gone)
@@ -194,7 +194,7 @@ class _Import:
         model.load(graph.data, f"{measured.name}-plain", optimised=False)
         others = model.run(feeds, name=f"{measured.name}-plain")
         recipe = {
-            "import": {**self._said(measured.output), **_quantized_how(measured.name)},
+            "import": {**self._settings(measured.output), **_quantized_how(measured.name)},
             "variant": measured.variant,
         }
         parents = ((self.given.digest,) if self.given else ()) + (self.digest,)
@@ -272,7 +272,7 @@ class _Import:
             return ()
         return labels_of(scores, self.plan.labels, self.model.class_names, self.given.labels if self.given else ())
 
-    def _said(self, output: str) -> dict[str, Any]:
+    def _settings(self, output: str) -> dict[str, Any]:
         how = self.plan.preparation
         return {
             "file": self.model.path.name,
@@ -290,5 +290,5 @@ def _quantized_how(name: str) -> dict[str, Any]:
     return {"calibration_examples": CALIBRATION, "quantized": "layers" if name == LAYERS else "all"}
 
 
-def _told(worth: Worth) -> str:
+def _score_text(worth: Worth) -> str:
     return f"{worth.metric.name} {worth.metric.value:.4g}" if worth.metric else f"accuracy {worth.accuracy:.4g}"

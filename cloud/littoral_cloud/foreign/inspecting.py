@@ -167,13 +167,13 @@ class _Beside:
 
     def inline(self, tensor: Any) -> None:
         """Puts what lies elsewhere into the tensor. Raises BadInput, TooLarge, NotFound."""
-        said = {entry.key: entry.value for entry in tensor.external_data}
+        entries = {entry.key: entry.value for entry in tensor.external_data}
         called = f"{self._what}: {self._path} keeps {tensor.name!r:.80} in another file"
         try:
-            offset, length = int(said.get("offset", "0")), int(said.get("length", "-1"))
+            offset, length = int(entries.get("offset", "0")), int(entries.get("length", "-1"))
         except ValueError as error:
             raise BadInput(f"{called}, at a place that is no number", hint=_WAY_OUT) from error
-        descriptor = self._opened(said.get("location", ""), called)
+        descriptor = self._opened(entries.get("location", ""), called)
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             os.close(descriptor)

@@ -125,8 +125,8 @@ def classes_of(
             )
         return np.array([places[str(value)] for value in y], np.int64)
     if y.min() < 0 or y.max() >= classes:
-        said = f"y: runs from {y.min()} to {y.max()}, the model knows {classes} classes"
-        raise BadInput(said, hint=f"use 0 to {classes - 1}")
+        problem = f"y: runs from {y.min()} to {y.max()}, the model knows {classes} classes"
+        raise BadInput(problem, hint=f"use 0 to {classes - 1}")
     return y.astype(np.int64)
 
 

@@ -55,7 +55,7 @@ def probe_of(asked: Mapping[str, Packed], answers: Mapping[str, Array], others: 
     tolerances = {}
     most = min(OUTPUT_VALUES, MOST_BYTES // sum(array.dtype.itemsize for array in answers.values()))
     for name, wanted in answers.items():
-        seen = _apart(others[name], wanted)
+        seen = _difference(others[name], wanted)
         largest = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)) if wanted.dtype.kind == "f" else 0.0
         least = FLOOR[variant] * largest if wanted.dtype.kind == "f" else 0.02
         tolerances[name] = float(f"{max(_MARGIN * seen, least, 1e-6) * 1.005:.3g}")
@@ -66,7 +66,7 @@ def _most_values(model: ForeignModel) -> int:
     return min(INPUT_VALUES, MOST_BYTES // sum(DATATYPES[spec.datatype].itemsize for spec in model.inputs))
 
 
-def _apart(other: Array, wanted: Array) -> float:
+def _difference(other: Array, wanted: Array) -> float:
     """The largest difference of floats; of anything else the share that differs."""
     if other.shape != wanted.shape or not wanted.size:
         return 0.0

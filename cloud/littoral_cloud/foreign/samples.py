@@ -99,13 +99,13 @@ def load_samples(
     if path.is_dir():
         return _of_folder(path, inputs, preparation, unshaped)
     arrays = read_arrays(path)
-    apart, places = _places(arrays, inputs, str(path))
-    ends = ("_test", "_train") if apart else ("",)
+    split, places = _places(arrays, inputs, str(path))
+    ends = ("_test", "_train") if split else ("",)
     ranks = {spec.name: arrays[place + ends[0]].ndim for spec, place in zip(inputs, places, strict=True)}
     inputs = with_ranks(inputs, unshaped, ranks)
     rest = {name: array for name, array in arrays.items() if name not in {place + end for place in places for end in ends}}
     labels = tuple(str(label) for label in rest.pop("labels", ()))
-    targets = sorted(name for name in rest if name.removesuffix("_test").split("_")[0] == "y" and (not apart or "_test" in name))
+    targets = sorted(name for name in rest if name.removesuffix("_test").split("_")[0] == "y" and (not split or "_test" in name))
     found: dict[str, Samples] = {}
     for end in ends:
         given = {spec: arrays[place + end] for spec, place in zip(inputs, places, strict=True)}
@@ -120,10 +120,10 @@ def load_samples(
         right = {name.removesuffix("_test"): rest[name] for name in targets if end != "_train"}
         found[end] = Samples(taken, right)
         _check_counts(found[end], str(path))
-    if apart:
+    if split:
         measuring, calibrating = found["_test"], found["_train"]
     else:
-        measuring, calibrating = _apart(found[""])
+        measuring, calibrating = _halves(found[""])
     return ImportData(path.stem, _digest(arrays), measuring, calibrating, labels, tuple(inputs))
 
 
@@ -138,9 +138,9 @@ def _places(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], path: str
     whole = [next((place for place in places if place in arrays), "") for places in named]
     if all(whole):
         return False, whole
-    apart = any(f"{place}{end}" in arrays for places in named for place in places for end in ("_train", "_test"))
-    missing = next(spec.name for spec, place in zip(inputs, parts if apart else whole, strict=True) if not place)
-    ends = [end for end in ("_train", "_test") if f"{missing}{end}" not in arrays] if apart else [""]
+    split = any(f"{place}{end}" in arrays for places in named for place in places for end in ("_train", "_test"))
+    missing = next(spec.name for spec, place in zip(inputs, parts if split else whole, strict=True) if not place)
+    ends = [end for end in ("_train", "_test") if f"{missing}{end}" not in arrays] if split else [""]
     present = ", ".join(sorted(arrays)) or "nothing"
     raise BadData(f"{path}: holds {present}, and no {missing}{ends[0]}", hint=_layout(inputs))
 
@@ -208,7 +208,7 @@ def _check_counts(samples: Samples, path: str) -> None:
         raise BadData(f"{path}: has {sizes}", hint="as many examples in each array, in one order")
 
 
-def _apart(samples: Samples) -> tuple[Samples, Samples]:
+def _halves(samples: Samples) -> tuple[Samples, Samples]:
     y = samples.targets.get("y")
     if y is not None and y.ndim == 1 and y.dtype.kind in "iuU":
         test = split_every(y, TEST_EVERY)

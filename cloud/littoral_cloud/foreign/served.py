@@ -18,20 +18,20 @@ def served(model: ForeignModel, wanted: str, tell: Callable[[str], None]) -> For
     for spec in model.inputs:
         if why := _refused(spec):
             raise BadInput(f"model: input {spec.name} {why}", hint=f"one of {', '.join(DATATYPES)}")
-    kept = tuple(spec for spec in model.outputs if not _refused(spec))
-    dropped = [spec for spec in model.outputs if spec not in kept]
+    servable = tuple(spec for spec in model.outputs if not _refused(spec))
+    dropped = [spec for spec in model.outputs if spec not in servable]
     for spec in dropped:
-        if not kept or spec.name == wanted:
-            others = ", ".join(spec.name for spec in kept)
+        if not servable or spec.name == wanted:
+            others = ", ".join(spec.name for spec in servable)
             raise BadInput(
                 f"model: output {spec.name} {_refused(spec)}",
                 hint=f"name another with --output: {others}" if others else f"one of {', '.join(DATATYPES)}",
             )
         tell(f"output {spec.name} {_refused(spec)}: it is left out")
-    for side, specs in (("input", model.inputs), ("output", kept)):
+    for side, specs in (("input", model.inputs), ("output", servable)):
         if not 1 <= len(specs) <= MOST_TENSORS:
             raise BadInput(f"model: {model.path} has {len(specs)} {side}s", hint=f"1 to {MOST_TENSORS} are served")
-    return replace(model, outputs=kept)
+    return replace(model, outputs=servable)
 
 
 def _refused(spec: TensorSpec) -> str:

@@ -7,17 +7,16 @@ by round, and of each figure the median over the rounds counts.
 from __future__ import annotations
 
 import importlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from littoral.errors import BadInput, RuntimeFailure
+from littoral_cloud.export import ncnn
 from littoral_cloud.export.exported import OUTPUT_NAME, Exported, Prepared
 
 WARM = 50
@@ -105,12 +104,15 @@ def opened(name: str, artifact: Exported) -> Iterator[One]:
         raise RuntimeFailure(
             f"latency: {name} wants {artifact.runtime!r}, which is not timed here", hint=f"{', '.join(_OPENERS)}"
         )
-    with _OPENERS[artifact.runtime](name, artifact) as one:
-        yield one
+    try:
+        with _OPENERS[artifact.runtime](artifact) as one:
+            yield one
+    except RuntimeFailure as error:
+        raise RuntimeFailure(f"latency: {name}: {error.message}", hint=error.hint) from error
 
 
 @contextmanager
-def _onnxruntime(name: str, artifact: Exported) -> Iterator[One]:
+def _onnxruntime(artifact: Exported) -> Iterator[One]:
     runtime: Any = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -121,43 +123,15 @@ def _onnxruntime(name: str, artifact: Exported) -> Iterator[One]:
     try:
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise RuntimeFailure(f"latency: onnxruntime cannot load {name}: {error}") from error
+        raise RuntimeFailure(f"onnxruntime cannot load it: {error}") from error
     given = session.get_inputs()[0].name
     yield lambda x: session.run([OUTPUT_NAME], {given: x})
 
 
 @contextmanager
-def _ncnn(name: str, artifact: Exported) -> Iterator[One]:
-    ncnn: Any = importlib.import_module("ncnn")
-    net = ncnn.Net()
-    option = net.opt
-    option.num_threads = 1
-    option.use_vulkan_compute = option.use_bf16_storage = False
-    option.use_fp16_packed = option.use_fp16_storage = option.use_fp16_arithmetic = bool(artifact.runtime_options["fp16"])
-    option.lightmode = True
-    net.opt = option
-    with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
-        places = {Path(path).suffix: Path(scratch, path) for path in artifact.files}
-        for path, data in artifact.files.items():
-            Path(scratch, path).write_bytes(data)
-        if net.load_param(str(places[".param"])) != 0 or net.load_model(str(places[".bin"])) != 0:
-            raise RuntimeFailure(f"latency: ncnn cannot load {name}")
-    given = net.input_names()[0]
-
-    def one(x: Prepared) -> Any:
-        held = x[0]  # ncnn reads this very memory
-        with net.create_extractor() as run:
-            if run.input(given, ncnn.Mat(held)) != 0:
-                raise RuntimeFailure(f"latency: ncnn cannot give {name} its input")
-            code, answer = run.extract(OUTPUT_NAME)
-            if code != 0:
-                raise RuntimeFailure(f"latency: inference of {name} in ncnn ended with {code}")
-            return np.array(answer)
-
-    try:
-        yield one
-    finally:
-        net.clear()
+def _ncnn(artifact: Exported) -> Iterator[One]:
+    with ncnn.opened(artifact) as one:
+        yield lambda x: one(x[0])
 
 
 _OPENERS = {"onnxruntime": _onnxruntime, "ncnn": _ncnn}

@@ -1,13 +1,13 @@
-"""The producer plays the consumer: what was made is tried as a node will try it, before it is signed and released.
+"""Tests an artifact as a node will, before it is signed and released.
 
-Each artifact is laid out as it travels and comes back from its coding, and a node's own process (littoral/measuring.py) reads its
-manifest, loads it, holds it against its probe and measures it. What does not pass would be refused by every node.
+Each artifact is written as it travels and decoded. Then a node's own process (littoral/measuring.py) reads its manifest, loads
+it, compares its answers with its probe and measures it. Every node would refuse what does not pass.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from littoral import codec
@@ -17,20 +17,22 @@ from littoral.errors import RuntimeFailure
 from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
 from littoral.measuring import ABSENT, MeasurementResult, Measurer
 from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.training.resume import Tell
+from littoral_cloud.training.schedule import ignore
 
 _ENVELOPE = 4 / 3
 """How much longer a signed envelope is than what it holds."""
 
 
-async def taken_by_a_node(made: Sequence[Packaged], tell: Callable[[str], None] = lambda _: None) -> tuple[Packaged, ...]:
-    """Those of them that a node takes, in their order.
+async def taken_by_a_node(made: Sequence[Packaged], tell: Tell = ignore) -> tuple[Packaged, ...]:
+    """The artifacts that a node accepts, in their order.
 
     Args:
-        tell: told of each that is left out and why, and of each that could not be tried because its runtime is not here.
+        tell: called with a message about each that is left out, and each that was not tested because its runtime is not here.
 
     Raises RuntimeFailure where none is left.
     """
-    kept: list[Packaged] = []
+    taken: list[Packaged] = []
     refused: list[str] = []
     measurer = Measurer(1, None)
     try:
@@ -38,18 +40,18 @@ async def taken_by_a_node(made: Sequence[Packaged], tell: Callable[[str], None] 
             manifest = packaged.manifest
             result = await tried(manifest, packaged.files, packaged.coded, measurer)
             if result.failure in ("", ABSENT):
-                kept.append(packaged)
+                taken.append(packaged)
             if result.failure == ABSENT:
                 tell(f"{manifest.name}: not tried as a node would, {manifest.runtime} is not here")
             elif result.failure:
                 refused.append(f"{manifest.name}: {result.failure}: {result.detail}")
     finally:
         measurer.end()
-    if not kept:
+    if not taken:
         raise RuntimeFailure(f"a node refuses {'; '.join(refused)}", hint="nothing was released")
-    for words in refused:
-        tell(f"a node refuses {words}; it is not released")
-    return tuple(kept)
+    for reason in refused:
+        tell(f"a node refuses {reason}; it is not released")
+    return tuple(taken)
 
 
 async def tried(

@@ -7,7 +7,8 @@ when, where or how fast it was made, so the same network and data give the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ from littoral_cloud.export.exported import DEFAULTS, OUTPUT_NAME, Exported, Expo
 from littoral_cloud.packaging.metrics import class_accuracy, learnt_nothing
 from littoral_cloud.packaging.provenance import lineage_of
 from littoral_cloud.training.preparation import input_of, noted
-from littoral_cloud.training.train import accuracy_of
-from littoral_cloud.training.weights import parameters_of, weights_digest
+from littoral_cloud.training.schedule import ignore
+from littoral_cloud.training.train import Trained, accuracy_of
 
 EXPORTERS: Mapping[str, Exporter] = {
     "onnx": onnx.export,
@@ -39,9 +40,9 @@ EXPORTERS: Mapping[str, Exporter] = {
     "onnx-int8-dynamic": int8.export_int8_dynamic,
     "onnx-int8-full": int8.export_int8_full,
     "ncnn": ncnn.export,
-    "ncnn-fp16": ncnn.export_fp16,
+    "ncnn-fp16": partial(ncnn.export, half=True),
     "coreml": coreml.export,
-    "coreml-fp16": coreml.export_fp16,
+    "coreml-fp16": partial(coreml.export, precision="FLOAT16"),
     "tensorrt-fp16": tensorrt.export_fp16,
     "tensorrt-int8": int8.export_tensorrt_int8,
 }
@@ -126,36 +127,39 @@ class Bench:
         return self.input.prepare(_spread(self.dataset.train_x, examples))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Provenance:
+    """What a network was made of, and how.
+
+    parents: digests of what it was made from (teacher, base), without data and weights. roles: of those, in their order; see
+    littoral.lineage. recipe: as resolved, JSON values; seed and threads of its "student" or "run" stand in the lineage.
+    """
+
+    parents: Sequence[str] = ()
+    roles: Sequence[str] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
 def candidates_from(
-    module: nn.Module,
-    spec: Mapping[str, Any],
-    dataset: Dataset,
+    network: Trained,
+    bench: Bench,
     variants: Sequence[str] = EVERY_VARIANT,
     *,
     model: str,
     name: str,
-    bench: Bench | None = None,
-    parents: Sequence[str] = (),
-    roles: Sequence[str] = (),
-    recipe: Mapping[str, Any] | None = None,
+    provenance: Provenance | None = None,
     options: Options = DEFAULTS,
-    threads: int = 1,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = ignore,
 ) -> list[Packaged]:
-    """Exports a trained network in several ways, and measures each artifact on the test split in its own runtime.
+    """Exports a network in several ways, and measures each artifact on the test split in its own runtime.
 
     Args:
-        module: the network with its weights; see weights.module_of for weights that came as arrays.
-        spec: its architecture, as littoral.architectures.build takes it.
-        dataset: its test split measures, its training split calibrates int8 and fits the input sketch.
+        network: trained; see weights.module_of for weights that came as arrays.
+        bench: its test split measures, its training split calibrates int8 and fits the input sketch.
         variants: of EXPORTERS; an artifact is called `name-variant`.
         model: the name under which nodes serve it.
-        bench: to share between networks of one data set.
-        parents: digests of what it was made from (teacher, base); the data's and these weights' come before them.
-        roles: of those parents, in their order; see littoral.lineage.
-        recipe: how it was made, as resolved: JSON values; seed and threads of its "student" or "run" stand in the lineage.
         options: how the files are written.
-        progress: told each artifact's name before it is made.
+        progress: called with each artifact's name before it is made.
 
     Raises:
         BadInput: a variant is unknown, or the data does not fit the network. RuntimeFailure: an export or its runtime failed.
@@ -163,74 +167,47 @@ def candidates_from(
     for variant in variants:
         if variant not in EXPORTERS:
             raise BadInput(f"variant: {variant!r} is not known", hint=f"one of {', '.join(EXPORTERS)}")
-    bench = bench or Bench.of(dataset)
-    weights = weights_digest(module)
+    provenance = provenance or Provenance()
     made = []
     for variant in variants:
         progress(f"{name}-{variant}")
         calibration = bench.calibration_of(options.calibration.examples)
-        exported = EXPORTERS[variant](module, bench.input, calibration=calibration, options=options)
-        made.append(
-            package(
-                exported,
-                bench,
-                model=model,
-                name=f"{name}-{variant}",
-                variant=variant,
-                spec=spec,
-                parameters=parameters_of(module),
-                parents=(dataset.digest, weights, *parents),
-                roles=(DATA, WEIGHTS, *roles),
-                recipe={**(recipe or {}), **_said(variant, module, options, len(calibration))},
-                threads=threads,
-            )
-        )
+        exported = EXPORTERS[variant](network.module, bench.input, calibration=calibration, options=options)
+        recipe = {**provenance.recipe, **_calibrated(variant, network.module, options, len(calibration)), "variant": variant}
+        made.append(_packaged(exported, network, bench, replace(provenance, recipe=recipe), model, name))
     return made
 
 
-def package(
-    exported: Exported,
-    bench: Bench,
-    *,
-    model: str,
-    name: str,
-    variant: str,
-    spec: Mapping[str, Any],
-    parameters: int,
-    parents: Sequence[str],
-    recipe: Mapping[str, Any],
-    roles: Sequence[str] = (),
-    threads: int = 1,
-) -> Packaged:
+def _packaged(exported: Exported, network: Trained, bench: Bench, provenance: Provenance, model: str, name: str) -> Packaged:
     """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
-    infer = RUNNERS[exported.runtime]
-    logits = infer(exported, bench.test, threads=threads)
-    by_class = class_accuracy(logits, bench.dataset.test_y, bench.dataset.classes)
+    infer, variant, test_y = RUNNERS[exported.runtime], provenance.recipe["variant"], bench.dataset.test_y
+    logits = infer(exported, bench.test)
+    by_class = class_accuracy(logits, test_y, bench.dataset.classes)
     probe = bench.input.prepare(bench.probe)
-    answers = infer(exported, probe, threads=1)
+    answers = infer(exported, probe)
     files, coded = travelling(exported.files)
+    parents = (bench.dataset.digest, network.digest, *provenance.parents)
+    remarks = (_NOT_RUN.get(exported.runtime), learnt_nothing(by_class, test_y), *noted(bench.dataset))
     manifest = Manifest(
         model=model,
-        name=name,
-        architecture=dict(spec),
-        parameters=parameters,
+        name=f"{name}-{variant}",
+        architecture=dict(network.spec),
+        parameters=network.parameters,
         runtime=exported.runtime,
         runtime_options=dict(exported.runtime_options),
         requires=dict(exported.requires),
         files=files,
         input=bench.input,
         output=Output(OUTPUT_NAME, bench.dataset.labels),
-        accuracy=accuracy_of(logits, bench.dataset.test_y),
-        accuracy_examples=len(bench.dataset.test_y),
+        accuracy=accuracy_of(logits, test_y),
+        accuracy_examples=len(test_y),
         class_accuracy=by_class,
         probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
         sketch=bench.sketch,
-        parents=tuple(parents),
-        recipe={**recipe, "variant": variant},
-        lineage=lineage_of(recipe, exported.runtime, parents, roles),
-        remarks=tuple(
-            filter(None, (_NOT_RUN.get(exported.runtime), learnt_nothing(by_class, bench.dataset.test_y), *noted(bench.dataset)))
-        ),
+        parents=parents,
+        recipe=provenance.recipe,
+        lineage=lineage_of(provenance.recipe, exported.runtime, parents, (DATA, WEIGHTS, *provenance.roles)),
+        remarks=tuple(filter(None, remarks)),
     )
     return Packaged(manifest, dict(exported.files), coded)
 
@@ -240,11 +217,12 @@ def travelling(files: Mapping[str, bytes]) -> tuple[tuple[File, ...], dict[str, 
     with codec_errors():
         every = codec.encode_files(files, dictionaries=True)
     coded = {path: code for path, code in every.items() if len(code) < len(files[path])}
-    named = (File(path, digest_of(data), len(data), _transfer_of(coded.get(path))) for path, data in sorted(files.items()))
+    transfers = {path: Transfer(codec.coding_of(code), digest_of(code), len(code)) for path, code in coded.items()}
+    named = (File(path, digest_of(data), len(data), transfers.get(path)) for path, data in sorted(files.items()))
     return tuple(named), coded
 
 
-def _said(variant: str, module: nn.Module, options: Options, examples: int) -> dict[str, Any]:
+def _calibrated(variant: str, module: nn.Module, options: Options, examples: int) -> dict[str, Any]:
     """What a manifest's recipe says of how the ranges of int8 were found."""
     if variant not in _CALIBRATED:
         return {}
@@ -253,23 +231,16 @@ def _said(variant: str, module: nn.Module, options: Options, examples: int) -> d
     return {"calibration": options.calibration.method, "calibration_examples": examples}
 
 
-def _transfer_of(coded: bytes | None) -> Transfer | None:
-    """None: the file is no smaller coded, and travels as it lies."""
-    return None if coded is None else Transfer(codec.coding_of(coded), digest_of(coded), len(coded))
-
-
 def exported_of(packaged: Packaged) -> Exported:
     """An artifact's files as an exporter gives them."""
     manifest = packaged.manifest
     return Exported(manifest.runtime, packaged.files, manifest.runtime_options, manifest.requires)
 
 
-def answers_of(packaged: Packaged, raw: Inputs, *, threads: int = 1) -> Logits:
+def answers_of(packaged: Packaged, raw: Inputs) -> Logits:
     """What an artifact answers to raw inputs, (n, classes), in its own runtime as the manifest says. Raises RuntimeFailure."""
     manifest = packaged.manifest
-    exported = exported_of(packaged)
-    infer = RUNNERS[manifest.runtime]
-    return infer(exported, manifest.input.prepare(raw), threads=threads)
+    return RUNNERS[manifest.runtime](exported_of(packaged), manifest.input.prepare(raw))
 
 
 def _tolerance(exported: Exported, infer: Callable[..., Logits], probe: Prepared, answers: Logits, floor: float) -> float:

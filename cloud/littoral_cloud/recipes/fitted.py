@@ -16,7 +16,7 @@ from typing import Any
 
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.fleet.names import name_from
-from littoral_cloud.recipes.recipe import DEMO, Production, StudentRecipe, TeacherRecipe
+from littoral_cloud.recipes.recipe import DEMO, DEMO_TEACHER, Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.logistic import PENALTY
 from littoral_cloud.training.schedule import Schedule
@@ -67,14 +67,13 @@ def fitted(dataset: Dataset, model: str | None = None, *, quick: bool = False, s
     def epochs(wanted: int) -> int:
         return max(1, min(_MOST_EPOCHS, math.ceil(wanted / max(1, count // batch))))
 
-    assert isinstance(DEMO.teacher, TeacherRecipe)
     taught = tuple(
         replace(student, epochs=epochs(student_steps), schedule=schedule)
         for student in (students[1:] if quick and len(students) > 2 else students)
     )
     return Production(
         named,
-        replace(DEMO.teacher, architecture=teacher, epochs=epochs(steps), schedule=teaching),
+        replace(DEMO_TEACHER, architecture=teacher, epochs=epochs(steps), schedule=teaching),
         (*taught, LINEAR) if solved and not quick and _solvable(dataset) else taught,
     )
 
@@ -111,13 +110,11 @@ def _moves(dataset: Dataset) -> Augment | None:
 
 def _architectures(shape: tuple[int, ...]) -> tuple[Mapping[str, Any], tuple[StudentRecipe, ...]]:
     """Of the teacher, and students that lack only their epochs."""
-    assert DEMO.teacher is not None
     match shape:
         case (_, height, width):
-            assert isinstance(DEMO.teacher, TeacherRecipe)
             scale = {"resolution": round(_SIDE / max(height, width), 4)} if max(height, width) > _SIDE else {}
-            return {**DEMO.teacher.architecture, **scale}, tuple(
-                replace(student, architecture={**student.architecture, **scale, **_begun(student, min(height, width))})
+            return {**DEMO_TEACHER.architecture, **scale}, tuple(
+                replace(student, architecture={**student.architecture, **scale, **_unhalved(student, min(height, width))})
                 for student in DEMO.students
             )
         case (_, _):
@@ -137,7 +134,7 @@ def _architectures(shape: tuple[int, ...]) -> tuple[Mapping[str, Any], tuple[Stu
             )
 
 
-def _begun(student: StudentRecipe, side: int) -> Mapping[str, Any]:
+def _unhalved(student: StudentRecipe, side: int) -> Mapping[str, Any]:
     """A small image is not halved before anything was seen in it."""
     return {"stem_stride": 1} if student.architecture["name"] == "mobilenet_v1" and side < _SMALL_SIDE else {}
 
@@ -145,22 +142,22 @@ def _begun(student: StudentRecipe, side: int) -> Mapping[str, Any]:
 def as_toml(recipe: Production, about: str) -> str:
     """A recipe with a teacher that is trained here, and students without methods, as a file that read_recipe reads again."""
     assert isinstance(recipe.teacher, TeacherRecipe)
-    blocks = [_lines({"about": about, "model": recipe.model}), "[teacher]\n" + _lines(said(recipe.teacher))]
-    blocks += ["[[student]]\n" + _lines(said(student)) for student in recipe.students]
+    blocks = [_lines({"about": about, "model": recipe.model}), "[teacher]\n" + _lines(stated(recipe.teacher))]
+    blocks += ["[[student]]\n" + _lines(stated(student)) for student in recipe.students]
     return "\n".join(blocks)
 
 
-def said(part: TeacherRecipe | StudentRecipe) -> dict[str, Any]:
-    """What is not as it would be without a word."""
-    said: dict[str, Any] = {}
+def stated(part: TeacherRecipe | StudentRecipe) -> dict[str, Any]:
+    """The values that are not the default, as a table of a recipe file."""
+    found: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)
         if field.name == "schedule":
             usual = asdict(Schedule())
             value = {name: own for name, own in asdict(value).items() if own != usual[name]}
         if value != field.default and value != {}:
-            said[field.name] = value
-    return said
+            found[field.name] = value
+    return found
 
 
 def _lines(table: Mapping[str, Any]) -> str:

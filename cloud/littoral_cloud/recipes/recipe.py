@@ -239,9 +239,10 @@ def _check_moments(mean: Sequence[float], std: Sequence[float]) -> None:
 
 _FAST = Schedule(batch=64, shift=1)
 
+DEMO_TEACHER = TeacherRecipe({"name": "compact_cnn", "widths": [16, 32, 48, 64]}, epochs=4, schedule=_FAST, seed=1)
 DEMO = Production(
     "digits",
-    TeacherRecipe({"name": "compact_cnn", "widths": [16, 32, 48, 64]}, epochs=4, schedule=_FAST, seed=1),
+    DEMO_TEACHER,
     (
         # Fits 100 KB as int8, and keeps what federated rounds teach it, where smaller ones collapsed.
         StudentRecipe(

@@ -67,16 +67,29 @@ def recipe_named(recipe: str, *, model: str | None = None) -> Production:
     if recipe in BUILT_IN:
         found = BUILT_IN[recipe]
         return replace(found, model=model) if model else found
+    text, what, folder = text_of(recipe, _shipped(), names(), "recipe")
+    return parse_recipe(text, what=what, model=model, folder=folder)
+
+
+def text_of(recipe: str, shipped: Any, known: Sequence[str], kind: str) -> tuple[str, str, Path]:
+    """A recipe's text by its name or path, what messages call it, and the folder where its relative paths begin.
+
+    Args:
+        shipped: the folder of those that go by a name, `known`.
+        kind: for messages: "recipe" or "search".
+
+    Raises what recipe_named raises.
+    """
     path = Path(recipe)
     if path.suffix == ".toml" or "/" in recipe:
-        return read_recipe(path, model=model)
-    shipped = _shipped() / f"{recipe}.toml"
-    if not shipped.is_file():
+        return read_text(path, known), recipe, path.parent
+    file = shipped / f"{recipe}.toml"
+    if not file.is_file():
         raise NotFound(
-            f"recipe: {recipe!r} is not known",
-            hint=f"{type_words.nearest(recipe, names())}a path to a .toml file, or one of {', '.join(names())}",
+            f"{kind}: {recipe!r} is not known",
+            hint=f"{type_words.nearest(recipe, known)}a path to a .toml file, or one of {', '.join(known)}",
         )
-    return parse_recipe(shipped.read_text(encoding="utf-8"), what=f"{recipe}.toml", model=model)
+    return file.read_text(encoding="utf-8"), f"{recipe}.toml", Path()
 
 
 def about(recipe: str) -> str:
@@ -86,11 +99,6 @@ def about(recipe: str) -> str:
             recipe
         ]
     return str(tomllib.loads((_shipped() / f"{recipe}.toml").read_text(encoding="utf-8"))["about"])
-
-
-def read_recipe(path: Path, *, model: str | None = None) -> Production:
-    """A recipe in a file; the files that it names lie beside it. Raises what recipe_named raises."""
-    return parse_recipe(read_text(path, names()), what=str(path), model=model, folder=path.parent)
 
 
 def read_text(path: Path, known: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from littoral.architectures import sizes_of
@@ -12,10 +12,13 @@ from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import Made
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.packaging.node_check import taken_by_a_node
-from littoral_cloud.packaging.package import candidates_from
+from littoral_cloud.packaging.package import Bench, candidates_from
 from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.releases.teacher_store import store_teacher
+from littoral_cloud.training.resume import Tell
+from littoral_cloud.training.schedule import ignore
+from littoral_cloud.training.train import Trained
 from littoral_cloud.training.weights import Arrays, arrays_of, module_of, weights_bytes
 
 
@@ -50,7 +53,7 @@ async def release_weights(
     name: str,
     note: str,
     actor: str = "operator",
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell = ignore,
 ) -> Release:
     """A network that was trained elsewhere, exported in every way, as a release of kind "manual".
 
@@ -64,8 +67,9 @@ async def release_weights(
     """
     dataset = load_dataset(data)
     module = module_of(spec, arrays, **sizes_of(spec, dataset.shape), classes=dataset.classes)
-    kept = weights_bytes(arrays)
-    made = candidates_from(module, spec, dataset, model=model, name=name)
+    stored = weights_bytes(arrays)
+    bench = Bench.of(dataset)
+    made = candidates_from(Trained.of(name, module, spec, bench.input, 0.0), bench, model=model, name=name)
     taken = await taken_by_a_node(made, tell)
-    artifacts = [await publish(core, packaged, now, weights=kept, data=data, actor=actor) for packaged in taken]
+    artifacts = [await publish(core, packaged, now, weights=stored, data=data, actor=actor) for packaged in taken]
     return await create_release(core.ledger, model, [a.manifest_digest for a in artifacts], "manual", note, now, actor=actor)

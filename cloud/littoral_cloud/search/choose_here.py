@@ -51,10 +51,11 @@ def measured(
         raise BadInput("students: two have the same name", hint="give each a name of its own")
     prepared = students[0].manifest.input.prepare(data.test_x[:EACH]) if students else data.test_x[:0]
     latency = compare(exports, prepared, rounds=rounds, each=EACH, clock=clock)
-    return [_measured(student, latency[student.manifest.name]) for student in students]
+    return [figures_of(student, latency[student.manifest.name]) for student in students]
 
 
-def _measured(student: Packaged, latency: Latency) -> Measured:
+def figures_of(student: Packaged, latency: Latency | None = None) -> Measured:
+    """What its manifest says of a student, for a budget; `latency` None: not measured, and 0."""
     manifest = student.manifest
     label, worst = manifest.worst_class or ("", None)
     return Measured(
@@ -63,9 +64,9 @@ def _measured(student: Packaged, latency: Latency) -> Measured:
         runtime=manifest.runtime,
         accuracy=manifest.accuracy,
         artifact_bytes=manifest.artifact_bytes,
-        latency_ms=latency.p95_ms,
+        latency_ms=latency.p95_ms if latency else 0.0,
         peak_rss_bytes=0,
-        samples=latency.inferences,
+        samples=latency.inferences if latency else 1,
         worst_class=worst,
         worst_label=label,
         metric=manifest.metric,

@@ -19,31 +19,25 @@ from pathlib import Path
 
 from torch import nn
 
-from littoral.budget import Budget, Measured, excesses
+from littoral.budget import Budget, excesses
 from littoral.errors import NoFit
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.baseline import Baseline, baseline_of
 from littoral_cloud.factory.production import Made
 from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.search.choose_here import figures_of
 from littoral_cloud.search.control import SearchControl
 from littoral_cloud.search.recipe import DEFAULT, SearchRecipe, with_trials
 from littoral_cloud.search.starting import search_for
-from littoral_cloud.search.state import (
-    TrialRun,
-    check_budget,
-    distinct,
-    finished,
-    fitting,
-    front,
-)
+from littoral_cloud.search.state import TrialRun, check_budget, distinct, finished, fitting, front
 from littoral_cloud.search.store import FolderStore, MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
 from littoral_cloud.search.trial import SearchData, again, artifact_of, made
 from littoral_cloud.search.worker import Reason, Worker
 from littoral_cloud.teachers.teacher import NetworkTeacher, Teacher
 from littoral_cloud.training.preparation import input_of
-from littoral_cloud.training.resume import WorkFolders, made_writable
+from littoral_cloud.training.resume import WorkFolders
 from littoral_cloud.training.train import Trained
 
 
@@ -92,25 +86,17 @@ class SearchResult:
             raise NoFit("no trial was trained to the end", hint="give the search more trials or more time")
         worker = self._worker
         given = "teacher" not in self.recipe.body
-        found = made(self.recipe, chosen, worker.data, worker.teacher, worker.kept, tell=worker.control.tell, given=given)
-        names = {self.artifact_of(run) for run in chosen}
-        kept = tuple(p for p in found.packaged if p.manifest.name in names or self._fits(p))
-        return replace(found, packaged=kept)
+        found = made(self.recipe, chosen, worker.data, worker.teacher, worker.folders, tell=worker.control.tell, given=given)
+        names, budget = {self.artifact_of(run) for run in chosen}, self.budget or Budget()
+        packaged = [p for p in found.packaged if p.manifest.name in names or not excesses(figures_of(p), budget)]
+        return replace(found, packaged=tuple(packaged))
 
     def worth_making(self, runs: Sequence[TrialRun]) -> list[TrialRun]:
         """The trials that `made` shall make: where it trains them again, those that gain something, and the best."""
         if not again(self.recipe, self._worker.data):
             return list(runs)
-        kept = distinct(runs, self.recipe.settings)
-        return kept + [run for run in runs if run == self.best and run not in kept]
-
-    def _fits(self, packaged: Packaged) -> bool:
-        """Whether a student that no trial made is inside the budget, as far as its manifest tells."""
-        manifest = packaged.manifest
-        label, worst = manifest.worst_class or ("", None)
-        size = manifest.artifact_bytes
-        measured = Measured("", manifest.name, manifest.runtime, manifest.accuracy, size, 0.0, 0, 1, None, worst, label)
-        return not excesses(measured, self.budget or Budget())
+        gaining = distinct(runs, self.recipe.settings)
+        return gaining + [run for run in runs if run == self.best and run not in gaining]
 
     def artifact_of(self, run: TrialRun) -> str:
         """The name of the artifact that `made` makes of this run."""
@@ -172,20 +158,14 @@ def compress(
     if store is None:
         store = FolderStore(folder / name) if folder else MemoryStore()
     place = folder or Path(tempfile.mkdtemp(prefix="littoral-search-"))
-    kept = _folders(place, name, control.every)
+    folders = WorkFolders(place / name / "training", place / "answers", control.every)
+    folders.make_writable("search", hint="name another folder")
     within = limits if str(limits) else None
-    worker = Worker(plan, examples, kept, Study(name, plan, store), store, within, control, control.deadline(began))
+    worker = Worker(plan, examples, folders, Study(name, plan, store), store, within, control, control.deadline(began))
     if folder is None:  # the students of the result need it
         weakref.finalize(worker, shutil.rmtree, place, True)
     reason = worker.run(given)
     return SearchResult(name, plan, within, tuple(worker.study.runs()), reason, control.clock() - began, worker)
-
-
-def _folders(place: Path, name: str, every: int) -> WorkFolders:
-    kept = WorkFolders(place / name / "training", place / "answers", every)
-    for folder in (kept.checkpoints, kept.answers):
-        made_writable(folder, "search", hint="name another folder")
-    return kept
 
 
 def given_teacher(model: nn.Module | Teacher | None, dataset: Dataset) -> Teacher | None:

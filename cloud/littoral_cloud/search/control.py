@@ -9,17 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from littoral_cloud.search.state import TrialRun
-from littoral_cloud.training.resume import Tell, tell_nobody
+from littoral_cloud.training.resume import Tell
+from littoral_cloud.training.schedule import ignore
 
 TTL_S = 15.0
 """A worker that does not renew its lease for this long counts as dead, and another one gets its run."""
 
 OnChange = Callable[[Sequence[TrialRun]], None]
 """Called with the runs in the journal whenever they have changed."""
-
-
-def _ignored(runs: Sequence[TrialRun]) -> None:
-    """For callers that show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,8 @@ class SearchControl:
         every: training steps between two checkpoints.
     """
 
-    watch: OnChange = _ignored
-    tell: Tell = tell_nobody
+    watch: OnChange = ignore
+    tell: Tell = ignore
     stop: threading.Event = field(default_factory=threading.Event)
     time_budget_s: float | None = None
     releasing: bool = False

@@ -10,14 +10,14 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
-from littoral_cloud.search.recipe import Objective
+from littoral_cloud.search.recipe import Objective, SearchRecipe
 from littoral_cloud.search.space import START, Dimension, Params, Range, text_of
 
 _TRIES = 50  # to draw values of a student that is new
@@ -28,25 +28,18 @@ Shown = tuple[Params, Mapping[Objective, float]]
 """The values of a trial, and its costs by objective."""
 
 
-def draw(
-    space: Mapping[str, Dimension],
-    shown: Sequence[Shown],
-    numbers: Sequence[int],
-    *,
-    steer: Sequence[Objective],
-    sampler: Literal["tpe", "random"],
-    seed: int,
-    same: Callable[[Params], str],
-    taken: Sequence[Params],
-) -> list[Params]:
+def draw(recipe: SearchRecipe, numbers: Sequence[int], shown: Sequence[Shown] = (), taken: Sequence[Params] = ()) -> list[Params]:
     """One set of values for each number: none that makes a student which is there already, as far as the space has others.
 
     The same arguments give the same values in every process.
 
     Args:
-        same: equal for values that make the same student.
-        taken: of every trial before these.
+        numbers: of the trials.
+        shown: done trials before these, from which the sampler learns.
+        taken: the values of every trial before these.
     """
+    space, settings, same = recipe.space, recipe.settings, recipe.same
+    steer = settings.steer
     distributions = distributions_of(space)
     study = optuna.create_study(directions=["minimize"] * len(steer))
     for params, cost in shown:
@@ -55,7 +48,7 @@ def draw(
     used = {same(params) for params in taken}
     found: list[Params] = []
     for number in numbers:
-        study.sampler = _sampler(sampler, _mixed(seed, number))
+        study.sampler = _sampler(settings.sampler, _mixed(settings.seed, number))
         for _ in range(_TRIES):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # parts of Optuna's are called experimental
@@ -106,10 +99,6 @@ def read(params: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str,
         else:
             found[path] = float(f"{value:.6g}") if isinstance(value, float) else value
     return found
-
-
-def read_trial(trial: FrozenTrial, space: Mapping[str, Dimension]) -> dict[str, Any]:
-    return read(trial.params, space)
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from littoral_cloud.factory.plan import plan_of
@@ -39,32 +39,23 @@ class _Timed:
 
     step_s: float  # of the student itself
     seconds: tuple[float, ...]  # of a run on each rung: training, methods, packaging, measuring
-    kept_bytes: int
+    checkpoint_bytes: int
 
 
 def estimated(recipe: SearchRecipe, data: SearchData, *, clock: Callable[[], float]) -> Estimate:
     """Raises what training raises."""
     settings, dataset = recipe.settings, data.dataset
-    drawn = draw(
-        recipe.space,
-        [],
-        list(range(min(_SAMPLES, settings.trials))),
-        steer=settings.steer,
-        sampler="random",
-        seed=settings.seed,
-        same=recipe.same,
-        taken=[],
-    )
+    drawn = draw(replace(recipe, settings=replace(settings, sampler="random")), range(min(_SAMPLES, settings.trials)))
     starts = [_timed(recipe, {START: name}, data, clock) for name in recipe.starts]
     samples = [_timed(recipe, params, data, clock) for params in drawn]
     counts = runs_on_rungs(settings.trials, settings.batch, len(settings.rungs))
-    begun = sum(sum(start.seconds) for start in starts)
-    whole = begun + sum(count * statistics.mean(s.seconds[rung] for s in samples) for rung, count in enumerate(counts))
+    starting_s = sum(sum(start.seconds) for start in starts)
+    whole = starting_s + sum(count * statistics.mean(s.seconds[rung] for s in samples) for rung, count in enumerate(counts))
     teacher = teacher_seconds(recipe.production({}), dataset, clock)
     release = 0.0
     if again(recipe, data):
         more = len(data.source.train_y) / len(dataset.train_y)
-        release = more * (teacher + begun + _FRONT * statistics.mean(s.seconds[-1] for s in samples))
+        release = more * (teacher + starting_s + _FRONT * statistics.mean(s.seconds[-1] for s in samples))
     runs = sum(counts) + len(starts) * len(settings.rungs)
     return Estimate(
         settings.trials + len(starts),
@@ -73,7 +64,7 @@ def estimated(recipe: SearchRecipe, data: SearchData, *, clock: Callable[[], flo
         round(whole / 60, 2),
         round(release / 60, 2),
         round(statistics.median(s.step_s for s in samples) * 1000, 3),
-        plan_of(recipe.production({}), dataset).logits_bytes + round(runs * statistics.mean(s.kept_bytes for s in samples)),
+        plan_of(recipe.production({}), dataset).logits_bytes + round(runs * statistics.mean(s.checkpoint_bytes for s in samples)),
     )
 
 
@@ -96,4 +87,4 @@ def _timed(recipe: SearchRecipe, params: Mapping[str, Any], data: SearchData, cl
     measured(found.found, student, data, production.model)
     package_s = clock() - began
     rungs = [recipe.production(params, rung=rung).students[0] for rung in range(len(recipe.settings.rungs))]
-    return _Timed(found.step_s, tuple(found.run_s(rung, data.dataset) + package_s for rung in rungs), found.kept_bytes)
+    return _Timed(found.step_s, tuple(found.run_s(rung, data.dataset) + package_s for rung in rungs), found.checkpoint_bytes)

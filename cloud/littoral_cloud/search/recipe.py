@@ -13,13 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from littoral import decoder, type_words
+from littoral import decoder
 from littoral.digest import digest_of, hex_of
-from littoral.errors import BadInput, FleetError, NotFound
+from littoral.errors import BadInput, FleetError
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.recipes.recipe import Production, StudentRecipe
-from littoral_cloud.recipes.recipe_file import SEARCH, TOP, read_text, recipe_from, toml_from
+from littoral_cloud.recipes.recipe_file import SEARCH, TOP, recipe_from, text_of, toml_from
 from littoral_cloud.search.space import START, STUDENT, Choices, Dimension, Params, check_paths, resolved, space_from
 
 Objective = Literal["accuracy", "bytes", "macs", "latency"]
@@ -34,19 +34,12 @@ class SearchSettings:
 
     trials: int = 40
     batch: int = 8  # trials whose values are drawn at once, from the outcomes of the batches before
-    rungs: tuple[float, ...] = (
-        0.25,
-        1.0,
-    )  # fractions of the epochs; after each but the last the better half of the batch goes on
+    rungs: tuple[float, ...] = (0.25, 1.0)  # fractions of the epochs; after each but the last the better half goes on
     held_out: float = 0.1  # of the training examples of each class: they judge trials, and nothing trains on them
     seed: int = 1
     sampler: Literal["tpe", "random"] = "tpe"
     objectives: tuple[Objective, ...] = ("accuracy", "bytes", "macs", "latency")  # of the front
-    steer: tuple[Objective, ...] = (
-        "accuracy",
-        "bytes",
-        "macs",
-    )  # for drawing and halving: figures that are the same at each measurement
+    steer: tuple[Objective, ...] = ("accuracy", "bytes", "macs")  # for drawing and halving: the same at each measurement
     patience: int = 2  # batches without a better student inside the budget, after which the search ends
     settle: int = 0  # batches that gain nothing, after which the search ends; 0: it makes all its trials
     gain: float = 0.01  # worth having: accuracy higher by this fraction, or a third fewer bytes or MACs
@@ -176,16 +169,8 @@ def names() -> list[str]:
 
 def search_named(recipe: str | Path, *, model: str | None = None) -> SearchRecipe:
     """A search by its name, or from a TOML file by its path. Raises NotFound, BadInput as recipe_file.recipe_named."""
-    path = Path(recipe)
-    if path.suffix == ".toml" or "/" in str(recipe):
-        return search_from(toml_from(read_text(path, names()), str(path)), what=str(path), model=model, folder=path.parent)
-    place = _shipped() / f"{recipe}.toml"
-    if not place.is_file():
-        raise NotFound(
-            f"search: {str(recipe)!r} is not known",
-            hint=f"{type_words.nearest(str(recipe), names())}a path to a .toml file, or one of {', '.join(names())}",
-        )
-    return search_from(toml_from(place.read_text(encoding="utf-8"), f"{recipe}.toml"), what=f"{recipe}.toml", model=model)
+    text, what, folder = text_of(str(recipe), _shipped(), names(), "search")
+    return search_from(toml_from(text, what), what=what, model=model, folder=folder)
 
 
 def search_from(body: Mapping[str, Any], *, what: str, model: str | None = None, folder: Path = Path()) -> SearchRecipe:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral_cloud.data.dataset import Dataset
-from littoral_cloud.recipes.fitted import fitted, said, suits_the_demo
+from littoral_cloud.recipes.fitted import fitted, stated, suits_the_demo
 from littoral_cloud.recipes.recipe import Production, StudentRecipe, TeacherRecipe
 from littoral_cloud.recipes.recipe_file import SEARCH
 from littoral_cloud.search.recipe import INT8, SearchRecipe, names, search_from, search_named
@@ -54,7 +54,7 @@ def _body(start: Production, dataset: Dataset) -> dict[str, Any]:
     if dataset.kind == "images" and "resolution" not in varied[0].architecture and min(dataset.shape[1:]) >= _LEAST_SIDE:
         space["resolution"] = {"choices": [1.0, 0.75, 0.5]}
     return {
-        "teacher": said(start.teacher),
+        "teacher": stated(start.teacher),
         "student": [table for student in varied for table in _compressed(student)],
         SEARCH: {
             "rungs": [1.0],  # training is short, and a part of it tells little
@@ -67,7 +67,7 @@ def _body(start: Production, dataset: Dataset) -> dict[str, Any]:
 
 def _compressed(student: StudentRecipe) -> list[dict[str, Any]]:
     """Two variants of a student: trained for int8, and with shared weights, which take the fewest bytes to travel."""
-    plain = {key: value for key, value in said(student).items() if key != "variants"}
+    plain = {key: value for key, value in stated(student).items() if key != "variants"}
     qat = {"kind": "qat", "epochs": math.ceil(student.epochs / 4)}
     sharing = {"kind": "weight-sharing", "epochs": math.ceil(student.epochs / 2), "bits": 4}
     return [

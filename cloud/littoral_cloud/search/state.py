@@ -11,7 +11,7 @@ counts and the other one is void. moves.py says what a worker does next.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from littoral.budget import Budget, Measured, best_fit, excesses
@@ -54,26 +54,13 @@ class TrialOutcome:
 
     def measured(self, name: str) -> Measured:
         """For a budget; what only a node can measure is 0."""
-        return Measured(
-            self.weights,
-            name,
-            self.runtime,
-            self.accuracy,
-            self.artifact_bytes,
-            self.p95_ms,
-            0,
-            1,
-            worst_class=self.worst_class,
-            worst_label=self.worst_label,
-        )
+        figures = (self.accuracy, self.artifact_bytes, self.p95_ms, 0, 1)
+        return Measured(self.weights, name, self.runtime, *figures, worst_class=self.worst_class, worst_label=self.worst_label)
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> TrialOutcome:
         """From JSON values."""
         return cls(**{field.name: body[field.name] for field in fields(cls)})
-
-    def written(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +184,11 @@ def gains(run: TrialRun, before: Sequence[TrialRun], settings: SearchSettings) -
 
 def distinct(runs: Sequence[TrialRun], settings: SearchSettings) -> list[TrialRun]:
     """The runs worth having beside the ones before them: the most accurate first, of equals the smaller one."""
-    kept: list[TrialRun] = []
+    found: list[TrialRun] = []
     for run in sorted(runs, key=lambda r: (*costs(r, ("accuracy", "bytes")), r.number)):
-        if gains(run, kept, settings):
-            kept.append(run)
-    return kept
+        if gains(run, found, settings):
+            found.append(run)
+    return found
 
 
 def check_budget(budget: Budget) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -20,7 +21,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from littoral_cloud.search.draw import distributions_of, read_trial, written
+from littoral_cloud.search.draw import distributions_of, read, written
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
 from littoral_cloud.search.state import State, TrialOutcome, TrialRun
@@ -74,7 +75,7 @@ class Study:
     def done(self, run: TrialRun, outcome: TrialOutcome) -> bool:
         """Ends a run with its outcome. False: another worker has the run now, and this outcome does not count."""
         values = [outcome.accuracy if o == "accuracy" else outcome.cost(o) for o in self._settings.steer]
-        return self._settle(run, TrialState.COMPLETE, {_OUTCOME: outcome.written()}, values)
+        return self._settle(run, TrialState.COMPLETE, {_OUTCOME: asdict(outcome)}, values)
 
     def failed(self, run: TrialRun, problem: str) -> bool:
         """Ends a run whose values cannot be trained. False: as `done`."""
@@ -100,7 +101,7 @@ class Study:
         state = "failed" if about.get(_FAILED) and trial.state == TrialState.FAIL else _STATES[trial.state]
         outcome = TrialOutcome.read(about[_OUTCOME]) if state == "done" else None
         number, batch, size, rung, attempt = (about[name] for name in _ABOUT)
-        params = read_trial(trial, self._space)
+        params = read(trial.params, self._space)
         return TrialRun(trial._trial_id, number, batch, size, rung, attempt, params, state, outcome, about.get(_PROBLEM, ""))
 
 

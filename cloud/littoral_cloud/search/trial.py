@@ -18,7 +18,8 @@ from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START
 from littoral_cloud.search.state import TrialOutcome, TrialRun
 from littoral_cloud.teachers.teacher import Teacher
-from littoral_cloud.training.resume import Tell, WorkFolders, tell_nobody
+from littoral_cloud.training.resume import Tell, WorkFolders
+from littoral_cloud.training.schedule import ignore
 from littoral_cloud.training.train import Trained
 
 _ROUNDS, _EACH = 9, 100  # of inferences, for the latency
@@ -39,13 +40,13 @@ class SearchData:
         Raises BadData where a class has too few.
         """
         try:
-            kept, judged = source.judged_on_every(max(2, round(1 / fraction)))
+            dataset, judged = source.judged_on_every(max(2, round(1 / fraction)))
         except BadData as error:
             raise BadData(
                 f"{source.name}: a search holds back training images of every class, and one has too few: {error.message}",
                 hint="two of each class are the least, some hundred are better",
             ) from error
-        return cls(kept, Bench.of(judged), source)
+        return cls(dataset, Bench.of(judged), source)
 
 
 def name_of(run: TrialRun, production: Production) -> str:
@@ -77,31 +78,23 @@ def tried(
     run: TrialRun,
     data: SearchData,
     teacher: Teacher | None,
-    kept: WorkFolders,
+    folders: WorkFolders,
     *,
-    tell: Tell = tell_nobody,
+    tell: Tell = ignore,
     stop: threading.Event,
     clock: Callable[[], float],
 ) -> TrialOutcome:
     """Trains a run and measures its student on the held-out examples. Raises what make_students raises."""
     production = production_of(recipe, run)
-    learnt = teach_students(data.dataset, production, Execution(folders=kept, tell=tell, stop=stop, clock=clock, teacher=teacher))
+    how = Execution(folders=folders, tell=tell, stop=stop, clock=clock, teacher=teacher)
+    learnt = teach_students(data.dataset, production, how)
     [student], [plan] = learnt.students, production.students
     return measured(student, plan, data, production.model)
 
 
 def measured(student: Trained, plan: StudentRecipe, data: SearchData, model: str) -> TrialOutcome:
     """Exports a student in the one variant of its recipe, and runs it on the held-out examples."""
-    [packaged] = candidates_from(
-        student.module,
-        student.spec,
-        data.bench.dataset,
-        plan.variants,
-        model=model,
-        name=plan.name,
-        bench=data.bench,
-        options=plan.export,
-    )
+    [packaged] = candidates_from(student, data.bench, plan.variants, model=model, name=plan.name, options=plan.export)
     manifest = packaged.manifest
     label, worst = manifest.worst_class or ("", 0.0)
     [latency] = compare({manifest.name: exported_of(packaged)}, data.bench.test[:_EACH], rounds=_ROUNDS, each=_EACH).values()
@@ -126,9 +119,9 @@ def made(
     runs: Sequence[TrialRun],
     data: SearchData,
     teacher: Teacher | None,
-    kept: WorkFolders,
+    folders: WorkFolders,
     *,
-    tell: Tell = tell_nobody,
+    tell: Tell = ignore,
     given: bool = False,
 ) -> Made:
     """The students of these trials, measured on the test split; from their checkpoints where this machine has them.
@@ -136,23 +129,10 @@ def made(
     Args:
         given: the teacher came from outside, not from the recipe.
     """
-    if recipe.start is not None and again(recipe, data):
-        return _made_whole(recipe, recipe.start, runs, data.source, teacher if given else None, kept, tell)
+    if recipe.start is not None and again(recipe, data):  # the students that the search began with, then those of the trials
+        drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
+        whole = replace(recipe.start, students=(*recipe.start.students, *drawn), at_once=1)
+        return make_students(data.source, whole, Execution(folders=folders, tell=tell, teacher=teacher if given else None))
     single = [production_of(recipe, run) for run in runs]
     together = replace(single[0], students=tuple(one.students[0] for one in single), at_once=1)
-    return make_students(data.dataset, together, Execution(folders=kept, tell=tell, teacher=teacher))
-
-
-def _made_whole(
-    recipe: SearchRecipe,
-    start: Production,
-    runs: Sequence[TrialRun],
-    source: Dataset,
-    given: Teacher | None,
-    kept: WorkFolders,
-    tell: Tell,
-) -> Made:
-    """The students that the search began with, then those of these trials, all trained on the whole training split."""
-    drawn = [production_of(recipe, run).students[0] for run in runs if START not in run.params]
-    together = replace(start, students=(*start.students, *drawn), at_once=1)
-    return make_students(source, together, Execution(folders=kept, tell=tell, teacher=given))
+    return make_students(data.dataset, together, Execution(folders=folders, tell=tell, teacher=teacher))

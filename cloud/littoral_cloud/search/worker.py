@@ -23,8 +23,8 @@ from littoral_cloud.search.control import SearchControl
 from littoral_cloud.search.draw import draw
 from littoral_cloud.search.moves import Draw, End, Enter, Lose, Train, WaitForWorkers, next_move
 from littoral_cloud.search.recipe import SearchRecipe
-from littoral_cloud.search.space import START
-from littoral_cloud.search.state import LAPSED, TrialRun, seen, valid
+from littoral_cloud.search.space import START, Params
+from littoral_cloud.search.state import LAPSED, TrialRun, costs, seen, valid
 from littoral_cloud.search.store import MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
 from littoral_cloud.search.trial import SearchData, tried
@@ -47,7 +47,7 @@ class Worker:
 
     recipe: SearchRecipe
     data: SearchData
-    kept: WorkFolders
+    folders: WorkFolders
     study: Study
     store: SearchStore
     budget: Budget | None
@@ -128,7 +128,7 @@ class Worker:
         with lease.renewed(self.store, run.lease, token, self.control, until) as interruption:
             try:
                 outcome = tried(
-                    self.recipe, run, self.data, self.teacher, self.kept,
+                    self.recipe, run, self.data, self.teacher, self.folders,
                     tell=self.control.tell, stop=interruption.halt, clock=self.control.clock,
                 )  # fmt: skip
             except Stopped as stopped:
@@ -159,9 +159,9 @@ class Worker:
         until = math.inf if self.recipe.starts else self.deadline
         with (
             lease.renewed(mine, "teacher", token, self.control, until) as interruption,
-            _alone(self.kept.checkpoints.parent / "teacher.lock", interruption.halt),
+            _alone(self.folders.checkpoints.parent / "teacher.lock", interruption.halt),
         ):
-            how = Execution(folders=self.kept, tell=self.control.tell, stop=interruption.halt, clock=self.control.clock)
+            how = Execution(folders=self.folders, tell=self.control.tell, stop=interruption.halt, clock=self.control.clock)
             return ready_for(self.data.dataset, first, how)
 
 
@@ -175,26 +175,12 @@ def ends(deadline: float, began: float, now: float) -> float:
 
 def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[TrialRun]) -> Iterator[TrialRun]:
     """The runs that complete a batch: a pure function of the outcomes of the batches before it."""
-    settings, before = recipe.settings, [run for run in runs if run.number < move.numbers.start]
-    if move.numbers.start == 0 and recipe.starts:
-        for number, start in zip(move.numbers, recipe.starts, strict=True):
-            if number not in move.there:
-                yield TrialRun(-1, number, move.batch, len(move.numbers), 0, 0, {START: start}, "waiting")
-        return
-    values = draw(
-        recipe.space,
-        [
-            (run.params, {o: run.outcome.cost(o) for o in settings.steer})
-            for run in seen(before)
-            if run.outcome and START not in run.params
-        ],
-        list(move.numbers),
-        steer=settings.steer,
-        sampler=settings.sampler,
-        seed=settings.seed,
-        same=recipe.same,
-        taken=[run.params for run in valid(before).values() if run.rung == 0],
-    )
+    steer, before = recipe.settings.steer, [run for run in runs if run.number < move.numbers.start]
+    values: list[Params] = [{START: start} for start in recipe.starts]
+    if move.numbers.start > 0 or not values:
+        done = [run for run in seen(before) if run.outcome and START not in run.params]
+        shown = [(run.params, dict(zip(steer, costs(run, steer), strict=True))) for run in done]
+        values = draw(recipe, move.numbers, shown, [run.params for run in valid(before).values() if run.rung == 0])
     for number, params in zip(move.numbers, values, strict=True):
         if number not in move.there:
             yield TrialRun(-1, number, move.batch, len(move.numbers), 0, 0, params, "waiting")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,15 +53,15 @@ class FunctionTeacher:
         sample = dataset.train_x[np.linspace(0, len(dataset.train_x) - 1, min(SAMPLE, len(dataset.train_x))).astype(np.int64)]
         answers = teacher.logits(sample)
         fewer = teacher.logits(sample[: max(1, len(sample) // 3)])
-        apart = float(np.abs(answers[: len(fewer)] - fewer).max())
-        if apart > _SAME * max(1.0, float(np.abs(answers).max())):
+        gap = float(np.abs(answers[: len(fewer)] - fewer).max())
+        if gap > _SAME * max(1.0, float(np.abs(answers).max())):
             raise BadInput(
                 f"teacher.function: {recipe.function} answers to an image differently when it is asked again in another batch "
-                f"(by {apart:.3g})",
+                f"(by {gap:.3g})",
                 hint="put the network in evaluation mode: module.eval()",
             )
         body = json.dumps([recipe.function, recipe.gives, _source_of(function)]).encode()
-        return cls(recipe.function, digest_of(body + answers.tobytes()), *_rest(teacher))
+        return replace(teacher, digest=digest_of(body + answers.tobytes()))
 
     def logits(self, x: Images) -> Logits:
         try:
@@ -75,10 +75,6 @@ class FunctionTeacher:
                 hint=f"it is called with raw images, uint8 of shape {x.shape}",
             ) from error
         return checked(_array(answered, self.name), len(x), self.classes, self.gives, f"teacher.function: {self.name}")
-
-
-def _rest(teacher: FunctionTeacher) -> tuple[int, Callable[[Images], Any], Gives, int]:
-    return teacher.classes, teacher.call, teacher.gives, teacher.threads
 
 
 def _array(answered: Any, name: str) -> npt.NDArray[Any]:

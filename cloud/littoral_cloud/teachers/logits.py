@@ -24,7 +24,7 @@ from littoral.errors import BadInput, NoSpace, TooLarge, unwritten
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.teachers.teacher import Teacher
 from littoral_cloud.training.augmentation import Augment, Copy
-from littoral_cloud.training.schedule import Logits
+from littoral_cloud.training.schedule import Logits, ignore
 from littoral_cloud.training.train import EVALUATION_BATCH
 
 MOST_BYTES = 4 << 30
@@ -32,9 +32,6 @@ MOST_BYTES = 4 << 30
 
 _LOGITS = "logits"
 _log = logging.getLogger(__name__)
-
-Asked = Callable[[int], None]
-"""Called with the number of images that the teacher has just answered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +45,7 @@ class CachedLogits:
     dataset: Dataset
     augment: Augment | None
     folder: Path
-    asked: Asked = lambda _: None
+    asked: Callable[[int], None] = ignore  # called with the number of images that the teacher has just answered
     most_bytes: int = MOST_BYTES
     _locks: dict[int, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,8 +67,8 @@ class CachedLogits:
         """
         with self._lock_of(copy):
             place = self.place(copy)
-            kept = self._load(place)
-            return self._made(copy, place) if kept is None else kept
+            stored = self._load(place)
+            return self._made(copy, place) if stored is None else stored
 
     def missing(self, copies: Iterable[int]) -> list[int]:
         """Those of the copies that the teacher has yet to be asked for."""
@@ -89,7 +86,8 @@ class CachedLogits:
             )
         missing = self.missing(copies)
         needed = len(missing) * self.copy_bytes
-        if missing and needed > (free := shutil.disk_usage(_existing(self.folder)).free):
+        folder = next(place for place in (self.folder, *self.folder.parents) if place.exists())
+        if missing and needed > (free := shutil.disk_usage(folder).free):
             raise NoSpace(
                 f"answers: {len(missing)} copies need {needed:,} bytes in {self.folder}, {free:,} are free",
                 hint="make room there, or set augment.copies lower",
@@ -140,15 +138,13 @@ class CachedLogits:
             raise unwritten(f"answers: {place}, {logits.nbytes:,} bytes,", error, hint="name a folder that can") from error
 
     def _make_room(self, wanted: int) -> None:
-        kept = sorted(
-            ((f.stat().st_mtime_ns, f.stat().st_size, f) for f in self.folder.glob("*.safetensors")), key=lambda k: k[0]
-        )
-        total = sum(size for _, size, _ in kept) + wanted
-        for _, size, file in kept:
+        stored = sorted(((file, file.stat()) for file in self.folder.glob("*.safetensors")), key=lambda pair: pair[1].st_mtime_ns)
+        total = sum(stat.st_size for _, stat in stored) + wanted
+        for file, stat in stored:
             if total <= self.most_bytes:
                 return
             file.unlink(missing_ok=True)
-            total -= size
+            total -= stat.st_size
 
     def _load(self, place: Path) -> Logits | None:
         if not place.is_file():
@@ -171,9 +167,3 @@ class CachedLogits:
     def _lock_of(self, copy: int) -> threading.Lock:
         with self._lock:
             return self._locks.setdefault(copy, threading.Lock())
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder

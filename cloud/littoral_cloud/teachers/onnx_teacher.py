@@ -18,6 +18,7 @@ from littoral.preparation import Input
 from littoral.signature import FREE, TensorSpec
 from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.foreign.opened import ForeignModel, open_model
+from littoral_cloud.foreign.running import filled_up
 from littoral_cloud.recipes.recipe import Gives, OnnxRecipe
 from littoral_cloud.teachers.checks import checked
 from littoral_cloud.training.schedule import Logits
@@ -65,14 +66,11 @@ class OnnxTeacher:
     def logits(self, x: Inputs) -> Logits:
         [entry] = self.model.inputs
         kind = _TYPES[entry.datatype]
-        fixed = entry.shape[0] if entry.shape[0] != FREE else 0
-        batch = fixed or _AT_ONCE
+        batch = entry.shape[0] if entry.shape[0] > 0 else _AT_ONCE
         parts = []
         for start in range(0, len(x), batch):
-            raw = x[start : start + batch]
-            count = len(raw)
-            if fixed and count < fixed:  # the last one repeated; what it answers to those is dropped
-                raw = np.concatenate([raw, np.repeat(raw[-1:], fixed - count, axis=0)])
+            count = len(x[start : start + batch])
+            raw = filled_up(x[start : start + batch], entry.shape[0])
             prepared = raw if kind is np.uint8 else self.given.prepare(raw).astype(kind)
             try:
                 answered = self.model.run({entry.name: prepared}, (self.output,))[self.output]

@@ -9,10 +9,10 @@ temperature. The arithmetic one is at one temperature: logits T * log(mean softm
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -176,9 +176,10 @@ def foreign_teacher(recipe: OnnxRecipe | WeightsRecipe | FunctionRecipe, dataset
     arrays, spec = load_weights(Path(recipe.weights))
     module = module_of(spec, arrays, **sizes_of(spec, dataset.shape), classes=dataset.classes)
     network = Trained.of(Path(recipe.weights).stem, module, spec, given, 0.0)
-    return NetworkTeacher(
-        network, identity(network.digest, {} if given == input_of(dataset) else recipe.resolved()), recipe.threads
-    )
+    digest = network.digest
+    if given != input_of(dataset):  # the same weights with other inputs are another teacher
+        digest = digest_of(json.dumps([digest, recipe.resolved()], sort_keys=True).encode())
+    return NetworkTeacher(network, digest, recipe.threads)
 
 
 def prepared_as(recipe: OnnxRecipe | WeightsRecipe, dataset: Dataset) -> Input:
@@ -198,13 +199,6 @@ def prepared_as(recipe: OnnxRecipe | WeightsRecipe, dataset: Dataset) -> Input:
     if recipe.prepare == "standard":
         return input_of(dataset)
     return Input(INPUT_NAME, dataset.shape, SCALE if recipe.prepare == "unit" else 1.0, (0.0,), (1.0,))
-
-
-def identity(digest: str, settings: Mapping[str, Any]) -> str:
-    """A digest of something used in a way that is not the usual one; the thing's own where it is."""
-    if not settings:
-        return digest
-    return digest_of(json.dumps([digest, dict(settings)], sort_keys=True).encode())
 
 
 def _log_softmax(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

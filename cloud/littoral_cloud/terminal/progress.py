@@ -33,6 +33,13 @@ class ProgressLines:
         self._write(f"{self._what}: {share:.0%} after {took:,.0f} s{left}")
 
 
+def error_console() -> Console:
+    """Standard error as rich prints to it: plain words, no markup."""
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_of(
     what: str, console: Console, clock: Callable[[], float], write: Callable[[str], object] | None = None

@@ -66,7 +66,7 @@ class Copy:
             return
         self._moves = _moves(augment, number, len(images), images.shape[2], images.shape[3])
         if digest is not None and images.nbytes <= MOST_BYTES:
-            self._images = _KEPT.get((digest, augment, number), images.nbytes, self._whole)
+            self._images = _CACHE.get((digest, augment, number), images.nbytes, self._whole)
             self._moves = None
 
     def take(self, index: npt.NDArray[np.int64]) -> Images:
@@ -83,7 +83,7 @@ class Copy:
         return whole
 
 
-class _Kept:
+class _CopyCache:
     """Copies by what they are of; of more bytes than MOST_BYTES, the one not asked for longest goes."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class _Kept:
             return self._copies[key]
 
 
-_KEPT = _Kept()
+_CACHE = _CopyCache()
 
 
 def _moved(raw: Images, moves: npt.NDArray[np.float32]) -> Images:

@@ -67,13 +67,13 @@ class Checkpoints:
             if not place.is_file():
                 return None
             with safe_open(place, framework="pt") as file:
-                said = file.metadata() or {}
-                if said.get("key") != key:
+                metadata = file.metadata() or {}
+                if metadata.get("key") != key:
                     return None
                 # Copied to where torch would have put them: in the file they lie at any address, and kernels that look at it
                 # would add up in another order than in a training that was never stopped.
                 tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118  # it is not a mapping
-                return Checkpoint(int(said["step"]), tensors, json.loads(said["notes"]))
+                return Checkpoint(int(metadata["step"]), tensors, json.loads(metadata["notes"]))
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise BadInput(
                 f"checkpoint: {place} cannot be read: {error}", hint="delete it, and this training begins anew"

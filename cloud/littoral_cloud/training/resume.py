@@ -17,6 +17,7 @@ from typing import TextIO
 from littoral.digest import hex_of
 from littoral.errors import Conflict, FleetError, unwritten
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
+from littoral_cloud.training.schedule import ignore
 
 Tell = Callable[[str], None]
 """Called with a sentence for the operator."""
@@ -28,10 +29,6 @@ class Stopped(FleetError):
     code = "stopped"
     retryable = True
     exit_code = 130
-
-
-def tell_nobody(_: str) -> None:
-    """For callers that show nothing."""
 
 
 def made_writable(folder: Path, what: str, *, hint: str) -> None:
@@ -56,6 +53,11 @@ class WorkFolders:
     every: int = 500  # steps between two checkpoints of one training
     used: set[Path] = field(default_factory=set)  # checkpoints that were loaded or saved
 
+    def make_writable(self, what: str, *, hint: str) -> None:
+        """As made_writable, both."""
+        for folder in (self.checkpoints, self.answers):
+            made_writable(folder, what, hint=hint)
+
     def forget(self) -> None:
         """Removes the checkpoints that were used, once they are not needed any more."""
         for place in self.used:
@@ -72,13 +74,13 @@ class StoppableCheckpoints(Checkpoints):
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
-    tell: Tell = tell_nobody
+    tell: Tell = ignore
     used: set[Path] = field(default_factory=set)
     _locks: list[TextIO] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kept: WorkFolders, stop: threading.Event, tell: Tell) -> StoppableCheckpoints:
-        return cls(kept.checkpoints, kept.every, stop, tell, kept.used)
+    def of(cls, folders: WorkFolders, stop: threading.Event, tell: Tell) -> StoppableCheckpoints:
+        return cls(folders.checkpoints, folders.every, stop, tell, folders.used)
 
     def due(self, step: int, steps: int) -> bool:
         return self.stop.is_set() or Checkpoints.due(self, step, steps)

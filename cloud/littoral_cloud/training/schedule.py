@@ -28,8 +28,8 @@ class Step:
 Progress = Callable[[Step], None]
 
 
-def no_progress(_: Step) -> None:
-    """For callers that show nothing."""
+def ignore(_: object) -> None:
+    """For callers that show nothing: as progress, as messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Schedule:
         if self.optimiser not in ("adamw", "sgd", "lbfgs"):
             raise BadInput(f"schedule.optimiser: {self.optimiser!r}", hint="adamw, sgd, or lbfgs for the architecture linear")
 
-    def told(self) -> dict[str, Any]:
-        """All that decides a training. What is as it always was is left out, so that older checkpoints go on."""
+    def resolved(self) -> dict[str, Any]:
+        """All that decides a training, as JSON values. The default optimiser is left out: older checkpoints lack the field."""
         return {name: value for name, value in asdict(self).items() if (name, value) != ("optimiser", "adamw")}
 
     def copy(self, epoch: int) -> int:

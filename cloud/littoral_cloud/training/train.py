@@ -20,7 +20,7 @@ from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.data.labels import Labels
 from littoral_cloud.training.checkpoint import Checkpoints
 from littoral_cloud.training.preparation import input_of, tensor_of
-from littoral_cloud.training.schedule import Logits, Progress, Schedule, TeacherLogits, no_progress
+from littoral_cloud.training.schedule import Logits, Progress, Schedule, TeacherLogits, ignore
 from littoral_cloud.training.seeding import computing, seeded
 from littoral_cloud.training.trainer import Trainer
 from littoral_cloud.training.weights import parameters_of, weights_digest
@@ -76,7 +76,7 @@ def train_teacher(
     schedule: Schedule = PLAIN,
     threads: int = 1,
     checkpoints: Checkpoints | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = ignore,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
     """Trains on the labels alone. The same arguments, threads among them, give the same weights on one machine.
@@ -86,11 +86,6 @@ def train_teacher(
     """
     trainer = Trainer(dataset, threads=threads, checkpoints=checkpoints, progress=progress, clock=clock)
     return taught(trainer, spec, name=name, epochs=epochs, schedule=schedule, seed=seed)
-
-
-def cache_logits(teacher: Trained, x: Inputs, *, threads: int = 1) -> Logits:
-    """The teacher's logits of raw inputs, (n, classes): computed once, used by every student."""
-    return logits_of(teacher.module, teacher.input, x, threads=threads)
 
 
 def distil(
@@ -107,13 +102,13 @@ def distil(
     schedule: Schedule = PLAIN,
     threads: int = 1,
     checkpoints: Checkpoints | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = ignore,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
     """Trains a student on alpha * cross-entropy with the labels + beta * T^2 * KL(teacher || student) at temperature T.
 
     Args:
-        answers: of the teacher on `dataset.train_x`; as an array, (n, classes), as `cache_logits` gives it.
+        answers: of the teacher on `dataset.train_x`; as an array, (n, classes), as `logits_of` gives it.
 
     Raises:
         BadInput: the answers do not belong to this data set, or a weight is wrong. TrainingDiverged: see Trainer.teach.

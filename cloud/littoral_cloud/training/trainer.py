@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,11 @@ from littoral.preparation import Input
 from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.training.augmentation import Copy, moved
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
-from littoral_cloud.training.constraint import FREE, Constraint
+from littoral_cloud.training.constraint import FREE, Constraint, under
 from littoral_cloud.training.logistic import logistic
 from littoral_cloud.training.one_cycle import one_cycle
 from littoral_cloud.training.preparation import input_of, tensor_of
-from littoral_cloud.training.schedule import Progress, Schedule, Step, TeacherLogits, no_progress
+from littoral_cloud.training.schedule import Progress, Schedule, Step, TeacherLogits, ignore
 from littoral_cloud.training.seeding import computing, drawing, draws
 from littoral_cloud.training.weights import weights_digest
 
@@ -62,7 +62,7 @@ class Trainer:
     input: Input | None = None  # None: as the training images say
     threads: int = 1
     checkpoints: Checkpoints | None = None
-    progress: Progress = no_progress
+    progress: Progress = ignore
     clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class Trainer:
                     "data": self.dataset.digest,
                     "answers": self.answers.digest if self.answers else "",
                     "loss": [self.alpha, self.beta, self.temperature] + [self.smoothing] * (self.smoothing > 0),
-                    "schedule": schedule.told(),
+                    "schedule": schedule.resolved(),
                     "epochs": epochs,
                     "seed": seed,
                     "constraint": constraint.key,
@@ -224,8 +224,8 @@ class _Training:
         return self.trainer.alpha * hard + self.trainer.beta * heat**2 * divergence
 
     def _keep(self, step: int) -> None:
-        kept = self.trainer.checkpoints
-        if kept is None or not kept.due(step, self.steps):
+        checkpoints = self.trainer.checkpoints
+        if checkpoints is None or not checkpoints.due(step, self.steps):
             return
         state = self.module.state_dict()
         if not all(torch.isfinite(t).all() for t in state.values()):
@@ -236,7 +236,7 @@ class _Training:
         tensors |= {_HELD + k: v for k, v in self.constraint.tensors().items()}
         if draws(self.module):
             tensors[_CHANCE] = torch.get_rng_state()
-        kept.save(self.name, self.key, Checkpoint(step, tensors, {"groups": moments["param_groups"]}))
+        checkpoints.save(self.name, self.key, Checkpoint(step, tensors, {"groups": moments["param_groups"]}))
         self.saved = step
 
     def _left(self) -> str:
@@ -247,10 +247,10 @@ class _Training:
         found = self.trainer.checkpoints.load(self.name, self.key) if self.trainer.checkpoints else None
         if found is None:
             return 0
-        self.module.load_state_dict(_under(_MODULE, found.tensors))
+        self.module.load_state_dict(under(_MODULE, found.tensors))
         moments: dict[int, dict[str, torch.Tensor]] = {}
         parameters = list(self.module.parameters())
-        for name, tensor in _under(_OPTIMISER, found.tensors).items():
+        for name, tensor in under(_OPTIMISER, found.tensors).items():
             number, _, field = name.partition(".")
             # The moments must lie in memory as their weights do: the fused step goes over both side by side.
             like = parameters[int(number)]
@@ -258,7 +258,7 @@ class _Training:
                 torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             )
         self.optimiser.load_state_dict({"state": moments, "param_groups": found.notes["groups"]})
-        self.constraint.restore(_under(_HELD, found.tensors))
+        self.constraint.restore(under(_HELD, found.tensors))
         # The generator is one for all threads: a training that draws nothing must not move it under another.
         if draws(self.module):
             torch.set_rng_state(found.tensors[_CHANCE])
@@ -271,10 +271,6 @@ def _optimiser(module: nn.Module, plan: Schedule) -> torch.optim.Optimizer:
     if plan.optimiser == "sgd":
         return torch.optim.SGD(module.parameters(), momentum=0.9, nesterov=True, **given)
     return torch.optim.AdamW(module.parameters(), **given)
-
-
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _culprit(module: nn.Module, x: torch.Tensor) -> str:

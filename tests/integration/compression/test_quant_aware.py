@@ -140,10 +140,8 @@ def test_the_artifact_answers_as_the_network_in_training_did(aware: Trained, net
     assert written == steps
 
 
-def test_other_variants_of_it_are_exported_as_well(aware: Trained, data: Dataset, bench: Bench) -> None:
-    packaged = candidates_from(
-        aware.module, aware.spec, data, ("onnx", "onnx-int8", "ncnn"), model="bars", name="aware", bench=bench
-    )
+def test_other_variants_of_it_are_exported_as_well(aware: Trained, bench: Bench) -> None:
+    packaged = candidates_from(aware, bench, ("onnx", "onnx-int8", "ncnn"), model="bars", name="aware")
     assert packaged[1].manifest.recipe == {"variant": "onnx-int8", "calibration": "trained"}
     assert all(p.manifest.accuracy > 0.8 for p in packaged)
     onnx32 = onnx.load_from_string(export(aware.module, aware.input, calibration=bench.calibration).files["model.onnx"])

@@ -236,9 +236,7 @@ def test_a_recipe_says_how_files_are_written_and_the_manifest_repeats_it(net: Tr
     plan = parse_recipe(text, what="r.toml").students[0]
     assert plan.export == Options(17, 8, Calibration("percentile", 20))
     assert json.loads(json.dumps(plan.resolved()))["export"]["calibration"]["examples"] == 20
-    packaged = candidates_from(
-        net.module, net.spec, data, plan.variants, model="bars", name="small", bench=bench, options=plan.export
-    )[0]
+    [packaged] = candidates_from(net, bench, plan.variants, model="bars", name="small", options=plan.export)
     said: dict[str, Any] = dict(packaged.manifest.recipe)
     assert said == {"variant": "onnx-int8", "calibration": "percentile", "calibration_examples": 20}
     assert packaged.manifest.requires == {"opset": 17, "ir": 8}

@@ -49,7 +49,7 @@ def exported(variant: str) -> Exported:
 
 @functools.cache
 def packaged(variant: str) -> Packaged:
-    [made] = candidates_from(network().module, network().spec, data(), [variant], model="m", name="n", bench=bench())
+    [made] = candidates_from(network(), bench(), [variant], model="m", name="n")
     return made
 
 

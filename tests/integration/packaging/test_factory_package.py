@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from littoral_cloud.data.dataset import Dataset
 from littoral_cloud.factory.corruption import corrupt
 from littoral_cloud.factory.production import Execution, Made, make_students
 from littoral_cloud.packaging.metrics import class_accuracy
-from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, answers_of, candidates_from
+from littoral_cloud.packaging.package import EVERY_VARIANT, Bench, Provenance, answers_of, candidates_from
 from littoral_cloud.recipes.recipe import DEMO, TINY
 from littoral_cloud.training.train import accuracy_of
 from littoral_cloud.training.weights import weights_digest
@@ -77,16 +78,14 @@ def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Ma
 
 def test_the_same_network_and_data_give_the_same_manifest(made: Made, data: Dataset) -> None:
     student = made.students[0]
+    how = {"student": TINY.students[0].resolved(), "teacher": TINY.teacher.resolved()}
     again = candidates_from(
-        copy.deepcopy(student.module),
-        student.spec,
-        data,
+        replace(student, module=copy.deepcopy(student.module)),
+        Bench.of(data),
         TINY.students[0].variants,
         model="digits",
         name="tiny",
-        parents=(made.teacher.digest,),
-        roles=("teacher",),
-        recipe={"student": TINY.students[0].resolved(), "teacher": TINY.teacher.resolved()},
+        provenance=Provenance((made.teacher.digest,), ("teacher",), how),
     )
     assert [p.manifest.encode() for p in again] == [p.manifest.encode() for p in made.packaged]
     assert [p.files for p in again] == [p.files for p in made.packaged]
@@ -102,7 +101,7 @@ def test_the_probe_holds_every_class_and_stays_small(made: Made, data: Dataset) 
 def test_an_unknown_variant_and_another_size_are_refused(made: Made, data: Dataset) -> None:
     student = made.students[0]
     with pytest.raises(BadInput, match="'tflite' is not known"):
-        candidates_from(student.module, student.spec, data, ("tflite",), model="digits", name="x")
+        candidates_from(student, Bench.of(data), ("tflite",), model="digits", name="x")
     with pytest.raises(BadInput, match="the model takes"):
         Bench.of(bars(), student.input)
     assert weights_digest(student.module) == student.digest

@@ -17,6 +17,7 @@ from littoral.architectures import build
 from littoral.errors import BadInput
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.checkpoint import Checkpoint, Checkpoints
+from littoral_cloud.training.constraint import Constraint
 from littoral_cloud.training.preparation import input_of, tensor_of
 from littoral_cloud.training.schedule import Progress, Schedule, Step
 from littoral_cloud.training.train import OneCopy, distil, train_teacher
@@ -152,25 +153,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_a_number_names_the_layer_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     data, kept = bars(), Checkpoints(tmp_path, every=1)
 
-    class Spoilt:
+    class Spoilt(Constraint):
         key = "spoilt at step 5"
-
-        def attach(self, module: nn.Module) -> None:
-            """Nothing."""
-
-        def before_step(self, module: nn.Module, step: int, steps: int) -> None:
-            """Nothing."""
 
         def after_step(self, module: nn.Module, step: int, steps: int) -> None:
             if step == 5:
                 with torch.no_grad():
                     module.get_parameter("features.conv2.weight")[0, 0, 0, 0] = torch.inf
-
-        def tensors(self) -> dict[str, torch.Tensor]:
-            return {}
-
-        def restore(self, tensors: object) -> None:
-            """Nothing to restore."""
 
     module = build(SPEC, channels=1, height=12, width=12, classes=3)
     trainer = Trainer(data, checkpoints=kept)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_labels_are_taken_as_people_store_them(y: object) -> None:
 
 
 def test_the_digest_names_the_content_not_the_name() -> None:
-    one, other = bars(), bars().renamed("other")
+    one, other = bars(), replace(bars(), name="other")
     assert one.digest == other.digest
     changed = one.train_x.copy()
     changed[0, 0, 0, 0] ^= 1

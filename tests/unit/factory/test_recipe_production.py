@@ -148,7 +148,7 @@ def test_stopped_anywhere_the_same_call_ends_with_the_same_weights(tmp_path: Pat
 
 
 def test_a_student_that_fails_stops_the_others_and_is_the_one_that_is_named(tmp_path: Path) -> None:
-    wild = student("wild", '[[student.method]]\nkind = "failing"', epochs=1)
+    wild = student("wild", '[[student.method]]\nkind = "failing"\nepochs = 1', epochs=1)
     plan = parse_recipe(
         wild + student("long", epochs=100_000), what="r.toml", model="m", methods={"failing": "tests.kit.methods:Failing"}
     )

@@ -14,7 +14,7 @@ from littoral_cloud.compression.methods import METHODS
 from littoral_cloud.factory.checks import check_recipe
 from littoral_cloud.packaging.package import EXPORTERS
 from littoral_cloud.recipes.recipe import EnsembleRecipe, FunctionRecipe, OnnxRecipe, Production, TeacherRecipe, WeightsRecipe
-from littoral_cloud.recipes.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, read_recipe, recipe_named
+from littoral_cloud.recipes.recipe_file import BUILT_IN, USUAL, about, names, parse_recipe, recipe_named
 from littoral_cloud.training.augmentation import Augment
 from littoral_cloud.training.schedule import Schedule
 from tests.kit.images import bars
@@ -124,7 +124,7 @@ def test_everything_a_recipe_can_say() -> None:
 def test_files_of_a_recipe_lie_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('model = "m"\n[teacher]\nonnx = "models/big.onnx"\n' + STUDENT)
-    recipe = read_recipe(path)
+    recipe = recipe_named(str(path))
     assert recipe.teacher == OnnxRecipe(str(tmp_path / "models" / "big.onnx"))
 
 
@@ -223,10 +223,10 @@ def test_a_name_or_file_that_is_not_there(tmp_path: Path) -> None:
         recipe_named(str(tmp_path / "gone.toml"))
     (tmp_path / "latin.toml").write_bytes(b"about = '\xff'")
     with pytest.raises(BadInput, match=r"latin\.toml cannot be read"):
-        read_recipe(tmp_path / "latin.toml")
+        recipe_named(str(tmp_path / "latin.toml"))
     (tmp_path / "huge.toml").write_bytes(b"#" * (1 << 20) + b"##")
     with pytest.raises(BadInput, match=r"holds 1,048,578 bytes"):
-        read_recipe(tmp_path / "huge.toml")
+        recipe_named(str(tmp_path / "huge.toml"))
 
 
 def test_what_does_not_fit_the_data_set_is_said_before_training() -> None:

@@ -10,11 +10,13 @@ import torch
 from littoral.architectures import build
 from littoral.budget import Budget
 from littoral.errors import BadInput, NoFit
-from littoral_cloud.packaging.package import Packaged, candidates_from
+from littoral_cloud.packaging.package import Bench, Packaged, candidates_from
 from littoral_cloud.search.choose_here import choose, measured
+from littoral_cloud.training.train import Trained
 from tests.kit.images import bars
 
 DATA = bars()
+BENCH = Bench.of(DATA)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def students() -> list[Packaged]:
         spec = {"name": "compact_cnn", "widths": [width, width]}
         torch.manual_seed(width)
         module = build(spec, channels=1, height=12, width=12, classes=3).eval()
-        [student] = candidates_from(module, spec, DATA, ("ncnn",), model="bars", name=f"w{width}")
+        network = Trained.of("", module, spec, BENCH.input, 0.0)
+        [student] = candidates_from(network, BENCH, ("ncnn",), model="bars", name=f"w{width}")
         made.append(replace(student, manifest=replace(student.manifest, accuracy=0.5 + width / 100)))
     return made
 

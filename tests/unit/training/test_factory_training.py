@@ -15,7 +15,7 @@ from littoral_cloud.training.one_cycle import one_cycle
 from littoral_cloud.training.preparation import input_of
 from littoral_cloud.training.schedule import Schedule, Step
 from littoral_cloud.training.seeding import seeded
-from littoral_cloud.training.train import accuracy_of, cache_logits, distil, logits_of, train_teacher
+from littoral_cloud.training.train import accuracy_of, distil, logits_of, train_teacher
 from littoral_cloud.training.trainer import Trainer, TrainingDiverged
 from tests.kit.images import bars
 
@@ -41,7 +41,7 @@ def test_a_teacher_learns_and_a_student_learns_from_its_logits_alone() -> None:
     data = bars(600)
     teacher = train_teacher(data, SPEC, epochs=4, seed=1, schedule=QUICK)
     assert accuracy_of(logits_of(teacher.module, teacher.input, data.test_x), data.test_y) > 0.9
-    logits = cache_logits(teacher, data.train_x)
+    logits = logits_of(teacher.module, teacher.input, data.train_x)
     assert logits.shape == (480, 3)
     wrong = dataclasses.replace(data, train_y=(data.train_y + 1) % 3)  # labels that must not matter
     student = distil(
