@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -88,7 +87,9 @@ async def with_teacher(fleet: Fleet, maker: Maker, name: str, roles: tuple[tuple
 
     class Core:
         ledger, blobs = fleet.ledger, fleet.blobs
-        trust: Any = SimpleNamespace(signing_key=maker.key)
+
+        class trust:
+            signing_key = maker.key
 
     made = await publish(Core, Packaged(manifest, {"model.onnx": file}), 1.0, weights=weights.encode())
     return made.manifest_digest

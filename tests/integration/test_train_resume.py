@@ -16,7 +16,7 @@ from safetensors import safe_open
 from littoral.manifest import Manifest
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import INTERRUPTED, execute
-from littoral_cloud.cli.train import TERMINATED
+from littoral_cloud.cli.stopping import TERMINATED
 from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import make_students
 from littoral_cloud.recipes.recipe_file import recipe_named

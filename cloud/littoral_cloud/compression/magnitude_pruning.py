@@ -112,7 +112,10 @@ def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, int]
 
 
 class FixedMask(Constraint):
-    """A constraint: where the mask of a parameter is False, its weights stay 0, never -0."""
+    """A constraint: where the mask of a parameter is False, its weights stay 0, never -0.
+
+    Gradients stay: AdamW moves each weight by its own gradient, and `after_step` puts zeros back.
+    """
 
     def __init__(self, masks: Mapping[str, torch.Tensor]) -> None:
         self._gone = {name: ~mask for name, mask in masks.items()}
@@ -212,7 +215,7 @@ class Gradual(Constraint):
         return {f"dense.{k}": v for k, v in self._dense.items()} | {f"masked.{k}": v for k, v in self._gone.items()}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self._dense, self._gone, final = (under(prefix, tensors) for prefix in ("dense.", "masked.", "final."))
+        self._dense, self._gone, final = under("dense.", tensors), under("masked.", tensors), under("final.", tensors)
         self._final = FixedMask({}) if final else None
         if self._final:
             self._final.restore(final)

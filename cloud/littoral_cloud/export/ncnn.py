@@ -125,16 +125,18 @@ def infer(exported: Exported, prepared: Prepared, *, threads: int = 1, optimised
 
 
 @contextmanager
-def opened(exported: Exported, *, threads: int = 1, optimised: bool = True) -> Iterator[Callable[[Prepared], Logits]]:
+def opened(
+    exported: Exported, *, name: str = "the artifact", threads: int = 1, optimised: bool = True
+) -> Iterator[Callable[[Prepared], Logits]]:
     """An artifact loaded in ncnn, as a function from one input, (*input.shape), to its logits, (classes,).
 
-    Raises RuntimeFailure from ncnn's return codes; ncnn itself raises nothing.
+    Raises RuntimeFailure, naming it, from ncnn's return codes; ncnn itself raises nothing.
     """
     ncnn: Any = importlib.import_module("ncnn")  # only an export of this kind needs it; it has no types
 
     with tempfile.TemporaryDirectory(prefix="littoral-ncnn-") as scratch:
-        for name, data in exported.files.items():
-            Path(scratch, name).write_bytes(data)
+        for path, data in exported.files.items():
+            Path(scratch, path).write_bytes(data)
         net = ncnn.Net()
         option = net.opt
         option.num_threads = threads
@@ -144,17 +146,17 @@ def opened(exported: Exported, *, threads: int = 1, optimised: bool = True) -> I
         option.use_winograd_convolution = option.use_sgemm_convolution = option.use_packing_layout = optimised
         net.opt = option
         if net.load_param(str(Path(scratch, PARAM))) != 0 or net.load_model(str(Path(scratch, BIN))) != 0:
-            raise RuntimeFailure("ncnn: cannot load the artifact")
+            raise RuntimeFailure(f"ncnn: cannot load {name}")
     input_name = net.input_names()[0]
 
     def one(row: Prepared) -> Logits:
         memory = np.ascontiguousarray(row)  # ncnn reads it without a copy
         with net.create_extractor() as run:
             if run.input(input_name, ncnn.Mat(memory)) != 0:
-                raise RuntimeFailure(f"ncnn: does not take {input_name}")
+                raise RuntimeFailure(f"ncnn: {name} does not take {input_name}")
             code, logits = run.extract(OUTPUT_NAME)
             if code != 0:
-                raise RuntimeFailure(f"ncnn: inference ended with {code}")
+                raise RuntimeFailure(f"ncnn: inference of {name} ended with {code}")
             return np.array(logits, dtype=np.float32).reshape(-1)
 
     try:

@@ -244,7 +244,7 @@ def package_all(
     packaged: list[Packaged] = []
     members = [member.digest for member in teacher.members] if isinstance(teacher, Ensemble) else []
     parents = (teacher.digest, *members) if teacher else ()
-    roles = (TEACHER, *(MEMBER for _ in members))[: len(parents)]
+    roles = (TEACHER, *(MEMBER for _ in members)) if teacher else ()
     for plan, student in zip(recipe.students, students, strict=True):
         how = {"student": plan.resolved(), "teacher": recipe.teacher.resolved() if recipe.teacher else None}
         packaged += candidates_from(

@@ -50,9 +50,8 @@ class _Sessions:
 
                 from littoral_cloud.foreign.quantizing import quantized
 
-                layers_alone = body["layers_alone"]
-                data, opset, ir = quantized(self._model, arrays, body["batch"], body["what"], layers_alone=layers_alone)
-                return {"opset": opset, "ir": ir}, {"model": np.frombuffer(data, np.uint8)}
+                made = quantized(self._model, arrays, body["batch"], body["what"], layers_alone=body["layers_alone"])
+                return {"opset": made.opset, "ir": made.ir}, {"model": np.frombuffer(made.data, np.uint8)}
         raise ValueError(body["do"])
 
     def _opened(self, path: Path, what: str, threads: int) -> tuple[dict[str, Any], dict[str, Any]]:

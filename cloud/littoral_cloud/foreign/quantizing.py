@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,10 +32,15 @@ LAYERS: Final = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
-def quantized(
-    model: onnx.ModelProto, feeds: Mapping[str, Any], batch: int, what: str, *, layers_alone: bool
-) -> tuple[bytes, int, int]:
-    """The graph with int8 weights and uint8 values between layers: its file, opset and IR version.
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    data: bytes
+    opset: int
+    ir: int
+
+
+def quantized(model: onnx.ModelProto, feeds: Mapping[str, Any], batch: int, what: str, *, layers_alone: bool) -> Quantized:
+    """The graph with int8 weights and uint8 values between layers.
 
     Args:
         feeds: calibration inputs by name, (n, ...) each.
@@ -66,7 +72,7 @@ def quantized(
         except Exception as error:
             raise RuntimeFailure(f"{what}: int8: onnxruntime cannot quantize it: {str(error)[:200]}") from error
         made = onnx.load(str(path))
-        return path.read_bytes(), _opset(made), int(made.ir_version)
+        return Quantized(path.read_bytes(), _opset(made), int(made.ir_version))
 
 
 def _opset(model: onnx.ModelProto) -> int:

@@ -104,15 +104,12 @@ def opened(name: str, artifact: Exported) -> Iterator[One]:
         raise RuntimeFailure(
             f"latency: {name} wants {artifact.runtime!r}, which is not timed here", hint=f"{', '.join(_OPENERS)}"
         )
-    try:
-        with _OPENERS[artifact.runtime](artifact) as one:
-            yield one
-    except RuntimeFailure as error:
-        raise RuntimeFailure(f"latency: {name}: {error.message}", hint=error.hint) from error
+    with _OPENERS[artifact.runtime](name, artifact) as one:
+        yield one
 
 
 @contextmanager
-def _onnxruntime(artifact: Exported) -> Iterator[One]:
+def _onnxruntime(name: str, artifact: Exported) -> Iterator[One]:
     runtime: Any = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -123,14 +120,14 @@ def _onnxruntime(artifact: Exported) -> Iterator[One]:
     try:
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise RuntimeFailure(f"onnxruntime cannot load it: {error}") from error
+        raise RuntimeFailure(f"latency: onnxruntime cannot load {name}: {error}") from error
     given = session.get_inputs()[0].name
     yield lambda x: session.run([OUTPUT_NAME], {given: x})
 
 
 @contextmanager
-def _ncnn(artifact: Exported) -> Iterator[One]:
-    with ncnn.opened(artifact) as one:
+def _ncnn(name: str, artifact: Exported) -> Iterator[One]:
+    with ncnn.opened(artifact, name=name) as one:
         yield lambda x: one(x[0])
 
 

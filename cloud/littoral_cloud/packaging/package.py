@@ -173,14 +173,16 @@ def candidates_from(
         progress(f"{name}-{variant}")
         calibration = bench.calibration_of(options.calibration.examples)
         exported = EXPORTERS[variant](network.module, bench.input, calibration=calibration, options=options)
-        recipe = {**provenance.recipe, **_calibrated(variant, network.module, options, len(calibration)), "variant": variant}
-        made.append(_packaged(exported, network, bench, replace(provenance, recipe=recipe), model, name))
+        recipe = {**provenance.recipe, **_calibrated(variant, network.module, options, len(calibration))}
+        made.append(_packaged(exported, network, bench, replace(provenance, recipe=recipe), model, name, variant))
     return made
 
 
-def _packaged(exported: Exported, network: Trained, bench: Bench, provenance: Provenance, model: str, name: str) -> Packaged:
+def _packaged(
+    exported: Exported, network: Trained, bench: Bench, provenance: Provenance, model: str, name: str, variant: str
+) -> Packaged:
     """Measures one artifact in its own runtime and writes its manifest. Raises RuntimeFailure where it does not run."""
-    infer, variant, test_y = RUNNERS[exported.runtime], provenance.recipe["variant"], bench.dataset.test_y
+    infer, test_y = RUNNERS[exported.runtime], bench.dataset.test_y
     logits = infer(exported, bench.test)
     by_class = class_accuracy(logits, test_y, bench.dataset.classes)
     probe = bench.input.prepare(bench.probe)
@@ -205,7 +207,7 @@ def _packaged(exported: Exported, network: Trained, bench: Bench, provenance: Pr
         probe=Probe.of(bench.probe, answers, _tolerance(exported, infer, probe, answers, _FLOOR[variant])),
         sketch=bench.sketch,
         parents=parents,
-        recipe=provenance.recipe,
+        recipe={**provenance.recipe, "variant": variant},
         lineage=lineage_of(provenance.recipe, exported.runtime, parents, (DATA, WEIGHTS, *provenance.roles)),
         remarks=tuple(filter(None, remarks)),
     )

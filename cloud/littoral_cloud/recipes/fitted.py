@@ -140,7 +140,7 @@ def _unhalved(student: StudentRecipe, side: int) -> Mapping[str, Any]:
 
 
 def as_toml(recipe: Production, about: str) -> str:
-    """A recipe with a teacher that is trained here, and students without methods, as a file that read_recipe reads again."""
+    """A recipe with a teacher that is trained here, and students without methods, as a file that recipe_named reads again."""
     assert isinstance(recipe.teacher, TeacherRecipe)
     blocks = [_lines({"about": about, "model": recipe.model}), "[teacher]\n" + _lines(stated(recipe.teacher))]
     blocks += ["[[student]]\n" + _lines(stated(student)) for student in recipe.students]

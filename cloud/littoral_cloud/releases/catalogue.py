@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from littoral.codec import feature_of
 from littoral.digest import digest_of
@@ -19,9 +19,15 @@ from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.interface import interface_of
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import Artifact, Release, dump, load
-from littoral_cloud.trust.store import Trust
 
 KINDS = ("initial", "federated", "manual")
+
+
+class SigningTrust(Protocol):
+    """What is needed of littoral_cloud.trust.store.Trust."""
+
+    @property
+    def signing_key(self) -> Any: ...  # Ed25519PrivateKey
 
 
 class PublishingCore(Protocol):
@@ -32,7 +38,7 @@ class PublishingCore(Protocol):
     @property
     def blobs(self) -> BlobStore: ...
     @property
-    def trust(self) -> Trust: ...
+    def trust(self) -> SigningTrust: ...
 
 
 class PackagedArtifact(Protocol):

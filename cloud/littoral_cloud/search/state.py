@@ -54,8 +54,18 @@ class TrialOutcome:
 
     def measured(self, name: str) -> Measured:
         """For a budget; what only a node can measure is 0."""
-        figures = (self.accuracy, self.artifact_bytes, self.p95_ms, 0, 1)
-        return Measured(self.weights, name, self.runtime, *figures, worst_class=self.worst_class, worst_label=self.worst_label)
+        return Measured(
+            self.weights,
+            name,
+            self.runtime,
+            self.accuracy,
+            self.artifact_bytes,
+            self.p95_ms,
+            0,
+            1,
+            worst_class=self.worst_class,
+            worst_label=self.worst_label,
+        )
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> TrialOutcome:

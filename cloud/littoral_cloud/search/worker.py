@@ -24,7 +24,7 @@ from littoral_cloud.search.draw import draw
 from littoral_cloud.search.moves import Draw, End, Enter, Lose, Train, WaitForWorkers, next_move
 from littoral_cloud.search.recipe import SearchRecipe
 from littoral_cloud.search.space import START, Params
-from littoral_cloud.search.state import LAPSED, TrialRun, costs, seen, valid
+from littoral_cloud.search.state import LAPSED, TrialRun, seen, valid
 from littoral_cloud.search.store import MemoryStore, SearchStore
 from littoral_cloud.search.study import Study
 from littoral_cloud.search.trial import SearchData, tried
@@ -178,8 +178,11 @@ def drawn(recipe: SearchRecipe, move: Draw, runs: Sequence[TrialRun]) -> Iterato
     steer, before = recipe.settings.steer, [run for run in runs if run.number < move.numbers.start]
     values: list[Params] = [{START: start} for start in recipe.starts]
     if move.numbers.start > 0 or not values:
-        done = [run for run in seen(before) if run.outcome and START not in run.params]
-        shown = [(run.params, dict(zip(steer, costs(run, steer), strict=True))) for run in done]
+        shown = [
+            (run.params, {objective: run.outcome.cost(objective) for objective in steer})
+            for run in seen(before)
+            if run.outcome and START not in run.params
+        ]
         values = draw(recipe, move.numbers, shown, [run.params for run in valid(before).values() if run.rung == 0])
     for number, params in zip(move.numbers, values, strict=True):
         if number not in move.there:
