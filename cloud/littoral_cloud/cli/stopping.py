@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+import typer
+
 from littoral_cloud.terminal.output import notice
 
 TERMINATED = 143
