@@ -21,7 +21,7 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
 from littoral_cloud.cli.search_progress import SearchProgress
 from littoral_cloud.cli.stopping import stop_on_signal
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks, warn
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_remarks, notice
 from littoral_cloud.terminal.progress import error_console
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def compress(
         body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
     _emitted(body, found.baseline, rows_of(found, found.front), format)
     if found.reason == "stopped":
-        warn(f"search {name}: stopped after {len(found.trials)} trials; the same command continues from there")
+        notice(f"search {name}: stopped after {len(found.trials)} trials; the same command continues from there")
         signals.leave()
     found.check()
 

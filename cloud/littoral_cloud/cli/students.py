@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from littoral_cloud.terminal.output import Format, by_class, remarked, warn
+from littoral_cloud.terminal.output import Format, by_class, notice, remarked
 
 if TYPE_CHECKING:
     from littoral_cloud.factory.baseline import Baseline
@@ -49,7 +49,7 @@ async def release_students(
     from littoral_cloud.releases.release import release_made
     from littoral_cloud.rollouts.commands import start_rollout
 
-    taken = await taken_by_a_node(made.packaged, warn)
+    taken = await taken_by_a_node(made.packaged, notice)
     async with open_core(settings) as core:
         now = core.clock()
         made = replace(made, packaged=taken)

@@ -107,11 +107,6 @@ def notice(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def warn(message: str) -> None:
-    """Prints a message to standard error."""
-    typer.echo(message, err=True)
-
-
 def remarked(remarks: Sequence[str], format: Format) -> dict[str, Any]:
     """The cell of a row's remarks: none without remarks, but always for programs."""
     return {"remarks": list(remarks)} if remarks or format == Format.JSON else {}
