@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,20 @@ from littoral_cloud.app import Core, open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
-from littoral_cloud.fleet.records import Enrolment, Node, Presence, dump
-from littoral_cloud.releases.catalogue import create_release, publish
+from littoral_cloud.fleet.records import (
+    Desired,
+    DesiredModel,
+    Enrolment,
+    Node,
+    Presence,
+    Reported,
+    ReportedModel,
+    UpdateState,
+    dump,
+)
+from littoral_cloud.releases.catalogue import create_release, publish, read_release
+from littoral_cloud.rollouts.commands import read_rollout
+from littoral_cloud.rollouts.state import Assignment, RolloutState, Wave
 from littoral_cloud.settings import load_settings
 from tests.kit.unrunnable import CONTENT, unrunnable
 
@@ -121,3 +134,66 @@ def test_names_that_match_nobody_are_refused(said: Said) -> None:
     assert said("node", "decommission", "cam-03")
     refused = said("rollout", "start", "digits-1", "--nodes", "cam-03", code=2)["error"]
     assert refused["message"] == "--nodes: matches no node of the fleet: cam-03 is decommissioned"
+
+
+async def in_first_wave(state: UpdateState) -> None:
+    """As the controller would have it: digits-1-r1 has given its first two nodes the candidate; one has answered."""
+    async with open_core(load_settings()) as core:
+        doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
+        release = await read_release(core.ledger, "digits-1")
+        [digest] = release.artifacts
+        given = [Assignment(node_id=f"n{n:02}", manifest_digest=digest, name="cnn", previous="") for n in range(4)]
+        touched = tuple(replace(a, generation=1) if a.node_id in ("n00", "n01") else a for a in given)
+        waves = (Wave(nodes=("n00", "n01"), started_at=1.0), Wave(nodes=("n02", "n03")))
+        moved = replace(rollout, state=RolloutState.WAVE, assignments=touched, waves=waves, deadline=core.clock() + 300.0)
+        await core.ledger.commit(Change((Write("rollout", doc.id, dump(moved), doc.generation),)))
+        wanted = DesiredModel(manifest_digest=digest, rollout_id=doc.id, generation=1)
+        for node_id in ("n00", "n01"):
+            await put(core, "desired", node_id, Desired(models={"digits": wanted}))
+        answer = ReportedModel(state=state, desired_generation=1, target=digest, serving=digest, reason="accuracy-drop")
+        await put(core, "reported", "n00", Reported(generation=1, observed_generation=1, models={"digits": answer}))
+
+
+def test_a_rollout_is_paused_resumed_and_promoted_by_name(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    said("rollout", "start", "digits-1", "--waves", "2")
+    before = said("rollout", "show", "digits-1-r1")["deadline"]
+    assert said("rollout", "resume", "digits-1-r1", code=2)["error"]["message"] == "rollout digits-1-r1: is not paused"
+    assert "is PENDING: no wave runs" in said("rollout", "promote", "digits-1-r1", code=2)["error"]["message"]
+    assert said("rollout", "pause", "digits-1-r1") == {"rollout": "digits-1-r1", "paused": True}
+    assert "has paused it already" in said("rollout", "pause", "digits-1-r1", code=2)["error"]["message"]
+    shown = said("rollout", "show", "digits-1-r1")
+    assert shown["waits_for"][0] == f"somebody to resume it: {shown['paused_by']} paused it"
+    assert execute(["rollout", "show", "digits-1-r1"]) == 0
+    table = capsys.readouterr().out
+    assert "PENDING, paused" in table
+    assert f"by {shown['paused_by']} since 20" in table
+    assert said("rollout", "resume", "digits-1-r1") == {"rollout": "digits-1-r1", "paused": False}
+    assert said("rollout", "show", "digits-1-r1")["deadline"] > before
+    asyncio.run(in_first_wave(UpdateState.SUCCEEDED))
+    assert said("rollout", "promote", "digits-1-r1") == {"rollout": "digits-1-r1", "promoted": True}
+    assert said("rollout", "show", "digits-1-r1")["waves"][0]["promoted_by"] == shown["paused_by"]
+
+    async def lines() -> list[tuple[str, str]]:
+        async with open_core(load_settings()) as core:
+            return [(line.action, line.actor) for line in await core.ledger.audit() if line.subject == "digits-1-r1"]
+
+    actions = ("rollout.started", "rollout.paused", "rollout.resumed", "rollout.promote-asked")
+    assert asyncio.run(lines()) == [(action, shown["paused_by"]) for action in actions]
+
+
+def test_a_failed_node_is_never_promoted_over_and_an_ended_rollout_is_left_alone(said: Said) -> None:
+    said("rollout", "start", "digits-1", "--waves", "2")
+    asyncio.run(in_first_wave(UpdateState.ROLLED_BACK))
+    assert "a node failed: cam-00: ROLLED_BACK" in said("rollout", "promote", "digits-1-r1", code=2)["error"]["message"]
+
+    async def end() -> None:
+        async with open_core(load_settings()) as core:
+            doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
+            ended = replace(rollout, state=RolloutState.ROLLED_BACK, ended_at=core.clock())
+            await core.ledger.commit(Change((Write("rollout", doc.id, dump(ended), doc.generation),)))
+
+    asyncio.run(end())
+    for verb in ("pause", "resume", "promote", "abort"):
+        refused = said("rollout", verb, "digits-1-r1", code=2)["error"]
+        assert refused["message"] == "rollout digits-1-r1: is ROLLED_BACK already"
+        assert said("rollout", verb, "digits-7-r1", code=4)["error"]["code"] == "not-found"

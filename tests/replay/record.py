@@ -17,9 +17,10 @@ from pathlib import Path
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import UpdateState
 from littoral_cloud.rollouts.back import withdraw_everywhere
-from littoral_cloud.rollouts.commands import abort, read_rollout, start_rollout
+from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.controller import Controller
 from littoral_cloud.rollouts.state import ENDED, RolloutPolicy
+from littoral_cloud.rollouts.steering import abort
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger

@@ -20,8 +20,8 @@ from littoral_cloud.fleet.records import Probation, load
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask, node_here
 from littoral_cloud.releases.catalogue import read_release
+from littoral_cloud.rollouts import steering
 from littoral_cloud.rollouts.back import go_back
-from littoral_cloud.rollouts.commands import abort as ask_to_abort
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import read
@@ -131,7 +131,9 @@ async def show(core: Core, rollout: RolloutArgument, format: FormatOption = Form
     if found.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout in snapshot.rollouts:
         event = observe(snapshot.of(rollout), core.clock())
         waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
-    head = {"id": rollout, **asdict(found)} if format == Format.JSON else {**_row(rollout, found), "remarks": found.remarks}
+    paused = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}
+    row = {**_row(rollout, found), **paused, "remarks": found.remarks}
+    head = {"id": rollout, **asdict(found)} if format == Format.JSON else row
     emit_parts({**head, "waits_for": waits, **place}, "nodes", _nodes(found, await names_of(core.ledger)), format)
 
 
@@ -156,7 +158,8 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
             wave = rollout.running_wave
             who = ", ".join(first_of(wave.nodes, lambda node_id: names.get(node_id, node_id))) if wave else ""
             missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
-            if (line := " ".join(filter(None, (rollout.state.value, who, missing)))) != printed:
+            held = f"paused by {rollout.paused_by}" if rollout.paused_by else ""
+            if (line := " ".join(filter(None, (rollout.state.value, who, missing, held)))) != printed:
                 printed = line
                 if format == Format.JSON:
                     emit_line({"rollout": rollout_id, "state": rollout.state, "nodes": wave.nodes if wave else []})
@@ -189,8 +192,29 @@ async def back(
 @command(app, example="rollout abort digits-1-r1")
 async def abort(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
     """Stop a rollout, and restore the old model on every node that it changed."""
-    await ask_to_abort(core.ledger, rollout, actor=getpass.getuser())
+    await steering.abort(core.ledger, rollout, actor=getpass.getuser())
     emit({"rollout": rollout, "abort": True} if format == Format.JSON else f"{rollout} is asked to stop", format)
+
+
+@command(app, example="rollout pause digits-1-r1")
+async def pause(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+    """Start no new wave, and wait for silent nodes, until it is resumed. A node that fails still stops the rollout."""
+    await steering.pause(core.ledger, rollout, core.clock(), getpass.getuser())
+    emit({"rollout": rollout, "paused": True} if format == Format.JSON else f"{rollout} is paused", format)
+
+
+@command(app, example="rollout resume digits-1-r1")
+async def resume(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+    """Continue a paused rollout. Its deadline moves by the time that it was paused."""
+    await steering.resume(core.ledger, rollout, core.clock(), getpass.getuser())
+    emit({"rollout": rollout, "paused": False} if format == Format.JSON else f"{rollout} goes on", format)
+
+
+@command(app, example="rollout promote digits-1-r1")
+async def promote(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+    """Start the next wave now, where every node of the running one that has answered has passed."""
+    await steering.promote(core.ledger, rollout, core.clock(), getpass.getuser())
+    emit({"rollout": rollout, "promoted": True} if format == Format.JSON else f"{rollout}: the next wave starts", format)
 
 
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
@@ -198,7 +222,7 @@ def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
     return {
         "id": rollout_id,
         "release": rollout.release_id,
-        "state": rollout.state,
+        "state": f"{rollout.state}, paused" if rollout.paused_by else rollout.state,
         "model": rollout.model,
         "kind": rollout.kind,
         "waves": f"{started}/{len(rollout.waves)}",

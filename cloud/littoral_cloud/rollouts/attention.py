@@ -9,6 +9,7 @@ Rules, in order:
 3. Before a wave runs, a look is due when a node changed that is waited for, or that might take the release now.
 4. In a wave, and on the way back, a node that answers well is counted here. A look is due after the last one has answered, and at
    once where a node answers badly.
+5. While a rollout is paused no node is waited for: a look is due when somebody resumes it, and where a node answers badly.
 
 Example: a wave of 5,000 nodes makes some 20,000 reports. Each costs one comparison; the look that ends the wave is one.
 """
@@ -21,9 +22,10 @@ from dataclasses import dataclass
 from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE
 from littoral_cloud.rollouts.eligibility import refusal
-from littoral_cloud.rollouts.judge import NodeAnswer, answer_in_wave, answer_of_way_back
+from littoral_cloud.rollouts.judge import answer_of_way_back
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
 from littoral_cloud.rollouts.state import KIND, Assignment, RolloutState, Waits
+from littoral_cloud.rollouts.wave_judge import NodeAnswer, answer_in_wave
 
 _ANSWERS: Mapping[RolloutState, Callable[[Assignment, RolloutView], NodeAnswer]] = {
     RolloutState.WAVE: answer_in_wave,
@@ -69,6 +71,8 @@ class Attention:
 
     def _node_matters(self, kind: str, node_id: str) -> bool:
         seen, state = self.seen, self.seen.rollout.state
+        if seen.rollout.paused_by and state is not RolloutState.WAVE:
+            return False
         if state is RolloutState.PENDING:
             return kind in ("node", PRESENCE, PROFILE) and self._could_begin(node_id)
         if state is RolloutState.MEASURING:

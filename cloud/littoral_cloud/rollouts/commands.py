@@ -1,12 +1,9 @@
-"""What an operator may ask of rollouts: start one, read it, wait for its end, abort it. The controller carries it out."""
+"""What an operator may ask of rollouts: start one, read it, wait for its end. The controller carries it out."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral.transport import LONGEST_PROBATION_S
-from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
 from littoral_cloud.fleet.records import Enrolment, Node, Release, dump, load
 from littoral_cloud.rollouts.eligibility import refusal
@@ -102,11 +99,11 @@ def _refuse_large_first_wave(seen: RolloutView, now: float) -> None:
 async def read_rollout(ledger: Ledger, rollout_id: str) -> tuple[Doc, Rollout]:
     """Raises NotFound."""
     if (doc := await ledger.get(KIND, rollout_id)) is None:
-        raise _no_rollout(rollout_id)
+        raise no_rollout(rollout_id)
     return doc, load(Rollout, doc)
 
 
-def _no_rollout(rollout_id: str) -> NotFound:
+def no_rollout(rollout_id: str) -> NotFound:
     return NotFound(f"rollout {rollout_id!r}: there is none", hint="littoral-cloud rollout list")
 
 
@@ -118,15 +115,3 @@ async def wait(ledger: Ledger, rollout_id: str, within_s: float = float("inf")) 
         return rollout if rollout.state in ENDED else None
 
     return await until(ledger, (KIND,), look, seconds=within_s, what=f"rollout {rollout_id} to end")
-
-
-async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
-    """Asks for a rollout to stop: what it touched goes back. Raises NotFound; BadInput where it has ended."""
-
-    def change(rollout: Rollout) -> Rollout:
-        if rollout.state in ENDED or rollout.state is RolloutState.ROLLING_BACK:
-            raise BadInput(f"rollout {rollout_id}: is {rollout.state} already", hint=f"littoral-cloud rollout show {rollout_id}")
-        return replace(rollout, aborted_by=actor)
-
-    line = Audit("rollout.abort-asked", rollout_id, actor)
-    await revise(ledger, Rollout, KIND, rollout_id, change, line, missing=_no_rollout(rollout_id))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
-from littoral_cloud.rollouts.judge import not_ours, observe
+from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.measuring import still_to_measure
 from littoral_cloud.rollouts.plan import next_wave, passed_probation, previous, sizes_left, unproved
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
@@ -35,6 +35,7 @@ from littoral_cloud.rollouts.state import (
     WavePassed,
     limit_s,
 )
+from littoral_cloud.rollouts.wave_judge import not_ours
 from littoral_cloud.rollouts.waves import ended, with_waves
 from littoral_cloud.rollouts.wording import first_of, nodes_in_audit
 
@@ -80,6 +81,7 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
     state = MOVES[rollout.state, type(event)]
     lasts = 0.0 if state in ENDED else limit_s(rollout.policy, state)
     moved = replace(rollout, state=state, entered_at=now, deadline=now + lasts, ended_at=now if state in ENDED else None)
+    moved = replace(moved, paused_by="", paused_at=0.0)  # a rollout that is paused makes no move but one to its end
     match event:
         case Waits():
             return Decision(rollout, {}, ())

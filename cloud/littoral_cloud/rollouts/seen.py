@@ -90,6 +90,7 @@ class RolloutView:
     nodes: Mapping[str, FleetNode]  # by node id
     measurements: MeasurementIndex
     others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
+    behind_s: float = 0.0  # how old the oldest change is that this look does not know yet
 
     @cached_property
     def named(self) -> frozenset[str]:

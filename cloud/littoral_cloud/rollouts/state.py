@@ -80,6 +80,7 @@ class Wave:
     nodes: tuple[str, ...]
     started_at: float | None = None
     ended_at: float | None = None
+    promoted_by: str = ""  # who let the next one start before all its nodes had answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,8 @@ class Rollout:
     waves: tuple[Wave, ...] = ()  # those that have started, then those that are planned
     refused: tuple[Ineligible, ...] = ()
     aborted_by: str = ""  # set by an operator's command
+    paused_by: str = ""  # likewise; "": it goes on
+    paused_at: float = 0.0  # since when, where it is paused
     reason: str = ""  # why it did not succeed: node, code, detail; while it is PENDING: who is missing
     remarks: tuple[str, ...] = ()
     schema: int = 1

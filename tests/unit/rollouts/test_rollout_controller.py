@@ -27,9 +27,10 @@ from littoral_cloud.fleet.records import (
     load,
 )
 from littoral_cloud.rollouts.back import go_back, releases_in_force, serving_nodes, withdraw_everywhere
-from littoral_cloud.rollouts.commands import abort, read_rollout, start_rollout, wait
+from littoral_cloud.rollouts.commands import read_rollout, start_rollout, wait
 from littoral_cloud.rollouts.controller import Controller
 from littoral_cloud.rollouts.state import RolloutPolicy, RolloutState
+from littoral_cloud.rollouts.steering import abort
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
 from tests.kit.patience import PATIENCE_S
