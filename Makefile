@@ -109,8 +109,8 @@ $(FLEET:%=bench-fleet-%): bench-fleet-%: $(STAMP)
 	$(BIN)/python -m bench.fleet $* $(if $(NODES),--nodes $(NODES))
 	$(BIN)/python docs/write_benchmarks.py
 
-kill-loop: $(STAMP)  ## sixty processes of a fleet killed with -9, one after another; what was lost
-	$(BIN)/python -m bench.kill_loop --faults 60
+chaos: $(STAMP)  ## 300 faults against a fleet, drawn by a seed; what was lost. PARTS=1: 50 of them now, the next call goes on
+	$(BIN)/python -m bench.chaos --faults 300 --seed 1 $(if $(PARTS),--parts $(PARTS)); code=$$?; $(BIN)/python docs/write_benchmarks.py; exit $$code
 
 $(EDGE:%=bench-edge-%): bench-edge-%: $(STAMP)
 	$(BIN)/python -m bench.edge $*
@@ -129,4 +129,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) kill-loop clean
+.PHONY: help install constraints demo test test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos clean

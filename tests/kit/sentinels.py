@@ -35,10 +35,7 @@ class Watched:
     async def start(self) -> None:
         first, *others = self.servers
         for port in self.servers:
-            follow = ("--replicaof", "127.0.0.1", str(first)) if port in others else ()
-            await self._start(
-                port, "--port", str(port), "--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", *follow
-            )
+            await self._start_server(port, first if port in others else None)
         for port in self.sentinels:
             file = self._folder / f"sentinel-{port}.conf"
             file.write_text(
@@ -60,15 +57,26 @@ class Watched:
     def kill(self, port: int) -> None:
         self._processes[port].send_signal(signal.SIGKILL)
 
+    async def restart(self, port: int, primary: int) -> None:
+        """A server that was killed comes back as a replica."""
+        await self._processes[port].wait()
+        await self._start_server(port, primary)
+
     async def stop(self) -> None:
         for process in self._processes.values():
             if process.returncode is None:
                 process.kill()
             await process.wait()
 
+    async def _start_server(self, port: int, primary: int | None) -> None:
+        follow = ("--replicaof", "127.0.0.1", str(primary)) if primary is not None else ()
+        await self._start(
+            port, "--port", str(port), "--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", *follow
+        )
+
     async def _start(self, port: int, *options: str) -> None:
         folder = self._folder / str(port)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self._processes[port] = await asyncio.create_subprocess_exec(
             find_binary().path, *options, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )

@@ -1,0 +1,68 @@
+"""Some of the faults of `make chaos`, of the kinds that are quick, and the proxy that makes some of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from bench.chaos.begun import lost
+from bench.chaos.faults import FAULTS, drawn, kinds_for
+from bench.chaos.loop import part
+from bench.chaos.proxy import proxied
+from tests.kit.ports import lasting_port
+
+QUICK = ("node", "coordinator", "redis", "redis-cut", "redis-slow", "node-cut", "clock", "repeated")
+
+
+async def test_no_fault_loses_anything(tmp_path: Path) -> None:
+    outcome = await part(tmp_path, seed=1, numbers=range(1, 9), nodes=1, coordinators=1, kinds=QUICK)
+    assert outcome.lost == []
+    assert outcome.survived == outcome.faults == 8
+    assert set(outcome.kinds) == set(QUICK)
+
+
+def test_each_kind_comes_in_its_turn_and_a_number_draws_the_same_again() -> None:
+    kinds = kinds_for(sentinels=False, disks=True)
+    assert set(kinds) == set(FAULTS) - {"failover"}
+    for first in (1, len(kinds) + 1):
+        assert {drawn(1, first + number, kinds)[0] for number in range(len(kinds))} == set(kinds)
+    (kind, rng), (again, same) = drawn(1, 42, kinds), drawn(1, 42, kinds)
+    assert (kind, rng.random()) == (again, same.random())
+    assert [drawn(1, n, kinds)[0] for n in range(1, 40)] != [drawn(2, n, kinds)[0] for n in range(1, 40)]
+
+
+async def test_a_connection_is_cut_in_the_middle_of_what_goes_through_it() -> None:
+    sent = bytes(range(256)) * 40
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(100):
+            writer.write(piece)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    target = server.sockets[0].getsockname()[:2]
+    async with proxied("127.0.0.1", port := lasting_port(), [("127.0.0.1", lasting_port()), target]) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"ping")
+        assert await reader.readexactly(4) == b"ping"  # past the server that is not there
+        cutting = asyncio.create_task(proxy.cut(random.Random(1), within_s=60.0))
+        writer.write(sent)
+        await asyncio.wait([cutting])
+        assert cutting.result() == 1
+        try:
+            came = await reader.read()
+        except ConnectionResetError:
+            came = b""
+        assert len(came) < len(sent)
+        writer.close()
+    server.close()
+
+
+def test_what_counts_as_lost() -> None:
+    ended = {"a": "SUCCEEDED", "b": "FAILED no node came within 5 s: cam is offline", "c": "ROLLED_BACK cam: accuracy-drop"}
+    assert lost(["a", "c"], ended) == []
+    assert lost(["a", "b", "d"], ended) == ["d: never ended", "b: FAILED no node came within 5 s: cam is offline"]
+    assert lost(["r"], {"r": "FAILED too-few-nodes nodes: 0 can take part, 1 are needed"}) != []
+    assert lost(["r"], {"r": "ROLLED_BACK cam: no answer, after 301 s"}) != []
+    assert lost(["r"], {"r": "ROLLED_BACK"}) != []
