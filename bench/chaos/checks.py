@@ -28,7 +28,7 @@ SETTLED = {UpdateState.SUCCEEDED, UpdateState.FAILED, UpdateState.ROLLED_BACK, U
 ONCE = {
     "rollout.started": (),
     "run.created": (),
-    "round.finished": ("number", "round"),
+    "round.finished": ("round",),
     "update.succeeded": ("model", "generation"),
 }
 """Lines of the audit trail that come once for a subject, and the details that count as part of it."""

@@ -71,7 +71,7 @@ async def part(
         for number in numbers:
             kind, rng = drawn(seed, number, able)
             async with stage.core() as core:
-                terms = TERMS if kind == "worker" or number == numbers[0] else None
+                terms = TERMS if kind == "worker" else None
                 await begun.keep_going(core, stage.releases, terms)
             await asyncio.sleep(rng.uniform(0.0, MOST_WAIT_S))
             said = await FAULTS[kind](stage, rng)

@@ -33,6 +33,7 @@ MODEL = "corners"
 ROOT = Path(__file__).parents[2]
 CLOUD, NODE = script("littoral-cloud"), script("littoral-node")
 CLOUD_DISK, NODE_DISK = "96m", "48m"
+RECIPE = str(Path(__file__).with_name("corners.toml"))
 SHARED = ("ca", "signing", "blobs")
 
 
@@ -94,7 +95,7 @@ class ChaosStage:
             await self.start_coordinator(other)
         x, y = corners(1, 600)
         np.savez(self.root / "images.npz", x=x, y=y)
-        await self.cloud("train", "--data", str(self.root / "images.npz"), "--model", MODEL, "--recipe", "tiny", "--yes")
+        await self.cloud("train", "--data", str(self.root / "images.npz"), "--model", MODEL, "--recipe", RECIPE, "--yes")
         async with self.core() as core:
             [both] = await all_releases(core.ledger)
             for digest in both.artifacts[:2]:

@@ -12,7 +12,7 @@ from bench.chaos.loop import part
 from bench.chaos.proxy import proxied
 from tests.kit.ports import lasting_port
 
-QUICK = ("node", "coordinator", "redis", "redis-cut", "redis-slow", "node-cut", "clock", "repeated")
+QUICK = ("coordinator", "redis", "worker", "redis-cut", "redis-slow", "node-cut", "clock", "repeated")
 
 
 async def test_no_fault_loses_anything(tmp_path: Path) -> None:
