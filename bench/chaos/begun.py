@@ -36,8 +36,8 @@ class Begun:
             release = releases[len(self.rollouts) % len(releases)]
             self.rollouts.append(await start_rollout(core.ledger, release, core.clock(), POLICY))
         if terms is not None and (not self.runs or self.runs[-1] in ended):
-            id, keys = f"chaos-{len(self.runs) + 1}", core.trust.signing_keys()
-            await start_run(core.ledger, core.blobs, keys, run_id=id, model=MODEL, now=core.clock(), terms=terms)
+            id = f"chaos-{len(self.runs) + 1}"
+            await start_run(core, run_id=id, model=MODEL, terms=terms)
             self.runs.append(id)
 
     async def ended(self, core: Core, begun: Sequence[str], seconds: float) -> dict[str, str]:
