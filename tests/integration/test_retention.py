@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from littoral.errors import Conflict, FleetError, LostLease, NoSpace
+from littoral.errors import Conflict, FleetError, LostLease, NoSpace, Unavailable
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.federation.run import KIND as RUN
@@ -25,7 +25,7 @@ from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, Node,
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.retention.archive import FOLDER, find
-from littoral_cloud.retention.controller import DAY_S, Retention
+from littoral_cloud.retention.controller import DAY_S, FIRST_LOOK_S, LOOK_S, Retention
 from littoral_cloud.retention.parts import RetentionParts, parts_of
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.seen import RECORDS
@@ -158,6 +158,31 @@ async def test_a_part_that_fails_stops_no_other_and_is_repeated(ledger: RedisLed
     assert "retention: first: the disk is full" in caplog.text
     assert await retention.pass_if_due(), "it was not finished"
     assert not await retention.pass_if_due()
+
+
+async def test_it_looks_soon_after_the_start_and_then_every_hour_though_redis_was_away(ledger: RedisLedger) -> None:
+    now, pauses, worked = NOW, list[float](), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        pauses.append(seconds)
+        now += seconds
+        if len(pauses) > 30:
+            raise StopAsyncIteration
+
+    async def part(fence: Fence) -> str:
+        worked.append(now)
+        if len(worked) == 1:
+            raise Unavailable("redis is away")
+        return ""
+
+    with pytest.raises(StopAsyncIteration):
+        await Retention(ledger, {"part": part}, lambda: now, RNG, sleep).run()
+    assert FIRST_LOOK_S <= pauses[0] <= 1.5 * FIRST_LOOK_S
+    assert all(LOOK_S <= each <= 1.5 * LOOK_S for each in pauses[1:])
+    assert worked[1] == worked[0] + pauses[1]
+    assert len(worked) == 3
+    assert DAY_S <= worked[2] - worked[1] < DAY_S + 1.5 * LOOK_S
 
 
 async def test_by_the_setting_a_coordinator_archives_the_trail(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -50,7 +50,15 @@ class Retention:
     rng: for jitter.
     """
 
-    def __init__(self, ledger: Ledger, parts: Mapping[str, Part], clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        parts: Mapping[str, Part],
+        clock: Callable[[], float],
+        rng: random.Random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._ledger = ledger
         self._parts = parts
         self._clock = clock
@@ -60,7 +68,7 @@ class Retention:
         """Runs until it is cancelled."""
         pause_s = FIRST_LOOK_S
         while True:
-            await asyncio.sleep(pause_s * self._rng.uniform(1.0, 1.5))
+            await self._sleep(pause_s * self._rng.uniform(1.0, 1.5))
             pause_s = LOOK_S
             try:
                 await self.pass_if_due()

@@ -19,18 +19,18 @@ reads all files and the trail as one chain.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from littoral.errors import FleetError, Untrusted
+from littoral.errors import Untrusted
 from littoral.identity import key_id_of
 from littoral_cloud.fleet.ledger import Audit, AuditEntry, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump
-from littoral_cloud.trust.audit_chain import GENESIS, BrokenChain, verify
+from littoral_cloud.trust.audit_chain import GENESIS, verify
 from littoral_cloud.trust.audit_checkpoint import (
     KIND,
     AuditCheckpoint,
@@ -155,9 +155,7 @@ class AuditArchive:
         chain, lines = previous, 0
         with await asyncio.to_thread(LinesWriter, self.folder, number) as writer:
             while page:
-                if (broken := verify(page, chain)) is not None:
-                    raise _changed(broken)
-                await asyncio.to_thread(writer.add, page)
+                await asyncio.to_thread(_add, writer, page, chain)
                 chain, lines, last = page[-1].chain, lines + len(page), page[-1].id
                 page, more = await self._page(last, before, newest, self.most_lines - lines) if more else ([], False)
             place = await asyncio.to_thread(writer.publish)
@@ -218,8 +216,12 @@ def check_file(checkpoint: AuditCheckpoint, place: Path) -> None:
         raise Untrusted(f"audit: {place} is not the file of checkpoint {checkpoint.number}", hint="put it back from a backup")
 
 
-def _changed(broken: BrokenChain) -> FleetError:
-    return Untrusted(
-        f"audit: line {broken.entry.id} ({broken.entry.action} {broken.entry.subject}) was changed, or lines before it are gone",
-        hint="nothing was cut: compare with a backup of Redis",
-    )
+def _add(writer: LinesWriter, page: Sequence[AuditEntry], chain: str) -> None:
+    """Raises Untrusted where the page does not go on from this chain."""
+    if (broken := verify(page, chain)) is not None:
+        line = broken.entry
+        raise Untrusted(
+            f"audit: line {line.id} ({line.action} {line.subject}) was changed, or lines before it are gone",
+            hint="nothing was cut: compare with a backup of Redis",
+        )
+    writer.add(page)

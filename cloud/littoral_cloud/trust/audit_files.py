@@ -13,7 +13,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,7 @@ from littoral_cloud.trust.audit_chain import verify
 SUFFIX = ".jsonl.gz"
 PARTIAL = ".part"
 _BLOCK = 1 << 20
-_FIELDS = {field.name for field in fields(AuditEntry)}
+_FIELDS = tuple(field.name for field in fields(AuditEntry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class LinesWriter:
 
     def add(self, entries: Sequence[AuditEntry]) -> None:
         try:
-            self._packed.write(b"".join(json.dumps(asdict(entry), allow_nan=False).encode() + b"\n" for entry in entries))
+            self._packed.write(b"".join(_line(entry) for entry in entries))
         except OSError as error:
             raise self._unwritten(error) from error
 
@@ -107,7 +107,7 @@ def read_lines(place: Path) -> Iterator[AuditEntry]:
     with gzip.open(place, "rb") as file:
         for number, line in enumerate(file, 1):
             body = json_text.parse(line, f"line {number}")
-            if not isinstance(body, dict) or body.keys() != _FIELDS:
+            if not isinstance(body, dict) or set(body) != set(_FIELDS):
                 raise BadInput(f"line {number}: is no line of the trail")
             yield AuditEntry(**body)  # as it is: the chain is over its values
 
@@ -144,6 +144,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _line(entry: AuditEntry) -> bytes:
+    return json.dumps({name: getattr(entry, name) for name in _FIELDS}, allow_nan=False).encode() + b"\n"
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
