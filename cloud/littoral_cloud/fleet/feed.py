@@ -16,9 +16,12 @@ class AnnouncementQueue(AsyncIterator[Announcement]):
         self.kinds = kinds
         self._waiting: dict[Announcement, Announcement] = {}
         self._woken = asyncio.Event()
+        self.since = 0.0
 
     def put(self, announcement: Announcement) -> None:
         """In place of an earlier one of the same document."""
+        if not self._waiting:
+            self.since = asyncio.get_running_loop().time()
         self._waiting.pop(announcement, None)
         self._waiting[announcement] = announcement
         self._woken.set()

@@ -110,7 +110,13 @@ class Announcement:
 
 
 class AnnouncementFeed(Protocol):
-    """Announcements for one watcher. Of a document that was written many times since it was asked, there is one."""
+    """Announcements for one watcher. Of a document that was written many times since it was asked, there is one.
+
+    Attributes:
+        since: when the first of those came that wait now, or that were taken last; seconds of the event loop's clock.
+    """
+
+    since: float
 
     def __aiter__(self) -> AsyncIterator[Announcement]: ...
 
@@ -146,6 +152,11 @@ class Ledger(Protocol):
     @property
     def documents_read(self) -> int:
         """How many documents this process has read of it: what its decisions cost."""
+        ...
+
+    @property
+    def commits_wait_s(self) -> float:
+        """How long the oldest commit of this process that has no answer yet has waited; 0: none waits."""
         ...
 
     async def get(self, kind: str, id: str) -> Doc | None: ...

@@ -75,11 +75,20 @@ class FleetView:
         self._ready = asyncio.Event()
         self._feed: AnnouncementFeed | None = None
         self._applying = False
+        self._since = 0.0  # when the oldest of what is applied now came; of the loop's clock
         self._applied = asyncio.Condition()
 
     def of(self, kind: str) -> Mapping[str, Held[Any]]:
         """The records of a kind, by id: they change while one waits."""
         return MappingProxyType(self._held[kind])
+
+    @property
+    def behind_s(self) -> float:
+        """How old the oldest change is that the view does not hold yet, or that this process has not written yet; 0: none."""
+        now = asyncio.get_running_loop().time()
+        waiting = [*((self._since,) if self._applying else ()), *((self._feed.since,) if self._feed else ())]
+        oldest: float = max([self._ledger.commits_wait_s, *(now - since for since in waiting)])
+        return oldest
 
     def follow(self, kinds: Iterable[str], follower: Follower) -> None:
         """For an index: it hears of each change before the watchers do. To be called before `run`."""
@@ -113,14 +122,14 @@ class FleetView:
             try:
                 async with self._ledger.watch(*self._records) as feed:
                     self._feed = feed
-                    async with self._changing():
+                    async with self._changing(asyncio.get_running_loop().time()):
                         for kind in self._records:
                             await self._read_all(kind)
                     self._ready.set()
                     failures = 0
                     while True:
                         heard = {await anext(feed)} | feed.drain()
-                        async with self._changing():
+                        async with self._changing(feed.since):
                             await self._apply(heard)
             except Unavailable as error:
                 log.warning("view: %s; reading everything again", error)
@@ -128,8 +137,8 @@ class FleetView:
                 failures += 1
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[None]:
-        self._applying = True
+    async def _changing(self, since: float) -> AsyncIterator[None]:
+        self._applying, self._since = True, since
         yield
         self._applying = False  # not after an error: then everything is read again
         async with self._applied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -196,13 +196,14 @@ class SeenFleet:
 
         Raises NotFound where the rollout's release is not there."""
         of = self.view.of
-        return Snapshot(
+        snapshot = Snapshot(
             self.live_rollouts(),
             {id: held.record for id, held in of("release").items()},
             {id: held.record for id, held in of("artifact").items()},
             self.nodes,
             self.measurements,
-        ).of(rollout_id)
+        )
+        return replace(snapshot.of(rollout_id), behind_s=self.view.behind_s)
 
     def _index(self, kind: str, id: str, held: Held[Any] | None) -> None:
         if held is None:

@@ -26,6 +26,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, Unavailable
@@ -89,6 +90,12 @@ class Commits:
         self._waiting: deque[_Waiting] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._head = GENESIS
+        self._unanswered: dict[str, float] = {}  # by id, when it came: the oldest first
+
+    @property
+    def wait_s(self) -> float:
+        """How long the oldest change that has no answer yet has waited; 0: there is none."""
+        return max((asyncio.get_running_loop().time() - since for since in islice(self._unanswered.values(), 1)), default=0.0)
 
     async def commit(self, change: Change, fence: Fence | None) -> CommittedChange:
         """As Ledger.commit; the change has been checked."""
@@ -99,11 +106,14 @@ class Commits:
         self._waiting.append(_Waiting(change, [_sent(write) for write in change.writes], lines, fence, id, answer))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all(), name="commits")
+        self._unanswered[id] = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(2 * self._redis.patience_s):  # of the group before this one, and of its own
                 return await answer
         except TimeoutError as error:
             raise Unavailable("redis: commits before this one are still waiting", hint="start Redis again") from error
+        finally:
+            del self._unanswered[id]
 
     async def close(self) -> None:
         if self._sending is not None:

@@ -66,6 +66,10 @@ class RedisLedger:
     def documents_read(self) -> int:
         return self._documents_read
 
+    @property
+    def commits_wait_s(self) -> float:
+        return self._commits.wait_s
+
     async def get(self, kind: str, id: str) -> Doc | None:
         value = await self._connections.command("HGET", self._docs(kind), id)
         self._documents_read += 1

@@ -117,3 +117,29 @@ async def test_after_any_writes_it_holds_what_the_ledger_holds(ledger: Ledger) -
         assert {id: (held.generation, held.record.uses_left) for id, held in view.of("token").items()} == docs
         heard |= {each.id for each in news.drain()}
         assert heard >= set(docs)
+
+
+async def test_it_is_behind_while_a_change_or_a_commit_waits_and_no_longer(ledger: Ledger) -> None:
+    async with followed(ledger) as (view, counted), asyncio.timeout(PATIENCE_S):
+        assert view.behind_s == 0
+        reading, go_on = asyncio.Event(), asyncio.Event()
+        read = counted.get_many
+
+        async def held_up(wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
+            reading.set()
+            await go_on.wait()
+            return await read(wanted)
+
+        counted.get_many = held_up  # type: ignore[method-assign]
+        writing = asyncio.create_task(ledger.commit(Change((Write("token", "a", token(1), None),))))
+        await asyncio.sleep(0)  # the commit is on its way
+        assert 0 < ledger.commits_wait_s <= view.behind_s
+        await writing
+        assert ledger.commits_wait_s == 0
+        await reading.wait()
+        before = view.behind_s
+        await ledger.commit(Change((Write("token", "b", token(1), None),)))
+        assert view.behind_s > before > 0, "the oldest one counts"
+        go_on.set()
+        await view.catch_up()
+        assert view.behind_s == 0
