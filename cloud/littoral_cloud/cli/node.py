@@ -10,13 +10,23 @@ from typing import Annotated, Any
 import typer
 
 from littoral.budget import ESTIMATE
+from littoral.errors import BadInput
 from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.fleet.nodes import NodeView, ServedModel, decommission, find_node, names_of, view_nodes
+from littoral_cloud.fleet.nodes import (
+    NodeView,
+    ServedModel,
+    decommission,
+    find_node,
+    names_of,
+    view_node,
+    view_nodes,
+    view_some_nodes,
+)
 from littoral_cloud.rollouts.artifact_choice import Row
 from littoral_cloud.rollouts.explain import Explained, explain_node
-from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, when, worth
+from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, when, worth
 
 app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
 
@@ -27,11 +37,20 @@ _WAY_OUT = "a connected node renews it; else enrol the node again with a new joi
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
-@command(app, "list", example="node list --format json")
-async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
-    """List all nodes, their state and what they serve."""
+@command(app, "list", example="node list --limit 50 --after camera-049")
+async def list_(
+    core: Core,
+    limit: Annotated[int | None, typer.Option(min=1, max=10_000, help="Only this many nodes, by name. Default: all.")] = None,
+    after: Annotated[str, typer.Option(help="With --limit: the nodes behind this name.")] = "",
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """List the nodes, their state and what they serve."""
+    if after and limit is None:
+        raise BadInput(f"--after: {after!r} needs --limit", hint="littoral-cloud node list --limit 50 --after NAME")
     now = core.clock()
-    views = await view_nodes(core.ledger, now)
+    views = (
+        await view_nodes(core.ledger, now) if limit is None else await view_some_nodes(core.ledger, now, after=after, count=limit)
+    )
     if format == Format.JSON:
         emit([_full(view, now) for view in views], format)
         return
@@ -41,14 +60,15 @@ async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
             emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
         if view.twins:
             emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it again")
+    if limit is not None and len(views) == limit:
+        notice(f"there may be more: --limit {limit} --after {views[-1].node.name}")
 
 
 @command(app, example="node show gateway")
 async def show(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Show everything about one node."""
-    node_id, now = (await find_node(core.ledger, node)).node_id, core.clock()
-    [view] = [view for view in await view_nodes(core.ledger, now) if view.node.node_id == node_id]
-    full = _full(view, now)
+    now = core.clock()
+    full = _full(await view_node(core.ledger, await find_node(core.ledger, node), now), now)
     models = full.pop("models")
     emit_parts(full, "models", models, format)
 

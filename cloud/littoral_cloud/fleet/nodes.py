@@ -177,7 +177,10 @@ async def names_of(ledger: Ledger) -> Mapping[str, str]:
 
 async def find_node(ledger: Ledger, name_or_id: str) -> Node:
     """Raises NotFound, or BadInput where several nodes have that name."""
-    if (doc := await ledger.get("node", name_or_id)) is not None:
+    doc, name = await ledger.get_many([("node", name_or_id), ("node-name", name_or_id)])
+    if doc is None and name is not None:
+        doc = await ledger.get("node", str(name.body["node_id"]))
+    if doc is not None:
         return load(Node, doc)
     named = [node for node in (load(Node, doc) for doc in await ledger.all("node")) if node.name == name_or_id]
     if len(named) > 1:

@@ -102,6 +102,7 @@ class RedisLedger:
             raise ValueError(f"{kind}: its ids are not in order")
         keys = [self._docs(kind), self._key("ids", kind)]
         values = await self._connections.run(PAGE_IN_ORDER, keys, [f"({after}" if after else "-", count])
+        self._documents_read += len(values) // 2
         return [_doc(kind, id.decode(), value) for id, value in zip(values[::2], values[1::2], strict=True)]
 
     async def position(self) -> int:
