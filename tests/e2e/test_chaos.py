@@ -7,10 +7,14 @@ import random
 from pathlib import Path
 
 from bench.chaos.begun import lost
+from bench.chaos.checks import Trail
 from bench.chaos.faults import FAULTS, drawn, kinds_for
 from bench.chaos.loop import part
 from bench.chaos.proxy import proxied
+from littoral_cloud.fleet.ledger import Audit, Change, Ledger
 from tests.kit.ports import lasting_port
+
+pytest_plugins = ("tests.kit.redis",)
 
 QUICK = ("coordinator", "redis", "worker", "redis-cut", "redis-slow", "node-cut", "clock", "repeated")
 
@@ -57,6 +61,25 @@ async def test_a_connection_is_cut_in_the_middle_of_what_goes_through_it() -> No
         assert len(came) < len(sent)
         writer.close()
     server.close()
+
+
+async def test_what_is_done_twice_is_seen_once_also_in_a_later_look(ledger: Ledger) -> None:
+    async def write(action: str, subject: str, **details: object) -> None:
+        await ledger.commit(Change((), (Audit(action, subject, "operator", details),)))
+
+    trail = Trail()
+    await write("rollout.started", "digits-1-r1")
+    await write("update.succeeded", "n1", model="digits", generation=1)
+    await write("update.succeeded", "n1", model="digits", generation=2)
+    assert await trail.read_on(ledger) == []
+    await write("rollout.started", "digits-1-r1")
+    await write("update.succeeded", "n1", model="digits", generation=2)
+    assert await trail.read_on(ledger) == [
+        "done twice: rollout.started digits-1-r1",
+        "done twice: update.succeeded n1 model=digits generation=2",
+    ]
+    assert await trail.read_on(ledger) == []
+    assert trail.lines == 5
 
 
 def test_what_counts_as_lost() -> None:
