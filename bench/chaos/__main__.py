@@ -124,7 +124,7 @@ def _record(seed: int) -> None:
     )
     record(
         "chaos",
-        command=f"make chaos (seed {seed})",
+        command=f"python -m bench.chaos --faults {rows[-1]['last']} --seed {seed}",
         seconds=sum(row["seconds"] for row in rows),
         figures={
             "faults_survived": Figure.of(sum(row["survived"] for row in rows), "faults", "higher", words),
