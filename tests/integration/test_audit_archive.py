@@ -23,7 +23,7 @@ from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.connection import Endpoint
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.trust.audit_archive import ACTION, FOLDER, LEASE, ArchiveStep, AuditArchive
-from littoral_cloud.trust.audit_check import check_trail
+from littoral_cloud.trust.audit_check import archived_about, check_trail
 from littoral_cloud.trust.audit_checkpoint import AuditCheckpoint, read_checkpoints
 from littoral_cloud.trust.audit_files import read_lines
 from littoral_cloud.trust.witness import Witness
@@ -95,6 +95,7 @@ async def test_what_is_old_lies_in_files_and_the_chain_goes_on_from_the_checkpoi
     found = await check_trail(trail, archive.trusted, folder=tmp_path)
     assert (found.lines, found.archived, found.files, found.head) == (4, 5, 2, live[-1].chain)
     assert (await check_trail(trail, archive.trusted)).files == 0
+    assert await archived_about(trail, archive.trusted, tmp_path, {"1", "4"}) == [before[1], before[4]]
     assert await archived(archive) == (), "nothing is older any more"
 
     await said(trail, times, 103, 104)

@@ -27,6 +27,7 @@ from littoral_cloud.lineage.history import Story, story_of
 from littoral_cloud.releases.parents import roles_of
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, when, worth
 from littoral_cloud.terminal.text import counted
+from littoral_cloud.trust.audit_archive import FOLDER
 
 app = noun("Manage signed models.", "littoral-cloud artifact show cnn-onnx-int8")
 
@@ -57,7 +58,8 @@ async def show(core: Core, artifact: ArtifactArgument, format: FormatOption = Fo
     Checks the manifest's signature. JSON has everything but the arrays of probe and sketch.
     """
     found = find(await all_artifacts(core.ledger), artifact)
-    story = await story_of(core.ledger, core.blobs, core.trust.signing_keys(), found)
+    archive = core.settings.data_dir / FOLDER
+    story = await story_of(core.ledger, core.blobs, core.trust.signing_keys(), found, archive)
     if format == Format.JSON:
         emit(_as_json(story), format)
         return

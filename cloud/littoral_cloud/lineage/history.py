@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from littoral.errors import FleetError
 from littoral.lineage import BASE
@@ -18,6 +19,7 @@ from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
 from littoral_cloud.rollouts.state import Rollout
+from littoral_cloud.trust.audit_check import archived_about
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,13 @@ class Story:
     audit: tuple[AuditEntry, ...]
 
 
-async def story_of(ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes], artifact: Artifact) -> Story:
+async def story_of(
+    ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes], artifact: Artifact, archive: Path | None = None
+) -> Story:
     """The whole story of one artifact.
+
+    Args:
+        archive: the folder with archived lines of the audit trail; None: only those in the ledger are read.
 
     Raises NotFound, DigestMismatch, Untrusted or BadManifest where its own manifest cannot be read; an ancestor whose manifest
     is gone ends the chain there.
@@ -63,7 +70,8 @@ async def story_of(ledger: Ledger, blobs: BlobStore, trusted: Mapping[str, bytes
     }
     origin = _origin(blobs, trusted, artifact, artifacts, runs, seen=())
     subjects = {digest, *mine, *(r.release_id for r in releases), *((origin.run.run_id,) if origin.run else ())}
-    audit = tuple([line async for line in trail(ledger) if line.subject in subjects])
+    older = await archived_about(ledger, trusted, archive, subjects) if archive is not None else ()
+    audit = (*older, *[line async for line in trail(ledger) if line.subject in subjects])
     names = await names_of(ledger)
     reported = {doc.id: load(Reported, doc).models.get(artifact.model) for doc in await ledger.all("reported")}
     desired = {doc.id: load(Desired, doc).models.get(artifact.model) for doc in await ledger.all("desired")}

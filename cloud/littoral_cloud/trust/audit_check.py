@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import BadInput, NotFound, Untrusted
-from littoral_cloud.fleet.ledger import Ledger, trail
+from littoral_cloud.fleet.ledger import AuditEntry, Ledger, trail
 from littoral_cloud.trust.audit_archive import check_file
 from littoral_cloud.trust.audit_chain import GENESIS, verify
 from littoral_cloud.trust.audit_checkpoint import AuditCheckpoint, id_key, read_checkpoints
@@ -75,6 +75,29 @@ def _not_seen(wanted: str, *, unread: bool) -> Untrusted:
     if unread:
         return Untrusted(f"audit: no line in Redis has the chain {wanted}", hint="give --archived: it may be in an archived file")
     return Untrusted(f"audit: no line has the chain {wanted}: the trail was written anew", hint="compare with a backup")
+
+
+async def archived_about(
+    ledger: Ledger, trusted: Mapping[str, bytes], folder: Path, subjects: Collection[str]
+) -> list[AuditEntry]:
+    """Lines of these subjects that were cut, oldest first, from the files that are here.
+
+    Raises Untrusted where a checkpoint is not signed by us, or a file cannot be read.
+    """
+    first = await ledger.audit(count=1)
+    found: list[AuditEntry] = []
+    for each in await read_checkpoints(ledger, trusted):
+        cut = not first or id_key(each.last) < id_key(first[0].id)
+        if cut and (place := where_it_is(each, folder)) is not None:
+            found += await asyncio.to_thread(_about, place, subjects)
+    return found
+
+
+def _about(place: Path, subjects: Collection[str]) -> list[AuditEntry]:
+    try:
+        return list(read_lines(place, subjects))
+    except (OSError, EOFError, zlib.error, BadInput) as error:
+        raise Untrusted(f"audit: {place} cannot be read: {error}", hint="put it back from a backup") from error
 
 
 def where_it_is(checkpoint: AuditCheckpoint, folder: Path) -> Path | None:
