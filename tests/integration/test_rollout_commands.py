@@ -197,3 +197,30 @@ def test_a_failed_node_is_never_promoted_over_and_an_ended_rollout_is_left_alone
         refused = said("rollout", verb, "digits-1-r1", code=2)["error"]
         assert refused["message"] == "rollout digits-1-r1: is ROLLED_BACK already"
         assert said("rollout", verb, "digits-7-r1", code=4)["error"]["code"] == "not-found"
+
+
+def test_a_rollout_goes_to_a_cohort(said: Said) -> None:
+    assert said("cohort", "list") == []
+    saved = said("cohort", "save", "harbour", "--where", "site=harbour,class=small,version=0.1.0,name=cam-0*")
+    assert saved["nodes"] == 5
+    assert said("cohort", "show", "harbour")["names"] == ["cam-01", "cam-03", "cam-05", "cam-07", "cam-09"]
+    [listed] = said("cohort", "list")
+    assert listed["where"] == saved["where"]
+    found = said("rollout", "start", "digits-1", "--cohort", "harbour", "--dry-run")
+    assert sorted(name for wave in found["waves"] for name in wave["nodes"]) == said("cohort", "show", "harbour")["names"]
+    assert [len(wave["nodes"]) for wave in found["waves"]] == [1, 4]
+    assert {no["rule"] for no in found["left_out"]} == {"in-cohort"}
+    said("rollout", "start", "digits-1", "--cohort", "harbour")
+    said("cohort", "delete", "harbour")
+    assert said("rollout", "show", "digits-1-r1")["policy"]["where"] == saved["where"]
+    for words, code, message in (
+        (("--cohort", "harbour"), 4, "cohort 'harbour': there is none"),
+        (("--where", "site=nowhere"), 2, "--where: site=nowhere matches no node of the fleet"),
+        (("--where", "site=harbour", "--nodes", "cam-00"), 2, "--where: site=harbour matches no node of the fleet"),
+        (("--where", "site"), 2, "--where: 'site' is not KEY=VALUE"),
+        (("--where", "site=x", "--cohort", "y"), 2, "--where and --cohort: give one of them"),
+    ):
+        assert said("rollout", "start", "digits-1", *words, code=code)["error"]["message"] == message
+    assert said("cohort", "save", "Bad Name", "--where", "site=x", code=2)["error"]["message"] == "cohort: 'Bad Name' is no name"
+    assert said("cohort", "save", "bad", "--where", "x", code=2)["error"]["message"] == "--where: 'x' is not KEY=VALUE"
+    assert said("cohort", "delete", "harbour", code=4)["error"]["code"] == "not-found"

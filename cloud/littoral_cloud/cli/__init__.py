@@ -33,6 +33,7 @@ NOUNS = {
     "node": "Manage the nodes of the fleet.",
     "artifact": "Manage signed models.",
     "release": "Manage releases: artifacts of one model for the fleet.",
+    "cohort": "Name filters over nodes, for rollouts.",
     "rollout": "Bring a release to the nodes, in waves.",
     "run": "Manage federated runs.",
     "sample": "Read the escalations of nodes, with both answers.",

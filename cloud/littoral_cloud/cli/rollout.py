@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from littoral.errors import FleetError
+from littoral.errors import BadInput, FleetError
 from littoral_cloud.app import Core
 from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.rollout_preview import print_preview
+from littoral_cloud.fleet.cohorts import read_cohort
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.fleet.records import Probation, load
 from littoral_cloud.local.discovery import Serving
@@ -60,6 +61,8 @@ async def start(
     nodes: Annotated[
         list[str] | None, typer.Option("--nodes", help="Only these nodes (repeatable). Default: every eligible node.")
     ] = None,
+    where: Annotated[str, typer.Option(help="Only nodes that match: site=harbour,class=CLASS,version=0.1.0,name=cam-*.")] = "",
+    cohort: Annotated[str, typer.Option(help="Only nodes of this saved filter; see littoral-cloud cohort.")] = "",
     waves: Annotated[
         str,
         typer.Option(
@@ -87,11 +90,14 @@ async def start(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
+    if where and cohort:
+        raise BadInput("--where and --cohort: give one of them", hint="littoral-cloud cohort show has a cohort's filter")
     sizes = parse_waves(waves)
     found = await read_release(core.ledger, release)
     policy = RolloutPolicy(
         canary=(await find_node(core.ledger, canary)).node_id if canary else "",
         nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes or ()]),
+        where=(await read_cohort(core.ledger, cohort)).where if cohort else where,
         wave_sizes=sizes,
         most_nodes=most_nodes,
         probation=Probation(duration_s=probation, max_accuracy_drop=probation_max_drop),

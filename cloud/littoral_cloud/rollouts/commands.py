@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral.transport import LONGEST_PROBATION_S
+from littoral_cloud.fleet.cohorts import matching
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
 from littoral_cloud.fleet.records import Enrolment, Node, Release, dump, load
 from littoral_cloud.rollouts.eligibility import refusal
@@ -80,6 +81,10 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
         if doc is None:
             raise BadInput(f"node {node_id!r}: is not enrolled", hint="littoral-cloud node list")
     named = [load(Node, doc) for node_id, doc in enrolled.items() if doc is not None and node_id in policy.nodes]
+    if policy.where:
+        matched = [node.node_id for node in await matching(ledger, policy.where) if node.enrolment is Enrolment.ACCEPTED]
+        if not any(node_id in policy.nodes or not policy.nodes for node_id in matched):
+            raise BadInput(f"--where: {policy.where} matches no node of the fleet", hint="littoral-cloud node list")
     if named and not any(node.enrolment is Enrolment.ACCEPTED for node in named):
         states = ", ".join(first_of(named, lambda node: f"{node.name} is {node.enrolment.value}"))
         raise BadInput(f"--nodes: matches no node of the fleet: {states}", hint="littoral-cloud node list")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from littoral.budget import Measured
 from littoral.errors import NoFit
+from littoral_cloud.fleet.cohorts import matches
 from littoral_cloud.fleet.interface import breaks
 from littoral_cloud.fleet.limits import beyond, loadable, takes
 from littoral_cloud.fleet.presence import There
@@ -32,6 +33,11 @@ Rule = Callable[[FleetNode, RolloutView], str | None]
 def named(node: FleetNode, seen: RolloutView) -> str | None:
     """The operator named the nodes, and this is one of them; or named none."""
     return None if not seen.named or node.id in seen.named else "is not among the nodes that this rollout was started for"
+
+
+def in_cohort(node: FleetNode, seen: RolloutView) -> str | None:
+    where = seen.rollout.policy.where
+    return None if matches(where, node.node, node.presence) else f"is not in the cohort {where}"
 
 
 def accepted(node: FleetNode, seen: RolloutView) -> str | None:
@@ -152,7 +158,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-OWN_RULES: tuple[Rule, ...] = (named, accepted)
+OWN_RULES: tuple[Rule, ...] = (named, in_cohort, accepted)
 RULES_OF_ALIKE: tuple[Rule, ...] = (has_runtime, can_take, keeps_interface, reads_what_travels)
 """Both before anything is measured: by the node's last report, connected or not."""
 

@@ -20,7 +20,7 @@ from littoral_cloud.fleet.measurements import MeasurementIndex
 from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, Release, dump
 from littoral_cloud.rollouts.artifact_choice import LEAST, candidates_for
 from littoral_cloud.rollouts.decide import next_generation
-from littoral_cloud.rollouts.eligibility import FITS_BUDGET, chosen_for, refusal
+from littoral_cloud.rollouts.eligibility import FITS_BUDGET, chosen_for, in_cohort, refusal
 from littoral_cloud.rollouts.measuring import unmeasured
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
@@ -172,7 +172,7 @@ def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
             continue
         holds = wanted is not None and wanted.manifest_digest in seen.digests
         place = fleet.place(seen.rollout_id, node.id)
-        if not holds and fleet.withdrawn(seen):
+        if not holds and (fleet.withdrawn(seen) or in_cohort(node, seen)):
             continue
         if holds or place is not PlaceInRollout.TOUCHED:
             found.append(Followed(seen, joins=not holds and place is not PlaceInRollout.OUT_OF_BUDGET))

@@ -126,6 +126,22 @@ def test_a_rollout_to_named_nodes_is_not_meant_for_who_joins() -> None:
     assert MODEL not in world.desired("late")[1].models
 
 
+def test_a_rollout_to_a_cohort_is_meant_for_who_joins_it_and_is_followed_by_who_has_it() -> None:
+    world = World([BEST, CHEAP])
+    for node_id in ("cam-1", "gate-1"):
+        world.add_node(node_id, kind="one", budget=WIDE)
+    ended = run(world, world.start(world.release(1, BEST, CHEAP), RolloutPolicy(where="name=name-cam-*")))
+    assert [(no.node_id, no.rule) for no in ended.refused] == [("gate-1", "in-cohort")]
+    for node_id in ("cam-2", "gate-2"):
+        world.add_node(node_id, kind="one", budget=WIDE)
+    settle(world)
+    assert [MODEL in world.desired(id)[1].models for id in ("cam-1", "cam-2", "gate-1", "gate-2")] == [True, True, False, False]
+    world.edit("node", "cam-2", Node, name="gate-9")
+    world.edit("presence", "cam-2", Presence, budgets={MODEL: NARROW})
+    settle(world)
+    assert world.actors["cam-2"].serving == CHEAP.manifest_digest, "it left the cohort, and still follows what it has"
+
+
 def test_a_node_that_was_away_all_through_gets_it_when_it_is_back() -> None:
     world = released(("a", WIDE), ("b", WIDE))
     world.actors["b"].fate = Fate(away=((world.now, world.now + 1_000),))
