@@ -35,6 +35,7 @@ class MeasurementIndex:
         self._of_node: dict[tuple[str, str], MeasurementRecord] = {}  # by manifest digest and node id
         self._successes: dict[tuple[str, str], dict[str, MeasurementRecord]] = {}  # by digest and class, then by node id
         self._latest: dict[tuple[str, str], MeasurementRecord] = {}  # of `_successes`
+        self._failures: dict[tuple[str, str], set[str]] = {}  # by digest and class: node ids
         self.version = 0  # grows with each change
         for record in records:
             self.put(record)
@@ -53,16 +54,23 @@ class MeasurementIndex:
         """The latest success on a machine of this class. None: there is none, or the class is not known ("")."""
         return self._latest.get((manifest_digest, hardware_class))
 
+    def failures_in(self, manifest_digest: str, hardware_class: str) -> int:
+        """On how many machines of this class it could not run; 0 for a class that is not known ("")."""
+        return len(self._failures.get((manifest_digest, hardware_class), ()))
+
     def put(self, record: MeasurementRecord) -> None:
         """Takes the place of what the node measured of this manifest before."""
         self.version += 1
         node = record.manifest_digest, record.node_id
         if (before := self._of_node.get(node)) is not None:
-            self._forget_success(before)
+            self._forget(before)
         self._of_node[node] = record
-        if record.failure or not record.hardware_class:
-            return
         alike = record.manifest_digest, record.hardware_class
+        if not record.hardware_class:
+            return
+        if record.failure:
+            self._failures.setdefault(alike, set()).add(record.node_id)
+            return
         self._successes.setdefault(alike, {})[record.node_id] = record
         if (latest := self._latest.get(alike)) is None or _order(record) > _order(latest):
             self._latest[alike] = record
@@ -72,10 +80,12 @@ class MeasurementIndex:
         digest, _, node_id = measurement_id.rpartition("@")
         if (record := self._of_node.pop((digest, node_id), None)) is not None:
             self.version += 1
-            self._forget_success(record)
+            self._forget(record)
 
-    def _forget_success(self, record: MeasurementRecord) -> None:
+    def _forget(self, record: MeasurementRecord) -> None:
         alike = record.manifest_digest, record.hardware_class
+        if failed := self._failures.get(alike):
+            failed.discard(record.node_id)
         successes = self._successes.get(alike, {})
         if successes.pop(record.node_id, None) is None:
             return  # it was a failure, or of no known class

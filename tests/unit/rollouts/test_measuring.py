@@ -6,8 +6,8 @@ import pytest
 
 from littoral_cloud.fleet.records import Enrolment, Node, Presence
 from littoral_cloud.rollouts.judge import observe
-from littoral_cloud.rollouts.measuring import MEASURERS
-from littoral_cloud.rollouts.state import Rollout, RolloutState, Waits
+from littoral_cloud.rollouts.measuring import MEASURERS, UNABLE_AFTER
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, Waits
 from tests.kit.rollout_world import Fate, World, artifact
 
 GOOD, SMALL, NCNN = artifact("good", accuracy=0.99), artifact("small", size=500), artifact("good-ncnn", runtime="ncnn")
@@ -133,7 +133,7 @@ def test_another_is_asked_in_place_of_one_that_is_lost_and_the_deadline_stands(h
 
 def test_one_that_is_away_for_a_moment_keeps_its_place() -> None:
     world = boards(5)
-    id = world.start(world.release(1, GOOD))
+    id = world.start(world.release(1, GOOD), RolloutPolicy(measure_s=600.0))
     world.control()
     world.edit("presence", "b", Presence, connected=False, since=world.now)
     assert world.control() == 0
@@ -144,7 +144,7 @@ def test_one_that_is_away_for_a_moment_keeps_its_place() -> None:
     assert set(asked(world)) == {"a", "b", "c", "d"}
 
 
-def test_where_each_fails_all_are_tried_three_at_a_time_and_then_it_is_known_that_none_can() -> None:
+def test_where_each_fails_six_are_tried_three_at_a_time_and_then_it_is_known_that_none_can() -> None:
     world = boards(8, Fate(measures={GOOD.manifest_digest: "runtime-crash"}))
     id = world.start(world.release(1, GOOD))
     most = 0
@@ -154,7 +154,7 @@ def test_where_each_fails_all_are_tried_three_at_a_time_and_then_it_is_known_tha
         most = max(most, len(asked(world).keys() - failed))
         world.tick(1.0)
     assert most == MEASURERS
-    assert len(failed) == 8
+    assert len(failed) == UNABLE_AFTER
     assert world.rollout(id).state is RolloutState.FAILED
 
 
@@ -177,3 +177,32 @@ def test_what_is_waited_for_stays_short_for_many_classes() -> None:
     assert waits.waits_for[0] == "name-n00 to measure 1 of 1 candidates for class-of-n00"
     assert waits.waits_for[-1] == "and 35 more"
     assert len(waits.nodes) == 40
+
+
+def test_three_more_are_asked_where_none_has_answered_after_a_third_of_the_time() -> None:
+    world = boards(10)
+    id = world.start(world.release(1, GOOD), RolloutPolicy(measure_s=90.0))
+    world.control()
+    began = world.now
+    assert set(asked(world)) == set("abc")
+    assert waits_of(world, id).until == began + 30.0
+    world.tick(29.0)
+    world.control()
+    assert set(asked(world)) == set("abc")
+    world.tick(1.0)
+    world.control()
+    assert set(asked(world)) == set("abcdef")
+    assert waits_of(world, id).until == began + 90.0
+    world.actors["f"].fate = Fate()
+    assert run(world, id).state is RolloutState.SUCCEEDED
+
+
+def test_a_class_of_which_six_failed_a_candidate_cannot_run_it_and_no_other_is_asked() -> None:
+    fails = Fate(measures={GOOD.manifest_digest: "runtime-failure"})
+    world = boards(10, fails)
+    ended = run(world, world.start(world.release(1, GOOD, SMALL)))
+    assert ended.state is RolloutState.SUCCEEDED
+    assert world.now < ended.created_at + RolloutPolicy().measure_s, "it does not wait for its time to end"
+    tried = {doc.body["node_id"] for (kind, _), doc in world.docs.items() if kind == "measurement" and doc.body["failure"]}
+    assert tried == set("abcdef")
+    assert {actor.serving for actor in world.actors.values()} == {SMALL.manifest_digest}
