@@ -78,7 +78,7 @@ def still_to_measure(seen: RolloutView, cohort: Sequence[str], now: float) -> St
 
 
 def _more_at(seen: RolloutView, now: float) -> float:
-    """When more nodes are asked; before the rollout measures, it has not begun to wait."""
+    """When more nodes are asked. The time counts from the start of MEASURING."""
     rollout, whole = seen.rollout, seen.rollout.policy.measure_s
     began = rollout.deadline - whole if rollout.state is RolloutState.MEASURING else now
     return began + whole / 3

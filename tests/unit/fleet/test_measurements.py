@@ -43,6 +43,8 @@ def test_it_answers_as_a_search_through_all_whatever_was_put_and_removed(steps: 
                 assert index.of_node(digest, node_id) == held.get(measurement_id(digest, node_id))
             for kind in CLASSES:
                 assert index.of_class(digest, kind) == latest(list(held.values()), digest, kind)
+                alike = [m for m in held.values() if m.manifest_digest == digest and m.hardware_class == kind and kind]
+                assert index.failures_in(digest, kind) == sum(bool(m.failure) for m in alike)
 
 
 @given(st.lists(RECORDS, unique_by=lambda m: (m.manifest_digest, m.node_id)), st.randoms(use_true_random=False))
