@@ -212,10 +212,10 @@ def test_a_plan_costs_less_than_a_second_and_grows_with_the_number_of_nodes_alon
 
 def test_a_look_at_nodes_that_measure_grows_with_their_number_alone() -> None:
     def look_of(count: int) -> Callable[[], object]:
-        seen = measuring(count, MeasurementIndex())
+        seen = measuring(count, MeasurementIndex(), measure_s=100.0)
         return lambda: planned(seen)
 
-    many = measuring(MANY, MeasurementIndex())
+    many = measuring(MANY, MeasurementIndex(), measure_s=100.0)  # they were just asked
     assert len(planned(many).desired) == MEASURERS * CLASSES
     assert is_cheap(lambda: planned(many))
     assert grows_with_the_nodes_alone(look_of)
