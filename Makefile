@@ -25,14 +25,17 @@ demo: $(STAMP)  ## the whole loop: teacher, students, four nodes, drift, federat
 # A worker for each core that this process may use; with one core, pytest's own process (tests/conftest.py).
 SIDE_BY_SIDE := -n auto --dist worksteal
 
-test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes)
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes); without the few that train for minutes
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
+
+test-slow: $(STAMP)  ## the others: the quick demo, whole searches, the notebook
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m slow
 
 test-unit: $(STAMP)  ## the unit tests alone: nothing is trained for long, no agent runs; some use a Redis of their own; within two minutes
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/unit tests/replay tests/golden
 
 test-durations: $(STAMP)  ## the same, and the twenty slowest tests
-	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=20
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow" --durations=20
 
 # The types take as long as all else together, so two at a time; older makes do not keep their lines apart.
 LINT := lint-types lint-style lint-imports lint-pages proto-check
@@ -129,4 +132,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos clean
+.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos clean

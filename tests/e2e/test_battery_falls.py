@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.nodes import view_nodes
@@ -40,6 +42,7 @@ async def until_there(core: Core, name: str) -> None:
     await until(core.ledger, ("node", "presence"), look, seconds=PATIENCE_S, what=f"the session of {name}")
 
 
+@pytest.mark.slow
 async def test_a_low_battery_gives_a_cheaper_student_and_mains_the_better_one_back(processes: Fleet, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "machine")
     machine.plugged(80)

@@ -6,6 +6,8 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
+
 from bench.chaos.begun import lost
 from bench.chaos.checks import Trail
 from bench.chaos.faults import FAULTS, drawn, kinds_for
@@ -19,6 +21,7 @@ pytest_plugins = ("tests.kit.redis",)
 QUICK = ("coordinator", "redis", "worker", "redis-cut", "redis-slow", "node-cut", "clock", "repeated")
 
 
+@pytest.mark.slow
 async def test_no_fault_loses_anything(tmp_path: Path) -> None:
     outcome = await part(tmp_path, seed=1, numbers=range(1, 9), nodes=1, coordinators=1, kinds=QUICK)
     assert outcome.lost == []

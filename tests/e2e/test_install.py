@@ -41,6 +41,7 @@ async def said(*words: str | Path, code: int = 0, **environment: str) -> str:
     return (out or err).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # two environments are filled: 25 s alone, minutes beside other work
 async def test_a_wheel_becomes_a_node_is_upgraded_and_taken_off_again(cloud: Cloud, tmp_path: Path) -> None:
     wheels, root = tmp_path / "wheels", tmp_path / "root"

@@ -21,6 +21,7 @@ def request_of(x: np.ndarray) -> dict:
     return {"inputs": [tensor]}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # every part is a process that imports much: on a busy machine that takes minutes
 async def test_a_node_that_is_not_sure_gives_the_teachers_answer_and_both_are_kept(tmp_path: Path, images: Path) -> None:
     fleet = Fleet(tmp_path)

@@ -14,6 +14,7 @@ from tests.e2e.test_three_commands import mentioning
 from tests.kit.shapes import shape_arrays
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # some forty seconds of two cores, and whoever else is at them
 async def test_it_ends_well_says_what_it_did_not_check_and_leaves_nothing_running(tmp_path: Path) -> None:
     x, y = shape_arrays(50)

@@ -42,6 +42,7 @@ def said(notebook: Any) -> Iterator[str]:
             yield from output.text.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # a hang: it takes half a minute where nothing else runs
 @pytest.mark.usefixtures("jupyter_alone")
 def test_every_step_runs_from_the_data_to_a_students_answers() -> None:

@@ -136,7 +136,7 @@ async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_wi
         assert "zed: certificate expired 10 days ago" in listed
         assert json.loads(shown)["warning"] == "certificate expired 10 days ago"
         [certificates] = [each for each in json.loads(examined) if each["check"] == "certificates"]
-        assert "1 of 1 nodes: zed: certificate expired 10 days ago" in certificates["found"]
+        assert "1 of 1 node: zed: certificate expired 10 days ago" in certificates["found"]
 
         line = (await cloud.join_line()).render()
         code, back, err = await littoral_node("enroll", line, "--data", str(folder.root))

@@ -251,6 +251,7 @@ def test_a_model_name_that_is_none(here: Path, capsys: pytest.CaptureFixture[str
     assert written(here) == before
 
 
+@pytest.mark.slow
 def test_a_student_that_learnt_nothing_is_released_with_a_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All images of good.npz are black."""
     remark = "learnt nothing: right on 25.0% of the examples of a class in the mean, and guessing is on 25.0%"

@@ -50,6 +50,7 @@ def digests(made: dict[str, Manifest]) -> dict[str, str]:
     return {name: digest_of(manifest.seal(KEY)) for name, manifest in made.items()}
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_manifests_byte_for_byte(twice: tuple[Made, Made]) -> None:
     first, second = twice[0]["none"], twice[1]["none"]
     assert {name: manifest.runtime for name, manifest in first.items()} == NAMES
@@ -59,6 +60,7 @@ def test_two_processes_make_the_same_manifests_byte_for_byte(twice: tuple[Made, 
     assert digests(first) == digests(second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "field", "value", "who"),
     [

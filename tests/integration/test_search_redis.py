@@ -95,6 +95,7 @@ async def test_a_redis_that_lost_what_it_answered_is_noticed(mortal_redis: Morta
         await asyncio.to_thread(store.read, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # three processes that import torch
 async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

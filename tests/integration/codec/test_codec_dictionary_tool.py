@@ -15,6 +15,7 @@ def test_every_dictionary_says_what_it_was_drawn_from() -> None:
     assert tuple(DRAWS) == NUMBERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "feature"), [("mobilenet_v1", "graphs-1"), ("recurrent_cnn", "graphs-3"), ("pruned_chain", "graphs-4")]
 )

@@ -19,6 +19,7 @@ from littoral_cloud.training.train import accuracy_of, logits_of
 from tests.kit.measured import rows, table
 
 
+@pytest.mark.slow
 def test_no_time_is_too_short_for_what_it_begins_with_and_its_release_is_inside_the_budget() -> None:
     data = table(60)
     found = compress(None, data, "artifact<=1KB", recipe=search_for("small", data), control=SearchControl(time_budget_s=0.0))
@@ -29,6 +30,7 @@ def test_no_time_is_too_short_for_what_it_begins_with_and_its_release_is_inside_
     assert [p.manifest.name for p in found.made([found.best]).packaged] == ["linear-onnx", "linear-ncnn-fp16"]
 
 
+@pytest.mark.slow
 def test_what_train_would_make_is_in_its_release_and_what_it_finds_is_taught_again_on_all_examples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
