@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.fleet.rows import Row, cells, note_of, tell
+from bench.fleet.rows import Row, cells, note_of, suffix, tell
 from bench.fleet.session_load import TELEMETRY_S, Scene, connected, enrolled_herd
 from bench.fleet.stage import MODEL, Given
 from bench.fleet.usage import mark, spent
@@ -101,7 +101,7 @@ def made(rows: Mapping[int, Row]) -> tuple[Table, dict[str, Figure]]:
     )
     figures: dict[str, Figure] = {}
     for nodes, row in rows.items():
-        at = "" if nodes == max(NODES) else f"_at_{nodes}"
+        at = suffix(nodes, NODES)
         for name in ("p50_s", "p99_s"):
             figures[f"fanout_{name}{at}"] = Figure(tuple(row["samples"][name]), "s", "lower", note_of(row))
     return table, figures

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from bench.fleet.driver import REQUESTS
-from bench.fleet.rows import Row, cells, note_of, tell
+from bench.fleet.rows import Row, cells, note_of, suffix, tell
 from bench.fleet.session_load import CONNECT_S, TELEMETRY_S, Scene, connected, enrolled_herd
 from bench.fleet.stage import MODEL, Given
 from bench.fleet.usage import cpu_s, machine_cpu_s, pss_kb
@@ -96,7 +96,7 @@ def made(rows: Mapping[int, Row]) -> tuple[Table, dict[str, Figure]]:
     )
     figures: dict[str, Figure] = {}
     for nodes, row in rows.items():
-        at = "" if nodes == max(NODES) else f"_at_{nodes}"
+        at = suffix(nodes, NODES)
         figures[f"recovery_s{at}"] = Figure.of(row["recovery_s"], "s", "lower", note_of(row, "from the kill, 2 s of them down"))
         figures[f"reports_lost{at}"] = Figure.of(row["not_counted"], "reports", "lower", note_of(row, f"of {row['reports']:,}"))
     return table, figures

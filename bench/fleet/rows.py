@@ -56,6 +56,11 @@ def cells(rows: Mapping[int, Row], columns: Sequence[str]) -> list[list[Cell]]:
     return [[row.get(column) for column in columns] for row in rows.values()]
 
 
+def suffix(nodes: int, measured: Sequence[int]) -> str:
+    """Of a figure's name: the goal is for the largest of the numbers of nodes."""
+    return "" if nodes == max(measured) else f"_at_{nodes}"
+
+
 def note_of(row: Row, words: str = "") -> str:
     """Of a figure: what it is, on which commit, and what else the machine did."""
     load = f"other work used {row['load']:.1f} cores" if row.get("load") is not None else ""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from statistics import median
 
-from bench.fleet.rows import Row, cells, note_of, tell
+from bench.fleet.rows import Row, cells, note_of, suffix, tell
 from bench.fleet.session_load import TELEMETRY_S, connected, enrolled_herd
 from bench.fleet.stage import Given
 from bench.fleet.usage import mark, pss_kb, redis_mb, spent
@@ -81,7 +81,7 @@ def made(rows: Mapping[int, Row]) -> tuple[Table, dict[str, Figure]]:
     )
     figures: dict[str, Figure] = {}
     for nodes, row in rows.items():
-        at = "" if nodes == max(NODES) else f"_at_{nodes}"
+        at = suffix(nodes, NODES)
         share = note_of(row, "median of windows of 10 s; its Redis stands in the table")
         figures[f"coordinator_cpu_share{at}"] = Figure(tuple(row["shares"]), "of one core", "lower", share)
         figures[f"coordinator_kb_per_node{at}"] = Figure.of(row["kb_per_node"], "kB", "lower", note_of(row))

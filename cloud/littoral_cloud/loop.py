@@ -160,7 +160,6 @@ class Loop:
         await self._view.catch_up()
         for model in sorted({held.record.model for held in self._view.of("release").values()}):
             while True:
-                await self._view.catch_up()
                 seen, doc = await self._see(model)
                 move = step(seen, self._core.clock())
                 if isinstance(move, WaitUntil):
@@ -172,6 +171,7 @@ class Loop:
                 except Conflict as error:
                     if isinstance(error, LostLease):
                         raise
+                await self._view.catch_up()
         return until
 
     async def _make(self, seen: ModelView, doc: Doc | None, move: Move, fence: Fence) -> None:

@@ -62,12 +62,8 @@ class Attention:
         if each.kind == KIND:
             return each.id == seen.rollout_id or seen.rollout.state is RolloutState.PENDING
         if each.kind == "measurement":
-            return seen.rollout.state is RolloutState.MEASURING and each.id.partition("@")[0] in self._candidates
-        return each.id == seen.rollout.release_id or each.id in self._candidates
-
-    @property
-    def _candidates(self) -> frozenset[str]:
-        return frozenset(candidate.manifest_digest for candidate in self.seen.candidates)
+            return seen.rollout.state is RolloutState.MEASURING and each.id.partition("@")[0] in seen.digests
+        return each.id == seen.rollout.release_id or each.id in seen.digests
 
     def _node_matters(self, kind: str, node_id: str) -> bool:
         seen, state = self.seen, self.seen.rollout.state

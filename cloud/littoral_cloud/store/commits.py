@@ -27,11 +27,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
 
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, Unavailable
 from littoral_cloud.fleet.ledger import IN_ORDER, Change, CommittedChange, Fence, Take, Write
-from littoral_cloud.store.connection import Script
+from littoral_cloud.store.connection import Connections
 from littoral_cloud.store.scripts import COMMIT
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
 
@@ -43,15 +42,6 @@ GROUP_WRITES = 512
 """In one group, but for a change that has more by itself: Redis answers no other call meanwhile, for some milliseconds."""
 
 _Sent = tuple[str | int, str]
-
-
-class Redis(Protocol):
-    """What commits ask of littoral_cloud.store.connection.Connections."""
-
-    patience_s: float
-
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any: ...
-    async def run_durably(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +73,7 @@ class Commits:
     clock: seconds since 1970-01-01 UTC, for audit lines.
     """
 
-    def __init__(self, redis: Redis, key: Callable[..., str], clock: Callable[[], float]) -> None:
+    def __init__(self, redis: Connections, key: Callable[..., str], clock: Callable[[], float]) -> None:
         self._redis = redis
         self._key = key
         self._clock = clock
