@@ -105,7 +105,7 @@ def test_nothing_is_given_up_without_three_crashes_since_it_last_did_well(happen
                 crashes += 1
             case "end":
                 book, _ = c.reopened(replace(book, clean=True, blamed=None), HERE, {})
-                crashes = CRASHES if before else 0  # what was given up stays so
+                crashes = crashes if before else 0  # what was given up stays so, also after more crashes than it takes
             case "cut":
                 book, _ = c.reopened(replace(book, machine="before"), HERE, {})
                 assert c.given_up(book, "m", NEW) == before
