@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from littoral.errors import BadInput, NoFit
-from littoral.signature import Metric
+from littoral.metric import Metric
 
 ESTIMATE = "estimate"
 """Source of an energy figure that is an estimate from processor time: no limit binds it."""

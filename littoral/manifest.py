@@ -7,7 +7,7 @@ everywhere. Nothing in it depends on when or where it was made: the same inputs 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,9 +20,10 @@ from littoral.digest import check_digest
 from littoral.errors import BadInput, BadManifest
 from littoral.identity import seal, unseal
 from littoral.lineage import Lineage
+from littoral.metric import Metric, worst_of
 from littoral.preparation import Input
 from littoral.probe import NO_PROBE, Probe
-from littoral.signature import Metric, Signature, is_text
+from littoral.signature import Signature, is_text
 
 PAYLOAD_TYPE = "application/vnd.littoral.manifest+json"
 SCHEMA = 1
@@ -259,8 +260,3 @@ class Manifest:
         made = decoder.decode(cls, body, "manifest", given=given)
         measured = made.measured_classes  # canonical JSON sorts the keys; the order of the labels is the order that counts
         return replace(made, measured_classes={label: measured[label] for label in made.output.labels if label in measured})
-
-
-def worst_of(labels: Sequence[str], accuracy: Sequence[float]) -> tuple[str, float]:
-    """(label, accuracy) of the class with the lowest accuracy, of equals the first; both in the order of the classes."""
-    return min(zip(labels, accuracy, strict=True), key=lambda pair: pair[1])

@@ -7,7 +7,6 @@ before it signs it, and imports nothing of the node for that (docs/decisions/002
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from littoral.decoder import decode
 from littoral.errors import BadInput
 from littoral.manifest import Manifest
+from littoral.measurement import MeasurementResult
 from littoral.process.aio import AsyncWorker
 from littoral.process.on_demand import OnDemand
 from littoral.process.worker import ChildDied, ChildHung, WorkerSpec
@@ -25,24 +25,6 @@ LIMIT_S = 120.0
 ABSENT = "runtime-absent"
 """The `failure` of a candidate whose runtime is not on this machine: it says nothing of the candidate."""
 _MOST_BYTES = 1 << 24
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurementResult:
-    """The fields of littoral.fleet.v1.Measurement; `failure` is empty where it ran."""
-
-    failure: str = ""
-    detail: str = ""
-    p50_ms: float = 0.0
-    p95_ms: float = 0.0
-    p99_ms: float = 0.0
-    peak_rss_bytes: int = 0
-    start_ms: float = 0.0
-    samples: int = 0
-    load_average: float = 0.0
-    runtime_version: str = ""
-    energy_mj: float | None = None  # one inference; None: nothing is known
-    energy_source: str = ""  # littoral.budget.ESTIMATE: by a stated power; else what counted it
 
 
 class Measurer:

@@ -16,55 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.decoder import BadField
+from littoral.tensor_spec import FREE, MOST_RANK, NUMPY_KINDS, TensorSpec
 
 Array = npt.NDArray[Any]
-FREE = -1
-"""A size that a client chooses; where it comes first, the batch."""
-MOST_RANK = 16
 MOST_TENSORS = 64
 MOST_VALUES = 1 << 26
 """Of one tensor of a probe."""
-DATATYPES: Mapping[str, np.dtype[Any]] = {
-    name: np.dtype(kind)
-    for name, kind in (
-        ("BOOL", "?"),
-        ("UINT8", "u1"),
-        ("UINT16", "<u2"),
-        ("UINT32", "<u4"),
-        ("UINT64", "<u8"),
-        ("INT8", "i1"),
-        ("INT16", "<i2"),
-        ("INT32", "<i4"),
-        ("INT64", "<i8"),
-        ("FP16", "<f2"),
-        ("FP32", "<f4"),
-        ("FP64", "<f8"),
-    )
-}
+DATATYPES: Mapping[str, np.dtype[Any]] = {name: np.dtype(kind) for name, kind in NUMPY_KINDS.items()}
 """By the names of the Open Inference Protocol."""
 _NAMES = {kind: name for name, kind in DATATYPES.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    name: str
-    datatype: str  # of DATATYPES
-    shape: tuple[int, ...]  # the whole, the batch too where it has one; FREE where any size is taken
-
-    def check(self, path: str) -> None:
-        """Raises BadField where no tensor of a model can be so."""
-        if self.datatype not in DATATYPES:
-            raise BadField(f"{path}.datatype", f"{self.datatype[:40]!r} is not known", hint=f"one of {', '.join(DATATYPES)}")
-        if len(self.shape) > MOST_RANK or not all(size >= FREE for size in self.shape):
-            raise BadField(f"{path}.shape", f"must hold at most {MOST_RANK} whole numbers, -1 for any size")
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == len(self.shape) and all(own in (FREE, size) for own, size in zip(self.shape, shape, strict=True))
-
-    @property
-    def sizes(self) -> str:
-        """For messages: [n, 3, ?, ?]."""
-        return f"[{', '.join('any' if size == FREE else str(size) for size in self.shape)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +131,6 @@ class Signature:
     def batched(self) -> bool:
         """Whether the first size of every input is a batch that the client chooses."""
         return all(spec.shape[:1] == (FREE,) for spec in self.inputs)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """How good an artifact is at its task, as it was measured when it was made."""
-
-    name: str  # "accuracy", "rmse", or package.module:function
-    value: float
-    higher_is_better: bool
-
-    @property
-    def score(self) -> float:
-        """Of two artifacts of one metric, the better one has the higher score."""
-        return self.value if self.higher_is_better else -self.value
 
 
 def is_text(words: str) -> bool:

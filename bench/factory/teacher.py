@@ -13,7 +13,7 @@ from functools import cache
 from bench.factory.kept import Kept, Row
 from bench.factory.tables import Part, data
 from bench.report import Cell, Figure, Table
-from littoral.manifest import worst_of
+from littoral.metric import worst_of
 from littoral_cloud.packaging.metrics import class_accuracy
 from littoral_cloud.teachers.logits import CachedLogits
 from littoral_cloud.teachers.teacher import Ensemble, NetworkTeacher

@@ -1,21 +1,28 @@
 """The coordinator's settings. A flag overrides LITTORAL_..., which overrides the default. An unknown LITTORAL_ variable is an
-error, except those of Kubernetes and Docker (littoral/environment.py)."""
+error, except those of Kubernetes and Docker (littoral/environment.py).
+
+Read without a library for settings: it cost every command a third of its start (docs/decisions/0040)."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
-
+from littoral.decoder import BadField
 from littoral.environment import of_operators
 from littoral.errors import BadInput
+from littoral.type_words import nearest
 
 PREFIX = "LITTORAL_"
 NODE_PREFIX = "LITTORAL_NODE_"
+_TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def _default_data_dir() -> Path:
@@ -23,61 +30,62 @@ def _default_data_dir() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "littoral" / "cloud"
 
 
-class CloudSettings(BaseSettings):
+def _setting(default: Any, meaning: str, *, above: float | None = None, least: float | None = None, most: float = 0) -> Any:
+    """Args:
+    default: a function makes it anew.
+    above, least: of a number, the one or the other, with `most`.
+    """
+    about = {"meaning": meaning, "above": above, "least": least, "most": most}
+    return field(default_factory=default, metadata=about) if callable(default) else field(default=default, metadata=about)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudSettings:
     """Settings of the coordinator and of every littoral-cloud command."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        assert isinstance(env_settings, EnvSettingsSource)
-        env_settings.env_vars = of_operators({k: v for k, v in env_settings.env_vars.items() if v is not None})
-        return init_settings, env_settings
-
-    data_dir: Path = Field(
-        default_factory=_default_data_dir,
-        description="The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
+    data_dir: Path = _setting(
+        _default_data_dir,
+        "The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
     )
-    redis_url: str | None = Field(
-        default=None,
-        description="redis://, rediss://, unix:// or redis+sentinel://HOST,HOST,HOST/SERVICE of a Redis 6.2 or newer; "
+    redis_url: str | None = _setting(
+        None,
+        "redis://, rediss://, unix:// or redis+sentinel://HOST,HOST,HOST/SERVICE of a Redis 6.2 or newer; "
         "none: the embedded one.",
     )
-    redis_password_file: Path | None = Field(default=None, description="The file with the password for redis_url.")
-    redis_replicas: int = Field(
-        default=0, ge=0, le=9, description="Replicas that must have a change of intent before it counts: it survives a failover."
+    redis_password_file: Path | None = _setting(None, "The file with the password for redis_url.")
+    redis_replicas: int = _setting(
+        0, "Replicas that must have a change of intent before it counts: it survives a failover.", least=0, most=9
     )
-    host: str = Field(default="127.0.0.1", description="The address of both listeners.")
-    enrolment_port: int = Field(
-        default=7443, ge=0, le=65535, description="The port for enrolment, with server TLS; 0: any free port."
-    )
-    fleet_port: int = Field(default=7444, ge=0, le=65535, description="The port for nodes, with mutual TLS; 0: any free port.")
-    public_names: tuple[str, ...] = Field(default=(), description="The DNS names and addresses of this server, for nodes.")
-    heartbeat_interval_s: float = Field(default=10.0, gt=0, le=3_600, description="Seconds between the heartbeats of a session.")
-    telemetry_interval_s: float = Field(default=10.0, gt=0, le=86_400, description="Seconds between a node's telemetry reports.")
-    telemetry_flush_s: float = Field(
-        default=60.0,
-        ge=0,
-        le=86_400,
-        description="Seconds for which reports are added up before they are written, but never more than six report intervals; "
+    host: str = _setting("127.0.0.1", "The address of both listeners.")
+    enrolment_port: int = _setting(7443, "The port for enrolment, with server TLS; 0: any free port.", least=0, most=65_535)
+    fleet_port: int = _setting(7444, "The port for nodes, with mutual TLS; 0: any free port.", least=0, most=65_535)
+    public_names: tuple[str, ...] = _setting((), "The DNS names and addresses of this server, for nodes.")
+    heartbeat_interval_s: float = _setting(10.0, "Seconds between the heartbeats of a session.", above=0, most=3_600)
+    telemetry_interval_s: float = _setting(10.0, "Seconds between a node's telemetry reports.", above=0, most=86_400)
+    telemetry_flush_s: float = _setting(
+        60.0,
+        "Seconds for which reports are added up before they are written, but never more than six report intervals; "
         "0: each report is written at once. A node keeps its reports until they are written.",
+        least=0,
+        most=86_400,
     )
-    answer_escalations: bool = Field(default=False, description="Answer unsure nodes by the teacher of their model.")
-    keep_sample_inputs: bool = Field(default=False, description="Record the inputs of escalations with the samples too.")
-    audit_days: int = Field(
-        default=0, ge=0, le=36_500, description="Days that the audit trail stays in Redis; older lines go to files. 0: all stay."
+    answer_escalations: bool = _setting(False, "Answer unsure nodes by the teacher of their model.")
+    keep_sample_inputs: bool = _setting(False, "Record the inputs of escalations with the samples too.")
+    audit_days: int = _setting(
+        0, "Days that the audit trail stays in Redis; older lines go to files. 0: all stay.", least=0, most=36_500
     )
-    ended_kept: int = Field(
-        default=200, ge=10, le=100_000, description="Ended rollouts and runs of a model that stay; older ones go to files."
+    ended_kept: int = _setting(
+        200, "Ended rollouts and runs of a model that stay; older ones go to files.", least=10, most=100_000
     )
-    auto_loop: bool = Field(default=False, description="Start federated runs and releases when nodes drift.")
+    auto_loop: bool = _setting(False, "Start federated runs and releases when nodes drift.")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, above, least, most = getattr(self, each.name), *(each.metadata[of] for of in ("above", "least", "most"))
+            if above is not None and not above < value <= most:
+                raise BadField(each.name, f"{value} is not above {above:g} and at most {most:g}")
+            if least is not None and not least <= value <= most:
+                raise BadField(each.name, f"{value} is not from {least:g} to {most:g}")
 
 
 def load_settings(**flags: Any) -> CloudSettings:
@@ -85,15 +93,14 @@ def load_settings(**flags: Any) -> CloudSettings:
 
     Raises BadInput, naming the setting, its value and where it came from.
     """
-    _refuse_unknown(of_operators(os.environ))
+    given = {name: value for name, value in flags.items() if value is not None}
+    texts = _of_environment(os.environ)
     try:
-        return CloudSettings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        read = {name: _readers()[name](name, text) for name, text in texts.items() if name not in given}
+        return CloudSettings(**read, **given)
+    except BadField as error:
         raise BadInput(
-            f"setting {name}: {first.get('input')!r}: {first['msg']}",
-            hint=f"give --{name.removesuffix('_s').replace('_', '-')} or set {PREFIX}{name.upper()}",
+            f"setting {error}", hint=f"give --{error.path.removesuffix('_s').replace('_', '-')} or set {_variable(error.path)}"
         ) from error
 
 
@@ -102,8 +109,74 @@ def to_environment(**flags: object) -> None:
     os.environ.update({PREFIX + name: str(value) for name, value in flags.items() if value is not None})
 
 
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {PREFIX + name.upper() for name in CloudSettings.model_fields}
-    for name in environment:
-        if name.startswith(PREFIX) and not name.startswith(NODE_PREFIX) and name not in known:
-            raise BadInput(f"environment: {name} is not a setting", hint=f"known are {', '.join(sorted(known))}")
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The text of each setting that is there, by its name. Raises BadInput for an unknown one."""
+    known = {_variable(each.name): each.name for each in fields(CloudSettings)}
+    found = {}
+    for variable, text in of_operators(environment).items():
+        if not variable.startswith(PREFIX) or variable.startswith(NODE_PREFIX):
+            continue
+        if variable not in known:
+            hint = f"{nearest(variable, list(known))}known are {', '.join(sorted(known))}"
+            raise BadInput(f"environment: {variable} is not a setting", hint=hint)
+        found[known[variable]] = text
+    return found
+
+
+# -- from the text of a variable ---------------------------------------------------------------------------------------
+
+
+@cache
+def _readers() -> Mapping[str, Callable[[str, str], Any]]:
+    """By the name of a setting; each takes the name and the text, and raises BadField."""
+    return {name: _READ[_kind(hint)] for name, hint in typing.get_type_hints(CloudSettings).items()}
+
+
+def _kind(hint: Any) -> Any:
+    """The type without None; the shell of a tuple."""
+    if origin := typing.get_origin(hint):
+        return origin if origin is tuple else next(part for part in typing.get_args(hint) if part is not NoneType)
+    return hint
+
+
+def _number(kind: Callable[[str], float], what: str) -> Callable[[str, str], float]:
+    def read(name: str, text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise BadField(name, f"{text!r} is not {what}") from error
+
+    return read
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.strip().lower() not in _TRUTHS:
+        raise BadField(name, f"{text!r} is neither true nor false")
+    return _TRUTHS[text.strip().lower()]
+
+
+def _texts(name: str, text: str) -> tuple[str, ...]:
+    """A JSON list, or words with commas between them."""
+    if not text.strip().startswith("["):
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise BadField(name, f"{text!r} is not a JSON list: {error}") from error
+    if not all(isinstance(part, str) for part in found):
+        raise BadField(name, f"{text!r} must hold texts alone")
+    return tuple(found)
+
+
+_READ: Mapping[Any, Callable[[str, str], Any]] = {
+    str: lambda _, text: text,
+    Path: lambda _, text: Path(text),
+    int: _number(int, "a whole number"),
+    float: _number(float, "a number"),
+    bool: _truth,
+    tuple: _texts,
+}

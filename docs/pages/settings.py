@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 
 from littoral_cloud import settings as cloud
 from littoral_node.config import settings as node
@@ -34,9 +35,9 @@ def page() -> str:
 
 
 def _cloud() -> Iterator[tuple[str, str, str, str]]:
-    for name, field in cloud.CloudSettings.model_fields.items():
-        default = "see meaning" if field.default_factory else _shown(field.default)
-        yield code(name), code(cloud.PREFIX + name.upper()), default, field.description or ""
+    for field in fields(cloud.CloudSettings):
+        default = "see meaning" if field.default is MISSING else _shown(field.default)
+        yield code(field.name), code(cloud.PREFIX + field.name.upper()), default, field.metadata["meaning"]
 
 
 def _shown(value: object) -> str:

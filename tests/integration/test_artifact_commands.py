@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from littoral.digest import digest_of
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.settings import load_settings

@@ -17,7 +17,8 @@ import tritonclient.grpc.aio as triton
 from onnx import TensorProto, helper
 
 from littoral.measuring import Measurer
-from littoral.signature import DATATYPES, FREE
+from littoral.signature import DATATYPES
+from littoral.tensor_spec import FREE
 from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.plan import ImportPlan
 from littoral_cloud.packaging.package import Packaged

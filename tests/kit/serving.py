@@ -17,7 +17,8 @@ import onnxruntime
 from littoral.digest import digest_of
 from littoral.manifest import FOREIGN_SCHEMA, File, Output, SketchSpec
 from littoral.probe import NO_PROBE
-from littoral.signature import FREE, Packed, Signature, TensorProbe, TensorSpec, datatype_of
+from littoral.signature import Packed, Signature, TensorProbe, datatype_of
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_node.runtimes import load
 from littoral_node.serving.grpc_server import GrpcServer
 from littoral_node.serving.listen_options import ListenOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,9 +24,11 @@ from littoral_cloud.fleet.nodes import (
     view_nodes,
     view_some_nodes,
 )
-from littoral_cloud.rollouts.artifact_choice import Row
-from littoral_cloud.rollouts.explain import Explained, explain_node
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, when, worth
+
+if TYPE_CHECKING:
+    from littoral_cloud.rollouts.artifact_choice import Row
+    from littoral_cloud.rollouts.explain import Explained
 
 app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
 
@@ -92,6 +94,8 @@ async def explain(
 
     A ~ before an energy: estimated from processor time. Budgets ignore estimates.
     """
+    from littoral_cloud.rollouts.explain import explain_node
+
     found = await explain_node(core.ledger, node, model)
     if format == Format.JSON:
         emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)

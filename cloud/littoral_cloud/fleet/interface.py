@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from littoral.manifest import Manifest
-from littoral.signature import FREE, TensorSpec
+from littoral.tensor_spec import FREE, TensorSpec
+
+if TYPE_CHECKING:
+    from littoral.manifest import Manifest
 
 ANY_NUMBER = "any number"
 """Datatype of an input of our own models: every number type is prepared as the manifest says."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from littoral.measuring import MeasurementResult
+from littoral.measurement import MeasurementResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from littoral.errors import BadInput, NotFound
 from littoral.quota import quotas_of
 from littoral.validity import EXPIRES_SOON_S
-from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import node_of
@@ -221,6 +220,8 @@ async def forget_if_out(ledger: Ledger, node_id: str) -> None:
 async def forget(ledger: Ledger, node_id: str) -> None:
     """Deletes the documents of a node that is out of the fleet: desired and reported state, measurements, uploads. The next
     `artifact gc` deletes the blobs that only these named. May be repeated."""
+    from littoral_cloud.fleet import drift  # with numpy, which `node list` does without
+
     documents = [(kind, node_id) for kind in OF_A_NODE]
     for kind in (TELEMETRY, drift.KIND):
         documents += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]

@@ -23,9 +23,8 @@ from typing import Any, TypeVar
 from littoral import decoder
 from littoral.budget import Budget
 from littoral.errors import BadInput, FleetError
-from littoral.manifest import worst_of
+from littoral.metric import Metric, worst_of
 from littoral.quota import NodeLimits, within_quotas
-from littoral.signature import Metric
 from littoral_cloud.fleet.clones import REMEMBERED_S
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.ledger import Doc

@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from operator import add
+from typing import TYPE_CHECKING
 
 from littoral.digest import check_digest
 from littoral.errors import BadInput
-from littoral.sketch import Counted
 from littoral.telemetry import LATENCY_BOUNDS_MS, quantile
+
+if TYPE_CHECKING:
+    from littoral.sketch import Counted
 
 KIND = "telemetry"
 MAX_CLASSES = 10_000

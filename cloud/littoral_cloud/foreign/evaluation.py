@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from littoral.answers import examples_at_fault
 from littoral.errors import BadInput
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.foreign.metrics import Measure, classes_of, guess_of, scores_of
 from littoral_cloud.packaging.metrics import learnt_nothing
 

@@ -18,9 +18,10 @@ from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound, RuntimeFailure
 from littoral.lineage import BASE, DATA
 from littoral.manifest import FOREIGN_SCHEMA, TASKS, Manifest, Output
+from littoral.metric import Metric
 from littoral.preparation import Input
 from littoral.probe import NO_PROBE
-from littoral.signature import Metric, Packed, Signature
+from littoral.signature import Packed, Signature
 from littoral_cloud.foreign.evaluation import MOST_FAULTY, MOST_LOST, Worth, chance_of, lost, worth_by_metric, worth_of_classifier
 from littoral_cloud.foreign.labels import are_scores, labels_of, own_names
 from littoral_cloud.foreign.metrics import METRICS, USUAL, Measure, measure_named

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from littoral import type_words
 from littoral.errors import BadInput
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.recipes.own_function import imported
 
 Answers = Mapping[str, Any]  # arrays, or lists of arrays

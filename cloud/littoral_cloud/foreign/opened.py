@@ -16,7 +16,7 @@ from littoral.errors import BadInput, NotFound, RuntimeFailure, TooLarge
 from littoral.process.frames import Array
 from littoral.process.limits import ChildLimits, threads_environment
 from littoral.process.worker import BlockingWorker, Raised, WorkerSpec
-from littoral.signature import FREE, TensorSpec
+from littoral.tensor_spec import FREE, TensorSpec
 
 MEMORY: Final = 4 << 30
 SECONDS: Final = 300.0

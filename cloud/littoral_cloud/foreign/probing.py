@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from littoral.signature import DATATYPES, FREE, Packed, TensorProbe
+from littoral.signature import DATATYPES, Packed, TensorProbe
+from littoral.tensor_spec import FREE
 from littoral_cloud.foreign.opened import ForeignModel
 from littoral_cloud.foreign.running import batch_of, feeds_of
 from littoral_cloud.foreign.samples import chosen_sizes

@@ -22,7 +22,7 @@ from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
 from onnxruntime.quantization.quantize import quantize_static
 
 from littoral.errors import RuntimeFailure
-from littoral.signature import FREE
+from littoral.tensor_spec import FREE
 from littoral_cloud.export.calibration import BATCH, CalibrationBatches
 
 LEAST_OPSET = 13

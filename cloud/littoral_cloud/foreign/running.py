@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.errors import BadInput
-from littoral.signature import FREE
+from littoral.tensor_spec import FREE
 from littoral_cloud.foreign.opened import ForeignModel
 
 Array = npt.NDArray[Any]

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from littoral.digest import PREFIX
 from littoral.errors import BadData, BadInput
-from littoral.signature import DATATYPES, FREE, TensorSpec
+from littoral.signature import DATATYPES
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.data.dataset import TEST_EVERY, split_every
 from littoral_cloud.data.npz import read_arrays
 from littoral_cloud.data.sources import load_dataset

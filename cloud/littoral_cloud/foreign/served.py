@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from littoral.errors import BadInput
-from littoral.signature import DATATYPES, FREE, MOST_RANK, MOST_TENSORS, TensorSpec
+from littoral.signature import DATATYPES, MOST_TENSORS
+from littoral.tensor_spec import FREE, MOST_RANK, TensorSpec
 from littoral_cloud.foreign.opened import ForeignModel
 
 

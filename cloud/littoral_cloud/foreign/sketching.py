@@ -8,8 +8,8 @@ import numpy as np
 
 from littoral.errors import BadInput
 from littoral.manifest import SketchSpec
-from littoral.signature import FREE, TensorSpec
 from littoral.sketch import fit
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.foreign.samples import ImportData
 
 SEED, EXAMPLES, VALUES, FEWEST = 1, 4096, 1 << 20, 10

@@ -25,7 +25,7 @@ def class_accuracy(logits: Logits, y: Labels, classes: int) -> tuple[float, ...]
         classes: how many there are; every one must have an example, as Dataset sees to.
 
     Returns:
-        `classes` fractions between 0 and 1, in the order of the classes; littoral.manifest.worst_of finds the worst.
+        `classes` fractions between 0 and 1, in the order of the classes; littoral.metric.worst_of finds the worst.
 
     Raises:
         BadInput: shapes do not match, a label is none of the classes, or a class has no example to be judged by.

@@ -15,7 +15,8 @@ from littoral.codec_errors import codec_errors
 from littoral.digest import digest_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
-from littoral.measuring import ABSENT, MeasurementResult, Measurer
+from littoral.measurement import MeasurementResult
+from littoral.measuring import ABSENT, Measurer
 from littoral_cloud.packaging.package import Packaged
 from littoral_cloud.training.resume import Tell
 from littoral_cloud.training.schedule import ignore

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from littoral.budget import ESTIMATE, Budget, Measured, about_as_small, best_fit, excesses, latency_bucket
 from littoral.errors import NoFit
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.fleet.limits import beyond, takes
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.records import Artifact, Presence

@@ -15,7 +15,7 @@ import numpy as np
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure
 from littoral.preparation import Input
-from littoral.signature import FREE, TensorSpec
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.data.dataset import Dataset, Inputs
 from littoral_cloud.foreign.opened import ForeignModel, open_model
 from littoral_cloud.foreign.running import filled_up

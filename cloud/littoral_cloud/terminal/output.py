@@ -17,7 +17,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from littoral.errors import FleetError
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.terminal.text import printable
 
 

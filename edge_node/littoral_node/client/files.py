@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from littoral.errors import BadData, BadInput, NotFound, TooLarge
 from littoral.resize import resized
-from littoral.signature import DATATYPES, TensorSpec
+from littoral.signature import DATATYPES
+from littoral.tensor_spec import TensorSpec
 from littoral_node.client.model_info import ModelInfo
 
 Array = npt.NDArray[Any]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from littoral.errors import Unavailable
-from littoral.signature import TensorSpec
+from littoral.tensor_spec import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from littoral.digest import check_digest
 from littoral.errors import FleetError, Unavailable
 from littoral.fleet.v1 import session_pb2
-from littoral.measuring import MeasurementResult, Measurer
+from littoral.measurement import MeasurementResult
+from littoral.measuring import Measurer
 from littoral_node.artifacts.fitness import check_runnable
 from littoral_node.update.job import Kit
 

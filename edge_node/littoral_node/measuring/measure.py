@@ -19,7 +19,8 @@ import numpy as np
 
 from littoral.errors import FleetError
 from littoral.manifest import Manifest
-from littoral.measuring import ABSENT, MeasurementResult
+from littoral.measurement import MeasurementResult
+from littoral.measuring import ABSENT
 from littoral.process.child import Answer, memory, serve
 
 WARM_UP = 20

@@ -17,7 +17,8 @@ import numpy as np
 from littoral.answers import misfit_of
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Manifest
-from littoral.signature import FREE, Signature
+from littoral.signature import Signature
+from littoral.tensor_spec import FREE
 from littoral_node.machine.memory import give_back
 from littoral_node.machine.runtime_facts import RuntimeFacts
 from littoral_node.runtimes import Array, Tensor, check_names, checked, only_file, onnx_limits

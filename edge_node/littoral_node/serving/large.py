@@ -21,7 +21,8 @@ import numpy as np
 import orjson
 
 from littoral.errors import BadInput
-from littoral.signature import DATATYPES, MOST_RANK
+from littoral.signature import DATATYPES
+from littoral.tensor_spec import MOST_RANK
 from littoral_node.serving.values import Array, from_json
 
 SKELETON_BYTES = 64 * 1024

@@ -16,7 +16,8 @@ from google.protobuf.message import DecodeError
 from littoral.errors import BadInput
 from littoral.inference.v2 import inference_pb2 as pb
 from littoral.manifest import Manifest
-from littoral.signature import DATATYPES, MOST_RANK, datatype_of
+from littoral.signature import DATATYPES, datatype_of
+from littoral.tensor_spec import MOST_RANK
 from littoral_node.serving.results import InferenceResult
 from littoral_node.serving.tensors import LABEL, MAX_BATCH, Asked, Request, asked, read
 from littoral_node.serving.values import from_bytes

@@ -18,7 +18,8 @@ from littoral.errors import BadInput
 from littoral.manifest import Manifest
 from littoral.preparation import Input
 from littoral.resize import MOST
-from littoral.signature import DATATYPES, FREE, MOST_VALUES, Signature, TensorSpec
+from littoral.signature import DATATYPES, MOST_VALUES, Signature
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_node.serving.values import Array, from_bytes, from_json, kind_of, shown
 
 MAX_BATCH = 256

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from littoral.answers import fault_of
 from littoral.errors import BadData, BadInput
 from littoral.manifest import Manifest
-from littoral.signature import TensorSpec
+from littoral.tensor_spec import TensorSpec
 from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.inspecting import inspected
 from littoral_cloud.foreign.plan import ImportPlan

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from littoral.errors import BadData, BadInput, FleetError, NotFound
 from littoral.manifest import Manifest
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.foreign.importing import import_model
 from littoral_cloud.foreign.labels import read_labels
 from littoral_cloud.foreign.metrics import METRICS, measure_named

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from littoral.errors import BadInput, FleetError, NotFound, RuntimeFailure, TooLarge
-from littoral.signature import TensorSpec
+from littoral.tensor_spec import TensorSpec
 from littoral_cloud.foreign.inspecting import MOST_VALUES, inspected, read_file
 from littoral_cloud.foreign.opened import ForeignCrash, ForeignHang, ForeignLimits, open_model
 from tests.kit.foreign import endless, greedy, house_prices, made, write

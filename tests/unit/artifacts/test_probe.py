@@ -14,7 +14,8 @@ import pytest
 
 from littoral.manifest import FOREIGN_SCHEMA, Manifest, Output
 from littoral.probe import NO_PROBE
-from littoral.signature import Packed, Signature, TensorProbe, TensorSpec
+from littoral.signature import Packed, Signature, TensorProbe
+from littoral.tensor_spec import TensorSpec
 from littoral_node.artifacts.probe import ProbeMismatch, check_probe, one_inference
 from tests.kit.models import artifact
 

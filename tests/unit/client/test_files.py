@@ -18,7 +18,7 @@ from littoral.errors import BadData, BadInput, NotFound, Unavailable
 from littoral.pixels import opened, upright
 from littoral.preparation import Input, Resize
 from littoral.resize import resized
-from littoral.signature import TensorSpec
+from littoral.tensor_spec import TensorSpec
 from littoral_node.client.files import examples
 from littoral_node.client.model_info import ModelInfo, model_info_from
 from littoral_node.serving.tensors import metadata

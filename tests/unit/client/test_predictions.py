@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral.signature import TensorSpec
+from littoral.tensor_spec import TensorSpec
 from littoral_node.client.model_info import ModelInfo
 from littoral_node.client.predictions import confidences, predictions_of
 

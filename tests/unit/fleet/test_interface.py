@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral.signature import DATATYPES, FREE, TensorSpec
+from littoral.signature import DATATYPES
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.fleet.interface import ANY_NUMBER, Interface, breaks
 
 X, Y = TensorSpec("x", "FP32", (FREE, 4)), TensorSpec("y", "FP32", (FREE, 3))

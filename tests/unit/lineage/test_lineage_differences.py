@@ -10,8 +10,10 @@ import pytest
 
 from littoral.lineage import Lineage
 from littoral.manifest import Manifest
+from littoral.metric import Metric
 from littoral.preparation import Resize
-from littoral.signature import Metric, Signature, TensorProbe, TensorSpec
+from littoral.signature import Signature, TensorProbe
+from littoral.tensor_spec import TensorSpec
 from littoral_cloud.lineage.difference import Difference, differences
 from tests.kit.models import artifact
 

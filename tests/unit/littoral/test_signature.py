@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from littoral.budget import Budget, Measured, best_fit
 from littoral.errors import BadInput, BadManifest
 from littoral.manifest import FOREIGN_SCHEMA, Manifest, Output
+from littoral.metric import Metric
 from littoral.preparation import Input, Resize
 from littoral.probe import NO_PROBE
-from littoral.signature import DATATYPES, Metric, Packed, Signature, TensorProbe, TensorSpec, datatype_of
+from littoral.signature import DATATYPES, Packed, Signature, TensorProbe, datatype_of
+from littoral.tensor_spec import TensorSpec
 from tests.kit.models import artifact
 
 

@@ -17,7 +17,8 @@ from littoral.budget import ESTIMATE
 from littoral.digest import digest_of
 from littoral.fleet.v1 import session_pb2
 from littoral.manifest import File, Manifest
-from littoral.measuring import ABSENT, MeasurementResult, Measurer
+from littoral.measurement import MeasurementResult
+from littoral.measuring import ABSENT, Measurer
 from littoral.probe import Probe
 from littoral_node.runtimes import facts
 from tests.kit.machine import Machine

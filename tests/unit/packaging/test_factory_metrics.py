@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from littoral.errors import BadInput
-from littoral.manifest import worst_of
+from littoral.metric import worst_of
 from littoral_cloud.packaging.metrics import class_accuracy, learnt_nothing
 
 

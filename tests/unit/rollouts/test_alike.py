@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from littoral.budget import Budget
 from littoral.errors import NoFit
-from littoral.signature import FREE, TensorSpec
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.records import Enrolment, Presence

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from littoral.budget import ESTIMATE, Budget
 from littoral.errors import NoFit
-from littoral.signature import Metric
+from littoral.metric import Metric
 from littoral_cloud.fleet.limits import beyond, takes
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.records import Presence

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from littoral.budget import Budget
-from littoral.signature import FREE, TensorSpec
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.ledger import Doc, Write
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord

@@ -8,7 +8,7 @@ import pytest
 
 from littoral.budget import Budget
 from littoral.errors import Conflict
-from littoral.signature import FREE, TensorSpec
+from littoral.tensor_spec import FREE, TensorSpec
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import (
