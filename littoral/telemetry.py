@@ -11,7 +11,7 @@ LATENCY_BOUNDS_MS: tuple[float, ...] = tuple(round(10 ** (step / 10 - 2), 6) for
 _STEP = 10**0.1
 
 
-def quantile(counts: Sequence[int], q: float) -> float:
+def quantile(counts: Sequence[float], q: float) -> float:
     """The q-quantile (0..1) of a histogram over LATENCY_BOUNDS_MS, in milliseconds; NaN where nothing was counted.
 
     Inside a bin the logarithm of the time is taken as even; what lies above the last bound counts as that bound.
