@@ -29,10 +29,12 @@ from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.ledger import Clock
+from littoral_cloud.fleet.quarantine import QuarantinePolicy
 from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
+from littoral_cloud.quarantine.controller import QuarantineController
 from littoral_cloud.retention.controller import Retention
 from littoral_cloud.retention.parts import parts_of
 from littoral_cloud.rollouts import controller as rollouts
@@ -134,7 +136,8 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
     view = FleetView(core.ledger, {**RECORDS, RUN: Run})
-    fleet = SeenFleet(view)
+    fleet, settings = SeenFleet(view), core.settings
+    left_out = QuarantinePolicy(settings.quarantine_failures, settings.quarantine_within_s, settings.quarantine_lasts_s)
     running: dict[str, Any] = {
         "view": view.run(),
         "sessions": hub.run(),
@@ -144,9 +147,10 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
         "rollouts": rollouts.Controller(core.ledger, fleet, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
+        "quarantine": QuarantineController(core.ledger, view, left_out, core.clock, rng).run(),
         "retention": Retention(core.ledger, parts_of(core, view), core.clock, rng).run(),
     }
-    if core.settings.auto_loop:
+    if settings.auto_loop:
         running["loop"] = Loop(core, view, rng).run()
     return running
 

@@ -77,6 +77,13 @@ class CloudSettings:
     ended_kept: int = _setting(
         200, "Ended rollouts and runs of a model that stay; older ones go to files.", least=10, most=100_000
     )
+    quarantine_failures: int = _setting(
+        3, "Failed updates of different rollouts, or failed rounds, after which a node gets neither; 0: never.", least=0, most=20
+    )
+    quarantine_within_s: float = _setting(86_400.0, "Seconds within which these failures count.", above=0, most=31_622_400)
+    quarantine_lasts_s: float = _setting(
+        86_400.0, "Seconds that such a quarantine lasts; an operator may end it before.", above=0, most=31_622_400
+    )
     auto_loop: bool = _setting(False, "Start federated runs and releases when nodes drift.")
 
     def __post_init__(self) -> None:

@@ -24,6 +24,8 @@ from littoral_cloud.fleet.nodes import (
     view_nodes,
     view_some_nodes,
 )
+from littoral_cloud.fleet.quarantine import Quarantine
+from littoral_cloud.quarantine.commands import end_quarantine, quarantine
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, when, worth
 
 if TYPE_CHECKING:
@@ -60,6 +62,9 @@ async def list_(
     for view in views:
         if warning := view.certificate_warning(now):
             emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
+        if (out := view.trouble.quarantine) is not None:
+            end = f"until {when(out.until)}" if out.until is not None else "until an operator ends it"
+            emit(f"{view.node.name}: in quarantine by {out.by} {end}: {out.reason}")
         if view.twins:
             emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it again")
     if limit is not None and len(views) == limit:
@@ -81,6 +86,29 @@ async def decommission_(core: Core, node: NodeArgument, format: FormatOption = F
     gone = await decommission(core.ledger, node, actor=getpass.getuser())
     body = {"id": gone.node_id, "name": gone.name, "state": "decommissioned"}
     emit(body if format == Format.JSON else f"{gone.name} ({gone.node_id}) is decommissioned", format)
+
+
+@command(app, "quarantine", example='node quarantine camera --reason "its disk is worn" --hours 24')
+async def quarantine_(
+    core: Core,
+    node: NodeArgument,
+    reason: Annotated[str, typer.Option(help="Why, for other operators.")] = "by hand",
+    hours: Annotated[float | None, typer.Option(help="How long it lasts. Default: until end-quarantine.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Leave a node out of updates and federated rounds. It serves what it has."""
+    lasts_s = None if hours is None else hours * 3_600
+    out = await quarantine(core.ledger, node, core.clock(), reason=reason, actor=getpass.getuser(), lasts_s=lasts_s)
+    body = {"id": out.node_id, "name": out.name, "quarantined": True}
+    emit(body if format == Format.JSON else f"{out.name} is in quarantine", format)
+
+
+@command(app, "end-quarantine", example="node end-quarantine camera")
+async def end_quarantine_(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+    """Let updates and federated rounds reach a node again."""
+    back = await end_quarantine(core.ledger, node, core.clock(), actor=getpass.getuser())
+    body = {"id": back.node_id, "name": back.name, "quarantined": False}
+    emit(body if format == Format.JSON else f"{back.name} is not in quarantine any more", format)
 
 
 @command(app, example="node explain camera --model digits")
@@ -167,6 +195,13 @@ def _served(model: ServedModel) -> dict[str, Any]:
     }
 
 
+def _quarantine(quarantine: Quarantine | None) -> dict[str, Any] | None:
+    if quarantine is None:
+        return None
+    until = when(quarantine.until) if quarantine.until is not None else None
+    return {"since": when(quarantine.since), "until": until, "by": quarantine.by, "reason": quarantine.reason}
+
+
 def _full(view: NodeView, now: float) -> dict[str, Any]:
     node, presence = view.node, view.presence
     return {
@@ -178,6 +213,8 @@ def _full(view: NodeView, now: float) -> dict[str, Any]:
         "certificate_expires": when(node.certificate_expires_at),
         "warning": view.certificate_warning(now) or None,
         "runs_twice_from": list(view.twins),
+        "quarantine": _quarantine(view.trouble.quarantine),
+        "failures": [f"{when(each.at)} {each.of}: {each.reason}" for each in view.trouble.failures],
         "since": when(presence.since) if presence else None,
         "agent_version": presence.agent_version if presence else None,
         "protocol_version": presence.protocol_version if presence else None,

@@ -11,6 +11,8 @@ from littoral_cloud.federation.run import Run, all_runs, next_run, sitting_out
 from littoral_cloud.fleet.ledger import Clock, Ledger, next_announcement
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presence_of, presences
+from littoral_cloud.fleet.quarantine import KIND as TROUBLE
+from littoral_cloud.fleet.quarantine import NodeTrouble, Quarantine, in_quarantine
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, load
 
 FEATURE = "federated"
@@ -28,10 +30,22 @@ class TooFewNodes(FleetError):
     code = "too-few-nodes"
 
 
-def unfit(node: Node, presence: Presence | None, model: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that a run may ask."""
+
+    node: Node
+    presence: Presence | None  # None: it never connected
+    quarantine: Quarantine | None = None
+
+
+def unfit(candidate: Candidate, model: str) -> str:
     """Why a node cannot take part, wherever it is now; "": it can, while it is connected."""
+    node, presence = candidate.node, candidate.presence
     if node.enrolment is not Enrolment.ACCEPTED:
         return str(node.enrolment)
+    if candidate.quarantine is not None:
+        return in_quarantine(candidate.quarantine)
     if presence is None:
         return "never connected"
     if FEATURE not in presence.features:
@@ -41,18 +55,19 @@ def unfit(node: Node, presence: Presence | None, model: str) -> str:
     return ""
 
 
-def unable(node: Node, presence: Presence | None, model: str) -> str:
+def unable(candidate: Candidate, model: str) -> str:
     """Why a node cannot take part now; "": it can."""
-    return unfit(node, presence, model) or ("" if presence is not None and presence.connected else "not connected")
+    presence = candidate.presence
+    return unfit(candidate, model) or ("" if presence is not None and presence.connected else "not connected")
 
 
-async def _asked(
-    ledger: Ledger, cohort: Collection[str], without: Collection[str] = ()
-) -> Mapping[str, tuple[Node, Presence | None]]:
+async def _asked(ledger: Ledger, cohort: Collection[str], without: Collection[str] = ()) -> Mapping[str, Candidate]:
     """By id: the nodes of the cohort, of an empty one all, except those in `without`."""
     found = await presences(ledger)
+    quarantines = {doc.id: load(NodeTrouble, doc).quarantine for doc in await ledger.all(TROUBLE)}
     nodes = {doc.id: load(Node, doc) for doc in await ledger.all("node")}
-    return {id: (node, found.get(id)) for id, node in nodes.items() if (not cohort or id in cohort) and id not in without}
+    asked = {id: node for id, node in nodes.items() if (not cohort or id in cohort) and id not in without}
+    return {id: Candidate(node, found.get(id), quarantines.get(id)) for id, node in asked.items()}
 
 
 async def waits_for(ledger: Ledger, run: Run, now: float) -> list[str]:
@@ -64,7 +79,7 @@ async def waits_for(ledger: Ledger, run: Run, now: float) -> list[str]:
     if before is not None and before.run_id != run.run_id:
         return [f"run {before.run_id}: one run learns at a time"]
     asked = await _asked(ledger, run.cohort, sitting_out(run))
-    why_not = {node.name: why for node, presence in asked.values() if (why := unable(node, presence, run.model))}
+    why_not = {each.node.name: why for each in asked.values() if (why := unable(each, run.model))}
     able = len(asked) - len(why_not)
     if able >= run.min_nodes:
         return []
@@ -82,14 +97,14 @@ class Participants:
 
     async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
         asked = await _asked(self.ledger, cohort, without)
-        return tuple(sorted(id for id, (node, presence) in asked.items() if not unable(node, presence, model)))
+        return tuple(sorted(id for id, each in asked.items() if not unable(each, model)))
 
     async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
         """Whether a node that could take part went a moment ago."""
         if (now := self.clock() if self.clock is not None else None) is None:
             return False
         asked = await _asked(self.ledger, cohort, without)
-        return any(there(presence, now) is There.AWAY and not unfit(node, presence, model) for node, presence in asked.values())
+        return any(there(each.presence, now) is There.AWAY and not unfit(each, model) for each in asked.values())
 
     async def examples_of(self, node: str, model: str) -> int:
         """Labelled examples that a node reports for a model; 0 where it reports none."""
@@ -115,7 +130,7 @@ class Participants:
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
-        async with self.ledger.watch(PRESENCE, PROFILE, "node") as news:
+        async with self.ledger.watch(PRESENCE, PROFILE, TROUBLE, "node") as news:
             while True:
                 able_now = await self.able_nodes(model, cohort, without)
                 waited = loop.time() - start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from littoral.errors import BadInput, NotFound
 from littoral.quota import quotas_of
@@ -13,6 +13,8 @@ from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presences
+from littoral_cloud.fleet.quarantine import KIND as TROUBLE
+from littoral_cloud.fleet.quarantine import NodeTrouble
 from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, Presence, Reported, UpdateState, load, models_on
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import TelemetryTotals, telemetry_id
@@ -20,7 +22,7 @@ from littoral_cloud.fleet.transfers import UPLOADS
 from littoral_cloud.fleet.windows import MODELS
 
 DAY_S = 86_400.0
-OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS)
+OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS, TROUBLE)
 """Kinds of which there is one document for each node, and none for one that is out of the fleet."""
 _AT_ONCE = 200
 PAGE_NODES = 500
@@ -59,6 +61,7 @@ class NodeView:
     problem: str
     there: There = There.OFFLINE
     twins: tuple[str, ...] = ()  # where agents with its one identity call from; empty: it runs once
+    trouble: NodeTrouble = field(default_factory=NodeTrouble)
 
     @property
     def connected(self) -> bool:
@@ -80,7 +83,8 @@ class NodeView:
         """In one word: what keeps it from the fleet, or whether it is there."""
         if self.node.enrolment is not Enrolment.ACCEPTED:
             return self.node.enrolment.value
-        return "cloned" if self.twins and self.there is not There.OFFLINE else self.there.value
+        state = "cloned" if self.twins and self.there is not There.OFFLINE else self.there.value
+        return f"{state}, quarantined" if self.trouble.quarantine is not None else state
 
 
 async def view_nodes(ledger: Ledger, now: float) -> list[NodeView]:
@@ -108,16 +112,20 @@ async def _views_of(ledger: Ledger, nodes: Sequence[Node], now: float) -> list[N
     if not ids:
         return []
     there_are = await presences(ledger, *ids)
-    docs = await ledger.get_many([(kind, id) for kind in ("reported", "desired") for id in ids])
+    docs = await ledger.get_many([(kind, id) for kind in ("reported", "desired", TROUBLE) for id in ids])
     reports = {doc.id: load(Reported, doc) for doc in docs if doc is not None and doc.kind == "reported"}
     desired = {doc.id: load(Desired, doc) for doc in docs if doc is not None and doc.kind == "desired"}
+    troubles = {doc.id: load(NodeTrouble, doc) for doc in docs if doc is not None and doc.kind == TROUBLE}
     served = {(id, model): each.serving for id, report in reports.items() for model, each in report.models.items()}
     artifacts = await ledger.get_many([("artifact", digest) for digest in sorted({*served.values()} - {""})])
     counted = await ledger.get_many([(TELEMETRY, telemetry_id(id, model)) for id, model in served])
     names = {doc.id: load(Artifact, doc).name for doc in artifacts if doc is not None}
     totals = {doc.id: load(TelemetryTotals, doc) for doc in counted if doc is not None}
     return [
-        _view(node, there_are.get(id), desired.get(id, Desired()), reports.get(id), names, totals, now)
+        replace(
+            _view(node, there_are.get(id), desired.get(id, Desired()), reports.get(id), names, totals, now),
+            trouble=troubles.get(id, NodeTrouble()),
+        )
         for id, node in zip(ids, nodes, strict=True)
     ]
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE
+from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.rollouts.eligibility import refusal
 from littoral_cloud.rollouts.judge import answer_of_way_back
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
@@ -70,7 +71,7 @@ class Attention:
         if seen.rollout.paused_by and state is not RolloutState.WAVE:
             return False
         if state is RolloutState.PENDING:
-            return kind in ("node", PRESENCE, PROFILE) and self._could_begin(node_id)
+            return kind in ("node", PRESENCE, PROFILE, TROUBLE) and self._could_begin(node_id)
         if state is RolloutState.MEASURING:
             return kind in ("node", PRESENCE, PROFILE) and node_id in self.awaited
         if (assignment := self.touched.get(node_id)) is None:

@@ -22,6 +22,7 @@ from littoral_cloud.fleet.cohorts import matches
 from littoral_cloud.fleet.interface import breaks
 from littoral_cloud.fleet.limits import beyond, loadable, takes
 from littoral_cloud.fleet.presence import There
+from littoral_cloud.fleet.quarantine import in_quarantine
 from littoral_cloud.fleet.records import Artifact, Enrolment
 from littoral_cloud.rollouts.artifact_choice import LEAST, choose
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
@@ -42,6 +43,10 @@ def in_cohort(node: FleetNode, seen: RolloutView) -> str | None:
 
 def accepted(node: FleetNode, seen: RolloutView) -> str | None:
     return None if node.node.enrolment is Enrolment.ACCEPTED else f"is {node.node.enrolment.value}"
+
+
+def not_quarantined(node: FleetNode, seen: RolloutView) -> str | None:
+    return None if node.quarantine is None else in_quarantine(node.quarantine)
 
 
 def has_runtime(node: FleetNode, seen: RolloutView) -> str | None:
@@ -158,7 +163,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-OWN_RULES: tuple[Rule, ...] = (named, in_cohort, accepted)
+OWN_RULES: tuple[Rule, ...] = (named, in_cohort, accepted, not_quarantined)
 RULES_OF_ALIKE: tuple[Rule, ...] = (has_runtime, can_take, keeps_interface, reads_what_travels)
 """Both before anything is measured: by the node's last report, connected or not."""
 

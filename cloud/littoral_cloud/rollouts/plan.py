@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from littoral.errors import NoFit
 from littoral_cloud.fleet.presence import There
+from littoral_cloud.fleet.quarantine import in_quarantine
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, chosen_for, interface_change, refusal
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
@@ -128,6 +129,9 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
         node = seen.nodes.get(assignment.node_id)
         if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
             dropped[assignment.node_id] = "is not part of the fleet any more"
+            continue
+        if node.quarantine is not None:
+            dropped[assignment.node_id] = in_quarantine(node.quarantine)
             continue
         if (there := node.there(now)) is There.OFFLINE:
             dropped[assignment.node_id] = "was offline when its turn came"

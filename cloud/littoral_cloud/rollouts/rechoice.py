@@ -123,12 +123,14 @@ class _Found:
 def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
     """For each model that was chosen for another budget than the node has now, or was promoted without it: what shall be instead.
 
-    A node that is away is left alone: it says what it may spend when it is back.
+    A node that is away, or in quarantine, is left alone: it says what it may spend when it is back.
 
     Args:
         now: seconds since 1970-01-01 UTC.
     """
     if node.presence is None or not node.connected or node.node.enrolment is not Enrolment.ACCEPTED:
+        return Rechoice()
+    if node.quarantine is not None:
         return Rechoice()
     desired = node.desired
     lines: list[Audit] = []

@@ -18,6 +18,7 @@ from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Change, Fence, Ledger
 from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE
+from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.records import Artifact, Release, load
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
 from littoral_cloud.rollouts.seen import FleetNode, SeenFleet, measurements
@@ -25,7 +26,7 @@ from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 
 log = logging.getLogger(__name__)
 
-WATCH = ControllerSpec("choice", "choice", (PRESENCE, PROFILE, "measurement", KIND), coalesce_s=0.05)
+WATCH = ControllerSpec("choice", "choice", (PRESENCE, PROFILE, TROUBLE, "measurement", KIND), coalesce_s=0.05)
 TURN_NODES = 50
 """That are looked at, one after another; then others have a turn."""
 
@@ -73,7 +74,7 @@ class Rechooser:
                 continue  # connected, gone, or stands otherwise with the same budget
             wrote = await self._choose(node_id, fence)
             changed += wrote
-            if not wrote and _settled(node):
+            if not wrote and _settled(node) and node.quarantine is None:
                 self._seen[node_id] = node.presence.budgets
             else:  # looked at again at the next news of it: a rollout may hold it until it is away
                 self._seen.pop(node_id, None)
@@ -128,7 +129,7 @@ class Rechooser:
         rollouts = self._fleet.view.of(KIND)
         if any(each.kind == KIND and (held := rollouts.get(each.id)) and held.record.state in ENDED for each in news):
             return None
-        came = {each.id for each in news if each.kind in (PRESENCE, PROFILE)}
+        came = {each.id for each in news if each.kind in (PRESENCE, PROFILE, TROUBLE)}
         measured = {node_of(each.id) for each in news if each.kind == "measurement"}
         now = self._clock()
         late = {id for id, until in self._measuring.items() if until <= now}

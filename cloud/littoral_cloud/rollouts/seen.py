@@ -14,6 +14,8 @@ from littoral_cloud.fleet.ledger import Doc, Ledger
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, Profile, joined_docs, with_profile
+from littoral_cloud.fleet.quarantine import KIND as TROUBLE
+from littoral_cloud.fleet.quarantine import NodeTrouble, Quarantine
 from littoral_cloud.fleet.records import (
     Artifact,
     Desired,
@@ -32,7 +34,7 @@ from littoral_cloud.rollouts.state import ENDED, Rollout
 _NOTHING = Desired()
 SHARED_BUDGETS = 4096
 """That are remembered, of different profiles and models."""
-NODE_KINDS = ("node", PRESENCE, PROFILE, "desired", "reported")
+NODE_KINDS = ("node", PRESENCE, PROFILE, "desired", "reported", TROUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class FleetNode:
     desired: Desired = field(default_factory=Desired)
     desired_generation: int = 0  # of the document; 0: nothing was ever wanted of it
     reported: Reported | None = None
+    quarantine: Quarantine | None = None
 
     @property
     def id(self) -> str:
@@ -162,6 +165,7 @@ RECORDS: Mapping[str, type] = {
     PROFILE: Profile,
     "desired": Desired,
     "reported": Reported,
+    TROUBLE: NodeTrouble,
     "artifact": Artifact,
     "release": Release,
     "measurement": MeasurementRecord,
@@ -227,7 +231,10 @@ class SeenFleet:
         else:
             profile: Profile = held_profile.record
             presence = with_profile(presence, profile, self._budgets(profile, models_on(desired, reported)))
-        self.nodes[id] = FleetNode(node.record, presence, desired, held_desired.generation if held_desired else 0, reported)
+        trouble = of(TROUBLE).get(id)
+        quarantine = trouble.record.quarantine if trouble else None
+        desired_generation = held_desired.generation if held_desired else 0
+        self.nodes[id] = FleetNode(node.record, presence, desired, desired_generation, reported, quarantine)
 
     def _budgets(self, profile: Profile, models: frozenset[str]) -> Mapping[str, Budget]:
         """As Presence.sharing: worked out once for all nodes that are alike, whose profile is one object."""
@@ -265,13 +272,14 @@ def nodes_of(by_kind: Mapping[str, Mapping[str, Doc]]) -> dict[str, FleetNode]:
     """By id; `by_kind`: documents by id, of NODE_KINDS."""
     views = {}
     for id, doc in by_kind["node"].items():
-        reported = by_kind["reported"].get(id)
-        views[id] = view_of(
+        reported, trouble = by_kind["reported"].get(id), by_kind[TROUBLE].get(id)
+        view = view_of(
             load(Node, doc),
             joined_docs(by_kind[PRESENCE].get(id), by_kind[PROFILE].get(id)),
             by_kind["desired"].get(id),
             load(Reported, reported) if reported else None,
         )
+        views[id] = replace(view, quarantine=load(NodeTrouble, trouble).quarantine) if trouble else view
     return views
 
 

@@ -1,0 +1,1 @@
+"""Takes nodes that keep failing out of updates and rounds, and lets them back in."""
