@@ -49,8 +49,8 @@ class CloudSettings:
     )
     redis_url: str | None = _setting(
         None,
-        "redis://, rediss://, unix:// or redis+sentinel://HOST,HOST,HOST/SERVICE of a Redis 6.2 or newer; "
-        "none: the embedded one.",
+        "redis://, rediss://, unix://, redis+sentinel://HOST,HOST,HOST/SERVICE or redis+cluster://HOST,HOST of a "
+        "Redis 6.2 or newer; none: the embedded one.",
     )
     redis_password_file: Path | None = _setting(None, "The file with the password for redis_url.")
     redis_replicas: int = _setting(

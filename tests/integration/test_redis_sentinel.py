@@ -104,7 +104,6 @@ async def test_a_change_of_intent_fails_where_too_few_replicas_have_it_and_a_rep
         ("redis+sentinel://a,b/x/y", "names no service"),
         ("redis+sentinel://a:b/fleet", "no address"),
         ("redis+sentinel:///fleet", "no address"),
-        ("redis+cluster://a/fleet", "not supported"),
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str, part: str) -> None:

@@ -30,7 +30,10 @@ EXAMPLE = "Example: littoral-cloud serve --host 0.0.0.0 --public-name cloud.exam
 @app.command(epilog=EXAMPLE)
 def serve(
     data_dir: DataDirOption = None,
-    redis_url: Annotated[str | None, typer.Option(help="redis://, rediss:// or unix://. Default: the embedded one.")] = None,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: the embedded one."),
+    ] = None,
     redis_password_file: Annotated[Path | None, typer.Option(help="The file with the password for --redis-url.")] = None,
     host: Annotated[str | None, typer.Option(help="The address of both listeners. Default: 127.0.0.1.")] = None,
     enrolment_port: Annotated[

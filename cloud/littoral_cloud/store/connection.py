@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from littoral.backoff import Backoff
 from littoral.errors import BadInput, Unavailable
+from littoral_cloud.store.cluster import CLUSTER_SCHEMES, ClusterMap, OwnerConnection, OwnerSSLConnection, is_cluster, servers_of
 from littoral_cloud.store.redis_errors import passes, translated
 from littoral_cloud.store.sentinels import SENTINEL_SCHEMES, Sentinels, is_sentinel, sentinels_of
 
@@ -38,8 +39,8 @@ REPLY_S = 10.0
 FIRST_CONTACT_S = 10.0  # a Redis that was never there is reported sooner than one that went away
 REPLICATED_S = 1.0  # for a write to reach the replicas; then it is sent again, and changes nothing where it is there
 BACKOFF = Backoff(0.02, 1.0)
-SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-_EXAMPLES = "redis://, rediss://, unix:// or redis+sentinel://"
+SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES, *CLUSTER_SCHEMES)
+_EXAMPLES = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,12 @@ class Endpoint:
 def endpoint_from(url: str, password_file: Path | None, replicas: int = 0) -> Endpoint:
     """Raises BadInput, naming the setting, where the URL or the file is not what it must be."""
     scheme = urlsplit(url).scheme
-    if "cluster" in scheme:
-        raise BadInput(f"redis_url: {scheme}:// is not supported", hint="give the redis:// address of a server that is not one")
     if scheme not in SCHEMES:
         raise BadInput(f"redis_url: {scheme!r} is no scheme of Redis", hint=f"it must begin with {_EXAMPLES}")
     if is_sentinel(url):
         sentinels_of(url)
+    if is_cluster(url):
+        servers_of(url)
     return Endpoint(url=url, password=_password(password_file), replicas=replicas)
 
 
@@ -104,9 +105,15 @@ class Script:
 
 
 class Connections:
-    """A pool of connections to one Redis. It alone retries calls, because only it knows which are safe to repeat."""
+    """A pool of connections to one Redis. It alone retries calls, because only it knows which are safe to repeat.
 
-    def __init__(self, endpoint: Endpoint, *, patience_s: float, rng: random.Random | None = None) -> None:
+    Args:
+        fleet: the hash tag of every key.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, patience_s: float, fleet: str = "littoral", rng: random.Random | None = None
+    ) -> None:
         self.rng = rng or random.Random()  # noqa: S311 - jitter
         self.endpoint = endpoint
         self.patience_s = patience_s
@@ -115,9 +122,12 @@ class Connections:
         waiting: dict[str, Any] = {"max_connections": CONNECTIONS, "timeout": patience_s}
         url = endpoint.url or ""
         self._sentinels = Sentinels(url, settings) if is_sentinel(url) else None
-        if self._sentinels is not None or endpoint.socket is not None:
+        if self._sentinels is not None or endpoint.socket is not None or is_cluster(url):
             if self._sentinels is not None:
                 settings |= self._sentinels.connection_settings
+            elif is_cluster(url):
+                cluster = ClusterMap(url, fleet, settings)
+                settings |= {"connection_class": OwnerSSLConnection if cluster.tls else OwnerConnection, "cluster": cluster}
             else:
                 settings |= {"connection_class": UnixDomainSocketConnection, "path": str(endpoint.socket)}
             self._pool = BlockingConnectionPool(socket_timeout=None, **waiting, **settings)
@@ -228,7 +238,8 @@ class Connections:
             attempt += 1
 
     async def check(self) -> None:
-        """Raises BadInput where this Redis cannot hold a ledger: too old, a cluster, or one that throws keys away."""
+        """Raises BadInput where this Redis cannot hold a ledger: too old, a cluster against its URL, or one that throws keys
+        away."""
         call = functools.partial(self._execute, "INFO")
         if (
             no := unfit(fields_of(await self._patiently(call, min(self.patience_s, FIRST_CONTACT_S))), self.endpoint)
@@ -241,8 +252,10 @@ def unfit(info: Mapping[str, str], endpoint: Endpoint) -> BadInput | None:
     version = info.get("redis_version", "0.0")
     if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM:
         return BadInput(f"redis: {endpoint} is {version}", hint="Littoral needs Redis or Valkey of 6.2 or newer")
-    if info.get("cluster_enabled") == "1":
-        return BadInput(f"redis: {endpoint} is a node of a cluster", hint="give a server that is not one")
+    clustered = info.get("cluster_enabled") == "1"
+    if clustered != is_cluster(endpoint.url or ""):
+        other = "redis+cluster://HOST:PORT,HOST:PORT,..." if clustered else "redis:// or redis+sentinel://"
+        return BadInput(f"redis: {endpoint} is {'a node of a' if clustered else 'no'} cluster", hint=f"write {other}")
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory", "0") != "0" and policy != "noeviction":
         return BadInput(

@@ -41,7 +41,7 @@ class RedisLedger:
         self, endpoint: Endpoint, clock: Callable[[], float], *, fleet: str = "littoral", patience_s: float = 30.0
     ) -> None:
         self._fleet = fleet
-        self._connections = Connections(endpoint, patience_s=patience_s)
+        self._connections = Connections(endpoint, patience_s=patience_s, fleet=fleet)
         self._announcements = Announcements(self._connections, self._key("changes"), self._key("changes-count"))
         self._leases = Leases(self._connections, self._announcements, self._key)
         self._commits = Commits(self._connections, self._key, clock)

@@ -20,6 +20,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from littoral.errors import BadInput, FleetError, Unavailable
+from littoral_cloud.store.cluster import BlockingOwnerConnection, BlockingOwnerSSLConnection, ClusterMap, is_cluster
 from littoral_cloud.store.connection import (
     BACKOFF,
     CONNECT_S,
@@ -32,7 +33,7 @@ from littoral_cloud.store.connection import (
 from littoral_cloud.store.redis_errors import passes, translated
 from littoral_cloud.store.scripts import ACQUIRE, RENEW
 from littoral_cloud.store.sentinels import ANSWER_S, is_sentinel, sentinels_of
-from redis import Redis
+from redis import ConnectionPool, Redis
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class RedisSearch:
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._endpoint, self._patience_s, self._clock = endpoint, patience_s, clock
         self._base = f"{{{fleet}}}:search:{name}"
-        self._redis = _client(endpoint)
+        self._redis = _client(endpoint, fleet)
         if (no := unfit(fields_of(self._patiently(lambda: self._execute("INFO"))), endpoint)) is not None:
             raise no
 
@@ -174,7 +175,7 @@ class RedisSearch:
             attempt += 1
 
 
-def _client(endpoint: Endpoint) -> Redis:
+def _client(endpoint: Endpoint, fleet: str) -> Redis:
     settings: dict[str, Any] = {
         "protocol": 2,
         "legacy_responses": False,
@@ -186,6 +187,10 @@ def _client(endpoint: Endpoint) -> Redis:
         settings["password"] = endpoint.password
     if endpoint.socket is not None:
         return Redis(unix_socket_path=str(endpoint.socket), **settings)
+    if is_cluster(endpoint.url or ""):
+        cluster = ClusterMap(endpoint.url or "", fleet, settings)
+        kind = BlockingOwnerSSLConnection if cluster.tls else BlockingOwnerConnection
+        return Redis(connection_pool=ConnectionPool(connection_class=kind, cluster=cluster, **settings))
     if is_sentinel(endpoint.url or ""):
         address = sentinels_of(endpoint.url or "")
         asked = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}

@@ -36,16 +36,22 @@ def sentinels_of(url: str) -> SentinelAddress:
     """Raises BadInput, naming the setting."""
     hint = "redis+sentinel://HOST:26379,HOST:26379,HOST:26379/SERVICE"
     parts = urlsplit(url)
-    hosts = []
-    for text in parts.netloc.rpartition("@")[2].split(","):
-        host, colon, port = text.rpartition(":") if ":" in text.rpartition("]")[2] else (text, "", "")
-        if not host or (colon and not port.isdecimal()):
-            raise BadInput(f"redis_url: {text!r} is no address of a sentinel", hint=hint)
-        hosts.append((host.strip("[]"), int(port or PORT)))
+    hosts = hosts_of(parts.netloc, PORT, "a sentinel", hint)
     service = parts.path.strip("/")
     if not service or "/" in service:
         raise BadInput(f"redis_url: {parts.path!r} names no service of the sentinels", hint=hint)
-    return SentinelAddress(tuple(hosts), service, parts.scheme == "rediss+sentinel")
+    return SentinelAddress(hosts, service, parts.scheme == "rediss+sentinel")
+
+
+def hosts_of(netloc: str, usual_port: int, of: str, hint: str) -> tuple[tuple[str, int], ...]:
+    """HOST:PORT,HOST:PORT,... of an address. Raises BadInput, naming the setting."""
+    hosts = []
+    for text in netloc.rpartition("@")[2].split(","):
+        host, colon, port = text.rpartition(":") if ":" in text.rpartition("]")[2] else (text, "", "")
+        if not host or (colon and not port.isdecimal()):
+            raise BadInput(f"redis_url: {text!r} is no address of {of}", hint=hint)
+        hosts.append((host.strip("[]"), int(port or usual_port)))
+    return tuple(hosts)
 
 
 class Sentinels:

@@ -9,12 +9,15 @@ from littoral_cloud.store.binary import find_binary, install_hint, version_of
 from littoral_cloud.store.connection import Connections, Endpoint, endpoint_from, unfit
 
 
-@pytest.mark.parametrize("url", ["redis://h:6379/1", "rediss://u:p@h", "unix:///run/redis.sock", "redis+sentinel://a:1,b/fleet"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h:6379/1", "rediss://u:p@h", "unix:///run/redis.sock", "redis+sentinel://a:1,b/fleet", "redis+cluster://a:1,b"],
+)
 def test_urls_of_redis_are_taken(url: str) -> None:
     assert endpoint_from(url, None).url == url
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://h", "redis+cluster://h", "http://h", "h:6379", ""])
+@pytest.mark.parametrize("url", ["redis+sentinel://h", "redis+cluster://h/0", "http://h", "h:6379", ""])
 def test_other_urls_are_refused_with_what_is_wanted(url: str) -> None:
     with pytest.raises(BadInput, match="redis_url") as told:
         endpoint_from(url, None)
@@ -55,6 +58,12 @@ def test_a_redis_that_cannot_hold_a_ledger_is_refused(info: dict[str, str], word
     assert no is not None
     assert word in no.message
     assert no.hint
+
+
+def test_a_single_server_is_no_cluster() -> None:
+    no = unfit({"redis_version": "7.2.4", "cluster_enabled": "0"}, Endpoint(url="redis+cluster://h"))
+    assert no is not None
+    assert "no cluster" in no.message
 
 
 @pytest.mark.parametrize("version", ["6.2.0", "7.2.4", "8.0.1", "10.0.0"])
