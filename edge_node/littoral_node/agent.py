@@ -163,6 +163,7 @@ class Agent:
             "situation": self._situation.run,
             "updates": lambda: self._with_hardware(self._updates.run),
             "proof": self._updates.prove,
+            "evidence": self._updates.report_evidence,
             "benchmarks": lambda: self._with_hardware(self._benchmarks.run),
             "telemetry": lambda: self._telemetry.run(self._clock),
             "identity": lambda: self.certificate.run(lambda: self._session.connected, self._reopen),

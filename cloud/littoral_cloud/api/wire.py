@@ -16,8 +16,10 @@ from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.quota import REQUESTS, NodeLimits
 from littoral.sketch import Counted
+from littoral_cloud.api.wire_evidence import evidence_from
+from littoral_cloud.fleet.evidence import ProbationResult
 from littoral_cloud.fleet.measurements import MeasurementRecord
-from littoral_cloud.fleet.records import Desired, Presence, ProbationResult, Reported, ReportedModel, UpdateState
+from littoral_cloud.fleet.records import Desired, Presence, Reported, ReportedModel, UpdateState
 from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, SessionRefusal
 from littoral_cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
 from littoral_cloud.terminal.text import printable
@@ -180,6 +182,7 @@ def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
         crashes=model.crashes,
         hangs=model.hangs,
         incident=_text(model.incident),
+        evidence=evidence_from(model.evidence) if model.HasField("evidence") else None,
     )
 
 

@@ -11,6 +11,15 @@ MAX_EVIDENCE_CLASSES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbationResult:
+    accuracy: float | None = None
+    previous_accuracy: float | None = None
+    examples: int = 0
+    requests: int = 0
+    failed_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyBins:
     """A histogram over LATENCY_BOUNDS_MS without its empty ends: `counts` begin at bin `first`."""
 

@@ -26,6 +26,7 @@ from littoral.errors import BadInput, FleetError
 from littoral.metric import Metric, worst_of
 from littoral.quota import NodeLimits, within_quotas
 from littoral_cloud.fleet.clones import REMEMBERED_S
+from littoral_cloud.fleet.evidence import NodeEvidence, ProbationResult
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.ledger import Doc
 
@@ -139,6 +140,9 @@ class Probation:
     duration_s: float = 3.0
     max_accuracy_drop: float = 0.05
     max_failure_rate: float = 0.01
+    shadow_s: float = 0.0  # before that, beside the served model
+    compare: int = 0  # live requests that both models are asked, at most
+    evidence_s: float = 0.0  # for how long the node reports its evidence as it grows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,15 +194,6 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbationResult:
-    accuracy: float | None = None
-    previous_accuracy: float | None = None
-    examples: int = 0
-    requests: int = 0
-    failed_requests: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedModel:
     state: UpdateState
     desired_generation: int
@@ -213,6 +208,7 @@ class ReportedModel:
     crashes: int = 0  # of the node's agent, in a row, that are counted against it
     hangs: int = 0  # since the agent's start
     incident: str = ""  # the last crash or hang, in words
+    evidence: NodeEvidence | None = None  # of its target; None: of an agent that gives none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,10 @@ class Inference:
                         tensors = await self._classified(name, served, request.raw, began)
                     else:
                         tensors = await self._tensors(name, served, request.inputs, began)
-                    return InferenceResult(name, served.manifest_digest, request, tensors)
+                    answered = InferenceResult(name, served.manifest_digest, request, tensors)
+                    if (beside := self._slots.beside.get(name)) is not None:
+                        beside.offer(served, asked, answered)
+                    return answered
                 except (RuntimeCrash, RuntimeHang):
                     if not served.isolated:
                         raise

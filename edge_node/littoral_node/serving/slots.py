@@ -5,8 +5,9 @@ For one event loop: nothing here may be called from another thread.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from littoral.errors import NotFound
 from littoral.manifest import Manifest
@@ -52,10 +53,24 @@ class _Slot:
             self.served.model.close()
 
 
+def only_lent(served: Served) -> AbstractContextManager[Served]:
+    """For one question to a model that its owner keeps open until it has been answered."""
+    return nullcontext(served)
+
+
+class Beside(Protocol):
+    """Gets every request that was answered under a name."""
+
+    def offer(self, served: Served, asked: Any, answered: Any) -> None:
+        """Returns at once. Args: as of littoral_node.serving.comparing.Comparison.offer."""
+        ...
+
+
 class Slots:
     """Owns the models that it holds: each is closed when it has been taken out and its last request has ended."""
 
     def __init__(self) -> None:
+        self.beside: dict[str, Beside] = {}  # by name; comparing.py
         self._slots: dict[str, _Slot] = {}
         self._names: tuple[str, ...] | None = None  # None: something came or went
 

@@ -20,6 +20,8 @@ from littoral.telemetry import LATENCY_BOUNDS_MS
 
 _BATCH = 64
 _BATCH_BYTES = 1_000_000
+_ARTIFACTS = 4
+"""Of each model, those whose counts it has: a candidate, what it replaces, and what came before."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -70,6 +72,16 @@ class RequestCounts:
 
 
 @dataclass(slots=True)
+class ArtifactCounts(_Counts):
+    """Of one artifact of a model since the process began."""
+
+    def add(self, other: _Counts) -> None:
+        self.requests += other.requests
+        self.failed += other.failed
+        self.latency = [a + b for a, b in zip(self.latency, other.latency, strict=True)]
+
+
+@dataclass(slots=True)
 class _Window(_Counts):
     manifest_digest: str = ""
     classes: list[int] | None = None
@@ -104,6 +116,7 @@ class TelemetryWindows:
         self._began = monotonic()
         self._windows: dict[str, _Window] = {}
         self._totals: dict[str, Total] = {}
+        self._artifacts: dict[str, dict[str, ArtifactCounts]] = {}  # by model and manifest; of windows that are cut
         self._closed: list[tuple[str, _Window]] = []  # windows of a model that was swapped out before they were cut
         self._cut_at: float | None = None
 
@@ -157,6 +170,16 @@ class TelemetryWindows:
         total = self._totals.get(model)
         return RequestCounts(total.requests, total.failed, total.turned_away) if total is not None else RequestCounts()
 
+    def of_artifact(self, model: str, manifest_digest: str) -> ArtifactCounts:
+        """What one of the last few artifacts of a model did; all of it only grows."""
+        found = ArtifactCounts()
+        if (before := self._artifacts.get(model, {}).get(manifest_digest)) is not None:
+            found.add(before)
+        for name, window in (*self._closed, *self._windows.items()):
+            if name == model and window.manifest_digest == manifest_digest:
+                found.add(window)
+        return found
+
     def refuse(self, model: str, code: str) -> None:
         """One request of a model that is served was refused: the client's fault, or it came when there was no room.
 
@@ -189,6 +212,7 @@ class TelemetryWindows:
         for model, window in cut:
             if window.requests == 0:
                 continue
+            self._keep(model, window)
             window.sketch_now()
             sketched = window.sketch is not None and window.sketch.examples > 0
             found.append(
@@ -209,6 +233,14 @@ class TelemetryWindows:
                 )
             )
         return found
+
+    def _keep(self, model: str, window: _Window) -> None:
+        known = self._artifacts.setdefault(model, {})
+        counts = known.pop(window.manifest_digest, None) or ArtifactCounts()
+        counts.add(window)
+        known[window.manifest_digest] = counts
+        for oldest in list(known)[:-_ARTIFACTS]:
+            del known[oldest]
 
     def _total(self, model: str) -> Total:
         total = self._totals.get(model)

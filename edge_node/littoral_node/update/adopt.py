@@ -1,4 +1,4 @@
-"""Step 7: the model has passed. The agent loads it in its own process, where a request costs less time and memory, and makes it
+"""Step 8: the model has passed. The agent loads it in its own process, where a request costs less time and memory, and makes it
 the active one on the disk. Until then the isolated process answers.
 """
 
@@ -19,4 +19,5 @@ async def run(job: Job) -> UpdateEvent:
         served.model.close()
         raise
     kit.slots.swap(update.model, served)
+    job.trial.adopted(kit.counters)
     return Committed(update.generation, update.findings)

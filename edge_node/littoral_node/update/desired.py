@@ -17,6 +17,7 @@ from littoral.transport import LONGEST_PROBATION_S
 from littoral_node.identity.files import Damaged
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.supervision.failures import PROVED_S
+from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.transfer.blobs import NodeBlobs
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal
@@ -24,6 +25,7 @@ from littoral_node.update.state import ProbationPolicy
 from littoral_node.update.updater import ModelUpdater
 
 MOST_MODELS = 64
+EVIDENCE_EVERY_S = 20.0
 _AHEAD = 256
 
 
@@ -119,6 +121,14 @@ class Updates:
                 {name: digest for name, updater in self._updaters.items() if (digest := updater.in_service.proved())}
             )
 
+    async def report_evidence(self) -> None:
+        """Reports what the gates of the cloud ask for, as it grows, until cancelled."""
+        while True:
+            await asyncio.sleep(EVIDENCE_EVERY_S)
+            now, counters = self._kit.monotonic(), self._kit.counters
+            if any(each.trial is not None and each.trial.grown(counters, now) for each in self._updaters.values()):
+                self._changed()
+
     def _hung(self, name: str, digest: str) -> None:
         """From the watchdog's thread."""
         if (updater := self._updaters.get(name)) is not None and self._loop is not None:
@@ -148,7 +158,7 @@ class Updates:
         for name, updater in self._updaters.items():
             measured = self._kit.usage
             usage = session_pb2.Usage(memory_bytes=measured.memory_bytes(name), disk_bytes=measured.disk_bytes(updater.digests()))
-            state.models[name].CopyFrom(_reported_model(updater, usage))
+            state.models[name].CopyFrom(_reported_model(updater, usage, self._kit.counters))
         return state
 
     def message(self) -> session_pb2.ConnectRequest:
@@ -217,16 +227,19 @@ def _is_digest(text: str) -> bool:
     return True
 
 
+_FRACTIONS_AND_TIMES = ("duration_s", "max_accuracy_drop", "max_failure_rate", "shadow_s", "evidence_s")
+
+
 def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
     """Raises BadInput where a number is out of range."""
-    values = {field: getattr(policy, field) for field in ("duration_s", "max_accuracy_drop", "max_failure_rate")}
+    values = {field: getattr(policy, field) for field in _FRACTIONS_AND_TIMES}
     for field, value in values.items():
         if not 0 <= value <= LONGEST_PROBATION_S:  # nan is refused, too
             raise BadInput(f"desired.probation.{field}: {value} is not a number from 0 to {LONGEST_PROBATION_S:.0f}")
-    return ProbationPolicy(**values)
+    return ProbationPolicy(**values, compare=policy.compare)
 
 
-def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage) -> session_pb2.ReportedModel:
+def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage, counters: TelemetryWindows) -> session_pb2.ReportedModel:
     service = updater.in_service
     model = session_pb2.ReportedModel(
         serving_manifest_digest=service.digest,
@@ -244,4 +257,6 @@ def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage) -> session_
             found = asdict(update.findings)
             del found["turned_away"]  # the cloud does not ask for it
             model.probation.CopyFrom(session_pb2.ProbationResult(**found))
+    if updater.trial is not None:
+        model.evidence.CopyFrom(updater.trial.message(counters))
     return model

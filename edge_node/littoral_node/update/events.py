@@ -47,6 +47,11 @@ class Loaded(UpdateEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed(UpdateEvent):
+    """The candidate has run beside the served model for as long as the cloud asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Swapped(UpdateEvent):
     """The candidate answers requests."""
 

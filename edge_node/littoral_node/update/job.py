@@ -23,6 +23,7 @@ from littoral_node.supervision.crash_record import CrashBook
 from littoral_node.supervision.watchdog import Watchdog
 from littoral_node.telemetry.counting import RequestCounts, TelemetryWindows
 from littoral_node.update.events import UpdateEvent
+from littoral_node.update.evidence import Trial
 from littoral_node.update.journal import UpdateJournal
 from littoral_node.update.state import Update
 
@@ -71,6 +72,7 @@ class Job:
     update: Update
     journal: UpdateJournal
     kit: Kit
+    trial: Trial
     candidate: Served | None = None  # loaded and right on the probe; belongs to the slots once it is swapped in
     swapped: bool = False
     counted: RequestCounts = field(default_factory=RequestCounts)  # when it was swapped in

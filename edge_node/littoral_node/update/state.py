@@ -4,8 +4,10 @@
     DOWNLOADING  fetch the files                                                                      step: download
     VERIFYING    check the digests; load the model in an isolated process, and try it on the
                  manifest's probe                                                                     steps: verify, load
-    PROBATION    the isolated model answers requests and the previous one stands by; when it has
-                 passed, the agent loads it in its own process                                        steps: swap, watch, adopt
+    PROBATION    where the cloud asks for it, the isolated model first runs beside the previous one
+                 and its answers are only compared (shadow); then it answers requests and the
+                 previous one stands by (swap, watch); when it has passed, the agent loads it in
+                 its own process                                                                      steps: shadow, ..., adopt
     SUCCEEDED, FAILED, ROLLED_BACK, ABORTED    ends. Only a model that is given up later turns a SUCCEEDED into a ROLLED_BACK.
 
 On the disk the previous model stays the active one until the new one has passed probation. So a crash at any point, in probation
@@ -41,6 +43,7 @@ from littoral_node.update.events import (
     RestorePrevious,
     RetryStep,
     RunStep,
+    Shadowed,
     Started,
     StepFailed,
     Superseded,
@@ -79,7 +82,7 @@ LIMIT_S: Mapping[S, float] = {
     S.PENDING: 3_600.0,
     S.DOWNLOADING: 24 * 3_600.0,  # a slow line is not an error
     S.VERIFYING: 300.0,
-    S.PROBATION: 120.0,  # beyond the probation's own duration
+    S.PROBATION: 120.0,  # beyond the durations of shadow and probation
 }
 """Seconds that a state may last. After a restart of the agent they count from 0."""
 
@@ -91,6 +94,9 @@ class ProbationPolicy:
     duration_s: float = 3.0
     max_accuracy_drop: float = 0.05
     max_failure_rate: float = 0.01
+    shadow_s: float = 0.0  # before the probation
+    compare: int = 0
+    evidence_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,7 @@ MOVES: Mapping[tuple[S, type[UpdateEvent]], S] = {
     (S.DOWNLOADING, Fetched): S.VERIFYING,
     (S.VERIFYING, Verified): S.VERIFYING,
     (S.VERIFYING, Loaded): S.PROBATION,
+    (S.PROBATION, Shadowed): S.PROBATION,
     (S.PROBATION, Swapped): S.PROBATION,
     (S.PROBATION, ProbationPassed): S.PROBATION,
     (S.PROBATION, Committed): S.SUCCEEDED,
@@ -149,7 +156,8 @@ _NEXT_STEP: Mapping[type[UpdateEvent], str] = {
     Reserved: "download",
     Fetched: "verify",
     Verified: "load",
-    Loaded: "swap",
+    Loaded: "shadow",
+    Shadowed: "swap",
     Swapped: "watch",
     ProbationPassed: "adopt",
 }
@@ -221,7 +229,7 @@ def _entered(update: Update, event: UpdateEvent, state: S, now: float) -> tuple[
 def _deadline(policy: ProbationPolicy, state: S, now: float) -> float:
     if state not in LIMIT_S:
         return math.inf
-    return now + LIMIT_S[state] + (policy.duration_s if state is S.PROBATION else 0.0)
+    return now + LIMIT_S[state] + (policy.shadow_s + policy.duration_s if state is S.PROBATION else 0.0)
 
 
 def _way_back(on_trial: bool) -> tuple[UpdateEffect, ...]:

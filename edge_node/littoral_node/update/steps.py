@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from littoral_node.update import adopt, download, load, reserve, swap, verify, watch
+from littoral_node.update import adopt, download, load, reserve, shadow, swap, verify, watch
 from littoral_node.update.job import Step
 
 STEPS: dict[str, Step] = {
@@ -10,6 +10,7 @@ STEPS: dict[str, Step] = {
     "download": download.run,
     "verify": verify.run,
     "load": load.run,
+    "shadow": shadow.run,
     "swap": swap.run,
     "watch": watch.run,
     "adopt": adopt.run,

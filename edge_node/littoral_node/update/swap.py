@@ -1,4 +1,4 @@
-"""Step 5: the new model answers requests; the old one stands by, loaded, to go back to at once.
+"""Step 6: the new model answers requests; the old one stands by, loaded, to go back to at once.
 
 On the disk the old one stays the active model until `adopt`. A model that this node has proved before becomes active at once:
 going back must not wait, and the model that it replaces must not judge it.
@@ -18,8 +18,10 @@ async def run(job: Job) -> UpdateEvent:
         raise NotFound(f"update of {update.model}: nothing is loaded")
     job.counted = kit.counters.counts(update.model)
     job.swapped = True
+    job.trial.answers_since = kit.monotonic()
     if update.proved:
         kit.slots.swap(update.model, job.candidate)
+        job.trial.adopted(kit.counters)
         job.journal.commit(CommittedSlots(active=update.manifest_digest, previous=update.replaces))
         return Committed(update.generation)
     kit.slots.try_out(update.model, job.candidate)

@@ -33,6 +33,7 @@ from littoral_node.update.events import (
     UpdateEffect,
     UpdateEvent,
 )
+from littoral_node.update.evidence import Trial
 from littoral_node.update.in_service import InService
 from littoral_node.update.job import Job, Kit
 from littoral_node.update.journal import JournalEntry, UpdateJournal
@@ -58,6 +59,7 @@ class ModelUpdater:
         self._journal = journal
         self._kit = kit
         self._changed = changed
+        self.trial: Trial | None = None
         self._job: Job | None = None
         self._task: asyncio.Task[None] | None = None
         self._pauses = 0
@@ -180,7 +182,9 @@ class ModelUpdater:
 
     async def _start(self, event: UpdateEvent) -> None:
         assert self.update is not None
-        self._job = Job(self.update, self._journal, self._kit)
+        update, report_s = self.update, self.update.policy.evidence_s
+        self.trial = Trial(self.model, update.manifest_digest, update.replaces, report_s)
+        self._job = Job(update, self._journal, self._kit, self.trial)
         following = await self._apply(event)
         if following is not None:
             self._task = asyncio.create_task(self._carry_on(following), name=f"update of {self.model}")

@@ -1,4 +1,4 @@
-"""Step 6, probation: the new model answers requests from its isolated process. Failed requests are counted, and both models are
+"""Step 7, probation: the new model answers requests from its isolated process. Failed requests are counted, and both models are
 judged on this node's own labelled examples. Where the process ends, the probation fails.
 
 It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from littoral.manifest import Manifest
 from littoral_node.federation.labelled import read_labelled, split
 from littoral_node.isolated.model import IsolatedModel
 from littoral_node.runtimes import Model
+from littoral_node.serving.comparing import compared_beside
 from littoral_node.serving.slots import Served
 from littoral_node.telemetry.counting import RequestCounts
 from littoral_node.update.events import Findings, ProbationFailed, ProbationPassed, UpdateEvent
+from littoral_node.update.evidence import LabelledPairs
 from littoral_node.update.job import Job, in_thread
 from littoral_node.update.state import ProbationPolicy
 
@@ -40,8 +43,15 @@ async def run(job: Job) -> UpdateEvent:
     if job.candidate is None:
         raise NotFound(f"update of {job.update.model}: no candidate serves")
     assert isinstance(job.candidate.model, IsolatedModel)  # a proved model has no probation
-    verdict = asyncio.ensure_future(_probation(job, job.candidate))
-    gone = asyncio.ensure_future(job.candidate.model.gone())
+    kit, name, counts, most = job.kit, job.update.model, job.trial.compared, job.update.policy.compare
+    before = partial(kit.slots.lease_standby, name)
+    async with compared_beside(kit.slots, name, before, counts, most=most, failures=False, clock=kit.monotonic):
+        return await _first(job, job.candidate, job.candidate.model)
+
+
+async def _first(job: Job, candidate: Served, model: IsolatedModel) -> UpdateEvent:
+    verdict = asyncio.ensure_future(_probation(job, candidate))
+    gone = asyncio.ensure_future(model.gone())
     try:
         await asyncio.wait({verdict, gone}, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
@@ -129,15 +139,17 @@ async def _judge(job: Job, served: Served) -> Findings:
         return Findings()
     if not len(y):
         return Findings()
-    accuracy = await _accuracy(served.model, manifest, x, y)
+    right = await _right(served.model, manifest, x, y)
     previous = None
     standby = job.kit.slots.standby(job.update.model)
     if standby is not None and standby.manifest.signature is None:
         try:
-            previous = await _accuracy(standby.model, standby.manifest, x, y)
+            before = await _right(standby.model, standby.manifest, x, y)
+            previous = float(before.mean())
+            job.trial.labelled = LabelledPairs.of(y, right, before)
         except RuntimeFailure as error:  # no fault of the candidate
             job.kit.log("standby-not-judged", detail=str(error))
-    return Findings(accuracy=accuracy, previous_accuracy=previous, examples=len(y))
+    return Findings(accuracy=float(right.mean()), previous_accuracy=previous, examples=len(y))
 
 
 def _held_out(folder: Path, manifest: Manifest) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -147,12 +159,13 @@ def _held_out(folder: Path, manifest: Manifest) -> tuple[npt.NDArray[Any], npt.N
     return held
 
 
-async def _accuracy(model: Model, manifest: Manifest, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
-    right = 0
+async def _right(model: Model, manifest: Manifest, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """(n,) whether its class is that of the label."""
+    right = []
     for start in range(0, len(y), BATCH):
         batch, wanted = x[start : start + BATCH], y[start : start + BATCH]
         logits = await in_thread(lambda batch=batch: model.infer(manifest.input.prepare(batch)))  # type: ignore[misc]
         if fault := fault_of(manifest, {manifest.output.name: logits}):
             raise RuntimeFailure(f"{manifest.name}: {fault}, on examples of this node")
-        right += int(np.sum(logits.argmax(axis=1) == wanted))
-    return right / len(y)
+        right.append(logits.argmax(axis=1) == wanted)
+    return np.concatenate(right)

@@ -260,14 +260,20 @@ class DesiredModel(_message.Message):
     def __init__(self, manifest_digest: _Optional[str] = ..., rollout_id: _Optional[str] = ..., probation: _Optional[_Union[ProbationPolicy, _Mapping]] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class ProbationPolicy(_message.Message):
-    __slots__ = ("duration_s", "max_accuracy_drop", "max_failure_rate")
+    __slots__ = ("duration_s", "max_accuracy_drop", "max_failure_rate", "shadow_s", "compare", "evidence_s")
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     MAX_ACCURACY_DROP_FIELD_NUMBER: _ClassVar[int]
     MAX_FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_S_FIELD_NUMBER: _ClassVar[int]
+    COMPARE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_S_FIELD_NUMBER: _ClassVar[int]
     duration_s: float
     max_accuracy_drop: float
     max_failure_rate: float
-    def __init__(self, duration_s: _Optional[float] = ..., max_accuracy_drop: _Optional[float] = ..., max_failure_rate: _Optional[float] = ...) -> None: ...
+    shadow_s: float
+    compare: int
+    evidence_s: float
+    def __init__(self, duration_s: _Optional[float] = ..., max_accuracy_drop: _Optional[float] = ..., max_failure_rate: _Optional[float] = ..., shadow_s: _Optional[float] = ..., compare: _Optional[int] = ..., evidence_s: _Optional[float] = ...) -> None: ...
 
 class ReportedState(_message.Message):
     __slots__ = ("generation", "observed_generation", "models", "problem")
@@ -289,7 +295,7 @@ class ReportedState(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., observed_generation: _Optional[int] = ..., models: _Optional[_Mapping[str, ReportedModel]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ReportedModel(_message.Message):
-    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "usage")
+    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "usage", "evidence")
     STATE_FIELD_NUMBER: _ClassVar[int]
     DESIRED_GENERATION_FIELD_NUMBER: _ClassVar[int]
     TARGET_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +308,7 @@ class ReportedModel(_message.Message):
     HANGS_FIELD_NUMBER: _ClassVar[int]
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     state: UpdateState
     desired_generation: int
     target_manifest_digest: str
@@ -314,7 +321,54 @@ class ReportedModel(_message.Message):
     hangs: int
     incident: str
     usage: Usage
-    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+    evidence: TrialEvidence
+    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., evidence: _Optional[_Union[TrialEvidence, _Mapping]] = ...) -> None: ...
+
+class TrialEvidence(_message.Message):
+    __slots__ = ("requests", "failed_requests", "requests_before", "failed_before", "latency", "latency_before", "examples", "worse", "better", "class_examples", "class_worse", "class_better", "compared", "agreed", "shadowed", "shadow_agreed", "shadow_failed")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    WORSE_FIELD_NUMBER: _ClassVar[int]
+    BETTER_FIELD_NUMBER: _ClassVar[int]
+    CLASS_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CLASS_WORSE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    SHADOWED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_AGREED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FAILED_FIELD_NUMBER: _ClassVar[int]
+    requests: int
+    failed_requests: int
+    requests_before: int
+    failed_before: int
+    latency: LatencyBins
+    latency_before: LatencyBins
+    examples: int
+    worse: int
+    better: int
+    class_examples: _containers.RepeatedScalarFieldContainer[int]
+    class_worse: _containers.RepeatedScalarFieldContainer[int]
+    class_better: _containers.RepeatedScalarFieldContainer[int]
+    compared: int
+    agreed: int
+    shadowed: int
+    shadow_agreed: int
+    shadow_failed: int
+    def __init__(self, requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., requests_before: _Optional[int] = ..., failed_before: _Optional[int] = ..., latency: _Optional[_Union[LatencyBins, _Mapping]] = ..., latency_before: _Optional[_Union[LatencyBins, _Mapping]] = ..., examples: _Optional[int] = ..., worse: _Optional[int] = ..., better: _Optional[int] = ..., class_examples: _Optional[_Iterable[int]] = ..., class_worse: _Optional[_Iterable[int]] = ..., class_better: _Optional[_Iterable[int]] = ..., compared: _Optional[int] = ..., agreed: _Optional[int] = ..., shadowed: _Optional[int] = ..., shadow_agreed: _Optional[int] = ..., shadow_failed: _Optional[int] = ...) -> None: ...
+
+class LatencyBins(_message.Message):
+    __slots__ = ("first", "counts")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, first: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ProbationResult(_message.Message):
     __slots__ = ("accuracy", "previous_accuracy", "examples", "requests", "failed_requests")

@@ -38,7 +38,6 @@ def size(packaged: Packaged) -> int:
     return packaged.manifest.artifact_bytes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "share", "how"),
     [

@@ -14,7 +14,7 @@ from littoral_node.update.state import ENDS, MOVES, IllegalUpdateMove, ModelUpda
 from littoral_node.update.steps import STEPS
 
 EVENTS: list[type[UpdateEvent]] = sorted(UpdateEvent.__subclasses__(), key=lambda kind: kind.__name__)
-GOOD_WAY = [e.Started, e.Reserved, e.Fetched, e.Verified, e.Loaded, e.Swapped, e.ProbationPassed, e.Committed]
+GOOD_WAY = [e.Started, e.Reserved, e.Fetched, e.Verified, e.Loaded, e.Shadowed, e.Swapped, e.ProbationPassed, e.Committed]
 
 
 def event_of(kind: type[UpdateEvent], generation: int = 1) -> UpdateEvent:
@@ -80,7 +80,7 @@ def test_a_crash_in_probation_begins_the_probation_again_and_the_third_gives_up(
         update, effects = step(update, e.AgentCrashed(1), 0.0)
         assert update.state is ModelUpdateState.VERIFYING
         assert effects == (RunStep("verify"),)
-        for kind in (e.Verified, e.Loaded, e.Swapped):
+        for kind in (e.Verified, e.Loaded, e.Shadowed, e.Swapped):
             update, _ = step(update, event_of(kind), 0.0)
     update, _ = step(update, e.AgentCrashed(1), 0.0)
     assert (update.state, update.reason) == (ModelUpdateState.ROLLED_BACK, "crash-loop")
@@ -109,7 +109,7 @@ def test_an_orderly_restart_is_no_crash() -> None:
         update, effects = step(update, e.AgentResumed(1), 5.0)
         assert effects == (RunStep("verify"),)
         assert update.deadline == 5.0 + s.LIMIT_S[ModelUpdateState.VERIFYING]
-        for kind in (e.Verified, e.Loaded, e.Swapped):
+        for kind in (e.Verified, e.Loaded, e.Shadowed, e.Swapped):
             update, _ = step(update, event_of(kind), 0.0)
     assert update.state is ModelUpdateState.PROBATION
 
