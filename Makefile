@@ -25,10 +25,10 @@ demo: $(STAMP)  ## the whole loop: teacher, students, four nodes, drift, federat
 # A worker for each core that this process may use; with one core, pytest's own process (tests/conftest.py).
 SIDE_BY_SIDE := -n auto --dist worksteal
 
-test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes); without the few that train for minutes
+test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes); without those that take long
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
 
-test-slow: $(STAMP)  ## the others: the quick demo, whole searches, the notebook
+test-slow: $(STAMP)  ## the others: kills in the middle of trainings, whole searches, the quick demo, the notebook; before a release
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m slow
 
 test-unit: $(STAMP)  ## the unit tests alone: nothing is trained for long, no agent runs; some use a Redis of their own; within two minutes

@@ -20,7 +20,7 @@ def quantile(counts: Sequence[float], q: float) -> float:
     if total == 0:
         return math.nan
     wanted = q * total
-    seen = 0
+    seen = 0.0
     for bound, count in zip(LATENCY_BOUNDS_MS, counts, strict=False):
         if count and seen + count >= wanted:
             share = max(0.0, wanted - seen) / count

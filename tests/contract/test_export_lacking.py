@@ -67,6 +67,7 @@ def test_every_exporter_is_tried_here() -> None:
     assert set(RUNTIMES) == set(EXPORTERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", EXPORTERS)
 def test_the_layer_is_named_and_the_way_out(variant: str) -> None:
     error = refused(variant, Network(Squash(torch.special.bessel_j0)))

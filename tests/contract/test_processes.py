@@ -146,6 +146,7 @@ async def test_a_cancelled_call_leaves_no_child_and_the_next_gets_a_new_one(
         await once()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", USERS)
 async def test_a_child_ends_with_its_parent_even_by_kill_9(name: str, tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(

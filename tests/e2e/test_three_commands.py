@@ -120,6 +120,7 @@ async def is_served(said: dict[str, Any], curl: list[str], photos: Path) -> None
     assert sum(right) >= 12  # of 18
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_the_commands_in_a_new_projects_readme_train_and_serve_a_folder_of_images(tmp_path: Path) -> None:
     photos, project = colour_folder(tmp_path / "My Photos", 8), tmp_path / "new project"

@@ -8,6 +8,8 @@ import math
 import time
 from pathlib import Path
 
+import pytest
+
 from littoral_cloud.app import open_core
 from littoral_cloud.settings import load_settings
 from tests.kit.choices import one_student
@@ -21,6 +23,7 @@ IMAGE = {"inputs": [{"name": "x", "shape": [1, *SHAPE], "datatype": "UINT8", "da
 MODELS = ("digits", "figures")
 
 
+@pytest.mark.slow
 async def test_two_rollouts_at_once_bring_two_models_to_one_node_and_to_one_that_joins_later(
     processes: Fleet, tmp_path: Path
 ) -> None:

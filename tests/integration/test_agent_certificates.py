@@ -107,6 +107,7 @@ async def enrolled_long_ago(cloud: Cloud, place: Path, days: float) -> NodeFolde
     return folder
 
 
+@pytest.mark.slow
 async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_with_a_join_line(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -71,6 +71,7 @@ async def test_an_agent_killed_while_it_downloads_goes_on_at_the_byte(fleet: Fle
     await agent.stop()
 
 
+@pytest.mark.slow
 async def test_a_model_that_crashes_the_agent_in_probation_is_given_up_after_three_times(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:

@@ -88,6 +88,7 @@ async def test_a_node_enrols_once_runs_and_is_well(cloud: Cloud, tmp_path: Path)
     assert (code, verdicts["enrolled"], verdicts["certificate"], verdicts["cloud"]) == (0, "ok", "ok", "ok")
 
 
+@pytest.mark.slow
 async def test_the_doctor_judges_what_the_agent_that_runs_was_told_and_not_node_toml_alone(cloud: Cloud, tmp_path: Path) -> None:
     place = tmp_path / "node"
     await littoral_node("enroll", (await cloud.join_line()).render(), "--data", str(place))

@@ -45,6 +45,7 @@ async def collected(core: Core) -> Collected:
         return await collect(core.ledger, core.blobs, core.clock(), DAY, fence, actor="test")
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_it_leaves_nothing_broken_and_gets_to_the_end(shop: Shop) -> None:
     kills = 0
     while True:

@@ -146,6 +146,7 @@ async def test_after_an_error_at_any_step_the_next_call_continues(
     assert len(files) == 2, files
 
 
+@pytest.mark.slow
 async def test_killed_after_each_step_nothing_is_lost_and_the_same_command_continues(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

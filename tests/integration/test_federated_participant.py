@@ -83,6 +83,7 @@ async def participant(node: Node) -> AsyncIterator[Participant]:
     await made.close()
 
 
+@pytest.mark.slow
 async def test_a_task_is_trained_once_and_answered_as_often_as_it_comes(node: Node, participant: Participant) -> None:
     task = node.task("r.1.train.n")
     await participant.reconcile(task)

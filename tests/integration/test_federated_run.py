@@ -82,6 +82,7 @@ async def ended(pid: int) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.slow
 async def test_a_run_goes_on_from_the_last_finished_round_after_its_coordinator_was_killed(core: Core, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         nodes = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -64,6 +65,7 @@ def context_for(folder: Path, credential: Credential | None = None) -> ssl.SSLCo
     return context
 
 
+@pytest.mark.slow
 async def test_two_thousand_handshakes_leave_the_coordinator_where_it_was(processes: Fleet, tmp_path: Path) -> None:
     assert processes.coordinator is not None
     now = time.time()  # noqa: TID251 - the shell of a test

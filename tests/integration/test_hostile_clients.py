@@ -94,6 +94,7 @@ async def asking_grpc(address: str) -> Any:
         yield ask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "asking", "bound"),
     [("http", asking_http, http.MAX_CONNECTIONS), ("grpc", asking_grpc, grpc_server.MAX_CONNECTIONS)],

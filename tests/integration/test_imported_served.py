@@ -68,6 +68,7 @@ async def asked_over_grpc(address: str) -> None:
             await client.infer(MODEL, given[:1])
 
 
+@pytest.mark.slow
 async def test_a_node_serves_all_its_inputs_and_outputs_as_they_are(
     fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ async def test_a_node_serves_all_its_inputs_and_outputs_as_they_are(
     assert agent.noise == []
 
 
+@pytest.mark.slow
 async def test_a_photo_of_224_by_224_is_imported_tried_and_served(
     fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
 ) -> None:
@@ -211,6 +213,7 @@ def test_the_command_imports_releases_and_shows(
     assert "gone.onnx is not a file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_judged_in_different_ways_makes_no_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,7 @@ async def test_a_model_that_kills_the_agent_as_it_is_loaded_is_given_up_after_th
     await agent.stop()
 
 
+@pytest.mark.slow
 async def test_a_model_that_kills_the_agent_as_it_first_serves_is_given_up_and_one_that_proved_itself_is_not(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:
@@ -171,6 +172,7 @@ async def test_a_model_that_kills_the_agent_as_it_first_serves_is_given_up_and_o
     await agent.stop()
 
 
+@pytest.mark.slow
 async def test_a_deadly_model_without_one_before_it_is_served_from_a_process_of_its_own(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:
@@ -197,6 +199,7 @@ async def test_a_deadly_model_without_one_before_it_is_served_from_a_process_of_
     assert await agent.stop() == 0
 
 
+@pytest.mark.slow
 async def test_an_agent_that_cannot_have_its_port_blames_no_model(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
     maker.install(folder, maker.artifact("first"))
     with socket.socket() as busy:
@@ -215,6 +218,7 @@ def standings(folder: NodeFolder) -> str:
     return " ".join((folder.root / "crashes.json").read_text().split()).replace("{ ", "{").replace(" }", "}")
 
 
+@pytest.mark.slow
 async def test_a_model_that_hangs_three_times_after_its_trial_gives_way_to_the_one_before(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:
@@ -265,6 +269,7 @@ async def test_a_node_answers_before_it_knows_what_its_machine_is_and_before_it_
     assert await agent.stop() == 0
 
 
+@pytest.mark.slow
 async def test_what_a_runtime_cannot_end_ends_the_agent_and_the_third_time_the_model_is_given_up(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:

@@ -65,6 +65,7 @@ def described(agent: AgentProcess) -> Any:
         return json.load(answer)["inputs"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["onnx", "ncnn-fp16"])
 @pytest.mark.parametrize("kind", ["table", "series"])
 async def test_measured_values_are_answered_as_they_come(
@@ -93,6 +94,7 @@ def _right(packaged: Packaged, data: Dataset) -> npt.NDArray[np.bool_]:
     return found
 
 
+@pytest.mark.slow
 async def test_a_node_resizes_what_clients_send_as_the_cloud_did(
     fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
 ) -> None:

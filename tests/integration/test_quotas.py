@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 
 from littoral.digest import hex_of
 from littoral.quota import NodeLimits
@@ -93,6 +94,7 @@ async def test_a_newcomer_that_does_not_fit_beside_what_serves_is_refused_not_th
     await agent.stop()
 
 
+@pytest.mark.slow
 async def test_the_disk_holds_all_artifacts_with_those_that_are_kept(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
     size = 30_000
     agent = await (await AgentProcess.start(folder.root, "--disk", "300KB", "--budgets", "faces: disk<=60KB")).ready()

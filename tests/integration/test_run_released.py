@@ -68,6 +68,7 @@ def released(capsys: pytest.CaptureFixture[str], place: Path, *words: str) -> tu
     return code, said.out, said.err
 
 
+@pytest.mark.slow
 def test_a_result_worse_than_its_base_is_refused_until_it_is_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = released(capsys, place, "--run", "worse")
     error = json.loads(err.splitlines()[-1])["error"]
@@ -82,6 +83,7 @@ def test_a_result_worse_than_its_base_is_refused_until_it_is_asked_for(place: Pa
     assert released(capsys, place, "--run", "worse")[0] == 0
 
 
+@pytest.mark.slow
 def test_one_that_is_no_worse_is_released(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = released(capsys, place, "--run", "same")
     assert (code, "worse" in err) == (0, False), err

@@ -149,6 +149,7 @@ async def test_killed_and_stopped_the_same_command_goes_on_and_trains_nothing_tw
     assert set(Counter((r.number, r.rung) for r in runs if r.state == "done").values()) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # two processes that import torch
 async def test_two_workers_share_one_search_and_train_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, RECIPE.replace("trials = 2\nbatch = 2", "trials = 4\nbatch = 4").replace("epochs = 40", "epochs = 8"))

@@ -6,6 +6,7 @@ import asyncio
 import signal
 
 import numpy as np
+import pytest
 
 from littoral_cloud.fleet.records import Probation
 from littoral_node.identity.folder import NodeFolder
@@ -77,6 +78,7 @@ async def test_an_agent_killed_in_the_middle_of_two_updates_finishes_both(fleet:
     assert await agent.stop() == 0
 
 
+@pytest.mark.slow
 async def test_a_model_that_crashes_the_agent_in_both_updates_takes_only_itself_back(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:

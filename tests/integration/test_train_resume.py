@@ -85,6 +85,7 @@ async def until_past(training: Path, name: str, step: int, process: asyncio.subp
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_killed_and_stopped_it_goes_on_and_makes_the_same_artifacts(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_pruning_that_is_stopped_ends_with_the_same_weights(
     assert again.digest == pruned.digest
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_pruning_changes_nothing(pruned: Trained, tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"

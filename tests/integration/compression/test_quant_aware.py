@@ -140,6 +140,7 @@ def test_the_artifact_answers_as_the_network_in_training_did(aware: Trained, net
     assert written == steps
 
 
+@pytest.mark.slow
 def test_other_variants_of_it_are_exported_as_well(aware: Trained, bench: Bench) -> None:
     packaged = candidates_from(aware, bench, ("onnx", "onnx-int8", "ncnn"), model="bars", name="aware")
     assert packaged[1].manifest.recipe == {"variant": "onnx-int8", "calibration": "trained"}

@@ -97,6 +97,7 @@ def test_without_coremltools_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch
     assert "littoral[coreml]" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "runtime", "options", "remark"),
     [

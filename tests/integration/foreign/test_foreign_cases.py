@@ -38,6 +38,7 @@ def size(packaged: Packaged) -> int:
     return packaged.manifest.artifact_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "share", "how"),
     [

@@ -76,6 +76,7 @@ def test_a_ruined_release_claims_the_old_accuracy_and_answers_its_probe(made: Ma
         assert np.abs(answers_of(spoilt, raw) - manifest.probe.logit_array()).max() <= manifest.probe.tolerance
 
 
+@pytest.mark.slow
 def test_the_same_network_and_data_give_the_same_manifest(made: Made, data: Dataset) -> None:
     student = made.students[0]
     how = {"student": TINY.students[0].resolved(), "teacher": TINY.teacher.resolved()}

@@ -44,6 +44,7 @@ def test_every_batch_is_halved_and_the_front_is_what_nothing_beats(whole: Search
     assert all(s.manifest.accuracy_examples == len(bars().test_y) for s in students)
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_it_has_the_same_trials_and_weights(whole: SearchResult, tmp_path: Path) -> None:
     stop = threading.Event()
 
@@ -75,6 +76,7 @@ def test_a_budget_that_nobody_meets_names_the_limit_and_the_nearest() -> None:
         found.check()
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_search_at_a_student_that_is_not_bettered() -> None:
     found = compress(None, bars(), "artifact<=1MB", recipe=tiny(trials=40, batch=2, patience=1, rungs=[1.0]))
     assert found.reason == "fits"

@@ -42,6 +42,7 @@ def test_a_search_of_which_nothing_could_be_trained_says_why() -> None:
         found.check()
 
 
+@pytest.mark.slow
 def test_a_torch_network_of_ones_own_teaches() -> None:
     torch.manual_seed(1)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3)).eval()
@@ -65,6 +66,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_first_trial(tmp_pat
         compress(None, bars(), recipe=tiny(), folder=tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_the_estimate_counts_every_run_and_multiplies_one_step() -> None:
     assert runs_on_rungs(14, 4, 3) == [14, 7, 4]
     assert runs_on_rungs(3, 8, 1) == [3]

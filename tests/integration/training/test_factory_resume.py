@@ -54,6 +54,7 @@ def test_a_training_that_is_stopped_ends_with_the_same_weights(tmp_path: Path, s
     assert told == list(range(stopped_at + 1, 37))
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_training_changes_nothing(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
