@@ -23,9 +23,9 @@ QUICK = ("coordinator", "redis", "worker", "redis-cut", "redis-slow", "node-cut"
 
 @pytest.mark.slow
 async def test_no_fault_loses_anything(tmp_path: Path) -> None:
-    outcome = await part(tmp_path, seed=1, numbers=range(1, 9), nodes=1, coordinators=1, kinds=QUICK)
+    outcome = await part(tmp_path, seed=1, numbers=range(1, 31), nodes=1, coordinators=1, kinds=QUICK)
     assert outcome.lost == []
-    assert outcome.survived == outcome.faults == 8
+    assert outcome.survived == outcome.faults == 30
     assert set(outcome.kinds) == set(QUICK)
 
 
