@@ -26,6 +26,9 @@ SILENT_INTERVALS = 3
 LONGEST_PROBATION_S = 86_400.0
 """A node refuses a longer one, and the cloud starts no rollout with it."""
 
+LONGEST_DEFERRAL_S = 86_400.0
+"""A node refuses to be allowed more, and the cloud starts no rollout with it."""
+
 LONGEST_BACKOFF_S = 30.0
 """A node that lost its session tries again after this at most, unless the cloud asked for more."""
 

@@ -43,6 +43,7 @@ from littoral_node.transfer.blobs import NodeBlobs
 from littoral_node.update.desired import Updates
 from littoral_node.update.job import Kit
 from littoral_node.update.local import LocalRepository
+from littoral_node.update.turn import Hindrances
 
 
 class Agent:
@@ -100,6 +101,7 @@ class Agent:
             hardware=hardware,
             threads=threads,
             monotonic=monotonic,
+            clock=clock,
             rng=rng,
             log=log,
             damaged=damage,
@@ -119,10 +121,11 @@ class Agent:
         )
         federated = blobs_in(folder.federation / "blobs")
         self._federation = Participation(federated, settings.labelled, folder.federation, send, situation.look, log)
+        kit.hindrance = Hindrances(settings.defer, situation, service, self._federation)
 
         def hello() -> session_pb2.Hello:
             features, now = ("measure", *FEATURES, *self._federation.features), situation
-            return hello_to(boot_id, features, hardware(), now.budgets(), now.conditions(), settings.limits, now.count())
+            return hello_to(boot_id, features, hardware(), now.budgets(), now.conditions(), settings, now.count())
 
         def states() -> list[session_pb2.ConnectRequest]:
             return [situation.message(), self._updates.message(), *self._benchmarks.results()]
@@ -181,8 +184,8 @@ class Agent:
         self._log("draining", node=self.certificate.node_name)
 
     def _status(self) -> str:
-        served = {name: self._slots.served_name(name) for name in self._slots.names()}
-        return status_line(served, self._problems(), connected=self._session.connected)
+        slots, problems = self._slots, self._problems()
+        return status_line({name: slots.served_name(name) for name in slots.names()}, problems, connected=self._session.connected)
 
     def _problems(self) -> list[str]:
         """For health and for the service manager."""

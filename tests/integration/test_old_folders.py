@@ -15,9 +15,10 @@ import pytest
 from littoral.digest import digest_of_file, hex_of
 from littoral.manifest import Manifest
 from littoral_cloud.fleet.drift import Inputs
+from littoral_cloud.fleet.issued_tokens import Token
 from littoral_cloud.fleet.ledger import AuditEntry, Doc
 from littoral_cloud.fleet.measurements import MeasurementRecord
-from littoral_cloud.fleet.records import Artifact, Desired, Node, Presence, Release, Reported, Token, load
+from littoral_cloud.fleet.records import Artifact, Desired, Node, Presence, Release, Reported, load
 from littoral_cloud.fleet.telemetry import TelemetryTotals
 from littoral_cloud.fleet.windows import NodeModels
 from littoral_cloud.releases.teacher_records import StoredTeacher

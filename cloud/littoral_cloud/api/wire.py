@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,18 +15,18 @@ from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.quota import REQUESTS, NodeLimits
 from littoral.sketch import Counted
+from littoral_cloud.api.fields import cleaned, finite, finite_given, given, printed
 from littoral_cloud.api.wire_evidence import evidence_from
+from littoral_cloud.fleet.deferral import ReportedDeferral
 from littoral_cloud.fleet.evidence import ProbationResult
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import Desired, Presence, Reported, ReportedModel, UpdateState
 from littoral_cloud.fleet.sessions import MAX_GENERATION, PROTOCOL_MAX, PROTOCOL_MIN, FederatedAnswer, SessionRefusal
 from littoral_cloud.fleet.telemetry import MAX_SKETCH_CELLS, WindowReport, check_boot_id, check_model_name
-from littoral_cloud.terminal.text import printable
 
 MAX_BENCHMARKS = 256
 """Manifests to be measured that one word names: the rest follows when these are done."""
 
-_TEXT = 2_000  # characters of free text from a node that are stored
 _MAX_MODELS = 64
 
 
@@ -38,23 +37,25 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         connected=True,
         since=now,
         boot_id=hello.boot_id,
-        agent_version=_text(hello.agent_version, 100),
+        agent_version=printed(hello.agent_version, 100),
         protocol_version=hello.protocol_version,
-        features=tuple(_text(feature, 100) for feature in hello.features[:_MAX_MODELS]),
+        features=tuple(printed(feature, 100) for feature in hello.features[:_MAX_MODELS]),
         hardware=hardware_from(hello.hardware),
-        hardware_class=_text(hello.hardware.hardware_class, 100),
-        runtimes=tuple(_text(runtime.name, 100) for runtime in hello.hardware.runtimes),
+        hardware_class=printed(hello.hardware.hardware_class, 100),
+        runtimes=tuple(printed(runtime.name, 100) for runtime in hello.hardware.runtimes),
         budgets=budgets_from(hello.budgets, "hello.budgets"),
         labelled_examples=labelled_from(hello.labelled_examples, "hello.labelled_examples"),
         conditions=conditions_from(hello.conditions),
         limits=limits_from(hello.limits),
+        update_window=printed(hello.update_window, 200),
+        time_zone=printed(hello.time_zone, 64),
     )
 
 
 def limits_from(limits: session_pb2.NodeLimits) -> NodeLimits:
     return NodeLimits(
-        memory_bytes=_given(limits, "memory_bytes"),
-        disk_bytes=_given(limits, "disk_bytes"),
+        memory_bytes=given(limits, "memory_bytes"),
+        disk_bytes=given(limits, "disk_bytes"),
         requests=limits.requests or REQUESTS,
     )
 
@@ -87,31 +88,31 @@ def conditions_from(conditions: hardware_pb2.Conditions) -> dict[str, Any]:
     known = {
         name: value for name, value in body.items() if name not in ("battery_percent", "celsius") or isinstance(value, float)
     }
-    return known | ({"in_force": [_text(name, 100) for name in conditions.in_force]} if conditions.in_force else {})
+    return known | ({"in_force": [printed(name, 100) for name in conditions.in_force]} if conditions.in_force else {})
 
 
 def hardware_from(profile: hardware_pb2.HardwareProfile) -> dict[str, Any]:
     """As JSON with the names of the proto's fields."""
-    body: dict[str, Any] = _cleaned(MessageToDict(profile, preserving_proto_field_name=True))
+    body: dict[str, Any] = cleaned(MessageToDict(profile, preserving_proto_field_name=True))
     return body
 
 
 def budget_from(budget: session_pb2.Budget, field: str) -> Budget:
     """Raises BadInput, naming the field."""
-    worst, fraction = _given(budget, "worst_class"), _given(budget.quota, "fraction")
+    worst, fraction = given(budget, "worst_class"), given(budget.quota, "fraction")
     if worst is not None and not 0 <= worst <= 1:
         raise BadInput(f"{field}.worst_class: {worst} is not a fraction between 0 and 1")
     if fraction is not None and not 0 < fraction <= 1:
         raise BadInput(f"{field}.quota: {fraction} is not a fraction between 0 and 1")
     return Budget(
-        latency_ms=_finite_given(budget, "latency_ms", field),
-        artifact_bytes=_given(budget, "artifact_bytes"),
-        peak_rss_bytes=_given(budget, "peak_rss_bytes"),
-        energy_mj=_finite_given(budget, "energy_mj", field),
-        runtimes=tuple(_text(runtime, 100) for runtime in budget.runtimes),
+        latency_ms=finite_given(budget, "latency_ms", field),
+        artifact_bytes=given(budget, "artifact_bytes"),
+        peak_rss_bytes=given(budget, "peak_rss_bytes"),
+        energy_mj=finite_given(budget, "energy_mj", field),
+        runtimes=tuple(printed(runtime, 100) for runtime in budget.runtimes),
         worst_class=worst,
         quota=fraction,
-        disk_bytes=_given(budget.quota, "disk_bytes"),
+        disk_bytes=given(budget.quota, "disk_bytes"),
     )
 
 
@@ -123,6 +124,7 @@ def desired_to(generation: int, desired: Desired) -> session_pb2.DesiredState:
                 manifest_digest=model.manifest_digest,
                 rollout_id=model.rollout_id,
                 generation=model.generation,
+                defer_s=model.defer_s,
                 probation=session_pb2.ProbationPolicy(**asdict(model.probation)),
             )
         )
@@ -157,7 +159,7 @@ def reported_from(word: session_pb2.ReportedState, boot_id: str) -> Reported:
         generation=word.generation,
         observed_generation=word.observed_generation,
         models={check_model_name(name, "reported.models"): _model_from(model) for name, model in word.models.items()},
-        problem=_text(word.problem),
+        problem=printed(word.problem),
         boot_id=boot_id,
     )
 
@@ -169,34 +171,39 @@ def _model_from(model: session_pb2.ReportedModel) -> ReportedModel:
     if model.desired_generation > MAX_GENERATION:
         raise BadInput(f"reported.models.desired_generation: {model.desired_generation} was never wanted")
     return ReportedModel(
-        state=_state_from(model.state),
+        state=_state_from(model),
         desired_generation=model.desired_generation,
         target=model.target_manifest_digest,
         serving=model.serving_manifest_digest,
         previous=model.previous_manifest_digest,
-        reason=_text(model.reason, 100),
-        detail=_text(model.detail),
+        reason=printed(model.reason, 100),
+        detail=printed(model.detail),
         probation=_probation_from(model.probation) if model.HasField("probation") else None,
         memory_bytes=model.usage.memory_bytes,
         disk_bytes=model.usage.disk_bytes,
         crashes=model.crashes,
         hangs=model.hangs,
-        incident=_text(model.incident),
+        incident=printed(model.incident),
+        deferral=ReportedDeferral(reason=printed(model.deferral.reason, 100), until=model.deferral.until_unix_ms / 1_000)
+        if model.HasField("deferral")
+        else None,
         evidence=evidence_from(model.evidence) if model.HasField("evidence") else None,
     )
 
 
-def _state_from(state: int) -> UpdateState:
+def _state_from(model: session_pb2.ReportedModel) -> UpdateState:
+    if model.state == session_pb2.UPDATE_STATE_PENDING and model.deferral.until_unix_ms:
+        return UpdateState.DEFERRED
     try:
-        return UpdateState(session_pb2.UpdateState.Name(state).removeprefix("UPDATE_STATE_"))
+        return UpdateState(session_pb2.UpdateState.Name(model.state).removeprefix("UPDATE_STATE_"))
     except ValueError as error:
-        raise BadInput(f"reported.models.state: {state} is no state of an update") from error
+        raise BadInput(f"reported.models.state: {model.state} is no state of an update") from error
 
 
 def _probation_from(result: session_pb2.ProbationResult) -> ProbationResult:
     return ProbationResult(
-        accuracy=_finite_given(result, "accuracy", "reported.probation"),
-        previous_accuracy=_finite_given(result, "previous_accuracy", "reported.probation"),
+        accuracy=finite_given(result, "accuracy", "reported.probation"),
+        previous_accuracy=finite_given(result, "previous_accuracy", "reported.probation"),
         examples=result.examples,
         requests=result.requests,
         failed_requests=result.failed_requests,
@@ -208,19 +215,19 @@ def measurement_from(word: session_pb2.Measurement, node_id: str, now: float) ->
     return MeasurementRecord(
         manifest_digest=check_digest(word.manifest_digest, "measurement.manifest_digest"),
         node_id=node_id,
-        hardware_class=_text(word.hardware_class, 100),
-        failure=_text(word.failure, 100),
-        detail=_text(word.detail),
-        p50_ms=_finite(word.p50_ms, "measurement.p50_ms"),
-        p95_ms=_finite(word.p95_ms, "measurement.p95_ms"),
-        p99_ms=_finite(word.p99_ms, "measurement.p99_ms"),
+        hardware_class=printed(word.hardware_class, 100),
+        failure=printed(word.failure, 100),
+        detail=printed(word.detail),
+        p50_ms=finite(word.p50_ms, "measurement.p50_ms"),
+        p95_ms=finite(word.p95_ms, "measurement.p95_ms"),
+        p99_ms=finite(word.p99_ms, "measurement.p99_ms"),
         peak_rss_bytes=word.peak_rss_bytes,
-        start_ms=_finite(word.start_ms, "measurement.start_ms"),
+        start_ms=finite(word.start_ms, "measurement.start_ms"),
         samples=word.samples,
-        load_average=_finite(word.load_average, "measurement.load_average"),
-        runtime_version=_text(word.runtime_version, 100),
-        energy_mj=_finite_given(word, "energy_mj", "measurement"),
-        energy_source=_text(word.energy_source, 100),
+        load_average=finite(word.load_average, "measurement.load_average"),
+        runtime_version=printed(word.runtime_version, 100),
+        energy_mj=finite_given(word, "energy_mj", "measurement"),
+        energy_source=printed(word.energy_source, 100),
         measured_at=now,
     )
 
@@ -240,7 +247,7 @@ def report_from(word: session_pb2.TelemetryReport) -> WindowReport:
         class_counts=tuple(word.class_counts),
         inputs=_sketch_from(word.inputs) if word.HasField("inputs") and word.inputs.examples else None,
         rss_bytes=word.rss_bytes,
-        cpu_seconds=_finite(word.cpu_seconds, "telemetry.cpu_seconds"),
+        cpu_seconds=finite(word.cpu_seconds, "telemetry.cpu_seconds"),
         offload_asked=word.offload_asked,
         offload_answered=word.offload_answered,
     )
@@ -253,7 +260,7 @@ def _sketch_from(sketch: session_pb2.InputSketch) -> Counted:
     counts = np.fromiter(sketch.counts, np.uint32, cells).reshape(sketch.features, sketch.bins)
     if (counts.sum(axis=1, dtype=np.uint64) != sketch.examples).any():
         raise BadInput(f"telemetry.inputs: a feature's counts do not add up to {sketch.examples} examples")
-    return Counted(_text(sketch.sketch_id, 64), counts, sketch.examples)
+    return Counted(printed(sketch.sketch_id, 64), counts, sketch.examples)
 
 
 def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
@@ -262,36 +269,4 @@ def answer_from(word: session_pb2.FederatedReply) -> FederatedAnswer:
         raise BadInput("federated_reply: must carry either reply_digest or failure")
     if word.reply_digest:
         check_digest(word.reply_digest, "federated_reply.reply_digest")
-    return FederatedAnswer(word.run_id, word.message_id, word.reply_digest, _text(word.failure, 100), _text(word.detail))
-
-
-def _text(value: str, most: int = _TEXT) -> str:
-    """At most `most` characters, none of which steers a terminal."""
-    return printable(value[:most])[:most]
-
-
-def _cleaned(value: Any) -> Any:
-    """The same JSON, every text in it printable."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, dict):
-        return {printable(name): _cleaned(part) for name, part in value.items()}
-    return [_cleaned(part) for part in value] if isinstance(value, list) else value
-
-
-def _given(message: Any, field: str) -> Any:
-    """The value of an optional field; None where it was not sent."""
-    return getattr(message, field) if message.HasField(field) else None
-
-
-def _finite_given(message: Any, field: str, of: str) -> float | None:
-    """As `_given`. `of`: the message's place, for the error."""
-    value = _given(message, field)
-    return None if value is None else _finite(value, f"{of}.{field}")
-
-
-def _finite(value: float, field: str) -> float:
-    """The ledger holds JSON, which has no NaN; nothing that is measured is negative."""
-    if not math.isfinite(value) or value < 0:
-        raise BadInput(f"{field}: {value} is not a number from 0")
-    return value
+    return FederatedAnswer(word.run_id, word.message_id, word.reply_digest, printed(word.failure, 100), printed(word.detail))

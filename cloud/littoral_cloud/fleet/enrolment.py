@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from littoral.errors import BadInput, BadToken, Conflict, NotAccepted
-from littoral_cloud.fleet.issued_tokens import TokenState, token_id
+from littoral_cloud.fleet.issued_tokens import Token, TokenState, token_id
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Take, Write
-from littoral_cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
+from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 
 NAME_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NODE_ID_DIGITS = 20  # 80 bits: a second key for one id cannot be found

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
-from littoral_cloud.fleet.records import Token, dump, load
+from littoral_cloud.fleet.records import dump, load
 
 MAX_TTL_S = 366 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Permission to enrol. The secret itself is never stored: its SHA-256 is the id."""
+
+    name: str
+    expires_at: float
+    uses_left: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    schema: int = 1
 
 
 class TokenState(StrEnum):

@@ -37,6 +37,8 @@ class Profile:
     labelled_examples: Mapping[str, int]
     conditions: Mapping[str, Any] = field(default_factory=dict)
     limits: NodeLimits = field(default_factory=NodeLimits)
+    update_window: str = ""
+    time_zone: str = ""
     schema: int = 1
 
 

@@ -7,10 +7,9 @@ desired       node id                     Desired       (its document's generati
 reported      node id                     Reported
 artifact      manifest digest             Artifact
 release       release id                  Release
-token         SHA-256 of the secret       Token
 
-Kinds of one room are defined there: measurement (littoral_cloud/fleet/measurements), rollout (littoral_cloud/rollouts), run
-(littoral_cloud/federation), inputs (littoral_cloud/fleet/drift).
+Kinds of one room are defined there: token (fleet/issued_tokens), measurement (fleet/measurements), inputs (fleet/drift), trouble
+(fleet/quarantine), rollout (rollouts), run (federation).
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from littoral.errors import BadInput, FleetError
 from littoral.metric import Metric, worst_of
 from littoral.quota import NodeLimits, within_quotas
 from littoral_cloud.fleet.clones import REMEMBERED_S
+from littoral_cloud.fleet.deferral import ReportedDeferral
 from littoral_cloud.fleet.evidence import NodeEvidence, ProbationResult
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.ledger import Doc
@@ -44,10 +44,11 @@ class Enrolment(StrEnum):
 
 
 class UpdateState(StrEnum):
-    """Of one model on one node; the values of littoral.fleet.v1.UpdateState."""
+    """Of one model on one node; the values of littoral.fleet.v1.UpdateState. DEFERRED: PENDING, and the node puts it off."""
 
     UNSPECIFIED = "UNSPECIFIED"
     PENDING = "PENDING"
+    DEFERRED = "DEFERRED"
     DOWNLOADING = "DOWNLOADING"
     VERIFYING = "VERIFYING"
     PROBATION = "PROBATION"
@@ -55,17 +56,6 @@ class UpdateState(StrEnum):
     FAILED = "FAILED"
     ROLLED_BACK = "ROLLED_BACK"
     ABORTED = "ABORTED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """Permission to enrol. The secret itself is never stored: its SHA-256 is the id."""
-
-    name: str
-    expires_at: float
-    uses_left: int
-    labels: Mapping[str, str] = field(default_factory=dict)
-    schema: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +93,8 @@ class Presence:
     labelled_examples: Mapping[str, int] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
     limits: NodeLimits = field(default_factory=NodeLimits)  # of all models of the node together
+    update_window: str = ""  # when it takes updates, as littoral.maintenance reads it; "": at any time
+    time_zone: str = ""  # of the window; "": UTC
     coordinator: str = ""  # whose the session is or was; see littoral_cloud.api.hub
     session: str = ""
     patience_s: float = AWAY_S  # for how long it is away before it is offline
@@ -152,6 +144,7 @@ class DesiredModel:
     generation: int  # of this model's intent on this node; grows with every change of it
     probation: Probation = field(default_factory=Probation)
     chosen_for: Budget | None = None  # what the node might spend when this was chosen; None: not known
+    defer_s: float = 0.0  # for how long the node may put the update off, all times together
     unfit: str = ""  # why nothing could be chosen inside `chosen_for`, so that this stands; "": it is inside
 
 
@@ -209,6 +202,7 @@ class ReportedModel:
     hangs: int = 0  # since the agent's start
     incident: str = ""  # the last crash or hang, in words
     evidence: NodeEvidence | None = None  # of its target; None: of an agent that gives none
+    deferral: ReportedDeferral | None = None  # of the current update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,6 +195,8 @@ def moves(node_id: str, before: Reported | None, after: Reported) -> tuple[Audit
         details: dict[str, object] = {"model": name, "manifest": model.target, "generation": model.desired_generation}
         if model.reason:
             details |= {"reason": model.reason, "detail": model.detail}
+        if model.state is UpdateState.DEFERRED and model.deferral is not None:
+            details |= {"reason": model.deferral.reason}
         if model.probation is not None and model.probation.accuracy is not None:
             details |= {"accuracy": model.probation.accuracy, "previous_accuracy": model.probation.previous_accuracy}
         lines.append(Audit(f"update.{model.state.value.lower().replace('_', '-')}", node_id, node_id, details))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from littoral.budget import Measured
-from littoral.errors import NoFit
+from littoral.errors import BadInput, NoFit
 from littoral_cloud.fleet.cohorts import matches
 from littoral_cloud.fleet.interface import breaks
 from littoral_cloud.fleet.limits import beyond, loadable, takes
@@ -27,6 +27,7 @@ from littoral_cloud.fleet.records import Artifact, Enrolment
 from littoral_cloud.rollouts.artifact_choice import LEAST, choose
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import Ineligible
+from littoral_cloud.rollouts.windows import opens_at
 
 Rule = Callable[[FleetNode, RolloutView], str | None]
 
@@ -47,6 +48,14 @@ def accepted(node: FleetNode, seen: RolloutView) -> str | None:
 
 def not_quarantined(node: FleetNode, seen: RolloutView) -> str | None:
     return None if node.quarantine is None else in_quarantine(node.quarantine)
+
+
+def window_is_known(node: FleetNode, seen: RolloutView) -> str | None:
+    try:
+        opens_at(node, 0.0)
+    except BadInput as error:
+        return f"says when it takes updates, but: {error.message}"
+    return None
 
 
 def has_runtime(node: FleetNode, seen: RolloutView) -> str | None:
@@ -163,7 +172,7 @@ def _judged_by(artifact: Artifact) -> str:
     return artifact.metric.name if artifact.metric else "accuracy"
 
 
-OWN_RULES: tuple[Rule, ...] = (named, in_cohort, accepted, not_quarantined)
+OWN_RULES: tuple[Rule, ...] = (named, in_cohort, accepted, not_quarantined, window_is_known)
 RULES_OF_ALIKE: tuple[Rule, ...] = (has_runtime, can_take, keeps_interface, reads_what_travels)
 """Both before anything is measured: by the node's last report, connected or not."""
 

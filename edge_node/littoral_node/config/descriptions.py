@@ -59,6 +59,15 @@ DESCRIPTIONS: Mapping[str, Description] = {
     "on_hot": Description("LIMITS", "Limits that replace those of the budget while the machine is hot.", "none"),
     "on_metered": Description("LIMITS", "Limits that replace those of the budget on a metered network.", "none"),
     "machine_root": Description("DIR", "The folder that holds the machine's sys, proc, dev and run, for simulations.", "/"),
+    "defer": Description(
+        "LIST",
+        "What an update waits for, as long as its rollout allows: of battery_low,on_battery,hot,metered,busy,training; or never.",
+        "battery_low,busy,training",
+    ),
+    "update_window": Description(
+        "WINDOW", "When the node takes updates, in its time zone, like 'Mon-Fri 01:00-05:00; Sat,Sun'.", "at any time"
+    ),
+    "time_zone": Description("NAME", "The time zone of --update-window, like Europe/Berlin.", "the machine's"),
     "offload": Description(
         "LIST",
         "By model, the confidence below which the node asks the cloud's teacher, like 'digits=60%, faces=0.5'.",

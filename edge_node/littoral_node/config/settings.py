@@ -18,6 +18,7 @@ from littoral.errors import BadInput
 from littoral.quota import REQUESTS, NodeLimits, check_quotas
 from littoral.transport import is_loopback, split_address
 from littoral_node.config import values
+from littoral_node.machine.time_zone import time_zone
 from littoral_node.runtimes.using import SAFE
 
 PREFIX = "LITTORAL_NODE_"
@@ -58,6 +59,9 @@ class NodeSettings:
     memory: int | None = None
     disk: int | None = None
     requests: int = REQUESTS
+    defer: tuple[str, ...] = ("battery_low", "busy", "training")  # what an update is put off for
+    update_window: str = ""  # as littoral.maintenance reads it; "": at any time
+    time_zone: str = ""  # "": the machine's
     offload: Mapping[str, float] = field(default_factory=dict)  # by model: below this confidence the teacher is asked
     offload_per_minute: int = 10  # questions
     offload_bytes_per_day: int = 5_000_000
@@ -80,6 +84,11 @@ class NodeSettings:
     def tls(self) -> tuple[Path, Path] | None:
         """Certificate and key, where they are set."""
         return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
+
+    @property
+    def window(self) -> tuple[str, str]:
+        """When the node takes updates, and the name of its time zone, as the cloud gets them."""
+        return self.update_window, time_zone(self.machine_root, self.time_zone)
 
     @property
     def limits(self) -> NodeLimits:
@@ -122,6 +131,9 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "disk": values.some_size,
     "requests": values.whole_number(65_535, hint="leave it out for the default"),
     "providers": values.providers,
+    "defer": values.hindrances,
+    "update_window": values.update_window,
+    "time_zone": values.time_zone,
     "offload": values.thresholds,
     "offload_per_minute": values.whole_number(65_535, hint="leave it out for the default"),
     "offload_bytes_per_day": values.parse_size,

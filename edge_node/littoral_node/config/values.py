@@ -11,12 +11,17 @@ from typing import TypeVar
 
 from littoral.budget import Budget
 from littoral.errors import BadInput
+from littoral.maintenance import check_zone_name, parse_window
 from littoral.transport import split_address
 from littoral_node.identity.folder import MODEL_NAME
+from littoral_node.machine.conditions import NAMES
 from littoral_node.runtimes import REGISTRY
 from littoral_node.runtimes.using import providers_from
 
 T = TypeVar("T")
+
+HINDRANCES = (*NAMES, "busy", "training")
+"""What a node may put an update off for."""
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*")
 _SECONDS = re.compile(r"\s*([0-9]{1,5}(?:\.[0-9]{1,3})?)\s*s?\s*")
@@ -139,6 +144,26 @@ def runtimes(text: str, field: str) -> tuple[str, ...]:
         if name not in REGISTRY:
             raise BadInput(f"{field}: {name!r} is no runtime", hint=f"known are {', '.join(REGISTRY)}")
     return names
+
+
+def hindrances(text: str, field: str) -> tuple[str, ...]:
+    """Of "battery_low,busy"; "never" is none of them."""
+    if text.strip().lower() == "never":
+        return ()
+    names = tuple(name.replace("-", "_") for name in words(text))
+    for name in names:
+        if name not in HINDRANCES:
+            raise BadInput(f"{field}: {name!r} is none of {', '.join(HINDRANCES)}", hint="write some of them, or never")
+    return names
+
+
+def update_window(text: str, field: str) -> str:
+    parse_window(text, field)
+    return text.strip()
+
+
+def time_zone(text: str, field: str) -> str:
+    return check_zone_name(text.strip(), field)
 
 
 def limits(text: str, field: str) -> Budget:

@@ -72,6 +72,11 @@ class Participant:
             self._job = asyncio.create_task(self._answer(task), name=f"federated {task.message_id}")
 
     @property
+    def works(self) -> bool:
+        """Whether a task is not answered yet."""
+        return self._job is not None and not self._job.done()
+
+    @property
     def worker_pid(self) -> int | None:
         """Of the warm worker process; None: there is none."""
         return self._worker.pid

@@ -45,6 +45,11 @@ class Participation:
         """For Hello."""
         return () if self._participant is None else ("federated", "coded-messages")
 
+    @property
+    def trains(self) -> bool:
+        """Whether a task is worked on now."""
+        return self._participant is not None and self._participant.works
+
     def set_desired(self, desired: DesiredState) -> None:
         """`run` reconciles the participant with the newest one."""
         self._task = desired.federated if desired.HasField("federated") else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from littoral import PROTOCOL_VERSION, __version__
 from littoral.budget import Budget
 from littoral.fleet.v1 import hardware_pb2, session_pb2
-from littoral.quota import NodeLimits
+from littoral_node.config.settings import NodeSettings
 from littoral_node.machine.hardware import HardwareProfile
 from littoral_node.machine.wire import budget_to, hardware_to
 
@@ -18,10 +18,11 @@ def hello_to(
     hardware: HardwareProfile,
     budgets: Mapping[str, Budget],
     conditions: hardware_pb2.Conditions,
-    limits: NodeLimits,
+    settings: NodeSettings,
     labelled: int | None,
 ) -> session_pb2.Hello:
     """`labelled`: examples that this node holds, for any model; None: it takes part in no federated run."""
+    limits, (update_window, time_zone) = settings.limits, settings.window
     hello = session_pb2.Hello(
         protocol_version=PROTOCOL_VERSION,
         agent_version=__version__,
@@ -29,6 +30,8 @@ def hello_to(
         hardware=hardware_to(hardware),
         boot_id=boot_id,
         conditions=conditions,
+        update_window=update_window,
+        time_zone=time_zone,
         limits=session_pb2.NodeLimits(memory_bytes=limits.memory_bytes, disk_bytes=limits.disk_bytes, requests=limits.requests),
     )
     for model, budget in budgets.items():

@@ -60,6 +60,11 @@ class Situation:
         self._woken = asyncio.Event()
 
     @property
+    def holds(self) -> frozenset[str]:
+        """All conditions that hold, with a budget or without one."""
+        return self._conditions.in_force
+
+    @property
     def in_force(self) -> tuple[str, ...]:
         """Conditions that hold and that have a budget; in the order of the settings."""
         return tuple(name for name in self._overlays if name in self._conditions.in_force)

@@ -127,6 +127,11 @@ class Service:
             raise TooManyRequests(f"{self._in_flight} requests are in flight, as many as are taken", hint="try again in a second")
         self._in_flight += 1
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are read or answered now."""
+        return self._in_flight
+
     def leave(self) -> None:
         """Ends what `enter` began."""
         self._in_flight -= 1

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from littoral.digest import check_digest
 from littoral.errors import BadInput, FleetError
 from littoral.fleet.v1 import session_pb2
-from littoral.transport import LONGEST_PROBATION_S
+from littoral.transport import LONGEST_DEFERRAL_S, LONGEST_PROBATION_S
 from littoral_node.identity.files import Damaged
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.supervision.failures import PROVED_S
@@ -21,7 +21,7 @@ from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.transfer.blobs import NodeBlobs
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal
-from littoral_node.update.state import ProbationPolicy
+from littoral_node.update.state import ProbationPolicy, S
 from littoral_node.update.updater import ModelUpdater
 
 MOST_MODELS = 64
@@ -183,7 +183,8 @@ class Updates:
         """Gives why it is refused; "": the node follows it. Each model by itself, so that a slow one delays no other."""
         try:
             check_digest(model.manifest_digest, f"desired.models[{name[:40]!r}].manifest_digest")
-            await self._updater(name).reconcile(model.manifest_digest, model.generation, _policy_from(model.probation))
+            policy, defer_s = _policy_from(model.probation), _defer_from(model)
+            await self._updater(name).reconcile(model.manifest_digest, model.generation, policy, defer_s)
         except BadInput as error:
             return str(error)
         return ""
@@ -239,6 +240,13 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
     return ProbationPolicy(**values, compare=policy.compare)
 
 
+def _defer_from(model: session_pb2.DesiredModel) -> float:
+    """Raises BadInput where it is out of range."""
+    if not 0 <= model.defer_s <= LONGEST_DEFERRAL_S:  # nan is refused, too
+        raise BadInput(f"desired.defer_s: {model.defer_s} is not a number from 0 to {LONGEST_DEFERRAL_S:.0f}")
+    return model.defer_s
+
+
 def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage, counters: TelemetryWindows) -> session_pb2.ReportedModel:
     service = updater.in_service
     model = session_pb2.ReportedModel(
@@ -250,9 +258,13 @@ def _reported_model(updater: ModelUpdater, usage: session_pb2.Usage, counters: T
         usage=usage,
     )
     if (update := updater.update) is not None:
-        last = session_pb2.ReportedModel(state=f"UPDATE_STATE_{update.state}", reason=update.reason, detail=update.detail)
+        state = S.PENDING if update.state is S.DEFERRED else update.state  # as clouds know it that know no deferral
+        last = session_pb2.ReportedModel(state=f"UPDATE_STATE_{state}", reason=update.reason, detail=update.detail)
         model.MergeFrom(last)
         model.desired_generation, model.target_manifest_digest = update.generation, update.manifest_digest
+        if (deferral := update.deferral) is not None:
+            until = 0 if deferral.over else int(deferral.until * 1000)
+            model.deferral.CopyFrom(session_pb2.Deferral(reason=deferral.reason, until_unix_ms=until))
         if update.findings is not None:
             found = asdict(update.findings)
             del found["turned_away"]  # the cloud does not ask for it

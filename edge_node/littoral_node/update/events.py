@@ -90,7 +90,28 @@ class GivenUp(UpdateEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Ready(UpdateEvent):
+    """The node has time for the update, or may not put it off any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """Why the node puts an update off, and until when at the latest: seconds since 1970-01-01 UTC. `over`: it has gone on."""
+
+    reason: str
+    until: float
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Deferred(UpdateEvent):
+    """The node has no time for the update now."""
+
+    deferral: Deferral
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfReach(UpdateEvent):
     """The step cannot run now, perhaps later: the cloud cannot be reached."""
 
     detail: str

@@ -42,9 +42,11 @@ class Kit:
     hardware: Callable[[], HardwareProfile]  # called once requests are answered
     threads: int  # of one inference
     monotonic: Callable[[], float]
+    clock: Callable[[], float]  # seconds since 1970-01-01 UTC
     rng: random.Random
     log: Callable[..., None]
     damaged: Damaged
+    hindrance: Callable[[], str] = lambda: ""  # what keeps the node from an update now; "": nothing
     crashes: CrashBook = field(init=False)
     watchdog: Watchdog = field(init=False)
     usage: NodeUsage = field(init=False)

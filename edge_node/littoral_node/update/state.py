@@ -1,6 +1,8 @@
 """The update of one model on one node: what may happen when, as a table, and a step that only decides.
 
-    PENDING      fetch the manifest, check its signature, find room on the disk                       step: reserve
+    PENDING      wait for the node's time; fetch the manifest, check its signature, find room on the
+                 disk                                                                                 steps: turn, reserve
+    DEFERRED     the node is busy, trains, or has a low battery: the update is put off                step: turn
     DOWNLOADING  fetch the files                                                                      step: download
     VERIFYING    check the digests; load the model in an isolated process, and try it on the
                  manifest's probe                                                                     steps: verify, load
@@ -13,8 +15,8 @@
 On the disk the previous model stays the active one until the new one has passed probation. So a crash at any point, in probation
 too, restarts with a proved model. What ends an update badly, and after how many times: littoral_node.supervision.failures.
 
-Example: Started -> PENDING and the step "reserve"; Reserved -> DOWNLOADING and "download"; then the agent is killed. At its next
-start the journal has DOWNLOADING: AgentCrashed -> DOWNLOADING and "download", which resumes at the byte.
+Example: Started -> PENDING and the step "turn"; Ready and "reserve"; Reserved -> DOWNLOADING and "download"; then the agent is
+killed. At its next start the journal has DOWNLOADING: AgentCrashed -> DOWNLOADING and "download", which resumes at the byte.
 """
 
 from __future__ import annotations
@@ -32,13 +34,16 @@ from littoral_node.update.events import (
     AgentResumed,
     CloseCandidate,
     Committed,
+    Deferral,
     Deferred,
     Fetched,
     Findings,
     GivenUp,
     Loaded,
+    OutOfReach,
     ProbationFailed,
     ProbationPassed,
+    Ready,
     Reserved,
     RestorePrevious,
     RetryStep,
@@ -56,9 +61,10 @@ from littoral_node.update.events import (
 
 
 class ModelUpdateState(StrEnum):
-    """The values of littoral.fleet.v1.UpdateState, without its prefix."""
+    """The values of littoral.fleet.v1.UpdateState, without its prefix; DEFERRED is PENDING there, with a Deferral."""
 
     PENDING = "PENDING"
+    DEFERRED = "DEFERRED"
     DOWNLOADING = "DOWNLOADING"
     VERIFYING = "VERIFYING"
     PROBATION = "PROBATION"
@@ -71,6 +77,7 @@ class ModelUpdateState(StrEnum):
 S = ModelUpdateState
 PHASES: Mapping[S, Phase] = {
     S.PENDING: Phase.FETCHING,
+    S.DEFERRED: Phase.FETCHING,
     S.DOWNLOADING: Phase.FETCHING,
     S.VERIFYING: Phase.VERIFYING,
     S.PROBATION: Phase.PROBATION,
@@ -80,6 +87,7 @@ ENDS = frozenset(S) - frozenset(ACTIVE)
 
 LIMIT_S: Mapping[S, float] = {
     S.PENDING: 3_600.0,
+    S.DEFERRED: 60.0,  # beyond what the cloud allows
     S.DOWNLOADING: 24 * 3_600.0,  # a slow line is not an error
     S.VERIFYING: 300.0,
     S.PROBATION: 120.0,  # beyond the durations of shadow and probation
@@ -115,12 +123,18 @@ class Update:
     reason: str = ""
     detail: str = ""
     findings: Findings | None = None
+    defer_s: float = 0.0  # for how long the node may put it off, all times together
+    deferral: Deferral | None = None  # that it does, or did
 
 
 _BAD_ENDS = {Consequence.FAILED: S.FAILED, Consequence.ROLLED_BACK: S.ROLLED_BACK}
 
 MOVES: Mapping[tuple[S, type[UpdateEvent]], S] = {
     (S.PENDING, Started): S.PENDING,
+    (S.PENDING, Ready): S.PENDING,
+    (S.PENDING, Deferred): S.DEFERRED,
+    (S.DEFERRED, Deferred): S.DEFERRED,
+    (S.DEFERRED, Ready): S.PENDING,
     (S.PENDING, Reserved): S.DOWNLOADING,
     (S.DOWNLOADING, Fetched): S.VERIFYING,
     (S.VERIFYING, Verified): S.VERIFYING,
@@ -132,7 +146,7 @@ MOVES: Mapping[tuple[S, type[UpdateEvent]], S] = {
     # The desired artifact is the active one already.
     (S.PENDING, Committed): S.SUCCEEDED,
     # The cloud cannot be reached now. In VERIFYING a damaged file is fetched again.
-    **{(state, Deferred): state for state in (S.PENDING, S.DOWNLOADING, S.VERIFYING)},
+    **{(state, OutOfReach): state for state in (S.PENDING, S.DOWNLOADING, S.VERIFYING)},
     # Something is wrong for good.
     (S.PROBATION, ProbationFailed): _BAD_ENDS[outcome(Phase.PROBATION, Failure.JUDGED_WORSE)],
     **{(state, StepFailed): _BAD_ENDS[outcome(PHASES[state], Failure.STEP_FAILED)] for state in ACTIVE},
@@ -150,9 +164,10 @@ MOVES: Mapping[tuple[S, type[UpdateEvent]], S] = {
 }
 """Every pair of state and event that is not here is refused on purpose; see `IllegalUpdateMove`."""
 
-_FIRST_STEP: Mapping[S, str] = {S.PENDING: "reserve", S.DOWNLOADING: "download", S.VERIFYING: "verify"}
+_FIRST_STEP: Mapping[S, str] = {S.PENDING: "turn", S.DEFERRED: "turn", S.DOWNLOADING: "download", S.VERIFYING: "verify"}
 _NEXT_STEP: Mapping[type[UpdateEvent], str] = {
-    Started: "reserve",
+    Started: "turn",
+    Ready: "reserve",
     Reserved: "download",
     Fetched: "verify",
     Verified: "load",
@@ -203,7 +218,7 @@ def _entered(update: Update, event: UpdateEvent, state: S, now: float) -> tuple[
     on_trial = update.state is S.PROBATION
     moved = replace(update, state=state)
     if state is not update.state or isinstance(event, Started | AgentCrashed | AgentResumed):
-        moved = replace(moved, deadline=_deadline(update.policy, state, now))
+        moved = replace(moved, deadline=_deadline(update, state, now))
     match event:
         case ProbationPassed(findings=findings):
             moved = replace(moved, findings=findings)
@@ -217,7 +232,11 @@ def _entered(update: Update, event: UpdateEvent, state: S, now: float) -> tuple[
             return replace(moved, reason="timed-out", detail=f"longer in {update.state} than is allowed"), _way_back(on_trial)
         case Superseded():
             return replace(moved, reason="superseded", detail="the cloud wants something else"), _way_back(on_trial)
-        case Deferred(detail=detail):
+        case Deferred(deferral=deferral):
+            return replace(moved, deferral=deferral, detail=f"put off: {deferral.reason}"), (RunStep("turn"),)
+        case Ready() if moved.deferral is not None:
+            moved = replace(moved, deferral=replace(moved.deferral, over=True))
+        case OutOfReach(detail=detail):
             return replace(moved, detail=detail), (RetryStep(_FIRST_STEP[state]),)
         case AgentCrashed() | AgentResumed():
             return moved, (RunStep(_FIRST_STEP[state]),)
@@ -226,10 +245,11 @@ def _entered(update: Update, event: UpdateEvent, state: S, now: float) -> tuple[
     return replace(moved, detail=""), (RunStep(_NEXT_STEP[type(event)]),)
 
 
-def _deadline(policy: ProbationPolicy, state: S, now: float) -> float:
+def _deadline(update: Update, state: S, now: float) -> float:
     if state not in LIMIT_S:
         return math.inf
-    return now + LIMIT_S[state] + (policy.shadow_s + policy.duration_s if state is S.PROBATION else 0.0)
+    beyond = {S.PROBATION: update.policy.shadow_s + update.policy.duration_s, S.DEFERRED: update.defer_s}
+    return now + LIMIT_S[state] + beyond.get(state, 0.0)
 
 
 def _way_back(on_trial: bool) -> tuple[UpdateEffect, ...]:

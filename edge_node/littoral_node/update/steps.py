@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from littoral_node.update import adopt, download, load, reserve, shadow, swap, verify, watch
+from littoral_node.update import adopt, download, load, reserve, shadow, swap, turn, verify, watch
 from littoral_node.update.job import Step
 
 STEPS: dict[str, Step] = {
+    "turn": turn.run,
     "reserve": reserve.run,
     "download": download.run,
     "verify": verify.run,

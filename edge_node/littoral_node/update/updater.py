@@ -21,8 +21,8 @@ from littoral_node.update.events import (
     AgentResumed,
     CloseCandidate,
     Committed,
-    Deferred,
     GivenUp,
+    OutOfReach,
     RestorePrevious,
     RetryStep,
     RunStep,
@@ -106,9 +106,13 @@ class ModelUpdater:
         else:
             await self._start((AgentResumed if entry.clean else AgentCrashed)(entry.update.generation))
 
-    async def reconcile(self, manifest_digest: str, generation: int, policy: ProbationPolicy) -> None:
+    async def reconcile(self, manifest_digest: str, generation: int, policy: ProbationPolicy, defer_s: float = 0.0) -> None:
         """Starts the update to a desired artifact, after it ends the one under way. Does nothing where that update is known: it
-        is under way, or has ended."""
+        is under way, or has ended.
+
+        Args:
+            defer_s: for how long the node may put it off.
+        """
         now, service = self.update, self.in_service
         known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
         # The disk failed, or the model did not fit any more when the agent started.
@@ -120,7 +124,8 @@ class ModelUpdater:
         retained = manifest_digest in (service.active, service.before) and not service.given_up(manifest_digest)
         # The same digest is the same bytes: what was proved here is proved, also where it has to be fetched again.
         again = lost and now is not None and now.manifest_digest == manifest_digest and not service.given_up(manifest_digest)
-        self.update = Update(self.model, manifest_digest, generation, policy, replaces=service.active, proved=retained or again)
+        update = Update(self.model, manifest_digest, generation, policy, replaces=service.active, proved=retained or again)
+        self.update = replace(update, defer_s=defer_s)
         self._pauses = 0
         serves = retained and manifest_digest == service.active == service.digest
         await self._start(Committed(generation) if serves else Started(generation))
@@ -204,7 +209,7 @@ class ModelUpdater:
                 await self._kit.pause(self._pauses)
                 self._pauses += 1
             event = await self._perform(following.step)
-            if not isinstance(event, Deferred):
+            if not isinstance(event, OutOfReach):
                 self._pauses = 0
             following = await self._apply(event)
 
@@ -220,7 +225,7 @@ class ModelUpdater:
             return TimedOut(generation) if limit.expired() else StepFailed(generation, "internal", str(error))
         except Unavailable as error:
             if self.update.state in _MAY_WAIT:
-                return Deferred(generation, str(error))
+                return OutOfReach(generation, str(error))
             return StepFailed(generation, error.code, str(error))
         except FleetError as error:
             return StepFailed(generation, error.code, str(error))

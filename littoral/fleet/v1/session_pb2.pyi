@@ -91,7 +91,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "limits")
+    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "limits", "update_window", "time_zone")
     class BudgetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,8 @@ class Hello(_message.Message):
     LABELLED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -124,7 +126,9 @@ class Hello(_message.Message):
     labelled_examples: _containers.ScalarMap[str, int]
     conditions: _hardware_pb2.Conditions
     limits: NodeLimits
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., limits: _Optional[_Union[NodeLimits, _Mapping]] = ...) -> None: ...
+    update_window: str
+    time_zone: str
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., limits: _Optional[_Union[NodeLimits, _Mapping]] = ..., update_window: _Optional[str] = ..., time_zone: _Optional[str] = ...) -> None: ...
 
 class NodeLimits(_message.Message):
     __slots__ = ("memory_bytes", "disk_bytes", "requests")
@@ -248,16 +252,18 @@ class DesiredState(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., models: _Optional[_Mapping[str, DesiredModel]] = ..., benchmarks: _Optional[_Iterable[str]] = ..., federated: _Optional[_Union[FederatedTask, _Mapping]] = ...) -> None: ...
 
 class DesiredModel(_message.Message):
-    __slots__ = ("manifest_digest", "rollout_id", "probation", "generation")
+    __slots__ = ("manifest_digest", "rollout_id", "probation", "generation", "defer_s")
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_ID_FIELD_NUMBER: _ClassVar[int]
     PROBATION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    DEFER_S_FIELD_NUMBER: _ClassVar[int]
     manifest_digest: str
     rollout_id: str
     probation: ProbationPolicy
     generation: int
-    def __init__(self, manifest_digest: _Optional[str] = ..., rollout_id: _Optional[str] = ..., probation: _Optional[_Union[ProbationPolicy, _Mapping]] = ..., generation: _Optional[int] = ...) -> None: ...
+    defer_s: float
+    def __init__(self, manifest_digest: _Optional[str] = ..., rollout_id: _Optional[str] = ..., probation: _Optional[_Union[ProbationPolicy, _Mapping]] = ..., generation: _Optional[int] = ..., defer_s: _Optional[float] = ...) -> None: ...
 
 class ProbationPolicy(_message.Message):
     __slots__ = ("duration_s", "max_accuracy_drop", "max_failure_rate", "shadow_s", "compare", "evidence_s")
@@ -295,7 +301,7 @@ class ReportedState(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., observed_generation: _Optional[int] = ..., models: _Optional[_Mapping[str, ReportedModel]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ReportedModel(_message.Message):
-    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "usage", "evidence")
+    __slots__ = ("state", "desired_generation", "target_manifest_digest", "serving_manifest_digest", "previous_manifest_digest", "reason", "detail", "probation", "crashes", "hangs", "incident", "usage", "evidence", "deferral")
     STATE_FIELD_NUMBER: _ClassVar[int]
     DESIRED_GENERATION_FIELD_NUMBER: _ClassVar[int]
     TARGET_MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +315,7 @@ class ReportedModel(_message.Message):
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    DEFERRAL_FIELD_NUMBER: _ClassVar[int]
     state: UpdateState
     desired_generation: int
     target_manifest_digest: str
@@ -322,7 +329,16 @@ class ReportedModel(_message.Message):
     incident: str
     usage: Usage
     evidence: TrialEvidence
-    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., evidence: _Optional[_Union[TrialEvidence, _Mapping]] = ...) -> None: ...
+    deferral: Deferral
+    def __init__(self, state: _Optional[_Union[UpdateState, str]] = ..., desired_generation: _Optional[int] = ..., target_manifest_digest: _Optional[str] = ..., serving_manifest_digest: _Optional[str] = ..., previous_manifest_digest: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., probation: _Optional[_Union[ProbationResult, _Mapping]] = ..., crashes: _Optional[int] = ..., hangs: _Optional[int] = ..., incident: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., evidence: _Optional[_Union[TrialEvidence, _Mapping]] = ..., deferral: _Optional[_Union[Deferral, _Mapping]] = ...) -> None: ...
+
+class Deferral(_message.Message):
+    __slots__ = ("reason", "until_unix_ms")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    until_unix_ms: int
+    def __init__(self, reason: _Optional[str] = ..., until_unix_ms: _Optional[int] = ...) -> None: ...
 
 class TrialEvidence(_message.Message):
     __slots__ = ("requests", "failed_requests", "requests_before", "failed_before", "latency", "latency_before", "examples", "worse", "better", "class_examples", "class_worse", "class_better", "compared", "agreed", "shadowed", "shadow_agreed", "shadow_failed")

@@ -14,6 +14,7 @@ from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api import wire
+from littoral_cloud.fleet.deferral import ReportedDeferral
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask, Presence, Reported, UpdateState, dump, load
 from littoral_cloud.fleet.sessions import Reason, SessionRefusal
@@ -25,10 +26,33 @@ MANIFEST = "sha256:" + "a" * 64
 def test_every_reason_and_state_has_its_name_on_the_wire() -> None:
     for reason in Reason:
         assert session_pb2.RefusalReason.Name(wire.refusal_to(SessionRefusal(reason, "x")).reason) == f"REFUSAL_REASON_{reason}"
-    assert {f"UPDATE_STATE_{state}" for state in UpdateState} == set(session_pb2.UpdateState.keys())
+    on_the_wire = set(UpdateState) - {UpdateState.DEFERRED}  # PENDING there, so that older clouds know it
+    assert {f"UPDATE_STATE_{state}" for state in on_the_wire} == set(session_pb2.UpdateState.keys())
     assert set(session_pb2.RefusalReason.keys()) == {f"REFUSAL_REASON_{reason}" for reason in Reason} | {
         "REFUSAL_REASON_UNSPECIFIED"
     }
+
+
+def test_a_pending_update_that_the_node_puts_off_is_deferred_until_it_goes_on() -> None:
+    def heard(state: str, until_unix_ms: int) -> Reported:
+        deferral = session_pb2.Deferral(reason="busy", until_unix_ms=until_unix_ms)
+        model = session_pb2.ReportedModel(state=f"UPDATE_STATE_{state}", deferral=deferral)
+        return wire.reported_from(session_pb2.ReportedState(models={"m": model}), "b" * 32)
+
+    put_off, gone_on, under_way = (heard(*each).models["m"] for each in (("PENDING", 5_000), ("PENDING", 0), ("PROBATION", 0)))
+    assert (put_off.state, put_off.deferral) == (UpdateState.DEFERRED, ReportedDeferral(reason="busy", until=5.0))
+    assert (gone_on.state, gone_on.deferral) == (UpdateState.PENDING, ReportedDeferral(reason="busy"))
+    assert under_way.state is UpdateState.PROBATION
+    [older] = wire.reported_from(session_pb2.ReportedState(models={"m": session_pb2.ReportedModel()}), "b" * 32).models.values()
+    assert older.deferral is None
+
+
+def test_a_node_says_when_it_takes_updates_and_an_older_one_says_nothing() -> None:
+    said = session_pb2.Hello(boot_id="b" * 32, update_window="Mon 01:00-02:00", time_zone="Europe/Berlin")
+    presence = wire.presence_from(said, 1.0)
+    assert (presence.update_window, presence.time_zone) == ("Mon 01:00-02:00", "Europe/Berlin")
+    older = wire.presence_from(session_pb2.Hello(boot_id="b" * 32), 1.0)
+    assert (older.update_window, older.time_zone) == ("", "")
 
 
 def test_a_limit_that_is_absent_bounds_nothing_and_one_of_zero_does() -> None:

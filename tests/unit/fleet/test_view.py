@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from littoral_cloud.fleet.issued_tokens import Token
 from littoral_cloud.fleet.ledger import Announcement, Change, Doc, Ledger, Write
-from littoral_cloud.fleet.records import Token, dump
+from littoral_cloud.fleet.records import dump
 from littoral_cloud.fleet.view import FleetView, Held
 from tests.kit.patience import PATIENCE_S
 

@@ -56,6 +56,7 @@ async def test_a_benchmark_that_was_called_off_is_not_called_a_digest_mismatch(t
         hardware=lambda: type("H", (), {"hardware_class": "h", "runtime_names": frozenset()})(),
         threads=1,
         monotonic=time.monotonic,
+        clock=time.time,  # noqa: TID251 - the shell of a test
         rng=random.Random(1),
         log=note,
         damaged=ignore_damage,

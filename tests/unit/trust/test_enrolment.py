@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, NotFound
 from littoral.identity import certificate_request, new_node_key
 from littoral_cloud.fleet.enrolment import NAME_FORM, Enrolled, EnrolmentRequest, admit, candidate_name, enrol
-from littoral_cloud.fleet.issued_tokens import TokenState, create_token, list_tokens, revoke_token, token_id
+from littoral_cloud.fleet.issued_tokens import Token, TokenState, create_token, list_tokens, revoke_token, token_id
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.records import Desired, Enrolment, Node, Token, dump, load
+from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
 
 pytest_plugins = ("tests.kit.redis",)

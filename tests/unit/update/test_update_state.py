@@ -14,15 +14,27 @@ from littoral_node.update.state import ENDS, MOVES, IllegalUpdateMove, ModelUpda
 from littoral_node.update.steps import STEPS
 
 EVENTS: list[type[UpdateEvent]] = sorted(UpdateEvent.__subclasses__(), key=lambda kind: kind.__name__)
-GOOD_WAY = [e.Started, e.Reserved, e.Fetched, e.Verified, e.Loaded, e.Shadowed, e.Swapped, e.ProbationPassed, e.Committed]
+GOOD_WAY = [
+    e.Started,
+    e.Ready,
+    e.Reserved,
+    e.Fetched,
+    e.Verified,
+    e.Loaded,
+    e.Shadowed,
+    e.Swapped,
+    e.ProbationPassed,
+    e.Committed,
+]
 
 
 def event_of(kind: type[UpdateEvent], generation: int = 1) -> UpdateEvent:
-    texts = {
+    texts: dict[str, tuple[object, ...]] = {
         "GivenUp": ("crash-loop", "d"),
         "ProbationFailed": ("accuracy-drop", "d"),
         "StepFailed": ("no-space", "d"),
-        "Deferred": ("d",),
+        "OutOfReach": ("d",),
+        "Deferred": (e.Deferral("busy", 9.0),),
     }
     return kind(generation, *texts.get(kind.__name__, ()))
 
