@@ -184,7 +184,9 @@ class Loop:
                     await self._give_up(seen, doc, run_id, "loop.release-failed", failure, fence)
             case StartRollout(release_id):
                 release = next(r for r in seen.releases if r.release_id == release_id)
-                await start_rollout(core.ledger, release, core.clock(), number=1, actor=ACTOR)
+                await start_rollout(
+                    core.ledger, release, core.clock(), number=1, approval_above=core.settings.approval_above, actor=ACTOR
+                )
             case Settle():
                 await self._settle(seen, doc, move, fence)
 

@@ -84,6 +84,12 @@ class CloudSettings:
     quarantine_lasts_s: float = _setting(
         86_400.0, "Seconds that such a quarantine lasts; an operator may end it before.", above=0, most=31_622_400
     )
+    approval_above: float = _setting(
+        1.0,
+        "A rollout that could reach more than this part of the fleet needs another person's approval; 0: each does, 1: none.",
+        least=0,
+        most=1,
+    )
     auto_loop: bool = _setting(False, "Start federated runs and releases when nodes drift.")
 
     def __post_init__(self) -> None:

@@ -31,8 +31,9 @@ from littoral_cloud.fleet.records import (
     load,
 )
 from littoral_cloud.rollouts.decide import next_actions
+from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.seen import Snapshot, snapshot_of
-from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState, Waits, limit_s
+from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState, Waits
 
 MODEL = "digits"
 
@@ -181,7 +182,7 @@ class World:
         self.put("release", release.release_id, dump(release))
         return release
 
-    def start(self, release: Release, policy: RolloutPolicy | None = None, *, id: str = "") -> str:
+    def start(self, release: Release, policy: RolloutPolicy | None = None, *, id: str = "", by: str = "") -> str:
         policy = policy or RolloutPolicy()
         rollout = Rollout(
             release_id=release.release_id,
@@ -191,7 +192,8 @@ class World:
             state=RolloutState.PENDING,
             created_at=self.now,
             entered_at=self.now,
-            deadline=self.now + limit_s(policy, RolloutState.PENDING),
+            deadline=begin_by(policy, self.now),
+            started_by=by,
         )
         id = id or f"{release.release_id}-r1"
         self.put(KIND, id, dump(rollout))

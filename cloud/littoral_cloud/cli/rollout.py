@@ -13,18 +13,20 @@ from littoral.errors import BadInput, FleetError
 from littoral_cloud.app import Core
 from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
+from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.rollout_preview import print_preview
+from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
 from littoral_cloud.fleet.cohorts import read_cohort
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.fleet.records import Probation, load
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask, node_here
 from littoral_cloud.releases.catalogue import read_release
-from littoral_cloud.rollouts import steering
 from littoral_cloud.rollouts.back import go_back
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.judge import observe
+from littoral_cloud.rollouts.permission import not_yet
 from littoral_cloud.rollouts.seen import read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
 from littoral_cloud.rollouts.waves import parse_waves
@@ -33,8 +35,6 @@ from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line
 from littoral_cloud.terminal.text import printable
 
 app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout watch digits-1-r1")
-
-RolloutArgument = Annotated[str, typer.Argument(help="The rollout's id.")]
 
 DEFAULT = RolloutPolicy()
 _COLUMNS = ("id", "state", "model", "kind", "waves", "nodes", "left_out", "created", "reason")
@@ -84,6 +84,10 @@ async def start(
     allow_interface_change: Annotated[
         bool, typer.Option("--allow-interface-change", help="Also replace a model whose clients the new one would refuse.")
     ] = False,
+    at: Annotated[str, typer.Option(help="Begin no earlier: 22:00, or 2026-12-31T22:00+01:00.")] = "",
+    approval: Annotated[
+        bool, typer.Option("--approval", help="Wait for another person: littoral-cloud rollout approve.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Also where the first wave has more than a fifth of the nodes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print who would get what, and when; write nothing.")] = False,
     watch_: WatchOption = False,
@@ -103,12 +107,17 @@ async def start(
         probation=Probation(duration_s=probation, max_accuracy_drop=probation_max_drop),
         max_accuracy_loss=max_drop_vs_served,
         allow_interface_change=allow_interface_change,
+        not_before=parse_moment(at, "--at", core.clock()) if at else 0.0,
+        approval=approval,
     )
     if dry_run:
         await print_preview(core, found, policy, format)
         return
     actor = getpass.getuser()
-    rollout_id = await start_rollout(core.ledger, found, core.clock(), policy, large_first_wave=yes, actor=actor)
+    above = core.settings.approval_above
+    rollout_id = await start_rollout(
+        core.ledger, found, core.clock(), policy, large_first_wave=yes, approval_above=above, actor=actor
+    )
     await _print_or_follow(core, rollout_id, watch_, format)
 
 
@@ -118,6 +127,8 @@ async def _print_or_follow(core: Core, rollout_id: str, watching: bool, format: 
         return
     _, rollout = await read_rollout(core.ledger, rollout_id)
     emit({"rollout": rollout_id, "state": rollout.state}, format)
+    if (waits := not_yet(rollout, rollout_id, core.clock())) is not None and isinstance(waits, Waits):
+        notice(f"{rollout_id} waits for {'; '.join(waits.waits_for)}")
 
 
 @command(app, "list", example="rollout list --format json")
@@ -195,34 +206,6 @@ async def back(
     await _print_or_follow(core, rollout_id, watch_, format)
 
 
-@command(app, example="rollout abort digits-1-r1")
-async def abort(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
-    """Stop a rollout, and restore the old model on every node that it changed."""
-    await steering.abort(core.ledger, rollout, actor=getpass.getuser())
-    emit({"rollout": rollout, "abort": True} if format == Format.JSON else f"{rollout} is asked to stop", format)
-
-
-@command(app, example="rollout pause digits-1-r1")
-async def pause(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
-    """Start no new wave, and wait for silent nodes, until it is resumed. A node that fails still stops the rollout."""
-    await steering.pause(core.ledger, rollout, core.clock(), getpass.getuser())
-    emit({"rollout": rollout, "paused": True} if format == Format.JSON else f"{rollout} is paused", format)
-
-
-@command(app, example="rollout resume digits-1-r1")
-async def resume(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
-    """Continue a paused rollout. Its deadline moves by the time that it was paused."""
-    await steering.resume(core.ledger, rollout, core.clock(), getpass.getuser())
-    emit({"rollout": rollout, "paused": False} if format == Format.JSON else f"{rollout} goes on", format)
-
-
-@command(app, example="rollout promote digits-1-r1")
-async def promote(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
-    """Start the next wave now, where every node of the running one that has answered has passed."""
-    await steering.promote(core.ledger, rollout, core.clock(), getpass.getuser())
-    emit({"rollout": rollout, "promoted": True} if format == Format.JSON else f"{rollout}: the next wave starts", format)
-
-
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
     started = sum(wave.started_at is not None for wave in rollout.waves)
     return {
@@ -260,3 +243,6 @@ def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
         for a in rollout.assignments
     ]
     return given + [row(no.node_id, f"{no.rule}: {no.reason}") for no in rollout.refused]
+
+
+add_steering(app)

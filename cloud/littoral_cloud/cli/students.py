@@ -54,5 +54,5 @@ async def release_students(
         now = core.clock()
         made = replace(made, packaged=taken)
         release = await release_made(core, made, now, kind="initial", note=note, data=str(data.resolve()))
-        started = await start_rollout(core.ledger, release, now) if rollout else ""
+        started = await start_rollout(core.ledger, release, now, approval_above=core.settings.approval_above) if rollout else ""
     return taken, {"release": release.release_id, "rollout": started}

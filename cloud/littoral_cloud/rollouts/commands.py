@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral.transport import LONGEST_PROBATION_S
 from littoral_cloud.fleet.cohorts import matching
@@ -11,10 +13,11 @@ from littoral_cloud.rollouts.eligibility import refusal
 from littoral_cloud.rollouts.numbers import highest_archived, rollout_id
 from littoral_cloud.rollouts.preview import could_take, new_rollout, read_before
 from littoral_cloud.rollouts.seen import RolloutView
-from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, limit_s
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy
 from littoral_cloud.rollouts.waves import checked_sizes, first_wave, is_large, may_be_large
 from littoral_cloud.rollouts.wording import first_of
 
+LONGEST_APPROVAL_S = 366 * 86_400.0
 MOST_NODES = 100_000
 """The largest bound of a wave: one step writes its nodes' desired state."""
 
@@ -27,21 +30,29 @@ async def start_rollout(
     *,
     number: int = 0,
     large_first_wave: bool = False,
+    approval_above: float = 1.0,
     actor: str = "operator",
 ) -> str:
     """Asks for a rollout of a release; the coordinator's controller carries it out. Gives its id, RELEASE-rNUMBER.
 
     Args:
         number: for a caller that must not start one twice: the number that it must get. 0: the next.
+        approval_above: a rollout that could reach more than this part of the fleet needs approval; 1: none does.
         large_first_wave: also where the first wave has more than a fifth of the nodes that could take the release.
 
     Raises BadInput where the policy cannot be, or the release was withdrawn; Conflict where the given number is taken.
     """
     policy = policy or RolloutPolicy()
     await check_start(ledger, release, policy)
-    if not large_first_wave and may_be_large(policy):
-        _refuse_large_first_wave(await read_before(ledger, release, policy, now), now)
-    rollout = new_rollout(release, policy, now, now + limit_s(policy, RolloutState.PENDING))
+    large = not large_first_wave and may_be_large(policy)
+    asks = not policy.approval and approval_above < 1
+    if large or asks:
+        seen = await read_before(ledger, release, policy, now)
+        if large:
+            _refuse_large_first_wave(seen, now)
+        if asks and share_that_could_take(seen) > approval_above:
+            policy = replace(policy, approval=True)
+    rollout = new_rollout(release, policy, now, started_by=actor)
     archived = await highest_archived(ledger, release.release_id)
     if 0 < number <= archived:
         raise Conflict(f"rollout {rollout_id(release.release_id, number)}: was started, and is archived")
@@ -69,6 +80,7 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
         ("probation-s", policy.probation.duration_s, 0, LONGEST_PROBATION_S),
         ("probation-max-drop", policy.probation.max_accuracy_drop, 0, 1.0),
         ("max-drop-vs-served", policy.max_accuracy_loss, 0, 1.0),
+        ("approval-s", policy.approval_s, 0, LONGEST_APPROVAL_S),
         ("most-nodes", policy.most_nodes, 1, MOST_NODES),
     )
     for name, value, least, most in limits:
@@ -88,6 +100,12 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
     if named and not any(node.enrolment is Enrolment.ACCEPTED for node in named):
         states = ", ".join(first_of(named, lambda node: f"{node.name} is {node.enrolment.value}"))
         raise BadInput(f"--nodes: matches no node of the fleet: {states}", hint="littoral-cloud node list")
+
+
+def share_that_could_take(seen: RolloutView) -> float:
+    """The part of the fleet that the rollout could reach, by what is known before a measurement; connected or not."""
+    fleet = [node for node in seen.nodes.values() if node.node.enrolment is Enrolment.ACCEPTED]
+    return sum(refusal(node, seen) is None for node in fleet) / len(fleet) if fleet else 1.0
 
 
 def _refuse_large_first_wave(seen: RolloutView, now: float) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import ABSENT, absence, refusal
 from littoral_cloud.rollouts.measuring import still_to_measure
+from littoral_cloud.rollouts.permission import not_yet
 from littoral_cloud.rollouts.plan import make_plan, next_wave
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import (
@@ -69,12 +70,13 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
         return RolloutAborted(f"aborted by {rollout.aborted_by}")
+    if (waits := not_yet(rollout, seen.rollout_id, now)) is not None:
+        return waits
     place = (rollout.created_at, seen.rollout_id)
     before = sorted(
         id
         for id, other in seen.others.items()
-        if other.model == rollout.model
-        and (other.state is not RolloutState.PENDING or ((other.created_at, id) < place and not _named_are_gone(other, seen)))
+        if other.model == rollout.model and (other.state is not RolloutState.PENDING or _comes_first(other, id, place, seen, now))
     )
     if before and now >= rollout.deadline:
         return RolloutExpired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
@@ -94,6 +96,11 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
     if now >= rollout.deadline:
         return RolloutExpired(f"no node came within {rollout.policy.pending_s:g} s: {listed(absent_nodes(could, now))}")
     return Waits(absent_nodes(could, now), rollout.deadline, frozenset(node.id for node in could))
+
+
+def _comes_first(other: Rollout, id: str, place: tuple[float, str], seen: RolloutView, now: float) -> bool:
+    """Of two that wait: the older one, if it may begin and some node of it is there."""
+    return (other.created_at, id) < place and not_yet(other, id, now) is None and not _named_are_gone(other, seen)
 
 
 def _named_are_gone(other: Rollout, seen: RolloutView) -> bool:

@@ -14,6 +14,7 @@ from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, refusal
 from littoral_cloud.rollouts.measuring import still_to_measure, unmeasured
+from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.plan import make_plan
 from littoral_cloud.rollouts.seen import KINDS, FleetNode, RolloutView, snapshot_of
 from littoral_cloud.rollouts.state import Assignment, Ineligible, Rollout, RolloutPolicy, RolloutState, Wave
@@ -64,7 +65,7 @@ class RolloutPreview:
         return sum(size for _, size in self.waves)
 
 
-def new_rollout(release: Release, policy: RolloutPolicy, now: float, deadline: float) -> Rollout:
+def new_rollout(release: Release, policy: RolloutPolicy, now: float, started_by: str = "") -> Rollout:
     return Rollout(
         release_id=release.release_id,
         model=release.model,
@@ -73,14 +74,15 @@ def new_rollout(release: Release, policy: RolloutPolicy, now: float, deadline: f
         state=RolloutState.PENDING,
         created_at=now,
         entered_at=now,
-        deadline=deadline,
+        deadline=begin_by(policy, now),
+        started_by=started_by,
     )
 
 
 async def read_before(ledger: Ledger, release: Release, policy: RolloutPolicy, now: float) -> RolloutView:
     """What a rollout of this release would see now."""
     snapshot = snapshot_of([doc for kind in KINDS for doc in await ledger.all(kind)])
-    mine = {PREVIEW: (0, new_rollout(release, policy, now, now))}
+    mine = {PREVIEW: (0, new_rollout(release, policy, now))}
     return replace(snapshot, rollouts={**snapshot.rollouts, **mine}).of(PREVIEW)
 
 

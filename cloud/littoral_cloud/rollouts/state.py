@@ -54,6 +54,9 @@ class RolloutPolicy:
     measure_s: float = 180.0
     wave_s: float = 300.0  # beyond the probation
     restore_s: float = 120.0
+    not_before: float = 0.0  # seconds since 1970-01-01 UTC
+    approval: bool = False  # it waits until somebody other than who started it approves it
+    approval_s: float = 3 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +111,10 @@ class Rollout:
     assignments: tuple[Assignment, ...] = ()  # in the order of the waves
     waves: tuple[Wave, ...] = ()  # those that have started, then those that are planned
     refused: tuple[Ineligible, ...] = ()
-    aborted_by: str = ""  # set by an operator's command
+    started_by: str = ""  # an operator's name; "": not known
+    approved_by: str = ""  # set by an operator's command
+    approved_at: float = 0.0
+    aborted_by: str = ""  # likewise
     paused_by: str = ""  # likewise; "": it goes on
     paused_at: float = 0.0  # since when, where it is paused
     reason: str = ""  # why it did not succeed: node, code, detail; while it is PENDING: who is missing

@@ -1,4 +1,4 @@
-"""What an operator may tell a running rollout: abort, pause, resume, promote. Each is one audited change of its document; the
+"""What an operator may tell a rollout: approve, abort, pause, resume, promote. Each is one audited change of its document; the
 controller carries it out."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from littoral.errors import BadInput
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Ledger
 from littoral_cloud.rollouts.commands import no_rollout
+from littoral_cloud.rollouts.permission import approved
 from littoral_cloud.rollouts.plan import next_wave, passed_probation
 from littoral_cloud.rollouts.seen import RolloutView, read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
@@ -45,6 +46,12 @@ async def resume(ledger: Ledger, rollout_id: str, now: float, actor: str) -> Non
         return replace(rollout, paused_by="", paused_at=0.0, deadline=deadline)
 
     await _change(ledger, rollout_id, "rollout.resumed", actor, resumed)
+
+
+async def approve(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None:
+    """It may begin, as far as it waited for this. Raises NotFound; BadInput where it has ended, needs no approval, has it, or
+    `actor` has started it."""
+    await _change(ledger, rollout_id, "rollout.approved", actor, lambda rollout: approved(rollout, rollout_id, actor, now))
 
 
 async def promote(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None:

@@ -41,7 +41,7 @@ def measured(world: World, kind: str, node_id: str = "elsewhere") -> None:
 
 def before(world: World, release: Release, policy: RolloutPolicy | None = None) -> RolloutView:
     snapshot = world.snapshot()
-    mine = {PREVIEW: (0, new_rollout(release, policy or RolloutPolicy(), world.now, world.now))}
+    mine = {PREVIEW: (0, new_rollout(release, policy or RolloutPolicy(), world.now))}
     return replace(snapshot, rollouts={**snapshot.rollouts, **mine}).of(PREVIEW)
 
 
