@@ -12,7 +12,7 @@ from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral_cloud.fleet.evidence import LatencyBins, NodeEvidence
 from littoral_cloud.rollouts.gates import GATES, GateAnswer, gate_named, judge
 from littoral_cloud.rollouts.gates.confidence import Values, at_least, at_most, log_evidence_above, surely_above, surely_below
-from littoral_cloud.rollouts.gates.evidence import MOST_OF_NODE, Evidence, Paired, ShareCount
+from littoral_cloud.rollouts.gates.evidence import MOST_OF_NODE, Evidence, EvidencePool, Paired, ShareCount
 
 PASS, FAIL, NEEDS_MORE = GateAnswer.PASS, GateAnswer.FAIL, GateAnswer.NEEDS_MORE
 
@@ -93,6 +93,13 @@ def test_probation_passes_when_all_nodes_have() -> None:
     assert verdict("probation", passed=400, failed=("cam-7: ROLLED_BACK",)) is FAIL
 
 
+def test_with_a_limit_a_large_wave_may_lose_a_node_and_a_canary_may_not() -> None:
+    gate = gate_named("probation")
+    assert gate.judge(Evidence(passed=400, failed=("cam-7: ROLLED_BACK",)), 0.01).answer is PASS
+    assert gate.judge(Evidence(passed=9, failed=("cam-7: ROLLED_BACK",)), 0.01).answer is FAIL
+    assert "5 of 405 nodes" in gate.judge(Evidence(passed=400, failed=("cam-7",) * 5), 0.01).why
+
+
 def test_labelled_tells_five_points_from_none_with_three_thousand_examples() -> None:
     assert verdict("labelled", labelled=Paired(count=3_000, worse=60, better=60)) is PASS
     assert verdict("labelled", labelled=Paired(count=3_000, worse=210, better=60)) is FAIL
@@ -149,17 +156,38 @@ def test_nodes_are_added_up() -> None:
     )
     other = NodeEvidence(requests=50, latency=LatencyBins(first=3, counts=(1, 2)), examples=5, class_examples=(1, 1, 3),
                          class_worse=(0, 0, 0), class_better=(0, 0, 0))  # fmt: skip
-    found = Evidence(passed=2).plus_nodes([one, other])
+    pool = EvidencePool()
+    pool.put("one", one)
+    pool.put("other", other)
+    found = pool.evidence(passed=2)
     assert (found.passed, found.requests, found.labelled) == (2, ShareCount(count=150, hits=2), Paired(count=15, worse=1))
     assert [each.count for each in found.classes] == [7, 5, 3]
     assert found.latency[3:5] == (1, 2)
     assert len(found.latency) == len(LATENCY_BOUNDS_MS) + 1
 
 
+def test_what_a_node_gave_before_is_taken_out_again() -> None:
+    pool, alone = EvidencePool(), EvidencePool()
+    first = NodeEvidence(requests=30_000, failed=7, latency=LatencyBins(first=2, counts=(4, 5)), examples=8, class_examples=(8,),
+                         class_worse=(1,), class_better=(2,))  # fmt: skip
+    second = NodeEvidence(requests=40_000, failed=9, examples=8, worse=1)
+    for given in (first, first, second, None, second):
+        pool.put("a", given)
+    alone.put("a", second)
+    assert pool.evidence().requests == alone.evidence().requests
+    assert pool.evidence().labelled == alone.evidence().labelled
+    pool.put("a", None)
+    assert sum(pool.evidence().latency) == 0
+    assert pool.evidence().requests == ShareCount()
+
+
 def test_one_node_does_not_outvote_the_others() -> None:
     liar = NodeEvidence(requests=10**12, failed=0)
     others = [NodeEvidence(requests=1_000, failed=50) for _ in range(100)]
-    found = Evidence().plus_nodes([liar, *others])
+    pool = EvidencePool()
+    for number, node in enumerate([liar, *others]):
+        pool.put(str(number), node)
+    found = pool.evidence()
     assert found.requests.count == MOST_OF_NODE + 100_000
     assert GATES["failure-rate"].judge(found, 0.01).answer is FAIL
 

@@ -6,7 +6,7 @@ a billion good answers cannot carry a bad release through a wave of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -51,62 +51,67 @@ class Evidence:
     shadowed: ShareCount = ShareCount()  # the same, while the model before served
     shadow_failed: float = 0.0  # of those, the ones that the candidate alone could not answer
 
-    def plus_nodes(self, nodes: Iterable[NodeEvidence]) -> Evidence:
-        """With what these nodes gave."""
-        adding = _Sums()
-        for node in nodes:
-            adding.add(node)
-        return adding.evidence(self)
 
+class EvidencePool:
+    """What each node of a rollout has shown, added up as it changes: a change costs the same in a fleet of any size."""
 
-class _Sums:
     def __init__(self) -> None:
-        self.requests = [0.0, 0.0]
-        self.before = [0.0, 0.0]
-        self.latency: list[float] = []
-        self.latency_before: list[float] = []
-        self.labelled = [0.0, 0.0, 0.0]
-        self.classes: list[list[float]] = []
-        self.compared = [0.0, 0.0]
-        self.shadowed = [0.0, 0.0, 0.0]
+        self._nodes: dict[str, NodeEvidence] = {}
+        self._sums: dict[str, list[float]] = {}
 
-    def add(self, node: NodeEvidence) -> None:
-        _into(self.requests, (node.requests, node.failed), node.requests)
-        _into(self.before, (node.requests_before, node.failed_before), node.requests_before)
-        _into(self.latency, node.latency.spread(), sum(node.latency.counts))
-        _into(self.latency_before, node.latency_before.spread(), sum(node.latency_before.counts))
-        _into(self.labelled, (node.examples, node.worse, node.better), node.examples)
-        _into(self.compared, (node.compared, node.agreed), node.compared)
-        _into(self.shadowed, (node.shadowed, node.shadow_agreed, node.shadow_failed), node.shadowed)
-        rows = zip(node.class_examples, node.class_worse, node.class_better, strict=True)
-        for place, row in enumerate(rows):
-            if place == len(self.classes):
-                self.classes.append([0.0, 0.0, 0.0])
-            _into(self.classes[place], row, node.examples)
+    def put(self, node_id: str, given: NodeEvidence | None) -> None:
+        """Takes the place of what the node gave before. None: it has given nothing, or its candidate stands no more."""
+        before = self._nodes.pop(node_id, None)
+        if before == given:
+            given = before  # one object
+        elif before is not None:
+            self._add(before, -1.0)
+        if given is not None:
+            self._nodes[node_id] = given
+            if given is not before:
+                self._add(given, 1.0)
 
-    def evidence(self, of: Evidence) -> Evidence:
+    def evidence(self, passed: int = 0, awaited: int = 0, failed: tuple[str, ...] = ()) -> Evidence:
+        """Arguments as of Evidence."""
+
+        def pair(name: str) -> ShareCount:
+            count, hits, *_ = self._sums.get(name, (0.0, 0.0))
+            return ShareCount(count=count, hits=hits)
+
+        def paired(name: str) -> Paired:
+            count, worse, better = self._sums.get(name, (0.0, 0.0, 0.0))
+            return Paired(count=count, worse=worse, better=better)
+
+        classes = sum(name.startswith("class ") for name in self._sums)
         return Evidence(
-            passed=of.passed,
-            awaited=of.awaited,
-            failed=of.failed,
-            requests=ShareCount(count=self.requests[0], hits=self.requests[1]),
-            requests_before=ShareCount(count=self.before[0], hits=self.before[1]),
-            latency=tuple(self.latency),
-            latency_before=tuple(self.latency_before),
-            labelled=_paired(self.labelled),
-            classes=tuple(_paired(row) for row in self.classes),
-            compared=ShareCount(count=self.compared[0], hits=self.compared[1]),
-            shadowed=ShareCount(count=self.shadowed[0], hits=self.shadowed[1]),
-            shadow_failed=self.shadowed[2],
+            passed=passed,
+            awaited=awaited,
+            failed=failed,
+            requests=pair("requests"),
+            requests_before=pair("before"),
+            latency=tuple(self._sums.get("latency", ())),
+            latency_before=tuple(self._sums.get("latency before", ())),
+            labelled=paired("labelled"),
+            classes=tuple(paired(f"class {label}") for label in range(classes)),
+            compared=pair("compared"),
+            shadowed=pair("shadowed"),
+            shadow_failed=self._sums.get("shadowed", (0.0, 0.0, 0.0))[2],
         )
 
+    def _add(self, node: NodeEvidence, sign: float) -> None:
+        def add(name: str, counts: Sequence[int], of_node: int) -> None:
+            if of_node > 0:
+                scale = sign * min(1.0, MOST_OF_NODE / of_node)
+                sums = self._sums.get(name, ())
+                self._sums[name] = [a + b * scale for a, b in zip_longest(sums, counts, fillvalue=0)]
 
-def _paired(row: Sequence[float]) -> Paired:
-    return Paired(count=row[0], worse=row[1], better=row[2])
-
-
-def _into(sums: list[float], counts: Sequence[int], all_of_node: int) -> None:
-    if all_of_node <= 0:
-        return
-    scale = min(1.0, MOST_OF_NODE / all_of_node)
-    sums[:] = [a + b * scale for a, b in zip_longest(sums, counts, fillvalue=0)]
+        add("requests", (node.requests, node.failed), node.requests)
+        add("before", (node.requests_before, node.failed_before), node.requests_before)
+        add("latency", node.latency.spread(), sum(node.latency.counts))
+        add("latency before", node.latency_before.spread(), sum(node.latency_before.counts))
+        add("labelled", (node.examples, node.worse, node.better), node.examples)
+        add("compared", (node.compared, node.agreed), node.compared)
+        add("shadowed", (node.shadowed, node.shadow_agreed, node.shadow_failed), node.shadowed)
+        rows = zip(node.class_examples, node.class_worse, node.class_better, strict=True)
+        for label, row in enumerate(rows):
+            add(f"class {label}", row, node.examples)
