@@ -27,12 +27,13 @@ from littoral_cloud.fleet.records import Node, Release, load
 from littoral_cloud.recipes.recipe import DEMO
 from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.releases.release import release_made
-from littoral_cloud.rollouts.commands import start_rollout, wait
+from littoral_cloud.rollouts.commands import policy_with, start_rollout, wait
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from littoral_cloud.settings import load_settings
 
 MNIST = Path(os.environ.get("MNIST", "data/mnist"))
 STUDENT = "cnn-s"
+PROBATION_S = 3.0  # its nodes serve nothing yet
 QUICK = replace(
     DEMO,
     teacher=replace(DEMO.teacher, epochs=1),
@@ -90,7 +91,7 @@ async def main() -> int:
             say("every node that is there serves it")
             return 0
         say(f"rolling {release.release_id} out: {', '.join(node.name for node in waiting)} serve nothing")
-        rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock()))
+        rollout = await wait(core.ledger, await start_rollout(core.ledger, release, core.clock(), policy_with(PROBATION_S)))
         say(f"rollout {rollout.state}{': ' + rollout.reason if rollout.reason else ''}")
         return 0 if rollout.state is RolloutState.SUCCEEDED else 1
 

@@ -29,7 +29,7 @@ from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Write
 from littoral_cloud.fleet.records import Release, dump, load
 from littoral_cloud.fleet.view import FleetView
-from littoral_cloud.rollouts.commands import start_rollout
+from littoral_cloud.rollouts.commands import policy_with, start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
 log = logging.getLogger(__name__)
@@ -184,9 +184,8 @@ class Loop:
                     await self._give_up(seen, doc, run_id, "loop.release-failed", failure, fence)
             case StartRollout(release_id):
                 release = next(r for r in seen.releases if r.release_id == release_id)
-                await start_rollout(
-                    core.ledger, release, core.clock(), number=1, approval_above=core.settings.approval_above, actor=ACTOR
-                )
+                policy, above = policy_with(core.settings.probation_s), core.settings.approval_above
+                await start_rollout(core.ledger, release, core.clock(), policy, number=1, approval_above=above, actor=ACTOR)
             case Settle():
                 await self._settle(seen, doc, move, fence)
 

@@ -18,6 +18,7 @@ from typing import Any
 from littoral.decoder import BadField
 from littoral.environment import of_operators
 from littoral.errors import BadInput
+from littoral.transport import LONGEST_PROBATION_S
 from littoral.type_words import nearest
 
 PREFIX = "LITTORAL_"
@@ -83,6 +84,9 @@ class CloudSettings:
     quarantine_within_s: float = _setting(86_400.0, "Seconds within which these failures count.", above=0, most=31_622_400)
     quarantine_lasts_s: float = _setting(
         86_400.0, "Seconds that such a quarantine lasts; an operator may end it before.", above=0, most=31_622_400
+    )
+    probation_s: float = _setting(
+        600.0, "Seconds of probation on each node, in rollouts that name no other time.", least=0, most=LONGEST_PROBATION_S
     )
     approval_above: float = _setting(
         1.0,

@@ -22,6 +22,7 @@ from littoral_cloud.fleet.records import (
     Enrolment,
     Node,
     Presence,
+    Probation,
     ProbationResult,
     Release,
     Reported,
@@ -183,7 +184,7 @@ class World:
         return release
 
     def start(self, release: Release, policy: RolloutPolicy | None = None, *, id: str = "", by: str = "") -> str:
-        policy = policy or RolloutPolicy()
+        policy = policy or RolloutPolicy(probation=Probation())
         rollout = Rollout(
             release_id=release.release_id,
             model=MODEL,

@@ -21,7 +21,7 @@ class Fleet:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.environment = {"LITTORAL_DATA_DIR": str(root / "cloud")}
+        self.environment = {"LITTORAL_DATA_DIR": str(root / "cloud"), "LITTORAL_PROBATION_S": "3"}
         self.nodes: dict[str, tuple[Command, str]] = {}
         self.coordinator: Command | None = None
         self.ports = (str(lasting_port()), str(lasting_port()))  # a coordinator that was killed comes back to them

@@ -73,8 +73,9 @@ async def start(
         int, typer.Option("--most-nodes", min=1, help="The most nodes of one wave; a larger one is divided.")
     ] = DEFAULT.most_nodes,
     probation: Annotated[
-        float, typer.Option("--probation-s", min=0, help="The length of probation on each node, seconds.")
-    ] = DEFAULT.probation.duration_s,
+        float | None,
+        typer.Option("--probation-s", min=0, help="The length of probation on each node. Default: LITTORAL_PROBATION_S, 600 s."),
+    ] = None,
     probation_max_drop: Annotated[
         float, typer.Option(min=0, max=1, help="How much accuracy a node's labelled examples may lose in probation.")
     ] = DEFAULT.probation.max_accuracy_drop,
@@ -96,7 +97,7 @@ async def start(
     """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
     if where and cohort:
         raise BadInput("--where and --cohort: give one of them", hint="littoral-cloud cohort show has a cohort's filter")
-    sizes = parse_waves(waves)
+    sizes, trial_s = parse_waves(waves), core.settings.probation_s if probation is None else probation
     found = await read_release(core.ledger, release)
     policy = RolloutPolicy(
         canary=(await find_node(core.ledger, canary)).node_id if canary else "",
@@ -104,7 +105,7 @@ async def start(
         where=(await read_cohort(core.ledger, cohort)).where if cohort else where,
         wave_sizes=sizes,
         most_nodes=most_nodes,
-        probation=Probation(duration_s=probation, max_accuracy_drop=probation_max_drop),
+        probation=Probation(duration_s=trial_s, max_accuracy_drop=probation_max_drop),
         max_accuracy_loss=max_drop_vs_served,
         allow_interface_change=allow_interface_change,
         not_before=parse_moment(at, "--at", core.clock()) if at else 0.0,

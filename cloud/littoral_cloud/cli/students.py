@@ -47,12 +47,13 @@ async def release_students(
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.release import release_made
-    from littoral_cloud.rollouts.commands import start_rollout
+    from littoral_cloud.rollouts.commands import policy_with, start_rollout
 
     taken = await taken_by_a_node(made.packaged, notice)
     async with open_core(settings) as core:
         now = core.clock()
         made = replace(made, packaged=taken)
         release = await release_made(core, made, now, kind="initial", note=note, data=str(data.resolve()))
-        started = await start_rollout(core.ledger, release, now, approval_above=core.settings.approval_above) if rollout else ""
+        policy, above = policy_with(core.settings.probation_s), core.settings.approval_above
+        started = await start_rollout(core.ledger, release, now, policy, approval_above=above) if rollout else ""
     return taken, {"release": release.release_id, "rollout": started}

@@ -32,6 +32,7 @@ QUICK_EXAMPLES = 20_000  # of MNIST's training images, with --quick
 MOST_SIZE = 0.6  # the camera's limit as a share of the largest student, for a user's own data
 REQUESTS_PER_SECOND = 25.0  # on each node
 ROUNDS = 3
+PROBATION_S = 3.0  # a real fleet takes longer: LITTORAL_PROBATION_S
 QUICK_REQUESTS = 50  # answered by each node before the bad release, with --quick
 
 

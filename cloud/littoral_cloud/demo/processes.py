@@ -14,7 +14,7 @@ import numpy as np
 from littoral.errors import FleetError
 from littoral.process.command import Command, run_to_end, script
 from littoral_cloud.data.dataset import Examples
-from littoral_cloud.demo.participants import REQUESTS_PER_SECOND, DemoMachine
+from littoral_cloud.demo.participants import PROBATION_S, REQUESTS_PER_SECOND, DemoMachine
 from littoral_cloud.demo.traffic import RequestStream
 from littoral_cloud.terminal.output import Format
 
@@ -77,7 +77,7 @@ class Processes:
 
     @property
     def _cloud_environment(self) -> dict[str, str]:
-        return {"LITTORAL_DATA_DIR": str(self.cloud_dir)}
+        return {"LITTORAL_DATA_DIR": str(self.cloud_dir), "LITTORAL_PROBATION_S": str(PROBATION_S)}
 
     async def join(self, machine: DemoMachine) -> NodeProcess:
         """Creates a token, enrols one node and starts it, each by the command that a user would type."""

@@ -19,7 +19,7 @@ from littoral.errors import FleetError
 from littoral_cloud.app import Core
 from littoral_cloud.data.dataset import Dataset, Examples
 from littoral_cloud.data.shards import dirichlet_shards, rotate
-from littoral_cloud.demo.participants import DRIFT_DEGREES, DemoMachine
+from littoral_cloud.demo.participants import DRIFT_DEGREES, PROBATION_S, DemoMachine
 from littoral_cloud.demo.processes import NodeProcess, Processes
 from littoral_cloud.demo.report import TeacherRow
 from littoral_cloud.demo.terminal import Terminal
@@ -31,7 +31,7 @@ from littoral_cloud.fleet.ledger import trail, until
 from littoral_cloud.fleet.records import Presence, Release, load
 from littoral_cloud.recipes.recipe import Production
 from littoral_cloud.releases.release import release_made
-from littoral_cloud.rollouts.commands import start_rollout, wait
+from littoral_cloud.rollouts.commands import policy_with, start_rollout, wait
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 
 # Upper bounds, so that a demo ends. On a busy machine a step may take many times as long as on an idle one.
@@ -213,7 +213,7 @@ async def watch_loop_rollout(core: Core, terminal: Terminal) -> Rollout:
 
 async def roll_out(core: Core, released: Release, terminal: Terminal) -> Rollout:
     """Starts a rollout and waits for its end."""
-    rollout_id = await start_rollout(core.ledger, released, now=core.clock(), actor="demo")
+    rollout_id = await start_rollout(core.ledger, released, core.clock(), policy_with(PROBATION_S), actor="demo")
     rollout = await wait(core.ledger, rollout_id, ROLLOUT_WAIT_S)
     terminal.message(f"{released.kind} release {released.release_id}: {rollout.state} {rollout.reason}".rstrip())
     return rollout

@@ -25,13 +25,15 @@ from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask
 from littoral_cloud.local.snippets import Where
 from littoral_cloud.rollouts.back import releases_in_force
-from littoral_cloud.rollouts.commands import start_rollout, wait
+from littoral_cloud.rollouts.commands import policy_with, start_rollout, wait
 from littoral_cloud.rollouts.explain import explain_node
 from littoral_cloud.rollouts.state import RolloutState
 from littoral_cloud.settings import CloudSettings
 
 PORTS_FILE = "up.json"
 ROLLOUT_S = 600.0
+PROBATION_S = 3.0
+"""Somebody waits for it, and the machine served nothing before, or this model's last release."""
 CONNECT_S = 180.0
 Report = Callable[[str], None]
 
@@ -180,7 +182,7 @@ async def _served(core: Core, node_id: str, report: Report) -> dict[str, str]:
 
 async def _rolled_out(core: Core, release: Release) -> None:
     """Raises FleetError where it did not pass, saying why."""
-    rollout_id = await start_rollout(core.ledger, release, core.clock(), actor="up")
+    rollout_id = await start_rollout(core.ledger, release, core.clock(), policy_with(PROBATION_S), actor="up")
     rollout = await wait(core.ledger, rollout_id, ROLLOUT_S)
     if rollout.state is not RolloutState.SUCCEEDED:
         why = rollout.reason or "; ".join(refused.reason for refused in rollout.refused)

@@ -8,7 +8,7 @@ from littoral.errors import BadInput, Conflict, NotFound
 from littoral.transport import LONGEST_PROBATION_S
 from littoral_cloud.fleet.cohorts import matching
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
-from littoral_cloud.fleet.records import Enrolment, Node, Release, dump, load
+from littoral_cloud.fleet.records import Enrolment, Node, Probation, Release, dump, load
 from littoral_cloud.rollouts.eligibility import refusal
 from littoral_cloud.rollouts.numbers import highest_archived, rollout_id
 from littoral_cloud.rollouts.preview import could_take, new_rollout, read_before
@@ -20,6 +20,11 @@ from littoral_cloud.rollouts.wording import first_of
 LONGEST_APPROVAL_S = 366 * 86_400.0
 MOST_NODES = 100_000
 """The largest bound of a wave: one step writes its nodes' desired state."""
+
+
+def policy_with(probation_s: float) -> RolloutPolicy:
+    """The default policy with this time of probation."""
+    return RolloutPolicy(probation=Probation(duration_s=probation_s))
 
 
 async def start_rollout(

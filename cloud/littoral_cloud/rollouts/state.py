@@ -21,6 +21,8 @@ from littoral.errors import FleetError
 from littoral_cloud.fleet.records import Probation
 
 KIND = "rollout"
+PROBATION_S = 600.0
+"""Of each node, where a rollout names no other time."""
 WaveSize = int | str
 """A number of nodes, or a percent of the planned nodes such as "5%": littoral_cloud.rollouts.waves has the rules."""
 
@@ -47,7 +49,7 @@ class RolloutPolicy:
     where: str = ""  # only nodes of this filter (littoral_cloud.fleet.cohorts), also those that join later; "": all
     wave_sizes: tuple[WaveSize, ...] = (1, "5%", "25%")  # of the first waves; then all that are left
     most_nodes: int = 1_000  # of one wave
-    probation: Probation = field(default_factory=Probation)
+    probation: Probation = field(default_factory=lambda: Probation(duration_s=PROBATION_S))
     max_accuracy_loss: float = 0.02  # by the manifests: so much worse than what it serves may a node's candidate be; 1: any
     allow_interface_change: bool = False  # a node may get a candidate that clients of what it serves do not understand
     pending_s: float = 3_600.0
