@@ -52,6 +52,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     *_COMMON,
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS - 5_000),
     ("grpc.max_connection_idle_ms", 60_000),  # one without a stream is a file that somebody else may need
+    ("grpc.enable_channelz", 0),  # its notes on each connection: 5 kB
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
 )
 

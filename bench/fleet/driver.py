@@ -33,10 +33,10 @@ from littoral import PROTOCOL_VERSION, __version__
 from littoral.codec import FEATURES
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2, session_pb2
 from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
-from littoral.quota import NodeLimits
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import CLIENT_OPTIONS
 from littoral_node.certificates.enrol import authority_of
+from littoral_node.config.settings import NodeSettings
 from littoral_node.identity.identity import Identity
 from littoral_node.link.wire import hello_to
 from littoral_node.machine.hardware import class_of, profile
@@ -58,8 +58,8 @@ def hellos() -> tuple[session_pb2.Hello, ...]:
     for threads in range(1, CLASSES + 1):
         other = replace(here, threads=threads)
         other = replace(other, hardware_class=class_of(other))
-        limits = NodeLimits(memory_bytes=other.memory_bytes, disk_bytes=other.storage_free_bytes)
-        made.append(hello_to("", ("measure", *FEATURES), other, {}, hardware_pb2.Conditions(on_mains=True), limits, None))
+        settings = NodeSettings(memory=other.memory_bytes, disk=other.storage_free_bytes)
+        made.append(hello_to("", ("measure", *FEATURES), other, {}, hardware_pb2.Conditions(on_mains=True), settings, None))
     return tuple(made)
 
 

@@ -12,10 +12,12 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.identity import Identity
 from littoral_node.link.channel import open_channel
+from littoral_node.link.messages import SessionMessages
 from littoral_node.link.session import NodeSession
 from littoral_node.telemetry.outbox import OUTSTANDING
 
@@ -55,7 +57,7 @@ class Common:
 
 
 class LoadNode:
-    """Implements littoral_node.link.session.StreamMessages."""
+    """Has the methods of a SessionMessages."""
 
     def __init__(self, number: int, identity: Identity, common: Common, rng: random.Random) -> None:
         self.identity = identity
@@ -73,7 +75,11 @@ class LoadNode:
         self._waiting: deque[tuple[int, float]] = deque()  # numbers of reports that are not acknowledged, and their time
         self._sent = 0  # of those, from the front, in this session
         self.session = NodeSession(
-            lambda: self, open=lambda: open_channel(identity), log=self._note, monotonic=time.monotonic, rng=rng
+            lambda: cast(SessionMessages, self),
+            open=lambda: open_channel(identity),
+            log=self._note,
+            monotonic=time.monotonic,
+            rng=rng,
         )
 
     # -- what the session asks -------------------------------------------------------------------------------------

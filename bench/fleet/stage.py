@@ -71,7 +71,7 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"LITTORAL_DATA_DIR": str(self.data), "OMP_NUM_THREADS": "1"}
+        return {"LITTORAL_DATA_DIR": str(self.data), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}  # as installed
 
     async def start(self, *options: str) -> float:
         """Starts the coordinator, on the same ports as before; gives the seconds until it was ready."""

@@ -1,18 +1,18 @@
 """One node's session: Hello, Welcome, then what should be goes down and what is comes up until one side ends it.
 
-Three loops share the stream. `_read` takes messages off the wire and answers heartbeats at once, so that a node whose messages
-wait for Redis is not given up. `_process` takes messages one after another, and ends when none waits. `_push` sends the desired
-state whenever its generation grew, and acknowledgements. A session that is at rest has one task and one timer: its deadline is
-the end of the node's certificate, or the moment at which `end` was called.
+`_read` takes messages off the wire and answers heartbeats at once, so that a node whose messages wait for Redis is not given up.
+Two helpers live only while there is work: `_process` takes messages one after another; `_push` sends the desired state where its
+generation grew, and acknowledgements. So a session at rest has one task and one timer, and nothing of what its node was once.
+Its deadline is the end of the node's certificate, or the moment at which `end` was called or a helper failed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from littoral.errors import BadInput
@@ -20,6 +20,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
+from littoral_cloud.api.session_helper import SessionHelper
 from littoral_cloud.api.session_patience import ledger_soon, patiently
 from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
 from littoral_cloud.api.session_terms import SessionTerms
@@ -31,7 +32,6 @@ from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
 from littoral_cloud.fleet.records import Desired, Presence
 from littoral_cloud.fleet.sessions import Peer, Reason, SessionRefusal
-from littoral_cloud.fleet.telemetry import WindowReport
 from littoral_cloud.fleet.telemetry_desk import Taken, TelemetryDesk
 
 log = logging.getLogger(__name__)
@@ -85,12 +85,14 @@ class CoordinatorSession:
         self._terms = terms
         self._hub = hub
         self._stream = SessionStream(context, terms.heartbeat_interval_s * SILENT_INTERVALS)
-        self._messages: deque[session_pb2.ConnectRequest] = deque()
+        self._messages: list[session_pb2.ConnectRequest] = []  # a deque would hold room for 64 in every session
         self._acknowledgements: dict[str, int] = {}  # to be sent: of each boot, the last report that is stored
         self._unread = False  # something about this node was written
-        self._to_send = asyncio.Event()
-        self._refused: SessionRefusal | None = None  # why it was ended
-        self._deadline: asyncio.Timeout | None = None  # while the loops run
+        self._processing = SessionHelper(self._process, self._end)
+        self._pushing = SessionHelper(self._push, self._end)
+        self._over: BaseException | None = None  # why it ends: the first reason
+        self._entered = False
+        self._deadline: asyncio.Timeout | None = None  # while it reads
         self.presence_generation = 0  # of the presence that its hello wrote
         self.boot_id = ""  # names one start of the agent; "" until its hello arrives
         self._sent_generation = -1
@@ -100,39 +102,41 @@ class CoordinatorSession:
     def look_again(self) -> None:
         """Something about this node was written: read what should be, and whether it is still accepted."""
         self._unread = True
-        self._to_send.set()
+        self._push_soon()
 
     def acknowledge(self, boot_id: str, sequence: int) -> None:
         """Every report of this boot up to this one is stored."""
         self._acknowledgements[boot_id] = sequence
-        self._to_send.set()
+        self._push_soon()
 
     def end(self, refused: SessionRefusal) -> None:
         """Tells the node why, and ends the session; the first reason counts."""
-        self._refused = self._refused or refused
-        if self._deadline is not None and not self._deadline.expired():
-            self._deadline.reschedule(0.0)
+        self._end(SessionEnded(refused))
 
     async def run(self) -> None:
         """Until either side ends it."""
-        entered = False
         try:
-            known, said = await self._begin()
-            self._allowance = self._hub.allowance_of(self.peer.node_id)
-            await asyncio.sleep(self._allowance.message())
-            self._hub.enter(self)
-            entered = True
-            await ledger_soon(self._note_hello(known, said))
-            self._hub.greeted(self)
-            await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
-            await self._attend(known)
+            await self._greet()
+            await self._attend()
         except SessionEnded as over:
             await self._part(over)
-            if entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
+            if self._entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
                 await self._patiently(self._forget_if_out)
         finally:
-            if entered:
+            if self._entered:
                 self._hub.leave(self)
+
+    async def _greet(self) -> None:
+        """From its hello to the desired state that it gets first."""
+        known, said = await self._begin()
+        self._allowance = self._hub.allowance_of(self.peer.node_id)
+        await asyncio.sleep(self._allowance.message())
+        self._hub.enter(self)
+        self._entered = True
+        await ledger_soon(self._note_hello(known, said))
+        self._hub.greeted(self)
+        await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
+        await self._send_desired(known.desired_generation, known.desired)
 
     async def _begin(self) -> tuple[Known, Presence]:
         message = await self._stream.next_message()
@@ -169,27 +173,26 @@ class CoordinatorSession:
             reconnect_spread_s=self._hub.spread_s,
         )
 
-    async def _attend(self, known: Known) -> None:
+    async def _attend(self) -> None:
         now = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(now + max(0.0, self.peer.expires_at - self._terms.clock())) as self._deadline:
-                if self._refused is not None:
-                    raise SessionEnded(self._refused)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._push(known), name=f"{self.peer.node_id} push")
-                    await self._read(tasks)
+                if self._over is not None:
+                    raise self._over
+                if self._unread or self._acknowledgements:
+                    self._push_soon()
+                await self._read()
         except TimeoutError:
             detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
-            raise SessionEnded(self._refused or SessionRefusal(Reason.NODE_REVOKED, detail)) from None
-        except ExceptionGroup as group:
-            overs, others = group.split(SessionEnded)
-            if others is not None:
-                raise others.exceptions[0] from group
-            assert overs is not None
-            first = overs.exceptions[0]
-            raise first from None
+            raise self._over or ended(Reason.NODE_REVOKED, detail) from None
         finally:
             self._deadline = None
+            await asyncio.gather(self._processing.stop(), self._pushing.stop())
+
+    def _end(self, why: BaseException) -> None:
+        self._over = self._over or why
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(0.0)
 
     async def _part(self, over: SessionEnded) -> None:
         if over.refused is None:
@@ -200,10 +203,9 @@ class CoordinatorSession:
         except SessionEnded:
             return  # it is gone already
 
-    # -- the loops -------------------------------------------------------------------------------------------------
+    # -- one loop and two helpers ----------------------------------------------------------------------------------
 
-    async def _read(self, tasks: asyncio.TaskGroup) -> None:
-        processing: asyncio.Task[None] | None = None
+    async def _read(self) -> None:
         while True:
             message = await self._stream.next_message()
             kind = message.WhichOneof("message")
@@ -214,17 +216,16 @@ class CoordinatorSession:
                 raise ended(Reason.PROTOCOL_VIOLATION, f"{what} in an open session")
             else:
                 self._messages.append(message)
-                if processing is None or processing.done():
-                    processing = tasks.create_task(self._process(), name=f"{self.peer.node_id} process")
+                self._processing.wake()
                 if len(self._messages) >= QUEUED_MESSAGES:
-                    await asyncio.wait({processing})
+                    await self._processing.idle()
             if (pause := self._allowance.message()) > 0:
                 await asyncio.sleep(pause)  # unread words wait on the wire, and behind them the node
 
     async def _process(self) -> None:
         while self._messages:
             try:
-                await self._take(self._messages.popleft())
+                await self._take(self._messages.pop(0))
             except BadInput as error:
                 raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
 
@@ -235,7 +236,7 @@ class CoordinatorSession:
                 reported = wire.reported_from(message.reported, self.boot_id)
                 await self._patiently(lambda: sessions.note_reported(ledger, node_id, reported, allowance))
             case "telemetry":
-                await self._take_telemetry(wire.report_from(message.telemetry))
+                await self._take_telemetry(message.telemetry)
             case "measurement":
                 measurement = wire.measurement_from(message.measurement, node_id, self._terms.clock())
                 if not await self._patiently(lambda: sessions.note_measurement(ledger, measurement)):
@@ -252,17 +253,20 @@ class CoordinatorSession:
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):
                     log.info("session of %s: answered %s late or again", node_id, answer.message_id)
 
-    async def _take_telemetry(self, report: WindowReport) -> None:
+    async def _take_telemetry(self, word: session_pb2.TelemetryReport) -> None:
         desk, node_id = self._hub.desk, self.peer.node_id
-        taken = await self._patiently(lambda: desk.take(node_id, report, self.acknowledge, self._allowance))
+        report, again = wire.report_from(word), partial(wire.report_read, word.SerializeToString())
+        taken = await self._patiently(lambda: desk.take(node_id, report, self.acknowledge, self._allowance, again))
         if taken is Taken.OVER_THE_LIMIT and not self._said_over:
             self._said_over = True
             log.warning("session of %s: says more models than were ever wanted of it: %s is not counted", node_id, report.model)
 
-    async def _push(self, known: Known) -> None:
-        await self._send_desired(known.desired_generation, known.desired)
-        while True:
-            self._to_send.clear()
+    def _push_soon(self) -> None:
+        if self._deadline is not None:
+            self._pushing.wake()
+
+    async def _push(self) -> None:
+        while self._acknowledgements or self._unread:
             while self._acknowledgements:
                 boot_id, sequence = self._acknowledgements.popitem()
                 ack = session_pb2.TelemetryAck(sequence=sequence, boot_id=boot_id)
@@ -270,7 +274,6 @@ class CoordinatorSession:
             if self._unread:
                 self._unread = False
                 await self._patiently(self._push_once)
-            await self._to_send.wait()
 
     async def _push_once(self) -> None:
         refused, generation, desired = await sessions.state_of(self._ledger, self.peer, self._terms.clock())

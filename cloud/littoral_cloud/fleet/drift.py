@@ -30,9 +30,14 @@ ACTOR = "drift"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountTable:
-    """Counts of (features, bins). In JSON a list of rows."""
+    """Counts of (features, bins). In JSON a list of rows. Here in the smallest type that holds them: each node has two."""
 
-    cells: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.integer[Any]]
+
+    def __post_init__(self) -> None:
+        if self.cells.min(initial=0) >= 0:
+            narrow = self.cells.astype(np.min_scalar_type(int(self.cells.max(initial=0))))
+            object.__setattr__(self, "cells", narrow)
 
     @classmethod
     def from_plain(cls, value: Any) -> CountTable:
@@ -51,7 +56,7 @@ class CountTable:
         return CountTable(np.zeros_like(self.cells))
 
     def __add__(self, other: CountTable) -> CountTable:
-        return CountTable(self.cells + other.cells)
+        return CountTable(self.cells.astype(np.int64) + other.cells.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def step(
         now: seconds since 1970-01-01 UTC, by the coordinator's clock.
         boot_id, sequence: of the report.
     """
-    rows = CountTable(counted.counts.astype(np.int64))
+    rows = CountTable(counted.counts)
     if before is None or before.sketch_id != counted.sketch_id or before.baseline.cells.shape != rows.cells.shape:
         return _begun(counted, rows, now, policy, boot_id, sequence)
     seen = replace(before, boot_id=boot_id, sequence=sequence, updated_at=now)

@@ -16,7 +16,7 @@ from littoral_cloud.fleet.allowance import NodeAllowance
 from littoral_cloud.fleet.ledger import Audit, Doc, Write
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.fleet.telemetry import TelemetryTotals, WindowReport, telemetry_id
-from littoral_cloud.fleet.windows import MODELS, NodeModels, with_model
+from littoral_cloud.fleet.windows import MODELS, NodeModels, with_its_classes, with_model
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,26 @@ MOST_CELLS = 20_000
 
 Acknowledge = Callable[[str, int], None]
 """Called with boot id and sequence: every report of that boot up to there is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnwrittenReport:
+    """A report that is counted and not written: how to read it again, in case another coordinator wrote meanwhile.
+
+    Args:
+        read: gives the report as it came.
+        classes: of its model; None: not known here.
+        cells: counts in it.
+        at: when it came, seconds since 1970-01-01 UTC.
+    """
+
+    read: Callable[[], WindowReport]
+    classes: int | None
+    cells: int
+    at: float
+
+    def report(self) -> WindowReport:
+        return with_its_classes(self.read(), self.classes)
 
 
 @dataclass(slots=True)
@@ -41,7 +61,7 @@ class ModelReports:
     was_drifted: bool = False  # as it is stored
     was_full: bool = False
     counted_inputs: bool = False  # since it was stored
-    waiting: list[tuple[WindowReport, float]] = field(default_factory=list)
+    waiting: list[UnwrittenReport] = field(default_factory=list)
 
     def begin(self, totals: Doc | None, inputs: Doc | None) -> None:
         """From what is stored."""
@@ -73,15 +93,22 @@ class ModelReports:
     def urgent(self) -> bool:
         return bool(self.waiting) and (self.turned or not self.totals_generation)
 
-    def count(self, report: WindowReport, now: float, policy: drift.DriftPolicy) -> bool:
-        """False where it is counted already. Raises BadInput."""
+    def count(
+        self,
+        report: WindowReport,
+        now: float,
+        policy: drift.DriftPolicy,
+        read: Callable[[], WindowReport],
+        classes: int | None = None,
+    ) -> bool:
+        """False where it is counted already. Raises BadInput. `read`, `classes`: see UnwrittenReport."""
         after = telemetry.fold(self.totals, report, now)
         if after is None:
             return False
         self.totals = after
         if (inputs := drift.counted_in(self.inputs, report, now, policy)) is not None:
             self.inputs, self.counted_inputs = inputs, True
-        self.waiting.append((report, now))
+        self.waiting.append(UnwrittenReport(read, classes, _cells(report), now))
         return True
 
     def writes(self, node_id: str) -> list[Write]:
@@ -137,9 +164,9 @@ class NodeReports:
         if waiting and not self.may_enter(model):
             del self.models[name]
             return
-        for report, at in waiting:
+        for each in waiting:
             try:
-                model.count(report, at, policy)
+                model.count(each.report(), each.at, policy, each.read, each.classes)
             except BadInput as error:
                 log.warning("telemetry of %s: left out: %s", self.node_id, error.message)
         if model.waiting and not model.totals_generation:
@@ -152,8 +179,8 @@ class NodeReports:
     @property
     def urgent(self) -> bool:
         """Whether it is written at once."""
-        reports = [report for model in self.models.values() for report, _ in model.waiting]
-        many = len(reports) > MOST_WAITING or sum(map(_cells, reports)) > MOST_CELLS
+        waiting = [each for model in self.models.values() for each in model.waiting]
+        many = len(waiting) > MOST_WAITING or sum(each.cells for each in waiting) > MOST_CELLS
         return many or any(model.urgent for model in self.models.values())
 
     def heard(self, acknowledge: Acknowledge, report: WindowReport) -> None:

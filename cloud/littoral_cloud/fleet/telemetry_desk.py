@@ -74,12 +74,18 @@ class TelemetryDesk:
         self._classes: dict[str, int] = {}  # of artifacts, by manifest digest
 
     async def take(
-        self, node_id: str, report: WindowReport, acknowledge: Acknowledge, allowance: NodeAllowance | None = None
+        self,
+        node_id: str,
+        report: WindowReport,
+        acknowledge: Acknowledge,
+        allowance: NodeAllowance | None = None,
+        again: Callable[[], WindowReport] | None = None,
     ) -> Taken:
         """Counts a report once, and acknowledges it when it is stored.
 
         Args:
             allowance: how many lines of the audit trail the node may have for it; None: all.
+            again: reads the report again from something smaller, which stays in memory until it is written; None: from itself.
 
         Raises:
             BadInput: it counts classes that its model does not have, or its number jumps.
@@ -88,7 +94,7 @@ class TelemetryDesk:
         node = self._nodes.setdefault(node_id, NodeReports(node_id))
         self._left.discard(node_id)
         async with node.lock:
-            taken = await self._count(node, report)
+            taken = await self._count(node, report, again or (lambda: report))
             node.heard(acknowledge, report)
             node.allowance = allowance
             if not node.unwritten:
@@ -157,16 +163,17 @@ class TelemetryDesk:
 
     # -- one node: call with its lock --------------------------------------------------------------------------------
 
-    async def _count(self, node: NodeReports, report: WindowReport) -> Taken:
+    async def _count(self, node: NodeReports, report: WindowReport, again: Callable[[], WindowReport]) -> Taken:
         if report.model not in node.models:
             await self._read(node, [report.model])
         model = node.models[report.model]
         try:
             if not node.may_enter(model):
                 return Taken.OVER_THE_LIMIT
-            report = with_its_classes(report, await self._classes_of(report))
+            classes = await self._classes_of(report)
+            report = with_its_classes(report, classes)
             new = model.totals is None
-            if not model.count(report, self._clock(), self._policy):
+            if not model.count(report, self._clock(), self._policy, again, classes):
                 return Taken.REPEATED
             if new:
                 node.enter(model.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -150,3 +151,14 @@ def test_a_sketch_whose_counts_do_not_add_up_is_refused() -> None:
     report = wire.report_from(word)
     assert report.inputs is not None
     assert report.inputs.counts.tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_report_that_was_kept_as_it_came_reads_the_same() -> None:
+    word = session_pb2.TelemetryReport(boot_id="ab" * 16, sequence=7, model_name="m", requests=3, class_counts=[1, 2])
+    word.inputs.CopyFrom(session_pb2.InputSketch(sketch_id="5e", features=2, bins=2, counts=[1, 2, 3, 0], examples=3))
+    first, again = wire.report_from(word), wire.report_read(word.SerializeToString())
+    assert first.inputs is not None
+    assert again.inputs is not None
+    assert (first.inputs.counts == again.inputs.counts).all()
+    assert replace(first, inputs=None).class_counts == replace(again, inputs=None).class_counts == (1, 2)
+    assert (again.boot_id, again.sequence, again.requests) == (word.boot_id, 7, 3)

@@ -14,6 +14,7 @@ from littoral.errors import FleetError
 from littoral.sketch import Counted, Sketch, fit
 from littoral_cloud.fleet.drift import (
     KIND,
+    CountTable,
     DriftPolicy,
     Inputs,
     acknowledge,
@@ -193,3 +194,13 @@ def test_what_is_no_table_of_counts_is_refused_by_its_name(odd: object) -> None:
     body = dump(after(inputs(10)))
     with pytest.raises(FleetError, match=re.escape("inputs n1:m.window: ")):
         load(Inputs, Doc(KIND, "n1:m", 1, {**body, "window": odd}))
+
+
+def test_a_table_holds_any_count_in_few_bytes() -> None:
+    small = CountTable(np.full((18, 16), 200, np.uint32))
+    assert small.cells.nbytes == 18 * 16
+    twice = small + small
+    assert twice.to_plain() == [[400] * 16] * 18
+    assert (twice + CountTable(np.full((18, 16), 2**40))).to_plain()[0][0] == 2**40 + 400
+    assert CountTable.from_plain([[-1, 3]]).to_plain() == [[-1, 3]]
+    assert small.zeros().to_plain()[0] == [0] * 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -162,6 +162,32 @@ async def test_two_desks_that_have_a_node_in_turn_count_each_report_once(ledger:
     await one.write("n1")
     assert await counted(ledger) == (5, 5)
     assert heard.said[-1] == (0, 5)
+
+
+async def test_what_waits_is_read_again_after_a_conflict_and_judged_as_before(ledger: Ledger) -> None:
+    """The desk holds how to read a report again, not the report."""
+    desk, other, heard = desk_of(ledger), desk_of(ledger), Acknowledged()
+    said = {n: report(0, n, requests=1, inputs=inputs(1), class_counts=(1,) * (UNKNOWN_CLASSES + 1)) for n in (1, 2, 3)}
+    read: list[int] = []
+
+    def again(n: int) -> Callable[[], telemetry.WindowReport]:
+        def reads() -> telemetry.WindowReport:
+            read.append(n)
+            return said[n]
+
+        return reads
+
+    for n in (1, 2, 3):
+        await desk.take("n1", said[n], heard, again=again(n))
+    assert read == []
+    await other.take("n1", said[2], Acknowledged())
+    await other.write("n1")
+    await desk.write("n1")  # conflicts
+    assert read == [2, 3]
+    assert await counted(ledger) == (3, 3)
+    total = await ledger.get(telemetry.KIND, "n1:m")
+    assert total is not None
+    assert total.body["totals"]["class_counts"] == []  # very many of a model that is not known: left out at both times
 
 
 @pytest.mark.parametrize("written", [True, False])
