@@ -14,6 +14,7 @@ from typing import Any
 from littoral.budget import Budget
 from littoral.digest import digest_of
 from littoral.errors import Conflict
+from littoral_cloud.fleet.deferral import ReportedDeferral
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
@@ -64,6 +65,7 @@ class Fate:
     outcome: Mapping[str, UpdateState] = field(default_factory=dict)  # by manifest digest
     measures: Mapping[str, str] = field(default_factory=dict)  # "" it works, "never", else the failure; by manifest digest
     takes_s: float = 5.0
+    defers_s: float = 0.0  # that it would put an update off; it goes on as soon as it has to
     away: tuple[tuple[float, float], ...] = ()  # from, to
     repeats: bool = False  # says everything twice, the older after the newer
 
@@ -78,6 +80,7 @@ class Actor:
     report: ReportedModel | None = None
     probation: ProbationResult | None = None  # what it says of one
     due: float = 0.0
+    deferred_until: float = 0.0
     working: tuple[str, int] | None = None  # manifest, generation
     number: int = 0
 
@@ -283,7 +286,11 @@ class World:
         if wanted is not None and wanted.generation > actor.done:
             if actor.working is None or actor.working[1] < wanted.generation:
                 actor.working = (wanted.manifest_digest, wanted.generation)
-                actor.due = self.now + (0.0 if wanted.manifest_digest in (actor.serving, actor.previous) else actor.fate.takes_s)
+                actor.deferred_until = self.now + min(actor.fate.defers_s, wanted.defer_s)
+                known = wanted.manifest_digest in (actor.serving, actor.previous)
+                actor.due = actor.deferred_until + (0.0 if known else actor.fate.takes_s)
+                self._tell(actor, UpdateState.DEFERRED if actor.deferred_until > self.now else UpdateState.DOWNLOADING)
+            elif actor.report is not None and actor.report.state is UpdateState.DEFERRED and self.now >= actor.deferred_until:
                 self._tell(actor, UpdateState.DOWNLOADING)
             if self.now >= actor.due:
                 self._finish(actor)
@@ -317,8 +324,14 @@ class World:
             reason="accuracy-drop" if bad else "",
             detail="0.98 -> 0.10" if bad else "",
             probation=actor.probation,
+            deferral=self._deferral(actor, state),
         )
         self._say(actor)
+
+    def _deferral(self, actor: Actor, state: UpdateState) -> ReportedDeferral | None:
+        if not actor.fate.defers_s:
+            return None
+        return ReportedDeferral(reason="busy", until=actor.deferred_until if state is UpdateState.DEFERRED else 0.0)
 
     def _say(self, actor: Actor) -> None:
         assert actor.report is not None

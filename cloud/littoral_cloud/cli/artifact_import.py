@@ -111,7 +111,7 @@ async def _released(
     from littoral_cloud.app import open_core
     from littoral_cloud.packaging.node_check import taken_by_a_node
     from littoral_cloud.releases.catalogue import create_release, publish
-    from littoral_cloud.rollouts.commands import start_rollout
+    from littoral_cloud.rollouts.commands import policy_with, start_rollout
 
     made = await taken_by_a_node(made, notice)
     where, actor = str(data.resolve()) if data else "", getpass.getuser()
@@ -119,7 +119,8 @@ async def _released(
         now = core.clock()
         digests = [(await publish(core, packaged, now, data=where, actor=actor)).manifest_digest for packaged in made]
         release = await create_release(core.ledger, model, digests, "manual", f"imported {file.name}", now, actor=actor)
-        started = await start_rollout(core.ledger, release, now) if rollout else ""
+        policy, above = policy_with(settings.probation_s), settings.approval_above
+        started = await start_rollout(core.ledger, release, now, policy, approval_above=above) if rollout else ""
     return made, {"release": release.release_id, "rollout": started}
 
 

@@ -227,6 +227,8 @@ def _full(view: NodeView, now: float) -> dict[str, Any]:
         "disk_bytes": presence.limits.disk_bytes if presence else None,
         "requests": presence.limits.requests if presence else None,
         "conditions": dict(presence.conditions) if presence else {},
+        "update_window": (presence.update_window or None) if presence else None,
+        "time_zone": (presence.time_zone or None) if presence else None,
         "labelled_examples": dict(presence.labelled_examples) if presence else {},
         "problem": view.problem or None,
         "models": list(view.models),

@@ -86,6 +86,13 @@ async def start(
         bool, typer.Option("--allow-interface-change", help="Also replace a model whose clients the new one would refuse.")
     ] = False,
     at: Annotated[str, typer.Option(help="Begin no earlier: 22:00, or 2026-12-31T22:00+01:00.")] = "",
+    window: Annotated[
+        str,
+        typer.Option(help="Update each node then, by its own clock: 'Mon-Fri 01:00-05:00', always. Default: the node's window."),
+    ] = "",
+    defer: Annotated[
+        float, typer.Option("--defer-s", min=0, help="How long a node may put its update off; 0: not at all.")
+    ] = DEFAULT.defer_s,
     approval: Annotated[
         bool, typer.Option("--approval", help="Wait for another person: littoral-cloud rollout approve.")
     ] = False,
@@ -110,6 +117,8 @@ async def start(
         allow_interface_change=allow_interface_change,
         not_before=parse_moment(at, "--at", core.clock()) if at else 0.0,
         approval=approval,
+        window=window,
+        defer_s=defer,
     )
     if dry_run:
         await print_preview(core, found, policy, format)

@@ -11,6 +11,7 @@ from littoral.manifest import Manifest
 from littoral_cloud.app import Core
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.rollouts.commands import check_start
+from littoral_cloud.rollouts.permission import moment
 from littoral_cloud.rollouts.preview import RolloutPreview, preview, read_before
 from littoral_cloud.rollouts.state import RolloutPolicy
 from littoral_cloud.rollouts.wording import first_of
@@ -77,6 +78,9 @@ def _lines(found: RolloutPreview, release_id: str) -> list[str]:
         first = ", ".join(first_of(found.unmeasured))
         lines.append(f"not measured yet, so in no wave above: {len(found.unmeasured)} nodes: {first}")
     lines += [f"first: {who}" for who in found.to_measure]
+    if found.closed:
+        first = ", ".join(first_of(found.closed))
+        lines.append(f"their window is closed, the first opens {moment(found.opens)}: {len(found.closed)} nodes: {first}")
     if found.waits_for:
         lines.append(f"after rollout {', '.join(first_of(found.waits_for))}")
     return [*lines, "nothing was written"]

@@ -152,7 +152,7 @@ def _view(
             student=names.get(model.serving, model.serving[:19]),
             manifest_digest=model.serving,
             state=model.state,
-            reason=model.reason,
+            reason=model.deferral.reason if model.deferral and model.state is UpdateState.DEFERRED else model.reason,
             requests=counts.requests if counts else None,
             failed_requests=counts.failed_requests if counts else None,
             p50_ms=timed.latency_ms(0.5) if timed else None,

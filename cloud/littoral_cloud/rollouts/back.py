@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from littoral.errors import BadInput, NotFound
+from littoral.maintenance import ALWAYS
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.fleet.records import Release, Reported, load
@@ -20,8 +21,10 @@ BACK = RolloutPolicy(
     probation=UNJUDGED,
     max_accuracy_loss=1.0,
     allow_interface_change=True,
+    window=ALWAYS,
+    defer_s=0.0,
 )
-"""What served before is not judged again: by its accuracy it may be worse, and clients knew it."""
+"""What served before is not judged again: by its accuracy it may be worse, and clients knew it. It waits for no window."""
 
 
 async def withdraw_everywhere(ledger: Ledger, release_id: str, why: str, actor: str) -> tuple[Release, tuple[str, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from littoral.errors import BadInput, Conflict, NotFound
-from littoral.transport import LONGEST_PROBATION_S
+from littoral.maintenance import parse_window
+from littoral.transport import LONGEST_DEFERRAL_S, LONGEST_PROBATION_S
 from littoral_cloud.fleet.cohorts import matching
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
 from littoral_cloud.fleet.records import Enrolment, Node, Probation, Release, dump, load
@@ -81,10 +82,12 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
     if doc is not None and (why := load(Release, doc).withdrawn):
         raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
     checked_sizes(policy.wave_sizes, "wave_sizes")
+    parse_window(policy.window, "--window")
     limits = (
         ("probation-s", policy.probation.duration_s, 0, LONGEST_PROBATION_S),
         ("probation-max-drop", policy.probation.max_accuracy_drop, 0, 1.0),
         ("max-drop-vs-served", policy.max_accuracy_loss, 0, 1.0),
+        ("defer-s", policy.defer_s, 0, LONGEST_DEFERRAL_S),
         ("approval-s", policy.approval_s, 0, LONGEST_APPROVAL_S),
         ("most-nodes", policy.most_nodes, 1, MOST_NODES),
     )

@@ -147,6 +147,7 @@ def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mappin
                     generation=generation,
                     probation=rollout.policy.probation,
                     chosen_for=a.chosen_for,
+                    defer_s=rollout.policy.defer_s,
                 ),
             )
             before = node.wanted(rollout.model)

@@ -40,7 +40,7 @@ from littoral_cloud.rollouts.wave_judge import (
     listed,
     none_there,
     observe_wave,
-    waits_for_return,
+    waits_for_turn,
 )
 from littoral_cloud.rollouts.wording import first_of
 
@@ -122,8 +122,8 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     coming = next_wave(seen, plan.assignments, now)
     if coming.nodes:
         return Planned(plan.assignments, plan.refused)
-    if coming.away:
-        return waits_for_return(coming.away, seen, now)
+    if coming.away or coming.closed:
+        return waits_for_turn(coming, seen, now)
     if plan.already:
         return NothingToDo(plan.refused)
     gone = {no.node_id for no in plan.refused if no.rule == ABSENT} | coming.offline

@@ -12,7 +12,8 @@ from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, chosen_for, interface_change, refusal
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import Assignment, Ineligible
-from littoral_cloud.rollouts.waves import sizes_of
+from littoral_cloud.rollouts.waves import sizes_after, sizes_of
+from littoral_cloud.rollouts.windows import opens_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class NextWave:
     dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
     away: tuple[str, ...]  # node ids whose turn it is, and that are waited for
     offline: frozenset[str]  # of those that are dropped, the ones that may take it when they are back
+    closed: Mapping[str, float]  # node ids whose turn it is, and when their maintenance window opens
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -109,13 +111,14 @@ def sizes_left(seen: RolloutView, assignments: Sequence[Assignment]) -> tuple[in
     """Sizes of the waves that are still to come, the waves that have started having passed: one of which every node was dropped
     has proved nothing, and does not count."""
     stands = {a.node_id for a in assignments if a.touched and not a.dropped}
-    proved = sum(wave.started_at is not None and not stands.isdisjoint(wave.nodes) for wave in seen.rollout.waves)
-    return sizes_of(seen.rollout.policy, len(assignments))[proved:]
+    proved = (w for w in seen.rollout.waves if w.started_at is not None and not stands.isdisjoint(w.nodes))
+    return sizes_after(sizes_of(seen.rollout.policy, len(assignments)), sum(len(wave.nodes) for wave in proved))
 
 
 def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) -> NextWave:
     """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: they
-    got nothing, so nothing has to be undone. A node that is away for a moment has a later turn, except the operator's canary."""
+    got nothing, so nothing has to be undone. A node that is away for a moment, or whose maintenance window is closed, has a later
+    turn, except the operator's canary."""
     sizes = sizes_left(seen, assignments)
     waiting = [a for a in assignments if not a.touched and not a.dropped]
     size = sizes[0] if sizes else seen.rollout.policy.most_nodes
@@ -123,6 +126,7 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
     dropped: dict[str, str] = {}
     away: list[str] = []
     offline: set[str] = set()
+    closed: dict[str, float] = {}
     for assignment in waiting:
         if len(chosen) == size:
             break
@@ -142,11 +146,16 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
             if node.id == seen.rollout.policy.canary:
                 break
             continue
+        if (opens := opens_at(node, now, seen.rollout.policy.window)) > now:
+            closed[assignment.node_id] = opens
+            if node.id == seen.rollout.policy.canary:
+                break
+            continue
         try:
             chosen[assignment.node_id] = _for_now(assignment, node, seen)
         except NoFit as error:
             dropped[assignment.node_id] = f"has another budget since: {error.message}"
-    return NextWave(chosen, dropped, tuple(away), frozenset(offline))
+    return NextWave(chosen, dropped, tuple(away), frozenset(offline), closed)
 
 
 def _for_now(assignment: Assignment, node: FleetNode, seen: RolloutView) -> Assignment:

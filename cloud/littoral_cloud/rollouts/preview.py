@@ -19,6 +19,7 @@ from littoral_cloud.rollouts.plan import make_plan
 from littoral_cloud.rollouts.seen import KINDS, FleetNode, RolloutView, snapshot_of
 from littoral_cloud.rollouts.state import Assignment, Ineligible, Rollout, RolloutPolicy, RolloutState, Wave
 from littoral_cloud.rollouts.waves import sizes_of, split
+from littoral_cloud.rollouts.windows import opens_at
 
 PREVIEW = "(preview)"
 """The id of a rollout that is not written. No other has brackets in its id."""
@@ -50,6 +51,7 @@ class RolloutPreview:
     unmeasured: nodes of which none of the candidates is measured yet, neither there nor on their class: names, sorted.
     to_measure: which nodes would measure first, in an operator's words.
     waits_for: rollouts of the model that would end first.
+    closed: nodes whose maintenance window is closed now: names, sorted. `opens`: when the first of them opens; 0: none is closed.
     """
 
     waves: tuple[tuple[tuple[str, ...], int], ...]
@@ -59,6 +61,8 @@ class RolloutPreview:
     unmeasured: tuple[str, ...]
     to_measure: tuple[str, ...]
     waits_for: tuple[str, ...]
+    closed: tuple[str, ...] = ()
+    opens: float = 0.0
 
     @property
     def bytes(self) -> int:
@@ -112,6 +116,7 @@ def preview(seen: RolloutView, now: float, travels: Mapping[str, int]) -> Rollou
     }  # they are planned once their class has measured
     policy = seen.rollout.policy
     planned = [a.node_id for a in plan.assignments]
+    opening = {id: at for id in planned if (at := opens_at(seen.nodes[id], now, policy.window)) > now}
     waves = split(planned, sizes_of(policy, len(planned)), policy.most_nodes)
     return RolloutPreview(
         tuple(_wave(wave, plan.assignments, seen, travels) for wave in waves),
@@ -121,6 +126,8 @@ def preview(seen: RolloutView, now: float, travels: Mapping[str, int]) -> Rollou
         tuple(sorted(seen.nodes[node_id].name for node_id in unknown)),
         still_to_measure(begun, begun.rollout.cohort, now).waits_for,
         tuple(sorted(id for id, other in seen.others.items() if other.model == seen.rollout.model)),
+        tuple(sorted(seen.nodes[id].name for id in opening)),
+        min(opening.values(), default=0.0),
     )
 
 

@@ -24,6 +24,7 @@ from littoral_cloud.rollouts.eligibility import FITS_BUDGET, chosen_for, in_coho
 from littoral_cloud.rollouts.measuring import unmeasured
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
+from littoral_cloud.rollouts.windows import opens_at
 
 ACTOR = "choice"
 
@@ -107,11 +108,11 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Rechoice:
-    """`change` None: nothing to write now. `measuring_until`: a candidate waits for what the node will have measured, until this
-    time at most; None: none does."""
+    """`change` None: nothing to write now. `again_at`: a candidate waits until then, for what the node will have measured, or for
+    its maintenance window; None: none does."""
 
     change: Change | None = None
-    measuring_until: float | None = None
+    again_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,13 @@ def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
         if sources and sources[0].joins:
             missing = _to_measure(node, sources[0], now)
             desired = replace(desired, benchmarks=_trials(desired, sources[0], missing))
+            policy = sources[0].seen.rollout.policy
             if missing:
-                until = node.presence.since + sources[0].seen.rollout.policy.measure_s
+                until = _sooner(until, node.presence.since + policy.measure_s)
                 sources = () if node.wanted(model) is None else sources[1:]
+            elif (opens := opens_at(node, now, policy.window)) > now:
+                until = _sooner(until, opens)
+                sources = [source for source in sources if not source.joins]
         if (found := _chosen(node, model, sources)) is None:
             continue
         after, line = _intent(node, desired, model, found, fleet)
@@ -156,6 +161,10 @@ def rechoice(node: FleetNode, fleet: Fleet, now: float) -> Rechoice:
     if desired == node.desired:
         return Rechoice(None, until)
     return Rechoice(Change((Write("desired", node.id, dump(desired), node.desired_generation),), tuple(lines)), until)
+
+
+def _sooner(until: float | None, at: float) -> float:
+    return at if until is None else min(until, at)
 
 
 def holder(node: FleetNode, model: str, fleet: Fleet) -> str | None:
@@ -256,6 +265,7 @@ def _intent(
         generation=next_generation(node, model),
         probation=probation,
         chosen_for=budget,
+        defer_s=source.seen.rollout.policy.defer_s if source.joins else 0.0,
     )
     details |= {"release": source.release_id, "from": _name(before, fleet), "to": chosen.name}
     if source.joins:

@@ -1,6 +1,6 @@
 """The shell around `rechoice`: woken by nodes that come or have another budget, by measurements, and by rollouts that end.
 
-It looks only at nodes of which something was announced, or whose time to measure is over; at all of them at the start, and after
+It looks only at nodes of which something was announced, or whose time to wait is over; at all of them at the start, and after
 a rollout ended.
 """
 
@@ -45,9 +45,7 @@ class Rechooser:
         self._rng = rng
         self._offers: Fleet | None = None  # until a rollout, a release or an artifact changes
         fleet.view.follow((KIND, "release", "artifact"), self._forget_offers)
-        self._measuring: dict[
-            str, float
-        ] = {}  # nodes that were asked to run a candidate before anything is chosen, and until when
+        self._waiting: dict[str, float] = {}  # nodes that run a candidate first, or whose window is closed, and until when
         self._seen: dict[str, Mapping[str, Budget]] = {}  # what each node might spend when it was looked at last
 
     async def run(self) -> None:
@@ -57,7 +55,7 @@ class Rechooser:
     async def _advance(self, news: News, fence: Fence) -> float:
         await self.choose_for(self._touched(news), fence)
         now = self._clock()
-        return min((until for until in self._measuring.values() if until > now), default=inf)
+        return min((until for until in self._waiting.values() if until > now), default=inf)
 
     async def choose_for(self, node_ids: frozenset[str] | None, fence: Fence | None) -> int:
         """Chooses again for these nodes where that is due; gives for how many something was written. None: for every node."""
@@ -68,9 +66,9 @@ class Rechooser:
             node = self._fleet.nodes.get(node_id)
             if node is None or node.presence is None or not node.connected:
                 self._seen.pop(node_id, None)  # what goes out meanwhile goes out without it
-                self._measuring.pop(node_id, None)
+                self._waiting.pop(node_id, None)
                 continue
-            if node_ids is not None and node_id not in self._measuring and self._seen.get(node_id) == node.presence.budgets:
+            if node_ids is not None and node_id not in self._waiting and self._seen.get(node_id) == node.presence.budgets:
                 continue  # connected, gone, or stands otherwise with the same budget
             wrote = await self._choose(node_id, fence)
             changed += wrote
@@ -87,10 +85,10 @@ class Rechooser:
             change: Change | None = None
             try:
                 choice = rechoice(node, self._offered(), self._clock())
-                if choice.measuring_until is None:
-                    self._measuring.pop(node_id, None)
+                if choice.again_at is None:
+                    self._waiting.pop(node_id, None)
                 else:
-                    self._measuring[node_id] = choice.measuring_until
+                    self._waiting[node_id] = choice.again_at
                 if (change := choice.change) is None:
                     break
                 view.wrote(change, await self._ledger.commit(change, fence=fence))
@@ -132,8 +130,8 @@ class Rechooser:
         came = {each.id for each in news if each.kind in (PRESENCE, PROFILE, TROUBLE)}
         measured = {node_of(each.id) for each in news if each.kind == "measurement"}
         now = self._clock()
-        late = {id for id, until in self._measuring.items() if until <= now}
-        return frozenset(came | measured & self._measuring.keys() | late)
+        late = {id for id, until in self._waiting.items() if until <= now}
+        return frozenset(came | measured & self._waiting.keys() | late)
 
 
 def _settled(node: FleetNode) -> bool:

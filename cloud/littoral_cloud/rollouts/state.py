@@ -59,6 +59,8 @@ class RolloutPolicy:
     not_before: float = 0.0  # seconds since 1970-01-01 UTC
     approval: bool = False  # it waits until somebody other than who started it approves it
     approval_s: float = 3 * 86_400.0
+    window: str = ""  # when nodes are updated, as littoral.maintenance reads it; "": each in its own window
+    defer_s: float = 3_600.0  # for how long a node may put its update off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ from enum import Enum, auto
 
 from littoral_cloud.fleet.records import Enrolment, UpdateState
 from littoral_cloud.rollouts.eligibility import absent
-from littoral_cloud.rollouts.plan import next_wave, passed_probation
+from littoral_cloud.rollouts.permission import moment
+from littoral_cloud.rollouts.plan import NextWave, next_wave, passed_probation
 from littoral_cloud.rollouts.seen import FleetNode, RolloutView
 from littoral_cloud.rollouts.state import (
     Assignment,
@@ -116,8 +117,10 @@ def _no_answer(a: Assignment, seen: RolloutView) -> str:
     """How far a node of the running wave is, in an operator's words."""
     node = seen.nodes[a.node_id]
     report = node.report(seen.rollout.model)
-    current = report is not None and report.desired_generation == a.generation
-    return f"{node.name}: {report.state if report and current else 'no answer'}"
+    if report is None or report.desired_generation != a.generation:
+        return f"{node.name}: no answer"
+    why = f" ({report.deferral.reason})" if report.state is UpdateState.DEFERRED and report.deferral is not None else ""
+    return f"{node.name}: {report.state}{why}"
 
 
 def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> RolloutEvent:
@@ -126,8 +129,8 @@ def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> Ro
     coming = next_wave(seen, left, now)
     if coming.nodes:
         return WavePassed(dropped)
-    if coming.away:
-        return waits_for_return(coming.away, seen, now)
+    if coming.away or coming.closed:
+        return waits_for_turn(coming, seen, now)
     if any(a.touched and not a.dropped for a in left):
         return LastWavePassed(dropped)
     if gone := coming.offline:
@@ -137,10 +140,17 @@ def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> Ro
 
 def _due(node: FleetNode, rollout: Rollout) -> float:
     """When a node of the running wave must have answered. A node that went and came back since the wave began, as all do whose
-    coordinator was started again, has its patience from then on."""
+    coordinator was started again, has its patience from then on. One that puts its update off, or did, has that time too."""
+    deadline = rollout.deadline + (rollout.policy.defer_s if _has_deferred(node, rollout) else 0.0)
     if node.presence is None or node.presence.since <= rollout.entered_at:
-        return rollout.deadline
-    return max(rollout.deadline, node.presence.gone_at)
+        return deadline
+    return max(deadline, node.presence.gone_at)
+
+
+def _has_deferred(node: FleetNode, rollout: Rollout) -> bool:
+    report, wanted = node.report(rollout.model), node.wanted(rollout.model)
+    current = report is not None and wanted is not None and report.desired_generation == wanted.generation
+    return current and report is not None and report.deferral is not None
 
 
 def not_ours(node: FleetNode | None, a: Assignment, rollout: Rollout) -> str | None:
@@ -157,10 +167,16 @@ def none_there(nodes: Sequence[FleetNode], now: float) -> NobodyNow:
     return NobodyNow("no node is there that can take it: " + listed(absent_nodes(nodes, now)))
 
 
-def waits_for_return(away: Sequence[str], seen: RolloutView, now: float) -> Waits:
-    nodes = [seen.nodes[id] for id in away]
-    until = min(node.presence.gone_at for node in nodes if node.presence is not None)
-    return Waits(absent_nodes(nodes, now), until, frozenset(away))
+def waits_for_turn(coming: NextWave, seen: RolloutView, now: float) -> Waits:
+    """Nodes that are away for a moment, and nodes whose maintenance window is closed: each has its turn as soon as it can."""
+    away = [seen.nodes[id] for id in coming.away]
+    ends = [node.presence.gone_at for node in away if node.presence is not None]
+    windows = first_of(
+        sorted(coming.closed, key=lambda id: (coming.closed[id], id)),
+        lambda id: f"the maintenance window of {seen.nodes[id].name}, from {moment(coming.closed[id])} on",
+    )
+    words = (*absent_nodes(away, now), *windows)
+    return Waits(words, min([*ends, *coming.closed.values()]), frozenset((*coming.away, *coming.closed)))
 
 
 def absent_nodes(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:

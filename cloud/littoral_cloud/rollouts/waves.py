@@ -6,7 +6,9 @@ Rules, in order:
    its wave is what is still missing.
 2. A percent wave that would not be larger than the wave before it counts as done.
 3. A wave of more than `most_nodes` is divided into several waves.
-4. All nodes that are left go in one more wave, or in several by rule 3.
+4. A wave of which less than half had its turn, because the maintenance windows of the others were closed, has proved little: the
+   next one is as large as what was missing.
+5. All nodes that are left go in one more wave, or in several by rule 3.
 
 Example: 1, 5 %, 25 % of 1,000 nodes are waves of 1, 49, 200 and 750; of 20, waves of 1, 4 and 15; of four, one and then three. Of
 10,000 they are 1, 499, two of 1,000, then seven of 1,000 and one of 500.
@@ -68,6 +70,16 @@ def sizes_of(policy: RolloutPolicy, planned: int) -> tuple[int, ...]:
         found += _bounded(before, policy.most_nodes)
         done += before
     return tuple(found)
+
+
+def sizes_after(sizes: Sequence[int], done: int) -> tuple[int, ...]:
+    """Of the waves that are still to come after `done` nodes: a wave counts once half of its nodes have had their turn."""
+    reached = 0
+    for number, size in enumerate(sizes):
+        if 2 * (done - reached) < size:
+            return (min(size, reached + size - done), *sizes[number + 1 :])
+        reached += size
+    return ()
 
 
 def _reached(percent: str, planned: int) -> int:

@@ -292,7 +292,7 @@ def test_choosing_for_a_fleet_that_joins_costs_less_than_a_second_and_grows_with
         return lambda: choose(nodes, fleet)
 
     nodes, fleet = promoted(MANY)
-    assert all(rechoice(node, fleet, NOW).measuring_until is None for node in nodes[::100]), "their classes were measured"
+    assert all(rechoice(node, fleet, NOW).again_at is None for node in nodes[::100]), "their classes were measured"
     written: list[int] = []
     assert is_cheap(lambda: written.append(choose(nodes, fleet)))
     assert written[-1] == MANY
