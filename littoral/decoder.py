@@ -36,6 +36,7 @@ Reader = Callable[[Any], Any]
 
 _SCALARS = frozenset({str, int, float, bool, types.NoneType})
 _EXACT = (str, int, bool)
+_NOTHING: Mapping[str, Any] = {}  # every empty Mapping: a fleet has hundreds of thousands
 
 
 class BadField(BadInput):
@@ -221,7 +222,7 @@ def _float(value: Any) -> float:
     if type(value) in (int, float):
         try:
             if math.isfinite(number := float(value)):
-                return number
+                return number or 0.0  # one object
         except OverflowError:
             pass
     raise _type_error(float, value)
@@ -240,10 +241,10 @@ def _mapping_reader(kind: Any, each: Reader | None) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not dict and not isinstance(value, Mapping):
             raise _type_error(kind, value)
-        if each is None:
-            return dict(value)
-        found = {}
-        for name, part in value.items():
+        if not value and (get_origin(kind) or kind) is Mapping:
+            return _NOTHING
+        found = dict(value) if each is None else {}
+        for name, part in value.items() if each is not None else ():
             try:
                 found[name] = each(part)
             except _Wrong as wrong:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from littoral_cloud.fleet.ledger import Doc
@@ -14,11 +16,12 @@ from littoral_cloud.fleet.records import load
 
 R = TypeVar("R")
 
-RECORDS = 4096
-"""Different records of a kind that are remembered, about."""
-TEXTS = 65_536
-LEAST_CHARACTERS = 24
-"""Of a text that is worth remembering, such as a digest."""
+MOST = 4096
+"""Different records of a kind, or of its part, that are remembered."""
+LEAST_CHARACTERS = 16
+"""Of a text that is worth sharing, such as a digest or the id of a node."""
+OF_ONE = frozenset({"public_key_sha256", "certificate_sha256", "renewed_from"})
+"""Fields whose texts no two documents have in common."""
 
 
 class Interner:
@@ -26,33 +29,47 @@ class Interner:
 
     Args:
         whole: kinds of which many documents are equal as a whole; of the others, texts are shared.
+        parts: a field of a kind of which many documents have the same.
     """
 
-    def __init__(self, whole: frozenset[str]) -> None:
+    def __init__(self, whole: frozenset[str], parts: Mapping[str, str]) -> None:
         self._whole = whole
-        self._records: dict[str, dict[str, Any]] = {kind: {} for kind in whole}
-        self._texts: dict[str, str] = {}
+        self._parts = parts
+        self._known: dict[str, dict[str, Any]] = {kind: {} for kind in (*whole, *parts)}
 
     def record(self, kind: type[R], doc: Doc) -> R:
         """Raises FleetError where the document is no such record."""
-        if doc.kind not in self._whole:
-            return load(kind, Doc(doc.kind, doc.id, doc.generation, self._shared(doc.body)))
-        known, key = self._records[doc.kind], json.dumps(doc.body, sort_keys=True, separators=(",", ":"))
-        if (found := known.get(key)) is None:
-            if len(known) >= RECORDS:
-                del known[next(iter(known))]
-            found = known[key] = load(kind, doc)
-        record: R = found
-        return record
+        if doc.kind in self._whole:
+            known, key = self._known[doc.kind], _key(doc.body)
+            return known[key] if key in known else _remembered(known, key, load(kind, doc))
+        body = _shared(doc.body)
+        if (field := self._parts.get(doc.kind)) is None or field not in body:
+            return load(kind, replace(doc, body=body))
+        known, key = self._known[doc.kind], _key(body[field])
+        if (part := known.get(key)) is None:
+            record = load(kind, replace(doc, body=body))
+            _remembered(known, key, getattr(record, field))
+            return record
+        rest = load(kind, replace(doc, body={name: value for name, value in body.items() if name != field}))
+        made: R = replace(rest, **{field: part})  # type: ignore[type-var]
+        return made
 
-    def _shared(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._text(value) if len(value) >= LEAST_CHARACTERS else value
-        if isinstance(value, Mapping):
-            return {name: self._shared(part) for name, part in value.items()}
-        return [self._shared(part) for part in value] if isinstance(value, list) else value
 
-    def _text(self, text: str) -> str:
-        if len(self._texts) >= TEXTS:
-            self._texts.clear()
-        return self._texts.setdefault(text, text)
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _remembered(known: dict[str, Any], key: str, value: R) -> R:
+    if len(known) >= MOST:
+        del known[next(iter(known))]
+    known[key] = value
+    return value
+
+
+def _shared(value: Any) -> Any:
+    """The same JSON; Python forgets a text that nothing holds any more."""
+    if isinstance(value, str):
+        return sys.intern(value) if len(value) >= LEAST_CHARACTERS else value
+    if isinstance(value, Mapping):
+        return {name: part if name in OF_ONE else _shared(part) for name, part in value.items()}
+    return [_shared(part) for part in value] if isinstance(value, list) else value

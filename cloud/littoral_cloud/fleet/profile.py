@@ -17,7 +17,7 @@ from typing import Any
 from littoral.budget import Budget
 from littoral.quota import NodeLimits
 from littoral_cloud.fleet.ledger import Doc, Ledger
-from littoral_cloud.fleet.records import Presence, dump, load
+from littoral_cloud.fleet.records import UNLIMITED, Presence, dump, load, nothing
 
 PRESENCE = "presence"
 PROFILE = "profile"
@@ -35,8 +35,8 @@ class Profile:
     runtimes: tuple[str, ...]
     budgets: Mapping[str, Budget]
     labelled_examples: Mapping[str, int]
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    limits: NodeLimits = field(default_factory=NodeLimits)
+    conditions: Mapping[str, Any] = field(default_factory=nothing)
+    limits: NodeLimits = UNLIMITED
     update_window: str = ""
     time_zone: str = ""
     schema: int = 1

@@ -58,6 +58,15 @@ class UpdateState(StrEnum):
     ABORTED = "ABORTED"
 
 
+_NOTHING: Mapping[str, Any] = {}
+UNLIMITED = NodeLimits()
+
+
+def nothing() -> Mapping[str, Any]:
+    """The empty mapping of every record: a fleet has hundreds of thousands."""
+    return _NOTHING
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     node_id: str
@@ -67,7 +76,7 @@ class Node:
     certificate_sha256: str
     certificate_expires_at: float
     enrolled_at: float
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
     renewed_from: str = ""  # SHA-256 of the certificate before, which counts until the node has shown the new one; "": it has
     renewed_at: float = 0.0  # of the last renewal
     schema: int = 1
@@ -86,13 +95,13 @@ class Presence:
     agent_version: str = ""
     protocol_version: int = 0
     features: tuple[str, ...] = ()
-    hardware: Mapping[str, Any] = field(default_factory=dict)  # HardwareProfile as JSON with proto field names
+    hardware: Mapping[str, Any] = field(default_factory=nothing)  # HardwareProfile as JSON with proto field names
     hardware_class: str = ""
     runtimes: tuple[str, ...] = ()
-    budgets: Mapping[str, Budget] = field(default_factory=dict)  # by model name; "" for the others
-    labelled_examples: Mapping[str, int] = field(default_factory=dict)
-    conditions: Mapping[str, Any] = field(default_factory=dict)  # Conditions as JSON with proto field names
-    limits: NodeLimits = field(default_factory=NodeLimits)  # of all models of the node together
+    budgets: Mapping[str, Budget] = field(default_factory=nothing)  # by model name; "" for the others
+    labelled_examples: Mapping[str, int] = field(default_factory=nothing)
+    conditions: Mapping[str, Any] = field(default_factory=nothing)  # Conditions as JSON with proto field names
+    limits: NodeLimits = UNLIMITED  # of all models of the node together
     update_window: str = ""  # when it takes updates, as littoral.maintenance reads it; "": at any time
     time_zone: str = ""  # of the window; "": UTC
     coordinator: str = ""  # whose the session is or was; see littoral_cloud.api.hub
@@ -163,7 +172,7 @@ MAX_FORMER = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    models: Mapping[str, DesiredModel] = field(default_factory=dict)
+    models: Mapping[str, DesiredModel] = field(default_factory=nothing)
     benchmarks: tuple[str, ...] = ()
     federated: FederatedTask | None = None
     former: tuple[str, ...] = ()  # manifests that were wanted before, the last first: the node may keep one to go back to
@@ -209,7 +218,7 @@ class ReportedModel:
 class Reported:
     generation: int  # the node's own; compared within one boot only
     observed_generation: int
-    models: Mapping[str, ReportedModel] = field(default_factory=dict)
+    models: Mapping[str, ReportedModel] = field(default_factory=nothing)
     problem: str = ""
     boot_id: str = ""  # of the session that reported it; "": not known
     schema: int = 1
@@ -234,7 +243,9 @@ class Artifact:
     parameters: int
     architecture: Mapping[str, Any]
     parents: tuple[str, ...] = ()
-    class_accuracy: Mapping[str, float] = field(default_factory=dict)  # by label, in order; empty: not measured when it was made
+    class_accuracy: Mapping[str, float] = field(
+        default_factory=nothing
+    )  # by label, in order; empty: not measured when it was made
     remarks: tuple[str, ...] = ()  # of its manifest
     created_at: float = 0.0
     weights: str = (
@@ -243,7 +254,7 @@ class Artifact:
     data: str = ""  # where its data set lies on the coordinator's machine; "": not known
     task: str = "classification"
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
-    requires: Mapping[str, int] = field(default_factory=dict)  # of its manifest: {"opset": 18, "ir": 9}
+    requires: Mapping[str, int] = field(default_factory=nothing)  # of its manifest: {"opset": 18, "ir": 9}
     needs: tuple[str, ...] = ()  # what a node must have to read what travels: littoral.codec.FEATURES
     interface: Interface | None = None  # what its clients rely on; None: of a record from before the field
     schema: int = 1

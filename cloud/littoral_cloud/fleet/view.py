@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Held(Generic[R]):
 
 ALIKE = frozenset({"profile", "desired"})
 """Kinds of which many documents are equal."""
+ALIKE_IN = {"reported": "models"}
+"""And a field in which they are."""
 
 Follower = Callable[[str, str, Held[Any] | None], None]
 """Called with kind, id and what the view holds now (None: it was deleted), at each change."""
@@ -70,7 +73,7 @@ class FleetView:
         self._held: dict[str, dict[str, Held[Any]]] = {kind: {} for kind in records}
         self._followers: list[tuple[frozenset[str], Follower]] = []
         self._watchers: set[AnnouncementQueue] = set()
-        self._interner = Interner(ALIKE)
+        self._interner = Interner(ALIKE, ALIKE_IN)
         self._reading = asyncio.Lock()  # an older reading is never applied after a newer one
         self._ready = asyncio.Event()
         self._feed: AnnouncementFeed | None = None
@@ -186,7 +189,7 @@ class FleetView:
                 self._put(kind, id, None)
 
     def _put(self, kind: str, id: str, doc: Doc | None) -> None:
-        held = self._held[kind]
+        held, id = self._held[kind], sys.intern(id)  # one text for all kinds
         before = held.get(id)
         if before is None if doc is None else before is not None and before.generation >= doc.generation:
             return
